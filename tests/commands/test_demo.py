@@ -17,7 +17,7 @@ def test_demo_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.Capture
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["labels"] == 12
     accuracies = [value for name, value in rows[0].items() if name != "labels"]
-    assert len(accuracies) == 3 and all(0 <= value <= 1 and (value * 20).is_integer() for value in accuracies)
+    assert len(accuracies) == 4 and all(0 <= value <= 1 and (value * 20).is_integer() for value in accuracies)
     assert {row["label"] for row in rows[1:]} <= {"positive", "negative"} and len(rows) == 3
     assert (output / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 

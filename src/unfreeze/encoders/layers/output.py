@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from unfreeze.errors import UserError
 
 CHUNK_ELEMENTS = 1 << 23
-"""Logits that exist at once: 32 MB in fp32, which stays near the caches and is wide enough for the matrix product."""
+"""Logits that exist at once: 32 MB in fp32, wide enough for the matrix products."""
+BLOCK_ELEMENTS = 1 << 17
+"""Logits that become their gradient at once: 512 KB in fp32, which stays in the cache."""
 
 
 class TiedSoftmax(nn.Module):
@@ -160,7 +162,11 @@ def _compute_type(hidden: Tensor) -> torch.dtype:
 
 
 class _SoftmaxLoss(torch.autograd.Function):
-    """Loss and gradient in one pass over the chunks; backward only scales what forward found."""
+    """Loss and gradient in one pass over the chunks; backward only scales what forward found.
+
+    A chunk's logits are turned into their own gradient where they lie, in the format of the matrix products and a few
+    rows at a time, so that what is done to each of them happens in the cache.
+    """
 
     @staticmethod
     def forward(
@@ -175,33 +181,18 @@ class _SoftmaxLoss(torch.autograd.Function):
         compute: torch.dtype,
     ) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32)
-        parts = _parts(weight, bias, cluster_weight, cluster_bias, targets, bounds)
         learns = any(ctx.needs_input_grad)
-        grads = (
-            [torch.zeros_like(t) for t in (hidden, weight, bias, cluster_weight, cluster_bias)]
-            if learns
-            else []
-        )
-        for number, part in enumerate(parts):
+        inputs = (hidden, weight, bias, cluster_weight, cluster_bias)
+        grads = [torch.zeros_like(tensor) for tensor in inputs] if learns else []
+        for number, part in enumerate(_parts(weight, bias, cluster_weight, cluster_bias, targets, bounds)):
             weight_c = part.weight.to(compute)
-            grad_weight = torch.zeros_like(part.weight) if learns else None
-            grad_bias = torch.zeros_like(part.bias) if learns else None
             for rows, labels in part.chunks():
                 hidden_c = hidden[rows].to(compute)
-                logits = F.linear(hidden_c, weight_c).to(total.dtype).add_(part.bias)
-                normalizer = logits.logsumexp(1, keepdim=True)
-                total += (normalizer[:, 0] - logits.gather(1, labels[:, None])[:, 0]).sum()
-                if grad_weight is None or grad_bias is None:
-                    continue
-                # softmax - one_hot, in place: the gradient of this chunk's logits
-                d_logits = logits.sub_(normalizer).exp_()
-                d_logits.scatter_add_(1, labels[:, None], d_logits.new_full((len(labels), 1), -1.0))
-                grad_bias += d_logits.sum(0)
-                d_logits_c = d_logits.to(compute)
-                grads[0].index_add_(0, rows, (d_logits_c @ weight_c).to(hidden.dtype))
-                grad_weight += (d_logits_c.T @ hidden_c).to(grad_weight.dtype)
-            if grad_weight is not None and grad_bias is not None:
-                _scatter_part(grads, number, grad_weight, grad_bias, bounds)
+                logits = F.linear(hidden_c, weight_c)
+                total += _nll_and_gradient(logits, part.bias, labels)
+                if learns:
+                    grads[0].index_add_(0, rows, (logits @ weight_c).to(hidden.dtype))
+                    _add_to_part(grads, number, logits.T @ hidden_c, _column_sums(logits), bounds)
         ctx.save_for_backward(*grads)
         return total
 
@@ -210,12 +201,35 @@ class _SoftmaxLoss(torch.autograd.Function):
         return *(saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None, None
 
 
-def _scatter_part(grads: list[Tensor], number: int, weight: Tensor, bias: Tensor, bounds: list[int]) -> None:
-    """Put the gradient of part `number` (0: the head with the clusters' entries) where its parameters live."""
+def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
+    """The summed loss of a chunk; its logits (n, C), without the bias, become softmax - one_hot in place."""
+    size = max(1, BLOCK_ELEMENTS // logits.shape[1])
+    totals = []
+    for rows, wanted in zip(torch.split(logits, size), torch.split(labels[:, None], size), strict=True):
+        block = rows.to(bias.dtype)  # a copy, unless the products are in the bias's own format
+        block += bias
+        of_targets = block.gather(1, wanted)
+        largest = block.amax(1, keepdim=True)
+        normalizer = block.sub_(largest).exp_().sum(1, keepdim=True)
+        totals.append((normalizer.log() + largest - of_targets).sum())
+        block.div_(normalizer)
+        block.scatter_add_(1, wanted, block.new_full(wanted.shape, -1.0))
+        if block.dtype != rows.dtype:
+            rows.copy_(block)
+    return torch.stack(totals).sum()
+
+
+def _column_sums(d_logits: Tensor) -> Tensor:
+    """(n, C) -> (C,), added up in fp32 at least."""
+    return d_logits.sum(0, dtype=torch.promote_types(d_logits.dtype, torch.float32))
+
+
+def _add_to_part(grads: list[Tensor], number: int, weight: Tensor, bias: Tensor, bounds: list[int]) -> None:
+    """Add the gradient of part `number` (0: the head with the clusters' entries) where its parameters live."""
     low, high = bounds[number], bounds[number + 1]
     size = high - low
-    grads[1][low:high] = weight[:size]
-    grads[2][low:high] = bias[:size]
+    grads[1][low:high] += weight[:size]
+    grads[2][low:high] += bias[:size]
     if number == 0:
-        grads[3][:] = weight[size:]
-        grads[4][:] = bias[size:]
+        grads[3] += weight[size:]
+        grads[4] += bias[size:]

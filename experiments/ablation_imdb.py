@@ -1,0 +1,89 @@
+"""Claim: every part of ULMFiT pays: pre-training, adapting, gradual unfreezing, discriminative rates, the slanted schedule.
+
+The ablation of Howard & Ruder 2018 (their tables 4 to 6) with 1,000 labels, measured on 5,000 training reviews held back.
+What experiments/ulmfit_imdb.py made is taken from `--runs`; "no pre-training" is a language model that begins with random
+weights on the reviews and reads as many of them as the adapted one did.
+
+    python -m experiments.ablation_imdb --data DATA --runs RUNS
+
+What the run printed, with the machine, is in docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.imdb import Places, Results, fitted_accuracy, table
+from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
+from unfreeze.pretraining.settings import small
+from unfreeze.pretraining.stages import Corpus, pretrain_language_model
+from unfreeze.progress import Progress
+from unfreeze.tasks.fitting import FitSettings
+from unfreeze.training.loop import LoopSettings
+
+LABELS = 1_000
+
+
+def without_pretraining(places: Places, progress: Progress) -> Path:
+    """A language model of the reviews alone, from random weights, as long as the other one adapts."""
+    settings = small()
+    loop = LoopSettings(epochs=ADAPT_EPOCHS, validate_minutes=10, checkpoint_minutes=3)
+    settings = replace(settings, training=replace(settings.training, loop=loop), vocabulary_size=VOCABULARY)
+    output = places.runs / "imdb-lm-from-random"
+    print(
+        pretrain_language_model(
+            Corpus(paths=[places.unlabeled_reviews]), output, settings, progress=progress
+        ),
+        flush=True,
+    )
+    return output
+
+
+def variants(places: Places, from_random: Path) -> dict[str, FitSettings]:
+    """The whole of ULMFiT, and one thing less at a time."""
+    whole = transfer_methods(places.runs / "imdb-lm")["ULMFiT"]
+    return {
+        "ULMFiT": whole,
+        "no pre-training (adapting from random weights)": replace(whole, encoder=str(from_random)),
+        "no adapting": replace(whole, encoder=str(places.runs / "wiki-lm")),
+        "no gradual unfreezing": replace(whole, gradual=False),
+        "no discriminative rates": replace(whole, discriminative=1.0),
+        "constant rate": replace(whole, schedule="constant"),
+    }
+
+
+def main() -> None:
+    """Prints a line a variant."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with imdb/")
+    parser.add_argument("--runs", type=Path, required=True, help="folder that ulmfit_imdb.py filled")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument(
+        "--only-language-model", action="store_true", help="train the one from random weights, and end"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    places = Places(arguments.data, arguments.runs)
+    from_random = without_pretraining(places, Progress())
+    if arguments.only_language_model:
+        return
+    results = Results(arguments.runs / "results.jsonl")
+
+    def run(settings: FitSettings, seed: int) -> dict[str, Any]:
+        return fitted_accuracy(places.sample(LABELS, seed), places.held_back, replace(settings, seed=seed))
+
+    for name, settings in variants(places, from_random).items():
+        for seed in range(arguments.seeds):
+            results.measure("ablation", name, LABELS, seed, partial(run, settings, seed))
+    print(table(results.curves("ablation")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What the experiments on IMDb share: where things are, which reviews serve for what, and results that are kept.
+
+Of the 25,000 labeled training reviews 5,000 are held back and only ever serve for choosing; samples of 100, 1,000 and
+10,000 labels come out of the rest, nested and stratified by seed. The 25,000 test reviews are for the final lines.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from unfreeze.analysis.curves import Curve
+from unfreeze.tasks.fitting import FitSettings, fit_classifier
+from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+
+HELD_BACK, HELD_BACK_SEED = 5_000, 12345
+TUNING = 1_500
+"""So many of the held-back reviews are enough to choose epochs by."""
+SEEDS = {100: 5, 1_000: 3, 10_000: 1}
+"""Number of labels -> how many samples of them are drawn."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data comes from and runs go."""
+
+    data: Path
+    runs: Path
+
+    @property
+    def wikipedia(self) -> list[Path]:
+        """All files but the held-out last one."""
+        return sorted((self.data / "enwiki-2015").glob("*.txt"))[:-1]
+
+    @property
+    def held_out_wikipedia(self) -> Path:
+        """The last file."""
+        return sorted((self.data / "enwiki-2015").glob("*.txt"))[-1]
+
+    @property
+    def unlabeled_reviews(self) -> Path:
+        """IMDb's 50,000 reviews without labels."""
+        return self.data / "imdb" / "unsupervised.jsonl"
+
+    @cached_property
+    def train(self) -> ExampleSet:
+        """IMDb's 25,000 labeled training reviews."""
+        return read_examples(self.data / "imdb" / "train.jsonl")
+
+    @cached_property
+    def test(self) -> ExampleSet:
+        """IMDb's 25,000 test reviews."""
+        return read_examples(self.data / "imdb" / "test.jsonl")
+
+    @cached_property
+    def held_back(self) -> ExampleSet:
+        """5,000 training reviews for choosing."""
+        return sample_examples(self.train, HELD_BACK, HELD_BACK_SEED)
+
+    @cached_property
+    def tuning(self) -> ExampleSet:
+        """1,500 of them."""
+        return sample_examples(self.held_back, TUNING, HELD_BACK_SEED)
+
+    @cached_property
+    def pool(self) -> ExampleSet:
+        """The training reviews whose texts are not held back."""
+        held = {example.text for example in self.held_back.examples}
+        kept = [example for example in self.train.examples if example.text not in held]
+        return ExampleSet(
+            kept, self.train.label_names, False, "imdb/train.jsonl without the held-back reviews"
+        )
+
+    def sample(self, count: int, seed: int) -> ExampleSet:
+        """So many labeled reviews of the pool; all of it where `count` is larger."""
+        return self.pool if count >= len(self.pool) else sample_examples(self.pool, count, seed)
+
+
+class Results:
+    """Figures by (part, method, labels, seed) in a file of JSON lines: what is there is not measured again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+
+    def measure(
+        self, part: str, method: str, labels: int, seed: int, run: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """The figures of this combination: from the file, else from `run`, with the seconds that it took."""
+        key = {"part": part, "method": method, "labels": labels, "seed": seed}
+        for row in self.rows:
+            if key.items() <= row.items():
+                return row
+        start = time.monotonic()
+        row = key | run() | {"seconds": round(time.monotonic() - start, 1)}
+        self.rows.append(row)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+        return row
+
+    def curves(self, part: str) -> list[Curve]:
+        """Accuracy by method and number of labels, methods in the order in which they were first measured."""
+        found: dict[str, dict[int, list[float]]] = {}
+        for row in self.rows:
+            if row["part"] == part:
+                found.setdefault(row["method"], {}).setdefault(row["labels"], []).append(row["accuracy"])
+        return [Curve(name, values) for name, values in found.items()]
+
+
+def fitted_accuracy(
+    train: ExampleSet, test: ExampleSet, settings: FitSettings, validation: ExampleSet | None = None
+) -> dict[str, Any]:
+    """Fit on `train`, measure on `test` in the format that is fastest here."""
+    classifier = fit_classifier(train, settings, validation=validation)
+    classifier.precision = "auto"
+    return {"accuracy": round(classifier.evaluate(test).accuracy, 5)}
+
+
+def table(curves: Sequence[Curve]) -> str:
+    """Accuracy in percent: a line a method, a column a number of labels, the spread over seeds in brackets."""
+    counts = sorted({count for curve in curves for count in curve.counts})
+    lines = [
+        "| | " + " | ".join(f"{count:,} labels" for count in counts) + " |",
+        "|---|" + "---:|" * len(counts),
+    ]
+    for curve in curves:
+        cells = [_cell(curve.accuracies.get(count)) for count in counts]
+        lines.append(f"| {curve.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(accuracies: Sequence[float] | None) -> str:
+    if not accuracies:
+        return "-"
+    mean = f"{100 * sum(accuracies) / len(accuracies):.1f}"
+    if len(accuracies) == 1:
+        return mean
+    return f"{mean} ({100 * min(accuracies):.1f} to {100 * max(accuracies):.1f}, {len(accuracies)} seeds)"

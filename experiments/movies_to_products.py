@@ -1,0 +1,109 @@
+"""Claim: what was learned from movie reviews serves for product reviews, by more than the labels that products have.
+
+The lecture's first question: a model that tells good films from bad ones meets trimmers and cameras. Here a classifier of
+IMDb's movie reviews, made from scratch (`--movies` names a folder, or it is fitted first), is moved to Amazon's
+electronics (Blitzer et al. 2007), as it is and with 100 and 1,000 labels of theirs; against starting anew with the same
+labels, and TF-IDF. `--movies` also takes one that began as a language model; `--encoder` adds that language model
+itself. 1,000 of the 2,000 product reviews are the test, always the same.
+
+    python -m experiments.movies_to_products --data DATA --runs RUNS
+
+What the run printed, with the machine, is in docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.imdb import Places, Results, fitted_accuracy, table
+from unfreeze.analysis.curves import plot_curves
+from unfreeze.tasks.baselines import tfidf_accuracy
+from unfreeze.tasks.fitting import FitSettings, fit_classifier
+from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+
+TEST, TEST_SEED = 1_000, 777
+SEEDS = {100: 5, 1_000: 1}
+ANEW = FitSettings(encoder="none")
+
+
+def electronics(data: Path) -> tuple[ExampleSet, ExampleSet]:
+    """1,000 reviews to learn from and the fixed 1,000 test reviews."""
+    everything = read_examples(data / "amazon-reviews" / "electronics.jsonl")
+    test = sample_examples(everything, TEST, TEST_SEED)
+    taken = {id(example) for example in test.examples}
+    rest = [example for example in everything.examples if id(example) not in taken]
+    return replace(everything, examples=rest), test
+
+
+def movie_classifier(places: Places, folder: Path) -> Path:
+    """A biLSTM from scratch on the 20,000 movie reviews that are not held back."""
+    settings = FitSettings(encoder="none", epochs=5)
+    fit_classifier(places.pool, settings, validation=places.tuning, output=folder)
+    return folder
+
+
+def unknown_share(classifier: TextClassifier, examples: ExampleSet) -> float:
+    """Share of the words that the classifier's vocabulary lacks."""
+    unknown = classifier.tokenizer.unknown_id
+    ids = [i for row in classifier.ids([example.text for example in examples.examples]) for i in row.tolist()]
+    return sum(i == unknown for i in ids) / len(ids)
+
+
+def compare(train: ExampleSet, test: ExampleSet, results: Results, methods: dict[str, FitSettings]) -> None:
+    """Every method with every sample, and TF-IDF."""
+
+    def fitted(settings: FitSettings, count: int, seed: int) -> dict[str, Any]:
+        return fitted_accuracy(sample_examples(train, count, seed), test, replace(settings, seed=seed))
+
+    def tfidf(count: int, seed: int) -> dict[str, Any]:
+        return {"accuracy": tfidf_accuracy(sample_examples(train, count, seed), test)}
+
+    runs: dict[str, Callable[..., dict[str, Any]]] = {"TF-IDF + logistic regression": tfidf}
+    runs |= {name: partial(fitted, settings) for name, settings in methods.items()}
+    for name, run in runs.items():
+        for count, seeds in SEEDS.items():
+            for seed in range(seeds):
+                results.measure("products", name, count, seed, partial(run, count, seed))
+
+
+def main() -> None:
+    """Prints how the movie classifier does as it is, then the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with imdb/ and amazon-reviews/")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--movies", type=Path, help="a classifier of movie reviews; fitted here by default")
+    parser.add_argument("--encoder", type=Path, help="a language model, to be fine-tuned beside the others")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    places = Places(arguments.data, arguments.runs)
+    movies = arguments.movies or movie_classifier(places, arguments.runs / "movies-from-scratch")
+    train, test = electronics(arguments.data)
+    moved = TextClassifier.from_pretrained(movies)
+    print(
+        f"{movies.name}, as it is, on {len(test):,} product reviews: {100 * moved.evaluate(test).accuracy:.1f} % "
+        f"({100 * unknown_share(moved, test):.1f} % of their words unknown to it)"
+    )
+    methods = {
+        "from scratch": ANEW,
+        f"{movies.name}, encoder and head moved": FitSettings(encoder=str(movies), gradual=False),
+    }
+    if arguments.encoder is not None:
+        methods[f"{arguments.encoder.name}, fine-tuned"] = FitSettings(encoder=str(arguments.encoder))
+    results = Results(arguments.runs / "results.jsonl")
+    compare(train, test, results, methods)
+    curves = results.curves("products")
+    print(table(curves))
+    plot_curves(curves, arguments.runs / "products.png", title="From movie reviews to product reviews")
+
+
+if __name__ == "__main__":
+    main()

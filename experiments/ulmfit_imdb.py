@@ -52,9 +52,8 @@ PARTS = ("vectors", "pretrain", "adapt", "tfidf", "scratch", "transfer")
 SCRATCH = {
     "biLSTM 100/128, rate 2e-3": FitSettings(encoder="none"),
     "biLSTM 100/128, rate 5e-3": FitSettings(encoder="none", rate=5e-3),
-    "biLSTM 200/256, rate 2e-3": FitSettings(encoder="none", embedding_size=200, hidden_size=256),
-    "AWD-LSTM 200/400, rate 2e-3": FitSettings(
-        encoder="none", architecture="awd-lstm", embedding_size=200, hidden_size=400, dropout_scale=0.5
+    "AWD-LSTM 100/200, rate 2e-3": FitSettings(
+        encoder="none", architecture="awd-lstm", embedding_size=100, hidden_size=200, dropout_scale=0.5
     ),
 }
 """What "from scratch" is chosen from, for 1,000 labels; the choice serves for every other number."""
@@ -62,7 +61,7 @@ ADAPT_EPOCHS = 1
 """Passes over the 50,000 unlabeled reviews."""
 WHOLE = 20_000
 """All labeled reviews that are not held back; with those that choose the epochs, IMDb's 25,000."""
-SCRATCH_EPOCHS = {100: 40, 1_000: 20, 10_000: 8, WHOLE: 6}
+SCRATCH_EPOCHS = {100: 40, 1_000: 15, 10_000: 6, WHOLE: 5}
 
 
 def train_vectors(
@@ -179,10 +178,12 @@ def compare_scratch(places: Places, results: Results) -> None:
 
 
 def transfer_methods(encoder: Path, vectors: Path | None = None) -> dict[str, FitSettings]:
-    """The adapted language model as a classifier: as the paper has it, and with word vectors beside its states."""
+    """The adapted language model as the paper has it, wide-window word vectors of the same reviews, and both."""
     found = {"ULMFiT": FitSettings(encoder=str(encoder))}
     if vectors is not None:
-        found["ULMFiT and word vectors"] = FitSettings(encoder=str(encoder), word_vectors=str(vectors))
+        beside = FitSettings(encoder=str(encoder), word_vectors=str(vectors))
+        found["word vectors, averaged"] = replace(beside, transfer="frozen", pooling="vectors", rate=3e-3)
+        found["ULMFiT and word vectors"] = beside
     return found
 
 
@@ -211,7 +212,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places, progress = Places(arguments.data, arguments.runs), Progress()
     results = Results(arguments.runs / "results.jsonl")
-    wanted = arguments.only or PARTS
+    wanted = ("vectors", "pretrain") if arguments.release is not None else arguments.only or PARTS
     vectors = places.runs / "wiki-vectors" / "vectors.npz"
     wide_vectors = places.runs / "imdb-vectors" / "vectors.npz"
     general, adapted = places.runs / "wiki-lm", places.runs / "imdb-lm"
@@ -220,10 +221,11 @@ def main() -> None:
         train_vectors([places.unlabeled_reviews], wide_vectors.parent, progress, epochs=3, window=30)
     if "pretrain" in wanted:
         pretrain(places, arguments.pretrain_minutes, vectors, progress)
-    if "adapt" in wanted:
-        adapt(places, general, adapted, progress)
     if arguments.release is not None:
         release(places, general, arguments.release, arguments.pretrain_minutes)
+        return
+    if "adapt" in wanted:
+        adapt(places, general, adapted, progress)
     if "tfidf" in wanted:
         compare_tfidf(places, results)
     if "scratch" in wanted:

@@ -12,6 +12,7 @@ from tests.pretraining.models import TEXTS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import Direction
+from unfreeze.pretraining import perplexity, scoring
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -46,6 +47,23 @@ def test_perplexity_equals_an_independent_computation(
         assert math.isclose(found.perplexity, math.exp(loss), rel_tol=1e-4)
         assert math.isclose(found.bits_per_byte, bits, rel_tol=1e-5)
         assert found.n_tokens == n_tokens
+
+
+def test_perplexity_does_not_depend_on_batches_pieces_or_the_order_of_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(word_tokenizer(), "both", (6, 12))
+    documents = [*TEXTS, "A bank.", "I", " ".join(TEXTS), "The zebra sat."]
+    store = TokenStore.build(documents, model.tokenizer, tmp_path / "a", workers=1)
+    turned = TokenStore.build(documents[::-1], model.tokenizer, tmp_path / "b", workers=1)
+    expected = evaluate_perplexity(model, store)
+    assert expected.unknown_share == pytest.approx(5 / sum(len(text) for text in documents))
+    settings = [(store, 3, 5, 1 << 21), (turned, 2, 7, 1 << 21), (turned, 32, 1, 40), (store, 1, 256, 1)]
+    for documents_in_order, batch_size, chunk, most_ids in settings:
+        monkeypatch.setattr(scoring, "PIECE", chunk)
+        monkeypatch.setattr(perplexity, "MOST_IDS", most_ids)
+        found = evaluate_perplexity(model, documents_in_order, batch_size=batch_size)
+        assert found.figures() == pytest.approx(expected.figures(), rel=1e-6)
 
 
 def test_vocabulary_transfer_keeps_known_words_and_gives_the_mean_to_new_ones() -> None:

@@ -20,6 +20,7 @@ from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.metrics import class_figures, confusion_matrix
 from unfreeze.tasks.pooling import pool_documents
 from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.text.batches import pad_sequences
 
 REVIEWS = movie_reviews(24, 5)
 
@@ -152,3 +153,25 @@ def test_both_directions_vote_with_heads_of_their_own() -> None:
     )
     assert isinstance(classifier.network, ClassifierNetwork)
     assert list(classifier.network.heads) == ["forwards"]
+
+
+def test_bf16_moves_a_probability_by_less_than_a_hundredth(classifier: TextClassifier) -> None:
+    sample = [review.text for review in REVIEWS]
+    exact = classifier.predict_proba(sample)
+    classifier.precision = "bf16"
+    try:
+        found = classifier.predict_proba(sample)
+    finally:
+        classifier.precision = "fp32"
+    assert 0 < np.abs(found - exact).max() < 0.01
+
+
+@pytest.mark.parametrize("static", [0, 3])
+def test_mean_vectors_alone_are_the_features_where_asked(classifier: TextClassifier, static: int) -> None:
+    network = ClassifierNetwork(classifier.network.encoder, 2, pooling="vectors", word_vectors=static).eval()
+    rows = network.word_vectors.normal_() if static else network.encoder.stack("forward").embedding.weight
+    ids = classifier.ids(["fine and good", "", REVIEWS[0].text])
+    found = network.features(*pad_sequences([row.tolist() for row in ids], 1))["joint"]
+    for row, own in zip(found, ids, strict=True):
+        mean = rows[own.astype(np.int64)].mean(0)
+        torch.testing.assert_close(row, mean if static else mean.repeat(2))

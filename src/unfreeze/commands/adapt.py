@@ -81,6 +81,9 @@ class Adapt:
     validate_minutes: float | None = None
     """Measure held-out perplexity this often."""
 
+    checkpoint_minutes: float | None = None
+    """Save this often where the training stands (3): so much a kill or a power cut may cost."""
+
     encoding: str = "utf-8"
     """Of plain text files."""
 
@@ -99,12 +102,18 @@ class Adapt:
     overwrite: bool = False
     """Replace a model of another run once this one is complete."""
 
+    def __post_init__(self) -> None:
+        need_positive(self, "epochs", "minutes", "rate", "batch_size", "bptt", "validate_minutes")
+        need_positive(self, "vocabulary_size", "min_count")
+
 
 def run(arguments: Adapt, console: Console) -> None:
     """Train, and say where the model is."""
     from unfreeze.pretraining.stages import Corpus, adapt_language_model
+    from unfreeze.training.processes import together
 
-    need_language_model(arguments.encoder, "adapt")
+    with together():
+        need_language_model(arguments.encoder, "adapt")
     figures = adapt_language_model(
         arguments.encoder,
         Corpus(
@@ -134,12 +143,11 @@ def make_settings(arguments: Adapt) -> AdaptSettings:
 
     from unfreeze.pretraining.settings import AdaptSettings
 
-    need_positive(arguments, "epochs", "minutes", "rate", "batch_size", "bptt")
     settings = AdaptSettings(new_vocabulary=arguments.new_vocabulary)
     loop = replace(
         settings.training.loop,
         epochs=arguments.epochs or (None if arguments.minutes else 1),
-        **given(arguments, "minutes", "optimizer", "validate_minutes", "seed"),
+        **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
     )
     policy = replace(
         settings.training.policy, **given(arguments, "rate", "discriminative", "gradual", "schedule")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
@@ -55,6 +55,9 @@ class Evaluate:
     encoding: str = "utf-8"
     """Of text files."""
 
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Number format of a classifier; bf16 is faster where the processor has it, auto tries."""
+
     def __post_init__(self) -> None:
         if self.worst < 0:
             raise UserError(f"--worst must be at least 0, not {self.worst}")
@@ -79,6 +82,7 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     from unfreeze.text.examples import read_examples
 
     classifier = TextClassifier.from_pretrained(arguments.model)
+    classifier.precision = arguments.precision
     if arguments.plot is not None and classifier.multi_label:
         raise UserError(
             "--plot draws the confusion matrix of exclusive labels; this classifier gives several"
@@ -89,6 +93,7 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
         label_column=arguments.label_column,
         encoding=arguments.encoding,
         multi_label=classifier.multi_label,
+        known_labels=classifier.label_names,
     )
     report = classifier.evaluate(examples, n_worst=arguments.worst, progress=console.progress)
     if arguments.plot is not None:

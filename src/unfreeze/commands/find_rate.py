@@ -87,7 +87,7 @@ class FindRate:
     """The same seed gives the same curve."""
 
     def __post_init__(self) -> None:
-        need_positive(self, "batch_size")
+        need_positive(self, "batch_size", "low", "high", "steps")
         if bool(self.corpus) == (self.train is not None):
             raise UserError("find-rate needs MODEL --corpus PATH (for adapt) or --train FILE (for fit)")
         if self.corpus and self.model is None:
@@ -102,7 +102,7 @@ def run(arguments: FindRate, console: Console) -> None:
     """Test the rates, draw the curve, print the suggestion."""
     if arguments.corpus:
         need_language_model(str(arguments.model), "adapt")
-    from unfreeze.training.loop import make_accelerator
+    from unfreeze.training.processes import make_accelerator
 
     test = _test_adapt if arguments.corpus else _test_fit
     curve = test(arguments, make_accelerator(arguments.precision), console)
@@ -137,27 +137,18 @@ def is_noisy(curve: RateCurve) -> bool:
 
 
 def _test_adapt(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.encoders.layers.recurrent import Dropouts
-    from unfreeze.pretraining.lm_objective import LanguageModelObjective
     from unfreeze.pretraining.settings import AdaptSettings
+    from unfreeze.pretraining.stages import make_objective
     from unfreeze.text.token_store import TokenStore
 
     settings = AdaptSettings()
-    training = replace(settings.training, **given(arguments, "batch_size"))
+    loop = replace(settings.training.loop, seed=arguments.seed)
+    training = replace(settings.training, loop=loop, **given(arguments, "batch_size"))
     sample = _sample(arguments)
     model = _adapted_vocabulary(str(arguments.model), sample, settings.min_count)
-    model.encoder.set_dropouts(Dropouts().times(training.dropout_scale))
     with tempfile.TemporaryDirectory() as folder:
-        objective = LanguageModelObjective(
-            model,
-            TokenStore.build(sample, model.tokenizer, Path(folder) / "tokens", progress=console.progress),
-            batch_size=training.batch_size,
-            bptt=training.bptt,
-            variable=training.variable_bptt,
-            alpha=training.alpha,
-            beta=training.beta,
-            seed=arguments.seed,
-        )
+        store = TokenStore.build(sample, model.tokenizer, Path(folder) / "tokens", progress=console.progress)
+        objective = make_objective(model, store, None, training, accelerator)
         return _test(objective, training.policy, training.loop, arguments, accelerator, console)
 
 
@@ -193,12 +184,9 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> Languag
 
 
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
-    from unfreeze.tasks.classification import ClassificationObjective
-    from unfreeze.tasks.fitting import NO_ENCODER, FitSettings, make_classifier
+    from unfreeze.tasks.fitting import FitSettings, make_classifier, make_objective, make_policy
     from unfreeze.text.examples import read_examples
     from unfreeze.training.loop import LoopSettings
-    from unfreeze.transfer.policies import TransferPolicy
 
     assert arguments.train is not None
     examples = read_examples(
@@ -209,19 +197,8 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
         multi_label=arguments.multi_label or None,
     )
     settings = FitSettings(**given(arguments, "encoder", "transfer", "batch_size", "seed"))
-    classifier = make_classifier(examples, settings)
-    if settings.chosen_encoder != NO_ENCODER:
-        classifier.network.encoder.set_dropouts(CLASSIFIER_DROPOUTS.times(0.5))
-    objective = ClassificationObjective(
-        classifier.network.to(accelerator.device),
-        classifier.ids([example.text for example in examples.examples]),
-        classifier.targets(examples),
-        batch_size=settings.batch_size,
-        frozen=settings.mode == "frozen",
-        seed=settings.seed,
-    )
-    policy = TransferPolicy(mode=settings.mode, rate=1.0, discriminative=settings.discriminative)
-    return _test(objective, policy, LoopSettings(), arguments, accelerator, console)
+    objective = make_objective(make_classifier(examples, settings), examples, settings, accelerator)
+    return _test(objective, make_policy(settings), LoopSettings(), arguments, accelerator, console)
 
 
 def _test(

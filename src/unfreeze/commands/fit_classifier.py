@@ -78,8 +78,8 @@ class FitClassifier:
     batch_size: int | None = None
     """Texts an update."""
 
-    pooling: Literal["top", "top+vectors"] | None = None
-    """What a document becomes: the top layer's last, largest and mean state (top), and the mean word vector."""
+    pooling: Literal["top", "top+vectors", "vectors"] | None = None
+    """What a document becomes: the top layer's last, largest and mean state (top), the mean word vector, or both."""
 
     head: Literal["two-layer", "linear"] | None = None
     """What stands on it: two-layer by default, linear on a frozen encoder."""
@@ -101,6 +101,9 @@ class FitClassifier:
 
     keep_best: bool = True
     """With --validation: end with the epoch that was best, else with the last."""
+
+    checkpoint_minutes: float | None = None
+    """Save this often where the training stands (3): so much a kill or a power cut may cost."""
 
     architecture: Literal["bilstm", "awd-lstm"] | None = None
     """From scratch: a biLSTM, or an AWD-LSTM with random weights."""
@@ -126,13 +129,21 @@ class FitClassifier:
     overwrite: bool = False
     """Replace a model of another run once this one is complete."""
 
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.minutes is not None:
+            raise UserError("a run is bounded by --epochs or by --minutes, not by both")
+        need_positive(self, "labels", "epochs", "minutes", "rate", "batch_size")
+        need_positive(self, "vocabulary_size", "min_count", "embedding_size", "hidden_size")
+
 
 def run(arguments: FitClassifier, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
     from unfreeze.tasks.fitting import fit_classifier
+    from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
-    train_set, validation = read_sets(arguments)
+    with together():
+        train_set, validation = read_sets(arguments)
     epochs = chosen_epochs(len(train_set), settings)
     plan = {"transfer": settings.mode, "encoder": settings.chosen_encoder, "epochs": epochs}
     duplicates = _note_plan(train_set, validation, settings, epochs, console)
@@ -160,12 +171,9 @@ def make_settings(arguments: FitClassifier) -> FitSettings:
     """The default settings with what the command line changes."""
     from unfreeze.tasks.fitting import FitSettings
 
-    if arguments.epochs is not None and arguments.minutes is not None:
-        raise UserError("a run is bounded by --epochs or by --minutes, not by both")
-    need_positive(arguments, "epochs", "minutes", "rate", "batch_size")
     names = (
         "encoder transfer word_vectors epochs minutes rate batch_size pooling head gradual discriminative schedule optimizer "
-        "dropout_scale keep_best architecture embedding_size hidden_size vocabulary_size min_count seed"
+        "dropout_scale keep_best checkpoint_minutes architecture embedding_size hidden_size vocabulary_size min_count seed"
     )
     return FitSettings(**given(arguments, *names.split()))
 
@@ -184,7 +192,8 @@ def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
         train_set = sample_examples(train_set, arguments.labels, arguments.seed)
     if arguments.validation is None:
         return train_set, None
-    return train_set, read_examples(arguments.validation, multi_label=train_set.multi_label, **columns)
+    fitting = {"multi_label": train_set.multi_label, "known_labels": train_set.label_names}
+    return train_set, read_examples(arguments.validation, **fitting, **columns)
 
 
 def chosen_epochs(n_examples: int, settings: FitSettings) -> int | None:

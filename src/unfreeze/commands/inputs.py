@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,11 +41,14 @@ def _spoken_texts(texts: Sequence[str]) -> Iterator[str]:
 
 
 def need_positive(arguments: object, *names: str) -> None:
-    """Raise the UserError that names an option which was given and is not above 0."""
+    """Raise the UserError that names an option which was given and is no number above 0; checks --seed too."""
     for name in names:
         value = getattr(arguments, name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+    seed = getattr(arguments, "seed", 0)
+    if not 0 <= seed < 2**32:  # what all generators of random numbers take
+        raise UserError(f"--seed must be from 0 to {2**32 - 1}, not {seed}")
 
 
 def model_kind(model: str) -> str:

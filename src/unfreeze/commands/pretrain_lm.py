@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.errors import UserError
+from unfreeze.commands.inputs import need_positive
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.settings import PretrainSettings
@@ -88,6 +88,9 @@ class PretrainLm:
     validate_minutes: float | None = None
     """Measure held-out perplexity this often."""
 
+    checkpoint_minutes: float | None = None
+    """Save this often where the training stands (3): so much a kill or a power cut may cost."""
+
     encoding: str = "utf-8"
     """Of plain text files."""
 
@@ -105,6 +108,10 @@ class PretrainLm:
 
     overwrite: bool = False
     """Replace a model of another run once this one is complete."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "epochs", "minutes", "rate", "batch_size", "bptt", "validate_minutes")
+        need_positive(self, "vocabulary_size", "min_count", "embedding_size", "hidden_size", "layers")
 
 
 def run(arguments: PretrainLm, console: Console) -> None:
@@ -138,8 +145,6 @@ def make_settings(arguments: PretrainLm) -> PretrainSettings:
     from unfreeze.pretraining.settings import PRESETS
 
     settings = PRESETS[arguments.preset]()
-    if arguments.epochs is not None and arguments.epochs < 1:
-        raise UserError(f"--epochs must be at least 1, not {arguments.epochs}")
     loop = replace(
         settings.training.loop,
         epochs=arguments.epochs or (1 if arguments.minutes is None else None),
@@ -147,6 +152,7 @@ def make_settings(arguments: PretrainLm) -> PretrainSettings:
         optimizer=arguments.optimizer,
         validate_minutes=arguments.validate_minutes,
         seed=arguments.seed,
+        **given(arguments, "checkpoint_minutes"),
     )
     policy = replace(settings.training.policy, **given(arguments, "rate"))
     training = replace(

@@ -8,18 +8,29 @@ Whatever consumes layers works on every rung unchanged. Legend: B batch, T piece
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
+from unfreeze.folders import (
+    CONFIG,
+    WEIGHTS,
+    load_tensors,
+    read_config,
+    save_tensors,
+    write_config,
+    written_folder,
+)
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,9 +126,13 @@ class Encoder(nn.Module, ABC):
             self.tokenizer.save(target)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer) -> Self:
-        """An encoder with random weights."""
-        return cls(tokenizer, **config["arguments"])
+    def from_config(cls, config: dict[str, Any], folder: Path) -> Self:
+        """An encoder with random weights, made as the config of `folder` says, and the folder's tokenizer.
+
+        Raises:
+            UserError: the arguments are not those of this encoder, or the tokenizer is missing or damaged.
+        """
+        return made_from_config(cls, folder, TextTokenizer.load(folder), **config.get("arguments", {}))
 
     @classmethod
     def from_pretrained(
@@ -146,6 +161,21 @@ class Encoder(nn.Module, ABC):
         )
 
 
+def made_from_config(make: Callable[..., T], folder: Path, *own: object, **arguments: Any) -> T:
+    """`make(*own, **arguments)` with the arguments that `folder`'s config.json names.
+
+    Raises:
+        UserError: `make` has no such argument, or needs another one.
+    """
+    try:
+        signature(make).bind(*own, **arguments)  # beforehand: a TypeError from within `make` is a bug
+    except TypeError as error:
+        raise UserError(
+            f"{folder / CONFIG} does not fit this version of unfreeze ({error}): upgrade with pip install -U unfreeze"
+        ) from error
+    return make(*own, **arguments)
+
+
 def load_matching(
     module: nn.Module, tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str
 ) -> None:
@@ -156,12 +186,12 @@ def load_matching(
     ):
         if names:
             raise UserError(
-                f"{source} {problem} tensor {sorted(names)[0]!r}: weights and {'config.json'} do not fit"
+                f"{source} {problem} tensor {sorted(names)[0]!r}: weights and {CONFIG} do not fit"
             )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise UserError(
-                f"{source}: tensor {name!r} is {list(tensor.shape)}, config.json wants {list(expected[name].shape)}"
+                f"{source}: tensor {name!r} is {list(tensor.shape)}, {CONFIG} wants {list(expected[name].shape)}"
             )
     # A shared parameter is listed once in `expected`, so names of its second home may be missing: not strict.
     module.load_state_dict(
@@ -177,4 +207,4 @@ def encoder_weights(folder: Path) -> dict[str, Tensor]:
     } or tensors
 
 
-__all__ = ["Batch", "Encoder", "encoder_weights", "load_matching", "read_config"]
+__all__ = ["Batch", "Encoder", "encoder_weights", "load_matching", "made_from_config", "read_config"]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from unfreeze.encoders.base import Encoder, encoder_weights, read_config
 from unfreeze.errors import UserError
-from unfreeze.text.tokenizers import TextTokenizer
 
 KINDS = {
     "awd_lstm": ("unfreeze.encoders.awd_lstm", "AwdLstm"),
@@ -67,11 +66,16 @@ def find_model(
         ) from error
 
 
-def encoder_class(kind: str) -> type[Encoder]:
-    """The class of a kind."""
+def encoder_class(kind: str, folder: Path) -> type[Encoder]:
+    """The class of the kind that `folder`'s config.json names.
+
+    Raises:
+        UserError: there is none.
+    """
     if kind not in KINDS:
         raise UserError(
-            f"no encoder of kind {kind!r} is known (known: {', '.join(KINDS)}): upgrade unfreeze?"
+            f"{folder} holds an encoder of kind {kind!r}, known are {', '.join(KINDS)}: "
+            "upgrade with pip install -U unfreeze"
         )
     module, name = KINDS[kind]
     found = getattr(import_module(module), name)
@@ -94,10 +98,10 @@ def load_encoder(
     )
     config = read_config(folder)
     config = config.get("encoder", config)
-    found = encoder_class(config["kind"])
+    found = encoder_class(config["kind"], folder)
     if not issubclass(found, expected):
         raise UserError(f"{folder} holds a {config['kind']} encoder, not a {expected.kind} one")
-    encoder = found.from_config(config, TextTokenizer.load(folder))
+    encoder = found.from_config(config, folder)
     tensors = {
         n: t
         for n, t in encoder_weights(folder).items()

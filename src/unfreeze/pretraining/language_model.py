@@ -156,7 +156,7 @@ class LanguageModel(nn.Module):
             raise UserError(
                 f"{folder} is a {config['kind']} without a language model's output layer; this needs one"
             )
-        encoder = AwdLstm.from_config(config, TextTokenizer.load(folder))
+        encoder = AwdLstm.from_config(config, folder)
         model = cls(encoder, config["output"]["cutoffs"])
         load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
         return model.eval()

@@ -16,14 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.layers.recurrent import State
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.scoring import read_documents
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.batches import IGNORE
 from unfreeze.text.token_store import TokenStore
 
-CHUNK = 256
-"""Tokens of each document that are run at once."""
 MOST_IDS = 1 << 21
 """Ids of a batch, padding included: a document of a million tokens is measured with one or two others at most."""
 
@@ -63,9 +60,7 @@ def evaluate_perplexity(
     with progress.bar("perplexity", total=store.n_tokens * len(names), unit="token") as bar:
         for name in names:
             for ids, lengths in _document_batches(store, batch_size, model.tokenizer.pad_id):
-                device = next(model.parameters()).device
-                ids, lengths = ids.to(device), lengths.to(device)
-                total += _batch_nll(model, name, ids, lengths)
+                total -= float(read_documents(model, name, ids, lengths).double().sum())
                 n_targets += int((lengths - 1).sum())
                 bar.advance(int(lengths.sum()))
     n_tokens = n_targets // len(names)
@@ -93,22 +88,3 @@ def _document_batches(store: TokenStore, batch_size: int, pad_id: int) -> Iterat
         for row, document in enumerate(documents):
             ids[row, : len(document)] = torch.from_numpy(document.astype(np.int64))
         yield ids, lengths
-
-
-def _batch_nll(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor) -> float:
-    """Summed over the batch's targets, in float64."""
-    ids = model.encoder.stack_ids(name, ids, lengths).t()
-    time = torch.arange(1, ids.shape[1], device=ids.device)
-    targets = torch.where(time < lengths[:, None], ids[:, 1:], IGNORE)
-    state: State | None = None
-    total = 0.0
-    for start in range(0, targets.shape[1], CHUNK):
-        alive = int((lengths > start + 1).sum())  # rows are sorted by length: the rest have ended
-        if state is not None:
-            state = [(h[:, :alive].contiguous(), c[:, :alive].contiguous()) for h, c in state]
-        piece = slice(start, start + CHUNK)
-        found, state = model.target_log_probabilities(
-            name, ids[:alive, :-1][:, piece], targets[:alive, piece], state
-        )
-        total -= float(found.double().sum())
-    return total

@@ -98,7 +98,7 @@ def token_log_probabilities(model: LanguageModel, name: str, texts: Sequence[lis
     found: list[list[float]] = [[] for _ in texts]
     for numbers in _batches([len(ids) for ids in texts]):
         ids, lengths = pad_sequences([texts[n] for n in numbers], model.tokenizer.pad_id)
-        rows = _read_batch(model, name, ids, lengths).tolist()
+        rows = read_documents(model, name, ids, lengths).tolist()
         for number, row in zip(numbers, rows, strict=True):
             row = row[: len(texts[number]) - 1]
             found[number] = row if name == "forward" else row[::-1]
@@ -114,8 +114,16 @@ def _batches(lengths: list[int]) -> Iterator[list[int]]:
         order = order[size:]
 
 
-def _read_batch(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T), (B,) -> (B, T - 1) log-probabilities in the order of reading, 0 past a text's end."""
+def read_documents(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
+    """log p of every token but the begin symbols, a piece of all documents at a time, the state carried over.
+
+    Args:
+        ids: (B, T) in the order of the text, padded on the right, longest first.
+        lengths: (B,), falling: a row that has ended is run no further.
+
+    Returns:
+        (B, T - 1) in the order in which the direction reads, 0 past a document's end.
+    """
     device = next(model.parameters()).device
     ids, lengths = ids.to(device), lengths.to(device)
     ids = model.encoder.stack_ids(name, ids, lengths).t()
@@ -124,9 +132,11 @@ def _read_batch(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor) -
     found = torch.zeros(targets.shape, device=device)
     state: State | None = None
     for start in range(0, targets.shape[1], PIECE):
-        piece = slice(start, start + PIECE)
-        found[:, piece], state = model.target_log_probabilities(
-            name, ids[:, :-1][:, piece], targets[:, piece], state
+        alive, piece = int((lengths > start + 1).sum()), slice(start, start + PIECE)
+        if state is not None:
+            state = [(h[:, :alive].contiguous(), c[:, :alive].contiguous()) for h, c in state]
+        found[:alive, piece], state = model.target_log_probabilities(
+            name, ids[:alive, :-1][:, piece], targets[:alive, piece], state
         )
     return found
 

@@ -32,8 +32,9 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import make_accelerator, seed_everything, train
+from unfreeze.training.loop import seed_everything, train
 from unfreeze.training.precision import Precision
+from unfreeze.training.processes import make_accelerator, together
 
 logger = logging.getLogger(__name__)
 
@@ -132,12 +133,13 @@ def pretrain_language_model(
         UserError: the corpus, the vectors or the output cannot be used.
         Interrupted: Ctrl-C, after a checkpoint.
     """
-    asked = {
-        "stage": "pretrain lm",
-        **corpus.identity(),
-        **asdict(settings),
-        "word_vectors": str(word_vectors),
-    }
+    with together():
+        asked = {
+            "stage": "pretrain lm",
+            **corpus.identity(),
+            **asdict(settings),
+            "word_vectors": str(word_vectors),
+        }
 
     def make_tokenizer() -> TextTokenizer:
         return train_tokenizer(
@@ -190,9 +192,10 @@ def adapt_language_model(
     Returns, Raises:
         as `pretrain_language_model`.
     """
-    before = LanguageModel.from_pretrained(source)
+    with together():
+        before = LanguageModel.from_pretrained(source)
+        asked = {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings)}
     takes_words = settings.new_vocabulary and before.tokenizer.is_word_level
-    asked = {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings)}
 
     def make_tokenizer() -> TextTokenizer:
         if not takes_words:
@@ -223,6 +226,30 @@ def _start(model: LanguageModel, word_vectors: str | Path, width: int) -> None:
     matrix, found = vectors.matrix_for(model.tokenizer.vocabulary)
     logger.info("%d of %d words start from %s", int(found.sum()), len(found), word_vectors)
     start_from_vectors(model, torch.from_numpy(matrix))
+
+
+def make_objective(
+    model: LanguageModel,
+    store: TokenStore,
+    held_out: TokenStore | None,
+    training: TrainingSettings,
+    accelerator: Accelerator,
+) -> LanguageModelObjective:
+    """What the loop trains: this process's lanes, with the dropouts of the settings."""
+    model.encoder.set_dropouts(Dropouts().times(training.dropout_scale))
+    return LanguageModelObjective(
+        model,
+        store,
+        held_out,
+        batch_size=training.batch_size,
+        bptt=training.bptt,
+        variable=training.variable_bptt,
+        alpha=training.alpha,
+        beta=training.beta,
+        seed=training.loop.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
 
 
 class _Stage:
@@ -260,10 +287,10 @@ class _Stage:
             return figures
         with self.accelerator.main_process_first():
             tokenizer, store, held_out = self._prepare(make_tokenizer)
-        seed_everything(self.training.loop.seed)
-        model = make_model(tokenizer)
-        model.encoder.set_dropouts(Dropouts().times(self.training.dropout_scale))
-        objective = self._objective(model, store, held_out)
+        with together():
+            seed_everything(self.training.loop.seed)
+            model = make_model(tokenizer)
+            objective = make_objective(model, store, held_out, self.training, self.accelerator)
         records = train(
             objective,
             policy=self.training.policy,
@@ -276,9 +303,9 @@ class _Stage:
         last = records[-1]
         metrics = {name: value for name, value in last.items() if name not in ("score", "epoch")}
         metrics |= {"training_tokens": store.n_tokens, "vocabulary": len(tokenizer)}
-        if self.accelerator.is_main_process:
-            self._save(model, metrics, title, command, without_output)
-        self.accelerator.wait_for_everyone()
+        with together():
+            if self.accelerator.is_main_process:
+                self._save(model, metrics, title, command, without_output)
         return metrics
 
     def _prepare(
@@ -305,24 +332,6 @@ class _Stage:
         if first is None:
             return None
         return TokenStore.build(chain([first], documents), tokenizer, place, progress=self.progress)
-
-    def _objective(
-        self, model: LanguageModel, store: TokenStore, held_out: TokenStore | None
-    ) -> LanguageModelObjective:
-        training = self.training
-        return LanguageModelObjective(
-            model,
-            store,
-            held_out,
-            batch_size=training.batch_size,
-            bptt=training.bptt,
-            variable=training.variable_bptt,
-            alpha=training.alpha,
-            beta=training.beta,
-            seed=training.loop.seed,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
 
     def _save(
         self, model: LanguageModel, metrics: dict[str, Any], title: str, command: str, without_output: bool

@@ -33,7 +33,7 @@ class ClassifierNetwork(nn.Module):
     Args:
         n_labels: K.
         multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
-        pooling: what of the encoder's layers the heads see.
+        pooling: what of the encoder's layers the heads see; `vectors` is the static ones alone where there are any.
         head: what stands on them.
         head_dropout: of the pooled features.
         word_vectors: width of static vectors whose mean stands beside the pooled states; 0 is none. They never move.
@@ -59,7 +59,7 @@ class ClassifierNetwork(nn.Module):
         self.register_buffer(
             "word_vectors", torch.zeros(len(encoder.tokenizer) if word_vectors else 0, word_vectors)
         )
-        widths = {name: pooled_width(encoder.stack(name).widths, pooling) for name in encoder.directions}
+        widths = {name: self._pooled_width(name) for name in encoder.directions}
         sizes = widths if self.votes else {"joint": sum(widths.values())}
         sizes = {name: size + word_vectors for name, size in sizes.items()}
         self.heads = nn.ModuleDict(
@@ -68,19 +68,28 @@ class ClassifierNetwork(nn.Module):
 
     def features(self, ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Pooled documents for each head: (B, T), (B,) -> (B, P)."""
-        encoder = self.encoder
-        pooled = {
-            name: pool_documents(
-                encoder.stack(name), encoder.stack_ids(name, ids, lengths), lengths, self.pooling
-            )
-            for name in encoder.directions
-        }
+        pooled = {name: self._pooled(name, ids, lengths) for name in self.encoder.directions}
         if not self.votes:
             pooled = {"joint": torch.cat(list(pooled.values()), dim=1)}
         if not self.word_vectors.numel():
             return pooled
         mean = mean_vectors(ids, lengths, self.word_vectors)
         return {name: torch.cat([x, mean], dim=1) for name, x in pooled.items()}
+
+    def _pooled_width(self, name: str) -> int:
+        widths = self.encoder.stack(name).widths
+        if self.pooling != "vectors":
+            return pooled_width(widths, self.pooling)
+        return 0 if self.word_vectors.numel() else widths[0]
+
+    def _pooled(self, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
+        """What a direction gives of the documents: (B, T), (B,) -> (B, P)."""
+        stack = self.encoder.stack(name)
+        if self.pooling != "vectors":
+            return pool_documents(stack, self.encoder.stack_ids(name, ids, lengths), lengths, self.pooling)
+        if self.word_vectors.numel():
+            return self.word_vectors.new_zeros(len(ids), 0)
+        return mean_vectors(ids, lengths, stack.embedding.weight)
 
     def logits(self, features: dict[str, Tensor]) -> list[Tensor]:
         """(B, K) of every head."""
@@ -213,7 +222,7 @@ class ClassificationObjective:
             if self.network.multi_label
             else found.argmax(1) == targets
         )
-        accuracy = float(right.float().mean())
+        accuracy = int(right.sum()) / len(texts)
         return {"loss": loss, "accuracy": accuracy, "score": accuracy}
 
 

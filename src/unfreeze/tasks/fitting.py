@@ -31,8 +31,9 @@ from unfreeze.text.examples import ExampleSet
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import LoopSettings, make_accelerator, seed_everything, train
+from unfreeze.training.loop import LoopSettings, seed_everything, train
 from unfreeze.training.precision import Precision
+from unfreeze.training.processes import make_accelerator, together
 from unfreeze.transfer.optimizers import OptimizerName
 from unfreeze.transfer.policies import Mode, TransferPolicy
 
@@ -69,7 +70,7 @@ class FitSettings:
     architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
     """From scratch: a biLSTM, or a random AWD-LSTM."""
     pooling: Pooling | None = None
-    """top (the paper's), or top+vectors."""
+    """top (the paper's), top+vectors, or vectors."""
     head: Head | None = None
     """two-layer (the paper's), or linear; linear on a frozen encoder by default."""
     epochs: int | None = None
@@ -94,6 +95,8 @@ class FitSettings:
     """Of matrices; by default what suits the optimizer."""
     keep_best: bool = True
     """With validation examples: keep the epoch with the best accuracy."""
+    checkpoint_minutes: float = 3.0
+    """How much work a kill may cost."""
     embedding_size: int = 100
     """From scratch: width of the word vectors."""
     hidden_size: int = 128
@@ -147,22 +150,24 @@ def fit_classifier(
         UserError: the examples cannot be learned from, or the encoder or the output cannot be used.
         Interrupted: Ctrl-C, after a checkpoint.
     """
-    _check(train_set)
+    with together():
+        _check(train_set)
+        asked = {} if output is None else _identity(train_set, settings, validation)
     accelerator = make_accelerator(precision)
     folder = None
     if output is not None:
-        asked = _identity(train_set, settings, validation)
         with accelerator.main_process_first():
             folder = RunFolder(Path(output), asked, overwrite=overwrite and accelerator.is_main_process)
         if folder.done:
             logger.info("%s is complete already", output)
             return TextClassifier.from_pretrained(output)
-    seed_everything(settings.seed)
-    classifier = make_classifier(train_set, settings)
+    with together():
+        seed_everything(settings.seed)
+        classifier = make_classifier(train_set, settings)
     records = _train(classifier, train_set, settings, validation, folder, accelerator, progress)
-    if folder is not None and accelerator.is_main_process:
-        _save(classifier, folder, records, train_set, settings, command)
-    accelerator.wait_for_everyone()
+    with together():
+        if folder is not None and accelerator.is_main_process:
+            _save(classifier, folder, records, train_set, settings, command)
     return classifier
 
 
@@ -290,15 +295,44 @@ def _train(
     accelerator: Accelerator,
     progress: Progress,
 ) -> list[dict[str, Any]]:
+    with together():
+        objective = make_objective(classifier, train_set, settings, accelerator, validation)
+    return train(
+        objective,
+        policy=make_policy(settings),
+        settings=LoopSettings(
+            epochs=_epochs(len(train_set), settings),
+            minutes=settings.minutes,
+            optimizer=settings.optimizer,
+            weight_decay=settings.weight_decay,
+            checkpoint_minutes=settings.checkpoint_minutes,
+            keep_best=settings.keep_best and validation is not None,
+            seed=settings.seed,
+        ),
+        folder=folder,
+        accelerator=accelerator,
+        progress=progress,
+        what="classifier",
+    )
+
+
+def make_objective(
+    classifier: TextClassifier,
+    train_set: ExampleSet,
+    settings: FitSettings,
+    accelerator: Accelerator,
+    validation: ExampleSet | None = None,
+) -> ClassificationObjective:
+    """What the loop trains: this process's part of the examples, with the dropouts of the transfer."""
     network, mode = classifier.network, settings.mode
-    if settings.chosen_encoder != NO_ENCODER:
+    if mode != "scratch":
         network.encoder.set_dropouts(_transfer_dropouts(settings))
     network.to(accelerator.device)
     held_out = None
     if validation is not None:
         texts = classifier.ids([example.text for example in validation.examples])
         held_out = texts, classifier.targets(validation)
-    objective = ClassificationObjective(
+    return ClassificationObjective(
         network,
         classifier.ids([example.text for example in train_set.examples]),
         make_targets(train_set, classifier.label_names, classifier.multi_label),
@@ -309,27 +343,16 @@ def _train(
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    return train(
-        objective,
-        policy=TransferPolicy(
-            mode=mode,
-            rate=RATES[mode] if settings.rate is None else settings.rate,
-            discriminative=settings.discriminative,
-            gradual=settings.gradual,
-            schedule=settings.schedule,
-        ),
-        settings=LoopSettings(
-            epochs=_epochs(len(train_set), settings),
-            minutes=settings.minutes,
-            optimizer=settings.optimizer,
-            weight_decay=settings.weight_decay,
-            keep_best=settings.keep_best and validation is not None,
-            seed=settings.seed,
-        ),
-        folder=folder,
-        accelerator=accelerator,
-        progress=progress,
-        what="classifier",
+
+
+def make_policy(settings: FitSettings) -> TransferPolicy:
+    """How the encoder and the head move."""
+    return TransferPolicy(
+        mode=settings.mode,
+        rate=RATES[settings.mode] if settings.rate is None else settings.rate,
+        discriminative=settings.discriminative,
+        gradual=settings.gradual,
+        schedule=settings.schedule,
     )
 
 
@@ -380,4 +403,4 @@ def _save(
     folder.finish()
 
 
-__all__ = ["FitSettings", "fit_classifier", "make_classifier"]
+__all__ = ["FitSettings", "fit_classifier", "make_classifier", "make_objective", "make_policy"]

@@ -32,42 +32,46 @@ class _SumOverProcesses(torch.autograd.Function):
         return grad
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization that takes its running statistics for a batch of one, which has none of its own.
+def _summed(x: Tensor) -> Tensor:
+    """Over processes, where there are several."""
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return x
+    result: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
+    return result
 
-    `torch.nn.SyncBatchNorm` does the same for many processes, but not on a CPU.
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalization over the batch of all processes; one example, which has no variance, takes the running statistics.
+
+    `torch.nn.SyncBatchNorm` does the same for many processes, but not on a CPU. Statistics are in float64: torch's make
+    rounding errors (1e-4) of a feature that is the same in all documents, such as a maximum at the begin symbol, and
+    Adam blows those up to full steps.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, D); B may be 0 in one of many processes."""
         if not self.training:
             return super().forward(x)
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            return self._normalize_over_processes(x.float())
-        return self._normalize_alone(x) if len(x) == 1 else super().forward(x)
-
-    def _normalize_alone(self, x: Tensor) -> Tensor:
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-        )
-
-    def _normalize_over_processes(self, x: Tensor) -> Tensor:
-        count = _summed(x.new_tensor([float(len(x))]))
+        exact = x if x.device.type == "mps" else x.double()  # which has no float64
+        count = _summed(exact.new_tensor([float(len(x))]))
         if count == 1:
-            return self._normalize_alone(x)
-        mean = _summed(x.sum(0)) / count
-        variance = _summed((x - mean).square().sum(0)) / count
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        normalized = (x - mean) * (variance + self.eps).rsqrt()
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
+        mean = _summed(exact.sum(0)) / count
+        variance = _summed((exact - mean).square().sum(0)) / count
+        self._track(mean.detach(), (variance * count / (count - 1)).detach())
+        normalized = ((exact - mean) * (variance + self.eps).rsqrt()).to(x.dtype)
         return torch.addcmul(self.bias, normalized, self.weight) if self.affine else normalized
 
-
-def _summed(x: Tensor) -> Tensor:
-    result: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
-    return result
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        # At first a plain mean over the batches: after few of them torch's would still be near its start (0 and 1).
+        share = max(self.momentum, 1.0 / int(self.num_batches_tracked))
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
 class TwoLayerHead(nn.Module):

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from unfreeze.encoders.layers.recurrent import LstmStack, StackOutput, State
 
-Pooling = Literal["top", "top+vectors"]
-"""`top` is the paper's; `top+vectors` adds the mean of the word vectors, which short pre-training is well advised to keep."""
+Pooling = Literal["top", "top+vectors", "vectors"]
+"""`top` is the paper's; `top+vectors` adds the mean of the word vectors, which short pre-training is well advised to keep;
+`vectors` is that mean alone, and no LSTM is run."""
 
 GRADIENT_TOKENS = 1440
 PIECE = 512

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.encoders.awd_lstm import StackedEncoder
-from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
@@ -35,6 +35,7 @@ from unfreeze.tasks.metrics import (
 )
 from unfreeze.text.examples import ExampleSet, TextExample
 from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.training.precision import Precision, prediction_format
 
 KIND = "text_classifier"
 BUFFER = 2048
@@ -88,6 +89,9 @@ class TextClassifier:
         settings: what the network was made with (pooling, head), for saving.
     """
 
+    precision: Precision = "fp32"
+    """What predictions are computed in; bf16, or auto, is several times faster where the processor has it."""
+
     def __init__(
         self, network: ClassifierNetwork, label_names: Sequence[str], settings: dict[str, Any]
     ) -> None:
@@ -136,7 +140,9 @@ class TextClassifier:
             return np.zeros((0, len(self.label_names)), dtype=np.float32)
         self.network.eval()
         device = next(self.network.parameters()).device
-        features = {name: x.to(device) for name, x in all_features(self.network, self.ids(texts)).items()}
+        with prediction_format(self.precision, device):
+            found = all_features(self.network, self.ids(texts))
+        features = {name: x.to(device) for name, x in found.items()}
         result: NDArray[np.float32] = self.network.probabilities(features).cpu().numpy()
         return result
 
@@ -253,12 +259,11 @@ class TextClassifier:
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder, kinds={KIND})
-        encoder = encoder_class(config["encoder"]["kind"]).from_config(
-            config["encoder"], TextTokenizer.load(folder)
-        )
+        encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
         assert isinstance(encoder, StackedEncoder)
-        network = ClassifierNetwork(
-            encoder, len(config["labels"]), multi_label=config["multi_label"], **config["settings"]
+        n_labels, multi_label = len(config["labels"]), config["multi_label"]
+        network = made_from_config(
+            ClassifierNetwork, folder, encoder, n_labels, multi_label=multi_label, **config["settings"]
         )
         expected = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
         expected |= own_tensors(network)

@@ -13,14 +13,17 @@ import pickle
 import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import torch
 
 from unfreeze.errors import UserError
-from unfreeze.folders import CONFIG, write_json, written_file
+from unfreeze.folders import CONFIG, OWN, need_own_place, write_json, written_file
 
 TRAINING = "training"
 RUN, CHECKPOINT, LOG = "run.json", "checkpoint.pt", "log.jsonl"
+HARMLESS = {"checkpoint_minutes"}
+"""Settings that do not change what comes out: a run goes on when they differ."""
 
 
 class RunFolder:
@@ -40,7 +43,7 @@ class RunFolder:
         asked = json.loads(json.dumps(asked))
         earlier = self._read()
         self.done = False
-        if earlier is not None and earlier["asked"] == asked:
+        if earlier is not None and _essence(earlier["asked"]) == _essence(asked):
             self.done = bool(earlier["done"]) and (output / CONFIG).is_file()
             return
         # A run that ended before its first checkpoint, over a mistake for example, has nothing to lose.
@@ -51,6 +54,9 @@ class RunFolder:
             )
         if output.exists() and not output.is_dir():
             raise UserError(f"{output} is a file: --output names a folder")
+        need_own_place(output)
+        if not holds_work:
+            self._need_nothing_else(known=earlier is not None)
         # Another run's tokenizer and token ids must not be taken for this one's.
         self._remove_all_but(RUN)
         self._asked = asked
@@ -61,12 +67,19 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            self._asked = found["asked"]
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is damaged ({error}): remove {self.folder} and start again") from error
-        assert isinstance(found, dict)
-        self._asked = found["asked"]
         return found
+
+    def _need_nothing_else(self, *, known: bool) -> None:
+        """Raise the UserError for files of the user's that have the names of a model's."""
+        taken = [path for name in sorted(OWN - {TRAINING}) if (path := self.output / name).exists()]
+        if not known:  # a killed process may have left a file half written
+            taken += [path for path in self.folder.glob("*") if not path.name.endswith(".part")]
+        if taken:
+            raise UserError(f"{taken[0]} is not unfreeze's and would be replaced: choose another --output")
 
     def _remove_all_but(self, *names: str) -> None:
         for entry in self.folder.glob("*"):
@@ -96,11 +109,11 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
+            if not is_zipfile(path):  # torch would take it for its older format, and fail in a dozen ways
+                raise BadZipFile
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"{path} is damaged: remove it to start the run anew ({type(error).__name__})"
-            ) from error
+        except (RuntimeError, ValueError, LookupError, BadZipFile, pickle.UnpicklingError) as error:
+            raise UserError(f"{path} is damaged: remove it to start the run anew") from error
         assert isinstance(state, dict)
         return state
 
@@ -124,11 +137,18 @@ class RunFolder:
         )
 
 
+def _essence(asked: Any) -> Any:
+    """What was asked for, without what is harmless."""
+    if not isinstance(asked, dict):
+        return asked
+    return {name: _essence(value) for name, value in asked.items() if name not in HARMLESS}
+
+
 def _difference(earlier: dict[str, Any] | None, asked: dict[str, Any]) -> str:
     """What an existing output was made with, as far as it differs."""
     if earlier is None:
         return "already holds a model"
-    before = earlier["asked"]
+    before, asked = _essence(earlier["asked"]), _essence(asked)
     names = [name for name in {**before, **asked} if before.get(name) != asked.get(name)]
     shown = ", ".join(f"{name} {before.get(name)!r} there, {asked.get(name)!r} here" for name in names[:3])
     return f"belongs to another run ({shown})"

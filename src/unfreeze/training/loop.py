@@ -11,29 +11,28 @@ from __future__ import annotations
 import logging
 import math
 import random
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from unfreeze.errors import Interrupted, UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.precision import Precision, choose_precision
+from unfreeze.training.forecast import Forecast
+from unfreeze.training.processes import EndsWithOthers, interrupts, make_accelerator, together
 from unfreeze.transfer.optimizers import NtAsgd, OptimizerName, make_optimizer
 from unfreeze.transfer.policies import LayerGroups, TransferPolicy, apply_rates, parameter_groups
 from unfreeze.transfer.schedules import SCHEDULES
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6}
 VIRTUAL_STEPS = 10_000
@@ -112,21 +111,10 @@ class LoopSettings:
             raise UserError("a run needs a bound: epochs, or minutes")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"{self.epochs} epochs: at least 1")
-        if self.minutes is not None and self.minutes <= 0:
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise UserError(f"{self.minutes} minutes: more than 0")
-
-
-def make_accelerator(precision: Precision = "auto") -> Accelerator:
-    """Accelerate's handle on devices and processes, in the precision asked for; "auto" is the first process's choice."""
-    # Without a GPU Accelerate takes several processes for one, unless it is told that the CPU is meant.
-    on_cpu = not torch.accelerator.is_available()
-    state = PartialState(cpu=True) if on_cpu else PartialState()
-    chosen = [choose_precision(precision, state.device)]
-    if state.num_processes > 1:
-        broadcast_object_list(chosen)
-    # Accelerate keeps the precision for the life of the interpreter, but the next run may ask for another one.
-    AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=chosen[0], cpu=on_cpu)
+        if not self.checkpoint_minutes >= 0:
+            raise UserError(f"a checkpoint every {self.checkpoint_minutes} minutes: at least 0")
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
@@ -153,16 +141,21 @@ def train(
     Raises:
         Interrupted: Ctrl-C; a checkpoint was written first.
         UserError: the loss is no longer a number, or the disk is full.
+        EndsWithOthers: so it was, and another process says it.
     """
     run = _Run(objective, policy, settings, folder, accelerator or make_accelerator())
     run.resume()
-    with _interrupts() as interrupted, progress.bar(what, total=run.n_steps, unit="step") as bar:
+    with (
+        interrupts(run.accelerator) as interrupted,
+        progress.bar(what, total=run.n_steps, unit="step") as bar,
+    ):
         bar.advance(run.step if run.n_steps else 0)
         stopped = False
         while not run.finished:
             for batch in objective.batches(run.epoch, run.batch):
                 figures = run.update(batch)
                 bar.advance(1, **figures)
+                run.forecast.after_update(None if run.n_steps is None else run.n_steps - run.step)
                 stopped = run.agreed(bool(interrupted))
                 if run.out_of_time or stopped:
                     break
@@ -172,7 +165,7 @@ def train(
                     run.save_checkpoint()
             if stopped and not run.out_of_time:
                 run.save_checkpoint()
-                raise Interrupted(run.how_to_go_on())
+                run.end(Interrupted(run.how_to_go_on()))
             run.end_epoch()
     run.take_best()
     return run.records
@@ -212,6 +205,7 @@ class _Run:
             else None
         )
         self.smoothed = 0.0
+        self.forecast = Forecast()
         seed_everything(settings.seed, accelerator.process_index)
 
     # Where the run stands
@@ -290,9 +284,11 @@ class _Run:
     def _check(self, figure: float, name: str) -> None:
         """Before the update: not a number must never reach the weights."""
         if not math.isfinite(figure):
-            raise UserError(
-                f"the {name} is {figure} at step {self.step + 1}: take a smaller rate (now {self.policy.rate:g}), "
-                "or --precision fp32"
+            self.end(
+                UserError(
+                    f"the {name} is {figure} at step {self.step + 1}: take a smaller rate (now {self.policy.rate:g}), "
+                    "or --precision fp32"
+                )
             )
 
     # What happens once in a while
@@ -311,7 +307,13 @@ class _Run:
             return False
         return self.agreed(time.monotonic() - self.last_checkpoint > 60 * self.settings.checkpoint_minutes)
 
-    def agreed(self, mine: bool) -> bool:
+    def end(self, reason: UserError | Interrupted) -> NoReturn:
+        """All processes have this reason to end: the first one says it."""
+        if self.accelerator.is_main_process:
+            raise reason
+        raise EndsWithOthers(2 if isinstance(reason, UserError) else 130)
+
+    def agreed(self, mine: T) -> T:
         """The first process's answer."""
         if self.accelerator.num_processes == 1:
             return mine
@@ -324,7 +326,8 @@ class _Run:
         state = self._random_state()
         self.objective.model.eval()
         with self._averaged_weights(), torch.no_grad():
-            figures = self.objective.validate()
+            # Every process measures all of it; on other hardware it may find other last digits.
+            figures = self.agreed(self.objective.validate())
             rank = (figures["score"], -figures["loss"]) if figures else None
             if self.settings.keep_best and rank is not None and (self.best is None or rank > self.best[0]):
                 self.best = rank, self._weights()
@@ -340,8 +343,9 @@ class _Run:
         }
         record |= figures
         self.records.append(record)
-        if self.folder is not None and self.accelerator.is_main_process:
-            self.folder.log(record)
+        with together():
+            if self.folder is not None and self.accelerator.is_main_process:
+                self.folder.log(record)
         logger.info("step %d, epoch %d: %s", self.step, self.epoch, _shown(record))
         return figures
 
@@ -356,6 +360,8 @@ class _Run:
         """Validate, and count the epoch."""
         self.validate()
         self.epoch, self.batch = self.epoch + 1, 0
+        if self.policy.thaws(len(self.groups), self.epoch):
+            self.forecast = Forecast()  # steps take longer from here on
         if self.folder is not None and not self.finished and self.checkpoint_due:
             self.save_checkpoint()
 
@@ -377,31 +383,38 @@ class _Run:
         carried = {name: self.accelerator.gather(t) for name, t in self.objective.carried().items()}
         random_states = gather_object([self._random_state()])
         self.last_checkpoint = time.monotonic()
-        if not self.accelerator.is_main_process:
-            return
-        self.folder.save(
-            {
-                "model": self.objective.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "position": {
-                    "epoch": self.epoch,
-                    "batch": self.batch,
-                    "step": self.step,
-                    "seconds": self.seconds,
-                },
-                "carried": carried,
-                "random_states": random_states,
-                "records": self.records,
-                "smoothed": self.smoothed,
-                "best": self.best,
-            }
-        )
+        with together():
+            if self.accelerator.is_main_process:
+                self.folder.save(self._snapshot() | {"carried": carried, "random_states": random_states})
+
+    def _snapshot(self) -> dict[str, Any]:
+        """What is the same in every process."""
+        return {
+            "model": self.objective.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": {
+                "epoch": self.epoch,
+                "batch": self.batch,
+                "step": self.step,
+                "seconds": self.seconds,
+            },
+            "records": self.records,
+            "smoothed": self.smoothed,
+            "best": self.best,
+        }
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if there is one; the number of processes may differ."""
-        state = self.folder.load() if self.folder is not None else None
-        if state is None:
+        if self.folder is None:
             return
+        with together():
+            state = self.folder.load()
+            if state is not None:
+                self._take_over(state)
+            if self.accelerator.is_main_process:
+                self.folder.rewrite_log(self.records)
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         self.objective.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         position = state["position"]
@@ -410,8 +423,6 @@ class _Run:
         self.objective.carry(state["carried"])
         self.records, self.smoothed, self.best = state["records"], state["smoothed"], state["best"]
         self._take_random_state(state["random_states"])
-        if self.folder is not None and self.accelerator.is_main_process:
-            self.folder.rewrite_log(self.records)
         logger.info("going on from step %d (epoch %d, %.0f s)", self.step, self.epoch, self.seconds_before)
 
     def _random_state(self) -> Tensor:
@@ -443,24 +454,3 @@ class _Run:
 
 def _shown(record: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch"))
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C or SIGTERM: the step in hand is finished first. A second Ctrl-C stops at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def note(number: int, frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

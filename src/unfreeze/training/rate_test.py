@@ -15,7 +15,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from unfreeze.progress import SILENT, Progress
-from unfreeze.training.loop import WEIGHT_DECAY, LoopSettings, Objective, make_accelerator, seed_everything
+from unfreeze.training.loop import WEIGHT_DECAY, LoopSettings, Objective, seed_everything
+from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.optimizers import make_optimizer
 from unfreeze.transfer.policies import TransferPolicy, apply_rates, parameter_groups
 from unfreeze.transfer.rate_finder import RateCurve, find_rate

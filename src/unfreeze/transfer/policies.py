@@ -73,6 +73,13 @@ class TransferPolicy:
         depths = range(n_groups - 1, -1, -1)
         return [self.rate / self.discriminative**depth if depth < learning else 0.0 for depth in depths]
 
+    def thaws(self, n_groups: int, epoch: int) -> bool:
+        """Whether this epoch trains more layer groups than the one before it."""
+        learning = [
+            sum(rate > 0 for rate in self.group_rates(n_groups, e)) for e in (max(0, epoch - 1), epoch)
+        ]
+        return learning[1] > learning[0]
+
 
 def parameter_groups(
     layer_groups: LayerGroups, rates: list[float], *, weight_decay: float

@@ -1,0 +1,119 @@
+"""Several processes as one: they start, end, fail and are interrupted together.
+
+Accelerate says how many there are (`accelerate launch --multi_gpu --num_processes 2 -m unfreeze ...`, or torchrun; on a
+CPU they talk over gloo). What is added here: a mistake that one of them meets ends all, is said once, and none waits for
+another that is gone.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, gather_object
+
+from unfreeze.errors import UserError
+from unfreeze.training.precision import Precision, choose_precision
+
+LONGEST_WAIT = timedelta(days=1)
+"""How long a process waits for another one, which may be reading a large corpus; one that died is noticed at once."""
+
+
+class EndsWithOthers(SystemExit):
+    """Another process says why all of them end: this one ends with the same exit status, and without a word."""
+
+
+def _processes() -> PartialState:
+    """Accelerate's view of the processes that were started together."""
+    # Without a GPU Accelerate takes several processes for one, unless it is told that the CPU is meant.
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """All processes get past this block, or none: of those that meet a mistake in it the first one raises that.
+
+    No process may wait for another one inside.
+
+    Raises:
+        EndsWithOthers: another process has a mistake to tell; or this is not the first one, and it was Ctrl-C.
+    """
+    mistake = None
+    with _interruption_of_the_first():
+        try:
+            yield
+        except (UserError, OSError) as error:
+            mistake = error
+        failed = gather_object([mistake is not None])
+    if any(failed):
+        if mistake is not None and _processes().process_index == failed.index(True):
+            raise mistake
+        raise EndsWithOthers(2)
+
+
+@contextmanager
+def _interruption_of_the_first() -> Iterator[None]:
+    """Ctrl-C reaches all processes, and the first one answers it."""
+    is_first = _processes().is_main_process
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_first:
+            raise
+        raise EndsWithOthers(130) from None
+
+
+class _Accelerator(Accelerator):  # type: ignore[misc]
+    @contextmanager
+    def main_process_first(self) -> Iterator[None]:
+        """The first process runs the block, then the others do; by Accelerate's they would wait for one that failed."""
+        if not self.is_main_process:
+            with together():
+                pass
+        with together():
+            yield
+        if self.is_main_process:
+            with together():
+                pass
+
+
+def make_accelerator(precision: Precision = "auto") -> Accelerator:
+    """Accelerate's handle on devices and processes, in the precision asked for; "auto" is the first process's choice."""
+    processes = _processes()
+    chosen = [choose_precision(precision, processes.device)]
+    if processes.num_processes > 1:
+        broadcast_object_list(chosen)
+    # Accelerate keeps the precision for the life of the interpreter, but the next run may ask for another one.
+    AcceleratorState._reset_state()
+    return _Accelerator(mixed_precision=chosen[0], cpu=not torch.accelerator.is_available())
+
+
+@contextmanager
+def interrupts(accelerator: Accelerator) -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C or SIGTERM: the step in hand is finished first. A second Ctrl-C stops at once.
+
+    Not so with several processes: their launcher passes on what the terminal may have sent them already, and kills those
+    that are still there after half a minute.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: object) -> None:
+        if received and accelerator.num_processes == 1:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

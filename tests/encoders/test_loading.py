@@ -1,0 +1,200 @@
+"""Saved encoders are found, loaded and refused: by folder, released name and hub name, whole and damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from unfreeze.encoders import loading
+from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.loading import find_model, released_names
+from unfreeze.encoders.lstm import LstmEncoder
+from unfreeze.errors import UserError
+from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.tasks.classification import ClassifierNetwork
+from unfreeze.tasks.text_classifier import TextClassifier
+
+SIZES: dict[str, Any] = {"embedding_size": 5, "hidden_size": 6, "n_layers": 2}
+
+
+def one_line(run: Callable[[], object]) -> str:
+    """The message of the `UserError` that `run` raises; one line."""
+    with pytest.raises(UserError) as caught:
+        run()
+    message = str(caught.value)
+    assert message and "\n" not in message
+    return message
+
+
+def assert_same_layers(found: Encoder, expected: Encoder) -> None:
+    with torch.no_grad():
+        (got, got_mask), (wanted, mask) = (
+            e.layers(e.prepare_text([*TEXTS, "unseen zebra"])) for e in (found, expected)
+        )
+    assert torch.equal(got_mask, mask)
+    for layer, other in zip(got, wanted, strict=True):
+        assert torch.equal(layer, other)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AwdLstm(word_tokenizer(), **SIZES, direction="backward"),
+        lambda: AwdLstm(word_tokenizer(), **SIZES, direction="both"),
+        lambda: AwdLstm(word_tokenizer(), **SIZES, direction="both", share_embedding=False),
+        lambda: LstmEncoder(word_tokenizer(), **SIZES),
+    ],
+    ids=["backward", "both", "apart", "lstm"],
+)
+def test_an_encoder_comes_back_from_its_folder(make: Callable[[], Encoder], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = make().eval()
+    encoder.save_pretrained(tmp_path / "saved")
+    found = Encoder.from_pretrained(tmp_path / "saved")
+    assert type(found) is type(encoder) and not found.training
+    assert found.tokenizer.fingerprint() == encoder.tokenizer.fingerprint()
+    assert_same_layers(found, encoder)
+
+
+def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(tmp_path: Path) -> None:
+    model = random_model(word_tokenizer(), "both", (12, 25))
+    model.save_pretrained(tmp_path / "lm")
+    model.save_pretrained(tmp_path / "encoder", without_output=True)
+    settings = {"pooling": "top", "head": "linear"}
+    network = ClassifierNetwork(model.encoder, 2, **settings)  # type: ignore[arg-type]
+    TextClassifier(network, ["no", "yes"], settings).save_pretrained(tmp_path / "classifier")
+    for name in ("lm", "encoder", "classifier"):
+        assert_same_layers(AwdLstm.from_pretrained(tmp_path / name), model.encoder)
+    for name, kind in (("encoder", "awd_lstm"), ("classifier", "text_classifier")):
+        message = one_line(lambda name=name: LanguageModel.from_pretrained(tmp_path / name))  # type: ignore[misc]
+        assert kind in message and "output layer" in message
+
+
+def test_a_language_model_comes_back_also_from_half_precision(tmp_path: Path) -> None:
+    model = random_model(word_tokenizer(), "both", (12, 25))
+    model.save_pretrained(tmp_path / "whole")
+    found = LanguageModel.from_pretrained(tmp_path / "whole")
+    assert found.cutoffs == model.cutoffs and not found.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor)
+    model.save_pretrained(tmp_path / "half", half=True)
+    halved = LanguageModel.from_pretrained(tmp_path / "half")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(halved.state_dict()[name], tensor.half().float())
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_another_class_is_refused(tmp_path: Path) -> None:
+    LstmEncoder(word_tokenizer(), **SIZES).save_pretrained(tmp_path / "lstm")
+    message = one_line(lambda: AwdLstm.from_pretrained(tmp_path / "lstm"))
+    assert "lstm" in message and "awd_lstm" in message
+
+
+def test_a_path_wins_over_a_released_name_and_that_over_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = tmp_path / "package" / "released" / "small-one"
+    random_model(word_tokenizer()).save_pretrained(released)
+    monkeypatch.setattr(loading, "files", lambda _: tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    assert released_names() == ["small-one"]
+    assert find_model("small-one") == released
+    assert "small-one" in one_line(lambda: find_model("small-two"))
+    (tmp_path / "small-one").mkdir()
+    assert find_model("small-one").resolve() == tmp_path / "small-one"
+
+
+def test_the_hub_is_asked_for_a_name_with_a_slash_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def snapshot_download(name: str, **options: Any) -> str:
+        asked.append((name, options))
+        return str(tmp_path / "lm")
+
+    model = random_model(word_tokenizer())
+    model.save_pretrained(tmp_path / "lm")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    hub = {"revision": "v1", "cache_dir": str(tmp_path), "token": "secret", "local_files_only": True}
+    assert_same_layers(Encoder.from_pretrained("owner/name", **hub), model.encoder)  # type: ignore[arg-type]
+    assert asked[0][0] == "owner/name" and hub.items() <= asked[0][1].items()
+    for name in ("plain", "./folder/name", "/absolute/name", "a/b/c"):
+        assert name in one_line(lambda name=name: find_model(name))  # type: ignore[misc]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["owner/not-in-any-cache", "my models/lm", "owner/a--b"])
+def test_a_hub_name_that_gives_nothing_is_one_line(name: str, tmp_path: Path) -> None:
+    assert name in one_line(lambda: Encoder.from_pretrained(name, cache_dir=tmp_path))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "lm"
+    random_model(word_tokenizer(), "both").save_pretrained(folder)
+    return folder
+
+
+def load_both_ways(folder: Path) -> list[str]:
+    return [
+        one_line(lambda: LanguageModel.from_pretrained(folder)),
+        one_line(lambda: Encoder.from_pretrained(folder)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_missing_or_truncated_file_is_one_line_that_names_it(
+    name: str, saved: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    whole = (folder / name).read_bytes()
+    for size in {0, 1, 7, len(whole) // 2, len(whole.rstrip()) - 1}:
+        (folder / name).write_bytes(whole[:size])
+        for message in load_both_ways(folder):
+            assert name in message and str(folder) in message
+    (folder / name).unlink()
+    for message in load_both_ways(folder):
+        assert name in message and str(folder) in message
+
+
+def test_a_newer_or_unknown_config_is_one_line(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"format_version": 2}, "upgrade"),
+        ({"format_version": None}, "upgrade"),
+        ({"kind": "glovebox"}, "glovebox"),
+        ({"arguments": {**config["arguments"], "hidden_size": 12}}, "config.json wants"),
+        ({"arguments": {**config["arguments"], "n_layers": 3}}, "lacks tensor"),
+        ({"arguments": {**config["arguments"], "n_layers": 1}}, "tensor"),
+        ({"arguments": {**config["arguments"], "wings": 2}}, "wings"),
+    ]
+    for change, part in changes:
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        for message in load_both_ways(folder):
+            assert part in message and str(folder) in message
+    (folder / "config.json").write_text("[1, 2]")
+    assert all("kind" in message for message in load_both_ways(folder))
+    assert "not a folder" in one_line(lambda: Encoder.from_pretrained(folder / "config.json"))
+
+
+def test_tensors_that_do_not_belong_are_one_line(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "encoder.extra": torch.zeros(1)}, folder / "model.safetensors")
+    assert all("extra" in message for message in load_both_ways(folder))
+    del weights["encoder.stacks.backwards.lstms.1.bias_hh"]
+    save_file(weights, folder / "model.safetensors")
+    assert all("lstms.1.bias_hh" in message for message in load_both_ways(folder))

@@ -1,0 +1,92 @@
+"""Heads against the same layers of torch, and batches of one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from unfreeze.tasks.heads import BatchNorm, LinearHead, TwoLayerHead
+
+
+def reference_two_layer() -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm1d(12, momentum=None),  # a plain mean over batches: ours in its first ten
+        nn.Dropout(0.4),
+        nn.Linear(12, 50, bias=False),
+        nn.ReLU(),
+        nn.BatchNorm1d(50, momentum=None),
+        nn.Dropout(0.1),
+        nn.Linear(50, 3, bias=False),
+    )
+
+
+def reference_linear() -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm1d(12, affine=False, momentum=None), nn.Dropout(0.4), nn.Linear(12, 3))
+
+
+@pytest.mark.parametrize(
+    ("head", "reference", "names"),
+    [
+        (TwoLayerHead(12, 3), reference_two_layer(), ["norm_0", "linear_0", "norm_1", "linear_1"]),
+        (LinearHead(12, 3), reference_linear(), ["norm", "linear"]),
+    ],
+    ids=["two-layer", "linear"],
+)
+def test_a_head_is_the_sequence_of_its_layers(
+    head: nn.Module, reference: nn.Sequential, names: list[str]
+) -> None:
+    """The same logits, gradients and running statistics, in training (with the same masks) and afterwards."""
+    torch.manual_seed(0)
+    head, reference = head.double(), reference.double()  # ours has its statistics in float64 in any case
+    for parameter in head.parameters():
+        nn.init.normal_(parameter)
+    layers = [layer for layer in reference if layer.state_dict()]
+    for name, layer in zip(names, layers, strict=True):
+        layer.load_state_dict(head.get_submodule(name).state_dict())
+    for seed in range(3):
+        x = torch.randn(6, 12, dtype=torch.double) * 3 + 1
+        logits = []
+        for module in (head, reference):
+            torch.manual_seed(seed)
+            module.zero_grad()
+            logits.append(module.train()(x))
+            logits[-1].square().sum().backward()
+        torch.testing.assert_close(*logits)
+        for name, layer in zip(names, layers, strict=True):
+            own = head.get_submodule(name)
+            for key, value in layer.state_dict().items():
+                torch.testing.assert_close(own.state_dict()[key], value)
+            for (_, mine), (_, theirs) in zip(own.named_parameters(), layer.named_parameters(), strict=True):
+                torch.testing.assert_close(mine.grad, theirs.grad)
+    torch.testing.assert_close(head.eval()(x), reference.eval()(x))
+
+
+def test_running_statistics_are_a_mean_at_first_and_torchs_moving_mean_later() -> None:
+    ours, theirs = BatchNorm(3), nn.BatchNorm1d(3)
+    batches = torch.randn(14, 8, 3) * 2 + 5
+    for x in batches[:10]:
+        ours(x)
+    torch.testing.assert_close(ours.running_mean, batches[:10].mean((0, 1)))
+    theirs.load_state_dict(ours.state_dict())
+    for x in batches[10:]:
+        ours(x)
+        theirs(x)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+def test_a_batch_of_one_is_normalized_by_the_running_statistics() -> None:
+    torch.manual_seed(0)
+    norm = BatchNorm(5).train()
+    norm(torch.randn(20, 5) * 2 + 3)
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    one = torch.randn(1, 5)
+    torch.testing.assert_close(norm(one), norm.eval()(one))
+    for name, tensor in before.items():
+        assert torch.equal(norm.state_dict()[name], tensor)
+    with pytest.raises(ValueError, match="more than 1 value"):
+        nn.BatchNorm1d(5).train()(one)
+
+
+def test_a_new_linear_head_says_that_all_labels_are_alike() -> None:
+    assert not LinearHead(4, 3)(torch.randn(5, 4)).any()

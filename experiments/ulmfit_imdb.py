@@ -57,6 +57,8 @@ SCRATCH = {
     ),
 }
 """What "from scratch" is chosen from, for 1,000 labels; the choice serves for every other number."""
+WIDE: dict[str, float] = {"epochs": 5, "window": 30, "subsample": 1e-4}
+"""Skip-gram vectors of the reviews that carry sentiment: a window of most of a review, without its frequent words."""
 ADAPT_EPOCHS = 1
 """Passes over the 50,000 unlabeled reviews."""
 WHOLE = 20_000
@@ -64,9 +66,7 @@ WHOLE = 20_000
 SCRATCH_EPOCHS = {100: 40, 1_000: 15, 10_000: 6, WHOLE: 5}
 
 
-def train_vectors(
-    corpus: list[Path], output: Path, progress: Progress, *, epochs: int, window: int = 5
-) -> Path:
+def train_vectors(corpus: list[Path], output: Path, progress: Progress, **options: float) -> Path:
     """Skip-gram vectors of a corpus, as one file."""
     place = output / "vectors.npz"
     if place.is_file():
@@ -74,9 +74,7 @@ def train_vectors(
     output.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(stream_documents(corpus), vocabulary_size=VOCABULARY, progress=progress)
     store = TokenStore.build(stream_documents(corpus), tokenizer, output / "tokens", progress=progress)
-    vectors = train_word_vectors(
-        store, tokenizer, size=VECTOR_SIZE, epochs=epochs, window=window, progress=progress
-    )
+    vectors = train_word_vectors(store, tokenizer, size=VECTOR_SIZE, progress=progress, **options)
     write_word_vectors(place, vectors)
     return place
 
@@ -178,13 +176,16 @@ def compare_scratch(places: Places, results: Results) -> None:
 
 
 def transfer_methods(encoder: Path, vectors: Path | None = None) -> dict[str, FitSettings]:
-    """The adapted language model as the paper has it, wide-window word vectors of the same reviews, and both."""
-    found = {"ULMFiT": FitSettings(encoder=str(encoder))}
-    if vectors is not None:
-        beside = FitSettings(encoder=str(encoder), word_vectors=str(vectors))
-        found["word vectors, averaged"] = replace(beside, transfer="frozen", pooling="vectors", rate=3e-3)
-        found["ULMFiT and word vectors"] = beside
-    return found
+    """Wide-window word vectors of the reviews, averaged; the adapted language model, fine-tuned; and both."""
+    whole = FitSettings(encoder=str(encoder), pooling="top+vectors", rate=1e-2)
+    if vectors is None:
+        return {"ULMFiT": whole}
+    alone = FitSettings(encoder=str(encoder), word_vectors=str(vectors), pooling="vectors", transfer="frozen")
+    return {
+        "word vectors, averaged": alone,
+        "ULMFiT": whole,
+        "ULMFiT and word vectors": replace(whole, word_vectors=str(vectors)),
+    }
 
 
 def compare_transfer(places: Places, results: Results, encoder: Path, vectors: Path) -> None:
@@ -218,7 +219,7 @@ def main() -> None:
     general, adapted = places.runs / "wiki-lm", places.runs / "imdb-lm"
     if "vectors" in wanted:
         train_vectors(places.wikipedia, vectors.parent, progress, epochs=1)
-        train_vectors([places.unlabeled_reviews], wide_vectors.parent, progress, epochs=3, window=30)
+        train_vectors([places.unlabeled_reviews], wide_vectors.parent, progress, **WIDE)
     if "pretrain" in wanted:
         pretrain(places, arguments.pretrain_minutes, vectors, progress)
     if arguments.release is not None:

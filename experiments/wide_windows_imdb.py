@@ -3,9 +3,9 @@
 Skip-gram vectors (200 numbers, 30,000 words, 3 epochs) of IMDb's 50,000 unlabeled reviews, unit length, frequent words
 weighted down, averaged over a review, and logistic regression on 100 and 1,000 labels; windows of 5, 10 and 30 words.
 The strength of the regularization is chosen on 5,000 training reviews held back, the last lines are IMDb's 25,000 test
-reviews. TF-IDF + logistic regression stands beside them with the same labels.
+reviews. TF-IDF + logistic regression and the rest with the same labels: experiments/ulmfit_imdb.py.
 
-    python experiments/wide_windows_imdb.py --data DATA --runs RUNS
+    python -m experiments.wide_windows_imdb --data DATA --runs RUNS
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from experiments.imdb import Places
 from unfreeze.formats.word_vectors import read_word_vectors, write_word_vectors
 from unfreeze.pretraining.word2vec import train_word_vectors
-from unfreeze.tasks.baselines import tfidf_accuracy
 from unfreeze.tasks.classification import mean_vectors
 from unfreeze.tasks.fitting import weighted_vectors
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.corpus import stream_documents
-from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+from unfreeze.text.examples import ExampleSet
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
 VOCABULARY, SIZE, EPOCHS = 30_000, 200, 3
-HELD_BACK, HELD_BACK_SEED = 5_000, 12345
+SEEDS = {100: 5, 1_000: 3}
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
 Features = NDArray[np.float32]
@@ -75,27 +75,23 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--windows", type=int, nargs="+", default=[5, 10, 30])
     arguments = parser.parse_args()
-    imdb = arguments.data / "imdb"
-    train, test = read_examples(imdb / "train.jsonl"), read_examples(imdb / "test.jsonl")
-    held_back = sample_examples(train, HELD_BACK, HELD_BACK_SEED)
-    held = {example.text for example in held_back.examples}
-    pool = ExampleSet([e for e in train.examples if e.text not in held], train.label_names, False, "pool")
-    tokenizer = train_tokenizer(stream_documents([imdb / "unsupervised.jsonl"]), vocabulary_size=VOCABULARY)
-    seeds = {100: range(5), 1000: range(3)}
+    places = Places(arguments.data, arguments.runs)
+    tokenizer = train_tokenizer(stream_documents([places.unlabeled_reviews]), vocabulary_size=VOCABULARY)
     for window in arguments.windows:
-        place = vectors_of(window, imdb / "unsupervised.jsonl", arguments.runs, tokenizer)
+        place = vectors_of(window, places.unlabeled_reviews, arguments.runs, tokenizer)
         rows = weighted_vectors(read_word_vectors(place), tokenizer)
         pooled = {
-            name: features(part, tokenizer, rows) for name, part in (("held", held_back), ("test", test))
+            name: features(part, tokenizer, rows)
+            for name, part in (("held", places.held_back), ("test", places.test))
         }
-        for count, numbers in seeds.items():
-            samples = [sample_examples(pool, count, seed) for seed in numbers]
+        for count, seeds in SEEDS.items():
+            samples = [places.sample(count, seed) for seed in range(seeds)]
             found = [(features(sample, tokenizer, rows), targets(sample)) for sample in samples]
             scaled = [(StandardScaler().fit(x), y) for x, y in found]
             tried = {
                 strength: [
                     regression(scaler.transform(x), y, strength).score(
-                        scaler.transform(pooled["held"]), targets(held_back)
+                        scaler.transform(pooled["held"]), targets(places.held_back)
                     )
                     for (x, _), (scaler, y) in zip(found, scaled, strict=True)
                 ]
@@ -104,7 +100,7 @@ def main() -> None:
             best = max(tried, key=lambda strength: float(np.mean(tried[strength])))
             scores = [
                 regression(scaler.transform(x), y, best).score(
-                    scaler.transform(pooled["test"]), targets(test)
+                    scaler.transform(pooled["test"]), targets(places.test)
                 )
                 for (x, _), (scaler, y) in zip(found, scaled, strict=True)
             ]
@@ -113,12 +109,6 @@ def main() -> None:
                 f"({len(scores)} seeds: {', '.join(f'{100 * score:.1f}' for score in scores)})",
                 flush=True,
             )
-    for count, numbers in {**seeds, 10_000: range(1)}.items():
-        scores = [tfidf_accuracy(sample_examples(pool, count, seed), test) for seed in numbers]
-        print(
-            f"TF-IDF + LR  labels {count:5d}  test {100 * np.mean(scores):.1f} % ({len(scores)} seeds)",
-            flush=True,
-        )
 
 
 if __name__ == "__main__":

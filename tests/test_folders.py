@@ -59,13 +59,22 @@ def test_a_folder_takes_its_place_and_keeps_what_it_should(tmp_path: Path) -> No
     (tmp_path / "model" / "training" / "tokens").mkdir(parents=True)
     (tmp_path / "model" / "training" / "tokens" / "ids").write_text("123")
     (tmp_path / "model" / "README.md").write_text("card")
-    (tmp_path / "model" / "other").write_text("not kept")
+    (tmp_path / "model" / "counts.json").write_text("of the model before")
+    (tmp_path / "model" / "notes.txt").write_text("the user's")
+    (tmp_path / "model" / "link").symlink_to("nowhere")
     ids = (tmp_path / "model" / "training" / "tokens" / "ids").stat().st_ino
     write_model(tmp_path / "model", 2.0)
     assert read_config(tmp_path / "model")["value"] == 2.0
     assert load_tensors(tmp_path / "model" / "model.safetensors")["w"].unique().tolist() == [2.0]
-    kept = {"config.json", "model.safetensors", "README.md", os.path.join("training", "tokens", "ids")}
+    kept = {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+        os.path.join("training", "tokens", "ids"),
+        "notes.txt",
+    }
     assert contents(tmp_path / "model").keys() == kept
+    assert (tmp_path / "model" / "link").is_symlink()
     assert (tmp_path / "model" / "training" / "tokens" / "ids").stat().st_ino == ids, "linked, not copied"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

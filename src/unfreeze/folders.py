@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+OWN = {CONFIG, WEIGHTS, "tokenizer.json", "counts.json", "README.md", "metrics.json", "training"}
+"""What a saved model consists of; whatever else lies in its folder is the user's and stays there."""
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def written_file(path: Path) -> Iterator[Path]:
         UserError: the disk is full or the place cannot be written; an earlier `path` is intact.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -45,8 +47,8 @@ def written_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Explain why `path` could not be written."""
+def writing(path: Path) -> Iterator[None]:
+    """Within the block, errors of the file system say that `path` could not be written, and why."""
     try:
         yield
     except OSError as error:
@@ -65,12 +67,14 @@ def write_json(path: Path, value: object) -> None:
 def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it takes the place of `path` when the block ends without an error.
 
-    Entries of an earlier `path` whose names are in `keep` are carried over, by links: they may be gigabytes of ids.
+    Of an earlier `path` the entries that are none of a saved model's are carried over, and those of its whose names are
+    in `keep`: by links, for they may be gigabytes of ids.
 
     Raises:
         UserError: the disk is full or the place cannot be written; an earlier `path` is intact.
     """
-    with _writing(path):
+    need_own_place(path)
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
         try:
@@ -81,14 +85,22 @@ def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def need_own_place(path: Path) -> None:
+    """Raise the UserError for a folder that cannot be replaced by a new one: the current one, and those above it."""
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise UserError(
+            f"{path} is the folder you are in, or above it: name one that a model can have for itself"
+        )
+
+
 def _replace_folder(new: Path, path: Path, keep: Container[str]) -> None:
     if not path.exists():
         new.rename(path)
         return
     for entry in path.iterdir():
-        if entry.name in keep and not (new / entry.name).exists():
-            if entry.is_dir():
-                shutil.copytree(entry, new / entry.name, copy_function=_link)
+        if (entry.name in keep or entry.name not in OWN) and not (new / entry.name).exists():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.copytree(entry, new / entry.name, symlinks=True, copy_function=_link)
             else:
                 _link(entry, new / entry.name)
     earlier = path.with_name(f".{path.name}.{os.getpid()}.earlier")
@@ -103,9 +115,9 @@ def _replace_folder(new: Path, path: Path, keep: Container[str]) -> None:
 
 def _link(source: str | Path, target: str | Path) -> None:
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
     except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

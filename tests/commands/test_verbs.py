@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -13,51 +12,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.commands.calls import Outcome, fail, succeed
 from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
 from unfreeze.commands.find_rate import is_noisy
-from unfreeze.commands.main import main
 from unfreeze.folders import FORMAT_VERSION
 from unfreeze.transfer.rate_finder import RateCurve
-
-
-class Outcome(NamedTuple):
-    """What one command line did."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Standard output as JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-def call(*words: object) -> Outcome:
-    """`unfreeze` with these words."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main([str(word) for word in words])
-    return Outcome(status, out.getvalue(), err.getvalue())
-
-
-def succeed(*words: object) -> Outcome:
-    """The same; the exit status has to be 0."""
-    outcome = call(*words)
-    assert outcome.status == 0, outcome.err
-    return outcome
-
-
-def fail(*words: object) -> str:
-    """The one line on standard error of a user's mistake."""
-    status, out, err = call(*words, "--quiet")
-    assert (status, out) == (2, "")
-    assert err.startswith("unfreeze: ") and err.count("\n") == 1, err
-    return err
 
 
 @dataclass(frozen=True)
@@ -447,7 +409,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("predict {classifier} text --output {root}/labels.txt", ".csv, .tsv or .jsonl"),
         ("predict {missing} text", "there is no folder"),
         ("evaluate {classifier} {empty}", "empty"),
-        ("evaluate {classifier} {latin}", "latin.csv:3: not utf-8: byte 0xe9"),
+        ("evaluate {classifier} {latin}", "latin.csv:3:6: not utf-8: byte 0xe9"),
         ("evaluate {classifier} {unknown_label}", "the label 'meh', which training lacked (it had neg, pos)"),
         ("evaluate {classifier} {unlabeled}", "label"),
         ("evaluate {classifier} {test} --label-column stars", "'stars'"),
@@ -460,7 +422,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("fill {lm} ___ --top 0", "--top must be at least 1"),
         ("generate {lm} The --temperature -1", "temperature -1"),
         ("fit classifier --train {empty} --encoder {lm} --output {new}", "empty"),
-        ("fit classifier --train {latin} --encoder {lm} --output {new}", "latin.csv:3: not utf-8"),
+        ("fit classifier --train {latin} --encoder {lm} --output {new}", "latin.csv:3:6: not utf-8"),
         (
             "fit classifier --train {one_class} --encoder {lm} --output {new}",
             "all 2 examples are of one class",

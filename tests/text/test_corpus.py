@@ -207,10 +207,13 @@ def test_halves_of_characters_become_replacement_characters(tmp_path: Path) -> N
     st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=40),
     st.sampled_from([0, 8_000, 1 << 20]),
 )
-def test_text_that_is_not_utf8_is_told_with_line_and_byte(tmp_path: Path, text: str, before: int) -> None:
+def test_text_that_is_not_utf8_is_told_with_line_column_and_byte(
+    tmp_path: Path, text: str, before: int
+) -> None:
     good = ("é\n" * before)[: before // 2].encode() + text.encode()
     path = write(tmp_path / "corpus.txt", good + b"\xff\n more")
-    where = rf":{good.count(10) + 1}: not utf-8: byte 0xff at byte offset {len(good)};.* --encoding latin-1"
+    column = len(good.decode().rpartition("\n")[2]) + 1
+    where = rf":{good.count(10) + 1}:{column}: not utf-8: byte 0xff at byte offset {len(good)};.* --encoding latin-1"
     with pytest.raises(UserError, match=where):
         list(stream_documents([path]))
 
@@ -220,7 +223,7 @@ def test_other_encodings(tmp_path: Path) -> None:
     assert list(stream_documents([latin], encoding="latin-1")) == ["früh", "spät"]
     wide = write(tmp_path / "wide.txt", "früh\nspät".encode("utf-16"))
     assert list(stream_documents([wide], encoding="utf-16")) == ["früh", "spät"]
-    with pytest.raises(UserError, match=r"wide\.txt:1: .* byte offset 0;.*--encoding utf-16"):
+    with pytest.raises(UserError, match=r"wide\.txt:1:1: .* byte offset 0;.*--encoding utf-16"):
         list(stream_documents([wide]))
     with pytest.raises(UserError, match=r"latin\.txt: not utf-16"):
         list(stream_documents([latin], encoding="utf-16"))
@@ -231,7 +234,7 @@ def test_other_encodings(tmp_path: Path) -> None:
 
 def test_utf8_cut_off_in_a_character(tmp_path: Path) -> None:
     path = write(tmp_path / "corpus.txt.gz", gzip.compress("a\nfrüh".encode()[:-2]))
-    with pytest.raises(UserError, match=r"corpus\.txt\.gz:2: not utf-8: byte 0xc3 at byte offset 4"):
+    with pytest.raises(UserError, match=r"corpus\.txt\.gz:2:3: not utf-8: byte 0xc3 at byte offset 4"):
         list(stream_documents([path]))
 
 
@@ -435,6 +438,6 @@ def test_reviews_news_and_products() -> None:
 
 def test_questions_in_latin_1_are_told_with_their_line() -> None:
     path = data_folder("sentences") / "TREC.train.all"
-    with pytest.raises(UserError, match=r"TREC\.train\.all:66: not utf-8: byte 0xf0 at byte offset 3173"):
+    with pytest.raises(UserError, match=r"TREC\.train\.all:66:53: not utf-8: byte 0xf0 at byte offset 3173"):
         list(stream_documents([path]))
     assert len(list(stream_documents([path], encoding="latin-1"))) == 5452

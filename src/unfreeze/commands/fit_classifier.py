@@ -14,7 +14,7 @@ from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.tasks.fitting import FitSettings
+    from unfreeze.tasks.fit_settings import FitSettings
     from unfreeze.text.examples import ExampleSet
 
 MOST_CLASSES_SHOWN = 8
@@ -169,7 +169,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
 
 def make_settings(arguments: FitClassifier) -> FitSettings:
     """The default settings with what the command line changes."""
-    from unfreeze.tasks.fitting import FitSettings
+    from unfreeze.tasks.fit_settings import FitSettings
 
     names = (
         "encoder transfer word_vectors epochs minutes rate batch_size pooling head gradual discriminative schedule optimizer "
@@ -192,15 +192,18 @@ def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
         train_set = sample_examples(train_set, arguments.labels, arguments.seed)
     if arguments.validation is None:
         return train_set, None
-    fitting = {"multi_label": train_set.multi_label, "known_labels": train_set.label_names}
-    return train_set, read_examples(arguments.validation, **fitting, **columns)
+    names, multi_label = train_set.label_names, train_set.multi_label
+    validation = read_examples(arguments.validation, multi_label=multi_label, known_labels=names, **columns)
+    return train_set, validation
 
 
 def chosen_epochs(n_examples: int, settings: FitSettings) -> int | None:
-    """How many epochs a run will have; None where time bounds it."""
-    from unfreeze.tasks.fitting import default_epochs
+    """How many epochs a run will have; None where time bounds it, or the head is solved."""
+    from unfreeze.tasks.fit_settings import default_epochs
 
-    return None if settings.minutes is not None else settings.epochs or default_epochs(n_examples, settings)
+    if settings.minutes is not None or settings.solves_linear_head:
+        return None
+    return settings.epochs or default_epochs(n_examples, settings)
 
 
 def _note_plan(
@@ -214,7 +217,8 @@ def _note_plan(
     from unfreeze.text.examples import duplicates_between
 
     start = "random weights" if settings.mode == "scratch" else settings.chosen_encoder
-    length = f"{settings.minutes:g} minutes" if epochs is None else f"{epochs} epochs"
+    length = "logistic regression" if settings.minutes is None else f"{settings.minutes:g} minutes"
+    length = length if epochs is None else f"{epochs} epochs"
     console.note(f"{described(train_set)}; {settings.mode} from {start}, {length}")
     if validation is None:
         return 0

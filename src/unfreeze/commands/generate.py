@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_language_model
+from unfreeze.commands.inputs import need_language_model, need_positive
 
 
 @dataclass(kw_only=True)
@@ -39,6 +39,9 @@ class Generate:
 
     stop_at_document_end: bool = True
     """End where the model would begin a new document."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "tokens")
 
 
 def run(arguments: Generate, console: Console) -> None:

@@ -64,11 +64,12 @@ def run(arguments: Score, console: Console) -> None:
 
 def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:
     """A score as JSON has it: an object for each direction beside the text."""
-    directions = {name: asdict(found) for name, found in score.directions.items()}
-    if not with_tokens:
-        for found in directions.values():
-            del found["tokens"]
-    return {"text": score.text, **directions}
+    values: dict[str, object] = {"text": score.text}
+    for name, found in score.directions.items():
+        sums = {"log_probability": found.log_probability, "perplexity": found.perplexity}
+        tokens = {"tokens": [asdict(token) for token in found.tokens]} if with_tokens else {}
+        values[name] = {**sums, **tokens}
+    return values
 
 
 def readable(score: TextScore, with_tokens: bool) -> str:

@@ -118,7 +118,7 @@ def _choose_strength(
         return (strengths[0] if len(strengths) == 1 else UNCHOSEN), None
     right = dict.fromkeys(strengths, 0)
     loss = dict.fromkeys(strengths, 0.0)
-    for train, held_out in _folds(targets, seed):
+    for train, held_out in folds(targets, seed):
         vectorizer = _fit_vectorizer([texts[n] for n in train], "a fold of the examples")
         before, after = (vectorizer.transform([texts[n] for n in part]) for part in (train, held_out))
         for strength in strengths:
@@ -130,7 +130,7 @@ def _choose_strength(
     return best, right[best] / len(texts)
 
 
-def _folds(targets: NDArray[np.int64], seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds(targets: NDArray[np.int64], seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(training numbers, held-out numbers); every class is in each training part."""
     from sklearn.model_selection import StratifiedKFold
 

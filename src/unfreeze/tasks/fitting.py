@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,16 +16,18 @@ from torch import Tensor
 
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
-from unfreeze.encoders.loading import find_model, load_encoder, released_names
+from unfreeze.encoders.loading import find_model, load_encoder
 from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
 from unfreeze.formats.word_vectors import WordVectors, read_word_vectors
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
-from unfreeze.tasks.heads import Head
-from unfreeze.tasks.pooling import Pooling
+from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
+from unfreeze.tasks.heads import LinearHead
+from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets, own_tensors
 from unfreeze.text.examples import ExampleSet
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
@@ -34,18 +36,9 @@ from unfreeze.training.checkpoints import RunFolder
 from unfreeze.training.loop import LoopSettings, seed_everything, train
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
-from unfreeze.transfer.optimizers import OptimizerName
-from unfreeze.transfer.policies import Mode, TransferPolicy
+from unfreeze.transfer.policies import TransferPolicy
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_ENCODER = "wiki-small"
-NO_ENCODER = "none"
-RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
-UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
-"""Updates that a small training set should see at least, by transfer; the number of epochs follows."""
-FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
-MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
 
 FREQUENCY_WEIGHT = 1e-3
 
@@ -55,82 +48,6 @@ from unfreeze.tasks.text_classifier import TextClassifier
 classifier = TextClassifier.from_pretrained(".")  # this folder
 print(classifier.predict(["A stunning story with a lot of twists."]))
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """How a classifier is fitted. None means: chosen by what else is given."""
-
-    encoder: str | None = None
-    """Name or folder of an encoder, a language model or a task model; "none" is from scratch; the released one by default."""
-    transfer: Mode | None = None
-    """scratch, frozen or fine-tune; fine-tune by default where there is an encoder."""
-    word_vectors: str | None = None
-    """File of static vectors (word2vec, GloVe, npz) whose mean stands beside the encoder's states."""
-    architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
-    """From scratch: a biLSTM, or a random AWD-LSTM."""
-    pooling: Pooling | None = None
-    """top (the paper's), top+vectors, or vectors."""
-    head: Head | None = None
-    """two-layer (the paper's), or linear; linear on a frozen encoder by default."""
-    epochs: int | None = None
-    """Passes over the examples; more for fewer examples by default."""
-    minutes: float | None = None
-    """Bound by time instead."""
-    rate: float | None = None
-    """Largest rate, of the head."""
-    batch_size: int = 32
-    """Examples an update, over all processes."""
-    dropout_scale: float | None = None
-    """Factor on the dropouts."""
-    discriminative: float = 2.6
-    """Each lower group's rate is divided by this; 1 turns it off."""
-    gradual: bool = True
-    """Thaw one layer group an epoch, last first."""
-    schedule: str = "slanted"
-    """slanted (triangular), cosine or constant."""
-    optimizer: OptimizerName = "adamw"
-    """adamw or nt-asgd."""
-    weight_decay: float | None = None
-    """Of matrices; by default what suits the optimizer."""
-    keep_best: bool = True
-    """With validation examples: keep the epoch with the best accuracy."""
-    checkpoint_minutes: float = 3.0
-    """How much work a kill may cost."""
-    embedding_size: int = 100
-    """From scratch: width of the word vectors."""
-    hidden_size: int = 128
-    """From scratch: width of each direction."""
-    vocabulary_size: int = 20_000
-    """From scratch: words at most."""
-    min_count: int = 2
-    """From scratch: rarer words are unknown."""
-    seed: int = 0
-    """Of everything random."""
-
-    @property
-    def chosen_encoder(self) -> str:
-        """The encoder asked for, or the default."""
-        if self.encoder is not None:
-            return self.encoder
-        if self.transfer == "scratch":
-            return NO_ENCODER
-        if DEFAULT_ENCODER not in released_names():
-            raise UserError(
-                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or --encoder none"
-            )
-        return DEFAULT_ENCODER
-
-    @property
-    def mode(self) -> Mode:
-        """The transfer asked for, or what the encoder suggests."""
-        if self.transfer is not None and self.transfer != "scratch" and self.chosen_encoder == NO_ENCODER:
-            raise UserError(f"--transfer {self.transfer} needs an encoder, and --encoder is none")
-        if self.transfer == "scratch" and self.chosen_encoder != NO_ENCODER:
-            raise UserError(
-                f"--transfer scratch starts from random weights: leave out --encoder {self.chosen_encoder}"
-            )
-        return self.transfer or ("scratch" if self.chosen_encoder == NO_ENCODER else "fine-tune")
 
 
 def fit_classifier(
@@ -164,7 +81,12 @@ def fit_classifier(
     with together():
         seed_everything(settings.seed)
         classifier = make_classifier(train_set, settings)
-    records = _train(classifier, train_set, settings, validation, folder, accelerator, progress)
+    with together():
+        objective = make_objective(classifier, train_set, settings, accelerator, validation)
+    if settings.solves_linear_head and _has_linear_heads(classifier.network):
+        records = _solve(objective, settings)
+    else:
+        records = _train(objective, len(train_set), settings, folder, accelerator, progress)
     with together():
         if folder is not None and accelerator.is_main_process:
             _save(classifier, folder, records, train_set, settings, command)
@@ -286,27 +208,43 @@ def _take_over(network: ClassifierNetwork, settings: FitSettings, *, with_heads:
     )
 
 
+def _has_linear_heads(network: ClassifierNetwork) -> bool:
+    return not network.multi_label and all(isinstance(head, LinearHead) for head in network.heads.values())
+
+
+def _solve(objective: ClassificationObjective, settings: FitSettings) -> list[dict[str, Any]]:
+    """Every process finds the same solution."""
+    network, start = objective.network, time.monotonic()
+    assert objective.features is not None
+    record: dict[str, Any] = {"step": 0, "epoch": 0}
+    for name, features in objective.features.items():
+        head = network.heads[module_name(name)]
+        assert isinstance(head, LinearHead)
+        record["strength"] = solve_head(head, features, objective.targets, seed=settings.seed).strength
+    network.eval()
+    with torch.no_grad():
+        figures = objective.validate()
+    return [record | {"seconds": round(time.monotonic() - start, 1)} | figures]
+
+
 def _train(
-    classifier: TextClassifier,
-    train_set: ExampleSet,
+    objective: ClassificationObjective,
+    n_examples: int,
     settings: FitSettings,
-    validation: ExampleSet | None,
     folder: RunFolder | None,
     accelerator: Accelerator,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    with together():
-        objective = make_objective(classifier, train_set, settings, accelerator, validation)
     return train(
         objective,
         policy=make_policy(settings),
         settings=LoopSettings(
-            epochs=_epochs(len(train_set), settings),
+            epochs=_epochs(n_examples, settings),
             minutes=settings.minutes,
             optimizer=settings.optimizer,
             weight_decay=settings.weight_decay,
             checkpoint_minutes=settings.checkpoint_minutes,
-            keep_best=settings.keep_best and validation is not None,
+            keep_best=settings.keep_best and objective.validation is not None,
             seed=settings.seed,
         ),
         folder=folder,
@@ -366,13 +304,6 @@ def _epochs(n_examples: int, settings: FitSettings) -> int | None:
     if settings.minutes is not None:
         return None
     return default_epochs(n_examples, settings) if settings.epochs is None else settings.epochs
-
-
-def default_epochs(n_examples: int, settings: FitSettings) -> int:
-    """As many epochs as give a small set enough updates, within bounds."""
-    mode = settings.mode
-    wanted = math.ceil(UPDATES[mode] * settings.batch_size / n_examples)
-    return max(FEWEST_EPOCHS[mode], min(MOST_EPOCHS[mode], wanted))
 
 
 def _save(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
@@ -69,6 +69,7 @@ def read_examples(
     encoding: str = "utf-8",
     multi_label: bool | None = None,
     labels_required: bool = True,
+    known_labels: Collection[str] | None = None,
 ) -> ExampleSet:
     """Reads labeled texts in their order; an empty text is an example too.
 
@@ -80,7 +81,8 @@ def read_examples(
 
     `multi_label=True` takes lists, and splits strings: a JSON list, else at "|", else at ","; None means
     True for a set that holds a list. Raises UserError for a missing column, a missing label (unless
-    `labels_required=False`), a broken record, and a source without examples.
+    `labels_required=False`), one that is not among `known_labels` (those of the training set), a broken
+    record, and a source without examples.
     """
     found = _open(path, text_column, label_column, encoding, labels_required)
     rows = list(found.rows)
@@ -91,6 +93,8 @@ def read_examples(
     for number, text, value in rows:
         try:
             labels = _labels(_split_labels(value) if multi_label else value, several)
+            if known_labels is not None:
+                _need_known(labels or (), known_labels)
         except _BadLabel as error:
             raise UserError(f"{found.place(number)}: {error}") from None
         if labels is None and labels_required:
@@ -260,6 +264,13 @@ def _labels(value: object, multi_label: bool) -> tuple[str, ...] | None:
     if len(names) > 1:
         raise _BadLabel(f"{len(names)} labels where an example takes one; is this a multi-label set?")
     return tuple(names) or None
+
+
+def _need_known(labels: Iterable[str], known: Collection[str]) -> None:
+    for label in labels:
+        if label not in known:
+            shown = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
+            raise _BadLabel(f"the label {label!r}, which training lacked (it had {shown})")
 
 
 def _split_labels(value: object) -> object:

@@ -152,21 +152,31 @@ def _read_errors() -> tuple[type[Exception], ...]:
 def _undecodable(path: Path, encoding: str) -> UserError:
     """Reads the file again for the first wrong byte: the text layer knows only its place in a chunk."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset, line = 0, 1
+    offset, line, column, mend = 0, 1, 1, "latin-1"
     with _open_binary(path) as stream:
-        wide = False
         for chunk in chain(iter(lambda: stream.read(1 << 20), b""), [b""]):
-            wide |= not offset and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            if not offset and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                mend = "utf-16"
+            elif b"\0" in chunk and mend != "utf-16":
+                mend = "utf-16, if it is a text file at all"
             pending = len(decoder.getstate()[0])
             try:
-                line += decoder.decode(chunk, final=not chunk).count("\n")
+                line, column = _advanced(line, column, decoder.decode(chunk, final=not chunk))
             except UnicodeDecodeError as error:
-                line += error.object[: error.start].count(b"\n")
+                good = decoder.decode(chunk[: max(0, error.start - pending)])
+                line, column = _advanced(line, column, good)
                 byte, place = error.object[error.start], offset - pending + error.start
-                mend = f"name the file's encoding, such as --encoding {'utf-16' if wide else 'latin-1'}"
                 what = f"not {encoding}: byte 0x{byte:02x} at byte offset {place}"
-                return UserError(f"{path}:{line}: {what}; {mend}")
+                return UserError(
+                    f"{path}:{line}:{column}: {what}; name the file's encoding, such as --encoding {mend}"
+                )
             except UnicodeError:
                 break
             offset += len(chunk)
     return UserError(f"{path}: not {encoding}; name the file's encoding with --encoding")
+
+
+def _advanced(line: int, column: int, text: str) -> tuple[int, int]:
+    """Line and column, both from 1, behind `text` that begins at `line` and `column`."""
+    _, end, last = text.rpartition("\n")
+    return line + text.count("\n"), (1 if end else column) + len(last)

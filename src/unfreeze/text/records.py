@@ -331,7 +331,7 @@ def _resolve(table: Table, wanted: str) -> str | None:
 
 def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
     if not table.has_header:
-        mend = f"name it by its number, such as --{role}-column 1, or add a header"
+        mend = f"name it, such as --{role}-column 1 (or by its name in the first line), or add a header"
         return UserError(
             f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; {mend}"
         )

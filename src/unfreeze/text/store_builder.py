@@ -20,7 +20,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -30,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.folders import read_config, write_config, written_file
+from unfreeze.folders import read_config, write_config, writing, written_file
 
 KIND = "token-store"
 FILE_TOKENS = 2**29
@@ -164,7 +163,7 @@ class StoreBuilder:
         Raises:
             UserError: the disk is full.
         """
-        with _writing(self.folder):
+        with writing(self.folder):
             self._start()
             sizes = tokens_of_files(self.shards) or [0]
             shard = replace(encoded.shard, file=len(sizes) - (sizes[-1] < FILE_TOKENS))
@@ -182,7 +181,7 @@ class StoreBuilder:
         """
         if not self.shards:
             raise UserError(f"there is no document to put in {self.folder}: the corpus is empty")
-        with _writing(self.folder):
+        with writing(self.folder):
             if self.source != self.folder or self.shards != self.finished:
                 self._start()
                 write_config(self.growing, self._config())
@@ -231,15 +230,6 @@ def _take_place(new: Path, folder: Path) -> None:
         folder.rename(earlier)
     new.rename(folder)
     shutil.rmtree(earlier, ignore_errors=True)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write {folder}: {reason}; what was there before is intact") from error
 
 
 def _append(path: Path, data: bytes | memoryview) -> None:

@@ -29,6 +29,7 @@ SUBWORD_SPECIAL_TOKENS = (UNKNOWN, PAD, BEGIN)
 COVERAGE = 0.9995  # of the characters, as in SentencePiece
 TRAINING_WORDS = 5_000_000
 TRAINING_DISTINCT = 500_000
+TRAINING_LENGTH = 40  # characters; 5 MB without a space would take minutes and teach nothing
 BATCH_CHARACTERS = 4_000_000
 MOST_DISTINCT = 10_000_000
 
@@ -190,18 +191,19 @@ def _training_words(counts: Counter[str], size: int) -> dict[str, int]:
     """What the trainer reads: the most frequent words, counts scaled down to `TRAINING_WORDS`.
 
     A word with a rare character is left out (that character becomes xxunk): those that make up 0.05 % of all
-    characters, and whatever would take more than half of the vocabulary.
+    characters, and whatever would take more than half of the vocabulary. So are words that are none (addresses,
+    encoded files), where there are others.
     """
     characters: Counter[str] = Counter()
     for word, n in counts.items():
         for character in word:
             characters[character] += n
     by_count = sorted(characters, key=lambda character: (-characters[character], character))
-    covered = list(accumulate(characters[character] for character in by_count))
-    needed = bisect_left(covered, COVERAGE * covered[-1]) + 1
+    totals = list(accumulate(characters[character] for character in by_count))
+    needed = bisect_left(totals, COVERAGE * totals[-1]) + 1
     kept = set(by_count[: min(needed, max(1, size // 2))])
-    order = sorted(filter(kept.issuperset, counts), key=lambda word: (-counts[word], word))[
-        :TRAINING_DISTINCT
-    ]
+    covered = [word for word in counts if kept.issuperset(word)]
+    short = [word for word in covered if len(word) <= TRAINING_LENGTH] or covered
+    order = sorted(short, key=lambda word: (-counts[word], word))[:TRAINING_DISTINCT]
     scale = min(1.0, TRAINING_WORDS / max(1, sum(counts[word] for word in order)))
     return {word: max(1, round(counts[word] * scale)) for word in order}

@@ -177,7 +177,7 @@ class TextTokenizer(ABC):
         """Write tokenizer.json, and counts.json where counts are known, into `folder`."""
         folder = Path(folder)
         with written_file(folder / TOKENIZER) as path:
-            self._model().save(str(path))
+            path.write_text(self._model().to_str(pretty=True), encoding="utf-8")
         if self._counts is None:
             (folder / COUNTS).unlink(missing_ok=True)
         else:

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -18,7 +20,7 @@ from zipfile import BadZipFile, is_zipfile
 import torch
 
 from unfreeze.errors import UserError
-from unfreeze.folders import CONFIG, OWN, need_own_place, write_json, written_file
+from unfreeze.folders import CONFIG, OWN, need_own_place, write_json, writing, written_file
 
 TRAINING = "training"
 RUN, CHECKPOINT, LOG = "run.json", "checkpoint.pt", "log.jsonl"
@@ -100,8 +102,10 @@ class RunFolder:
         with written_file(self.folder / CHECKPOINT) as temporary:
             try:
                 torch.save(state, temporary)
-            except RuntimeError as error:  # torch's zip writer reports a full disk so
-                raise OSError(28, f"the checkpoint could not be written ({error})") from error
+            except (
+                RuntimeError
+            ) as error:  # all that torch's zip writer says of a full disk is "unexpected pos"
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
     def load(self) -> dict[str, Any] | None:
         """The last checkpoint, or None."""
@@ -119,7 +123,8 @@ class RunFolder:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line of figures."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+        path = self.folder / LOG
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def rewrite_log(self, records: list[dict[str, Any]]) -> None:

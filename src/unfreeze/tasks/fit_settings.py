@@ -1,0 +1,111 @@
+"""How a classifier is fitted: the settings, and what is chosen where they say nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from unfreeze.encoders.loading import released_names
+from unfreeze.errors import UserError
+from unfreeze.tasks.heads import Head
+from unfreeze.tasks.pooling import Pooling
+from unfreeze.transfer.optimizers import OptimizerName
+from unfreeze.transfer.policies import Mode
+
+DEFAULT_ENCODER = "wiki-small"
+NO_ENCODER = "none"
+RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
+UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
+"""Updates that a small training set should see at least, by transfer; the number of epochs follows."""
+FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
+MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a classifier is fitted. None means: chosen by what else is given."""
+
+    encoder: str | None = None
+    """Name or folder of an encoder, a language model or a task model; "none" is from scratch; the released one by default."""
+    transfer: Mode | None = None
+    """scratch, frozen or fine-tune; fine-tune by default where there is an encoder."""
+    word_vectors: str | None = None
+    """File of static vectors (word2vec, GloVe, npz) whose mean stands beside the encoder's states."""
+    architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
+    """From scratch: a biLSTM, or a random AWD-LSTM."""
+    pooling: Pooling | None = None
+    """top (the paper's), top+vectors, or vectors."""
+    head: Head | None = None
+    """two-layer (the paper's), or linear; linear on a frozen encoder by default."""
+    epochs: int | None = None
+    """Passes over the examples; more for fewer examples by default."""
+    minutes: float | None = None
+    """Bound by time instead."""
+    rate: float | None = None
+    """Largest rate, of the head."""
+    batch_size: int = 32
+    """Examples an update, over all processes."""
+    dropout_scale: float | None = None
+    """Factor on the dropouts."""
+    discriminative: float = 2.6
+    """Each lower group's rate is divided by this; 1 turns it off."""
+    gradual: bool = True
+    """Thaw one layer group an epoch, last first."""
+    schedule: str = "slanted"
+    """slanted (triangular), cosine or constant."""
+    optimizer: OptimizerName = "adamw"
+    """adamw or nt-asgd."""
+    weight_decay: float | None = None
+    """Of matrices; by default what suits the optimizer."""
+    keep_best: bool = True
+    """With validation examples: keep the epoch with the best accuracy."""
+    checkpoint_minutes: float = 3.0
+    """How much work a kill may cost."""
+    embedding_size: int = 100
+    """From scratch: width of the word vectors."""
+    hidden_size: int = 128
+    """From scratch: width of each direction."""
+    vocabulary_size: int = 20_000
+    """From scratch: words at most."""
+    min_count: int = 2
+    """From scratch: rarer words are unknown."""
+    seed: int = 0
+    """Of everything random."""
+
+    @property
+    def chosen_encoder(self) -> str:
+        """The encoder asked for, or the default."""
+        if self.encoder is not None:
+            return self.encoder
+        if self.transfer == "scratch":
+            return NO_ENCODER
+        if DEFAULT_ENCODER not in released_names():
+            raise UserError(
+                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or --encoder none"
+            )
+        return DEFAULT_ENCODER
+
+    @property
+    def solves_linear_head(self) -> bool:
+        """A linear head on a frozen encoder is solved as a logistic regression, unless something is said of its training."""
+        asked = (self.epochs, self.minutes, self.rate, self.weight_decay)
+        return self.mode == "frozen" and self.head != "two-layer" and asked == (None,) * 4
+
+    @property
+    def mode(self) -> Mode:
+        """The transfer asked for, or what the encoder suggests."""
+        if self.transfer is not None and self.transfer != "scratch" and self.chosen_encoder == NO_ENCODER:
+            raise UserError(f"--transfer {self.transfer} needs an encoder, and --encoder is none")
+        if self.transfer == "scratch" and self.chosen_encoder != NO_ENCODER:
+            raise UserError(
+                f"--transfer scratch starts from random weights: leave out --encoder {self.chosen_encoder}"
+            )
+        return self.transfer or ("scratch" if self.chosen_encoder == NO_ENCODER else "fine-tune")
+
+
+def default_epochs(n_examples: int, settings: FitSettings) -> int:
+    """As many epochs as give a small set enough updates, within bounds."""
+    mode = settings.mode
+    wanted = math.ceil(UPDATES[mode] * settings.batch_size / n_examples)
+    return max(FEWEST_EPOCHS[mode], min(MOST_EPOCHS[mode], wanted))

@@ -167,6 +167,8 @@ def test_config_is_read_back_or_refused(tmp_path: Path) -> None:
     }
     with pytest.raises(UserError, match="'toy'"):
         read_config(tmp_path, kinds={"other"})
+    with pytest.raises(UserError, match="lacks 'labels'"):
+        read_config(tmp_path, needs=("value", "labels"))
     whole = (tmp_path / "config.json").read_bytes()
     for damaged in [whole[:size] for size in range(len(whole) - 2)] + [b"\xff\xfe", b"3", b"{}"]:
         (tmp_path / "config.json").write_bytes(damaged)

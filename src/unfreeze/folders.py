@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,11 +125,14 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     write_json(folder / CONFIG, {"format_version": FORMAT_VERSION, **config})
 
 
-def read_config(folder: Path, kinds: Container[str] | None = None) -> dict[str, Any]:
+def read_config(
+    folder: Path, kinds: Container[str] | None = None, needs: Iterable[str] = ()
+) -> dict[str, Any]:
     """Read `folder`/config.json.
 
     Args:
         kinds: the values of "kind" that the caller can use; None accepts all.
+        needs: names that the caller is going to read.
 
     Raises:
         UserError: there is no such folder or file, it is broken, of a newer format, or of another kind.
@@ -152,6 +155,8 @@ def read_config(folder: Path, kinds: Container[str] | None = None) -> dict[str, 
         )
     if kinds is not None and config["kind"] not in kinds:
         raise UserError(f"{folder} is of kind {config['kind']!r}, which cannot be used here")
+    if missing := [name for name in needs if name not in config]:
+        raise UserError(f"{path} lacks {missing[0]!r}: the file is damaged")
     return config
 
 

@@ -157,7 +157,7 @@ class LanguageModel(nn.Module):
                 f"{folder} is a {config['kind']} without a language model's output layer; this needs one"
             )
         encoder = AwdLstm.from_config(config, folder)
-        model = cls(encoder, config["output"]["cutoffs"])
+        model = cls(encoder, config["output"].get("cutoffs", ()))
         load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
         return model.eval()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,9 +23,18 @@ from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
+from unfreeze.folders import (
+    CONFIG,
+    WEIGHTS,
+    load_tensors,
+    read_config,
+    save_tensors,
+    write_config,
+    written_folder,
+)
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classification import ClassifierNetwork, Ids, all_features
+from unfreeze.tasks.heads import HEADS
 from unfreeze.tasks.metrics import (
     ClassFigures,
     class_figures,
@@ -33,9 +42,10 @@ from unfreeze.tasks.metrics import (
     macro_f1,
     multi_label_figures,
 )
+from unfreeze.tasks.pooling import Pooling
 from unfreeze.text.examples import ExampleSet, TextExample
 from unfreeze.text.tokenizers import TextTokenizer
-from unfreeze.training.precision import Precision, prediction_format
+from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
 KIND = "text_classifier"
 BUFFER = 2048
@@ -89,15 +99,26 @@ class TextClassifier:
         settings: what the network was made with (pooling, head), for saving.
     """
 
-    precision: Precision = "fp32"
-    """What predictions are computed in; bf16, or auto, is several times faster where the processor has it."""
-
     def __init__(
         self, network: ClassifierNetwork, label_names: Sequence[str], settings: dict[str, Any]
     ) -> None:
         self.network = network
         self.label_names = tuple(label_names)
         self.settings = settings
+        self._precision: Precision = "fp32"
+
+    @property
+    def precision(self) -> Precision:
+        """What predictions are computed in: fp32, or bf16, which is several times faster where the processor has it.
+
+        Set to "auto" it tries at once which is faster here.
+        """
+        return self._precision
+
+    @precision.setter
+    def precision(self, wanted: Precision) -> None:
+        chosen = choose_precision(wanted, next(self.network.parameters()).device)
+        self._precision = "bf16" if chosen == "bf16" else "fp32"
 
     @property
     def tokenizer(self) -> TextTokenizer:
@@ -258,7 +279,8 @@ class TextClassifier:
             UserError: there is none of that name, or its folder is damaged, of another kind or newer.
         """
         folder = find_model(name_or_dir, **hub)
-        config = read_config(folder, kinds={KIND})
+        config = read_config(folder, {KIND}, needs=("encoder", "labels", "multi_label", "settings"))
+        _need_known(config["settings"], folder)
         encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
         assert isinstance(encoder, StackedEncoder)
         n_labels, multi_label = len(config["labels"]), config["multi_label"]
@@ -270,6 +292,16 @@ class TextClassifier:
         load_matching(network, load_tensors(folder / WEIGHTS), expected, str(folder))
         network.eval()
         return cls(network, config["labels"], config["settings"])
+
+
+def _need_known(settings: dict[str, Any], folder: Path) -> None:
+    """Raise the UserError for a network that is made in a way which this version does not know."""
+    for name, known in (("pooling", get_args(Pooling)), ("head", tuple(HEADS))):
+        if settings.get(name, known[0]) not in known:
+            raise UserError(
+                f"{folder / CONFIG} asks for the {name} {settings[name]!r}, known are {', '.join(known)}: "
+                "upgrade with pip install -U unfreeze"
+            )
 
 
 def own_tensors(network: ClassifierNetwork) -> dict[str, Tensor]:

@@ -36,9 +36,10 @@ format: .venv/.tools
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.package
-	benchmarks/setup
-	$(BIN)/python -m benchmarks
+# With the peers' own environment, which this package is installed in too. Options: make bench BENCH="--data DATA --only parity"
+bench:
+	benchmarks/setup $(PYTHON)
+	benchmarks/.peers/bin/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/.peers

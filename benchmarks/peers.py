@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from fastai.text.all import (
     AWD_LSTM,
     Callback,
-    CancelFitException,
+    CancelValidException,
     CrossEntropyLossFlat,
     DataLoaders,
     L,
@@ -30,6 +29,8 @@ from fastai.text.all import (
 )
 from torch import nn
 
+from benchmarks.turns import Contender, StepEnd
+
 Sizes = tuple[int, int, int]
 """Embedding, hidden width, layers."""
 
@@ -39,9 +40,10 @@ def sized(config: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
     return {**config, "emb_sz": sizes[0], "n_hid": sizes[1], "n_layers": sizes[2]}
 
 
-def language_model(vocabulary_size: int, sizes: Sizes) -> nn.Module:
+def language_model(vocabulary_size: int, sizes: Sizes, dropout_scale: float = 1.0) -> nn.Module:
     """fastai's AWD-LSTM with random weights."""
-    return get_language_model(AWD_LSTM, vocabulary_size, config=sized(awd_lstm_lm_config, sizes))
+    config = sized(awd_lstm_lm_config, sizes)
+    return get_language_model(AWD_LSTM, vocabulary_size, config=config, drop_mult=dropout_scale)
 
 
 def classifier(vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int | None = 72 * 20) -> nn.Module:
@@ -55,48 +57,68 @@ def classifier(vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int |
     return model
 
 
-class Stopwatch(Callback):
-    """Notes when each batch ends, and ends the training after a number of batches or seconds."""
+class StepCallback(Callback):
+    """Calls `step` with the number of the batch's tokens when all other callbacks are through with it."""
 
     order = 1_000
 
-    def __init__(self, n_batches: int | None = None, seconds: float | None = None) -> None:
-        self.n_batches, self.seconds = n_batches, seconds
-
-    def before_fit(self) -> None:
-        self.stamps = [time.perf_counter()]
+    def __init__(self, step: StepEnd) -> None:
+        self.step_ended = step
 
     def after_batch(self) -> None:
-        self.stamps.append(time.perf_counter())
-        spent = self.stamps[-1] - self.stamps[0]
-        if (self.n_batches and len(self.stamps) > self.n_batches) or (self.seconds and spent > self.seconds):
-            raise CancelFitException
+        self.step_ended(self.xb[0].numel())
 
 
 class LanguageModelPeer:
-    """fastai's language-model learner on ids, with its standard callbacks, regularization and Adam.
+    """fastai's language-model learner on ids, with its standard callbacks, its Adam and its one-cycle schedule.
 
     Args:
         documents: ids of each.
+        dropout_scale: fastai's drop_mult.
+        alpha, beta: activation regularization, fastai's defaults.
     """
 
     def __init__(
-        self, documents: Sequence[np.ndarray], vocabulary_size: int, sizes: Sizes, batch_size: int, bptt: int
+        self,
+        documents: Sequence[np.ndarray],
+        vocabulary_size: int,
+        sizes: Sizes,
+        *,
+        batch_size: int,
+        bptt: int,
+        dropout_scale: float = 1.0,
+        alpha: float = 2.0,
+        beta: float = 1.0,
     ) -> None:
         texts = L([torch.from_numpy(document.astype(np.int64)) for document in documents])
         lengths = [len(text) for text in texts]
-        loader = LMDataLoader(texts, lens=lengths, bs=batch_size, seq_len=bptt, shuffle=True)
-        self.model = language_model(vocabulary_size, sizes)
-        self.learner = LMLearner(DataLoaders(loader, loader), self.model, loss_func=CrossEntropyLossFlat())
+        self.loader = LMDataLoader(texts, lens=lengths, bs=batch_size, seq_len=bptt, shuffle=True)
+        self.model = language_model(vocabulary_size, sizes, dropout_scale)
+        self.learner = LMLearner(
+            DataLoaders(self.loader, self.loader),
+            self.model,
+            loss_func=CrossEntropyLossFlat(),
+            alpha=alpha,
+            beta=beta,
+        )
 
-    def train(
-        self, rate: float, *, n_batches: int | None = None, seconds: float | None = None
-    ) -> list[float]:
-        """Train on; returns the seconds that each step took, the loading of its batch included."""
-        watch = Stopwatch(n_batches, seconds)
-        with self.learner.no_bar(), self.learner.no_logging():
-            self.learner.fit(1_000, rate, cbs=[watch])
-        return np.diff(watch.stamps).tolist()
+    def training(self, name: str, rate: float, n_steps: int) -> Contender:
+        """`learner.fit_one_cycle` over so many batches as a contender, over as many epochs as they take."""
+        self.loader.n = min(self.loader.n, n_steps * self.loader.bs)
+        n_epochs = -(-n_steps // len(self.loader))
+
+        def work(step: StepEnd) -> None:
+            with self.learner.no_bar(), self.learner.no_logging():
+                self.learner.fit_one_cycle(n_epochs, rate, cbs=[StepCallback(step), NoValidation()])
+
+        return Contender(name, work, n_steps)
+
+
+class NoValidation(Callback):
+    """Between epochs fastai would validate on what it is given for that: here there is nothing."""
+
+    def before_validate(self) -> None:
+        raise CancelValidException
 
 
 class ClassifierPeer:
@@ -118,6 +140,12 @@ class ClassifierPeer:
         with self.learner.no_bar(), self.learner.no_logging():
             found, _ = self.learner.get_preds(dl=self.loader(documents))
         return found
+
+    def predict(self, document: np.ndarray) -> torch.Tensor:
+        """(1, K): what `learner.predict` does with one text, from its ids on."""
+        with self.learner.no_bar(), self.learner.no_logging():
+            found = self.learner.get_preds(dl=self.loader([document]), with_input=True, with_decoded=True)
+        return found[1]
 
 
 def save(model: nn.Module, path: Path) -> Path:

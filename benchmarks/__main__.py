@@ -1,0 +1,118 @@
+"""All benchmarks in one run: what is measured as it comes, then a table of ratios. Nothing here asserts a time.
+
+    make bench                                   (makes benchmarks/.peers first, and installs the peers into it)
+    benchmarks/.peers/bin/python -m benchmarks --data DATA [--only NAME...] [--rounds N] [--minutes M] [--threads N]
+
+About a quarter of an hour with two threads. DATA is a folder with enwiki-2015/*.txt and imdb/test.jsonl (UNFREEZE_DATA by
+default); what needs a data set that is not there is skipped, and said so at the end. Exits with status 1 where fastai's
+weights did not give fastai's logits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+NAMES = ("parity", "training-small", "training-paper", "perplexity", "prediction", "memory")
+GROUPS = {"training": ("training-small", "training-paper")}
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    home = os.environ.get("UNFREEZE_DATA", str(Path.home() / ".cache" / "unfreeze" / "data"))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path(home), help="folder of the data sets")
+    parser.add_argument("--rounds", type=int, default=5, help="of each comparison of speeds (default 5)")
+    parser.add_argument("--minutes", type=float, default=2.5, help="each side trains towards a perplexity")
+    parser.add_argument("--threads", type=int, help="of torch (default: torch's own choice)")
+    parser.add_argument("--only", nargs="+", choices=[*NAMES, *GROUPS], metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.minutes <= 0 or (options.threads or 1) < 1:
+        parser.error("--rounds and --threads are at least 1, --minutes is more than 0")
+    asked = options.only or NAMES
+    options.names = [name for name in NAMES if any(name in GROUPS.get(one, (one,)) for one in asked)]
+    return options
+
+
+def main() -> int:
+    """Run, and print."""
+    options = parse()
+    try:
+        import fastai  # noqa: F401
+    except ImportError:
+        sys.exit(
+            "fastai is not here: run benchmarks/setup, then benchmarks/.peers/bin/python -m benchmarks (make bench does both)"
+        )
+    warnings.filterwarnings("ignore", module="fastai|fastcore|fastprogress|torch")
+    logging.getLogger("unfreeze").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        return run(options, Path(folder))
+
+
+def run(options: argparse.Namespace, folder: Path) -> int:
+    """All that is asked for, in the order of `NAMES`."""
+    import torch
+
+    from benchmarks import report
+    from benchmarks.texts import NoData, Texts
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    facts, texts = report.machine(), Texts(options.data, folder)
+    print(report.machine_line(facts), file=sys.stderr if options.json else sys.stdout, flush=True)
+    rows: list[report.Row] = []
+    skipped: dict[str, str] = {}
+    started = time.monotonic()
+    for name in options.names:
+        say = _speaker(name, started, to_stderr=options.json)
+        try:
+            rows += measure(name, options, texts, say)
+        except NoData as error:
+            skipped[name] = str(error)
+    if options.json:
+        print(json.dumps(report.as_json(facts, rows, skipped)))
+    else:
+        print("\n".join(["", report.table(rows), *(f"{name} skipped: {why}" for name, why in skipped.items())]))
+    return int(any(row.failed for row in rows))
+
+
+def measure(name: str, options: argparse.Namespace, texts: object, say: Callable[[str], None]) -> list:
+    """The rows of one benchmark."""
+    import torch
+
+    from benchmarks import fastai_parity, memory, prediction_speed, time_to_perplexity, training_speed
+
+    if name == "parity":
+        return fastai_parity.run(say)
+    if name == "perplexity":
+        return time_to_perplexity.run(texts, options.minutes, say)
+    if name == "prediction":
+        return prediction_speed.run(texts, options.rounds, say)
+    if name == "memory":
+        return memory.run(texts, torch.get_num_threads(), say)
+    return training_speed.run(name, texts, options.rounds, say)
+
+
+def _speaker(name: str, started: float, to_stderr: bool) -> Callable[[str], None]:
+    """Prints a line under the name of a benchmark and the time that has passed."""
+
+    def say(text: str) -> None:
+        passed = time.strftime("%M:%S", time.gmtime(time.monotonic() - started))
+        print(f"[{passed}] {name}: {text}", file=sys.stderr if to_stderr else sys.stdout, flush=True)
+
+    return say
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What is printed: a line about the machine, a line for each measurement as it comes, and the table at the end."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from unfreeze.training.precision import choose_precision, probe_bf16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of the table."""
+
+    what: str
+    """What is measured, with its unit."""
+    ours: float | None = None
+    theirs: float | None = None
+    ratio: float | None = None
+    """Ours over theirs, or what `what` says; the median over rounds."""
+    goal: str = "-"
+    """Of the ratio, where there is one."""
+    failed: bool = False
+    """Whether something that must hold does not; never a matter of time."""
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    model, flags = _processor()
+    probe = probe_bf16()
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "amx_bf16": "amx_bf16" in flags,
+        "avx512_bf16": "avx512_bf16" in flags,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "precision": auto_precision(),
+        "bf16_speedup": round(probe.speedup, 2),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def auto_precision() -> Literal["fp32", "bf16"]:
+    """What precision auto means on this machine."""
+    return "bf16" if choose_precision("auto", torch.device("cpu")) == "bf16" else "fp32"
+
+
+def _processor() -> tuple[str, set[str]]:
+    """Name and flags, where the system tells them."""
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return platform.processor() or platform.machine(), set()
+    lines = [line.partition(":") for line in path.read_text(encoding="utf-8").splitlines()]
+    facts = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+    return facts.get("model name", platform.machine()), set(facts.get("flags", "").split())
+
+
+def machine_line(facts: dict[str, Any]) -> str:
+    """The machine in a line."""
+    having = [name for name in ("amx_bf16", "avx512_bf16") if facts[name]]
+    return (
+        f"machine: {facts['cores']} cores of {facts['cpu']} ({', '.join(having) or 'no bf16 instructions'}), "
+        f"torch {facts['torch']}, {facts['threads']} threads, load {facts['load']} at the start; precision auto is "
+        f"{facts['precision']} (a bf16 product runs at {facts['bf16_speedup']} times the speed of fp32)"
+    )
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, thousands with commas."""
+    if value is None:
+        return "-"
+    if 0 < abs(value) < 0.01:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as aligned columns."""
+    lines = [["what", "ours", "theirs", "ratio", "goal"]]
+    lines += [[row.what, number(row.ours), number(row.theirs), number(row.ratio), row.goal] for row in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0])] + [text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True)]
+        )
+        for line in lines
+    )
+
+
+def as_json(facts: dict[str, Any], rows: Sequence[Row], skipped: dict[str, str]) -> dict[str, Any]:
+    """All of it for programs."""
+    return {"machine": facts, "rows": [asdict(row) for row in rows], "skipped": skipped}

@@ -83,7 +83,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     if options.json:
         print(json.dumps(report.as_json(facts, rows, skipped)))
     else:
-        print("\n".join(["", report.table(rows), *(f"{name} skipped: {why}" for name, why in skipped.items())]))
+        print(
+            "\n".join(["", report.table(rows), *(f"{name} skipped: {why}" for name, why in skipped.items())])
+        )
     return int(any(row.failed for row in rows))
 
 

@@ -413,7 +413,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("evaluate {classifier} {unknown_label}", "the label 'meh', which training lacked (it had neg, pos)"),
         ("evaluate {classifier} {unlabeled}", "label"),
         ("evaluate {classifier} {test} --label-column stars", "'stars'"),
-        ("evaluate {classifier} {test} --plot {root}/plot.gif2", ".png, .svg or .pdf"),
+        ("evaluate {classifier} {test} --plot {root}/plot.gif2", ".png, .svg, .pdf"),
         ("evaluate {classifier} {test} --worst -1", "--worst must be at least 0"),
         ("evaluate {lm} {empty_text}", "the corpus is empty"),
         ("evaluate {lm} {corpus} --plot {root}/plot.png", "this is a language model"),

@@ -190,6 +190,28 @@ def test_a_newer_or_unknown_config_is_one_line(saved: Path, tmp_path: Path) -> N
     assert "not a folder" in one_line(lambda: Encoder.from_pretrained(folder / "config.json"))
 
 
+def test_a_classifier_of_a_newer_or_damaged_kind_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "classifier"
+    settings = {"pooling": "top", "head": "linear"}
+    network = ClassifierNetwork(random_model(word_tokenizer()).encoder, 2, **settings)  # type: ignore[arg-type]
+    TextClassifier(network, ["no", "yes"], settings).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"settings": {**settings, "pooling": "swim"}}, "the pooling 'swim', known are top,"),
+        ({"settings": {**settings, "head": "hydra"}}, "the head 'hydra', known are"),
+        ({"settings": {**settings, "wings": 2}}, "wings"),
+        ({"labels": ["no", "yes", "perhaps"]}, "config.json wants"),
+        ({"encoder": {"kind": "glovebox", "arguments": {}}}, "glovebox"),
+    ]
+    for change, part in changes:
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        message = one_line(lambda: TextClassifier.from_pretrained(folder))
+        assert part in message and str(folder) in message
+    for name in ("labels", "settings", "encoder", "multi_label"):
+        (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != name}))
+        assert f"lacks {name!r}" in one_line(lambda: TextClassifier.from_pretrained(folder))
+
+
 def test_tensors_that_do_not_belong_are_one_line(saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "copy")
     weights = load_file(folder / "model.safetensors")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import CLASSIFIER, LANGUAGE_MODEL, model_kind
+from unfreeze.commands.inputs import CLASSIFIER, LANGUAGE_MODEL, model_kind, need_picture
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Evaluate:
     def __post_init__(self) -> None:
         if self.worst < 0:
             raise UserError(f"--worst must be at least 0, not {self.worst}")
+        need_picture(self.plot)
 
 
 def run(arguments: Evaluate, console: Console) -> None:

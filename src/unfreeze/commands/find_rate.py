@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_language_model, need_positive
+from unfreeze.commands.inputs import need_language_model, need_picture, need_positive
 from unfreeze.commands.pretrain_lm import given
 from unfreeze.errors import UserError
 
@@ -88,6 +88,7 @@ class FindRate:
 
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "low", "high", "steps")
+        need_picture(self.plot)
         if bool(self.corpus) == (self.train is not None):
             raise UserError("find-rate needs MODEL --corpus PATH (for adapt) or --train FILE (for fit)")
         if self.corpus and self.model is None:

@@ -11,6 +11,7 @@ from unfreeze.errors import UserError
 
 LANGUAGE_MODEL = "language model"
 CLASSIFIER = "text_classifier"
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def given_texts(
@@ -49,6 +50,12 @@ def need_positive(arguments: object, *names: str) -> None:
     seed = getattr(arguments, "seed", 0)
     if not 0 <= seed < 2**32:  # what all generators of random numbers take
         raise UserError(f"--seed must be from 0 to {2**32 - 1}, not {seed}")
+
+
+def need_picture(path: Path | None) -> None:
+    """Raise the UserError for a name that no picture can be drawn into, before the work that it would show."""
+    if path is not None and path.suffix.lower() not in PICTURES:
+        raise UserError(f"cannot draw {str(path)!r}: the name has to end in {', '.join(PICTURES)}")
 
 
 def model_kind(model: str) -> str:

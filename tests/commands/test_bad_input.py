@@ -1,0 +1,289 @@
+"""What users get wrong, verb by verb: one line says what and where, and nothing that was there before is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from tests.commands.calls import fail, succeed
+from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
+
+SIZES = "--preset tiny --embedding-size 16 --hidden-size 16 --softmax full --batch-size 8 --bptt 20"
+FIT = "fit classifier --encoder {lm} --epochs 1 --batch-size 4 --precision fp32 --output {new} --train"
+PRETRAIN = f"pretrain lm {SIZES} --precision fp32 --output {{new}} --corpus"
+ADAPT = "adapt {lm} --precision fp32 --output {new} --corpus"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with texts, a language model `lm` and a classifier `model`."""
+    root = tmp_path_factory.mktemp("bad-input")
+    write_table(root / "train.csv", reviews(12, seed=1))
+    write_corpus(root / "plain.txt", plain_documents(60, seed=2) + [text for text, _ in reviews(60, seed=3)])
+    line = f"pretrain lm {SIZES} --direction both --precision fp32 --corpus"
+    succeed(*line.split(), root / "plain.txt", "--output", root / "lm")
+    line = FIT.format(lm=root / "lm", new=root / "model")
+    succeed(*line.split(), root / "train.csv", "--head", "linear")
+    return root
+
+
+def words(line: str, world: Path, new: Path) -> list[str]:
+    """A command line with its places filled in."""
+    places = {"lm": world / "lm", "model": world / "model", "train": world / "train.csv", "new": new}
+    return [word.format(**places, plain=world / "plain.txt", here=new.parent) for word in line.split()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder, hidden ones too, but those of runs."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if "training" not in path.relative_to(folder).parts
+    }
+
+
+@contextmanager
+def files_of(size: int) -> Iterator[None]:
+    """Within the block no file can grow beyond `size` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        *((f"{PRETRAIN} {{plain}} --{name} -1", f"--{name} must be above 0, not -1") for name in (
+            "epochs batch-size bptt layers embedding-size hidden-size vocabulary-size min-count rate minutes "
+            "validate-minutes".split()
+        )),
+        *((f"{ADAPT} {{plain}} --{name} 0", f"--{name} must be above 0, not 0") for name in (
+            "epochs minutes bptt vocabulary-size min-count".split()
+        )),
+        *((f"{FIT} {{train}} --{name} -3", f"--{name} must be above 0, not -3") for name in (
+            "labels epochs embedding-size hidden-size vocabulary-size min-count".split()
+        )),
+        (f"{PRETRAIN} {{plain}} --minutes nan", "--minutes must be above 0, not nan"),
+        (f"{ADAPT} {{plain}} --minutes inf", "--minutes must be above 0, not inf"),
+        (f"{PRETRAIN} {{plain}} --checkpoint-minutes nan", "a checkpoint every nan minutes"),
+        (f"{FIT} {{train}} --checkpoint-minutes -1", "a checkpoint every -1.0 minutes"),
+        (f"{PRETRAIN} {{plain}} --seed -1", "--seed must be from 0 to 4294967295, not -1"),
+        (f"{FIT} {{train}} --seed 99999999999999999999", "--seed must be from 0"),
+        ("generate {lm} The --seed -1", "--seed must be from 0"),
+        ("find-rate {lm} --corpus {plain} --low -1", "--low must be above 0"),
+        ("find-rate {lm} --corpus {plain} --plot rate.txt", "cannot draw 'rate.txt'"),
+        (f"{FIT} {{train}} --labels 13", "13 examples were asked for, it holds 12"),
+    ],
+)  # fmt: skip
+def test_a_number_that_cannot_work(line: str, said: str, world: Path, tmp_path: Path) -> None:
+    assert said in fail(*words(line, world, tmp_path / "new"))
+    assert not (tmp_path / "new" / "config.json").exists()
+
+
+# Data
+
+TABLES = {
+    "a column twice": ("text,label,label\nfine,pos,x\nbad,neg,y\n", "x.csv:1: the header names the column 'label' twice"),
+    "an open quote": ('text,label\n"fine",pos\n"bad,neg\nmore,neg\n', "x.csv:3: not CSV"),
+    "a separator too many": ("text,label\nfine, film,pos\nbad,neg\n", "x.csv:2: 3 fields, but 2"),
+    "no label": ("text,label\nfine,pos\nbad,\n", "x.csv:3: this example has no label"),
+    "one class": ("text,label\nfine,pos\nbad,pos\n", "all 2 examples are of one class (pos)"),
+    "only a header": ("text,label\n", "x.csv: no example in it"),
+    "an unknown header": ("a,b\nfine,pos\nbad,neg\n", "(or by its name in the first line)"),
+    "nothing": ("", "x.csv: the file is empty"),
+    "a NUL": ("text,label\nfine,pos\nb\0d,neg\n", "x.csv:3: a NUL byte"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_that_cannot_be_read(name: str, world: Path, tmp_path: Path) -> None:
+    content, said = TABLES[name]
+    (tmp_path / "x.csv").write_text(content, encoding="utf-8")
+    assert said in fail(*words(f"{FIT} {{here}}/x.csv", world, tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_label_that_training_lacked_is_told_with_its_line(world: Path, tmp_path: Path) -> None:
+    data = write_table(tmp_path / "test.csv", [("Two\nlines.", "pos"), ("Fine.", "neg"), ("So so.", "meh")])
+    said = f"{data}:5: the label 'meh', which training lacked (it had neg, pos)"
+    assert said in fail("evaluate", world / "model", data)
+    line = f"{FIT} {{train}} --validation {data}"
+    assert said in fail(*words(line, world, tmp_path / "new"))
+
+
+def test_labels_are_names_without_the_spaces_around_them(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("text,label\nfine, pos\nbad,neg \nok,\tpos\n", encoding="utf-8")
+    succeed(*words(f"{FIT} {{here}}/x.csv", world, tmp_path / "new"))
+    assert json.loads((tmp_path / "new" / "config.json").read_text())["labels"] == ["neg", "pos"]
+
+
+def test_2000_classes(world: Path, tmp_path: Path) -> None:
+    rows = [(f"film {k} was {(GOOD + BAD)[k % 12]}", f"class {k}") for k in range(2000)]
+    write_table(tmp_path / "x.csv", [*rows, *rows])
+    said = "a sample of 1999 cannot show each of its 2000 classes"
+    assert said in fail(*words(f"{FIT} {{here}}/x.csv --labels 1999", world, tmp_path / "new"))
+    line = f"{FIT} {{here}}/x.csv --labels 2000 --batch-size 500"
+    assert "of 2000 classes (class 0 1, " in succeed(*words(line, world, tmp_path / "new")).err
+    row = succeed("predict", tmp_path / "new", "film", "--probabilities", "--json").rows[0]
+    assert len(row["probabilities"]) == 2000
+
+
+@pytest.mark.parametrize("verb", [PRETRAIN, ADAPT])
+def test_a_corpus_folder_with_files_that_are_no_text(verb: str, world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    write_corpus(folder / "fine.txt", plain_documents(30, seed=5))
+    (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    line = f"{verb} {{here}}/corpus"
+    succeed(*words(line, world, tmp_path / "new"))
+    (folder / "no-suffix").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0" * 20)
+    assert "no-suffix:1: a NUL byte: not a text file" in fail(*words(line, world, tmp_path / "b"))
+    (folder / "no-suffix").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    assert "no-suffix:1:1: not utf-8: byte 0x89" in fail(*words(line, world, tmp_path / "c"))
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e39", "x"])
+@pytest.mark.parametrize("verb", [f"{PRETRAIN} {{plain}}", f"{FIT} {{train}}"])
+def test_word_vectors_that_hold_no_numbers(verb: str, number: str, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text(f"film 1 2\nstory 1 {number}\n", encoding="utf-8")
+    said = fail(*words(f"{verb} --word-vectors {{here}}/v.txt", world, tmp_path / "new"))
+    assert "v.txt, line 2: " in said and number in said
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("file", "file is a file: --output names a folder"),
+        ("file/sub", "cannot write {here}/file/sub/training/run.json: Not a directory"),
+        ("/proc/nowhere/model", "cannot write /proc/nowhere/model/training/run.json"),
+        (".", "is the folder you are in, or above it"),
+        ("..", "is the folder you are in, or above it"),
+    ],
+)
+@pytest.mark.parametrize("verb", [f"{PRETRAIN} {{plain}}", f"{ADAPT} {{plain}}", f"{FIT} {{train}}"])
+def test_an_output_that_cannot_be(
+    verb: str, place: str, said: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    target = place if place.startswith(("/", ".")) else str(tmp_path / place)
+    line = words(verb, world, tmp_path / "new")
+    line[line.index("--output") + 1] = target
+    assert said.format(here=tmp_path) in fail(*line, "--overwrite")
+    assert contents(tmp_path) == {"file": b"mine"}
+
+
+def test_what_else_lies_in_the_output_stays(world: Path, tmp_path: Path) -> None:
+    """An output folder that holds the user's own files becomes a model beside them, or is refused."""
+    folder = tmp_path / "project"
+    (folder / "notes").mkdir(parents=True)
+    theirs = {"train.csv": (world / "train.csv").read_bytes(), os.path.join("notes", "thesis.txt"): b"years"}
+    for name, content in theirs.items():
+        (folder / name).write_bytes(content)
+    line = words(f"{FIT} {{new}}/train.csv", world, folder)
+    for options in ([], ["--seed", "1", "--overwrite"]):
+        succeed(*line, *options)
+        assert theirs.items() <= contents(folder).items() and "config.json" in contents(folder)
+    (tmp_path / "other" / "training").mkdir(parents=True)
+    (tmp_path / "other" / "training" / "week-1.csv").write_bytes(theirs["train.csv"])
+    said = fail(*words(f"{FIT} {{train}} --overwrite", world, tmp_path / "other"))
+    assert "week-1.csv is not unfreeze's and would be replaced: choose another --output" in said
+    assert (tmp_path / "other" / "training" / "week-1.csv").read_bytes() == theirs["train.csv"]
+
+
+@pytest.mark.parametrize("size", [300, 3000, 30_000])
+@pytest.mark.parametrize("verb", [f"{PRETRAIN} {{plain}}", f"{ADAPT} {{plain}}", f"{FIT} {{train}}"])
+def test_a_full_disk_leaves_the_earlier_model(verb: str, size: int, world: Path, tmp_path: Path) -> None:
+    line = words(f"{verb} --checkpoint-minutes 0", world, tmp_path / "model")
+    succeed(*line)
+    before = contents(tmp_path)
+    with files_of(size):
+        said = fail(*line, "--seed", "1", "--overwrite")
+    assert "cannot write" in said and "intact" in said
+    assert contents(tmp_path) == before
+    succeed(*line, "--seed", "1", "--overwrite")
+    assert contents(tmp_path) != before
+
+
+def test_a_full_disk_leaves_the_earlier_predictions(world: Path, tmp_path: Path) -> None:
+    target = tmp_path / "labels.csv"
+    target.write_text("before")
+    with files_of(1000):
+        said = fail("predict", world / "model", "--file", world / "plain.txt", "--output", target)
+    assert f"cannot write {target}: File too large" in said
+    assert contents(tmp_path) == {"labels.csv": b"before"}
+
+
+# Sizes
+
+
+def peak_memory(line: list[str]) -> float:
+    """GB that a command line takes at most, in a process of its own."""
+    code = (
+        "import resource, sys; from unfreeze.commands.main import main; status = main(sys.argv[1:]); "
+        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stderr.split()[-1]) / 1e6
+
+
+HUGE = [
+    ("predict {model} --file {here}/huge.txt --json", 0.6),
+    ("evaluate {model} {here}/huge.csv", 0.6),
+    ("evaluate {lm} {here}/huge.txt", 0.6),
+    ("score {lm} --file {here}/huge.txt --no-tokens", 1.5),
+    (f"{PRETRAIN} {{here}}/huge.txt", 0.8),
+    (f"{FIT} {{here}}/huge.csv", 1.0),
+    (f"{FIT} {{here}}/huge.csv --transfer frozen", 0.6),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "most"), HUGE)
+def test_a_million_tokens_in_one_document_take_bounded_memory(
+    line: str, most: float, world: Path, tmp_path: Path
+) -> None:
+    random = Random(0)
+    vocabulary = " ".join(text for text, _ in reviews(50, seed=6)).split()
+    huge = " ".join(random.choice(vocabulary) for _ in range(1_000_000))
+    write_corpus(tmp_path / "huge.txt", [huge, *plain_documents(60, seed=7)])
+    write_table(tmp_path / "huge.csv", [*reviews(19, seed=8), (huge, "neg")])
+    assert peak_memory(words(line, world, tmp_path / "new")) < most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["word", "subword"])
+def test_five_megabytes_without_a_space_take_seconds(tokenizer: str, world: Path, tmp_path: Path) -> None:
+    letters = np.random.default_rng(0).integers(97, 123, 5_000_000, dtype=np.uint8).tobytes().decode()
+    write_corpus(tmp_path / "x.txt", [letters, *plain_documents(60, seed=7)])
+    write_table(tmp_path / "x.csv", [*reviews(19, seed=8), (letters, "neg")])
+    lines = [f"{PRETRAIN} {{here}}/x.txt --tokenizer {tokenizer} --vocabulary-size 300"]
+    if tokenizer == "word":
+        score = "score {lm} --file {here}/x.txt --no-tokens"
+        lines += [f"{FIT} {{here}}/x.csv", "predict {model} --file {here}/x.txt --json", score]
+    started = time.process_time()
+    for number, line in enumerate(lines):
+        succeed(*words(line, world, tmp_path / f"new-{number}"))
+    assert time.process_time() - started < 180

@@ -8,7 +8,8 @@ itself. 1,000 of the 2,000 product reviews are the test, always the same.
 
     python -m experiments.movies_to_products --data DATA --runs RUNS
 
-What the run printed, with the machine, is in docs/results.md.
+2026-11-25, one core of an AMD EPYC with AVX512-BF16, 20 minutes: as it is 74.0 %; with 100 labels (5 samples) from scratch 60.0,
+moved 76.2, TF-IDF 71.9; with 1,000 labels 78.3, 81.1, 82.9 (docs/results.md).
 """
 
 from __future__ import annotations

@@ -8,7 +8,18 @@ classifier of 100, 1,000 and 10,000 labels. Beside it, with the same labels: the
     python -m experiments.ulmfit_imdb --data DATA --runs RUNS --pretrain-minutes 75
 
 Everything is resumable: each stage is a folder in `--runs`, each figure a line of `--runs/results.jsonl`, and what is done
-is not done again; `--only` names the parts to do. What the run printed, with the machine, is in docs/results.md.
+is not done again; `--only` names the parts to do.
+
+2026-11-24, one core of an AMD EPYC with AVX512-BF16: pre-training 75 minutes (held-out perplexity 52.6), adapting 21 (66.9), the
+classifiers about an hour. Test accuracy in percent, the mean of 5, 2 and 1 samples (docs/results.md has their spread):
+
+    |                              | 100 labels | 1,000 labels | 10,000 labels |
+    | TF-IDF + logistic regression |       72.2 |         84.3 |          89.9 |
+    | from scratch                 |       54.1 |         79.1 |          87.1 |
+    | word vectors, averaged       |       82.6 |         87.2 |          88.7 |
+    | ULMFiT (one sample)          |       69.3 |         79.2 |             - |
+
+So the claim holds, but by the word vectors; the language model is still too small and has read too little.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-NAMES = ("parity", "training-small", "training-paper", "perplexity", "prediction", "memory")
+# Memory first: a process starts with the peak of the one that started it, and later parts of this one grow.
+NAMES = ("memory", "parity", "training-small", "training-paper", "perplexity", "prediction")
 GROUPS = {"training": ("training-small", "training-paper")}
 
 

@@ -5,7 +5,7 @@
 A fastai classifier with random weights is converted; both get the same ids (tokenizing is not part of it) of the same
 reviews. Many at once: what `TextClassifier.predict_proba` does with ids, against `learn.get_preds` with batches of 64.
 One at a time: the same of a single text, against what `learn.predict` does with one (a loader of its own, `get_preds`
-with the decoded label). Both in fp32. A round is all reviews once on either side, ours first.
+with the decoded label). Both in fp32, ours also in the format that precision auto chooses. A round is all reviews once on either side, ours first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from unfreeze.formats.fastai import convert_fastai
 from unfreeze.tasks.classification import Ids, all_features
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.training.precision import Precision, prediction_format
 
 N_WORDS = 16_000
 SIZES: peers.Sizes = (256, 640, 3)
@@ -47,6 +48,13 @@ def run(texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
         compare(
             f"classify, {what}: {N_REVIEWS} reviews",
             lambda documents: probabilities(ours, documents),
+            peer.probabilities,
+            [reviews],
+            rounds,
+        ),
+        compare(
+            f"classify, {what}: {N_REVIEWS} reviews, ours in precision auto",
+            lambda documents: probabilities(ours, documents, "auto"),
             peer.probabilities,
             [reviews],
             rounds,
@@ -74,9 +82,13 @@ def same_classifier(tokenizer: TextTokenizer) -> tuple[peers.ClassifierPeer, Tex
 
 
 @torch.no_grad()
-def probabilities(classifier: TextClassifier, documents: Sequence[Ids]) -> torch.Tensor:
+def probabilities(
+    classifier: TextClassifier, documents: Sequence[Ids], precision: Precision = "fp32"
+) -> torch.Tensor:
     """`TextClassifier.predict_proba` from ids on: (N, K)."""
-    return classifier.network.probabilities(all_features(classifier.network, documents))
+    with prediction_format(precision, torch.device("cpu")):
+        features = all_features(classifier.network, documents)
+    return classifier.network.probabilities(features)
 
 
 def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> str:

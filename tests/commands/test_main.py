@@ -166,6 +166,12 @@ def test_a_mistyped_line_gets_one_line_in_a_terminal_with_unicode() -> None:
     assert done.stderr == "unfreeze: --rate takes FLOAT, not 'fast'; see unfreeze shout --help\n"
 
 
+def test_of_processes_started_together_the_first_says_what_is_wrong() -> None:
+    first, second = (process("shout x --output y --rate fast", RANK=rank) for rank in "01")
+    assert (first.returncode, first.stderr.count("\n")) == (2, 1)
+    assert (second.returncode, second.stdout, second.stderr) == (2, "", "")
+
+
 def test_options_may_be_spelled_with_underscores_and_texts_may_begin_with_dashes(
     capsys: pytest.CaptureFixture[str], shout: None
 ) -> None:

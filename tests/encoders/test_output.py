@@ -70,7 +70,9 @@ def test_loss_and_log_probabilities_equal_the_definition(
     np.testing.assert_allclose(
         single.log_probabilities(hidden.float(), weight_32).numpy(), expected, atol=2e-5
     )
-    found = single.target_log_probabilities(hidden.float(), weight_32, targets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(output_module, "SCORED_ELEMENTS", chunk)
+        found = single.target_log_probabilities(hidden.float(), weight_32, targets)
     np.testing.assert_allclose(found.numpy(), expected[np.arange(n), targets.numpy()], atol=2e-5)
     np.testing.assert_allclose(np.exp(expected).sum(1), 1.0, rtol=1e-10)
 
@@ -107,6 +109,7 @@ def test_full_softmax_equals_torch_cross_entropy() -> None:
 
 def test_no_logits_of_a_whole_batch_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output_module, "CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr(output_module, "SCORED_ELEMENTS", 100)
     seen: list[int] = []
     original = torch.nn.functional.linear
 
@@ -118,6 +121,7 @@ def test_no_logits_of_a_whole_batch_exist(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.nn.functional, "linear", spy)
     softmax, weight = random_softmax(50, 4, ())
     softmax.loss(torch.randn(64, 4, dtype=torch.double), weight, torch.randint(0, 50, (64,)))
+    softmax.float().target_log_probabilities(torch.randn(64, 4), weight.float(), torch.randint(0, 50, (64,)))
     assert seen and max(seen) <= 100
 
 

@@ -25,6 +25,7 @@ poolings = st.sampled_from(["top", "top+vectors"])
 def _small_pieces() -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pooling_module, "PIECE", PIECE)
+        patch.setattr(pooling_module, "STEP", 3)
         patch.setattr(pooling_module, "GRADIENT_TOKENS", GRADIENT_TOKENS)
         yield
 
@@ -111,3 +112,19 @@ def test_a_long_neighbor_takes_no_gradient_from_a_short_document() -> None:
     for got, wanted in zip(together, alone, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
     assert all(bool(grad.any()) for grad in alone)
+
+
+def test_documents_that_have_ended_are_hardly_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooling_module, "PIECE", 512)
+    lengths = torch.arange(1, 65)
+    run = 0
+    for start, stop in pooling_module._pieces(lengths):
+        assert 0 <= start < stop <= 64
+        run += (stop - start) * int((lengths > start).sum())
+    assert (
+        int(lengths.sum()) <= run < 1.15 * int(lengths.sum())
+    )  # padding to the longest would take twice the sum
+
+
+def test_documents_of_one_length_are_read_in_whole_pieces() -> None:
+    assert list(pooling_module._pieces(torch.full((9,), 20))) == [(0, 7), (7, 14), (14, 20)]

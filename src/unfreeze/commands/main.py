@@ -44,7 +44,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from unfreeze import __doc__ as PACKAGE_SUMMARY
@@ -127,14 +128,26 @@ def _run(tokens: list[str], common: CommonOptions) -> None:
     if tokens[0] == "--version":
         print(f"unfreeze {__version__}")
         return
-    name, own = find_verb(tokens)
-    if name not in VERBS:
-        print(overview(name))
-        return
-    kind, run = load_verb(name)
-    arguments = parse(kind, own, f"unfreeze {name}")
+    with _said_once():
+        name, own = find_verb(tokens)
+        if name not in VERBS:
+            print(overview(name))
+            return
+        kind, run = load_verb(name)
+        arguments = parse(kind, own, f"unfreeze {name}")
     if arguments is not None:
         run(arguments, make_console(json=common.json, quiet=common.quiet, debug=common.debug))
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """Processes that a launcher started together were all given the same words: the first one says what is wrong."""
+    try:
+        yield
+    except UserError:
+        if os.environ.get("RANK", "0") != "0":
+            raise SystemExit(2) from None
+        raise
 
 
 def find_verb(tokens: Sequence[str]) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ Legend: B batch, T time, D width of the top layer, E width of the embedding.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,10 @@ Pooling = Literal["top", "top+vectors", "vectors"]
 
 GRADIENT_TOKENS = 1440
 PIECE = 512
+STEP = 32
+"""Pieces read without gradients may be shorter than `PIECE` by so many tokens at a time."""
+ENDED_SHARE = 8
+"""One document in so many has ended: the others go on without them, where padding would be run."""
 
 
 @dataclass
@@ -74,9 +79,9 @@ def pool_documents(stack: LstmStack, ids: Tensor, lengths: Tensor, pooling: Pool
     state: State = [(weight.new_zeros(1, batch, d), weight.new_zeros(1, batch, d)) for d in stack.widths[1:]]
     body = _read_without_gradients(lengths)
     with torch.no_grad():
-        for start in range(0, int(body.max()), PIECE):
+        for start, stop in _pieces(body):
             rows = (body > start).nonzero()[:, 0]
-            piece = stack(ids[start : start + PIECE, rows], [(h[:, rows], c[:, rows]) for h, c in state])
+            piece = stack(ids[start:stop, rows], [(h[:, rows], c[:, rows]) for h, c in state])
             running = running.add(rows, piece, lengths[rows] - start)
             for carried, new in zip(state, piece.state, strict=True):
                 for whole, part in zip(carried, new, strict=True):
@@ -91,6 +96,22 @@ def pool_documents(stack: LstmStack, ids: Tensor, lengths: Tensor, pooling: Pool
     if pooling == "top+vectors":
         parts.append(running.vectors / count)
     return torch.cat(parts, dim=1)
+
+
+def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
+    """From where to where to read next, until all documents have ended.
+
+    Short pieces leave documents behind that have ended; long ones are faster where none has.
+    """
+    ends = lengths.sort().values.cpu()
+    start, longest = 0, int(ends[-1])
+    while start < longest:
+        over = int((ends <= start).sum())
+        enough = over + (len(ends) - over) // ENDED_SHARE  # when this many have ended, it is time
+        steps = -(-(int(ends[enough]) - start) // STEP)
+        stop = min(start + steps * STEP, start + PIECE, longest)
+        yield start, stop
+        start = stop
 
 
 def _read_without_gradients(lengths: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
+from unfreeze.memory import release_free_memory
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.store_builder import (
     KIND,
@@ -120,6 +121,7 @@ class TokenStore:
                     builder.append(encoded)
                     bar.advance(encoded.shard.documents)
             builder.finish()
+        release_free_memory()
         return cls.open(folder)
 
     @property

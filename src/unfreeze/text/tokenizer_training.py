@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from unfreeze.errors import UserError
+from unfreeze.memory import release_free_memory
 from unfreeze.progress import Progress
 from unfreeze.text.rules import BEGIN, PAD, SPECIAL_TOKENS, UNKNOWN, Run, chunk_tokens, fold_runs
 from unfreeze.text.words import ChunkCache, chunk_words, split_chunks, without_surrogates
@@ -40,6 +41,23 @@ class CorpusCounts(NamedTuple):
     words: Counter[str]
     n_words: int
     n_documents: int
+
+
+def learn_words(
+    documents: Iterable[str], size: int, min_count: int, workers: int | None, progress: Progress
+) -> tuple[list[str], list[int]]:
+    """`train_words` of what `count_words` finds in the documents, and the memory for the rest given back.
+
+    Python frees memory by the block: a few words that are kept would hold all blocks of the millions that are not,
+    for as long as the model trains. So what is kept is written down, everything else dropped, and then read again.
+    """
+    corpus = count_corpus(count_words, documents, workers, progress)
+    chosen = json.dumps(train_words(corpus, size, min_count))
+    del corpus
+    _texts_of_chunk.clear()
+    words, counts = json.loads(chosen)
+    release_free_memory()
+    return words, counts
 
 
 def train_words(corpus: CorpusCounts, size: int, min_count: int) -> tuple[list[str], list[int]]:

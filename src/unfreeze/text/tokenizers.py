@@ -48,10 +48,9 @@ from unfreeze.text.tokenizer_training import (
     SUBWORD_SPECIAL_TOKENS,
     count_corpus,
     count_marked_words,
-    count_words,
+    learn_words,
     marked_words,
     train_unigram,
-    train_words,
 )
 from unfreeze.text.words import ChunkCache, chunk_words, find_chunks, split_chunks
 
@@ -376,9 +375,8 @@ def train_tokenizer(
         UserError: there is no document, or no word is left.
     """
     if kind == "word":
-        corpus = count_corpus(count_words, documents, workers, progress)
         size = 60_000 if vocabulary_size is None else vocabulary_size
-        return WordTokenizer(*train_words(corpus, size, min_count))
+        return WordTokenizer(*learn_words(documents, size, min_count, workers, progress))
     corpus = count_corpus(count_marked_words, documents, workers, progress)
     scored = train_unigram(corpus.words, 16_000 if vocabulary_size is None else vocabulary_size)
     pieces = SubwordTokenizer(scored).count_pieces(corpus.words)

@@ -13,14 +13,14 @@ from hypothesis.extra import numpy as arrays
 
 from tests.conftest import data_folder
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import WordVectors, read_word_vectors, write_word_vectors
+from unfreeze.formats.word_vectors import VectorTable, read_word_vectors, write_word_vectors
 
 SUFFIXES = [".txt", ".bin", ".npz", ".txt.gz", ".bin.gz"]
 
 
-def some_vectors(n: int = 5, size: int = 7) -> WordVectors:
+def some_vectors(n: int = 5, size: int = 7) -> VectorTable:
     matrix = np.random.default_rng(0).normal(size=(n, size)).astype(np.float32)
-    return WordVectors([f"wörd{i}" for i in range(n)], matrix)
+    return VectorTable([f"wörd{i}" for i in range(n)], matrix)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_bit_by_bit(
     path = tmp_path_factory.mktemp("vectors") / f"vectors{suffix}"
     words = ["the", "2.5", "\u00a0x\u2028", "日本", "\n"][: len(matrix)]
     words = [word if suffix == ".npz" else word.replace("\n", "\x0b") for word in words]
-    write_word_vectors(path, WordVectors(words, matrix))
+    write_word_vectors(path, VectorTable(words, matrix))
     again = read_word_vectors(path)
     assert again.words == words
     assert again.matrix.dtype == np.float32 and again.matrix.tobytes() == matrix.tobytes()
@@ -128,12 +128,12 @@ def test_words_that_a_format_cannot_carry_leave_an_earlier_file_intact(
     write_word_vectors(path, some_vectors())
     before = path.read_bytes()
     with pytest.raises(UserError, match="word 2"):
-        write_word_vectors(path, WordVectors(["a", word], np.zeros((2, 3), np.float32)))
+        write_word_vectors(path, VectorTable(["a", word], np.zeros((2, 3), np.float32)))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_matrix_for_prefers_the_exact_word_then_lower_case() -> None:
-    vectors = WordVectors(
+    vectors = VectorTable(
         ["Apple", "apple", "Paris", "IT", "it", "it"], np.arange(6, dtype=np.float32)[:, None]
     )
     matrix, found = vectors.matrix_for(["apple", "Apple", "APPLE", "paris", "It", "IT", "it"])
@@ -143,7 +143,7 @@ def test_matrix_for_prefers_the_exact_word_then_lower_case() -> None:
 
 def test_matrix_for_draws_missing_rows_at_the_scale_of_the_found_ones() -> None:
     vectors = some_vectors(400, 50)
-    vectors = WordVectors(vectors.words, vectors.matrix * 0.01)
+    vectors = VectorTable(vectors.words, vectors.matrix * 0.01)
     vocabulary = ["no", *vectors.words, *(f"none{i}" for i in range(400))]
     matrix, found = vectors.matrix_for(vocabulary, seed=3)
     assert found.tolist() == [False] + [True] * 400 + [False] * 400

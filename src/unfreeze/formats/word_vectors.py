@@ -33,7 +33,7 @@ _TOO_LARGE = 2.0**128 * (1 - 2.0**-25)
 
 
 @dataclass(frozen=True, eq=False)
-class WordVectors:
+class VectorTable:
     """One vector a word.
 
     A word that stands twice means its first row.
@@ -97,7 +97,7 @@ class WordVectors:
         return self._lower_case_index.get(word.lower(), -1) if row is None else row
 
 
-def read_word_vectors(path: str | Path) -> WordVectors:
+def read_word_vectors(path: str | Path) -> VectorTable:
     """Read word2vec text or binary (.bin), GloVe text, or .npz (arrays `words` and `matrix`); .gz of these too.
 
     Raises:
@@ -121,7 +121,7 @@ def read_word_vectors(path: str | Path) -> WordVectors:
     return vectors
 
 
-def write_word_vectors(path: str | Path, vectors: WordVectors) -> None:
+def write_word_vectors(path: str | Path, vectors: VectorTable) -> None:
     """Write word2vec binary (.bin), .npz, or word2vec text with a header (any other name); .gz packs it.
 
     Raises:
@@ -173,11 +173,11 @@ def _opened(path: Path, place: Path | None = None) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, packed)
 
 
-def _reader(path: Path) -> Callable[[Path, BinaryIO], WordVectors]:
+def _reader(path: Path) -> Callable[[Path, BinaryIO], VectorTable]:
     return {".npz": _read_npz, ".bin": _read_binary}.get(_suffix(path), _read_text)
 
 
-def _read_npz(path: Path, stream: BinaryIO) -> WordVectors:
+def _read_npz(path: Path, stream: BinaryIO) -> VectorTable:
     try:
         with np.load(stream, allow_pickle=False) as arrays:
             words, matrix = arrays["words"], arrays["matrix"]
@@ -192,10 +192,10 @@ def _read_npz(path: Path, stream: BinaryIO) -> WordVectors:
     if not np.isfinite(matrix).all():
         row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
         raise UserError(f"{path}: the vector of {str(words[row])!r} (row {row}) holds NaN or infinity")
-    return WordVectors(words.tolist(), matrix.astype(np.float32, copy=False))
+    return VectorTable(words.tolist(), matrix.astype(np.float32, copy=False))
 
 
-def _read_binary(path: Path, stream: BinaryIO) -> WordVectors:
+def _read_binary(path: Path, stream: BinaryIO) -> VectorTable:
     n_words, size = _binary_header(path, stream.readline(64))
     words: list[str] = []
     matrix = np.empty((n_words, size), np.float32)
@@ -216,7 +216,7 @@ def _read_binary(path: Path, stream: BinaryIO) -> WordVectors:
         raise UserError(
             f"{path}: the vector of word {broken[0] + 1} ({words[broken[0]]!r}) holds NaN or infinity"
         )
-    return WordVectors(words, matrix)
+    return VectorTable(words, matrix)
 
 
 def _binary_header(path: Path, line: bytes) -> tuple[int, int]:
@@ -236,7 +236,7 @@ def _header(fields: list[bytes]) -> tuple[int, int] | None:
     return n_words, size
 
 
-def _read_text(path: Path, stream: BinaryIO) -> WordVectors:
+def _read_text(path: Path, stream: BinaryIO) -> VectorTable:
     first = stream.readline()
     fields = first.rstrip().split(b" ")
     header = _header(fields)
@@ -258,7 +258,7 @@ def _read_text(path: Path, stream: BinaryIO) -> WordVectors:
         raise UserError(
             f"{path} has {len(words)} words where its first line says {n_words}: the file is truncated or damaged"
         )
-    return WordVectors(words, np.concatenate(parts))
+    return VectorTable(words, np.concatenate(parts))
 
 
 def _parse_block(

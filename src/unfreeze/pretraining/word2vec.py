@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import WordVectors
+from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.pretraining.skip_gram_kernel import make_scratch, train_block
 from unfreeze.progress import SILENT, Bar, Progress
 
@@ -51,7 +51,7 @@ LOWEST_RATE = 1e-4
 Floats = NDArray[np.float32]
 
 
-def train_word_vectors(store: TokenStore, tokenizer: WordTokenizer, **options: Any) -> WordVectors:
+def train_word_vectors(store: TokenStore, tokenizer: WordTokenizer, **options: Any) -> VectorTable:
     """Skip-gram vectors for the words of `tokenizer` that occur in `store`, most frequent first.
 
     Args:
@@ -69,7 +69,7 @@ def train_word_vectors(store: TokenStore, tokenizer: WordTokenizer, **options: A
     )
     by_frequency = np.argsort(-counts, kind="stable")
     rows = [int(row) for row in by_frequency if counts[row] and int(row) not in special]
-    return WordVectors([tokenizer.token(row) for row in rows], matrix[rows])
+    return VectorTable([tokenizer.token(row) for row in rows], matrix[rows])
 
 
 def train_skip_gram(

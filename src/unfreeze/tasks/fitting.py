@@ -22,7 +22,7 @@ from unfreeze.encoders.loading import find_model, load_encoder
 from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
-from unfreeze.formats.word_vectors import WordVectors, read_word_vectors
+from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
 from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
@@ -153,7 +153,7 @@ def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifi
     return TextClassifier(network, names, body)
 
 
-def weighted_vectors(vectors: WordVectors, tokenizer: TextTokenizer) -> Tensor:
+def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:
     """Unit vectors for a vocabulary, frequent words weighted down by a / (a + p(w)) (Arora, Liang & Ma 2017): (V, E).
 
     Words without a vector and special tokens are zero, so that a mean over a document passes them over.

@@ -1,12 +1,14 @@
 """word2vec: one vector a word, learned by telling a window's words from random ones.
 
-Skip-gram with negative sampling (Mikolov et al. 2013): a word's vector is trained to score the words around it above
-negatives drawn by count^0.75; frequent words are thinned out, windows shrink at random, the rate falls linearly to zero.
+Skip-gram and CBOW, with negative sampling or hierarchical softmax (Mikolov et al. 2013), with or without character n-grams
+(Bojanowski et al. 2017); what they are stands in word2vec_blocks.py. Frequent words are thinned out, windows shrink at
+random, the rate falls linearly to zero.
+
 Special here: the ids stream from the token store in blocks, so that memory does not grow with the corpus; threads share
-two float32 matrices without locks (Hogwild) and each block has its own random state, so that the random decisions do
-not depend on the number of threads, and one thread and a seed give the same bits. Windows never cross documents; they
-are also cut between blocks, which concerns one word in about 3,000.
-Cost: see `skip_gram_kernel`; memory is 2 x 4 bytes x vocabulary x size, and 24 bytes a document.
+two float32 matrices without locks (Hogwild) and each block has its own random state, so that the random decisions do not
+depend on the number of threads. One thread and a seed give the same bits, also after a kill: checkpoints are written
+between blocks.
+Cost: memory is 2 x 4 bytes x vocabulary x size (and 4 x buckets x size with n-grams), and 24 bytes a document.
 """
 
 from __future__ import annotations
@@ -14,21 +16,33 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from unfreeze.errors import UserError
+from unfreeze.errors import Interrupted, UserError
 from unfreeze.formats.word_vectors import VectorTable
-from unfreeze.pretraining.skip_gram_kernel import make_scratch, train_block
+from unfreeze.pretraining import token_blocks
+from unfreeze.pretraining.token_blocks import Block, TokenBlocks, count_tokens
+from unfreeze.pretraining.word2vec_blocks import Mode, Tables, make_workspace, train_block
+from unfreeze.pretraining.word2vec_tables import make_tables
 from unfreeze.progress import SILENT, Bar, Progress
 
 if TYPE_CHECKING:
     from unfreeze.text.token_store import TokenStore
+    from unfreeze.training.checkpoints import RunFolder
+
+Architecture = Literal["skip-gram", "cbow"]
+Floats = NDArray[np.float32]
+Bags = tuple[NDArray[np.int64], NDArray[np.int32]]
+
+LOWEST_RATE = 1e-4
+"""The share of the first rate below which it does not fall."""
+RATES: dict[Architecture, float] = {"skip-gram": 0.025, "cbow": 0.05}
 
 
 class WordTokenizer(Protocol):
@@ -44,18 +58,81 @@ class WordTokenizer(Protocol):
     def token(self, number: int, /) -> str: ...
 
 
-BLOCK_TOKENS = 32_768
-LOWEST_RATE = 1e-4
-"""The share of the first rate below which it does not fall."""
+@dataclass(frozen=True, kw_only=True)
+class Word2VecSettings:
+    """How the vectors are trained."""
 
-Floats = NDArray[np.float32]
+    architecture: Architecture = "skip-gram"
+    """Each context word predicts the center (skip-gram), or their mean does (CBOW)."""
+    hierarchical: bool = False
+    """Hierarchical softmax instead of negative sampling."""
+    size: int = 100
+    """Numbers in a vector."""
+    window: int = 5
+    """At most so many words to each side, after skipping and subsampling."""
+    negatives: int = 5
+    """Random words that each window is told from."""
+    epochs: int = 5
+    """Passes over the corpus."""
+    rate: float | None = None
+    """First rate; None is .025 for skip-gram and .05 for CBOW."""
+    subsample: float = 1e-3
+    """A word that is more frequent than this share of the corpus is thinned out; 0 keeps all."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __post_init__(self) -> None:
+        for name, least in {
+            "size": 1,
+            "window": 1,
+            "epochs": 1,
+            "negatives": 0 if self.hierarchical else 1,
+        }.items():
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not 0 <= self.subsample <= 1:
+            raise UserError(f"subsample must be from 0 (off) to 1, not {self.subsample}")
+        if self.rate is not None and not 0 < self.rate < np.inf:
+            raise UserError(f"rate must be above 0, not {self.rate}")
+
+    @property
+    def first_rate(self) -> float:
+        """The rate asked for, or the architecture's."""
+        return RATES[self.architecture] if self.rate is None else self.rate
 
 
-def train_word_vectors(store: TokenStore, tokenizer: WordTokenizer, **options: Any) -> VectorTable:
-    """Skip-gram vectors for the words of `tokenizer` that occur in `store`, most frequent first.
+@dataclass(eq=False)
+class Matrices:
+    """What is learned."""
+
+    inputs: Floats
+    """(V + buckets, D) the vectors; with n-grams a word's own row, then the buckets'."""
+    outputs: Floats
+    """(V, D) of the predicted words, or of the inner nodes of the tree."""
+
+    @classmethod
+    def start(cls, rows: int, vocabulary_size: int, size: int, seed: int) -> Matrices:
+        """word2vec's start: input vectors uniform within 0.5 / size of zero, output vectors zero."""
+        uniform = np.random.default_rng(seed).random((rows, size), dtype=np.float32)
+        uniform -= np.float32(0.5)
+        uniform /= np.float32(size)
+        return cls(uniform, np.zeros((vocabulary_size, size), np.float32))
+
+
+def train_word_vectors(
+    store: TokenStore,
+    tokenizer: WordTokenizer,
+    *,
+    workers: int | None = None,
+    minutes: float | None = None,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> VectorTable:
+    """Vectors for the words of `tokenizer` that occur in `store`, most frequent first.
 
     Args:
-        options: of `train_skip_gram`, but for what the tokenizer says.
+        workers, minutes, progress: as in `train_matrices`.
+        settings: of `Word2VecSettings`.
 
     Raises:
         UserError: `store` was made with another tokenizer, or holds no two different words.
@@ -64,226 +141,206 @@ def train_word_vectors(store: TokenStore, tokenizer: WordTokenizer, **options: A
         raise UserError(f"{store.folder} holds the ids of another tokenizer: build the token store anew")
     counts = count_tokens(store, len(tokenizer))
     special = tokenizer.special_ids
-    matrix = train_skip_gram(
-        store, vocabulary_size=len(tokenizer), counts=counts, skip_ids=special, **options
+    matrices = train_matrices(
+        store,
+        counts,
+        Word2VecSettings(**settings),
+        skip_ids=special,
+        workers=workers,
+        minutes=minutes,
+        progress=progress,
     )
     by_frequency = np.argsort(-counts, kind="stable")
     rows = [int(row) for row in by_frequency if counts[row] and int(row) not in special]
-    return VectorTable([tokenizer.token(row) for row in rows], matrix[rows])
+    return VectorTable([tokenizer.token(row) for row in rows], matrices.inputs[rows])
 
 
-def train_skip_gram(
+def train_matrices(
     store: TokenStore,
+    counts: NDArray[np.int64],
+    settings: Word2VecSettings,
     *,
-    vocabulary_size: int,
-    counts: Sequence[int] | NDArray[np.int64] | None = None,
     skip_ids: frozenset[int] = frozenset(),
-    size: int = 100,
-    window: int = 5,
-    negatives: int = 5,
-    epochs: int = 5,
-    rate: float = 0.025,
-    subsample: float = 1e-3,
+    bags: Bags | None = None,
+    start: Matrices | None = None,
     workers: int | None = None,
-    seed: int = 0,
     minutes: float | None = None,
+    folder: RunFolder | None = None,
+    checkpoint_minutes: float = 3.0,
     progress: Progress = SILENT,
-) -> Floats:
-    """Train one vector of `size` numbers for each of `vocabulary_size` ids.
+) -> Matrices:
+    """Train, or go on with, a vector for each id.
 
     Args:
-        counts: (V,) occurrences of each id; None counts them in `store`.
+        counts: (V,) occurrences of each id in `store`.
         skip_ids: neither center nor context nor negative: taken out before windows are made.
-        window: at most so many words to each side, after skipping and subsampling.
-        subsample: a word that is more frequent than this share of the corpus is thinned out; 0 keeps all.
+        bags: the rows of the inputs that each word is the mean of (`bag_table`); None is its own.
+        start: matrices to go on with, trained in place; None starts anew.
         workers: threads; None is one a core. With one, the same seed gives the same bits (if `minutes` is None).
         minutes: stop after that time at the latest; the rate then falls to zero by the end of that time.
-        progress: told of tokens, the loss (nats a context word with its negatives, mean of the epoch so far), the rate
-            and words/s (before subsampling).
-
-    Returns: (V, size); ids that do not occur keep their small random start.
+        folder: where checkpoints are kept; a run that it holds goes on.
+        progress: told of tokens, the loss (nats a prediction, mean of the epoch so far), the rate and words/s (before
+            subsampling).
 
     Raises:
         UserError: `store` holds no two different words.
     """
-    if counts is None:
-        counts = count_tokens(store, vocabulary_size)
-    assert len(counts) == vocabulary_size, "a count an id"
-    word_counts = np.array(counts, np.float64)
+    word_counts = counts.astype(np.float64)
     word_counts[list(skip_ids)] = 0
     if np.count_nonzero(word_counts) < 2:
         raise UserError("the corpus holds no two different words of the vocabulary: word2vec needs more text")
-    inputs, outputs = initial_matrices(vocabulary_size, size, seed)
+    tables = make_tables(
+        word_counts, subsample=settings.subsample, hierarchical=settings.hierarchical, bags=bags
+    )
+    if start is None:
+        rows = len(counts) if bags is None else max(len(counts), 1 + int(bags[1].max(initial=0)))
+        start = Matrices.start(rows, len(counts), settings.size, settings.seed)
+    mode = Mode(
+        settings.architecture == "cbow",
+        settings.hierarchical,
+        bags is not None,
+        settings.window,
+        settings.negatives,
+    )
     run = _Run(
         store=store,
-        tables=(keep_probabilities(word_counts, subsample), *alias_table(word_counts**0.75)),
-        matrices=(inputs, outputs),
-        window=window,
-        negatives=negatives,
-        rate=rate,
-        schedule=_Schedule(epochs * store.n_tokens, None if minutes is None else 60 * minutes),
-        blocks=_blocks(store, epochs, seed),
+        blocks=TokenBlocks(store, settings.epochs, settings.seed),
+        tables=tables,
+        matrices=start,
+        mode=mode,
+        rate=settings.first_rate,
+        seconds=None if minutes is None else 60 * minutes,
     )
-    with progress.bar("word2vec", total=epochs * store.n_tokens, unit="token") as bar:
-        run.work(bar, workers or os.cpu_count() or 1)
-    return inputs
+    run.resume(folder)
+    with progress.bar("word2vec", total=settings.epochs * store.n_tokens, unit="token") as bar:
+        if run.state.position:
+            bar.advance(run.tokens_before(run.state.position))
+        run.work(bar, workers or os.cpu_count() or 1, folder, 60 * checkpoint_minutes)
+    return run.matrices
 
 
-def count_tokens(store: TokenStore, vocabulary_size: int) -> NDArray[np.int64]:
-    """How often each id occurs in `store`, in one pass."""
-    counts = np.zeros(vocabulary_size, np.int64)
-    for block in _blocks(store, epochs=1, seed=0, shuffle=False):
-        counts += np.bincount(block.tokens(store), minlength=vocabulary_size)
-    return counts
+@dataclass
+class _State:
+    """Where a run stands between two blocks."""
 
-
-def initial_matrices(vocabulary_size: int, size: int, seed: int) -> tuple[Floats, Floats]:
-    """word2vec's start: input vectors uniform within 0.5 / size of zero, output vectors zero."""
-    uniform = np.random.default_rng(seed).random((vocabulary_size, size), dtype=np.float32)
-    uniform -= np.float32(0.5)
-    uniform /= np.float32(size)
-    return uniform, np.zeros_like(uniform)
-
-
-def keep_probabilities(counts: NDArray[np.float64], subsample: float) -> NDArray[np.float64]:
-    """(V,) sqrt(s / f) + s / f, at most 1, for words of relative frequency f (word2vec's code); 0 where the count is 0."""
-    with np.errstate(divide="ignore"):
-        ratio = subsample * counts.sum() / counts if subsample else np.full_like(counts, np.inf)
-    return np.where(counts > 0, np.minimum(np.sqrt(ratio) + ratio, 1.0), 0.0)
-
-
-def alias_table(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Vose's alias table: draw a column uniformly, keep it with its acceptance, else take its alias. O(V).
-
-    Returns: acceptance (V,) in [0, 1], alias (V,).
-    """
-    acceptance = weights * (len(weights) / weights.sum())
-    alias = np.arange(len(weights), dtype=np.int32)
-    small, large = np.flatnonzero(acceptance < 1).tolist(), np.flatnonzero(acceptance >= 1).tolist()
-    while small and large:
-        poor, rich = small.pop(), large[-1]
-        alias[poor] = rich
-        acceptance[rich] -= 1 - acceptance[poor]
-        if acceptance[rich] < 1:
-            small.append(large.pop())
-    acceptance[[i for i in small + large if weights[i] > 0]] = 1.0  # what rounding left over
-    return acceptance, alias
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Tokens [start, stop) of one epoch's stream of documents."""
-
-    order: NDArray[np.int64]
-    cumulative: NDArray[np.int64]
-    start: int
-    stop: int
-    epoch: int
-    seed: int
-
-    def tokens(self, store: TokenStore) -> NDArray[Any]:
-        return store.gather(self.order, self.cumulative, self.start, self.stop)
-
-    def document_starts(self) -> NDArray[np.int64]:
-        """(documents + 1,) where documents start within the block, and its end."""
-        first, last = np.searchsorted(self.cumulative, [self.start, self.stop], side="right")
-        inside = self.cumulative[first:last]
-        return np.unique(np.concatenate([[self.start], inside, [self.stop]])) - self.start
-
-    def random_state(self) -> NDArray[Any]:
-        """(1,) 64 random bits that only this block has."""
-        return np.random.SeedSequence([self.seed, self.epoch, self.start]).generate_state(1, np.uint64)
-
-
-def _blocks(store: TokenStore, epochs: int, seed: int, shuffle: bool = True) -> Iterator[_Block]:
-    lengths = store.lengths
-    for epoch in range(epochs):
-        order = np.arange(len(lengths))
-        if shuffle:
-            np.random.default_rng([seed, epoch]).shuffle(order)
-        cumulative = np.concatenate([[0], np.cumsum(lengths[order])])
-        for start in range(0, store.n_tokens, BLOCK_TOKENS):
-            yield _Block(order, cumulative, start, min(start + BLOCK_TOKENS, store.n_tokens), epoch, seed)
-
-
-@dataclass(frozen=True)
-class _Schedule:
-    """The share of the run that is over: by tokens, or by time if that is shorter."""
-
-    tokens: int
-    seconds: float | None
-    began: float = field(default_factory=time.monotonic)
-
-    def over(self, tokens: int) -> float:
-        by_time = 0.0 if self.seconds is None else (time.monotonic() - self.began) / self.seconds
-        return min(1.0, max(tokens / self.tokens, by_time))
+    position: int = 0
+    """Blocks that are done."""
+    seconds: float = 0.0
+    """Time that earlier processes spent."""
+    epoch: int = 0
+    loss: float = 0.0
+    predictions: int = 0
+    words: int = 0
 
 
 @dataclass
 class _Run:
-    """Threads that take blocks from one iterator until it is empty or the time is over."""
+    """Threads that take blocks in their order until there is none, or the time is over."""
 
     store: TokenStore
-    tables: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]
-    matrices: tuple[Floats, Floats]
-    window: int
-    negatives: int
+    blocks: TokenBlocks
+    tables: Tables
+    matrices: Matrices
+    mode: Mode
     rate: float
-    schedule: _Schedule
-    blocks: Iterator[_Block]
+    seconds: float | None
+    state: _State = field(default_factory=_State)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    epoch: int = 0
-    words: int = 0
-    loss: float = 0.0
-    contexts: int = 0
+    began: float = field(default_factory=time.monotonic)
+    leg_ends: float = 0.0
 
-    def work(self, bar: Bar, workers: int) -> None:
+    def resume(self, folder: RunFolder | None) -> None:
+        saved = None if folder is None else folder.load()
+        if saved is not None:
+            self.matrices = Matrices(saved.pop("inputs").numpy(), saved.pop("outputs").numpy())
+            self.state = _State(**saved)
+
+    def work(self, bar: Bar, workers: int, folder: RunFolder | None, leg: float) -> None:
+        """In legs of `leg` seconds; a checkpoint is written between two of them, when no thread works."""
+        while True:
+            try:
+                self._leg(bar, workers, leg if folder is not None else np.inf)
+            except KeyboardInterrupt as stop:
+                if folder is None:
+                    raise
+                self._save(folder)
+                done, total = (
+                    self.tokens_before(self.state.position),
+                    self.blocks.epochs * self.store.n_tokens,
+                )
+                raise Interrupted(
+                    f"interrupted after {done:,} of {total:,} tokens; the same command goes on from there"
+                ) from stop
+            if self.state.position >= len(self.blocks) or self._over(self.state.position) >= 1:
+                return
+            self._save(folder)
+
+    def _leg(self, bar: Bar, workers: int, seconds: float) -> None:
+        self.leg_ends = time.monotonic() + seconds
         with ThreadPoolExecutor(workers, thread_name_prefix="word2vec") as threads:
             futures = [threads.submit(self._worker, bar) for _ in range(workers)]
             try:
                 for future in futures:
                     future.result()
             finally:
-                with self.lock:
-                    self.blocks = iter(())
+                self.leg_ends = 0.0  # after a mistake or Ctrl-C the others finish the block in hand
+
+    def _save(self, folder: RunFolder | None) -> None:
+        if folder is not None:
+            state = asdict(self.state) | {"seconds": self._elapsed()}
+            tensors = {name: torch.from_numpy(matrix) for name, matrix in vars(self.matrices).items()}
+            folder.save(state | tensors)
 
     def _worker(self, bar: Bar) -> None:
-        scratch = make_scratch(self.window, self.negatives, self.matrices[0].shape[1])
-        while (block := self._next_block()) is not None:
+        inputs, outputs = self.matrices.inputs, self.matrices.outputs
+        space = make_workspace(self.mode, self.tables, inputs.shape[1])
+        while (taken := self._next_block()) is not None:
+            number, block = taken
             tokens = block.tokens(self.store)
-            assert int(tokens.max()) < len(self.matrices[0]), "the store's ids lie within the vocabulary"
+            assert int(tokens.max()) < len(self.tables.keep), "the store's ids lie within the vocabulary"
+            rates = self._rate_at(number, 0), self._rate_at(number, block.stop - block.start)
+            starts, random = block.document_starts(), block.random_state()
             result = train_block(
-                tokens,
-                block.document_starts(),
-                *self.tables,
-                *self.matrices,
-                self.window,
-                self.negatives,
-                (self._rate_at(block, block.start), self._rate_at(block, block.stop)),
-                block.random_state(),
-                scratch,
+                tokens, starts, self.mode, self.tables, inputs, outputs, rates, random, space
             )
-            self._report(bar, block, *result)
+            self._report(bar, block, rates[1], *result)
 
-    def _next_block(self) -> _Block | None:
+    def _next_block(self) -> tuple[int, Block] | None:
         with self.lock:
-            block = next(self.blocks, None)
-        return block if block is not None and self.schedule.over(0) < 1 else None
+            number = self.state.position
+            if number >= len(self.blocks) or time.monotonic() >= self.leg_ends or self._over(0) >= 1:
+                return None
+            self.state.position += 1
+            return number, self.blocks[number]
 
-    def _rate_at(self, block: _Block, position: int) -> float:
-        over = self.schedule.over(block.epoch * self.store.n_tokens + position)
-        return self.rate * max(1 - over, LOWEST_RATE)
+    def _elapsed(self) -> float:
+        return self.state.seconds + time.monotonic() - self.began
 
-    def _report(self, bar: Bar, block: _Block, loss: float, contexts: int, words: int) -> None:
+    def tokens_before(self, number: int) -> int:
+        """Of the first `number` blocks."""
+        epoch, place = divmod(number, self.blocks.per_epoch)
+        return epoch * self.store.n_tokens + place * token_blocks.BLOCK_TOKENS
+
+    def _over(self, number: int, tokens: int = 0) -> float:
+        """The share of the run that is over: by tokens, or by time if that is shorter."""
+        by_time = 0.0 if self.seconds is None else self._elapsed() / self.seconds
+        by_tokens = (self.tokens_before(number) + tokens) / (self.blocks.epochs * self.store.n_tokens)
+        return min(1.0, max(by_tokens, by_time))
+
+    def _rate_at(self, number: int, tokens: int) -> float:
+        return self.rate * max(1 - self._over(number, tokens), LOWEST_RATE)
+
+    def _report(self, bar: Bar, block: Block, rate: float, loss: float, predictions: int, words: int) -> None:
         with self.lock:
-            if block.epoch > self.epoch:
-                self.epoch, self.loss, self.contexts = block.epoch, 0.0, 0
-            self.loss += loss
-            self.contexts += contexts
-            self.words += words
+            state = self.state
+            if block.epoch > state.epoch:
+                state.epoch, state.loss, state.predictions = block.epoch, 0.0, 0
+            state.loss += loss
+            state.predictions += predictions
+            state.words += words
             bar.advance(
                 block.stop - block.start,
-                loss=self.loss / max(self.contexts, 1),
-                rate=self._rate_at(block, block.stop),
-                words_per_second=self.words / (time.monotonic() - self.schedule.began),
+                loss=state.loss / max(state.predictions, 1),
+                rate=rate,
+                words_per_second=state.words / self._elapsed(),
             )

@@ -1,0 +1,237 @@
+"""The walk of word2vec over a block of documents: which rows predict which others, compiled by numba.
+
+Skip-gram lets every context word predict the center; CBOW lets their mean do it (Mikolov et al. 2013). A word is predicted
+among negatives drawn by count^0.75, or by the turns of its path through a Huffman tree (Morin & Bengio 2005). With character
+n-grams (Bojanowski et al. 2017) a word's vector is the mean of its own row and those of its n-grams, and then the center
+predicts the contexts: one mean is made where the other way round would make ten.
+
+Frequent words are thinned out, windows shrink at random and never cross documents. All random decisions come from one
+state, so that the threads which run this over the same two matrices (Hogwild, Niu et al. 2011) do not disturb them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfreeze.pretraining.word2vec_step import (
+    Floats,
+    Ids,
+    Scratch,
+    compiled,
+    inlined,
+    make_scratch,
+    train_mean,
+    train_rows,
+)
+
+
+class Tables(NamedTuple):
+    """What is known of the words; arrays that a mode does not use are empty."""
+
+    keep: NDArray[np.float64]
+    """(V,) the probability that an occurrence stays; 0 for ids that are neither center nor context."""
+    acceptance: NDArray[np.float64]
+    """(V,) with `alias` the table that negatives are drawn from."""
+    alias: Ids
+    path_starts: NDArray[np.int64]
+    """(V + 1,) where the path of each word begins in `path_nodes`, and their end."""
+    path_nodes: Ids
+    """Rows of the outputs: inner nodes of the tree."""
+    path_signs: Floats
+    """1 where the path turns left, -1 where it turns right."""
+    bag_starts: NDArray[np.int64]
+    """(V + 1,) where the bag of each word begins in `bag_rows`, and their end."""
+    bag_rows: Ids
+    """Rows of the inputs: the word's own, and its n-grams'."""
+
+
+class Mode(NamedTuple):
+    """What is trained."""
+
+    cbow: bool
+    """The mean of the context predicts the center; else each word predicts each."""
+    hierarchical: bool
+    """By paths through the tree; else among negatives."""
+    bags: bool
+    """A word is the mean of its bag; else its own row."""
+    window: int
+    """At most so many words to each side."""
+    negatives: int
+
+
+class Workspace(NamedTuple):
+    """What one thread works in."""
+
+    scratch: Scratch
+    contexts: Ids
+    bag: Ids
+    targets: Ids
+    signs: Floats
+
+
+def make_workspace(mode: Mode, tables: Tables, size: int) -> Workspace:
+    """Room for the largest window and the longest path and bag."""
+    longest_path = int(np.diff(tables.path_starts).max(initial=0))
+    longest_bag = int(np.diff(tables.bag_starts).max(initial=1))
+    contexts = 2 * mode.window
+    predicted = contexts if mode.bags and not mode.cbow else 1
+    targets = predicted * (longest_path if mode.hierarchical else mode.negatives + 1)
+    bag = longest_bag * (contexts if mode.cbow else 1)
+    return Workspace(
+        make_scratch(contexts, targets, size),
+        np.empty(contexts, np.int32),
+        np.empty(bag, np.int32),
+        np.empty(targets, np.int32),
+        np.empty(targets, np.float32),
+    )
+
+
+@inlined
+def next_random(state: NDArray[np.uint64]) -> Any:
+    """The next 64 bits of splitmix64 (Steele et al. 2014); moves `state[0]`."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@inlined
+def _below(bits: Any, n: Any) -> Any:
+    """A number in [0, n) from the upper 32 of 64 random bits."""
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
+
+
+@inlined
+def _fraction(bits: Any) -> Any:
+    """A number in [0, 1) from the lower 32 of 64 random bits."""
+    return np.float64(bits & np.uint64(0xFFFFFFFF)) * 2.0**-32
+
+
+@inlined
+def _subsample(
+    tokens: Any, start: int, stop: int, keep: NDArray[np.float64], state: NDArray[np.uint64], kept: Ids
+) -> tuple[int, int]:
+    """Write the tokens of a document that survive to `kept`; returns how many, and how many words were seen."""
+    n = words = 0
+    for position in range(start, stop):
+        token = tokens[position]
+        if keep[token] > 0:
+            words += 1
+            if _fraction(next_random(state)) < keep[token]:
+                kept[n] = token
+                n += 1
+    return n, words
+
+
+@inlined
+def _add_targets(
+    word: Any, m: int, mode: Mode, tables: Tables, state: NDArray[np.uint64], targets: Ids, signs: Floats
+) -> int:
+    """Write behind the first `m` what predicts one word: the turns of its path, or itself and its negatives.
+
+    Negatives are drawn by Walker's alias method; one that is the word itself is left out.
+    """
+    if mode.hierarchical:
+        for k in range(tables.path_starts[word], tables.path_starts[word + 1]):
+            targets[m], signs[m] = tables.path_nodes[k], tables.path_signs[k]
+            m += 1
+        return m
+    targets[m], signs[m] = word, np.float32(1.0)
+    m += 1
+    for _ in range(mode.negatives):
+        bits = next_random(state)
+        negative = _below(bits, len(tables.alias))
+        if _fraction(bits) >= tables.acceptance[negative]:
+            negative = tables.alias[negative]
+        if negative != word:
+            targets[m], signs[m] = negative, np.float32(-1.0)
+            m += 1
+    return m
+
+
+@inlined
+def _add_bag(word: Any, n: int, mode: Mode, tables: Tables, bag: Ids) -> int:
+    """Write the rows that make up a word behind the first `n`."""
+    if not mode.bags:
+        bag[n] = word
+        return n + 1
+    for k in range(tables.bag_starts[word], tables.bag_starts[word + 1]):
+        bag[n] = tables.bag_rows[k]
+        n += 1
+    return n
+
+
+@inlined
+def _train_center(
+    center: Any,
+    n: int,
+    mode: Mode,
+    tables: Tables,
+    rate: Any,
+    inputs: Floats,
+    outputs: Floats,
+    state: NDArray[np.uint64],
+    space: Workspace,
+) -> float:
+    """One update from a center and its first `n` contexts; returns the loss in nats."""
+    contexts, bag, targets, signs = space.contexts, space.bag, space.targets, space.signs
+    m = size = 0
+    if mode.bags and not mode.cbow:
+        for j in range(n):
+            m = _add_targets(contexts[j], m, mode, tables, state, targets, signs)
+        size = _add_bag(center, size, mode, tables, bag)
+        return train_mean(bag, size, targets, signs, m, rate, inputs, outputs, space.scratch)
+    m = _add_targets(center, m, mode, tables, state, targets, signs)
+    if not mode.cbow:
+        return train_rows(contexts, n, targets, signs, m, rate, inputs, outputs, space.scratch)
+    for j in range(n):
+        size = _add_bag(contexts[j], size, mode, tables, bag)
+    return train_mean(bag, size, targets, signs, m, rate, inputs, outputs, space.scratch)
+
+
+@compiled
+def train_block(
+    tokens: Any,
+    starts: NDArray[np.int64],
+    mode: Mode,
+    tables: Tables,
+    inputs: Floats,
+    outputs: Floats,
+    rates: tuple[float, float],
+    state: NDArray[np.uint64],
+    space: Workspace,
+) -> tuple[float, int, int]:
+    """Train on a block of documents; the rate falls linearly over it from `rates[0]` to `rates[1]`.
+
+    Args:
+        tokens: (T,) ids of any unsigned type. `starts`: (documents + 1,) where each document starts, and T.
+        state: (1,) the random state. Draws: one for each word of a document; then for each center its window's width and,
+            if the window is not empty, one for each negative of each predicted word.
+
+    Returns: the loss in nats, the number of predictions that it is the sum of (a context word; for CBOW a center), the
+        number of words before subsampling.
+    """
+    kept = np.empty(len(tokens), np.int32)
+    contexts, window = space.contexts, mode.window
+    loss, predictions, words = 0.0, 0, 0
+    for document in range(len(starts) - 1):
+        start, stop = starts[document], starts[document + 1]
+        n_kept, seen = _subsample(tokens, start, stop, tables.keep, state, kept)
+        words += seen
+        for i in range(n_kept):
+            width = 1 + _below(next_random(state), window)
+            n = 0
+            for j in range(max(0, i - width), min(n_kept, i + width + 1)):
+                if j != i:
+                    contexts[n] = kept[j]
+                    n += 1
+            if n > 0:
+                done = (start + (stop - start) * i / n_kept) / len(tokens)
+                rate = np.float32(rates[0] + (rates[1] - rates[0]) * done)
+                loss += _train_center(kept[i], n, mode, tables, rate, inputs, outputs, state, space)
+                predictions += 1 if mode.cbow else n
+    return loss, predictions, words

@@ -89,7 +89,11 @@ class Texts:
         return self._words[vocabulary_size]
 
     def _encode(self, vocabulary_size: int) -> Words:
-        tokenizer = WordTokenizer.from_vocabulary(self.tokenizer.vocabulary[:vocabulary_size])
+        counts = self.tokenizer.counts
+        assert counts is not None
+        tokenizer = WordTokenizer.from_vocabulary(
+            self.tokenizer.vocabulary[:vocabulary_size], counts[:vocabulary_size]
+        )
         files, folder = self.wikipedia(), self.folder / f"words-{vocabulary_size}"
         return Words(
             tokenizer,

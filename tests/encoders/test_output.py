@@ -135,3 +135,13 @@ def test_default_cutoffs_are_none_for_small_vocabularies() -> None:
     assert default_cutoffs(1000) == ()
     assert default_cutoffs(30_000) == (2000, 8000)
     TiedSoftmax(4000, 2, default_cutoffs(4000))
+
+
+@pytest.mark.parametrize("cutoffs", [(), (7, 20)])
+def test_the_biases_start_from_the_words_frequencies(cutoffs: tuple[int, ...]) -> None:
+    counts = [int(1000 / (n + 1)) for n in range(49)] + [0]
+    softmax = TiedSoftmax(50, 4, cutoffs)
+    softmax.start_from_counts(counts)
+    found = softmax.log_probabilities(torch.zeros(1, 4), torch.zeros(50, 4))[0].exp()
+    weights = torch.tensor(counts) + 0.5
+    torch.testing.assert_close(found, weights / weights.sum())

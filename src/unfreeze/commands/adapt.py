@@ -1,4 +1,4 @@
-"""`unfreeze adapt`: a language model goes on learning, on the text of its target."""
+"""`unfreeze adapt`: a language model, or word vectors, go on learning on the text of their target."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_language_model, need_positive
+from unfreeze.commands.inputs import WORD_VECTORS, model_kind, need_language_model, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.settings import AdaptSettings
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Adapt:
-    """Go on training a language model on the target's text, with the target's vocabulary.
+    """Go on training a language model, or word2vec's vectors, on the target's text.
 
-    The text needs no labels: all that there is of the target's kind helps. Run the same command again after an
+    A language model takes the target's vocabulary, vectors keep their own and add the target's words. The text needs no labels: all that there is of the target's kind helps. Run the same command again after an
     interruption and it goes on.
 
     Example:
@@ -28,7 +29,7 @@ class Adapt:
     """
 
     encoder: Positional[str]
-    """Language model to start from: a folder, a released name, or owner/name on the hub."""
+    """Language model or vectors to start from: a folder, a released name, or owner/name on the hub."""
 
     corpus: tuple[str, ...]
     """The target's text: files, folders, globs, hf:owner/name."""
@@ -43,10 +44,10 @@ class Adapt:
     """Bound the training by time and fit the schedule to it."""
 
     epochs: int | None = None
-    """Passes over the text (1 without --minutes)."""
+    """Passes over the text (1 without --minutes; vectors: as many as they were trained with)."""
 
     rate: float | None = None
-    """Largest learning rate, of the top."""
+    """Largest learning rate, of the top (vectors: that of their training)."""
 
     discriminative: float | None = None
     """Each lower layer learns this many times slower (2.6); 1 turns it off."""
@@ -112,6 +113,8 @@ def run(arguments: Adapt, console: Console) -> None:
     from unfreeze.pretraining.stages import Corpus, adapt_language_model
     from unfreeze.training.processes import together
 
+    if model_kind(arguments.encoder) == WORD_VECTORS:
+        return run_on_vectors(arguments, console)
     with together():
         need_language_model(arguments.encoder, "adapt")
     figures = adapt_language_model(
@@ -135,6 +138,28 @@ def run(arguments: Adapt, console: Console) -> None:
         f"the model is in {arguments.output}: "
         f"try `unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
     )
+
+
+def run_on_vectors(arguments: Adapt, console: Console) -> None:
+    """Word2vec goes on."""
+    from unfreeze.pretraining.stages import Corpus
+    from unfreeze.pretraining.vector_stages import adapt_word_vectors
+
+    for name in ("discriminative", "schedule", "vocabulary_size", "batch_size", "bptt", "optimizer", "dropout_scale"):
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} is for language models: {arguments.encoder} holds word vectors")
+    figures = adapt_word_vectors(
+        arguments.encoder,
+        Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),
+        arguments.output,
+        **given(arguments, "epochs", "rate", "min_count", "seed", "minutes"),
+        without_output=arguments.without_output,
+        overwrite=arguments.overwrite,
+        command=command_line(),
+        progress=console.progress,
+    )
+    console.result({"output": str(arguments.output), **figures})
+    console.note(f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`")
 
 
 def make_settings(arguments: Adapt) -> AdaptSettings:

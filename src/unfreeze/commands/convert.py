@@ -1,4 +1,4 @@
-"""`unfreeze convert`: other people's model files into ours."""
+"""`unfreeze convert`: other people's model files into ours, and word vectors back into theirs."""
 
 from __future__ import annotations
 
@@ -36,24 +36,34 @@ SNIPPETS = {
 """Python that runs with each kind, for the model card."""
 
 
+VECTOR_SNIPPET = (
+    "from unfreeze.encoders.word_vectors import open_vectors\n\n"
+    'vectors = open_vectors(".")  # this folder\n'
+    "print(vectors.words[:10])"
+)
+
+
 @dataclass(kw_only=True)
 class Convert:
-    """Turn a fastai AWD-LSTM (language model, classifier or encoder, NAME.pth) into a folder that unfreeze reads.
+    """Turn a fastai AWD-LSTM (NAME.pth) or a file of word vectors into a folder that unfreeze reads.
 
-    No code from the file is run: weights are read as tensors, the vocabulary as plain strings.
+    Vectors go from any format to any other: word2vec text and binary (.bin), GloVe, fastText (.vec, and .bin with its
+    n-grams), .npz, and a folder of ours. No code from a file is run: weights are read as tensors, words as plain strings.
 
     Example:
         unfreeze convert models/imdb_classifier.pth --vocabulary vocab.pkl --labels neg,pos --output imdb
+        unfreeze convert glove.6B.100d.txt --output glove
+        unfreeze convert my-vectors --output my-vectors.bin
     """
 
     source: Positional[Path]
-    """What fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME) wrote."""
-
-    vocabulary: Path
-    """fastai's dls.vocab: .pkl, .json, or text with a token a line."""
+    """What fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME) wrote, or word vectors."""
 
     output: Path
-    """Folder of the model to be."""
+    """Folder of the model to be; for vectors also a file: .txt, .vec, .bin or .npz, perhaps with .gz."""
+
+    vocabulary: Path | None = None
+    """fastai's dls.vocab: .pkl, .json, or text with a token a line."""
 
     labels: str | None = None
     """A classifier's labels in the order of its outputs, with commas between."""
@@ -76,6 +86,10 @@ def run(arguments: Convert, console: Console) -> None:
         raise UserError(f"--labels {arguments.labels}: names with commas between, none empty or twice")
     if arguments.output.exists() and not arguments.overwrite:
         raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    if arguments.source.suffix != ".pth":
+        return convert_vectors(arguments, console)
+    if arguments.vocabulary is None:
+        raise UserError("a .pth of fastai's needs its --vocabulary")
     found = convert_fastai(
         arguments.source, arguments.vocabulary, arguments.output, labels=labels, direction=arguments.direction
     )
@@ -91,4 +105,33 @@ def run(arguments: Convert, console: Console) -> None:
     console.result({"output": str(arguments.output), **asdict(found), **names})
     console.note(
         f"the {found.kind} is in {arguments.output}: try `{NEXT[found.kind].format(output=arguments.output)}`"
+    )
+
+
+def convert_vectors(arguments: Convert, console: Console) -> None:
+    """Between files of vectors and folders of ours."""
+    from unfreeze.commands.pretrain_lm import command_line
+    from unfreeze.encoders.word_vectors import WordVectors, open_vectors, read_encoder
+    from unfreeze.formats.word_vectors import write_word_vectors
+    from unfreeze.training.cards import write_card
+
+    if arguments.vocabulary is not None or arguments.labels is not None:
+        raise UserError("--vocabulary and --labels are for fastai's .pth files")
+    if arguments.output.suffix:
+        table = open_vectors(arguments.source)
+        write_word_vectors(arguments.output, table)
+    else:
+        encoder: WordVectors = read_encoder(arguments.source)
+        encoder.save_pretrained(arguments.output)
+        table = encoder.table()
+        write_card(
+            arguments.output,
+            title="Word vectors, converted",
+            facts={"source": arguments.source.name, "command": command_line()},
+            metrics={"vocabulary": len(table), "size": table.size},
+            snippet=VECTOR_SNIPPET,
+        )
+    console.result({"output": str(arguments.output), "words": len(table), "size": table.size})
+    console.note(
+        f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} {table.words[0]}`"
     )

@@ -43,13 +43,20 @@ class FitClassifier:
     """Labeled texts to measure on after each epoch; the best epoch is kept."""
 
     encoder: str | None = None
-    """Encoder, language model or classifier to start from: a folder or a name; none is from scratch."""
+    """Encoder, language model, classifier or word vectors to start from: a folder, a name, a file of vectors; none is from
+    scratch."""
 
     transfer: Literal["scratch", "frozen", "fine-tune"] | None = None
     """How the encoder moves: not at all (frozen), or with the task (fine-tune, by default); scratch has none."""
 
+    body: Literal["pooling", "bilstm"] | None = None
+    """What stands on word vectors: their mean (pooling), or a biLSTM that learns from the labels."""
+
+    vocabulary: Literal["vectors", "both"] | None = None
+    """Word vectors: words that have one, or the task's too (by default where these learn, or have n-grams)."""
+
     word_vectors: str | None = None
-    """Vectors (word2vec or GloVe format) whose mean over a document stands beside the encoder's states."""
+    """Vectors (a folder, or word2vec or GloVe format) whose mean over a document stands beside the encoder's states."""
 
     labels: int | None = None
     """Learn from so many of the examples only: a fixed, stratified sample that smaller ones are part of."""
@@ -172,10 +179,11 @@ def make_settings(arguments: FitClassifier) -> FitSettings:
     from unfreeze.tasks.fit_settings import FitSettings
 
     names = (
-        "encoder transfer word_vectors epochs minutes rate batch_size pooling head gradual discriminative schedule optimizer "
+        "encoder transfer body word_vectors epochs minutes rate batch_size pooling head gradual discriminative schedule optimizer "
         "dropout_scale keep_best checkpoint_minutes architecture embedding_size hidden_size vocabulary_size min_count seed"
     )
-    return FitSettings(**given(arguments, *names.split()))
+    new_words = None if arguments.vocabulary is None else arguments.vocabulary == "both"
+    return FitSettings(new_words=new_words, **given(arguments, *names.split()))
 
 
 def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:

@@ -11,6 +11,7 @@ from unfreeze.errors import UserError
 
 LANGUAGE_MODEL = "language model"
 CLASSIFIER = "text_classifier"
+WORD_VECTORS = "word_vectors"
 PICTURES = (".png", ".svg", ".pdf")
 
 

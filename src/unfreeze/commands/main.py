@@ -76,6 +76,9 @@ VERBS = {
     "pretrain lm": Verb(
         "unfreeze.commands.pretrain_lm:PretrainLm", "train a language model on unlabeled text"
     ),
+    "pretrain word2vec": Verb(
+        "unfreeze.commands.pretrain_word2vec:PretrainWord2vec", "train word vectors on unlabeled text"
+    ),
     "adapt": Verb("unfreeze.commands.adapt:Adapt", "go on training a language model on the target's text"),
     "fit classifier": Verb(
         "unfreeze.commands.fit_classifier:FitClassifier", "train a classifier on labeled texts"

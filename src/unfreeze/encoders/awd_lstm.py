@@ -22,7 +22,7 @@ from unfreeze.encoders.directions import (
     reversed_within,
     stack_names,
 )
-from unfreeze.encoders.layers.recurrent import Dropouts, LstmStack
+from unfreeze.encoders.layers.recurrent import Dropouts, LstmStack, need_layers
 from unfreeze.text.tokenizers import TextTokenizer
 
 
@@ -130,6 +130,7 @@ class AwdLstm(StackedEncoder):
         dropouts: Dropouts | None = None,
     ) -> None:
         super().__init__()
+        need_layers(n_layers)
         self.tokenizer = tokenizer
         self._arguments = {
             "embedding_size": embedding_size,

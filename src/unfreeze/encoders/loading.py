@@ -11,6 +11,7 @@ from unfreeze.errors import UserError
 
 KINDS = {
     "awd_lstm": ("unfreeze.encoders.awd_lstm", "AwdLstm"),
+    "word_vectors": ("unfreeze.encoders.word_vectors", "WordVectors"),
     "lstm": ("unfreeze.encoders.lstm", "LstmEncoder"),
 }
 """Kind in config.json -> module and class. A new rung adds its line here."""

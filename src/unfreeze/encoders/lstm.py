@@ -12,7 +12,7 @@ from torch import nn
 
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.layers.recurrent import Dropouts, LstmStack
+from unfreeze.encoders.layers.recurrent import Dropouts, LstmStack, need_layers
 from unfreeze.text.tokenizers import TextTokenizer
 
 SCRATCH_DROPOUTS = Dropouts(embedding=0.1, input=0.3, hidden=0.2, weight=0.2, output=0.3)
@@ -40,6 +40,7 @@ class LstmEncoder(StackedEncoder):
         dropouts: Dropouts | None = None,
     ) -> None:
         super().__init__()
+        need_layers(n_layers)
         self.tokenizer = tokenizer
         self.shared = True
         self._arguments = {"embedding_size": embedding_size, "hidden_size": hidden_size, "n_layers": n_layers}

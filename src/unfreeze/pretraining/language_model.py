@@ -41,7 +41,7 @@ class DirectionLoss:
 
 
 class LanguageModel(nn.Module):
-    """Encoder and output layers.
+    """Encoder and output layers; these start from the words' frequencies, where the tokenizer knows them.
 
     Args:
         encoder: its stacks' last layers are as wide as its embedding.
@@ -58,6 +58,10 @@ class LanguageModel(nn.Module):
                 for name in encoder.directions
             }
         )
+        counts = encoder.tokenizer.counts
+        if counts is not None:
+            for name in encoder.directions:
+                self.output(name).start_from_counts(counts)
 
     @property
     def tokenizer(self) -> TextTokenizer:

@@ -20,8 +20,8 @@ from accelerate import Accelerator
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
+from unfreeze.encoders.word_vectors import open_vectors
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import read_word_vectors
 from unfreeze.pretraining.language_model import LanguageModel, start_from_vectors
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
@@ -72,6 +72,10 @@ class Corpus:
             "validation": [_identity(path) for path in self.validation],
             "text_column": self.text_column,
         }
+
+    def documents(self) -> Iterator[str]:
+        """All documents."""
+        return self._stream(self.paths)
 
     def training_documents(self) -> Iterator[str]:
         """All documents but those held out."""
@@ -217,7 +221,7 @@ def adapt_language_model(
 
 
 def _start(model: LanguageModel, word_vectors: str | Path, width: int) -> None:
-    vectors = read_word_vectors(word_vectors)
+    vectors = open_vectors(word_vectors)
     if vectors.matrix.shape[1] != width:
         raise UserError(
             f"{word_vectors} has vectors of {vectors.matrix.shape[1]} numbers, the embedding has {width}: "

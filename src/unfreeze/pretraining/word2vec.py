@@ -109,6 +109,8 @@ class Matrices:
     """(V + buckets, D) the vectors; with n-grams a word's own row, then the buckets'."""
     outputs: Floats
     """(V, D) of the predicted words, or of the inner nodes of the tree."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What the last epoch showed: loss in nats a prediction, words/s."""
 
     @classmethod
     def start(cls, rows: int, vocabulary_size: int, size: int, seed: int) -> Matrices:
@@ -216,6 +218,7 @@ def train_matrices(
         if run.state.position:
             bar.advance(run.tokens_before(run.state.position))
         run.work(bar, workers or os.cpu_count() or 1, folder, 60 * checkpoint_minutes)
+    run.matrices.figures = run.figures()
     return run.matrices
 
 
@@ -288,7 +291,10 @@ class _Run:
     def _save(self, folder: RunFolder | None) -> None:
         if folder is not None:
             state = asdict(self.state) | {"seconds": self._elapsed()}
-            tensors = {name: torch.from_numpy(matrix) for name, matrix in vars(self.matrices).items()}
+            tensors = {
+                "inputs": torch.from_numpy(self.matrices.inputs),
+                "outputs": torch.from_numpy(self.matrices.outputs),
+            }
             folder.save(state | tensors)
 
     def _worker(self, bar: Bar) -> None:
@@ -338,9 +344,12 @@ class _Run:
             state.loss += loss
             state.predictions += predictions
             state.words += words
-            bar.advance(
-                block.stop - block.start,
-                loss=state.loss / max(state.predictions, 1),
-                rate=rate,
-                words_per_second=state.words / self._elapsed(),
-            )
+            bar.advance(block.stop - block.start, rate=rate, **self.figures())
+
+    def figures(self) -> dict[str, float]:
+        """Loss of the epoch so far, in nats a prediction; words/s."""
+        state = self.state
+        return {
+            "loss": state.loss / max(state.predictions, 1),
+            "words_per_second": state.words / max(self._elapsed(), 1e-9),
+        }

@@ -55,6 +55,8 @@ class ClassifierNetwork(nn.Module):
         self.multi_label = multi_label
         self.pooling: Pooling = pooling
         self.votes = isinstance(encoder, AwdLstm)
+        self.body_groups = 0
+        """The encoder's upper layer groups that are new to the task, and learn with the heads whatever its policy."""
         self.word_vectors: Tensor
         self.register_buffer(
             "word_vectors", torch.zeros(len(encoder.tokenizer) if word_vectors else 0, word_vectors)
@@ -114,8 +116,11 @@ class ClassifierNetwork(nn.Module):
         return torch.stack(each).mean(0)
 
     def layer_groups(self) -> LayerGroups:
-        """The encoder's groups, then the heads."""
-        return [*self.encoder.layer_groups(), list(self.heads.parameters())]
+        """The encoder's groups, then the heads with the body, if there is one."""
+        groups = self.encoder.layer_groups()
+        n_kept = len(groups) - self.body_groups
+        body = [parameter for group in groups[n_kept:] for parameter in group]
+        return [*groups[:n_kept], body + list(self.heads.parameters())]
 
 
 def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
-from unfreeze.encoders.loading import released_names
+from unfreeze.encoders.loading import find_model, released_names
 from unfreeze.errors import UserError
+from unfreeze.folders import read_config
 from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.transfer.optimizers import OptimizerName
@@ -15,6 +18,7 @@ from unfreeze.transfer.policies import Mode
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
+Body = Literal["pooling", "bilstm"]
 RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
 """Updates that a small training set should see at least, by transfer; the number of epochs follows."""
@@ -27,9 +31,14 @@ class FitSettings:
     """How a classifier is fitted. None means: chosen by what else is given."""
 
     encoder: str | None = None
-    """Name or folder of an encoder, a language model or a task model; "none" is from scratch; the released one by default."""
+    """Name or folder of an encoder, a language model or a task model, or a file of word vectors; "none" is from scratch; the
+    released one by default."""
     transfer: Mode | None = None
-    """scratch, frozen or fine-tune; fine-tune by default where there is an encoder."""
+    """scratch, frozen or fine-tune; fine-tune by default where there is an encoder, but frozen for averaged word vectors."""
+    body: Body | None = None
+    """What stands on word vectors: their mean (pooling, by default), or a biLSTM that starts from random weights."""
+    new_words: bool | None = None
+    """Word vectors: add the task's words that they lack; by default where those can learn or have n-grams."""
     word_vectors: str | None = None
     """File of static vectors (word2vec, GloVe, npz) whose mean stands beside the encoder's states."""
     architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
@@ -67,7 +76,7 @@ class FitSettings:
     hidden_size: int = 128
     """From scratch: width of each direction."""
     vocabulary_size: int = 20_000
-    """From scratch: words at most."""
+    """From scratch, and for a biLSTM on word vectors: words at most, besides the task's."""
     min_count: int = 2
     """From scratch: rarer words are unknown."""
     seed: int = 0
@@ -86,11 +95,40 @@ class FitSettings:
             )
         return DEFAULT_ENCODER
 
+    @cached_property
+    def starts_from_vectors(self) -> bool:
+        """Whether the encoder is one vector a word, so that a body stands on it."""
+        if self.chosen_encoder == NO_ENCODER:
+            return False
+        if Path(self.chosen_encoder).is_file():
+            return True
+        config = read_config(find_model(self.chosen_encoder))
+        return bool(config.get("encoder", config)["kind"] == "word_vectors")
+
+    @property
+    def chosen_body(self) -> Body:
+        """The body asked for, or the mean."""
+        if self.body == "bilstm" and not self.starts_from_vectors:
+            raise UserError(
+                f"--body bilstm stands on word vectors, and {self.chosen_encoder} is none of those"
+            )
+        return self.body or "pooling"
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether nothing but the head learns."""
+        return self.mode == "frozen" and self.chosen_body == "pooling"
+
     @property
     def solves_linear_head(self) -> bool:
         """A linear head on a frozen encoder is solved as a logistic regression, unless something is said of its training."""
         asked = (self.epochs, self.minutes, self.rate, self.weight_decay)
-        return self.mode == "frozen" and self.head != "two-layer" and asked == (None,) * 4
+        return self.has_fixed_features and self.head != "two-layer" and asked == (None,) * 4
+
+    @property
+    def pace(self) -> str:
+        """Whose rate and number of updates it takes: a body with random weights learns as from scratch."""
+        return "scratch" if self.chosen_body == "bilstm" else self.mode
 
     @property
     def mode(self) -> Mode:
@@ -101,11 +139,13 @@ class FitSettings:
             raise UserError(
                 f"--transfer scratch starts from random weights: leave out --encoder {self.chosen_encoder}"
             )
-        return self.transfer or ("scratch" if self.chosen_encoder == NO_ENCODER else "fine-tune")
+        if self.transfer is not None or self.chosen_encoder == NO_ENCODER:
+            return self.transfer or "scratch"
+        return "frozen" if self.starts_from_vectors and self.chosen_body == "pooling" else "fine-tune"
 
 
 def default_epochs(n_examples: int, settings: FitSettings) -> int:
     """As many epochs as give a small set enough updates, within bounds."""
-    mode = settings.mode
-    wanted = math.ceil(UPDATES[mode] * settings.batch_size / n_examples)
-    return max(FEWEST_EPOCHS[mode], min(MOST_EPOCHS[mode], wanted))
+    pace = settings.pace
+    wanted = math.ceil(UPDATES[pace] * settings.batch_size / n_examples)
+    return max(FEWEST_EPOCHS[pace], min(MOST_EPOCHS[pace], wanted))

@@ -12,25 +12,22 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
-from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
-from unfreeze.encoders.loading import find_model, load_encoder
-from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
+from unfreeze.encoders.loading import find_model
+from unfreeze.encoders.word_vectors import WordVectors, open_vectors
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
-from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
 from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.bodies import make_encoder, weighted_vectors
 from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
 from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets, own_tensors
 from unfreeze.text.examples import ExampleSet
-from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
 from unfreeze.training.loop import LoopSettings, seed_everything, train
@@ -39,8 +36,6 @@ from unfreeze.training.processes import make_accelerator, together
 from unfreeze.transfer.policies import TransferPolicy
 
 logger = logging.getLogger(__name__)
-
-FREQUENCY_WEIGHT = 1e-3
 
 SNIPPET = """
 from unfreeze.tasks.text_classifier import TextClassifier
@@ -101,8 +96,13 @@ def _identity(train_set: ExampleSet, settings: FitSettings, validation: ExampleS
         "train": [train_set.source, _digest(train_set)],
         "validation": None if validation is None else [validation.source, _digest(validation)],
         **asdict(settings),
-        "encoder_weights": None if scratch else digest(find_model(settings.chosen_encoder) / WEIGHTS),
+        "encoder_weights": None if scratch else _weights_digest(settings.chosen_encoder),
     }
+
+
+def _weights_digest(encoder: str) -> str:
+    place = find_model(encoder)
+    return digest(place if place.is_file() else place / WEIGHTS)
 
 
 def _digest(examples: ExampleSet) -> str:
@@ -126,69 +126,35 @@ def _check(examples: ExampleSet) -> None:
 def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
     """A classifier that is ready to be trained: encoder, and a head that is new or another classifier's."""
     names = examples.label_names
-    if settings.mode == "scratch":
-        encoder = _scratch_encoder(examples, settings)
-    else:
-        found = load_encoder(settings.chosen_encoder)
-        if not isinstance(found, StackedEncoder):
-            raise UserError(
-                f"{settings.chosen_encoder} is a {found.kind} encoder: the classifier reads LSTM encoders only"
-            )
-        encoder = found
+    encoder = make_encoder(examples, settings)
     earlier = _body_for_same_labels(examples, settings)
     body: dict[str, Any] = {
-        "pooling": settings.pooling or "top",
-        "head": settings.head or ("linear" if settings.mode == "frozen" else "two-layer"),
+        "pooling": settings.pooling or ("vectors" if isinstance(encoder, WordVectors) else "top"),
+        "head": settings.head or ("linear" if settings.has_fixed_features else "two-layer"),
         **{name: value for name, value in earlier.items() if getattr(settings, name) is None},
     }
     vectors = None
     if settings.word_vectors is not None:
-        vectors = weighted_vectors(read_word_vectors(settings.word_vectors), encoder.tokenizer)
+        vectors = weighted_vectors(open_vectors(settings.word_vectors), encoder.tokenizer)
         body["word_vectors"] = vectors.shape[1]
     network = ClassifierNetwork(encoder, len(names), multi_label=examples.multi_label, **body)
     if vectors is not None:
         network.word_vectors.copy_(vectors)
+    if settings.chosen_body == "bilstm":
+        network.body_groups = len(encoder.layer_groups()) - 1
     if earlier:
         _take_over(network, settings, with_heads=body == earlier)
     return TextClassifier(network, names, body)
-
-
-def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:
-    """Unit vectors for a vocabulary, frequent words weighted down by a / (a + p(w)) (Arora, Liang & Ma 2017): (V, E).
-
-    Words without a vector and special tokens are zero, so that a mean over a document passes them over.
-    """
-    matrix, found = vectors.matrix_for(tokenizer.vocabulary)
-    rows: Tensor = torch.from_numpy(matrix).float()
-    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-8)
-    counts = torch.tensor(tokenizer.counts or [0] * len(tokenizer), dtype=torch.float32)
-    share = counts / counts.sum().clamp_min(1.0)
-    rows = rows * (FREQUENCY_WEIGHT / (FREQUENCY_WEIGHT + share))[:, None]
-    rows[torch.from_numpy(~found)] = 0.0
-    rows[list(tokenizer.special_ids)] = 0.0
-    return rows
-
-
-def _scratch_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
-    tokenizer = train_tokenizer(
-        (example.text for example in examples.examples),
-        kind="word",
-        vocabulary_size=settings.vocabulary_size,
-        min_count=settings.min_count if len(examples) > 50 else 1,
-        workers=1 if len(examples) < 2000 else None,
-    )
-    sizes: dict[str, Any] = {"embedding_size": settings.embedding_size, "hidden_size": settings.hidden_size}
-    scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
-    if settings.architecture == "awd-lstm":
-        return AwdLstm(tokenizer, **sizes, dropouts=CLASSIFIER_DROPOUTS.times(scale))
-    return LstmEncoder(tokenizer, **sizes, dropouts=SCRATCH_DROPOUTS.times(scale))
 
 
 def _body_for_same_labels(examples: ExampleSet, settings: FitSettings) -> dict[str, Any]:
     """What the network was made with, where the encoder comes from a classifier of the same labels; else nothing."""
     if settings.mode == "scratch":
         return {}
-    config = read_config(find_model(settings.chosen_encoder))
+    place = find_model(settings.chosen_encoder)
+    if place.is_file():
+        return {}
+    config = read_config(place)
     labels = (list(examples.label_names), examples.multi_label)
     if config["kind"] != KIND or (config["labels"], config["multi_label"]) != labels:
         return {}
@@ -262,8 +228,8 @@ def make_objective(
     validation: ExampleSet | None = None,
 ) -> ClassificationObjective:
     """What the loop trains: this process's part of the examples, with the dropouts of the transfer."""
-    network, mode = classifier.network, settings.mode
-    if mode != "scratch":
+    network = classifier.network
+    if settings.pace != "scratch":
         network.encoder.set_dropouts(_transfer_dropouts(settings))
     network.to(accelerator.device)
     held_out = None
@@ -275,7 +241,7 @@ def make_objective(
         classifier.ids([example.text for example in train_set.examples]),
         make_targets(train_set, classifier.label_names, classifier.multi_label),
         batch_size=settings.batch_size,
-        frozen=mode == "frozen",
+        frozen=settings.has_fixed_features,
         validation=held_out,
         seed=settings.seed,
         rank=accelerator.process_index,
@@ -287,7 +253,7 @@ def make_policy(settings: FitSettings) -> TransferPolicy:
     """How the encoder and the head move."""
     return TransferPolicy(
         mode=settings.mode,
-        rate=RATES[settings.mode] if settings.rate is None else settings.rate,
+        rate=RATES[settings.pace] if settings.rate is None else settings.rate,
         discriminative=settings.discriminative,
         gradual=settings.gradual,
         schedule=settings.schedule,

@@ -27,6 +27,9 @@ BLOCK_ELEMENTS = 1 << 17
 SCORED_ELEMENTS = 1 << 20
 """Logits that exist at once where there is no gradient: measuring needs less memory than training, and is no slower."""
 
+UNSEEN = 0.5
+"""Occurrences that are added to those of each word."""
+
 
 class TiedSoftmax(nn.Module):
     """Bias, and for the adaptive form the clusters' entries; the weight is the embedding's, passed in.
@@ -49,6 +52,21 @@ class TiedSoftmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.cluster_weight = nn.Parameter(torch.zeros(len(self.cutoffs), width))
         self.cluster_bias = nn.Parameter(torch.zeros(len(self.cutoffs)))
+
+    @torch.no_grad()
+    def start_from_counts(self, counts: Sequence[int]) -> None:
+        """Start the biases from how often each word occurs, (V,): the layer then predicts a word by its frequency.
+
+        Without this the layers below learn the frequencies first, at a state that is the same everywhere: a young LSTM is
+        driven into saturation by it, where its gradients vanish, and stays there for thousands of updates.
+        """
+        weights = torch.tensor(counts, dtype=torch.float64, device=self.bias.device) + UNSEEN
+        total = weights.sum()
+        self.bias.copy_((weights / total).log())
+        for cluster, (low, high) in enumerate(zip(self.bounds[1:], self.bounds[2:], strict=False)):
+            share = weights[low:high].sum()
+            self.bias[low:high] = (weights[low:high] / share).log().to(self.bias)
+            self.cluster_bias[cluster] = (share / total).log()
 
     def loss(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """Summed negative log-likelihood, in nats.

@@ -106,6 +106,7 @@ class LstmStack(nn.Module):
         embedding: (V, E), possibly shared with another stack.
         hidden_size: H of every LSTM but the last.
         output_size: width of the last LSTM; E where the output layer is tied to the embedding.
+        n_layers: LSTMs; with none the embedded words are the top.
     """
 
     def __init__(
@@ -118,10 +119,8 @@ class LstmStack(nn.Module):
         dropouts: Dropouts,
     ) -> None:
         super().__init__()
-        if n_layers < 1:
-            raise UserError(f"{n_layers} LSTM layers: at least one is needed")
         self.embedding = embedding
-        sizes = [embedding.embedding_dim] + [hidden_size] * (n_layers - 1) + [output_size]
+        sizes = [embedding.embedding_dim] + [hidden_size] * (n_layers - 1) + [output_size] * (n_layers > 0)
         self.lstms = nn.ModuleList(
             WeightDropLstm(inputs, outputs, dropouts.weight)
             for inputs, outputs in zip(sizes, sizes[1:], strict=False)
@@ -165,6 +164,12 @@ class LstmStack(nn.Module):
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Bottom to top: the embedding, then each LSTM."""
         return [list(self.embedding.parameters()), *(list(lstm.parameters()) for lstm in self.lstms)]
+
+
+def need_layers(n_layers: int) -> None:
+    """Raise the UserError for an encoder of LSTMs that would have none."""
+    if n_layers < 1:
+        raise UserError(f"{n_layers} LSTM layers: at least one is needed")
 
 
 def detached(state: State) -> State:

@@ -1,0 +1,96 @@
+"""`unfreeze pretrain glove`: one vector a word, from counts of words that stand near one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.pretrain_lm import command_line, given
+
+
+@dataclass(kw_only=True)
+class PretrainGlove:
+    """Train word vectors on unlabeled text: GloVe.
+
+    Co-occurrences are counted once, on disk where they do not fit --memory-mb, and then learned from for many epochs.
+
+    Example:
+        unfreeze pretrain glove --corpus texts/ --size 100 --x-max 10 --output my-vectors
+        unfreeze neighbors my-vectors king
+    """
+
+    corpus: tuple[str, ...]
+    """Text to learn from: files, folders, globs, hf:owner/name."""
+
+    output: Path
+    """Folder of the vectors to be."""
+
+    size: int = 100
+    """Numbers in a vector."""
+
+    window: int = 10
+    """Words to each side that count as neighbors, by one over their distance."""
+
+    epochs: int = 25
+    """Passes over the counts."""
+
+    rate: float = 0.05
+    """First rate, of AdaGrad."""
+
+    x_max: float = 100.0
+    """Counts from here on weigh the same; 10 suits a small corpus."""
+
+    alpha: float = 0.75
+    """Smaller counts weigh (count / x-max)^alpha."""
+
+    vocabulary_size: int = 200_000
+    """Words at most."""
+
+    min_count: int = 5
+    """Words that occur less often are left out."""
+
+    memory_mb: int = 1024
+    """Memory while counting; the rest goes to disk."""
+
+    workers: int | None = None
+    """Threads; one a core by default. With 1, a seed gives the same bits."""
+
+    encoding: str = "utf-8"
+    """Of plain text files."""
+
+    text_column: str | None = None
+    """Of tables and JSON lines."""
+
+    seed: int = 0
+    """Of everything random."""
+
+    overwrite: bool = False
+    """Replace a model of another run once this one is complete."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "size", "window", "epochs", "rate", "x_max", "alpha", "memory_mb")
+        need_positive(self, "workers", "vocabulary_size", "min_count")
+
+
+def run(arguments: PretrainGlove, console: Console) -> None:
+    """Train, and say where the vectors are."""
+    from unfreeze.pretraining.glove_stage import GloveSettings, pretrain_glove
+    from unfreeze.pretraining.stages import Corpus
+
+    names = "size window epochs rate x_max alpha vocabulary_size min_count memory_mb seed".split()
+    figures = pretrain_glove(
+        Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),
+        arguments.output,
+        GloveSettings(**given(arguments, *names)),
+        workers=arguments.workers,
+        overwrite=arguments.overwrite,
+        command=command_line(),
+        progress=console.progress,
+    )
+    console.result({"output": str(arguments.output), **figures})
+    console.note(
+        f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`, or "
+        f"`unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+    )

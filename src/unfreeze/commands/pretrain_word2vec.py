@@ -1,0 +1,147 @@
+"""`unfreeze pretrain word2vec`: one vector a word, from unlabeled text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.errors import UserError
+
+if TYPE_CHECKING:
+    from unfreeze.pretraining.vector_stages import VectorSettings
+
+
+@dataclass(kw_only=True)
+class PretrainWord2vec:
+    """Train word vectors on unlabeled text: skip-gram or CBOW.
+
+    Wide windows (--window 30 --subsample 1e-4) bring together what is said of the same thing, narrow ones what can take
+    the same place. Run the same command again after an interruption and it goes on.
+
+    Example:
+        unfreeze pretrain word2vec --corpus texts/ --size 100 --output my-vectors
+        unfreeze neighbors my-vectors king
+    """
+
+    corpus: tuple[str, ...]
+    """Text to learn from: files, folders, globs, hf:owner/name."""
+
+    output: Path
+    """Folder of the vectors to be."""
+
+    architecture: Literal["skip-gram", "cbow"] = "skip-gram"
+    """Each context word predicts the center (skip-gram), or their mean does (cbow)."""
+
+    hierarchical: bool = False
+    """Hierarchical softmax instead of negative sampling."""
+
+    size: int = 100
+    """Numbers in a vector."""
+
+    window: int = 5
+    """At most so many words to each side."""
+
+    negatives: int = 5
+    """Random words that each window is told from."""
+
+    epochs: int = 5
+    """Passes over the text."""
+
+    rate: float | None = None
+    """First rate (0.025; 0.05 for cbow)."""
+
+    subsample: float = 1e-3
+    """Words more frequent than this share are thinned out; 0 keeps all."""
+
+    ngrams: tuple[int, int] | None = None
+    """Make words of their character n-grams too, such as 3 6: unseen words get vectors."""
+
+    buckets: int = 200_000
+    """Rows that n-grams are hashed to."""
+
+    phrases: int = 0
+    """Passes that join words which stand together into phrases (new_york)."""
+
+    phrase_threshold: float = 10.0
+    """Higher gives fewer phrases."""
+
+    vocabulary_size: int = 200_000
+    """Words at most."""
+
+    min_count: int = 5
+    """Words that occur less often are left out."""
+
+    minutes: float | None = None
+    """Bound the training by time; the rate falls to zero by then."""
+
+    workers: int | None = None
+    """Threads; one a core by default. With 1, a seed gives the same bits."""
+
+    encoding: str = "utf-8"
+    """Of plain text files."""
+
+    text_column: str | None = None
+    """Of tables and JSON lines."""
+
+    seed: int = 0
+    """Of everything random."""
+
+    without_output: bool = False
+    """Save the vectors alone: adapt will not work."""
+
+    overwrite: bool = False
+    """Replace a model of another run once this one is complete."""
+
+    def __post_init__(self) -> None:
+        need_positive(
+            self, "size", "window", "epochs", "rate", "minutes", "workers", "vocabulary_size", "min_count"
+        )
+        if self.ngrams is not None and not 1 <= self.ngrams[0] <= self.ngrams[1]:
+            raise UserError(f"--ngrams takes two rising numbers from 1 on, such as 3 6, not {self.ngrams}")
+
+
+def run(arguments: PretrainWord2vec, console: Console) -> None:
+    """Train, and say where the vectors are."""
+    from unfreeze.pretraining.stages import Corpus
+    from unfreeze.pretraining.vector_stages import pretrain_word2vec
+
+    figures = pretrain_word2vec(
+        Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),
+        arguments.output,
+        make_settings(arguments),
+        minutes=arguments.minutes,
+        workers=arguments.workers,
+        without_output=arguments.without_output,
+        overwrite=arguments.overwrite,
+        command=command_line(),
+        progress=console.progress,
+    )
+    console.result({"output": str(arguments.output), **figures})
+    console.note(
+        f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`, or "
+        f"`unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+    )
+
+
+def make_settings(arguments: PretrainWord2vec) -> VectorSettings:
+    """What the command line says."""
+    from unfreeze.pretraining.vector_stages import VectorSettings
+    from unfreeze.pretraining.word2vec import Word2VecSettings
+
+    names = (
+        "architecture",
+        "hierarchical",
+        "size",
+        "window",
+        "negatives",
+        "epochs",
+        "rate",
+        "subsample",
+        "seed",
+    )
+    own = ("vocabulary_size", "min_count", "ngrams", "buckets", "phrases", "phrase_threshold")
+    return VectorSettings(training=Word2VecSettings(**given(arguments, *names)), **given(arguments, *own))

@@ -1,0 +1,228 @@
+"""The rung of word2vec and GloVe: one vector a word, whatever the sentence.
+
+The encoder has one layer, the vectors. Special tokens (capitals, repetitions, unknown) are zero, so that a mean passes
+them over. With character n-grams (fastText's idea) a word that the vocabulary lacks gets the mean of its n-grams' vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unfreeze.encoders.awd_lstm import StackedEncoder
+from unfreeze.encoders.base import Batch
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, LstmStack
+from unfreeze.errors import UserError
+from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
+from unfreeze.text.character_ngrams import ngram_buckets
+from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
+
+
+@dataclass(frozen=True)
+class WordBatch(Batch):
+    """A batch in which ids from V on mean rows of `unknown`."""
+
+    unknown: Tensor
+    """(n, D) vectors of words that the vocabulary lacks."""
+
+    def to(self, device: torch.device) -> WordBatch:
+        """The same batch with its tensors on `device`."""
+        tensors = (self.ids.to(device), self.lengths.to(device))
+        return WordBatch(*tensors, self.words, self.offsets, self.unknown.to(device))
+
+
+class WordVectors(StackedEncoder):
+    """One vector a word.
+
+    Args:
+        tokenizer: word-level; its length is V.
+        size: D.
+        ngrams: the shortest and the longest character n-grams, if words are made of them too.
+        buckets: rows that n-grams are hashed to.
+    """
+
+    kind = "word_vectors"
+
+    def __init__(
+        self, tokenizer: TextTokenizer, *, size: int, ngrams: Sequence[int] | None = None, buckets: int = 0
+    ) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.shared = False
+        self.size, self.ngrams = size, None if ngrams is None else (ngrams[0], ngrams[1])
+        embedding = nn.Embedding(len(tokenizer), size)
+        nn.init.zeros_(embedding.weight)
+        self.stacks = nn.ModuleDict(
+            {
+                "forwards": LstmStack(
+                    embedding, hidden_size=size, output_size=size, n_layers=0, dropouts=NO_DROPOUT
+                )
+            }
+        )
+        self.buckets: Tensor
+        self.register_buffer("buckets", torch.zeros(buckets if ngrams is not None else 0, size))
+
+    def arguments(self) -> dict[str, Any]:
+        """Sizes."""
+        ngrams = None if self.ngrams is None else list(self.ngrams)
+        return {"size": self.size, "ngrams": ngrams, "buckets": len(self.buckets)}
+
+    @classmethod
+    def from_table(cls, table: VectorTable, *, counts: dict[str, int] | None = None) -> WordVectors:
+        """An encoder of a table's words, in lower case as our tokenizer has them; the first of equal ones counts.
+
+        Args:
+            counts: occurrences of each word, where they are known.
+        """
+        rows: dict[str, int] = {}
+        for row, word in enumerate(table.words):
+            if word and word not in SPECIAL_TOKENS:
+                lower = word.lower()
+                if lower not in rows or (word == lower and table.words[rows[lower]] != lower):
+                    rows[lower] = row
+        if not rows:
+            raise UserError("the vectors hold no word")
+        words = sorted(rows, key=rows.__getitem__)
+        known = (
+            None if counts is None else [0] * len(SPECIAL_TOKENS) + [counts.get(word, 0) for word in words]
+        )
+        encoder = cls(WordTokenizer([*SPECIAL_TOKENS, *words], known), size=table.size)
+        matrix = torch.from_numpy(table.matrix[[rows[word] for word in words]])
+        with torch.no_grad():
+            encoder.embedding[len(SPECIAL_TOKENS) :] = matrix
+        return encoder.eval()
+
+    @property
+    def embedding(self) -> Tensor:
+        """(V, D)."""
+        return self.stack("forward").embedding.weight
+
+    def table(self) -> VectorTable:
+        """The words and their vectors, without special tokens."""
+        special = self.tokenizer.special_ids
+        rows = [row for row in range(len(self.tokenizer)) if row not in special]
+        matrix = self.embedding.detach()[rows].cpu().numpy()
+        return VectorTable([self.tokenizer.token(row) for row in rows], matrix)
+
+    def unseen(self, word: str) -> Tensor | None:
+        """(D,) from the n-grams of a word in lower case; None without n-grams, or where the word has none."""
+        if self.ngrams is None:
+            return None
+        rows = ngram_buckets(word, *self.ngrams, len(self.buckets))
+        return self.buckets[rows].mean(0) if rows else None
+
+    def vector(self, word: str) -> Tensor | None:
+        """(D,) of a word, known or made of n-grams; None where there is none."""
+        number = self.tokenizer.id(word.lower())
+        return self.unseen(word.lower()) if number is None else self.embedding[number].detach()
+
+    @torch.no_grad()
+    def first_words(self, count: int, besides: Sequence[str] = ()) -> WordVectors:
+        """The same vectors for the first `count` words and those of `besides` that have one."""
+        special = self.tokenizer.special_ids
+        wanted = set(besides)
+        rows, taken = [], 0
+        for row, word in enumerate(self.tokenizer.vocabulary):
+            first = row not in special and taken < count
+            taken += first
+            if row in special or first or word in wanted:
+                rows.append(row)
+        words, counts = self.tokenizer.vocabulary, self.tokenizer.counts
+        kept = None if counts is None else [counts[row] for row in rows]
+        result = WordVectors(WordTokenizer([words[row] for row in rows], kept), **self.arguments())
+        result.buckets.copy_(self.buckets)
+        result.embedding.copy_(self.embedding[rows])
+        return result.eval()
+
+    @torch.no_grad()
+    def with_words(self, words: Sequence[str], *, seed: int = 0) -> WordVectors:
+        """The same vectors for more words: those that are new start from their n-grams, else at random, as widely spread."""
+        new = [word for word in dict.fromkeys(words) if self.tokenizer.id(word) is None]
+        counts = self.tokenizer.counts
+        grown = None if counts is None else [*counts, *[0] * len(new)]
+        tokenizer = WordTokenizer([*self.tokenizer.vocabulary, *new], grown)
+        result = WordVectors(tokenizer, **self.arguments())
+        result.buckets.copy_(self.buckets)
+        spread = float(self.embedding.std())
+        random = torch.from_numpy(
+            np.random.default_rng(seed).normal(0.0, spread, (len(new), self.size))
+        ).float()
+        for row, word in enumerate(new):
+            made = self.unseen(word)
+            if made is not None:
+                random[row] = made
+        result.embedding.copy_(torch.cat([self.embedding, random]))
+        return result.eval()
+
+    def prepare_text(self, texts: Sequence[str]) -> Batch:
+        """Raw texts -> a batch."""
+        return self._with_unseen([self.tokenizer.encode(text) for text in texts], texts)
+
+    def prepare(self, sentences: Sequence[list[str]]) -> Batch:
+        """Texts that are split into words already -> a batch."""
+        pieces = [self.tokenizer.encode_words(words) for words in sentences]
+        return self._with_unseen(pieces, [" ".join(words) for words in sentences])
+
+    def _with_unseen(self, pieces: list[Pieces], texts: Sequence[str]) -> Batch:
+        batch = self._batch(pieces)
+        if self.ngrams is None:
+            return batch
+        made: list[Tensor] = []
+        for row, (piece, text) in enumerate(zip(pieces, texts, strict=True)):
+            for place, (number, (start, end)) in enumerate(zip(piece.ids, piece.offsets, strict=True)):
+                if number == self.tokenizer.unknown_id:
+                    vector = self.unseen(text[start:end].lower())
+                    if vector is not None:
+                        batch.ids[row, place] = len(self.tokenizer) + len(made)
+                        made.append(vector)
+        unknown = torch.stack(made) if made else self.buckets.new_zeros(0, self.size)
+        return WordBatch(batch.ids, batch.lengths, batch.words, batch.offsets, unknown)
+
+    def _stack_layers(self, name: str, batch: Batch) -> list[Tensor]:
+        if not isinstance(batch, WordBatch):
+            return super()._stack_layers(name, batch)
+        rows = torch.cat([self.embedding, batch.unknown])
+        return [nn.functional.embedding(batch.ids, rows)[:, 1:]]
+
+
+def read_encoder(place: str | Path) -> WordVectors:
+    """The encoder of a file of vectors, or of a saved folder of them.
+
+    Raises:
+        UserError: there is nothing of that name, it is damaged, or holds another kind of encoder.
+    """
+    from unfreeze.encoders.loading import load_encoder
+
+    if Path(place).is_file():
+        return WordVectors.from_table(read_word_vectors(place))
+    found = load_encoder(place, expected=WordVectors)
+    assert isinstance(found, WordVectors)
+    return found
+
+
+def open_vectors(place: str | Path, **hub: Any) -> VectorTable:
+    """The vectors of a file (word2vec, GloVe, fastText, npz), or of a saved encoder's first layer.
+
+    Raises:
+        UserError: there is nothing of that name, or it holds no vectors.
+    """
+    from unfreeze.encoders.loading import find_model, load_encoder
+
+    if Path(place).is_file():
+        return read_word_vectors(place)
+    encoder = load_encoder(find_model(place, **hub))
+    if isinstance(encoder, WordVectors):
+        return encoder.table()
+    if isinstance(encoder, StackedEncoder):
+        special = encoder.tokenizer.special_ids
+        rows = [row for row in range(len(encoder.tokenizer)) if row not in special]
+        weight = encoder.stack(encoder.directions[0]).embedding.weight.detach()
+        return VectorTable([encoder.tokenizer.token(row) for row in rows], weight[rows].numpy())
+    raise UserError(f"{place} is a {encoder.kind} encoder: it has no vector a word")

@@ -1,0 +1,104 @@
+"""`pretrain glove`: from text to a saved folder of GloVe's vectors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.errors import UserError
+from unfreeze.pretraining.glove import train_glove
+from unfreeze.pretraining.stages import Corpus
+from unfreeze.pretraining.token_blocks import count_tokens
+from unfreeze.pretraining.vector_stages import VectorStage, set_vectors
+from unfreeze.pretraining.word2vec import Matrices
+from unfreeze.progress import SILENT, Progress
+from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class GloveSettings:
+    """What GloVe's vectors are made of, and how they are trained."""
+
+    size: int = 100
+    """Numbers in a vector."""
+    window: int = 10
+    """Words to each side that count as neighbors, by one over their distance."""
+    epochs: int = 25
+    """Passes over the co-occurrences."""
+    rate: float = 0.05
+    """AdaGrad's."""
+    x_max: float = 100.0
+    """Counts from here on weigh 1; 10 suits a small corpus."""
+    alpha: float = 0.75
+    """Weight of smaller counts: (x / x_max)^alpha."""
+    vocabulary_size: int = 200_000
+    """Words at most."""
+    min_count: int = 5
+    """Rarer words are left out."""
+    memory_mb: int = 1024
+    """While counting."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "window", "epochs", "rate", "x_max", "alpha", "memory_mb"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
+
+
+def pretrain_glove(
+    corpus: Corpus,
+    output: str | Path,
+    settings: GloveSettings,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """GloVe's vectors from unlabeled text. Run again after a kill, it reads no text a second time.
+
+    Returns:
+        What metrics.json holds: vocabulary, tokens, seconds.
+
+    Raises:
+        UserError: the corpus or the output cannot be used.
+    """
+    asked = {"stage": "pretrain glove", **corpus.identity(), **asdict(settings)}
+    stage = VectorStage(corpus, Path(output), asked, overwrite, progress)
+    if (figures := stage.finished()) is not None:
+        return figures
+    tokenizer = stage.tokenizer(
+        lambda documents: train_tokenizer(
+            documents,
+            vocabulary_size=settings.vocabulary_size,
+            min_count=settings.min_count,
+            progress=progress,
+        )
+    )
+    store = stage.store(tokenizer)
+    counts = count_tokens(store, len(tokenizer))
+    options = {name: value for name, value in asdict(settings).items() if name not in ("vocabulary_size", "min_count")}
+    began = time.monotonic()
+    vectors = train_glove(
+        store,
+        vocabulary_size=len(tokenizer),
+        counts=counts,
+        skip_ids=tokenizer.special_ids,
+        folder=stage.folder.folder / "pairs",
+        workers=workers,
+        progress=progress,
+        **options,
+    )
+    encoder = WordVectors(WordTokenizer(tokenizer.vocabulary, counts.tolist()), size=settings.size)
+    set_vectors(encoder, Matrices(vectors, vectors), None)
+    return stage.save(
+        encoder,
+        {"tokens": store.n_tokens, "training_seconds": round(time.monotonic() - began, 1)},
+        title="Word vectors (GloVe)",
+        command=command,
+        settings=asdict(settings),
+    )

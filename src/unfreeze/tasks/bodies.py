@@ -1,0 +1,113 @@
+"""The encoder that a classifier is made of: a pre-trained one, one from scratch, or a body that stands on word vectors."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
+from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
+from unfreeze.encoders.loading import load_encoder
+from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
+from unfreeze.encoders.word_vectors import WordVectors, read_encoder
+from unfreeze.errors import UserError
+from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.tasks.fit_settings import FitSettings
+from unfreeze.text.examples import ExampleSet
+from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+
+logger = logging.getLogger(__name__)
+
+FREQUENCY_WEIGHT = 1e-3
+
+
+def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
+    """The encoder that the settings ask for.
+
+    Raises:
+        UserError: it cannot be read, or is of a kind that the classifier cannot stand on.
+    """
+    if settings.mode == "scratch":
+        return _scratch_encoder(examples, settings)
+    if settings.starts_from_vectors:
+        return _on_vectors(examples, settings)
+    found = load_encoder(settings.chosen_encoder)
+    if not isinstance(found, StackedEncoder):
+        raise UserError(
+            f"{settings.chosen_encoder} is a {found.kind} encoder: the classifier reads LSTM encoders and word vectors only"
+        )
+    return found
+
+
+def _scratch_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
+    tokenizer = _task_words(examples, settings)
+    sizes: dict[str, Any] = {"embedding_size": settings.embedding_size, "hidden_size": settings.hidden_size}
+    scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
+    if settings.architecture == "awd-lstm":
+        return AwdLstm(tokenizer, **sizes, dropouts=CLASSIFIER_DROPOUTS.times(scale))
+    return LstmEncoder(tokenizer, **sizes, dropouts=SCRATCH_DROPOUTS.times(scale))
+
+
+def _task_words(examples: ExampleSet, settings: FitSettings) -> TextTokenizer:
+    return train_tokenizer(
+        (example.text for example in examples.examples),
+        kind="word",
+        vocabulary_size=settings.vocabulary_size,
+        min_count=settings.min_count if len(examples) > 50 else 1,
+        workers=1 if len(examples) < 2000 else None,
+    )
+
+
+def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
+    """Word vectors, with the task's words if these are wanted, and a biLSTM on them if that is."""
+    vectors = read_encoder(settings.chosen_encoder)
+    task = _task_words(examples, settings)
+    words = [word for number, word in enumerate(task.vocabulary) if number not in task.special_ids]
+    unknown = [word for word in words if vectors.tokenizer.id(word) is None]
+    logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
+    adds = settings.mode == "fine-tune" or vectors.ngrams is not None
+    if settings.chosen_body == "bilstm":
+        vectors = vectors.first_words(settings.vocabulary_size, besides=words)
+    if adds if settings.new_words is None else settings.new_words:
+        vectors = vectors.with_words(words, seed=settings.seed)
+    with torch.no_grad():
+        if settings.chosen_body == "bilstm":
+            return _bilstm_on(vectors, settings)
+        if settings.mode == "frozen":
+            vectors.embedding.copy_(_weighted(vectors.embedding, vectors.tokenizer))
+    return vectors
+
+
+def _bilstm_on(vectors: WordVectors, settings: FitSettings) -> LstmEncoder:
+    """A biLSTM with random weights over the vectors, as one encoder."""
+    scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
+    encoder = LstmEncoder(
+        vectors.tokenizer,
+        embedding_size=vectors.size,
+        hidden_size=settings.hidden_size,
+        dropouts=SCRATCH_DROPOUTS.times(scale),
+    )
+    encoder.stack("forward").embedding.weight.copy_(vectors.embedding)
+    return encoder
+
+
+def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:
+    """Unit vectors for a vocabulary, frequent words weighted down by a / (a + p(w)) (Arora, Liang & Ma 2017): (V, E).
+
+    Words without a vector and special tokens are zero, so that a mean over a document passes them over.
+    """
+    matrix, found = vectors.matrix_for(tokenizer.vocabulary)
+    rows = torch.from_numpy(matrix).float()
+    rows[torch.from_numpy(~found)] = 0.0
+    rows[list(tokenizer.special_ids)] = 0.0
+    return _weighted(rows, tokenizer)
+
+
+def _weighted(rows: Tensor, tokenizer: TextTokenizer) -> Tensor:
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    counts = torch.tensor(tokenizer.counts or [0] * len(tokenizer), dtype=torch.float32)
+    share = counts / counts.sum().clamp_min(1.0)
+    return rows * (FREQUENCY_WEIGHT / (FREQUENCY_WEIGHT + share))[:, None]

@@ -1,0 +1,139 @@
+"""Word vectors by the verbs: pretrain, adapt, fit, at toy size; resumed, and refused where they cannot work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.commands.calls import fail, succeed
+from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
+from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.word_vectors import WordVectors, open_vectors
+from unfreeze.formats.word_vectors import write_word_vectors
+from unfreeze.tasks.text_classifier import TextClassifier
+
+SIZES = "--size 16 --min-count 2 --epochs 3 --workers 1".split()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    texts = plain_documents(150, seed=4) + [text for text, _ in reviews(150, seed=3)]
+    return write_corpus(root / "texts.txt", texts)
+
+
+@pytest.fixture(scope="module")
+def vectors(corpus: Path) -> Path:
+    output = corpus.parent / "vectors"
+    succeed("pretrain", "word2vec", "--corpus", corpus, "--output", output, *SIZES, "--window", "10", "--subsample", "0")
+    return output
+
+
+@pytest.fixture(scope="module")
+def train(corpus: Path) -> Path:
+    return write_table(corpus.parent / "train.csv", reviews(60, seed=1))
+
+
+@pytest.fixture(scope="module")
+def test(corpus: Path) -> Path:
+    return write_table(corpus.parent / "test.csv", reviews(60, seed=2))
+
+
+def test_vectors_are_a_folder_with_their_card(vectors: Path, corpus: Path) -> None:
+    figures = json.loads((vectors / "metrics.json").read_text())
+    assert figures["loss"] > 0 and figures["words_per_second"] > 0 and figures["tokens"] > 1000
+    assert figures["vocabulary"] == len(open_vectors(vectors))
+    card = (vectors / "README.md").read_text()
+    assert "unfreeze pretrain word2vec" in card and corpus.name in card
+    again = succeed(
+        "pretrain", "word2vec", "--corpus", corpus, "--output", vectors, *SIZES, "--window", "10", "--subsample", "0", "--json"
+    )
+    assert json.loads(again.out)["loss"] == figures["loss"]  # complete already
+
+
+@pytest.mark.parametrize("options", ["--architecture cbow", "--hierarchical", "--ngrams 3 5 --buckets 500", "--phrases 1"])
+def test_every_kind_of_vectors_is_trained(options: str, corpus: Path, tmp_path: Path) -> None:
+    arguments = ["--corpus", corpus, "--output", tmp_path / "v", *SIZES, *options.split()]
+    succeed("pretrain", "word2vec", *arguments)
+    encoder = Encoder.from_pretrained(tmp_path / "v")
+    assert isinstance(encoder, WordVectors) and np.isfinite(encoder.table().matrix).all()
+    if "ngrams" in options:
+        vector = encoder.vector("unbelievability")
+        assert vector is not None and vector.any()
+    if "phrases" in options:
+        assert any("_" in word for word in encoder.table().words)
+
+
+def test_adapt_goes_on_and_adds_words(vectors: Path, tmp_path: Path) -> None:
+    text = write_corpus(tmp_path / "more.txt", ["the zyxomma is a good film"] * 30)
+    said = succeed("adapt", vectors, "--corpus", text, "--output", tmp_path / "more", "--epochs", "2", "--json")
+    before, after = open_vectors(vectors), open_vectors(tmp_path / "more")
+    assert after.words[: len(before)] == before.words and "zyxomma" in after.words[len(before) :]
+    assert json.loads(said.out)["vocabulary"] == len(after)
+    moved = ~np.isclose(before.matrix, after.matrix[: len(before)]).all(axis=1)
+    assert moved[before.index["film"]] and not moved.all()
+
+
+def test_adapt_needs_the_output_matrix(vectors: Path, corpus: Path, tmp_path: Path) -> None:
+    small = ["--corpus", corpus, "--output", tmp_path / "v", *SIZES, "--without-output"]
+    succeed("pretrain", "word2vec", *small)
+    said = fail("adapt", tmp_path / "v", "--corpus", corpus, "--output", tmp_path / "w")
+    assert "holds no output matrix" in said
+    said = fail("adapt", vectors, "--corpus", corpus, "--output", tmp_path / "w", "--bptt", "3")
+    assert "--bptt is for language models" in said
+
+
+@pytest.mark.parametrize(
+    "options", ["", "--transfer fine-tune --epochs 4", "--body bilstm --epochs 3", "--body bilstm --transfer frozen --epochs 3"]
+)
+def test_fit_stands_on_vectors(options: str, vectors: Path, train: Path, test: Path, tmp_path: Path) -> None:
+    paths = ["--train", train, "--validation", test, "--encoder", vectors, "--output", tmp_path / "c"]
+    said = json.loads(succeed("fit", "classifier", *paths, "--json", *options.split()).out)
+    assert said["transfer"] == ("fine-tune" if options and "frozen" not in options else "frozen")
+    assert said["accuracy"] > 0.6
+    classifier = TextClassifier.from_pretrained(tmp_path / "c")
+    probabilities = classifier.predict_proba(["a great film", "zyxomma", ""])
+    assert np.isfinite(probabilities).all()
+
+
+def test_frozen_vectors_stay_as_they_are_below_a_bilstm(vectors: Path, train: Path, tmp_path: Path) -> None:
+    paths = ["--train", train, "--encoder", vectors, "--output", tmp_path / "c"]
+    succeed("fit", "classifier", *paths, *"--body bilstm --transfer frozen --epochs 2 --vocabulary both".split())
+    encoder = TextClassifier.from_pretrained(tmp_path / "c").network.encoder
+    table = open_vectors(vectors)
+    rows = [encoder.tokenizer.id(word) for word in table.words[:50]]
+    np.testing.assert_array_equal(encoder.stack("forward").embedding.weight.detach().numpy()[rows], table.matrix[:50])
+
+
+def test_fit_takes_a_file_of_vectors(vectors: Path, train: Path, tmp_path: Path) -> None:
+    write_word_vectors(tmp_path / "v.txt", open_vectors(vectors))
+    paths = ["--train", train, "--output", tmp_path / "c", "--encoder", tmp_path / "v.txt"]
+    succeed("fit", "classifier", *paths)
+    assert TextClassifier.from_pretrained(tmp_path / "c").predict(["good"])
+
+
+def test_a_language_model_starts_from_a_folder_of_vectors(vectors: Path, corpus: Path, tmp_path: Path) -> None:
+    sizes = "--preset tiny --embedding-size 16 --hidden-size 8 --epochs 1 --precision fp32".split()
+    succeed("pretrain", "lm", "--corpus", corpus, "--output", tmp_path / "lm", "--word-vectors", vectors, *sizes)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--min-count 100000", "no word of the corpus occurs 100000 times"),
+        ("--size 0", "--size must be above 0"),
+        ("--ngrams 4 3", "--ngrams takes two rising numbers"),
+        ("--negatives 0", "negatives must be at least 1"),
+        ("--subsample -1", "subsample must be from 0"),
+    ],
+)
+def test_what_cannot_work_is_one_line(line: str, said: str, corpus: Path, tmp_path: Path) -> None:
+    assert said in fail("pretrain", "word2vec", "--corpus", corpus, "--output", tmp_path / "v", *line.split())
+
+
+def test_a_body_needs_word_vectors(train: Path, tmp_path: Path) -> None:
+    said = fail("fit", "classifier", "--train", train, "--body", "bilstm", "--output", tmp_path / "c")
+    assert "--body bilstm stands on word vectors" in said

@@ -1,0 +1,121 @@
+"""The encoder of one vector a word: its layer, words that the vocabulary lacks, growing, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.word_vectors import WordVectors, open_vectors
+from unfreeze.errors import UserError
+from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
+from unfreeze.text.character_ngrams import ngram_buckets
+
+WORDS = sorted({word for text in TEXTS for word in text.split()})
+
+
+def make_encoder(ngrams: tuple[int, int] | None = None) -> WordVectors:
+    torch.manual_seed(0)
+    encoder = WordVectors(word_tokenizer(), size=6, ngrams=ngrams, buckets=50)
+    torch.nn.init.normal_(encoder.embedding)
+    torch.nn.init.normal_(encoder.buckets)
+    return encoder.eval()
+
+
+def test_the_layer_is_the_vectors_of_the_words() -> None:
+    encoder = make_encoder()
+    layers, mask = encoder.layers(encoder.prepare_text(["the mouse sat", "river"]))
+    assert encoder.widths == [6] and len(layers) == 1 and mask.tolist() == [[True] * 3, [True, False, False]]
+    for place, word in enumerate(["the", "mouse", "sat"]):
+        assert torch.equal(layers[0][0, place], encoder.embedding[encoder.tokenizer.id(word)])
+    words, _ = encoder.word_layers(encoder.prepare([["The", "MOUSE"]]))
+    expected = [encoder.vector("the"), encoder.vector("mouse")]
+    assert torch.equal(words[0][0], torch.stack([v for v in expected if v is not None]))
+
+
+@given(st.lists(st.lists(st.sampled_from([*WORDS, "unseen", "words"]), max_size=6).map(" ".join), min_size=2, max_size=4))
+def test_a_text_has_the_same_vectors_in_any_batch(texts: list[str]) -> None:
+    for ngrams in (None, (3, 4)):
+        encoder = make_encoder(ngrams)
+        together, mask = encoder.layers(encoder.prepare_text(texts))
+        for row, text in enumerate(texts):
+            alone, _ = encoder.layers(encoder.prepare_text([text]))
+            assert torch.equal(together[0][row][mask[row]], alone[0][0])
+
+
+def test_an_unseen_word_is_the_mean_of_its_ngrams() -> None:
+    encoder = make_encoder((3, 5))
+    expected = encoder.buckets[ngram_buckets("mousetrap", 3, 5, 50)].mean(0)
+    layers, _ = encoder.layers(encoder.prepare_text(["the Mousetrap"]))
+    found, _ = encoder.word_layers(encoder.prepare([["the", "mousetrap"]]))
+    assert torch.equal(found[0][0, 1], expected) and torch.equal(layers[0][0, -1], expected)
+    vector = encoder.vector("mousetrap")
+    assert vector is not None and torch.equal(vector, expected)
+    assert make_encoder().vector("mousetrap") is None
+    assert encoder.prepare_text(["mousetrap"]).to(torch.device("cpu")).ids.max() == len(encoder.tokenizer)
+
+
+def test_a_foreign_table_becomes_an_encoder_of_lower_case_words() -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(6, 2)
+    table = VectorTable(["Bank", "the", "bank", "New_York", "THE", "xxmaj"], matrix)
+    encoder = WordVectors.from_table(table)
+    found = encoder.table()
+    assert found.words == ["the", "bank", "new_york"]
+    np.testing.assert_array_equal(found.matrix, matrix[[1, 2, 3]])
+    assert not encoder.embedding[sorted(encoder.tokenizer.special_ids)].any()
+    with pytest.raises(UserError, match="no word"):
+        WordVectors.from_table(VectorTable(["xxmaj"], matrix[:1]))
+
+
+def test_new_words_start_from_their_ngrams_or_at_random() -> None:
+    for ngrams in (None, (3, 4)):
+        encoder = make_encoder(ngrams)
+        grown = encoder.with_words(["mouse", "mice", "zebra", "mice"], seed=1)
+        assert len(grown.tokenizer) == len(encoder.tokenizer) + 2
+        assert torch.equal(grown.embedding[: len(encoder.tokenizer)], encoder.embedding)
+        mice, unseen = grown.vector("mice"), encoder.unseen("mice")
+        assert mice is not None and mice.any()
+        assert (unseen is None) == (ngrams is None) and (unseen is None or torch.equal(mice, unseen))
+        again = encoder.with_words(["mice", "zebra"], seed=1)
+        assert torch.equal(again.embedding, grown.embedding)
+
+
+def test_the_first_words_and_those_that_are_wanted_besides() -> None:
+    encoder = make_encoder()
+    rows = encoder.table()
+    smaller = encoder.first_words(3, besides=["excited", "no-such-word"])
+    assert smaller.table().words == [*rows.words[:3], "excited"]
+    assert torch.equal(smaller.embedding[-1], encoder.embedding[encoder.tokenizer.id("excited")])
+    assert smaller.tokenizer.counts is not None and len(smaller.tokenizer.counts) == len(smaller.tokenizer)
+
+
+@pytest.mark.parametrize("ngrams", [None, (2, 4)])
+def test_saved_and_loaded_it_is_the_same(tmp_path: Path, ngrams: tuple[int, int] | None) -> None:
+    encoder = make_encoder(ngrams)
+    encoder.save_pretrained(tmp_path / "vectors")
+    loaded = Encoder.from_pretrained(tmp_path / "vectors")
+    assert isinstance(loaded, WordVectors) and loaded.ngrams == ngrams
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])
+    np.testing.assert_array_equal(open_vectors(tmp_path / "vectors").matrix, encoder.table().matrix)
+
+
+def test_vectors_are_opened_from_a_file_a_folder_or_a_language_model(tmp_path: Path) -> None:
+    table = make_encoder().table()
+    write_word_vectors(tmp_path / "v.txt", table)
+    assert open_vectors(tmp_path / "v.txt").words == table.words
+    model = random_model(word_tokenizer())
+    model.save_pretrained(tmp_path / "lm")
+    found = open_vectors(tmp_path / "lm")
+    assert "xxbos" not in found.words and found.size == 7
+    row = found.index["mouse"]
+    expected = model.encoder.stack("forward").embedding.weight[model.tokenizer.id("mouse")]
+    np.testing.assert_array_equal(found.matrix[row], expected.detach().numpy())
+    with pytest.raises(UserError, match="no folder"):
+        open_vectors(tmp_path / "nothing")

@@ -5,7 +5,7 @@
 
 About a quarter of an hour with two threads. DATA is a folder with enwiki-2015/*.txt and imdb/test.jsonl (UNFREEZE_DATA by
 default); what needs a data set that is not there is skipped, and said so at the end. Exits with status 1 where fastai's
-weights did not give fastai's logits.
+weights did not give fastai's logits, or word vectors that gensim read or wrote are not ours to the bit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Memory first: a process starts with the peak of the one that started it, and later parts of this one grow.
-NAMES = ("memory", "parity", "training-small", "training-paper", "perplexity", "prediction")
+NAMES = ("memory", "parity", "vectors", "training-small", "training-paper", "perplexity", "prediction")
 GROUPS = {"training": ("training-small", "training-paper")}
 
 
@@ -94,10 +94,19 @@ def measure(name: str, options: argparse.Namespace, texts: object, say: Callable
     """The rows of one benchmark."""
     import torch
 
-    from benchmarks import fastai_parity, memory, prediction_speed, time_to_perplexity, training_speed
+    from benchmarks import (
+        fastai_parity,
+        memory,
+        prediction_speed,
+        time_to_perplexity,
+        training_speed,
+        vector_formats,
+    )
 
     if name == "parity":
         return fastai_parity.run(say)
+    if name == "vectors":
+        return vector_formats.run(options.rounds, say)
     if name == "perplexity":
         return time_to_perplexity.run(texts, options.minutes, say)
     if name == "prediction":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis.extra import numpy as arrays
 
 from tests.conftest import data_folder
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable, read_word_vectors, write_word_vectors
+from unfreeze.formats import vector_text
+from unfreeze.formats.word_vectors import LoadReport, VectorTable, read_word_vectors, write_word_vectors
 
-SUFFIXES = [".txt", ".bin", ".npz", ".txt.gz", ".bin.gz"]
+SUFFIXES = [".txt", ".vec", ".bin", ".npz", ".txt.gz", ".bin.gz", ".npz.gz"]
 
 
 def some_vectors(n: int = 5, size: int = 7) -> VectorTable:
@@ -23,24 +25,65 @@ def some_vectors(n: int = 5, size: int = 7) -> VectorTable:
     return VectorTable([f"wörd{i}" for i in range(n)], matrix)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@given(
-    matrix=arrays.arrays(
-        np.float32,
-        st.tuples(st.integers(1, 5), st.integers(1, 4)),
-        elements=st.floats(allow_nan=False, allow_infinity=False, width=32),
-    )
-)
+@st.composite
+def any_vectors(draw: st.DrawFn) -> VectorTable:
+    """Words of any characters but those that no format but .npz carries; numbers from the smallest to the largest."""
+    characters = st.characters(exclude_categories=["Cs"], exclude_characters=" \n\r\0\ufeff")
+    words = draw(st.lists(st.text(characters, min_size=1, max_size=6), min_size=1, max_size=5, unique=True))
+    numbers = st.floats(allow_nan=False, allow_infinity=False, width=32)
+    shape = (len(words), draw(st.integers(2, 4)))
+    return VectorTable(words, draw(arrays.arrays(np.float32, shape, elements=numbers)))
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "without header"])
+@given(vectors=any_vectors())
 def test_what_is_written_is_read_bit_by_bit(
-    tmp_path_factory: pytest.TempPathFactory, suffix: str, matrix: np.ndarray
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, vectors: VectorTable
+) -> None:
+    header = suffix != "without header"
+    path = tmp_path_factory.mktemp("vectors") / f"vectors{suffix if header else '.txt'}"
+    write_word_vectors(path, vectors, header=header)
+    again = read_word_vectors(path)
+    assert again.words == vectors.words
+    assert again.matrix.dtype == np.float32 and again.matrix.tobytes() == vectors.matrix.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".bin", ".npz"])
+@given(vectors=any_vectors(), limit=st.integers(1, 6), data=st.data())
+def test_a_part_of_a_file_is_that_part_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    suffix: str,
+    vectors: VectorTable,
+    limit: int,
+    data: st.DataObject,
 ) -> None:
     path = tmp_path_factory.mktemp("vectors") / f"vectors{suffix}"
-    words = ["the", "2.5", "\u00a0x\u2028", "日本", "\n"][: len(matrix)]
-    words = [word if suffix == ".npz" else word.replace("\n", "\x0b") for word in words]
-    write_word_vectors(path, VectorTable(words, matrix))
-    again = read_word_vectors(path)
-    assert again.words == words
-    assert again.matrix.dtype == np.float32 and again.matrix.tobytes() == matrix.tobytes()
+    write_word_vectors(path, vectors)
+    first = read_word_vectors(path, limit=limit)
+    assert first.words == vectors.words[:limit]
+    assert first.matrix.tobytes() == vectors.matrix[:limit].tobytes()
+    only = data.draw(st.sets(st.sampled_from(vectors.words)))
+    some = read_word_vectors(path, only=only | {"never there"})
+    assert some.words == [word for word in vectors.words if word in only]
+    assert some.matrix.tobytes() == vectors.matrix[[vectors.index[word] for word in some.words]].tobytes()
+
+
+# What gensim 4.4's save_word2vec_format wrote of GENSIM_WORDS and GENSIM_ROWS.
+GENSIM_WORDS = ["käse", "日本", "2.5", "</s>"]
+GENSIM_ROWS = np.array([[1.5, -2], [1 / 3, 1e-45], [3.4e38, -0.0], [0, 0.1]], np.float32)
+GENSIM_FILES = {
+    ".txt": b"4 2\nk\xc3\xa4se 1.5 -2.0\n\xe6\x97\xa5\xe6\x9c\xac 0.33333334 1e-45\n2.5 3.4e+38 -0.0\n</s> 0.0 0.1\n",
+    ".bin": b"4 2\nk\xc3\xa4se \x00\x00\xc0?\x00\x00\x00\xc0\xe6\x97\xa5\xe6\x9c\xac \xab\xaa\xaa>\x01\x00\x00\x00"
+    b"2.5 \x9e\xc9\x7f\x7f\x00\x00\x00\x80</s> \x00\x00\x00\x00\xcd\xcc\xcc=",
+}
+
+
+@pytest.mark.parametrize("suffix", GENSIM_FILES)
+def test_what_gensim_wrote_is_read_bit_by_bit(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"v{suffix}").write_bytes(GENSIM_FILES[suffix])
+    vectors = read_word_vectors(tmp_path / f"v{suffix}")
+    assert vectors.words == GENSIM_WORDS and vectors.matrix.tobytes() == GENSIM_ROWS.tobytes()
+    assert vectors.report == LoadReport()
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".bin"])
@@ -106,7 +149,7 @@ def test_broken_binary_packed_and_npz(tmp_path: Path) -> None:
     path.write_bytes(b"1 1\na " + np.array([np.nan], "<f4").tobytes())
     with pytest.raises(UserError, match=r"word 1 \('a'\) holds NaN"):
         read_word_vectors(path)
-    path.write_bytes(b"\xba\x16\x4f\x2f whatever\n")
+    path.write_bytes(b"\xba\x16\x4f\x2e whatever\n")
     with pytest.raises(UserError, match="line 1: expected the header"):
         read_word_vectors(path)
     packed.write_bytes(gzip.compress(b"a 1 2\n" * 1000)[:-12])
@@ -153,6 +196,121 @@ def test_matrix_for_draws_missing_rows_at_the_scale_of_the_found_ones() -> None:
     assert not np.array_equal(matrix, vectors.matrix_for(vocabulary, seed=4)[0])
     with pytest.raises(UserError, match="none of the 1 words"):
         vectors.matrix_for(["no"])
+
+
+# What published files have that they should not
+
+
+def in_text(folder: Path, content: bytes) -> VectorTable:
+    (folder / "vectors.txt").write_bytes(content)
+    return read_word_vectors(folder / "vectors.txt")
+
+
+def in_binary(folder: Path, header: bytes, *words: bytes, behind: bytes = b"") -> VectorTable:
+    rows = [b"%b %b" % (word, np.array([n, 2], "<f4").tobytes()) for n, word in enumerate(words)]
+    (folder / "vectors.bin").write_bytes(header + b"\n" + b"".join(rows) + behind)
+    return read_word_vectors(folder / "vectors.bin")
+
+
+ODD_TEXT = {
+    b"a 1 2\nb 3 4\na 5 6\n": {"duplicates": 1},
+    b" 5 6\na 1 2\nb 3 4\n": {"empty_words": 1},
+    b"a 1 2 \nb 3 4\t\n": {"trailing_spaces": 2},
+    b"2 2 \na 1 2\r\nb 3 4 \r\n": {"carriage_returns": 2, "trailing_spaces": 1},
+    b"a 1 2\nb 3 4\n\n \n": {"blank_last_lines": 2, "trailing_spaces": 1},
+    b"1 2\na 1 2\nb 3 4\n": {"beyond_header": 1},
+    b"2 2\na 1 2\nb 3 4\na 5 6": {"beyond_header": 1, "duplicates": 1},
+    b"3 2\na 1 2\nb 3 4\na 5 6": {"duplicates": 1},
+    b"\xef\xbb\xbf2 2\na 1 2\nb 3 4\n": {"byte_order_marks": 1},
+    b"\xef\xbb\xbfa 1 2\nb 3 4": {"byte_order_marks": 1},
+    b"a 1 2\nb 3e0 +4.00\n": {},
+}
+
+
+@pytest.mark.parametrize("content", ODD_TEXT)
+def test_odd_text_is_read_and_counted(tmp_path: Path, content: bytes) -> None:
+    vectors = in_text(tmp_path, content)
+    assert vectors.words == ["a", "b"] and vectors.matrix.tolist() == [[1, 2], [3, 4]]
+    assert vectors.report == LoadReport(**ODD_TEXT[content])
+
+
+def test_words_with_spaces_and_without_utf_8_are_kept_and_counted(tmp_path: Path) -> None:
+    vectors = in_text(tmp_path, b". . . 1 2\n\xe4\xffx 0 0\n\xc2\xa0 0 1\nat a@b.c 7 8\n0 0 -0.0")
+    assert vectors.words == [". . .", "\ufffd\ufffdx", "\u00a0", "at a@b.c", "0"]
+    assert vectors.report == LoadReport(words_with_spaces=2, not_utf8=1, zero_vectors=2)
+    assert read_word_vectors(tmp_path / "vectors.txt", only={"at a@b.c"}).matrix.tolist() == [[7, 8]]
+
+
+def test_odd_binary_is_read_and_counted(tmp_path: Path) -> None:
+    vectors = in_binary(tmp_path, b"5 2", b"</s>", b"\na", b"\n\xff", b"a", b"\n", behind=b"\n")
+    assert vectors.words == ["</s>", "a", "\ufffd"] and vectors.matrix[:, 0].tolist() == [0, 1, 2]
+    assert vectors.report == LoadReport(duplicates=1, not_utf8=1, empty_words=1)
+    vectors = in_binary(tmp_path, b"1 2", b"a", b"b")
+    assert vectors.words == ["a"] and vectors.report == LoadReport(bytes_behind=10)
+
+
+def test_what_is_odd_is_said_once_with_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    in_text(tmp_path, b"a 1 2 \n" * 3 + b"b 0 0\n")
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert (
+        "vectors.txt: 2 words that stood there before (left out), 1 vectors of zeros (kept)" in record.message
+    )
+    caplog.clear()
+    in_text(tmp_path, b"a 1 2 \nb 1 0 \n\n")
+    assert not any(record.levelno == logging.WARNING for record in caplog.records)  # white space alone
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("v.bin", b"2 2\na 1 2\nb 3 4\n", ["a", "b"]),
+        ("v.w2v", b"1 2\na " + np.array([1, 2], "<f4").tobytes(), ["a"]),
+        ("v", b"1 2\na " + np.array([1, 2], "<f4").tobytes() + b"\n", ["a"]),
+    ],
+)
+def test_a_misleading_name_does_not_matter(
+    tmp_path: Path, name: str, content: bytes, words: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    vectors = read_word_vectors(tmp_path / name)
+    assert vectors.words == words and vectors.matrix[0].tolist() == [1, 2]
+
+
+def test_blank_lines_between_words_name_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_text, "_BLOCK", 5)  # a line a block
+    assert in_text(tmp_path, b"a 1 2\nb 3 4\n\n\n").report == LoadReport(blank_last_lines=2)
+    with pytest.raises(UserError, match="line 3: 0 numbers"):
+        in_text(tmp_path, b"a 1 2\nb 3 4\n\n\nc 1 2\n")
+
+
+def test_a_part_needs_no_sound_rest(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_bytes(b"9 2\na 1 2\nb 3 4\nc 1\n")
+    assert read_word_vectors(tmp_path / "v.txt", limit=2).words == ["a", "b"]
+    assert read_word_vectors(tmp_path / "v.txt", only={"b"}).words == ["b"]
+    with pytest.raises(UserError, match="line 4: 1 numbers"):
+        read_word_vectors(tmp_path / "v.txt", limit=20)
+    with pytest.raises(UserError, match="limit is 0"):
+        read_word_vectors(tmp_path / "v.txt", limit=0)
+
+
+@pytest.mark.parametrize("header", [b"99999999999999 2", b"2 99999999999"])
+@pytest.mark.parametrize("suffix", [".bin", ".txt"])
+def test_a_header_that_promises_too_much_takes_no_memory(tmp_path: Path, header: bytes, suffix: str) -> None:
+    path = tmp_path / f"v{suffix}"
+    path.write_bytes(header + b"\na " + np.array([1, 2], "<f4").tobytes())
+    with pytest.raises(UserError, match="word 2 of|word 1 of|line 2: 0 numbers|longer than"):
+        read_word_vectors(path)
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    one = VectorTable(["a"], np.ones((1, 1), np.float32))
+    for name in ("v.txt", "v.bin", "v.npz"):
+        with pytest.raises(UserError, match="without a header"):
+            write_word_vectors(tmp_path / name, one, header=False)
+    for word, name in (("a\0", "v.npz"), ("", "v.npz"), ("\ud800", "v.txt")):
+        with pytest.raises(UserError, match="word 1"):
+            write_word_vectors(tmp_path / name, VectorTable([word], one.matrix))
+    assert not list(tmp_path.iterdir())
 
 
 def test_published_vectors_agree_with_gensim() -> None:

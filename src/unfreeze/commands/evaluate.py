@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import CLASSIFIER, LANGUAGE_MODEL, model_kind, need_picture
+from unfreeze.commands.evaluate_vectors import evaluate_vectors
+from unfreeze.commands.inputs import (
+    CLASSIFIER,
+    LANGUAGE_MODEL,
+    WORD_VECTORS,
+    model_kind,
+    need_picture,
+    need_positive,
+)
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,18 +35,21 @@ class Evaluate:
     """Measure a model on held-out data.
 
     A classifier: accuracy, F1 by class, the confusion matrix and the worst errors, on labeled texts. A language model:
-    perplexity, which compares models of one vocabulary only, and bits per byte, which compares all.
+    perplexity, which compares models of one vocabulary only, and bits per byte, which compares all. Word vectors:
+    Spearman's correlation with what people say of pairs of words, and accuracy on analogies.
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
         unfreeze evaluate my-lm held-out.txt
+        unfreeze evaluate vectors.txt wordsim
     """
 
     model: Positional[str]
-    """Model: a folder, a released name, or owner/name on the hub."""
+    """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """Labeled texts, or text for a language model: a file, a folder, hf:owner/name."""
+    """Labeled texts, or text for a language model: a file, a folder, hf:owner/name. For word vectors a file of word pairs
+    or of analogies, or a folder of such files."""
 
     worst: int = 10
     """How many of the most confident errors to show."""
@@ -58,15 +69,26 @@ class Evaluate:
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Number format of a classifier; bf16 is faster where the processor has it, auto tries."""
 
+    restrict: int = 300_000
+    """Of word vectors only the first so many count, usually the most frequent words."""
+
+    case_sensitive: bool = False
+    """Word vectors: tell upper and lower case apart."""
+
     def __post_init__(self) -> None:
         if self.worst < 0:
             raise UserError(f"--worst must be at least 0, not {self.worst}")
+        need_positive(self, "restrict")
         need_picture(self.plot)
 
 
 def run(arguments: Evaluate, console: Console) -> None:
     """Measure as the kind of the model wants it."""
-    kind = model_kind(arguments.model)
+    from unfreeze.analysis.vector_source import is_vector_file
+
+    kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
+    if kind == WORD_VECTORS:
+        return evaluate_vectors(arguments, console)
     if kind == LANGUAGE_MODEL:
         return evaluate_language_model(arguments, console)
     if kind == CLASSIFIER:

@@ -89,6 +89,8 @@ VERBS = {
     "score": Verb("unfreeze.commands.score:Score", "log-probability of a text and of each of its tokens"),
     "fill": Verb("unfreeze.commands.fill:Fill", "words for the gap ___ in a text"),
     "generate": Verb("unfreeze.commands.generate:Generate", "go on writing from a prompt"),
+    "neighbors": Verb("unfreeze.commands.neighbors:Neighbors", "the nearest words to a word, and analogies"),
+    "similarity": Verb("unfreeze.commands.similarity:Similarity", "how similar two words are"),
     "convert": Verb("unfreeze.commands.convert:Convert", "other people's model files into ours"),
 }
 
@@ -101,6 +103,8 @@ OTHER_NAMES = {
     "perplexity": "evaluate",
     "complete": "generate",
     "import": "convert",
+    "nearest": "neighbors",
+    "analogy": "neighbors",
 }
 
 

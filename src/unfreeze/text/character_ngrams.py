@@ -6,7 +6,7 @@ where each byte is widened as a signed char: models depend on that slip. A word'
 fastText's loops (by first character, then by length), since float32 sums depend on it; a bucket may stand twice.
 
 fastText gives `</s>` no n-grams: that is up to the caller, here it is a word like any other.
-Cost: about 10 us a word alone, about 1 us in `ngram_buckets_of` over a few hundred.
+`ngram_buckets` is for a word now and then; `ngram_buckets_of` takes some hundreds at once, in numpy.
 """
 
 from __future__ import annotations

@@ -1,0 +1,231 @@
+"""A word's neighborhood as a picture of two dimensions: PCA, or t-SNE for ten words and more.
+
+What was asked stands out (orange, bold), neighbors are the darker the nearer. Each label takes the free place that is
+nearest to its point; one that had to go further away is tied to it by a thin line.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from unfreeze.analysis.neighbors import Floats, Neighbor, NeighborIndex, as_formula
+from unfreeze.errors import UserError
+from unfreeze.folders import written_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Projection = Literal["pca", "tsne"]
+LEAST_FOR_TSNE = 10
+MOST_WORDS = 200
+"""More labels than these cannot be read in one picture."""
+
+_ASKED = "#c8550a"
+_DIRECTIONS = 16
+_DISTANCES = 14
+
+
+def plot_neighborhood(
+    index: NeighborIndex,
+    neighbors: Sequence[Neighbor],
+    positive: Sequence[str],
+    negative: Sequence[str],
+    path: Path,
+    *,
+    projection: Projection = "pca",
+    seed: int = 0,
+) -> None:
+    """Draw the words that were asked, their sum if they are several, and their neighbors into a file.
+
+    Args:
+        index: its measure says whether directions are drawn (cosine) or vectors.
+        neighbors: what `index.nearest(positive, negative)` gave.
+        path: PNG, SVG or PDF, by its suffix.
+        seed: of t-SNE.
+
+    Raises:
+        UserError: a suffix that matplotlib does not write, too many words, or too few for t-SNE.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = 6.4 if len(neighbors) <= 25 else 9.0
+    figure = Figure(figsize=(1.25 * size, size), dpi=150, layout="constrained")
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
+        raise UserError(f"cannot draw {str(path)!r}: the name has to end in .png, .svg or .pdf")
+    names, vectors = _asked_and_near(index, neighbors, positive, negative)
+    _check_count(len(names), projection)
+    places, axis_names = projected(vectors, projection, seed)
+    axes = figure.add_subplot()
+    _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
+    _set_axes(axes, axis_names, f"words near to {as_formula(positive, negative)}")
+    with warnings.catch_warnings(), written_file(path) as temporary:
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # seen in the picture: an empty box
+        figure.canvas.draw()  # now the layout is known, and with it the pixels of every point
+        figure.set_layout_engine("none")
+        _draw_labels(figure, axes, places, names, len(names) - len(neighbors))
+        figure.savefig(temporary, format=kind)
+
+
+def _check_count(count: int, projection: Projection) -> None:
+    if count > MOST_WORDS:
+        raise UserError(f"{count} words in one picture: at most {MOST_WORDS} can be read")
+    if projection == "tsne" and count < LEAST_FOR_TSNE:
+        raise UserError(f"t-SNE needs {LEAST_FOR_TSNE} words or more, not {count}: ask for more, or take pca")
+
+
+def _asked_and_near(
+    index: NeighborIndex, neighbors: Sequence[Neighbor], positive: Sequence[str], negative: Sequence[str]
+) -> tuple[list[str], Floats]:
+    """Names (N,) and vectors (N, D), of length 1 for cosines: the sum, if there is one, its words, the neighbors."""
+    asked = list(dict.fromkeys([*positive, *negative]))
+    rows = [*map(index.row, asked), *(neighbor.row for neighbor in neighbors)]
+    names, vectors = asked, index.table.matrix[rows].astype(np.float64)
+    if len(positive) + len(negative) > 1 or negative:
+        names = [as_formula(positive, negative), *asked]
+        vectors = np.concatenate([index.combined(positive, negative)[None], vectors])
+    if index.measure == "cosine":
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [*names, *(neighbor.word for neighbor in neighbors)], np.asarray(vectors, np.float64)
+
+
+def projected(vectors: Floats, projection: Projection, seed: int = 0) -> tuple[Floats, tuple[str, str]]:
+    """(N, 2) places for (N, D) vectors, and what the two axes mean."""
+    if projection == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(vectors) - 1) / 3)
+        tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
+        places = np.asarray(tsne.fit_transform(vectors), np.float64)
+        return places, (f"t-SNE, perplexity {perplexity:.3g}", "")
+    centered = vectors - vectors.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centered, full_matrices=False)
+    places = np.zeros((len(vectors), 2))
+    n_found = min(2, len(singular))
+    places[:, :n_found] = left[:, :n_found] * singular[:n_found]
+    # The sign of a component is free: the first point stands on the left and below, on every machine.
+    places *= np.where(places[0] > 0, -1.0, 1.0)
+    shares = np.zeros(2)
+    shares[:n_found] = singular[:n_found] ** 2 / max(float((singular**2).sum()), 1e-300)
+    first, second = (
+        f"{name} component, {share:.0%} of the variance"
+        for name, share in zip(("first", "second"), shares, strict=True)
+    )
+    return places, (first.replace("%", " %"), second.replace("%", " %"))
+
+
+def _draw_points(figure: Figure, axes: Axes, places: Floats, scores: Sequence[float], measure: str) -> None:
+    n_asked = len(places) - len(scores)
+    asked, near = places[:n_asked], places[n_asked:]
+    axes.scatter(asked[:, 0], asked[:, 1], s=70, color=_ASKED, zorder=3, edgecolors="white", linewidths=0.8)
+    if not scores:
+        return
+    low, high = min(scores), max(scores)
+    # The palest neighbor is still to be seen on white.
+    points = axes.scatter(
+        near[:, 0],
+        near[:, 1],
+        s=38,
+        c=scores,
+        cmap="Blues",
+        vmin=low - 0.6 * max(high - low, 1e-9),
+        vmax=high,
+        zorder=2,
+        edgecolors="#08306b",
+        linewidths=0.5,
+    )
+    bar = figure.colorbar(points, label=f"{measure} with what was asked", shrink=0.6, pad=0.02)
+    bar.ax.set_ylim(low, max(high, low + 1e-9))
+    bar.outline.set_visible(False)
+
+
+def _set_axes(axes: Axes, names: tuple[str, str], title: str) -> None:
+    axes.margins(0.12)
+    axes.set_aspect("equal", adjustable="datalim")  # distances mean the same in both directions
+    axes.set_xlabel(names[0], color="#666666")
+    axes.set_ylabel(names[1], color="#666666")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[["top", "right", "left", "bottom"]].set_color("#cccccc")
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+
+
+def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str], n_asked: int) -> None:
+    texts = [
+        axes.annotate(
+            name,
+            place,
+            xytext=(0, 0),
+            textcoords="offset points",
+            parse_math=False,
+            ha="center",
+            va="center",
+            fontsize=11.5 if number < n_asked else 9.5,
+            fontweight="bold" if number < n_asked else "normal",
+            color=_ASKED if number < n_asked else "#222222",
+            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            zorder=4,
+        )
+        for number, (name, place) in enumerate(zip(names, places, strict=True))
+    ]
+    points = np.asarray(axes.transData.transform(places), np.float64)
+    sizes = np.array([(box.width, box.height) for box in (text.get_window_extent() for text in texts)])
+    box = axes.get_window_extent()
+    centers = place_labels(points, sizes, (box.x0 + 6, box.y0 + 6, box.x1 - 6, box.y1 - 6))
+    for text, center, point, size in zip(texts, centers, points, sizes, strict=True):
+        text.set_position(tuple((center - point) * 72 / figure.dpi))
+        if np.all(np.abs(center - point) < size / 2 + 20) and text.arrow_patch is not None:
+            text.arrow_patch.set_visible(False)  # so near to its point that a line would be clutter
+
+
+def place_labels(
+    points: Floats, sizes: Floats, bounds: tuple[float, float, float, float], *, gap: float = 12.0
+) -> Floats:
+    """Centers (N, 2) of labels of `sizes` (N, 2) beside `points` (N, 2), all in pixels; earlier labels choose first.
+
+    A label takes the place around its point, on rings of growing distance, that covers the least of the labels before
+    it, of points and what is around them, and of what is outside `bounds` (left, bottom, right, top); of equally free
+    places the nearest one.
+    """
+    # Near to another point a label would be read as that point's.
+    dots = np.concatenate([points - 1.5 * gap, points + 1.5 * gap], axis=1)
+    taken = np.empty((0, 4))
+    centers = np.empty_like(points)
+    for number, (point, size) in enumerate(zip(points, sizes, strict=True)):
+        tried, distances = _places_around(point, size, gap)
+        boxes = np.concatenate([tried - size / 2, tried + size / 2], axis=1)
+        inside = np.array([bounds])
+        outside = size.prod() - _overlaps(boxes, inside)
+        covered = _overlaps(boxes, taken) + outside
+        near_others = _overlaps(boxes, np.delete(dots, number, axis=0))
+        # In pixels of distance: two of covered area are one, and ten of area near to another point.
+        # Rounded, for equally free places differ in the last bits.
+        chosen = int(np.argmin(np.round(covered / 2 + near_others / 10, 3) + distances))
+        centers[number] = tried[chosen]
+        taken = np.concatenate([taken, boxes[chosen : chosen + 1]])
+    return centers
+
+
+def _places_around(point: Floats, size: Floats, gap: float) -> tuple[Floats, Floats]:
+    """Centers (M, 2) for a label around its point, to the right of it first, and their (M,) distances from it."""
+    angles = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
+    unit = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    # The label's edge, not its middle, lies at the ring.
+    reach = np.clip(unit * np.sqrt(2), -1, 1) * (size / 2)
+    rings = gap * (1 + np.arange(_DISTANCES))
+    places = point + reach + unit * rings[:, None, None]
+    return places.reshape(-1, 2), np.repeat(rings, _DIRECTIONS)
+
+
+def _overlaps(boxes: Floats, others: Floats) -> Floats:
+    """(M,) the area of each of `boxes` (M, 4) that `others` (N, 4) cover, added up."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=2).sum(axis=1), np.float64)

@@ -1,0 +1,142 @@
+"""How similar words are, and how well that agrees with people: Spearman's correlation on sets of word pairs.
+
+As gensim's `evaluate_word_pairs`: among the first 300,000 words, upper and lower case alike, the first of words that
+differ in case only. Pairs with a word that has no vector are left out of the correlation and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from unfreeze.analysis.neighbors import Floats, Measure
+from unfreeze.analysis.spelling import unknown_word
+from unfreeze.analysis.word_sets import PairSet
+from unfreeze.errors import UserError
+from unfreeze.formats.word_vectors import VectorTable
+
+RESTRICT = 300_000
+"""The first words of a table that are looked at, as in gensim."""
+
+
+@dataclass(frozen=True)
+class PairsReport:
+    """How well a table agrees with people on a set."""
+
+    name: str
+    n_pairs: int
+    n_missing: int
+    """Pairs of these with a word that has no vector, or a zero one."""
+    spearman: float
+    """Over the other pairs; NaN where they are fewer than two or all alike."""
+
+
+def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine") -> float:
+    """Cosine or dot product of two words' vectors.
+
+    Raises:
+        UserError: a word is unknown, or its vector holds NaN or infinity or, for a cosine, is zero.
+    """
+    vectors = np.stack([_vector(table, word) for word in (a, b)])
+    if measure == "cosine":
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        for word, norm in zip((a, b), norms, strict=True):
+            if not norm:
+                raise UserError(f"the vector of {word!r} is zero: it has no direction, so it has no cosine")
+        vectors = vectors / norms
+    return float(vectors[0] @ vectors[1])
+
+
+def _vector(table: VectorTable, word: str) -> Floats:
+    if word not in table.index:
+        raise unknown_word(word, table)
+    vector: Floats = table.matrix[table.index[word]].astype(np.float64)
+    if not np.isfinite(vector).all():
+        raise UserError(f"the vector of {word!r} holds NaN or infinity")
+    return vector
+
+
+def rows_of_forms(
+    table: VectorTable, *, restrict: int = RESTRICT, case_insensitive: bool = True
+) -> dict[str, int]:
+    """The row of each word among the first `restrict`; of each upper-cased word, if case does not matter."""
+    rows: dict[str, int] = {}
+    for row, word in enumerate(table.words[:restrict]):
+        rows.setdefault(word.upper() if case_insensitive else word, row)
+    return rows
+
+
+def evaluate_pairs(
+    table: VectorTable,
+    sets: Sequence[PairSet],
+    *,
+    restrict: int = RESTRICT,
+    case_insensitive: bool = True,
+) -> list[PairsReport]:
+    """Correlate cosines with people's scores, set by set.
+
+    Raises:
+        UserError: no pair of any set has two vectors.
+    """
+    rows = rows_of_forms(table, restrict=restrict, case_insensitive=case_insensitive)
+    reports = [_evaluate(table, rows, pair_set, case_insensitive) for pair_set in sets]
+    if reports and all(report.n_missing == report.n_pairs for report in reports):
+        a, b = sets[0].pairs[0]
+        raise UserError(
+            f"no pair of words ({a!r} and {b!r}, ...) has vectors ({', '.join(table.words[:3])}, ...): "
+            "sets and vectors must be of the same language and kind of token"
+        )
+    return reports
+
+
+def _evaluate(
+    table: VectorTable, rows: dict[str, int], pair_set: PairSet, case_insensitive: bool
+) -> PairsReport:
+    places = np.array(
+        [
+            [rows.get(word.upper() if case_insensitive else word, -1) for word in pair]
+            for pair in pair_set.pairs
+        ]
+    )
+    cosines = np.full(len(places), np.nan)
+    known = (places >= 0).all(axis=1)
+    cosines[known] = _cosines(table, places[known])
+    known = ~np.isnan(cosines)
+    scores = np.array(pair_set.scores)
+    correlation = spearman(scores[known], cosines[known])
+    return PairsReport(pair_set.name, len(places), int((~known).sum()), correlation)
+
+
+def _cosines(table: VectorTable, places: NDArray[np.int64]) -> Floats:
+    """(n,) of pairs of rows (n, 2); NaN where a vector is zero."""
+    first, second = (table.matrix[places[:, side]].astype(np.float64) for side in (0, 1))
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    broken = np.flatnonzero(~np.isfinite(lengths))
+    if len(broken):
+        a, b = (table.words[row] for row in places[broken[0]])
+        raise UserError(f"the vector of {a!r} or that of {b!r} holds NaN or infinity")
+    cosines: Floats = np.full(len(places), np.nan)
+    np.divide(np.einsum("nd,nd->n", first, second), lengths, out=cosines, where=lengths > 0)
+    return cosines
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
+    """Spearman's rank correlation of two (n,) of numbers: Pearson's, of ranks; equal numbers share their mean rank.
+
+    NaN where n is below 2 or all numbers of one side are equal.
+    """
+    ranks = [_ranks(np.asarray(side, np.float64)) for side in (a, b)]
+    assert ranks[0].shape == ranks[1].shape, "a number of one side for each of the other"
+    first, second = (side - side.mean() if len(side) else side for side in ranks)
+    scale = np.sqrt((first @ first) * (second @ second))
+    return float(first @ second / scale) if scale > 0 else float("nan")
+
+
+def _ranks(values: Floats) -> Floats:
+    """1 for the least; the mean of their ranks for equal ones."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last: NDArray[np.int64] = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[inverse], np.float64)

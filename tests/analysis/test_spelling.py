@@ -1,0 +1,40 @@
+"""What is said of an unknown word."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.analysis.tables import table_of
+from unfreeze.analysis.spelling import close_spellings, unknown_word
+
+TABLE = table_of(**dict.fromkeys("King king London color banana bananas Wien".split(), (1.0,)))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("KING", "'KING' is none of the 7 words that have a vector; its lower-case form 'king' is"),
+        ("kingg", "'kingg' is none of the 7 words that have a vector; did you mean 'king'?"),
+        ("Kingg", "'Kingg' is none of the 7 words that have a vector; did you mean 'King'?"),
+        ("london", "'london' is none of the 7 words that have a vector; did you mean 'London'?"),
+        ("vien", "'vien' is none of the 7 words that have a vector; did you mean 'Wien'?"),
+        ("colour", "'colour' is none of the 7 words that have a vector; did you mean 'color'?"),
+        (
+            "bananna",
+            "'bananna' is none of the 7 words that have a vector; did you mean 'banana' or 'bananas'?",
+        ),
+        ("xyzzy", "'xyzzy' is none of the 7 words that have a vector"),
+        ("", "'' is none of the 7 words that have a vector"),
+    ],
+)
+def test_unknown_words(word: str, said: str) -> None:
+    assert str(unknown_word(word, TABLE)) == said
+
+
+def test_no_more_than_asked() -> None:
+    assert close_spellings("bananna", TABLE, most=1) == ["banana"]
+
+
+def test_of_words_nearly_as_alike_the_frequent_one_comes_first() -> None:
+    words = ["receive", *(f"filler{n}" for n in range(2000)), "recipevie"]
+    assert close_spellings("recieve", table_of(**dict.fromkeys(words, (1.0,))))[0] == "receive"

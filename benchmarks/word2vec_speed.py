@@ -176,11 +176,13 @@ def quality(texts: Texts, mine: VectorTable, theirs: VectorTable) -> list[Row]:
     rows = []
     for a, b in zip(evaluate_pairs(mine, wanted), evaluate_pairs(theirs, wanted), strict=True):
         rows.append(
-            Row(what=f"{a.name}, Spearman ({a.n_missing} of {a.n_pairs} pairs missing)", ours=a.spearman, theirs=b.spearman)
+            Row(
+                what=f"{a.name}, Spearman ({a.n_missing} of {a.n_pairs} pairs missing)",
+                ours=a.spearman,
+                theirs=b.spearman,
+            )
         )
     both = [totals(evaluate_analogies(table, sections, restrict=RESTRICT)) for table in (mine, theirs)]
     for a, b in zip(*both, strict=True):
         rows.append(Row(what=f"analogies, {a.name}, accuracy", ours=a.accuracy, theirs=b.accuracy))
     return rows
-
-

@@ -47,7 +47,9 @@ def vector_in(encoder: Encoder, sentence: str, word: str) -> torch.Tensor:
 
 def main() -> None:
     """Prints the neighbors, and whether the vectors are the same."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
     arguments = parser.parse_args()

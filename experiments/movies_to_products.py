@@ -88,7 +88,9 @@ def vector_methods(places: Places, train: ExampleSet, test: ExampleSet) -> dict[
         known = Encoder.from_pretrained(place).tokenizer
         words = Counter(word for text in test.examples for word in known.encode_ids([text.text])[0])
         n_unknown, total = words[known.unknown_id], sum(words.values())
-        print(f"vectors of {name}: {len(known):,} words; they lack {100 * n_unknown / total:.2f} % of the test's words")
+        print(
+            f"vectors of {name}: {len(known):,} words; they lack {100 * n_unknown / total:.2f} % of the test's words"
+        )
     return {
         "vectors of the task's texts, averaged": FitSettings(encoder=own),
         "vectors of Wikipedia, averaged": FitSettings(encoder=wiki),

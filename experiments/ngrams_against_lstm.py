@@ -15,8 +15,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from experiments.imdb import Places
 from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
+
+from experiments.imdb import Places
 from unfreeze.pretraining.stages import Corpus
 from unfreeze.progress import Progress
 
@@ -31,7 +32,9 @@ def line(name: str, figures: dict[str, Any]) -> str:
 
 def main() -> None:
     """Counts what is not counted yet, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--lstm", type=Path, help="the language model (RUNS/wiki-lm by default)")
@@ -42,7 +45,9 @@ def main() -> None:
     lines = ["| model | perplexity | bits per byte |", "|---|---:|---:|"]
     for order, name in NAMES.items():
         settings = NgramSettings(order=order, vocabulary_size=VOCABULARY)
-        lines.append(line(name, pretrain_ngram(corpus, places.runs / f"ngram-{order}", settings, progress=Progress())))
+        lines.append(
+            line(name, pretrain_ngram(corpus, places.runs / f"ngram-{order}", settings, progress=Progress()))
+        )
     lstm = arguments.lstm or places.runs / "wiki-lm"
     lines.append(line("LSTM", json.loads((lstm / "metrics.json").read_text(encoding="utf-8"))))
     print("\n".join(lines))

@@ -60,7 +60,9 @@ def draw(courses: dict[str, list[tuple[float, float]]], path: Path) -> None:
 
 def main() -> None:
     """Trains both, prints their courses and draws them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--minutes", type=float, default=10, help="of training, for each")
@@ -68,7 +70,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places = Places(arguments.data, arguments.runs)
     vectors = arguments.runs / "wiki-word2vec-200"
-    wanted = VectorSettings(training=Word2VecSettings(size=200, epochs=1), vocabulary_size=VOCABULARY, min_count=3)
+    wanted = VectorSettings(
+        training=Word2VecSettings(size=200, epochs=1), vocabulary_size=VOCABULARY, min_count=3
+    )
     figures = pretrain_word2vec(Corpus(paths=places.wikipedia), vectors, wanted, progress=Progress())
     print(f"the vectors took {figures['seconds']:.0f} s, counting and encoding included")
     courses = {

@@ -26,7 +26,9 @@ from unfreeze.tasks.fitting import FitSettings
 
 SEEDS = {100: 3, 1_000: 1}
 WIDE = VectorSettings(
-    training=Word2VecSettings(size=200, window=30, subsample=1e-4, epochs=5), vocabulary_size=30_000, min_count=3
+    training=Word2VecSettings(size=200, window=30, subsample=1e-4, epochs=5),
+    vocabulary_size=30_000,
+    min_count=3,
 )
 
 
@@ -40,7 +42,9 @@ def review_vectors(places: Places) -> Path:
 
 def main() -> None:
     """Trains what is not there yet, prints the table and draws it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with imdb/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
     arguments = parser.parse_args()

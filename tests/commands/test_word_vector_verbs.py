@@ -11,7 +11,8 @@ import pytest
 from tests.commands.calls import fail, succeed
 from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
 from unfreeze.encoders.base import Encoder
-from unfreeze.encoders.word_vectors import WordVectors, open_vectors
+from unfreeze.encoders.vector_source import open_vectors
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.tasks.text_classifier import TextClassifier
 
@@ -28,7 +29,19 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vectors(corpus: Path) -> Path:
     output = corpus.parent / "vectors"
-    succeed("pretrain", "word2vec", "--corpus", corpus, "--output", output, *SIZES, "--window", "10", "--subsample", "0")
+    succeed(
+        "pretrain",
+        "word2vec",
+        "--corpus",
+        corpus,
+        "--output",
+        output,
+        *SIZES,
+        "--window",
+        "10",
+        "--subsample",
+        "0",
+    )
     return output
 
 
@@ -47,14 +60,27 @@ def test_vectors_are_a_folder_with_their_card(vectors: Path, corpus: Path) -> No
     assert figures["loss"] > 0 and figures["words_per_second"] > 0 and figures["tokens"] > 1000
     assert figures["vocabulary"] == len(open_vectors(vectors))
     card = (vectors / "README.md").read_text()
-    assert "unfreeze pretrain word2vec" in card and corpus.name in card
+    assert "Word vectors (skip-gram)" in card and corpus.name in card
     again = succeed(
-        "pretrain", "word2vec", "--corpus", corpus, "--output", vectors, *SIZES, "--window", "10", "--subsample", "0", "--json"
+        "pretrain",
+        "word2vec",
+        "--corpus",
+        corpus,
+        "--output",
+        vectors,
+        *SIZES,
+        "--window",
+        "10",
+        "--subsample",
+        "0",
+        "--json",
     )
     assert json.loads(again.out)["loss"] == figures["loss"]  # complete already
 
 
-@pytest.mark.parametrize("options", ["--architecture cbow", "--hierarchical", "--ngrams 3 5 --buckets 500", "--phrases 1"])
+@pytest.mark.parametrize(
+    "options", ["--architecture cbow", "--hierarchical", "--ngrams 3 5 --buckets 500", "--phrases 1"]
+)
 def test_every_kind_of_vectors_is_trained(options: str, corpus: Path, tmp_path: Path) -> None:
     arguments = ["--corpus", corpus, "--output", tmp_path / "v", *SIZES, *options.split()]
     succeed("pretrain", "word2vec", *arguments)
@@ -69,7 +95,9 @@ def test_every_kind_of_vectors_is_trained(options: str, corpus: Path, tmp_path: 
 
 def test_adapt_goes_on_and_adds_words(vectors: Path, tmp_path: Path) -> None:
     text = write_corpus(tmp_path / "more.txt", ["the zyxomma is a good film"] * 30)
-    said = succeed("adapt", vectors, "--corpus", text, "--output", tmp_path / "more", "--epochs", "2", "--json")
+    said = succeed(
+        "adapt", vectors, "--corpus", text, "--output", tmp_path / "more", "--epochs", "2", "--json"
+    )
     before, after = open_vectors(vectors), open_vectors(tmp_path / "more")
     assert after.words[: len(before)] == before.words and "zyxomma" in after.words[len(before) :]
     assert json.loads(said.out)["vocabulary"] == len(after)
@@ -87,7 +115,13 @@ def test_adapt_needs_the_output_matrix(vectors: Path, corpus: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "options", ["", "--transfer fine-tune --epochs 4", "--body bilstm --epochs 3", "--body bilstm --transfer frozen --epochs 3"]
+    "options",
+    [
+        "",
+        "--transfer fine-tune --epochs 4",
+        "--body bilstm --epochs 12",
+        "--body bilstm --transfer frozen --epochs 15",
+    ],
 )
 def test_fit_stands_on_vectors(options: str, vectors: Path, train: Path, test: Path, tmp_path: Path) -> None:
     paths = ["--train", train, "--validation", test, "--encoder", vectors, "--output", tmp_path / "c"]
@@ -101,11 +135,15 @@ def test_fit_stands_on_vectors(options: str, vectors: Path, train: Path, test: P
 
 def test_frozen_vectors_stay_as_they_are_below_a_bilstm(vectors: Path, train: Path, tmp_path: Path) -> None:
     paths = ["--train", train, "--encoder", vectors, "--output", tmp_path / "c"]
-    succeed("fit", "classifier", *paths, *"--body bilstm --transfer frozen --epochs 2 --vocabulary both".split())
+    succeed(
+        "fit", "classifier", *paths, *"--body bilstm --transfer frozen --epochs 2 --vocabulary both".split()
+    )
     encoder = TextClassifier.from_pretrained(tmp_path / "c").network.encoder
     table = open_vectors(vectors)
     rows = [encoder.tokenizer.id(word) for word in table.words[:50]]
-    np.testing.assert_array_equal(encoder.stack("forward").embedding.weight.detach().numpy()[rows], table.matrix[:50])
+    np.testing.assert_array_equal(
+        encoder.stack("forward").embedding.weight.detach().numpy()[rows], table.matrix[:50]
+    )
 
 
 def test_fit_takes_a_file_of_vectors(vectors: Path, train: Path, tmp_path: Path) -> None:
@@ -115,9 +153,13 @@ def test_fit_takes_a_file_of_vectors(vectors: Path, train: Path, tmp_path: Path)
     assert TextClassifier.from_pretrained(tmp_path / "c").predict(["good"])
 
 
-def test_a_language_model_starts_from_a_folder_of_vectors(vectors: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_language_model_starts_from_a_folder_of_vectors(
+    vectors: Path, corpus: Path, tmp_path: Path
+) -> None:
     sizes = "--preset tiny --embedding-size 16 --hidden-size 8 --epochs 1 --precision fp32".split()
-    succeed("pretrain", "lm", "--corpus", corpus, "--output", tmp_path / "lm", "--word-vectors", vectors, *sizes)
+    succeed(
+        "pretrain", "lm", "--corpus", corpus, "--output", tmp_path / "lm", "--word-vectors", vectors, *sizes
+    )
 
 
 @pytest.mark.parametrize(

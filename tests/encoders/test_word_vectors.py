@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.pretraining.models import TEXTS, random_model, word_tokenizer
 from unfreeze.encoders.base import Encoder
-from unfreeze.encoders.word_vectors import WordVectors, open_vectors
+from unfreeze.encoders.vector_source import open_vectors
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.character_ngrams import ngram_buckets
@@ -39,7 +40,13 @@ def test_the_layer_is_the_vectors_of_the_words() -> None:
     assert torch.equal(words[0][0], torch.stack([v for v in expected if v is not None]))
 
 
-@given(st.lists(st.lists(st.sampled_from([*WORDS, "unseen", "words"]), max_size=6).map(" ".join), min_size=2, max_size=4))
+@given(
+    st.lists(
+        st.lists(st.sampled_from([*WORDS, "unseen", "words"]), max_size=6).map(" ".join),
+        min_size=2,
+        max_size=4,
+    )
+)
 def test_a_text_has_the_same_vectors_in_any_batch(texts: list[str]) -> None:
     for ngrams in (None, (3, 4)):
         encoder = make_encoder(ngrams)

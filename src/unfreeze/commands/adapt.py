@@ -145,9 +145,19 @@ def run_on_vectors(arguments: Adapt, console: Console) -> None:
     from unfreeze.pretraining.stages import Corpus
     from unfreeze.pretraining.vector_stages import adapt_word_vectors
 
-    for name in ("discriminative", "schedule", "vocabulary_size", "batch_size", "bptt", "optimizer", "dropout_scale"):
+    for name in (
+        "discriminative",
+        "schedule",
+        "vocabulary_size",
+        "batch_size",
+        "bptt",
+        "optimizer",
+        "dropout_scale",
+    ):
         if getattr(arguments, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is for language models: {arguments.encoder} holds word vectors")
+            raise UserError(
+                f"--{name.replace('_', '-')} is for language models: {arguments.encoder} holds word vectors"
+            )
     figures = adapt_word_vectors(
         arguments.encoder,
         Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),

@@ -37,7 +37,7 @@ SNIPPETS = {
 
 
 VECTOR_SNIPPET = (
-    "from unfreeze.encoders.word_vectors import open_vectors\n\n"
+    "from unfreeze.encoders.vector_source import open_vectors\n\n"
     'vectors = open_vectors(".")  # this folder\n'
     "print(vectors.words[:10])"
 )
@@ -111,7 +111,8 @@ def run(arguments: Convert, console: Console) -> None:
 def convert_vectors(arguments: Convert, console: Console) -> None:
     """Between files of vectors and folders of ours."""
     from unfreeze.commands.pretrain_lm import command_line
-    from unfreeze.encoders.word_vectors import WordVectors, open_vectors, read_encoder
+    from unfreeze.encoders.vector_source import open_vectors
+    from unfreeze.encoders.word_vectors import WordVectors, read_encoder
     from unfreeze.formats.word_vectors import write_word_vectors
     from unfreeze.training.cards import write_card
 

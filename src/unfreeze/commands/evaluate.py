@@ -84,7 +84,7 @@ class Evaluate:
 
 def run(arguments: Evaluate, console: Console) -> None:
     """Measure as the kind of the model wants it."""
-    from unfreeze.analysis.vector_source import is_vector_file
+    from unfreeze.encoders.vector_source import is_vector_file
 
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     if kind == WORD_VECTORS:

@@ -19,8 +19,8 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
     """A table of the sets of word pairs, and one of the sections of analogies."""
     from unfreeze.analysis.analogies import evaluate_analogies, totals
     from unfreeze.analysis.similarity import evaluate_pairs
-    from unfreeze.analysis.vector_source import open_vectors
     from unfreeze.analysis.word_sets import read_sets
+    from unfreeze.encoders.vector_source import open_vectors
 
     if arguments.plot is not None:
         raise UserError("--plot draws a classifier's confusion matrix; these are word vectors")

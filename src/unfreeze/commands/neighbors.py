@@ -59,7 +59,7 @@ def run(arguments: Neighbors, console: Console) -> None:
     """Print the ranked words; draw them where asked."""
     from unfreeze.analysis.neighborhood_plot import plot_neighborhood
     from unfreeze.analysis.neighbors import NeighborIndex, as_formula
-    from unfreeze.analysis.vector_source import open_vectors
+    from unfreeze.encoders.vector_source import open_vectors
 
     index = NeighborIndex(open_vectors(arguments.vectors), measure=arguments.measure)
     found = index.nearest(arguments.words, arguments.minus, top=arguments.top)

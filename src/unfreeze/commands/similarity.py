@@ -36,7 +36,7 @@ class Similarity:
 def run(arguments: Similarity, console: Console) -> None:
     """Print one number."""
     from unfreeze.analysis.similarity import similarity
-    from unfreeze.analysis.vector_source import open_vectors
+    from unfreeze.encoders.vector_source import open_vectors
 
     found = similarity(open_vectors(arguments.vectors), arguments.a, arguments.b, measure=arguments.measure)
     values = {"a": arguments.a, "b": arguments.b, arguments.measure: found}

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.base import Batch
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, LstmStack
+from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
+from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
@@ -201,28 +202,7 @@ def read_encoder(place: str | Path) -> WordVectors:
     from unfreeze.encoders.loading import load_encoder
 
     if Path(place).is_file():
-        return WordVectors.from_table(read_word_vectors(place))
+        return WordVectors.from_table(open_vectors(place))
     found = load_encoder(place, expected=WordVectors)
     assert isinstance(found, WordVectors)
     return found
-
-
-def open_vectors(place: str | Path, **hub: Any) -> VectorTable:
-    """The vectors of a file (word2vec, GloVe, fastText, npz), or of a saved encoder's first layer.
-
-    Raises:
-        UserError: there is nothing of that name, or it holds no vectors.
-    """
-    from unfreeze.encoders.loading import find_model, load_encoder
-
-    if Path(place).is_file():
-        return read_word_vectors(place)
-    encoder = load_encoder(find_model(place, **hub))
-    if isinstance(encoder, WordVectors):
-        return encoder.table()
-    if isinstance(encoder, StackedEncoder):
-        special = encoder.tokenizer.special_ids
-        rows = [row for row in range(len(encoder.tokenizer)) if row not in special]
-        weight = encoder.stack(encoder.directions[0]).embedding.weight.detach()
-        return VectorTable([encoder.tokenizer.token(row) for row in rows], weight[rows].numpy())
-    raise UserError(f"{place} is a {encoder.kind} encoder: it has no vector a word")

@@ -81,7 +81,11 @@ def pretrain_glove(
     )
     store = stage.store(tokenizer)
     counts = count_tokens(store, len(tokenizer))
-    options = {name: value for name, value in asdict(settings).items() if name not in ("vocabulary_size", "min_count")}
+    options = {
+        name: value
+        for name, value in asdict(settings).items()
+        if name not in ("vocabulary_size", "min_count")
+    }
     began = time.monotonic()
     vectors = train_glove(
         store,

@@ -83,7 +83,7 @@ def tiny() -> PretrainSettings:
         hidden_size=128,
         n_layers=2,
         vocabulary_size=10_000,
-        training=_training(5e-3, batch_size=16, bptt=35, alpha=0.0, beta=0.0, dropout_scale=0.2),
+        training=_training(1e-2, batch_size=16, bptt=35, alpha=0.0, beta=0.0, dropout_scale=0.2),
     )
 
 
@@ -94,7 +94,7 @@ def small() -> PretrainSettings:
         hidden_size=400,
         n_layers=3,
         vocabulary_size=30_000,
-        training=_training(3e-3, batch_size=32, alpha=0.0, beta=0.0, dropout_scale=0.1),
+        training=_training(6e-3, batch_size=32, alpha=0.0, beta=0.0, dropout_scale=0.1),
     )
 
 

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
-from unfreeze.encoders.word_vectors import open_vectors
+from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
 from unfreeze.pretraining.language_model import LanguageModel, start_from_vectors
 from unfreeze.pretraining.lm_objective import LanguageModelObjective

@@ -22,7 +22,7 @@ from torch import Tensor
 from unfreeze.encoders.loading import find_model, load_encoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, save_tensors, write_config, written_folder
+from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
 from unfreeze.pretraining.phrases import PhraseTokenizer, learn_phrases
 from unfreeze.pretraining.stages import Corpus
 from unfreeze.pretraining.token_blocks import count_tokens
@@ -42,7 +42,7 @@ OUTPUTS, OWN_ROWS = "outputs.weight", "outputs.own"
 """Tensors that only `adapt` needs: the output matrix, and with n-grams the words' own rows."""
 
 SNIPPET = """
-from unfreeze.encoders.word_vectors import open_vectors
+from unfreeze.encoders.vector_source import open_vectors
 
 vectors = open_vectors(".")  # this folder
 print(len(vectors), vectors.size, vectors.words[:10])
@@ -224,7 +224,13 @@ def adapt_word_vectors(
     training = Word2VecSettings(**{**trained, **changes, "seed": seed})
     settings = VectorSettings(training=training, ngrams=encoder.ngrams, buckets=max(1, len(encoder.buckets)))
     settings = replace(settings, min_count=settings.min_count if min_count is None else min_count)
-    asked = {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings), "minutes": minutes}
+    asked = {
+        "stage": "adapt",
+        "source": str(source),
+        **corpus.identity(),
+        **asdict(settings),
+        "minutes": minutes,
+    }
     stage = VectorStage(corpus, Path(output), asked, overwrite, progress)
     if (figures := stage.finished()) is not None:
         return figures
@@ -257,7 +263,9 @@ def _start_from(
     The inner nodes of a Huffman tree mean something else as soon as the counts change: they start anew.
     """
     n_old, size = len(encoder.tokenizer), encoder.size
-    start = Matrices.start(vocabulary_size + len(encoder.buckets), vocabulary_size, size, settings.training.seed)
+    start = Matrices.start(
+        vocabulary_size + len(encoder.buckets), vocabulary_size, size, settings.training.seed
+    )
     start.inputs[:n_old] = tensors.get(OWN_ROWS, encoder.embedding.detach()).numpy()
     start.inputs[vocabulary_size:] = encoder.buckets.numpy()
     if not settings.training.hierarchical:

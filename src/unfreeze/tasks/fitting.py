@@ -17,7 +17,8 @@ from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
 from unfreeze.encoders.loading import find_model
-from unfreeze.encoders.word_vectors import WordVectors, open_vectors
+from unfreeze.encoders.vector_source import open_vectors
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress

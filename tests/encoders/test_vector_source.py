@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.analysis.tables import random_table, table_of
-from unfreeze.analysis.vector_source import is_vector_file, open_vectors
 from unfreeze.encoders import loading
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.lstm import LstmEncoder
+from unfreeze.encoders.vector_source import is_vector_file, open_vectors
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.tokenizers import train_tokenizer

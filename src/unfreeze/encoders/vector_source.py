@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unfreeze.errors import UserError
+from unfreeze.formats.vector_cache import open_word_vectors
 from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
 
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ class HasTable(Protocol):
         """One vector a word."""
 
 
-def open_vectors(name: str) -> VectorTable:
+CACHED_BYTES = 20_000_000
+"""A file as large as this is kept in a form that is mapped the next time."""
+
+
+def open_vectors(name: str | Path) -> VectorTable:
     """The vectors in a file, or those of the words of a saved encoder, language model or classifier.
 
     Args:
@@ -35,13 +40,14 @@ def open_vectors(name: str) -> VectorTable:
     if is_vector_file(name):
         if not Path(name).exists():
             raise UserError(f"{name}: no such file of word vectors")
-        return read_word_vectors(name)
+        large = Path(name).stat().st_size >= CACHED_BYTES
+        return open_word_vectors(name) if large else read_word_vectors(name)
     from unfreeze.encoders.loading import find_model  # needs torch, which a file does not
 
     return _from_folder(find_model(name))
 
 
-def is_vector_file(name: str) -> bool:
+def is_vector_file(name: str | Path) -> bool:
     """Whether a name means a file, which may be missing, and no saved model."""
     path = Path(name)
     return path.is_file() or (not path.exists() and path.suffix.lower() in FILE_SUFFIXES)

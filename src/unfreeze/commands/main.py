@@ -79,6 +79,9 @@ VERBS = {
     "pretrain word2vec": Verb(
         "unfreeze.commands.pretrain_word2vec:PretrainWord2vec", "train word vectors on unlabeled text"
     ),
+    "pretrain glove": Verb(
+        "unfreeze.commands.pretrain_glove:PretrainGlove", "train GloVe's word vectors on unlabeled text"
+    ),
     "adapt": Verb("unfreeze.commands.adapt:Adapt", "go on training a language model on the target's text"),
     "fit classifier": Verb(
         "unfreeze.commands.fit_classifier:FitClassifier", "train a classifier on labeled texts"

@@ -112,6 +112,12 @@ class WordVectors(StackedEncoder):
         matrix = self.embedding.detach()[rows].cpu().numpy()
         return VectorTable([self.tokenizer.token(row) for row in rows], matrix)
 
+    def table_spread(self) -> Tensor:
+        """Standard deviation of the numbers in the vectors of words."""
+        special = self.tokenizer.special_ids
+        rows = [row for row in range(len(self.tokenizer)) if row not in special]
+        return self.embedding.detach()[rows].std()
+
     def unseen(self, word: str) -> Tensor | None:
         """(D,) from the n-grams of a word in lower case; None without n-grams, or where the word has none."""
         if self.ngrams is None:
@@ -151,7 +157,7 @@ class WordVectors(StackedEncoder):
         tokenizer = WordTokenizer([*self.tokenizer.vocabulary, *new], grown)
         result = WordVectors(tokenizer, **self.arguments())
         result.buckets.copy_(self.buckets)
-        spread = float(self.embedding.std())
+        spread = float(self.table_spread())
         random = torch.from_numpy(
             np.random.default_rng(seed).normal(0.0, spread, (len(new), self.size))
         ).float()

@@ -90,9 +90,8 @@ def pretrain_glove(
     vectors = train_glove(
         store,
         vocabulary_size=len(tokenizer),
-        counts=counts,
         skip_ids=tokenizer.special_ids,
-        folder=stage.folder.folder / "pairs",
+        folder=stage.folder.folder,
         workers=workers,
         progress=progress,
         **options,

@@ -22,6 +22,8 @@ from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 logger = logging.getLogger(__name__)
 
 FREQUENCY_WEIGHT = 1e-3
+SPREAD = 0.5
+"""Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
 
 
 def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
@@ -82,7 +84,11 @@ def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
 
 
 def _bilstm_on(vectors: WordVectors, settings: FitSettings) -> LstmEncoder:
-    """A biLSTM with random weights over the vectors, as one encoder."""
+    """A biLSTM with random weights over the vectors, as one encoder.
+
+    Vectors come with lengths that differ from run to run, and a biLSTM is deaf to short ones: all are multiplied by one
+    number that gives them the spread at which its other defaults work.
+    """
     scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
     encoder = LstmEncoder(
         vectors.tokenizer,
@@ -90,7 +96,8 @@ def _bilstm_on(vectors: WordVectors, settings: FitSettings) -> LstmEncoder:
         hidden_size=settings.hidden_size,
         dropouts=SCRATCH_DROPOUTS.times(scale),
     )
-    encoder.stack("forward").embedding.weight.copy_(vectors.embedding)
+    spread = vectors.table_spread().clamp_min(1e-8)
+    encoder.stack("forward").embedding.weight.copy_(vectors.embedding * (SPREAD / spread))
     return encoder
 
 

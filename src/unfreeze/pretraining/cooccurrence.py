@@ -1,0 +1,261 @@
+"""Which words stand near which, and how often: the counts that GloVe is trained on (Pennington et al. 2014, section 3).
+
+A pair at distance d counts 1/d; windows never cross documents; words left out are taken out before distances are made.
+Special here: counts are collected in hash tables of a fixed size; a full table is written out as one sorted run, and
+the runs are merged part by part, so that neither the vocabulary nor the corpus decides about memory. Sums are exact
+in units of 2^-28, so that the result is the same bits whatever the memory and the number of threads. The pairs stand in
+an order that is as good as random and always the same: nobody needs to shuffle them on disk before training.
+Cost: see `cooccurrence_kernel`. 12 bytes a pair on disk, and 16 a pair and run meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfreeze.errors import UserError
+from unfreeze.folders import written_folder
+from unfreeze.pretraining.cooccurrence_kernel import (
+    SLACK,
+    UNIT,
+    Pairs,
+    count_words,
+    decode,
+    merge,
+    part_sizes,
+    sort_table,
+)
+from unfreeze.progress import SILENT, Bar, Progress
+
+if TYPE_CHECKING:
+    from unfreeze.text.token_store import TokenStore
+
+BLOCK_TOKENS = 1 << 18
+_LOAD = 0.7
+"""The share of a table's slots that may be in use: beyond, the ways to a free one grow long."""
+_SLOT_BYTES = 16
+_MERGE_BYTES = 64
+"""What a pair takes while parts are merged: both sides of a merge, then the plain arrays."""
+
+Entries = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Cooccurrences:
+    """Weighted counts of pairs in a folder: three files of N numbers, in a scattered order."""
+
+    folder: Path
+    n_pairs: int
+    """N"""
+    n_entries: int
+    """Entries of the matrix that are not zero: both directions of a symmetric pair, its diagonal once."""
+    symmetric: bool
+    """A pair stands there once, with row <= column, and means both of its directions."""
+
+    def arrays(self) -> Entries:
+        """(N,) rows int32, columns int32, values float32: memory-mapped."""
+        return tuple(np.memmap(self.folder / name, dtype, mode="r") for name, dtype in _FILES.items())  # type: ignore[return-value]
+
+    def read(self, start: int, stop: int) -> Entries:
+        """Pairs [start, stop), read into memory of their own."""
+        return tuple(  # type: ignore[return-value]
+            np.fromfile(self.folder / name, dtype, stop - start, offset=4 * start)
+            for name, dtype in _FILES.items()
+        )
+
+
+_FILES = {"rows.bin": "<i4", "columns.bin": "<i4", "values.bin": "<f4"}
+
+
+def count_cooccurrences(
+    store: TokenStore,
+    folder: str | Path,
+    *,
+    keep: NDArray[np.bool_],
+    window: int = 10,
+    symmetric: bool = True,
+    memory_mb: float = 1024,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Cooccurrences:
+    """Count the words around each word of `store` and write the counts to `folder`.
+
+    Args:
+        keep: (V,) which ids count; all others, and those from V on, are taken out before windows are made.
+        window: at most so many words to each side.
+        symmetric: words to both sides; else X[i, j] counts the times that j stands to the left of i.
+        memory_mb: megabytes for the tables, later for merging. Little memory costs hardly any time, but more disk: with
+            100, 22 million tokens made 8 runs of together twice the pairs.
+        workers: threads, which share that memory; None is one a core. The result does not depend on them.
+        progress: told of tokens and the runs written, then of the pairs merged.
+
+    Raises:
+        UserError: no two words of the vocabulary stand in one window, or the disk is full.
+    """
+    assert window >= 1 and memory_mb > 0 and keep.dtype == np.bool_
+    workers, budget = workers or os.cpu_count() or 1, int(memory_mb * 1e6)
+    with written_folder(Path(folder)) as temporary, tempfile.TemporaryFile(dir=temporary) as file:
+        counting = _Counting(store, keep, _units(window), symmetric, budget // workers, _Runs(file))
+        with progress.bar("count pairs", total=store.n_tokens, unit="token") as bar:
+            counting.work(bar, workers)
+        n_pairs, n_diagonal = _write_merged(counting.runs, temporary, budget, progress)
+        if not n_pairs:
+            raise UserError(
+                "no two words of the vocabulary stand near each other in the corpus: GloVe needs more text"
+            )
+    n_entries = 2 * n_pairs - n_diagonal if symmetric else n_pairs
+    return Cooccurrences(Path(folder), n_pairs, n_entries, symmetric)
+
+
+def _units(window: int) -> NDArray[np.uint64]:
+    """(window + 1,) 1/d in units; nothing stands at distance 0."""
+    return np.array([0, *(round(UNIT / distance) for distance in range(1, window + 1))], np.uint64)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Sorted runs of pairs, one after the other in a file without a name: however the process ends, it is gone."""
+
+    file: IO[bytes]
+    sizes: list[NDArray[np.int64]] = field(default_factory=list)
+    """Of each run: the pairs in each part of the keys' range."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, pairs: Pairs) -> None:
+        sizes = part_sizes(pairs)
+        with self.lock:
+            self.file.write(pairs.data)
+            self.sizes.append(sizes)
+
+    def merged(self, most: int) -> Iterator[tuple[int, Pairs]]:
+        """All pairs by rising key, at most `most` pairs of the runs at a time (or one part), with the number of these."""
+        sizes = np.array(self.sizes)  # (runs, parts)
+        begins = np.cumsum(sizes).reshape(sizes.shape) - sizes
+        for first, last in _groups(sizes.sum(axis=0).tolist(), most):
+            counts = sizes[:, first:last].sum(axis=1)
+            slices = [
+                self._read(int(begin), int(count))
+                for begin, count in zip(begins[:, first], counts, strict=True)
+            ]
+            while len(slices) > 1:
+                odd = slices[-1:] if len(slices) % 2 else []
+                slices = [*map(merge, slices[0::2], slices[1::2]), *odd]
+            yield int(counts.sum()), slices[0]
+
+    def _read(self, begin: int, count: int) -> Pairs:
+        self.file.seek(_SLOT_BYTES * begin)
+        return np.fromfile(self.file, np.uint64, 2 * count).reshape(count, 2)
+
+
+def _groups(sizes: list[int], most: int) -> Iterator[tuple[int, int]]:
+    """Ranges of neighboring parts that hold at most `most` pairs together, or are one part."""
+    first = held = 0
+    for part, size in enumerate(sizes):
+        if held and held + size > most:
+            yield first, part
+            first, held = part, 0
+        held += size
+    yield first, len(sizes)
+
+
+def _write_merged(runs: _Runs, folder: Path, budget: int, progress: Progress) -> tuple[int, int]:
+    """Write the pairs of all runs as three files of plain numbers; returns how many, and how many on the diagonal."""
+    if not runs.sizes:
+        return 0, 0
+    n_pairs = n_diagonal = 0
+    with ExitStack() as stack:
+        files = [stack.enter_context(open(folder / name, "wb")) for name in _FILES]
+        bar = stack.enter_context(progress.bar("merge pairs", total=int(np.sum(runs.sizes)), unit="pair"))
+        for n_read, pairs in runs.merged(max(budget // _MERGE_BYTES, 1)):
+            columns = decode(pairs)
+            for file, numbers, dtype in zip(files, columns, _FILES.values(), strict=True):
+                file.write(numbers.astype(dtype, copy=False).data)
+            n_pairs += len(pairs)
+            n_diagonal += int(np.count_nonzero(columns[0] == columns[1]))
+            bar.advance(n_read)
+    return n_pairs, n_diagonal
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """Threads that each count a stretch of the documents in a table of their own."""
+
+    store: TokenStore
+    keep: NDArray[np.bool_]
+    units: NDArray[np.uint64]
+    symmetric: bool
+    budget: int
+    """Bytes a table."""
+    runs: _Runs
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def work(self, bar: Bar, workers: int) -> None:
+        places = np.concatenate([[0], np.cumsum(self.store.lengths)])
+        cuts = np.searchsorted(places, np.linspace(0, self.store.n_tokens, workers + 1))
+        with ThreadPoolExecutor(workers, thread_name_prefix="cooccurrence") as threads:
+            stretches = zip(places[cuts[:-1]].tolist(), places[cuts[1:]].tolist(), strict=True)
+            futures = [threads.submit(self._count, bar, places, *stretch) for stretch in stretches]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                self.stopped.set()
+
+    def _count(self, bar: Bar, places: NDArray[np.int64], begin: int, end: int) -> None:
+        """Count tokens [begin, end), which are whole documents, and write their runs."""
+        table, limit, filled = *self._table(end - begin), 0
+        for n_tokens, words, starts, first in self._blocks(places, begin, end):
+            if self.stopped.is_set():
+                return
+            while first < len(words):
+                first, filled = count_words(
+                    words, starts, first, self.units, self.symmetric, table, filled, limit
+                )
+                if first < len(words):
+                    self._write(table)
+                    filled = 0
+            with self.runs.lock:
+                bar.advance(n_tokens, runs=len(self.runs.sizes))
+        if filled:
+            self._write(table)
+
+    def _table(self, n_tokens: int) -> tuple[Pairs, int]:
+        """An empty table within the memory, not larger than so many tokens can need, and the slots that may be used."""
+        window = len(self.units) - 1
+        needed = int(window * n_tokens / _LOAD) + 2
+        homes = max(2 * window + 2, min(self.budget // _SLOT_BYTES - SLACK - window, needed))
+        return np.zeros((homes + SLACK + window, 2), np.uint64), max(int(_LOAD * homes), window)
+
+    def _write(self, table: Pairs) -> None:
+        self.runs.add(table[: sort_table(table)])
+        table.fill(0)
+
+    def _blocks(
+        self, places: NDArray[np.int64], begin: int, end: int
+    ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.int64], int]]:
+        """For each block of tokens: their number, the words kept, where documents start in these, and the first new one.
+
+        The first words are the last ones before the block, so that no window is cut.
+        """
+        order = np.arange(self.store.n_documents)
+        carried = np.empty(0, np.int32)
+        for position in range(begin, end, BLOCK_TOKENS):
+            stop = min(position + BLOCK_TOKENS, end)
+            tokens = self.store.gather(order, places, position, stop)
+            kept = self.keep.take(tokens, mode="clip") & (tokens < len(self.keep))
+            words = np.concatenate([carried, tokens[kept]]).astype(np.int32)
+            inside = places[slice(*np.searchsorted(places, [position, stop]))] - position
+            kept_before = np.concatenate([[0], np.cumsum(kept)])
+            starts = np.concatenate([[0], kept_before[inside] + len(carried), [len(words)]])
+            yield stop - position, words, starts, len(carried)
+            carried = words[max(starts[-2], len(words) - len(self.units) + 1) :]

@@ -1,0 +1,175 @@
+"""The inner loops of counting co-occurrences: compiled by numba, free of the interpreter's lock.
+
+A pair of words is one 64-bit key: both ids, then a bijection that scatters them (splitmix64's, Steele et al. 2014).
+Special here: the scattered key serves three times. It is the hash, so that a table is read out almost in the order of
+its keys; it is the order of the runs on disk, whose parts are then of equal size whatever the words' frequencies; and
+sorted by it, the pairs come out shuffled, which is the order that training wants. Weights are whole multiples of
+2^-28 in 64 bits, so that sums depend neither on the order nor on where a run was cut.
+Cost: 50 (a table of 100 MB) to 70 ns (1 GB) a pair of positions on one core: 9 to 13 s for 22 million tokens and window
+10, of which 19 million words of a vocabulary of 30,000.
+
+A table is (slots, 2): key, weight; key 0 is an empty slot. Pairs are (n, 2) of the same, by rising key, without repeats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+_compiled = numba.njit(nogil=True, cache=True)
+_inlined = numba.njit(nogil=True, cache=True, inline="never", forceinline=True)
+
+UNIT = 1 << 28
+"""How often the smallest weight goes into 1. A pair may come up to 2^63 / UNIT = 3e10 times in distance 1."""
+PART_BITS = 12
+"""Keys are told apart by so many of their highest bits when runs are cut into parts."""
+SLACK = 256
+"""Slots beyond the homes of a table, for its last clusters."""
+
+_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_INVERSES = (np.uint64(0x96DE1B173F119089), np.uint64(0x319642B2D24D8EC3))
+
+Pairs = NDArray[np.uint64]
+
+
+@_inlined
+def _scatter(row: Any, column: Any) -> Any:
+    """The key of a pair; 1 is added, since the bijection leaves 0 alone and 0 is an empty slot."""
+    z = ((np.uint64(row) << np.uint64(32)) | np.uint64(column)) + np.uint64(1)
+    z = (z ^ (z >> np.uint64(30))) * _FACTORS[0]
+    z = (z ^ (z >> np.uint64(27))) * _FACTORS[1]
+    return z ^ (z >> np.uint64(31))
+
+
+@_inlined
+def _gather(key: Any) -> Any:
+    """The pair of a key, as row * 2^32 + column: `_scatter` undone step by step."""
+    z = (key ^ (key >> np.uint64(31)) ^ (key >> np.uint64(62))) * _INVERSES[1]
+    z = (z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))) * _INVERSES[0]
+    z = z ^ (z >> np.uint64(30)) ^ (z >> np.uint64(60))
+    return z - np.uint64(1)
+
+
+@_inlined
+def _add(table: Pairs, homes: Any, key: Any, weight: Any) -> int:
+    """Add `weight` to the slot of `key` (linear probing); returns 1 if the key is new, else 0."""
+    slot = np.int64(((key >> np.uint64(32)) * homes) >> np.uint64(32))
+    while True:
+        found = table[slot, 0]
+        if found == key:
+            table[slot, 1] += weight
+            return 0
+        if found == 0:
+            table[slot, 0] = key
+            table[slot, 1] = weight
+            return 1
+        slot += 1
+
+
+@_compiled
+def count_words(
+    words: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    first: int,
+    units: NDArray[np.uint64],
+    symmetric: bool,
+    table: Pairs,
+    filled: int,
+    limit: int,
+) -> tuple[int, int]:
+    """Add the pairs of `words[first:]` with the words to their left, until the table is full.
+
+    Args:
+        words: (W,) ids below 2^31. `starts`: (documents + 1,) where each document starts, and W.
+        units: (window + 1,) the weight of each distance, in units.
+        symmetric: count (smaller id, larger id), and a word with itself twice; else (word, word to its left).
+        table: its last SLACK + window slots are no key's home.
+        filled: slots of `table` in use, of which at most `limit` may be.
+
+    Returns: the first word that was not counted (W if all were), and the slots then in use.
+    """
+    window = len(units) - 1
+    homes, last = np.uint64(len(table) - SLACK - window), len(table) - window
+    for document in range(len(starts) - 1):
+        start = starts[document]
+        for i in range(max(start, first), starts[document + 1]):
+            # Beyond the homes slots are taken from the left: while this one is free, the `window` from here on are.
+            if filled + window > limit or table[last, 0] != 0:
+                return i, filled
+            word = words[i]
+            for j in range(max(start, i - window), i):
+                other, weight = words[j], units[i - j]
+                if symmetric:
+                    key = _scatter(min(word, other), max(word, other))
+                    weight <<= np.uint64(word == other)
+                else:
+                    key = _scatter(word, other)
+                filled += _add(table, homes, key, weight)
+    return len(words), filled
+
+
+@_compiled
+def sort_table(table: Pairs) -> int:
+    """Move the pairs to the front of the table, by rising key; returns their number.
+
+    Insertion sort: a key stands before a smaller one only within a cluster of the table.
+    """
+    n = 0
+    for slot in range(len(table)):
+        key, weight = table[slot, 0], table[slot, 1]
+        if key != 0:
+            place = n
+            while place > 0 and table[place - 1, 0] > key:
+                table[place, 0], table[place, 1] = table[place - 1, 0], table[place - 1, 1]
+                place -= 1
+            table[place, 0], table[place, 1] = key, weight
+            n += 1
+    return n
+
+
+@_compiled
+def part_sizes(pairs: Pairs) -> NDArray[np.int64]:
+    """(2^PART_BITS,) how many of the pairs' keys have each of the values of their highest bits."""
+    sizes = np.zeros(1 << PART_BITS, np.int64)
+    for i in range(len(pairs)):
+        sizes[np.int64(pairs[i, 0] >> np.uint64(64 - PART_BITS))] += 1
+    return sizes
+
+
+@_compiled
+def merge(left: Pairs, right: Pairs) -> Pairs:
+    """The pairs of both, the weights of a key in both added."""
+    result = np.empty((len(left) + len(right), 2), np.uint64)
+    i = j = n = 0
+    while i < len(left) and j < len(right):
+        a, b = left[i, 0], right[j, 0]
+        result[n, 0] = min(a, b)
+        result[n, 1] = np.uint64(0)
+        if a <= b:
+            result[n, 1] += left[i, 1]
+            i += 1
+        if b <= a:
+            result[n, 1] += right[j, 1]
+            j += 1
+        n += 1
+    rest, begin = (left, i) if i < len(left) else (right, j)
+    for k in range(begin, len(rest)):
+        result[n, 0], result[n, 1] = rest[k, 0], rest[k, 1]
+        n += 1
+    return result[:n]
+
+
+@_compiled
+def decode(pairs: Pairs) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Rows, columns and weights as plain numbers, in the order of the keys."""
+    rows, columns = np.empty(len(pairs), np.int32), np.empty(len(pairs), np.int32)
+    values = np.empty(len(pairs), np.float32)
+    for i in range(len(pairs)):
+        pair = _gather(pairs[i, 0])
+        rows[i] = pair >> np.uint64(32)
+        columns[i] = pair & np.uint64(0xFFFFFFFF)
+        values[i] = np.float64(pairs[i, 1]) / UNIT
+    return rows, columns, values

@@ -18,7 +18,6 @@ class PretrainGlove:
 
     Example:
         unfreeze pretrain glove --corpus texts/ --size 100 --x-max 10 --output my-vectors
-        unfreeze neighbors my-vectors king
     """
 
     corpus: tuple[str, ...]

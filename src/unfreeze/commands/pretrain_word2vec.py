@@ -24,7 +24,6 @@ class PretrainWord2vec:
 
     Example:
         unfreeze pretrain word2vec --corpus texts/ --size 100 --output my-vectors
-        unfreeze neighbors my-vectors king
     """
 
     corpus: tuple[str, ...]

@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 
-_HARMLESS = {"trailing_spaces", "carriage_returns", "blank_last_lines", "byte_order_marks"}
+_HARMLESS = {"zero_vectors", "trailing_spaces", "carriage_returns", "blank_last_lines", "byte_order_marks"}
 
 
 @dataclass(kw_only=True)
@@ -47,7 +47,7 @@ class LoadReport:
         return ", ".join(f"{count:,} {what}" for what, count in said.items() if count)
 
     def log(self, path: Path) -> None:
-        """Say it once: as a warning, or where it is but white space as information."""
+        """Say it once: as a warning, or where no word is another for it as information."""
         odd = any(getattr(self, one.name) for one in fields(self) if one.name not in _HARMLESS)
         if text := self.describe():
             _logger.log(logging.WARNING if odd else logging.INFO, "%s: %s", path, text)

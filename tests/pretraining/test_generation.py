@@ -26,7 +26,7 @@ PROMPT = "The mouse sat on"
 def drawn(model: LanguageModel, count: int, **changes: float) -> list[int]:
     """The first ids that follow `PROMPT`."""
     settings = {"temperature": 1.0, "top_k": 0, "seed": 0, "stop_at_document_end": True, **changes}
-    return list(islice(draw_ids(model, PROMPT, **settings), count))  # type: ignore[arg-type]
+    return list(islice(draw_ids(Reader(model, "forward"), model.tokenizer, PROMPT, **settings), count))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cutoffs", [(), (12, 25)], ids=["full", "adaptive"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +16,7 @@ from unfreeze.commands.evaluate_vectors import evaluate_vectors
 from unfreeze.commands.inputs import (
     CLASSIFIER,
     LANGUAGE_MODEL,
+    NGRAM,
     WORD_VECTORS,
     model_kind,
     need_picture,
@@ -22,7 +25,9 @@ from unfreeze.commands.inputs import (
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
+    from unfreeze.pretraining.perplexity import Perplexity
     from unfreeze.tasks.text_classifier import Report
+    from unfreeze.text.tokenizers import TextTokenizer
 
 MOST_CLASSES_CROSSED = 12
 """Classes up to which the confusion matrix is printed; --json and --plot always have it."""
@@ -89,8 +94,8 @@ def run(arguments: Evaluate, console: Console) -> None:
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     if kind == WORD_VECTORS:
         return evaluate_vectors(arguments, console)
-    if kind == LANGUAGE_MODEL:
-        return evaluate_language_model(arguments, console)
+    if kind in (LANGUAGE_MODEL, NGRAM):
+        return evaluate_language_model(arguments, console, kind)
     if kind == CLASSIFIER:
         return evaluate_classifier(arguments, console)
     raise UserError(
@@ -155,10 +160,8 @@ def _error_line(error: dict[str, object]) -> str:
     )
 
 
-def evaluate_language_model(arguments: Evaluate, console: Console) -> None:
+def evaluate_language_model(arguments: Evaluate, console: Console, kind: str) -> None:
     """Perplexity and bits per byte over the documents of a text."""
-    from unfreeze.pretraining.language_model import LanguageModel
-    from unfreeze.pretraining.perplexity import evaluate_perplexity
     from unfreeze.text.corpus import stream_documents
     from unfreeze.text.token_store import TokenStore
 
@@ -167,12 +170,10 @@ def evaluate_language_model(arguments: Evaluate, console: Console) -> None:
     documents = stream_documents(
         [arguments.data], encoding=arguments.encoding, text_column=arguments.text_column
     )
-    model = LanguageModel.from_pretrained(arguments.model)
+    tokenizer, measure = measurer(arguments.model, kind)
     with tempfile.TemporaryDirectory() as folder:
-        store = TokenStore.build(
-            documents, model.tokenizer, Path(folder) / "tokens", progress=console.progress
-        )
-        found = evaluate_perplexity(model, store, progress=console.progress)
+        store = TokenStore.build(documents, tokenizer, Path(folder) / "tokens", progress=console.progress)
+        found = measure(store, progress=console.progress)
         n_documents = store.n_documents
     text = (
         f"perplexity {found.perplexity:.2f} ({found.loss:.4f} nats a token), {found.bits_per_byte:.4f} bits per byte, "
@@ -180,3 +181,18 @@ def evaluate_language_model(arguments: Evaluate, console: Console) -> None:
         f"{100 * found.unknown_share:.2f} % of the bytes in unknown words"
     )
     console.result({"documents": n_documents, **found.figures()}, text)
+
+
+def measurer(name: str, kind: str) -> tuple[TextTokenizer, Callable[..., Perplexity]]:
+    """The tokenizer of a language model, and what measures the model on a token store."""
+    if kind == NGRAM:
+        from unfreeze.pretraining import ngram_text
+        from unfreeze.pretraining.ngram import NgramModel
+
+        counted = NgramModel.from_pretrained(name)
+        return counted.tokenizer, partial(ngram_text.evaluate_perplexity, counted)
+    from unfreeze.pretraining import perplexity
+    from unfreeze.pretraining.language_model import LanguageModel
+
+    model = LanguageModel.from_pretrained(name)
+    return model.tokenizer, partial(perplexity.evaluate_perplexity, model)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_language_model, need_positive
+from unfreeze.commands.inputs import NGRAM, need_language_model, need_positive
 
 
 @dataclass(kw_only=True)
 class Generate:
-    """Go on writing from a prompt, with a forward language model.
+    """Go on writing from a prompt, with a forward language model or an n-gram model.
 
     Example:
         unfreeze generate my-lm "The river" --tokens 60 --temperature 0.8 --top-k 40
@@ -46,13 +48,9 @@ class Generate:
 
 def run(arguments: Generate, console: Console) -> None:
     """Print the text while it is written; with --json, when it is complete."""
-    need_language_model(arguments.model, "generate")
-    from unfreeze.pretraining.generation import stream_text
-    from unfreeze.pretraining.language_model import LanguageModel
-
+    stream_text = writer(arguments.model)
     prompt = sys.stdin.read().rstrip("\n") if arguments.prompt == "-" else arguments.prompt
     pieces = stream_text(
-        LanguageModel.from_pretrained(arguments.model),
         prompt,
         tokens=arguments.tokens,
         temperature=arguments.temperature,
@@ -67,3 +65,20 @@ def run(arguments: Generate, console: Console) -> None:
         for piece in pieces:
             print(piece, end="", flush=True)
         print()
+
+
+def writer(name: str) -> Callable[..., Iterator[str]]:
+    """What goes on from a prompt with a model, piece by piece.
+
+    Raises:
+        UserError: it is no language model, or damaged.
+    """
+    if need_language_model(name, "generate", or_ngram=True) == NGRAM:
+        from unfreeze.pretraining import ngram_text
+        from unfreeze.pretraining.ngram import NgramModel
+
+        return partial(ngram_text.stream_text, NgramModel.from_pretrained(name))
+    from unfreeze.pretraining import generation
+    from unfreeze.pretraining.language_model import LanguageModel
+
+    return partial(generation.stream_text, LanguageModel.from_pretrained(name))

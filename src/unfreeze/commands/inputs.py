@@ -10,6 +10,7 @@ from pathlib import Path
 from unfreeze.errors import UserError
 
 LANGUAGE_MODEL = "language model"
+NGRAM = "ngram"
 CLASSIFIER = "text_classifier"
 WORD_VECTORS = "word_vectors"
 PICTURES = (".png", ".svg", ".pdf")
@@ -80,6 +81,10 @@ def need_classifier(model: str, verb: str) -> None:
             f"{model} is a language model, {verb} needs a classifier: "
             f"use score, fill or generate, or make one with `unfreeze fit classifier --encoder {model}`"
         )
+    if kind == NGRAM:
+        raise UserError(
+            f"{model} is an n-gram model, {verb} needs a classifier: use evaluate, score or generate"
+        )
     if kind != CLASSIFIER:
         raise UserError(
             f"{model} is a {kind} encoder, {verb} needs a classifier: "
@@ -87,16 +92,26 @@ def need_classifier(model: str, verb: str) -> None:
         )
 
 
-def need_language_model(model: str, verb: str) -> None:
-    """Raise the UserError that names the right verb where `model` is no language model."""
+def need_language_model(model: str, verb: str, *, or_ngram: bool = False) -> str:
+    """The kind of a language model; `or_ngram` takes one of counts too.
+
+    Raises:
+        UserError: `model` is of another kind; the message names the right verb.
+    """
     kind = model_kind(model)
+    if kind == NGRAM and not or_ngram:
+        raise UserError(
+            f"{model} is an n-gram model, {verb} needs one of `unfreeze pretrain lm`: "
+            "use evaluate, score or generate"
+        )
     if kind == CLASSIFIER:
         raise UserError(
             f"{model} is a classifier, {verb} needs a language model: use predict or evaluate, "
             "or take the language model that it was fitted from"
         )
-    if kind != LANGUAGE_MODEL:
+    if kind not in (LANGUAGE_MODEL, NGRAM):
         raise UserError(
             f"{model} is an encoder without its output layer, {verb} needs a language model: "
             "train one without --without-output"
         )
+    return kind

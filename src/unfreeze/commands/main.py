@@ -73,6 +73,9 @@ VERBS = {
     "demo": Verb(
         "unfreeze.commands.demo:Demo", "the main job on generated reviews, offline, in about two minutes"
     ),
+    "pretrain ngram": Verb(
+        "unfreeze.commands.pretrain_ngram:PretrainNgram", "count n-grams of unlabeled text, the baseline"
+    ),
     "pretrain lm": Verb(
         "unfreeze.commands.pretrain_lm:PretrainLm", "train a language model on unlabeled text"
     ),

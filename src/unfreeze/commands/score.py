@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import given_texts, need_language_model
+from unfreeze.commands.inputs import NGRAM, given_texts, need_language_model
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.scoring import TextScore
@@ -52,14 +54,27 @@ def run(arguments: Score, console: Console) -> None:
     texts = given_texts(
         arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
     )
-    need_language_model(arguments.model, "score")
-    from unfreeze.pretraining.language_model import LanguageModel
-    from unfreeze.pretraining.scoring import score_texts
-
-    model = LanguageModel.from_pretrained(arguments.model)
+    score_texts = scorer(arguments.model)
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
-        for score in score_texts(model, batch):
+        for score in score_texts(batch):
             console.result(as_values(score, arguments.tokens), readable(score, arguments.tokens))
+
+
+def scorer(name: str) -> Callable[[list[str]], list[TextScore]]:
+    """What scores texts with a model.
+
+    Raises:
+        UserError: it is no language model, or damaged.
+    """
+    if need_language_model(name, "score", or_ngram=True) == NGRAM:
+        from unfreeze.pretraining import ngram_text
+        from unfreeze.pretraining.ngram import NgramModel
+
+        return partial(ngram_text.score_texts, NgramModel.from_pretrained(name))
+    from unfreeze.pretraining import scoring
+    from unfreeze.pretraining.language_model import LanguageModel
+
+    return partial(scoring.score_texts, LanguageModel.from_pretrained(name))
 
 
 def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:

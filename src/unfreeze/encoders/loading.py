@@ -73,6 +73,8 @@ def encoder_class(kind: str, folder: Path) -> type[Encoder]:
     Raises:
         UserError: there is none.
     """
+    if kind == "ngram":
+        raise UserError(f"{folder} is an n-gram model, which gives no word a vector: take an encoder")
     if kind not in KINDS:
         raise UserError(
             f"{folder} holds an encoder of kind {kind!r}, known are {', '.join(KINDS)}: "

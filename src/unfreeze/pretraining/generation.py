@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,11 +17,20 @@ from torch import Tensor
 from unfreeze.encoders.layers.recurrent import State
 from unfreeze.errors import UserError
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.text.tokenizers import TextTokenizer
 
 PIECE = 512
 """Tokens of a prompt that are read at once."""
 WINDOW = 128
 """Tokens that are decoded together to see what the last one adds; a quotation may be as long."""
+
+
+class AnyReader(Protocol):
+    """What writing needs of a model: what `Reader` does."""
+
+    def read(self, ids: Sequence[int], /) -> None: ...
+
+    def log_probabilities(self) -> Tensor: ...
 
 
 class Reader:
@@ -102,29 +112,54 @@ def stream_text(
     """
     if "forward" not in model.encoder.directions:
         raise UserError("this language model reads backward only: writing needs a forward one")
+    model.eval()
+    return stream_from(
+        Reader(model, "forward"),
+        model.tokenizer,
+        prompt,
+        tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+        stop_at_document_end=stop_at_document_end,
+    )
+
+
+def stream_from(
+    reader: AnyReader,
+    tokenizer: TextTokenizer,
+    prompt: str,
+    *,
+    tokens: int,
+    temperature: float,
+    top_k: int,
+    seed: int,
+    stop_at_document_end: bool,
+) -> Iterator[str]:
+    """`stream_text` from any model: from a reader that has read nothing yet, and the tokenizer of what it reads."""
     if tokens < 1 or top_k < 0 or not 0 <= temperature < float("inf"):
         raise UserError(
             f"{tokens} tokens, temperature {temperature:g}, top-k {top_k}: at least 1, 0 and 0 are needed"
         )
-    model.eval()
     drawn = draw_ids(
-        model,
+        reader,
+        tokenizer,
         prompt,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
         stop_at_document_end=stop_at_document_end,
     )
-    return _as_text(model, prompt, islice(drawn, tokens))
+    return _as_text(tokenizer, prompt, islice(drawn, tokens))
 
 
-def _as_text(model: LanguageModel, prompt: str, drawn: Iterable[int]) -> Iterator[str]:
+def _as_text(tokenizer: TextTokenizer, prompt: str, drawn: Iterable[int]) -> Iterator[str]:
     """What each id adds to the decoded text; marks add nothing until their word is there."""
-    window = model.tokenizer.encode(prompt).ids[-WINDOW:]
+    window = tokenizer.encode(prompt).ids[-WINDOW:]
     spaced = prompt[-1:].isspace()
     for number in drawn:
         longer = [*window, number]
-        piece = model.tokenizer.decode(longer)[len(model.tokenizer.decode(window)) :]
+        piece = tokenizer.decode(longer)[len(tokenizer.decode(window)) :]
         window = longer[-WINDOW:]
         if spaced:
             piece = piece.lstrip()
@@ -134,7 +169,8 @@ def _as_text(model: LanguageModel, prompt: str, drawn: Iterable[int]) -> Iterato
 
 
 def draw_ids(
-    model: LanguageModel,
+    reader: AnyReader,
+    tokenizer: TextTokenizer,
     prompt: str,
     *,
     temperature: float,
@@ -143,10 +179,8 @@ def draw_ids(
     stop_at_document_end: bool,
 ) -> Iterator[int]:
     """The ids that follow the prompt, without end unless the document ends."""
-    tokenizer = model.tokenizer
     never = [tokenizer.unknown_id, tokenizer.pad_id, *([] if stop_at_document_end else [tokenizer.bos_id])]
     generator = torch.Generator().manual_seed(seed)
-    reader = Reader(model, "forward")
     reader.read(tokenizer.encode(prompt).ids)
     while True:
         scores = reader.log_probabilities()

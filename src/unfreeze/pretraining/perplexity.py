@@ -40,6 +40,19 @@ class Perplexity:
     unknown_share: float
     """Of the text's bytes, in words that the vocabulary lacks."""
 
+    @classmethod
+    def of(cls, nats: float, n_tokens: int, store: TokenStore) -> Perplexity:
+        """The figures of `n_tokens` targets that cost `nats` in all, which are the text of `store`."""
+        loss = nats / max(1, n_tokens)
+        bits = nats / math.log(2) + 8 * store.unknown_bytes
+        return cls(
+            loss,
+            math.exp(min(loss, 700.0)),
+            bits / max(1, store.n_bytes),
+            n_tokens,
+            store.unknown_bytes / max(1, store.n_bytes),
+        )
+
     def figures(self) -> dict[str, float]:
         """As metrics.json has them."""
         return asdict(self)
@@ -63,16 +76,7 @@ def evaluate_perplexity(
                 total -= float(read_documents(model, name, ids, lengths).double().sum())
                 n_targets += int((lengths - 1).sum())
                 bar.advance(int(lengths.sum()))
-    n_tokens = n_targets // len(names)
-    loss = total / max(1, n_targets)
-    bits = loss * n_tokens / math.log(2) + 8 * store.unknown_bytes
-    return Perplexity(
-        loss,
-        math.exp(min(loss, 700.0)),
-        bits / max(1, store.n_bytes),
-        n_tokens,
-        store.unknown_bytes / max(1, store.n_bytes),
-    )
+    return Perplexity.of(total / len(names), n_targets // len(names), store)
 
 
 def _document_batches(store: TokenStore, batch_size: int, pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from unfreeze.encoders.layers.recurrent import State
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.text.batches import IGNORE, pad_sequences
-from unfreeze.text.tokenizers import Pieces
+from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
 PIECE = 256
 """Tokens of each text that are run at once."""
@@ -79,7 +79,10 @@ def score_texts(model: LanguageModel, texts: Sequence[str]) -> list[TextScore]:
     return [
         TextScore(
             text,
-            {name: _direction_score(model, pieces[n], found[n]) for name, found in by_direction.items()},
+            {
+                name: direction_score(model.tokenizer, pieces[n], found[n])
+                for name, found in by_direction.items()
+            },
         )
         for n, text in enumerate(texts)
     ]
@@ -141,9 +144,10 @@ def read_documents(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor
     return found
 
 
-def _direction_score(model: LanguageModel, pieces: Pieces, found: list[float]) -> DirectionScore:
+def direction_score(tokenizer: TextTokenizer, pieces: Pieces, found: list[float]) -> DirectionScore:
+    """The score of a text from the log-probabilities of its pieces, all but the begin symbol, in the text's order."""
     tokens = [
-        TokenScore(model.tokenizer.token(token), start, end, value)
+        TokenScore(tokenizer.token(token), start, end, value)
         for token, (start, end), value in zip(pieces.ids[1:], pieces.offsets[1:], found, strict=True)
     ]
     total = math.fsum(found)

@@ -256,6 +256,32 @@ def make_objective(
     )
 
 
+def prepare(
+    folder: Path, corpus: Corpus, make_tokenizer: Callable[[], TextTokenizer], progress: Progress
+) -> tuple[TextTokenizer, TokenStore, TokenStore | None]:
+    """The tokenizer and the ids of both kinds of documents, in a run's `folder`; what is there already is kept."""
+    if not (folder / "tokenizer.json").is_file():
+        make_tokenizer().save(folder)
+    tokenizer = TextTokenizer.load(folder)
+    store = _store(folder / "tokens", tokenizer, corpus.training_documents, progress)
+    if store is None:
+        raise UserError("the corpus holds no text to learn from")
+    return tokenizer, store, _store(folder / "held-out", tokenizer, corpus.held_out_documents, progress)
+
+
+def _store(
+    place: Path, tokenizer: TextTokenizer, make: Callable[[], Iterator[str]], progress: Progress
+) -> TokenStore | None:
+    """The ids of the documents, built once; None where there is no document."""
+    if place.is_dir():
+        return TokenStore.open(place)
+    documents = make()
+    first = next(documents, None)
+    if first is None:
+        return None
+    return TokenStore.build(chain([first], documents), tokenizer, place, progress=progress)
+
+
 class _Stage:
     """What both stages do: prepare, train, measure, save."""
 
@@ -290,7 +316,9 @@ class _Stage:
             figures: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
             return figures
         with self.accelerator.main_process_first():
-            tokenizer, store, held_out = self._prepare(make_tokenizer)
+            tokenizer, store, held_out = prepare(
+                self.folder.folder, self.corpus, make_tokenizer, self.progress
+            )
         with together():
             seed_everything(self.training.loop.seed)
             model = make_model(tokenizer)
@@ -311,31 +339,6 @@ class _Stage:
             if self.accelerator.is_main_process:
                 self._save(model, metrics, title, command, without_output)
         return metrics
-
-    def _prepare(
-        self, make_tokenizer: Callable[[], TextTokenizer]
-    ) -> tuple[TextTokenizer, TokenStore, TokenStore | None]:
-        folder = self.folder.folder
-        if not (folder / "tokenizer.json").is_file():
-            make_tokenizer().save(folder)
-        tokenizer = TextTokenizer.load(folder)
-        store = self._store("tokens", tokenizer, self.corpus.training_documents)
-        if store is None:
-            raise UserError("the corpus holds no text to learn from")
-        return tokenizer, store, self._store("held-out", tokenizer, self.corpus.held_out_documents)
-
-    def _store(
-        self, name: str, tokenizer: TextTokenizer, make: Callable[[], Iterator[str]]
-    ) -> TokenStore | None:
-        """The ids of the documents, built once; None where there is no document."""
-        place = self.folder.folder / name
-        if place.is_dir():
-            return TokenStore.open(place)
-        documents = make()
-        first = next(documents, None)
-        if first is None:
-            return None
-        return TokenStore.build(chain([first], documents), tokenizer, place, progress=self.progress)
 
     def _save(
         self, model: LanguageModel, metrics: dict[str, Any], title: str, command: str, without_output: bool

@@ -55,8 +55,8 @@ def learn_words(
     chosen = json.dumps(train_words(corpus, size, min_count))
     del corpus
     _texts_of_chunk.clear()
-    words, counts = json.loads(chosen)
     release_free_memory()
+    words, counts = json.loads(chosen)
     return words, counts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,6 +53,12 @@ def need_positive(arguments: object, *names: str) -> None:
     seed = getattr(arguments, "seed", 0)
     if not 0 <= seed < 2**32:  # what all generators of random numbers take
         raise UserError(f"--seed must be from 0 to {2**32 - 1}, not {seed}")
+
+
+def need_one_process(verb: str) -> None:
+    """Raise the UserError for a verb that several processes would each do whole."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"{verb} is one process with threads: start it without accelerate launch or torchrun")
 
 
 def need_picture(path: Path | None) -> None:

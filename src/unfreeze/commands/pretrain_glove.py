@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.inputs import need_one_process, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 
 
@@ -69,6 +69,7 @@ class PretrainGlove:
     """Replace a model of another run once this one is complete."""
 
     def __post_init__(self) -> None:
+        need_one_process("pretrain glove")
         need_positive(self, "size", "window", "epochs", "rate", "x_max", "alpha", "memory_mb")
         need_positive(self, "workers", "vocabulary_size", "min_count")
 

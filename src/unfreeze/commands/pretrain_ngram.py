@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.inputs import need_one_process, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
@@ -51,6 +51,7 @@ class PretrainNgram:
     """Replace a model of another run once this one is complete."""
 
     def __post_init__(self) -> None:
+        need_one_process("pretrain ngram")
         need_positive(self, "vocabulary_size", "min_count")
         if not 1 <= self.order <= 6:
             raise UserError(f"--order must be from 1 to 6, not {self.order}")

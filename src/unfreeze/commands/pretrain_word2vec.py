@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.inputs import need_one_process, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
@@ -80,6 +80,9 @@ class PretrainWord2vec:
     workers: int | None = None
     """Threads; one a core by default. With 1, a seed gives the same bits."""
 
+    checkpoint_minutes: float = 3.0
+    """Save this often where the training stands: so much a kill or a power cut may cost."""
+
     encoding: str = "utf-8"
     """Of plain text files."""
 
@@ -96,6 +99,7 @@ class PretrainWord2vec:
     """Replace a model of another run once this one is complete."""
 
     def __post_init__(self) -> None:
+        need_one_process("pretrain word2vec")
         need_positive(
             self, "size", "window", "epochs", "rate", "minutes", "workers", "vocabulary_size", "min_count"
         )
@@ -114,6 +118,7 @@ def run(arguments: PretrainWord2vec, console: Console) -> None:
         make_settings(arguments),
         minutes=arguments.minutes,
         workers=arguments.workers,
+        checkpoint_minutes=arguments.checkpoint_minutes,
         without_output=arguments.without_output,
         overwrite=arguments.overwrite,
         command=command_line(),

@@ -149,6 +149,7 @@ def pretrain_word2vec(
     *,
     minutes: float | None = None,
     workers: int | None = None,
+    checkpoint_minutes: float = 3.0,
     without_output: bool = False,
     overwrite: bool = False,
     command: str = "",
@@ -157,7 +158,7 @@ def pretrain_word2vec(
     """Word vectors from unlabeled text. Run again after a kill, it goes on.
 
     Args:
-        minutes, workers: as in `train_matrices`.
+        minutes, workers, checkpoint_minutes: as in `train_matrices`.
         without_output: save the vectors alone; `adapt` will not work.
 
     Returns:
@@ -183,7 +184,8 @@ def pretrain_word2vec(
     encoder = WordVectors(
         words, size=settings.training.size, ngrams=settings.ngrams, buckets=settings.buckets
     )
-    return _train(stage, encoder, store, counts, settings, None, minutes, workers, without_output, command)
+    limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
+    return _train(stage, encoder, store, counts, settings, None, limits, without_output, command)
 
 
 def adapt_word_vectors(
@@ -247,7 +249,8 @@ def adapt_word_vectors(
     larger = WordVectors(words, **encoder.arguments())
     start = _start_from(encoder, tensors, len(words), settings)
     logger.info("%d new words", len(words) - len(before))
-    return _train(stage, larger, store, counts, settings, start, minutes, workers, without_output, command)
+    limits = {"minutes": minutes, "workers": workers}
+    return _train(stage, larger, store, counts, settings, start, limits, without_output, command)
 
 
 def _grown(old: TextTokenizer, found: TextTokenizer) -> WordTokenizer:
@@ -305,8 +308,7 @@ def _train(
     counts: NDArray[np.int64],
     settings: VectorSettings,
     start: Matrices | None,
-    minutes: float | None,
-    workers: int | None,
+    limits: dict[str, Any],
     without_output: bool,
     command: str,
 ) -> dict[str, Any]:
@@ -319,9 +321,8 @@ def _train(
         skip_ids=special,
         bags=bags,
         start=start,
-        workers=workers,
-        minutes=minutes,
         folder=stage.folder,
+        **limits,
         progress=stage.progress,
     )
     set_vectors(encoder, matrices, bags)
@@ -330,6 +331,7 @@ def _train(
         more[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
     kind = "CBOW" if settings.training.architecture == "cbow" else "skip-gram"
     figures = {"tokens": store.n_tokens, **matrices.figures}
+    stage.folder.log(figures)
     return stage.save(
         encoder,
         figures,

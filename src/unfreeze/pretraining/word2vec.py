@@ -13,6 +13,7 @@ Cost: memory is 2 x 4 bytes x vocabulary x size (and 4 x buckets x size with n-g
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -35,6 +36,8 @@ from unfreeze.progress import SILENT, Bar, Progress
 if TYPE_CHECKING:
     from unfreeze.text.token_store import TokenStore
     from unfreeze.training.checkpoints import RunFolder
+
+logger = logging.getLogger(__name__)
 
 Architecture = Literal["skip-gram", "cbow"]
 Floats = NDArray[np.float32]
@@ -251,12 +254,15 @@ class _Run:
     lock: threading.Lock = field(default_factory=threading.Lock)
     began: float = field(default_factory=time.monotonic)
     leg_ends: float = 0.0
+    leg_first: int = 0
+    stopped: bool = False
 
     def resume(self, folder: RunFolder | None) -> None:
         saved = None if folder is None else folder.load()
         if saved is not None:
             self.matrices = Matrices(saved.pop("inputs").numpy(), saved.pop("outputs").numpy())
             self.state = _State(**saved)
+            logger.info("going on from token %d", self.tokens_before(self.state.position))
 
     def work(self, bar: Bar, workers: int, folder: RunFolder | None, leg: float) -> None:
         """In legs of `leg` seconds; a checkpoint is written between two of them, when no thread works."""
@@ -279,14 +285,15 @@ class _Run:
             self._save(folder)
 
     def _leg(self, bar: Bar, workers: int, seconds: float) -> None:
-        self.leg_ends = time.monotonic() + seconds
+        self.leg_ends, self.leg_first = time.monotonic() + seconds, self.state.position
         with ThreadPoolExecutor(workers, thread_name_prefix="word2vec") as threads:
             futures = [threads.submit(self._worker, bar) for _ in range(workers)]
             try:
                 for future in futures:
                     future.result()
-            finally:
-                self.leg_ends = 0.0  # after a mistake or Ctrl-C the others finish the block in hand
+            except BaseException:
+                self.stopped = True  # the others finish the block in hand
+                raise
 
     def _save(self, folder: RunFolder | None) -> None:
         if folder is not None:
@@ -296,6 +303,7 @@ class _Run:
                 "outputs": torch.from_numpy(self.matrices.outputs),
             }
             folder.save(state | tensors)
+            folder.log({"tokens": self.tokens_before(self.state.position), **self.figures()})
 
     def _worker(self, bar: Bar) -> None:
         inputs, outputs = self.matrices.inputs, self.matrices.outputs
@@ -314,7 +322,8 @@ class _Run:
     def _next_block(self) -> tuple[int, Block] | None:
         with self.lock:
             number = self.state.position
-            if number >= len(self.blocks) or time.monotonic() >= self.leg_ends or self._over(0) >= 1:
+            leg_over = time.monotonic() >= self.leg_ends and number > self.leg_first
+            if number >= len(self.blocks) or leg_over or self.stopped or self._over(0) >= 1:
                 return None
             self.state.position += 1
             return number, self.blocks[number]

@@ -30,7 +30,7 @@ from typing import Any
 
 from experiments.bank_has_one_vector import wikipedia_vectors
 from experiments.imdb import Places, Results, fitted_accuracy, table
-from unfreeze.analysis.curves import plot_curves
+from unfreeze.analysis.curves import STYLES, plot_curves
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.stages import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
@@ -151,7 +151,8 @@ def main() -> None:
     compare(train, test, results, methods)
     curves = results.curves("products")
     print(table(curves))
-    plot_curves(curves, arguments.runs / "products.png", title="From movie reviews to product reviews")
+    shown = sorted(curves, key=lambda curve: -curve.mean(curve.counts[0]))[: len(STYLES)]
+    plot_curves(shown, arguments.runs / "products.png", title="From movie reviews to product reviews")
 
 
 if __name__ == "__main__":

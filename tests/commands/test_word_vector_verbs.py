@@ -106,7 +106,7 @@ def test_vectors_are_converted_both_ways(vectors: Path, tmp_path: Path) -> None:
 
 
 def test_adapt_goes_on_and_adds_words(vectors: Path, tmp_path: Path) -> None:
-    text = write_corpus(tmp_path / "more.txt", ["the zyxomma is a good film"] * 30)
+    text = write_corpus(tmp_path / "more.txt", ["the zyxomma is a good film"] * 400)
     said = succeed(
         "adapt", vectors, "--corpus", text, "--output", tmp_path / "more", "--epochs", "2", "--json"
     )

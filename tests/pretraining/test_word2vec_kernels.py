@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unfreeze.pretraining.word2vec_blocks import Mode, Tables, make_workspace, train_block
+from unfreeze.pretraining.word2vec_groups import GROUP
 from unfreeze.pretraining.word2vec_step import make_scratch, train_mean, train_rows
 from unfreeze.pretraining.word2vec_tables import bag_table, make_tables
 
@@ -101,6 +102,34 @@ class Reference:
         signs = [sign for _, many in pairs for sign in many]
         return reference_mean(self.bag(center), targets, signs, rate, self.inputs, self.outputs)
 
+    def group(self, kept: list[int], first: int, rate: float) -> tuple[float, int]:
+        """Neighboring centers that share negatives; gradients of all pairs at the values before."""
+        places = range(first, min(first + GROUP, len(kept)))
+        widths = [1 + below(self.random(), self.mode.window) for _ in places]
+        shared = GROUP + -(-max(GROUP, self.mode.negatives) // 4) * 4 - GROUP
+        negatives = []
+        for bits in [self.random() for _ in range(shared)]:
+            column = below(bits, len(self.tables.alias))
+            kept_column = fraction(bits) < self.tables.acceptance[column]
+            negatives.append(column if kept_column else int(self.tables.alias[column]))
+        inputs, outputs = self.inputs.copy(), self.outputs.copy()
+        loss, pairs = 0.0, 0
+        for place, width in zip(places, widths, strict=True):
+            for context in range(max(0, place - width), min(len(kept), place + width + 1)):
+                if context == place:
+                    continue
+                pairs += 1
+                weighted = [(kept[place], 1, 1.0)]
+                weighted += [(n, -1, self.mode.negatives / shared) for n in negatives if n != kept[place]]
+                for target, sign, weight in weighted:
+                    x, y = inputs[kept[context]], outputs[target]
+                    u = -sign * float(x @ y)
+                    error = rate * weight * sign / (1 + np.exp(-u))
+                    self.inputs[kept[context]] += error * y
+                    self.outputs[target] += error * x
+                    loss += weight * float(np.logaddexp(0, u))
+        return loss, pairs
+
     def block(self, documents: list[np.ndarray], rates: tuple[float, float]) -> tuple[float, int, int]:
         keep, random = self.tables.keep, self.random
         loss, predictions, words = 0.0, 0, 0
@@ -109,6 +138,13 @@ class Reference:
             seen = [int(token) for token in document if keep[token] > 0]
             words += len(seen)
             kept = [token for token in seen if fraction(random()) < keep[token]]
+            if not (self.mode.cbow or self.mode.hierarchical or self.mode.bags):
+                for first in range(0, len(kept), GROUP):
+                    done = (before + len(document) * first / len(kept)) / total
+                    found, pairs = self.group(kept, first, rates[0] + (rates[1] - rates[0]) * done)
+                    loss, predictions = loss + found, predictions + pairs
+                before += len(document)
+                continue
             for i, center in enumerate(kept):
                 width = 1 + below(random(), self.mode.window)
                 contexts = kept[max(0, i - width) : i] + kept[i + 1 : i + 1 + width]

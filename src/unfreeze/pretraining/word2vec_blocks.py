@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.pretraining.word2vec_groups import GROUP, GroupSpace, make_group_space, train_group
+from unfreeze.pretraining.word2vec_random import below, fraction, next_random
 from unfreeze.pretraining.word2vec_step import (
     Floats,
     Ids,
@@ -70,6 +72,7 @@ class Workspace(NamedTuple):
     bag: Ids
     targets: Ids
     signs: Floats
+    group: GroupSpace
 
 
 def make_workspace(mode: Mode, tables: Tables, size: int) -> Workspace:
@@ -86,29 +89,8 @@ def make_workspace(mode: Mode, tables: Tables, size: int) -> Workspace:
         np.empty(bag, np.int32),
         np.empty(targets, np.int32),
         np.empty(targets, np.float32),
+        make_group_space(mode.window, mode.negatives, size),
     )
-
-
-@inlined
-def next_random(state: NDArray[np.uint64]) -> Any:
-    """The next 64 bits of splitmix64 (Steele et al. 2014); moves `state[0]`."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@inlined
-def _below(bits: Any, n: Any) -> Any:
-    """A number in [0, n) from the upper 32 of 64 random bits."""
-    return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
-
-
-@inlined
-def _fraction(bits: Any) -> Any:
-    """A number in [0, 1) from the lower 32 of 64 random bits."""
-    return np.float64(bits & np.uint64(0xFFFFFFFF)) * 2.0**-32
 
 
 @inlined
@@ -121,7 +103,7 @@ def _subsample(
         token = tokens[position]
         if keep[token] > 0:
             words += 1
-            if _fraction(next_random(state)) < keep[token]:
+            if fraction(next_random(state)) < keep[token]:
                 kept[n] = token
                 n += 1
     return n, words
@@ -144,8 +126,8 @@ def _add_targets(
     m += 1
     for _ in range(mode.negatives):
         bits = next_random(state)
-        negative = _below(bits, len(tables.alias))
-        if _fraction(bits) >= tables.acceptance[negative]:
+        negative = below(bits, len(tables.alias))
+        if fraction(bits) >= tables.acceptance[negative]:
             negative = tables.alias[negative]
         if negative != word:
             targets[m], signs[m] = negative, np.float32(-1.0)
@@ -193,6 +175,20 @@ def _train_center(
     return train_mean(bag, size, targets, signs, m, rate, inputs, outputs, space.scratch)
 
 
+@inlined
+def _fill_window(
+    kept: Ids, n_kept: int, i: int, window: int, state: NDArray[np.uint64], contexts: Ids
+) -> int:
+    """Write the words around center number i; returns how many."""
+    width = 1 + below(next_random(state), window)
+    n = 0
+    for j in range(max(0, i - width), min(n_kept, i + width + 1)):
+        if j != i:
+            contexts[n] = kept[j]
+            n += 1
+    return n
+
+
 @compiled
 def train_block(
     tokens: Any,
@@ -216,22 +212,36 @@ def train_block(
         number of words before subsampling.
     """
     kept = np.empty(len(tokens), np.int32)
-    contexts, window = space.contexts, mode.window
+    contexts = space.contexts
     loss, predictions, words = 0.0, 0, 0
     for document in range(len(starts) - 1):
         start, stop = starts[document], starts[document + 1]
         n_kept, seen = _subsample(tokens, start, stop, tables.keep, state, kept)
         words += seen
-        for i in range(n_kept):
-            width = 1 + _below(next_random(state), window)
-            n = 0
-            for j in range(max(0, i - width), min(n_kept, i + width + 1)):
-                if j != i:
-                    contexts[n] = kept[j]
-                    n += 1
+        grouped = not (mode.cbow or mode.hierarchical or mode.bags)
+        for i in range(0, n_kept, GROUP if grouped else 1):
+            done = (start + (stop - start) * i / n_kept) / len(tokens)
+            rate = np.float32(rates[0] + (rates[1] - rates[0]) * done)
+            if grouped:
+                found, n = train_group(
+                    kept,
+                    n_kept,
+                    i,
+                    mode.window,
+                    mode.negatives,
+                    tables.acceptance,
+                    tables.alias,
+                    rate,
+                    inputs,
+                    outputs,
+                    state,
+                    space.group,
+                )
+                loss += found
+                predictions += n
+                continue
+            n = _fill_window(kept, n_kept, i, mode.window, state, contexts)
             if n > 0:
-                done = (start + (stop - start) * i / n_kept) / len(tokens)
-                rate = np.float32(rates[0] + (rates[1] - rates[0]) * done)
                 loss += _train_center(kept[i], n, mode, tables, rate, inputs, outputs, state, space)
                 predictions += 1 if mode.cbow else n
     return loss, predictions, words

@@ -18,10 +18,17 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# What vectorized sums need; infinities and NaN keep their meaning.
-compiled = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz"})
+# What vectorized loops need: sums in any order (infinities and NaN keep their meaning), and no check of each division.
+compiled = numba.njit(
+    nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"}
+)
 inlined = numba.njit(
-    nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz"}, inline="never", forceinline=True
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "arcp", "nsz"},
+    inline="never",
+    forceinline=True,
 )
 
 _CONTEXT_TILE = 2

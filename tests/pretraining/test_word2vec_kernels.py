@@ -106,7 +106,7 @@ class Reference:
         """Neighboring centers that share negatives; gradients of all pairs at the values before."""
         places = range(first, min(first + GROUP, len(kept)))
         widths = [1 + below(self.random(), self.mode.window) for _ in places]
-        shared = GROUP + -(-max(GROUP, self.mode.negatives) // 4) * 4 - GROUP
+        shared = -(-self.mode.negatives // 4) * 4
         negatives = []
         for bits in [self.random() for _ in range(shared)]:
             column = below(bits, len(self.tables.alias))

@@ -1,9 +1,9 @@
 """Skip-gram with negative sampling, a group of neighboring centers at a time: the fastest walk of word2vec.
 
 `GROUP` centers that follow one another share their context rows, read once, and one set of negatives, each of which counts as
-often as it stands for negatives of single centers. So an update is three matrix products of about 18 context rows with 16
+often as it stands for negatives of single centers. So an update is three matrix products of about 14 context rows with 12
 target rows (pWord2Vec, Ji et al. 2016, shares negatives within one window; its batches go over several), and a center
-costs 4 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
+costs 6 or 7 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
 
 Legend: M context rows, T targets (the centers, then the negatives), D vector size.
 """
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from unfreeze.pretraining.word2vec_random import below, fraction, next_random
 from unfreeze.pretraining.word2vec_step import Floats, Ids, compiled, inlined
 
-GROUP = 8
+GROUP = 4
+"""Of 8 a word costs a fifth less, but analogies lost two points (docs/lab-notes.md)."""
 COLUMNS = 4
 """T is a multiple of it: what the tiles of the products take at once."""
 _WIDTH = 16
@@ -51,7 +52,7 @@ class GroupSpace(NamedTuple):
 
 def n_columns(negatives: int) -> int:
     """T: the centers, and at least as many negatives."""
-    return GROUP + -(-max(GROUP, negatives) // COLUMNS) * COLUMNS
+    return GROUP + -(-negatives // COLUMNS) * COLUMNS
 
 
 def make_group_space(window: int, negatives: int, size: int) -> GroupSpace:

@@ -5,6 +5,9 @@ current account" have the same vector for `bank`. Here skip-gram vectors of Wiki
 `mouse`, that both sentences hold the same vector, and draw the neighborhoods.
 
     python -m experiments.bank_has_one_vector --data DATA --runs RUNS
+
+2026-11-25, one shared core of an AMD EPYC, 6 minutes: the same vector, True; all 30 neighbors of `bank` are of money; of `mouse`
+one of 30 (`whisker`) is of the animal.
 """
 
 from __future__ import annotations

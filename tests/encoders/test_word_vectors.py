@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.formats.test_fasttext import MODEL, VECTORS
 from tests.pretraining.models import TEXTS, random_model, word_tokenizer
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.vector_source import open_vectors
-from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.character_ngrams import ngram_buckets
@@ -78,6 +79,15 @@ def test_a_foreign_table_becomes_an_encoder_of_lower_case_words() -> None:
     assert not encoder.embedding[sorted(encoder.tokenizer.special_ids)].any()
     with pytest.raises(UserError, match="no word"):
         WordVectors.from_table(VectorTable(["xxmaj"], matrix[:1]))
+
+
+def test_a_fasttext_model_keeps_its_ngrams(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(MODEL)
+    encoder = read_encoder(tmp_path / "model.bin")
+    for word in ("brot", "wein", "käsebrot", "brote"):  # the last two were never seen
+        vector = encoder.vector(word)
+        assert vector is not None
+        np.testing.assert_allclose(vector.numpy(), VECTORS[word], rtol=1e-5, atol=1e-6)
 
 
 def test_new_words_start_from_their_ngrams_or_at_random() -> None:

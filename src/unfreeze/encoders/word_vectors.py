@@ -20,6 +20,7 @@ from unfreeze.encoders.base import Batch
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, LstmStack
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
+from unfreeze.formats.fasttext import FastTextVectors, is_fasttext, read_fasttext
 from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS
@@ -76,12 +77,8 @@ class WordVectors(StackedEncoder):
         return {"size": self.size, "ngrams": ngrams, "buckets": len(self.buckets)}
 
     @classmethod
-    def from_table(cls, table: VectorTable, *, counts: dict[str, int] | None = None) -> WordVectors:
-        """An encoder of a table's words, in lower case as our tokenizer has them; the first of equal ones counts.
-
-        Args:
-            counts: occurrences of each word, where they are known.
-        """
+    def from_table(cls, table: VectorTable) -> WordVectors:
+        """An encoder of a table's words, in lower case as our tokenizer has them; the first of equal ones counts."""
         rows: dict[str, int] = {}
         for row, word in enumerate(table.words):
             if word and word not in SPECIAL_TOKENS:
@@ -91,10 +88,7 @@ class WordVectors(StackedEncoder):
         if not rows:
             raise UserError("the vectors hold no word")
         words = sorted(rows, key=rows.__getitem__)
-        known = (
-            None if counts is None else [0] * len(SPECIAL_TOKENS) + [counts.get(word, 0) for word in words]
-        )
-        encoder = cls(WordTokenizer([*SPECIAL_TOKENS, *words], known), size=table.size)
+        encoder = cls(WordTokenizer([*SPECIAL_TOKENS, *words]), size=table.size)
         matrix = torch.from_numpy(table.matrix[[rows[word] for word in words]])
         with torch.no_grad():
             encoder.embedding[len(SPECIAL_TOKENS) :] = matrix
@@ -200,7 +194,7 @@ class WordVectors(StackedEncoder):
 
 
 def read_encoder(place: str | Path) -> WordVectors:
-    """The encoder of a file of vectors, or of a saved folder of them.
+    """The encoder of a file of vectors, or of a saved folder of them; a fastText model (.bin) keeps its n-grams.
 
     Raises:
         UserError: there is nothing of that name, it is damaged, or holds another kind of encoder.
@@ -208,7 +202,21 @@ def read_encoder(place: str | Path) -> WordVectors:
     from unfreeze.encoders.loading import load_encoder
 
     if Path(place).is_file():
+        if is_fasttext(place):
+            return _from_fasttext(read_fasttext(place))
         return WordVectors.from_table(open_vectors(place))
     found = load_encoder(place, expected=WordVectors)
     assert isinstance(found, WordVectors)
     return found
+
+
+@torch.no_grad()
+def _from_fasttext(model: FastTextVectors) -> WordVectors:
+    words = WordVectors.from_table(model.table())
+    if not model.maxn or not model.buckets:
+        return words
+    ngrams = (model.minn, model.maxn)
+    encoder = WordVectors(words.tokenizer, size=model.size, ngrams=ngrams, buckets=model.buckets)
+    encoder.embedding.copy_(words.embedding)
+    encoder.buckets.copy_(torch.from_numpy(np.array(model.rows[len(model.words) :])))
+    return encoder.eval()

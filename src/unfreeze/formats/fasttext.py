@@ -132,6 +132,12 @@ class FastTextVectors:
         return _means(self.rows, places, counts + 1)
 
 
+def is_fasttext(path: str | Path) -> bool:
+    """Whether a file begins as a fastText model does."""
+    with Path(path).open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
 def read_fasttext(path: str | Path) -> FastTextVectors:
     """Open a fastText model.
 

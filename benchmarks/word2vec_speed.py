@@ -38,7 +38,7 @@ RESTRICT = 30_000
 """Analogies are asked among so many words."""
 LONGEST_LINE = 10_000
 """Words: gensim cuts longer ones silently."""
-SETS = ("wordsim", "simlex", "men")
+SETS = ("EN-WS-353-ALL", "EN-SIMLEX-999", "EN-MEN-TR-3k")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def quality(texts: Texts, mine: VectorTable, theirs: VectorTable) -> list[Row]:
     if not folder.is_dir():
         raise NoData(f"{folder} is not there: name the data's folder with --data")
     sets, sections = read_sets(str(folder))
-    wanted = [one for one in sets if one.name.lower().startswith(SETS)]
+    wanted = [one for one in sets if one.name in SETS]
     rows = []
     for a, b in zip(evaluate_pairs(mine, wanted), evaluate_pairs(theirs, wanted), strict=True):
         rows.append(

@@ -15,9 +15,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
-
 from experiments.imdb import Places
+from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
 from unfreeze.pretraining.stages import Corpus
 from unfreeze.progress import Progress
 

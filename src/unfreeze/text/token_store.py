@@ -121,8 +121,9 @@ class TokenStore:
                     builder.append(encoded)
                     bar.advance(encoded.shard.documents)
             builder.finish()
-        release_free_memory()
-        return cls.open(folder)
+        store = cls.open(folder)
+        release_free_memory(store.n_tokens)
+        return store
 
     @property
     def lengths(self) -> NDArray[np.int64]:

@@ -52,10 +52,10 @@ def learn_words(
     for as long as the model trains. So what is kept is written down, everything else dropped, and then read again.
     """
     corpus = count_corpus(count_words, documents, workers, progress)
-    chosen = json.dumps(train_words(corpus, size, min_count))
+    chosen, n_words = json.dumps(train_words(corpus, size, min_count)), corpus.n_words
     del corpus
     _texts_of_chunk.clear()
-    release_free_memory()
+    release_free_memory(n_words)
     words, counts = json.loads(chosen)
     return words, counts
 

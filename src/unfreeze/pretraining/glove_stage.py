@@ -15,7 +15,7 @@ from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.vector_stages import VectorStage, set_vectors
 from unfreeze.pretraining.word2vec import Matrices
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
+from unfreeze.text.tokenizers import WordTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,7 @@ def pretrain_glove(
     stage = VectorStage(corpus, Path(output), asked, overwrite, progress)
     if (figures := stage.finished()) is not None:
         return figures
-    tokenizer = stage.tokenizer(
-        lambda documents: train_tokenizer(
-            documents,
-            vocabulary_size=settings.vocabulary_size,
-            min_count=settings.min_count,
-            progress=progress,
-        )
-    )
+    tokenizer = stage.words(settings.vocabulary_size, settings.min_count)
     store = stage.store(tokenizer)
     counts = count_tokens(store, len(tokenizer))
     options = {

@@ -101,6 +101,14 @@ class VectorStage:
         figures: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
         return figures
 
+    def words(self, vocabulary_size: int, min_count: int) -> TextTokenizer:
+        """The vocabulary of the corpus."""
+        return self.tokenizer(
+            lambda documents: train_tokenizer(
+                documents, vocabulary_size=vocabulary_size, min_count=min_count, progress=self.progress
+            )
+        )
+
     def tokenizer(self, make: Callable[[Iterator[str]], TextTokenizer]) -> TextTokenizer:
         """Made once, kept beside the checkpoints."""
         place = self.folder.folder
@@ -172,14 +180,7 @@ def pretrain_word2vec(
     stage = VectorStage(corpus, Path(output), asked, overwrite, progress)
     if (figures := stage.finished()) is not None:
         return figures
-    tokenizer = stage.tokenizer(
-        lambda documents: train_tokenizer(
-            documents,
-            vocabulary_size=settings.vocabulary_size,
-            min_count=settings.min_count,
-            progress=progress,
-        )
-    )
+    tokenizer = stage.words(settings.vocabulary_size, settings.min_count)
     words, store, counts = _with_phrases(stage, tokenizer, settings)
     encoder = WordVectors(
         words, size=settings.training.size, ngrams=settings.ngrams, buckets=settings.buckets

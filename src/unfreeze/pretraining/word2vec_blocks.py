@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.pretraining.word2vec_groups import GROUP, GroupSpace, make_group_space, train_group
+from unfreeze.pretraining.word2vec_groups import (
+    GROUP,
+    Draws,
+    GroupSpace,
+    draw_groups,
+    make_draws,
+    make_group_space,
+    train_group,
+)
 from unfreeze.pretraining.word2vec_random import below, fraction, next_random
 from unfreeze.pretraining.word2vec_step import (
     Floats,
@@ -35,7 +43,7 @@ class Tables(NamedTuple):
 
     keep: NDArray[np.float64]
     """(V,) the probability that an occurrence stays; 0 for ids that are neither center nor context."""
-    acceptance: NDArray[np.float64]
+    acceptance: Floats
     """(V,) with `alias` the table that negatives are drawn from."""
     alias: Ids
     path_starts: NDArray[np.int64]
@@ -189,9 +197,8 @@ def _fill_window(
     return n
 
 
-@compiled
 def train_block(
-    tokens: Any,
+    tokens: NDArray[np.unsignedinteger],
     starts: NDArray[np.int64],
     mode: Mode,
     tables: Tables,
@@ -206,36 +213,45 @@ def train_block(
     Args:
         tokens: (T,) ids of any unsigned type. `starts`: (documents + 1,) where each document starts, and T.
         state: (1,) the random state. Draws: one for each word of a document; then for each center its window's width and,
-            if the window is not empty, one for each negative of each predicted word.
+            if the window is not empty, one for each negative of each predicted word (by groups: as in `draw_groups`).
 
     Returns: the loss in nats, the number of predictions that it is the sum of (a context word; for CBOW a center), the
         number of words before subsampling.
     """
-    kept = np.empty(len(tokens), np.int32)
+    kept, longest = np.empty(len(tokens), np.int32), int(np.diff(starts).max(initial=0))
+    draws = make_draws(longest, mode.negatives)
+    return _walk(tokens, starts, mode, tables, inputs, outputs, rates, state, space, kept, draws)
+
+
+@compiled
+def _walk(
+    tokens: Any,
+    starts: NDArray[np.int64],
+    mode: Mode,
+    tables: Tables,
+    inputs: Floats,
+    outputs: Floats,
+    rates: tuple[float, float],
+    state: NDArray[np.uint64],
+    space: Workspace,
+    kept: Ids,
+    draws: Draws,
+) -> tuple[float, int, int]:
     contexts = space.contexts
+    grouped = not (mode.cbow or mode.hierarchical or mode.bags)
     loss, predictions, words = 0.0, 0, 0
     for document in range(len(starts) - 1):
         start, stop = starts[document], starts[document + 1]
         n_kept, seen = _subsample(tokens, start, stop, tables.keep, state, kept)
         words += seen
-        grouped = not (mode.cbow or mode.hierarchical or mode.bags)
+        if grouped:
+            draw_groups(n_kept, mode.window, mode.negatives, tables.acceptance, tables.alias, state, draws)
         for i in range(0, n_kept, GROUP if grouped else 1):
             done = (start + (stop - start) * i / n_kept) / len(tokens)
             rate = np.float32(rates[0] + (rates[1] - rates[0]) * done)
             if grouped:
                 found, n = train_group(
-                    kept,
-                    n_kept,
-                    i,
-                    mode.window,
-                    mode.negatives,
-                    tables.acceptance,
-                    tables.alias,
-                    rate,
-                    inputs,
-                    outputs,
-                    state,
-                    space.group,
+                    kept, n_kept, i, mode.negatives, draws, rate, inputs, outputs, space.group
                 )
                 loss += found
                 predictions += n

@@ -1,11 +1,15 @@
 """Skip-gram with negative sampling, a group of neighboring centers at a time: the fastest walk of word2vec.
 
 `GROUP` centers that follow one another share their context rows, read once, and one set of negatives, each of which counts as
-often as it stands for negatives of single centers. So an update is three matrix products of about 14 context rows with 12
+often as it stands for negatives of single centers. So an update is three matrix products of about 12 context rows with 12
 target rows (pWord2Vec, Ji et al. 2016, shares negatives within one window; its batches go over several), and a center
-costs 6 or 7 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
+costs 6 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
 
-Legend: M context rows, T targets (the centers, then the negatives), D vector size.
+Special here: the products run in tiles of 16 sums in registers (lanes.py); what the next group will touch is asked for
+while this one is computed.
+
+Legend: M context rows, T targets (the centers, then the negatives), D vector size. Scores and what belongs to them lie
+target by target: the one of context i and target j at j * stride + i.
 """
 
 from __future__ import annotations
@@ -15,16 +19,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.pretraining import lanes
 from unfreeze.pretraining.word2vec_random import below, fraction, next_random
 from unfreeze.pretraining.word2vec_step import Floats, Ids, compiled, inlined
 
 GROUP = 4
 """Of 8 a word costs a fifth less, but analogies lost two points (docs/lab-notes.md)."""
-COLUMNS = 4
-"""T is a multiple of it: what the tiles of the products take at once."""
-_WIDTH = 16
+TILE = 4
+"""Of the products: so many contexts by so many targets at once."""
+_LANES = lanes.WIDTH
 _FLAT = np.float32(20.0)
 """Beyond this score the sigmoid is 0 or 1 to 2e-9: its exponential is taken as constant."""
+_LINE = 16
+"""Floats in a line of the processor's cache."""
 
 
 class GroupSpace(NamedTuple):
@@ -35,129 +42,163 @@ class GroupSpace(NamedTuple):
     targets: Floats
     """(T, D padded)"""
     scores: Floats
-    """(M padded * T,), row by row, as the three that follow."""
+    """(T * stride,) as the two that follow."""
     errors: Floats
     """The gradient of the scores, times the rate."""
     weights: Floats
     """How often each pair counts."""
-    signs: Floats
-    """1 for centers, -1 for negatives."""
-    context_gradient: Floats
-    target_gradient: Floats
-    widths: NDArray[np.int64]
-    """(GROUP,) of the windows."""
-    ids: Ids
-    """(T,) of the targets; -1 where there is none."""
+    places: Floats
+    """(stride,) 0, 1, 2 and so on."""
+    counts: Floats
+    """(stride,) the centers that each context predicts."""
 
 
-def n_columns(negatives: int) -> int:
-    """T: the centers, and at least as many negatives."""
-    return GROUP + -(-negatives // COLUMNS) * COLUMNS
+class Draws(NamedTuple):
+    """What is random in the groups of a document, in their order."""
+
+    widths: Ids
+    """(centers,) of their windows."""
+    negatives: Ids
+    """(groups * shared negatives,)"""
+
+
+def n_shared(negatives: int) -> int:
+    """Negatives of a group: at least as many as of one center."""
+    return -(-negatives // TILE) * TILE
+
+
+_n_shared = inlined(n_shared)
 
 
 def make_group_space(window: int, negatives: int, size: int) -> GroupSpace:
     """Zeroed work space."""
-    m, t = GROUP + 2 * window, n_columns(negatives)
-    m, width = m + m % 2, -(-size // _WIDTH) * _WIDTH
-    signs = np.where(np.arange(m * t) % t < GROUP, 1.0, -1.0).astype(np.float32)
-    scores, errors, weights = (np.zeros(m * t, np.float32) for _ in range(3))
-    contexts, context_gradient = (np.zeros((m, width), np.float32) for _ in range(2))
-    targets, target_gradient = (np.zeros((t, width), np.float32) for _ in range(2))
-    numbers = np.zeros(GROUP, np.int64), np.empty(t, np.int32)
-    rows = contexts, targets, scores, errors, weights, signs, context_gradient, target_gradient
-    return GroupSpace(*rows, *numbers)
+    m, t = GROUP + 2 * window, GROUP + n_shared(negatives)
+    stride, width = -(-m // _LANES) * _LANES, -(-size // _LANES) * _LANES
+    contexts, targets = np.zeros((stride, width), np.float32), np.zeros((t, width), np.float32)
+    scores, errors, weights = (np.zeros(t * stride, np.float32) for _ in range(3))
+    places = np.arange(stride, dtype=np.float32)
+    return GroupSpace(contexts, targets, scores, errors, weights, places, np.zeros(stride, np.float32))
+
+
+def make_draws(n_words: int, negatives: int) -> Draws:
+    """Room for documents of so many words."""
+    groups = -(-n_words // GROUP)
+    return Draws(np.empty(n_words, np.int32), np.empty(groups * n_shared(negatives), np.int32))
+
+
+@compiled
+def draw_groups(
+    n_words: int,
+    window: int,
+    negatives: int,
+    acceptance: Floats,
+    alias: Ids,
+    state: NDArray[np.uint64],
+    draws: Draws,
+) -> None:
+    """Draw for a document of `n_words`: for each group the width of each center's window, then its negatives."""
+    shared, place = _n_shared(negatives), 0
+    for first in range(0, n_words, GROUP):
+        for center in range(first, min(first + GROUP, n_words)):
+            draws.widths[center] = 1 + below(next_random(state), window)
+        for _ in range(shared):
+            bits = next_random(state)
+            negative = below(bits, len(alias))
+            kept = fraction(bits) < acceptance[negative]
+            draws.negatives[place] = negative if kept else alias[negative]
+            place += 1
 
 
 @inlined
-def _read_contexts(inputs: Floats, kept: Ids, low: int, high: int, padded: int, rows: Floats) -> None:
-    size = inputs.shape[1]
-    for i in range(high - low):
-        source, row = inputs[kept[low + i]], rows[i]
-        for k in range(size):
-            row[k] = source[k]
-    for i in range(high - low, padded):
-        rows[i, :] = np.float32(0.0)
+def _read(matrix: Floats, row: Any, target: Floats, target_row: Any) -> None:
+    size = matrix.shape[1]
+    whole = size - size % _LANES
+    for k in range(0, whole, _LANES):
+        lanes.store(target, target_row, k, lanes.load(matrix, row, k))
+    if whole < size:
+        lanes.store(target, target_row, whole, lanes.load_some(matrix, row, whole, size - whole))
 
 
 @inlined
-def _read_targets(outputs: Floats, space: GroupSpace) -> None:
-    size, ids = outputs.shape[1], space.ids
-    for j in range(len(ids)):
-        row = space.targets[j]
-        if ids[j] < 0:
-            row[:] = np.float32(0.0)
-        else:
-            source = outputs[ids[j]]
-            for k in range(size):
-                row[k] = source[k]
+def _ask_for(matrix: Floats, row: Any) -> None:
+    for k in range(0, matrix.shape[1], _LINE):
+        lanes.prefetch(matrix, row, k)
+    lanes.prefetch(matrix, row, matrix.shape[1] - 1)
 
 
 @inlined
-def _weigh(kept: Ids, first: int, n: int, low: int, high: int, negatives: int, space: GroupSpace) -> int:
+def _weigh(
+    kept: Ids, first: int, n: int, low: int, m: int, share: Any, ids: Ids, widths: Ids, space: GroupSpace
+) -> Any:
     """How often each pair counts: a context and a center once within the window, a context and a negative for each of
     the centers that the context predicts; returns the number of the former."""
-    weights, ids, total = space.weights, space.ids, 0
-    t = len(ids)
-    share = np.float32(negatives / (t - GROUP))
-    for i in range(high - low):
-        count = 0
-        for g in range(GROUP):
-            distance = abs(low + i - first - g)
-            within = g < n and distance != 0 and distance <= space.widths[g]
-            weights[i * t + g] = np.float32(1.0) if within else np.float32(0.0)
-            count += within
-        total += count
-        for j in range(GROUP, t):
-            weights[i * t + j] = share * np.float32(count)
-    for j in range(GROUP, t):  # a negative that is a center is none for that center
-        for g in range(n):
+    weights, counts, places, stride = space.weights, space.counts, space.places, len(space.places)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    end = np.float32(m)
+    for i in range(stride):
+        counts[i] = zero
+    for g in range(GROUP):
+        offset = np.float32(first + g - low)
+        reach = np.float32(widths[first + g]) if g < n else zero
+        row = weights[g * stride : (g + 1) * stride]
+        for i in range(stride):
+            distance = abs(places[i] - offset)
+            within = one if (distance > zero) & (distance <= reach) & (places[i] < end) else zero
+            row[i] = within
+            counts[i] += within
+    total = zero
+    for i in range(stride):
+        total += counts[i]
+        counts[i] *= share
+    for j in range(len(ids)):
+        row = weights[(GROUP + j) * stride : (GROUP + j + 1) * stride]
+        for i in range(stride):
+            row[i] = counts[i]
+        for g in range(n):  # a negative that is a center is none for that center
             if ids[j] == kept[first + g]:
-                for i in range(high - low):
-                    weights[i * t + j] -= share * weights[i * t + g]
+                for i in range(stride):
+                    row[i] -= share * weights[g * stride + i]
     return total
 
 
 @inlined
 def _score(padded: int, space: GroupSpace) -> None:
-    """scores = contexts @ targets.T, in tiles of two by four."""
-    width, t = space.contexts.shape[1], len(space.ids)
-    for i in range(0, padded, 2):
-        x, y = space.contexts[i], space.contexts[i + 1]
-        for j in range(0, t, 4):
-            z0, z1, z2, z3 = (
-                space.targets[j],
-                space.targets[j + 1],
-                space.targets[j + 2],
-                space.targets[j + 3],
-            )
-            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0.0)
-            for k in range(width):
-                a0 += x[k] * z0[k]
-                a1 += x[k] * z1[k]
-                a2 += x[k] * z2[k]
-                a3 += x[k] * z3[k]
-                b0 += y[k] * z0[k]
-                b1 += y[k] * z1[k]
-                b2 += y[k] * z2[k]
-                b3 += y[k] * z3[k]
-            here, below_it = i * t + j, (i + 1) * t + j
-            scores = space.scores
-            scores[here], scores[here + 1], scores[here + 2], scores[here + 3] = a0, a1, a2, a3
-            scores[below_it], scores[below_it + 1] = b0, b1
-            scores[below_it + 2], scores[below_it + 3] = b2, b3
+    """scores = targets @ contexts.T."""
+    x, y, stride = space.contexts, space.targets, len(space.places)
+    for j in range(0, y.shape[0], 4):
+        for i in range(0, padded, 4):
+            a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = lanes.zeros()
+            c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = lanes.zeros()
+            for k in range(0, x.shape[1], _LANES):
+                x0, x1 = lanes.load(x, i, k), lanes.load(x, i + 1, k)
+                x2, x3 = lanes.load(x, i + 2, k), lanes.load(x, i + 3, k)
+                row = lanes.load(y, j, k)
+                a0, a1 = lanes.multiply_add(row, x0, a0), lanes.multiply_add(row, x1, a1)
+                a2, a3 = lanes.multiply_add(row, x2, a2), lanes.multiply_add(row, x3, a3)
+                row = lanes.load(y, j + 1, k)
+                b0, b1 = lanes.multiply_add(row, x0, b0), lanes.multiply_add(row, x1, b1)
+                b2, b3 = lanes.multiply_add(row, x2, b2), lanes.multiply_add(row, x3, b3)
+                row = lanes.load(y, j + 2, k)
+                c0, c1 = lanes.multiply_add(row, x0, c0), lanes.multiply_add(row, x1, c1)
+                c2, c3 = lanes.multiply_add(row, x2, c2), lanes.multiply_add(row, x3, c3)
+                row = lanes.load(y, j + 3, k)
+                d0, d1 = lanes.multiply_add(row, x0, d0), lanes.multiply_add(row, x1, d1)
+                d2, d3 = lanes.multiply_add(row, x2, d2), lanes.multiply_add(row, x3, d3)
+            tile = (a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3)
+            lanes.store_totals(space.scores, j * stride + i, stride, tile)
 
 
 @inlined
-def _differentiate(count: int, rate: Any, space: GroupSpace) -> Any:
-    """errors = rate * weight * (label - sigmoid(score)) of the first `count` pairs; returns the weighted loss in nats.
+def _differentiate(begin: int, end: int, sign: Any, rate: Any, space: GroupSpace) -> Any:
+    """errors = rate * weight * (label - sigmoid(score)) of a range of pairs; returns the weighted loss in nats.
 
     With u = -sign * score: sigmoid(u) is the error, log(1 + exp(u)) the loss. The exponential of -|u| is a Taylor
     polynomial of the 64th part, squared six times; log(1 + e) is 2 artanh(e / (2 + e)). So this loop vectorizes.
     """
-    scores, weights, signs, errors = space.scores, space.weights, space.signs, space.errors
+    scores, weights, errors = space.scores[begin:end], space.weights[begin:end], space.errors[begin:end]
     one, zero, loss = np.float32(1.0), np.float32(0.0), np.float32(0.0)
-    for q in range(count):
-        u = -signs[q] * scores[q]
+    for q in range(end - begin):
+        u = -sign * scores[q]
         v = -min(abs(u), _FLAT) * np.float32(1 / 64)
         e = np.float32(1 / 120) + v * np.float32(1 / 720)
         e = np.float32(1 / 24) + v * e
@@ -177,110 +218,130 @@ def _differentiate(count: int, rate: Any, space: GroupSpace) -> Any:
         series = np.float32(1 / 5) + s * series
         series = np.float32(1 / 3) + s * series
         loss += weights[q] * (np.float32(2.0) * z * (one + s * series) + max(u, zero))
-        errors[q] = rate * weights[q] * signs[q] * (e if u < zero else one) / (one + e)
+        errors[q] = rate * weights[q] * sign * (e if u < zero else one) / (one + e)
     return loss
 
 
 @inlined
-def _context_gradient(padded: int, space: GroupSpace) -> None:
-    """context_gradient = errors @ targets."""
-    width, targets, errors, t = space.targets.shape[1], space.targets, space.errors, len(space.ids)
-    for i in range(0, padded, 2):
-        r0, r1 = space.context_gradient[i], space.context_gradient[i + 1]
-        r0[:] = np.float32(0.0)
-        r1[:] = np.float32(0.0)
-        for j in range(0, t, 4):
-            y0, y1, y2, y3 = targets[j], targets[j + 1], targets[j + 2], targets[j + 3]
-            p, q = i * t + j, (i + 1) * t + j
-            a0, a1, a2, a3 = errors[p], errors[p + 1], errors[p + 2], errors[p + 3]
-            b0, b1, b2, b3 = errors[q], errors[q + 1], errors[q + 2], errors[q + 3]
-            for k in range(width):
-                r0[k] += a0 * y0[k] + a1 * y1[k] + a2 * y2[k] + a3 * y3[k]
-                r1[k] += b0 * y0[k] + b1 * y1[k] + b2 * y2[k] + b3 * y3[k]
+def _add_to(matrix: Floats, row: Any, k: Any, value: Any) -> None:
+    left = matrix.shape[1] - k
+    if left >= _LANES:
+        lanes.store(matrix, row, k, lanes.add(lanes.load(matrix, row, k), value))
+    else:
+        lanes.store_some(matrix, row, k, left, lanes.add(lanes.load_some(matrix, row, k, left), value))
 
 
 @inlined
-def _target_gradient(padded: int, space: GroupSpace) -> None:
-    """target_gradient = errors.T @ contexts."""
-    width, errors, t = space.contexts.shape[1], space.errors, len(space.ids)
-    for j in range(0, t, 4):
-        r0, r1 = space.target_gradient[j], space.target_gradient[j + 1]
-        r2, r3 = space.target_gradient[j + 2], space.target_gradient[j + 3]
-        r0[:] = np.float32(0.0)
-        r1[:] = np.float32(0.0)
-        r2[:] = np.float32(0.0)
-        r3[:] = np.float32(0.0)
-        for i in range(0, padded, 2):
-            x, y = space.contexts[i], space.contexts[i + 1]
-            p, q = i * t + j, (i + 1) * t + j
-            a0, a1, a2, a3 = errors[p], errors[p + 1], errors[p + 2], errors[p + 3]
-            b0, b1, b2, b3 = errors[q], errors[q + 1], errors[q + 2], errors[q + 3]
-            for k in range(width):
-                r0[k] += a0 * x[k] + b0 * y[k]
-                r1[k] += a1 * x[k] + b1 * y[k]
-                r2[k] += a2 * x[k] + b2 * y[k]
-                r3[k] += a3 * x[k] + b3 * y[k]
+def _add_products(
+    errors: Floats,
+    begin: int,
+    across: int,
+    down: int,
+    rows: Floats,
+    n_rows: int,
+    matrix: Floats,
+    ids: Ids,
+    n: int,
+) -> None:
+    """Add errors[begin + across * r + down * q] * rows[q], summed over q < n_rows, to matrix[ids[r]] for r < n <= 4."""
+    for k in range(0, rows.shape[1] - _LANES, 2 * _LANES):
+        a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = lanes.zeros()
+        place = begin
+        for q in range(n_rows):
+            left, right = lanes.load(rows, q, k), lanes.load(rows, q, k + _LANES)
+            factor = lanes.splat(errors[place])
+            a0, a1 = lanes.multiply_add(factor, left, a0), lanes.multiply_add(factor, right, a1)
+            factor = lanes.splat(errors[place + across])
+            b0, b1 = lanes.multiply_add(factor, left, b0), lanes.multiply_add(factor, right, b1)
+            factor = lanes.splat(errors[place + 2 * across])
+            c0, c1 = lanes.multiply_add(factor, left, c0), lanes.multiply_add(factor, right, c1)
+            factor = lanes.splat(errors[place + 3 * across])
+            d0, d1 = lanes.multiply_add(factor, left, d0), lanes.multiply_add(factor, right, d1)
+            place += down
+        _add_to(matrix, ids[0], k, a0)
+        _add_to(matrix, ids[0], k + _LANES, a1)
+        if n > 1:
+            _add_to(matrix, ids[1], k, b0)
+            _add_to(matrix, ids[1], k + _LANES, b1)
+        if n > 2:
+            _add_to(matrix, ids[2], k, c0)
+            _add_to(matrix, ids[2], k + _LANES, c1)
+        if n > 3:
+            _add_to(matrix, ids[3], k, d0)
+            _add_to(matrix, ids[3], k + _LANES, d1)
+    if rows.shape[1] % (2 * _LANES):
+        k = rows.shape[1] - _LANES
+        a0 = b0 = c0 = d0 = lanes.zeros()
+        place = begin
+        for q in range(n_rows):
+            left = lanes.load(rows, q, k)
+            a0 = lanes.multiply_add(lanes.splat(errors[place]), left, a0)
+            b0 = lanes.multiply_add(lanes.splat(errors[place + across]), left, b0)
+            c0 = lanes.multiply_add(lanes.splat(errors[place + 2 * across]), left, c0)
+            d0 = lanes.multiply_add(lanes.splat(errors[place + 3 * across]), left, d0)
+            place += down
+        _add_to(matrix, ids[0], k, a0)
+        if n > 1:
+            _add_to(matrix, ids[1], k, b0)
+        if n > 2:
+            _add_to(matrix, ids[2], k, c0)
+        if n > 3:
+            _add_to(matrix, ids[3], k, d0)
 
 
 @inlined
-def _add_back(inputs: Floats, outputs: Floats, kept: Ids, low: int, high: int, space: GroupSpace) -> None:
-    size = inputs.shape[1]
-    for i in range(high - low):
-        source, row = space.context_gradient[i], inputs[kept[low + i]]
-        for k in range(size):
-            row[k] += source[k]
-    for j in range(len(space.ids)):
-        if space.ids[j] >= 0:
-            change, target = space.target_gradient[j], outputs[space.ids[j]]
-            for k in range(size):
-                target[k] += change[k]
+def _borders(widths: Ids, first: int, n_words: int) -> tuple[int, int]:
+    """The contexts of a group are the words from the first to before the second."""
+    low, high = first, first
+    for center in range(first, min(first + GROUP, n_words)):
+        low, high = min(low, center - widths[center]), max(high, center + widths[center] + 1)
+    return max(0, low), min(n_words, high)
 
 
 @compiled
 def train_group(
     kept: Ids,
-    n_kept: int,
+    n_words: int,
     first: int,
-    window: int,
     negatives: int,
-    acceptance: NDArray[np.float64],
-    alias: Ids,
+    draws: Draws,
     rate: Any,
     inputs: Floats,
     outputs: Floats,
-    state: NDArray[np.uint64],
     space: GroupSpace,
 ) -> tuple[float, int]:
-    """One update from the centers `first` to at most `first` + GROUP - 1 of a document's `n_kept` words.
-
-    Args:
-        state: the random state. Draws: the width of each center's window, then one for each negative.
+    """One update from the centers `first` to at most `first` + GROUP - 1 of a document's `n_words` words.
 
     Returns: the loss in nats, the number of pairs of a center and its context words.
     """
-    n = min(GROUP, n_kept - first)
-    low, high = n_kept, 0
-    for g in range(n):
-        width = 1 + below(next_random(state), window)
-        space.widths[g] = width
-        low, high = min(low, first + g - width), max(high, first + g + width + 1)
-    low, high = max(0, low), min(n_kept, high)
-    for j in range(GROUP):
-        space.ids[j] = kept[first + j] if j < n else -1
-    for j in range(GROUP, len(space.ids)):
-        bits = next_random(state)
-        negative = below(bits, len(alias))
-        space.ids[j] = negative if fraction(bits) < acceptance[negative] else alias[negative]
+    n = min(GROUP, n_words - first)
+    low, high = _borders(draws.widths, first, n_words)
+    shared = len(space.targets) - GROUP
+    begin = first // GROUP * shared
+    ids = draws.negatives[begin : begin + shared]
+    for j in range(first + GROUP, min(first + 2 * GROUP, n_words)):
+        _ask_for(outputs, kept[j])
+    if first + GROUP < n_words:
+        for j in range(begin + shared, begin + 2 * shared):
+            _ask_for(outputs, draws.negatives[j])
+    for j in range(high, min(high + GROUP, n_words)):
+        _ask_for(inputs, kept[j])
     m = high - low
-    padded = m + m % 2
-    _read_contexts(inputs, kept, low, high, padded, space.contexts)
-    _read_targets(outputs, space)
-    pairs = _weigh(kept, first, n, low, high, negatives, space)
+    padded, stride = (m + 3) // 4 * 4, len(space.places)
+    for i in range(m):
+        _read(inputs, kept[low + i], space.contexts, i)
+    for j in range(n):
+        _read(outputs, kept[first + j], space.targets, j)
+    for j in range(shared):
+        _read(outputs, ids[j], space.targets, GROUP + j)
+    pairs = _weigh(kept, first, n, low, m, np.float32(negatives / shared), ids, draws.widths, space)
     _score(padded, space)
-    loss = _differentiate(m * len(space.ids), rate, space)
-    for q in range(m * len(space.ids), padded * len(space.ids)):
-        space.errors[q] = np.float32(0.0)
-    _context_gradient(padded, space)
-    _target_gradient(padded, space)
-    _add_back(inputs, outputs, kept, low, high, space)
-    return loss, pairs
+    loss = _differentiate(0, GROUP * stride, np.float32(1.0), rate, space)
+    loss += _differentiate(GROUP * stride, (GROUP + shared) * stride, np.float32(-1.0), rate, space)
+    errors, t = space.errors, GROUP + shared
+    for i in range(0, m, 4):
+        _add_products(errors, i, 1, stride, space.targets, t, inputs, kept[low + i : high], min(4, m - i))
+    _add_products(errors, 0, stride, 1, space.contexts, m, outputs, kept[first : first + n], n)
+    for j in range(0, shared, 4):
+        _add_products(errors, (GROUP + j) * stride, stride, 1, space.contexts, m, outputs, ids[j : j + 4], 4)
+    return loss, int(pairs)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.pretraining.word2vec_blocks import Tables
-from unfreeze.pretraining.word2vec_step import Floats, Ids, compiled
+from unfreeze.pretraining.word2vec_step import Floats, Ids, allocating
 
 Counts = NDArray[np.float64]
 Starts = NDArray[np.int64]
@@ -32,7 +32,7 @@ def make_tables(
     acceptance, alias = (np.empty(0), none) if hierarchical else alias_table(counts**0.75)
     bag_starts, bag_rows = bags or (starts, none)
     keep = keep_probabilities(counts, subsample)
-    return Tables(keep, acceptance, alias, *path, bag_starts, bag_rows)
+    return Tables(keep, acceptance.astype(np.float32), alias, *path, bag_starts, bag_rows)
 
 
 def keep_probabilities(counts: Counts, subsample: float) -> Counts:
@@ -81,7 +81,7 @@ def huffman_paths(counts: Counts) -> tuple[Starts, Ids, Floats]:
     return starts, nodes[pick], turns[pick]
 
 
-@compiled
+@allocating
 def _join_rarest(counts: Counts) -> Any:
     """Parents and turns of a Huffman tree's nodes: n leaves by rising counts, then n - 1 inner nodes in two queues."""
     n = len(counts)
@@ -105,7 +105,7 @@ def _join_rarest(counts: Counts) -> Any:
     return parents, signs
 
 
-@compiled
+@allocating
 def _climb(parents: NDArray[np.int64], signs: Floats, n: int) -> Any:
     """Depths of the n leaves, and their paths from the root down, one after the other."""
     depths = np.zeros(n, np.int64)

@@ -1,0 +1,194 @@
+"""Sixteen floats at once for compiled loops: what numba's own vectorizer does not find, written out.
+
+LLVM turns a `Lanes` into one register of 512 bits, or two of 256, or four of 128, as the processor has them. Nothing here
+checks bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+from numba.extending import models, register_model
+
+intrinsic: Any = extending.intrinsic  # whose own type counts the context among a call's arguments
+WIDTH = 16
+_FLOAT, _I1, _I32 = ir.FloatType(), ir.IntType(1), ir.IntType(32)
+_VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_FAST = ("reassoc", "contract", "nsz")
+
+
+class LanesType(types.Type):
+    """The type of 16 floats in a register."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+lanes = LanesType()
+
+
+@register_model(LanesType)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, fe_type: Any) -> None:
+        super().__init__(manager, fe_type, _VECTOR)
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, *index: Any) -> Any:
+    """The address of an element of a C-contiguous array, as that of 16 floats."""
+    found = context.make_array(array_type)(context, builder, array)
+    pointer = cgutils.get_item_pointer(context, builder, array_type, found, index, wraparound=False)
+    return builder.bitcast(pointer, _VECTOR.as_pointer())
+
+
+def _mask(builder: Any, n: Any) -> Any:
+    """The first n of 16 lanes."""
+    numbers = ir.Constant(ir.VectorType(_I32, WIDTH), list(range(WIDTH)))
+    return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(n, _I32)))
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    vector = ir.VectorType(value.type, WIDTH)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
+    return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_I32, WIDTH), [0] * WIDTH))
+
+
+def _function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+@intrinsic
+def zeros(_context: Any) -> Any:
+    """Sixteen zeros."""
+    return lanes(), lambda context, builder, signature, arguments: ir.Constant(_VECTOR, [0.0] * WIDTH)
+
+
+@intrinsic
+def splat(_context: Any, _value: Any) -> Any:
+    """The same float32 sixteen times."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _splat(builder, arguments[0])
+
+    return lanes(types.float32), generate
+
+
+@intrinsic
+def load(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
+    """matrix[row, column : column + 16]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = builder.load(_address(context, builder, signature.args[0], *arguments))
+        found.align = 4
+        return found
+
+    return lanes(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> Any:
+    """The first n of matrix[row, column : column + 16], then zeros."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        *place, n = arguments
+        pointer = _address(context, builder, signature.args[0], *place)
+        masks = ir.VectorType(_I1, WIDTH)
+        name = f"llvm.masked.load.v{WIDTH}f32.p0"
+        call = _function(builder, name, _VECTOR, _VECTOR.as_pointer(), _I32, masks, _VECTOR)
+        return builder.call(call, [pointer, _I32(4), _mask(builder, n), ir.Constant(_VECTOR, [0.0] * WIDTH)])
+
+    return lanes(matrix, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def store(_context: Any, matrix: Any, _row: Any, _column: Any, _value: Any) -> Any:
+    """matrix[row, column : column + 16] = value."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        *place, value = arguments
+        builder.store(value, _address(context, builder, signature.args[0], *place), align=4)
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, lanes), generate
+
+
+@intrinsic
+def store_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any, _value: Any) -> Any:
+    """The first n of matrix[row, column : column + 16] = value."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        *place, n, value = arguments
+        pointer = _address(context, builder, signature.args[0], *place)
+        masks = ir.VectorType(_I1, WIDTH)
+        name = f"llvm.masked.store.v{WIDTH}f32.p0"
+        call = _function(builder, name, ir.VoidType(), _VECTOR, _VECTOR.as_pointer(), _I32, masks)
+        builder.call(call, [value, pointer, _I32(4), _mask(builder, n)])
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp, types.intp, lanes), generate
+
+
+@intrinsic
+def multiply_add(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    """a * b + c, in one rounding or two."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, b, c = arguments
+        return builder.fadd(builder.fmul(a, b, flags=_FAST), c, flags=_FAST)
+
+    return lanes(lanes, lanes, lanes), generate
+
+
+@intrinsic
+def add(_context: Any, _a: Any, _b: Any) -> Any:
+    """a + b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return lanes(lanes, lanes), generate
+
+
+def _halve(builder: Any, a: Any, b: Any, step: int) -> Any:
+    """Lanes whose number has the bit `step` come from b, the others from a; each plus its neighbor `step` away."""
+    kept = [lane + (WIDTH if lane & step else 0) for lane in range(WIDTH)]
+    other = [(lane ^ step) + (WIDTH if lane & step else 0) for lane in range(WIDTH)]
+    masks = [ir.Constant(ir.VectorType(_I32, WIDTH), mask) for mask in (kept, other)]
+    return builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks), flags=_FAST)
+
+
+@intrinsic
+def store_totals(_context: Any, array: Any, _start: Any, _stride: Any, tile: Any) -> Any:
+    """array[start + stride * r + c] = the sum over the lanes of tile[4 * r + c], for r and c from 0 to 3."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, start, stride, tile = arguments
+        vectors = [builder.extract_value(tile, number) for number in range(WIDTH)]
+        for step in (1, 2, 4, 8):
+            vectors = [_halve(builder, vectors[p], vectors[p + 1], step) for p in range(0, len(vectors), 2)]
+        four = ir.VectorType(_FLOAT, 4)
+        for row in range(4):
+            place = builder.add(start, builder.mul(stride, ir.Constant(stride.type, row)))
+            pointer = _address(context, builder, signature.args[0], array, place)
+            mask = ir.Constant(ir.VectorType(_I32, 4), list(range(4 * row, 4 * row + 4)))
+            quarter = builder.shuffle_vector(vectors[0], vectors[0], mask)
+            builder.store(quarter, builder.bitcast(pointer, four.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, types.UniTuple(lanes, WIDTH)), generate
+
+
+@intrinsic
+def prefetch(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
+    """Ask for the memory around matrix[row, column], to be written."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _address(context, builder, signature.args[0], *arguments)
+        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        call = _function(builder, "llvm.prefetch.p0", ir.VoidType(), pointer.type, _I32, _I32, _I32)
+        builder.call(call, [pointer, _I32(1), _I32(3), _I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.intp, types.intp), generate

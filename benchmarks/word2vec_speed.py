@@ -1,15 +1,18 @@
-"""word2vec beside gensim: words a second on the same words, and what the vectors of either know.
+"""word2vec beside gensim and fastText's trainer: words a second on the same words, and what the vectors of each know.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only word2vec
 
 17 million words of enwiki-2015, in lower case and without words that occur less than five times, go to both: to ours as a
 token store, to gensim as a file of one document a line (its fastest way, `corpus_file`). Skip-gram, 100 numbers, window 5, 5
 negatives, subsampling 1e-3, 5 epochs. Words are counted before subsampling. The first rows are rounds of one epoch over 2
-million words, ours first; then each side trains all epochs, and the similarity sets and analogies are asked of the vectors.
+million words, ours first; then each side trains all epochs, and the similarity sets and analogies are asked of the vectors: our
+word2vec's beside gensim's, fastText's (without n-grams, the same model; its time holds reading the words, about a tenth) and
+those of our GloVe at its own defaults (window 10, 25 epochs).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ from unfreeze.analysis.analogies import evaluate_analogies, totals
 from unfreeze.analysis.similarity import evaluate_pairs
 from unfreeze.analysis.word_sets import read_sets
 from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.pretraining.glove import train_glove_vectors
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.word2vec import Word2VecSettings, train_matrices, train_word_vectors
 from unfreeze.text.corpus import stream_documents
@@ -51,20 +55,46 @@ class Corpus:
     n_words: int
 
 
+Trainer = Callable[[Corpus, int, int], VectorTable]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one trainer made of all words."""
+
+    name: str
+    table: VectorTable
+    words_per_second: float
+
+
 def run(texts: Texts, rounds: int, threads: int, say: Callable[[str], None]) -> list[Row]:
     """Speeds with one thread and with all, then quality."""
     whole = corpus(texts, N_WORDS, say)
     part = corpus(texts, N_ROUND, say)
     rows = [speed(part, count, rounds) for count in dict.fromkeys((1, threads))]
-    tables, speeds = [], []
-    for name, train in (("ours", ours), ("gensim", gensim)):
-        start = time.perf_counter()
-        tables.append(train(whole, threads, EPOCHS))
-        speeds.append(EPOCHS * whole.n_words / (time.perf_counter() - start))
-        say(f"{name}: {EPOCHS} epochs over {whole.n_words:,} words in {time.perf_counter() - start:.0f} s")
+    trainers = {"word2vec": ours, "gensim": gensim, "fastText": fasttext, "our GloVe": glove}
+    if importlib.util.find_spec("fasttext") is None:
+        say("fastText's trainer is not installed: benchmarks/setup says why")
+        del trainers["fastText"]
+    mine, *others = (train(name, trainer, whole, threads, say) for name, trainer in trainers.items())
     what = f"word2vec, {whole.n_words:,} words, {EPOCHS} epochs, {threads} threads, words/s"
-    rows.append(Row(what=what, ours=speeds[0], theirs=speeds[1], ratio=speeds[0] / speeds[1], goal=">= 8"))
-    return rows + quality(texts, *tables)
+    for other in others:
+        if other.name != "our GloVe":
+            ratio = mine.words_per_second / other.words_per_second
+            goal = ">= 8" if other.name == "gensim" else "-"
+            figures = {"ours": mine.words_per_second, "theirs": other.words_per_second, "ratio": ratio}
+            rows.append(Row(what=f"{what}, {other.name}", goal=goal, **figures))
+        rows += quality(texts, mine, other)
+    return rows
+
+
+def train(name: str, trainer: Trainer, data: Corpus, threads: int, say: Callable[[str], None]) -> Side:
+    """All epochs over all words."""
+    start = time.perf_counter()
+    table = trainer(data, threads, EPOCHS)
+    seconds = time.perf_counter() - start
+    say(f"{name}: {data.n_words:,} words in {seconds:.0f} s")
+    return Side(name, table, EPOCHS * data.n_words / seconds)
 
 
 def corpus(texts: Texts, n_words: int, say: Callable[[str], None]) -> Corpus:
@@ -109,6 +139,33 @@ def ours(data: Corpus, threads: int, epochs: int) -> VectorTable:
 def gensim(data: Corpus, threads: int, epochs: int) -> VectorTable:
     """`gensim.models.Word2Vec`, its vocabulary made beforehand."""
     return Prepared(data, threads, epochs).train()
+
+
+def fasttext(data: Corpus, threads: int, epochs: int) -> VectorTable:
+    """`fasttext.train_unsupervised` without character n-grams."""
+    import fasttext as trainer
+
+    model = trainer.train_unsupervised(
+        str(data.file),
+        model="skipgram",
+        dim=SETTINGS["size"],
+        ws=SETTINGS["window"],
+        neg=SETTINGS["negatives"],
+        t=SETTINGS["subsample"],
+        lr=0.025,
+        epoch=epochs,
+        minCount=1,
+        maxn=0,
+        thread=threads,
+        verbose=0,
+    )
+    words = [word for word in model.get_words() if word != "</s>"]
+    return VectorTable(words, np.stack([model.get_word_vector(word) for word in words]))
+
+
+def glove(data: Corpus, threads: int, epochs: int) -> VectorTable:
+    """Our `train_glove_vectors`, whose epochs are over word pairs and its own."""
+    return train_glove_vectors(data.store, data.tokenizer, workers=threads, size=SETTINGS["size"])
 
 
 class Prepared:
@@ -169,7 +226,7 @@ def speed(data: Corpus, threads: int, rounds: int) -> Row:
     )
 
 
-def quality(texts: Texts, mine: VectorTable, theirs: VectorTable) -> list[Row]:
+def quality(texts: Texts, mine: Side, other: Side) -> list[Row]:
     """Spearman's correlation on the sets of `SETS`, and the analogies' accuracy.
 
     Raises:
@@ -180,16 +237,12 @@ def quality(texts: Texts, mine: VectorTable, theirs: VectorTable) -> list[Row]:
         raise NoData(f"{folder} is not there: name the data's folder with --data")
     sets, sections = read_sets(str(folder))
     wanted = [one for one in sets if one.name in SETS]
-    rows = []
-    for a, b in zip(evaluate_pairs(mine, wanted), evaluate_pairs(theirs, wanted), strict=True):
-        rows.append(
-            Row(
-                what=f"{a.name}, Spearman ({a.n_missing} of {a.n_pairs} pairs missing)",
-                ours=a.spearman,
-                theirs=b.spearman,
-            )
-        )
-    both = [totals(evaluate_analogies(table, sections, restrict=RESTRICT)) for table in (mine, theirs)]
+    tables, rows = (mine.table, other.table), []
+    for a, b in zip(*(evaluate_pairs(table, wanted) for table in tables), strict=True):
+        what = f"{a.name}, Spearman ({a.n_missing} of {a.n_pairs} pairs missing), {other.name}"
+        rows.append(Row(what=what, ours=a.spearman, theirs=b.spearman))
+    both = [totals(evaluate_analogies(table, sections, restrict=RESTRICT)) for table in tables]
     for a, b in zip(*both, strict=True):
-        rows.append(Row(what=f"analogies, {a.name}, accuracy", ours=a.accuracy, theirs=b.accuracy))
+        what = f"analogies, {a.name}, accuracy, {other.name}"
+        rows.append(Row(what=what, ours=a.accuracy, theirs=b.accuracy))
     return rows

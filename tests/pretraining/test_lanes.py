@@ -24,8 +24,18 @@ def _add_multiple(a: np.ndarray, b: np.ndarray, factor: np.float32) -> None:
 
 @compiled
 def _totals(rows: np.ndarray, result: np.ndarray, start: int, stride: int) -> None:
-    a, b, c, d = lanes.load(rows, 0, 0), lanes.load(rows, 1, 0), lanes.load(rows, 2, 0), lanes.load(rows, 3, 0)
-    e, f, g, h = lanes.load(rows, 4, 0), lanes.load(rows, 5, 0), lanes.load(rows, 6, 0), lanes.load(rows, 7, 0)
+    a, b, c, d = (
+        lanes.load(rows, 0, 0),
+        lanes.load(rows, 1, 0),
+        lanes.load(rows, 2, 0),
+        lanes.load(rows, 3, 0),
+    )
+    e, f, g, h = (
+        lanes.load(rows, 4, 0),
+        lanes.load(rows, 5, 0),
+        lanes.load(rows, 6, 0),
+        lanes.load(rows, 7, 0),
+    )
     tile = (a, b, c, d, e, f, g, h, h, g, f, e, d, c, b, a)
     lanes.prefetch(rows, 0, 0)
     lanes.store_totals(result, start, stride, tile)

@@ -49,6 +49,7 @@ def test_words_of_several_parts_between_tabs(tmp_path: Path) -> None:
         ("tiger\tcat\t7\ntiger\tcat\tmuch\n", ":2: 'tiger\\tcat\\tmuch' is no pair"),
         ("tiger\tcat\t7\n\n\tcat\t1\n", ":3: 'cat\\t1' is no pair"),
         ("tiger\tcat\t7\ntiger\tcat\tnan\n", ":2: "),
+        ("tiger\tcat\tnan\ntiger\tcat\t7\n", ":1: "),
         ("a text of no kind\nand more of it\n", ":2: "),
         ("the 0.1 0.2 0.3\n", ":1: 'the 0.1 0.2 0.3' is no pair"),
         ("tiger\tcat\t7\ncaf\udce9\tcat\t7\n", ":2:4: not utf-8"),

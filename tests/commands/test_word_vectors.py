@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.analysis.tables import table_of
 from tests.commands.calls import fail, succeed
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
+from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.tokenizers import WordTokenizer
 
 TABLE = table_of(
     king=(5, 1, 0.1), man=(0, 2, 0), woman=(0, 0, 3), queen=(9, 0.2, 2), prince=(5, 1, 0), nothing=(0, 0, 0)
@@ -169,3 +173,56 @@ def test_files_are_asked_without_torch(here: Path) -> None:
             [sys.executable, "-c", program, *line.split()], capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def with_ngrams(here: Path) -> WordVectors:
+    """A folder of vectors that make unseen words of their n-grams."""
+    words = ["king", "queen", "prince"]
+    encoder = WordVectors(WordTokenizer([*SPECIAL_TOKENS, *words]), size=6, ngrams=(2, 4), buckets=40)
+    with torch.no_grad():
+        encoder.embedding[len(SPECIAL_TOKENS) :] = torch.randn(
+            3, 6, generator=torch.Generator().manual_seed(1)
+        )
+        encoder.buckets.copy_(torch.randn(40, 6, generator=torch.Generator().manual_seed(2)))
+    encoder.save_pretrained(here / "folder")
+    return encoder
+
+
+def test_unseen_words_are_asked_by_their_ngrams(with_ngrams: WordVectors) -> None:
+    king, kings = with_ngrams.vector("king"), with_ngrams.vector("kings")
+    assert king is not None and kings is not None
+    (row,) = succeed(*"similarity folder king kings --json".split()).rows
+    assert row["cosine"] == pytest.approx(float(torch.cosine_similarity(king, kings, 0)), abs=1e-6)
+    (row,) = succeed(*"neighbors folder kings --json".split()).rows
+    assert sorted(each["word"] for each in row["neighbors"]) == ["king", "prince", "queen"]
+    pairs, *_ = succeed(*"evaluate folder sets/people.txt --json".split()).rows
+    assert pairs["missing"] == 0
+    assert "'kings' is none of the 6 words" in fail("similarity", "vectors.txt", "king", "kings")
+
+
+def test_a_file_without_ngrams_says_so(with_ngrams: WordVectors) -> None:
+    assert "n-grams are left out" in succeed("convert", "folder", "--output", "plain.bin").err
+    assert "n-grams" not in succeed("convert", "folder", "--output", "copy").err
+    assert "ends in .txt, .vec, .bin, .npz" in fail("convert", "folder", "--output", "copy.foo")
+
+
+@pytest.mark.parametrize("line", ["similarity folder king queen", "convert folder --output x.txt"])
+def test_a_folder_with_nan_is_refused(line: str, with_ngrams: WordVectors) -> None:
+    with torch.no_grad():
+        with_ngrams.embedding[-1, 2] = torch.nan
+    with_ngrams.save_pretrained(Path("folder"))
+    assert "the vector of 'prince' holds NaN or infinity" in fail(*line.split())
+    assert not Path("x.txt").exists()
+
+
+def test_words_of_megabytes_are_cut(here: Path) -> None:
+    write_word_vectors("long.txt", VectorTable(["a", "b" * 1_000_000], np.eye(2, dtype=np.float32)))
+    outcome = succeed("neighbors", "long.txt", "a", "--plot", "long.png")
+    assert len(outcome.out) < 500 and Path("long.png").exists()
+
+
+def test_what_cannot_fit_is_said_before(here: Path) -> None:
+    Path("t.txt").write_text("a b c d " * 50, encoding="utf-8")
+    line = "pretrain word2vec --corpus t.txt --size 1000000000000 --output v"
+    assert "GB of memory, and this machine has" in fail(*line.split())

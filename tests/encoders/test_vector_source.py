@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.analysis.tables import random_table, table_of
+from tests.formats.test_fasttext import MODEL, VECTORS
 from unfreeze.encoders import loading
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.lstm import LstmEncoder
@@ -25,7 +27,7 @@ class WordVectorsDouble(LstmEncoder):
 
     kind = "word_vectors"
 
-    def table(self) -> VectorTable:
+    def table(self, besides: Collection[str] = ()) -> VectorTable:
         return table_of(king=(1, 2), queen=(3, 4))
 
 
@@ -77,3 +79,10 @@ def test_what_holds_no_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             open_vectors(name)
     assert is_vector_file("empty.txt") and is_vector_file("missing.txt")
     assert not is_vector_file("folder.txt") and not is_vector_file("owner/name")
+
+
+def test_a_fasttext_model_makes_unknown_words(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(MODEL)
+    table = open_vectors(tmp_path / "model.bin", besides=["käsebrot", "brot", "käsebrot"])
+    assert table.words.count("brot") == 1 and table.words[-1] == "käsebrot"
+    np.testing.assert_allclose(table.matrix[-1], VECTORS["käsebrot"], rtol=1e-5, atol=1e-6)

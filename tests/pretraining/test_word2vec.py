@@ -198,3 +198,10 @@ def test_training_goes_on_from_given_matrices(tmp_path: Path, monkeypatch: pytes
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Word2VecSettings(**wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"architecture": "cbow"}, {"hierarchical": True}])
+def test_a_rate_that_diverges_is_said(tmp_path: Path, options: dict[str, Any]) -> None:
+    store = make_store(tmp_path, two_topics(), 21)
+    with pytest.raises(UserError, match="word2vec diverges at the rate 1e.06: choose a lower one"):
+        train(store, 21, rate=1e6, workers=1, epochs=20, **options)

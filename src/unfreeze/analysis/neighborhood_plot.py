@@ -27,6 +27,7 @@ MOST_WORDS = 200
 """More labels than these cannot be read in one picture."""
 
 _ASKED = "#c8550a"
+_LONGEST_LABEL = 40
 _DIRECTIONS = 16
 _DISTANCES = 14
 
@@ -65,13 +66,17 @@ def plot_neighborhood(
     places, axis_names = projected(vectors, projection, seed)
     axes = figure.add_subplot()
     _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
-    _set_axes(axes, axis_names, f"words near to {as_formula(positive, negative)}")
+    _set_axes(axes, axis_names, _cut(f"words near to {as_formula(positive, negative)}", 100))
     with warnings.catch_warnings(), written_file(path) as temporary:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # seen in the picture: an empty box
         figure.canvas.draw()  # now the layout is known, and with it the pixels of every point
         figure.set_layout_engine("none")
         _draw_labels(figure, axes, places, names, len(names) - len(neighbors))
         figure.savefig(temporary, format=kind)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _check_count(count: int, projection: Projection) -> None:
@@ -143,6 +148,8 @@ def _draw_points(figure: Figure, axes: Axes, places: Floats, scores: Sequence[fl
     )
     bar = figure.colorbar(points, label=f"{measure} with what was asked", shrink=0.6, pad=0.02)
     bar.ax.set_ylim(low, max(high, low + 1e-9))
+    if high - low < 1e-6:  # one color: its value says all
+        bar.set_ticks([(low + max(high, low + 1e-9)) / 2], labels=[f"{low:.4f}"])
     bar.outline.set_visible(False)
 
 
@@ -160,7 +167,7 @@ def _set_axes(axes: Axes, names: tuple[str, str], title: str) -> None:
 def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str], n_asked: int) -> None:
     texts = [
         axes.annotate(
-            name,
+            _cut(name, _LONGEST_LABEL),
             place,
             xytext=(0, 0),
             textcoords="offset points",

@@ -96,6 +96,10 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
+LONGEST_CELL = 100
+"""A broken corpus has words of megabytes; --json has them whole."""
+
+
 def cell(value: object) -> str:
     """A value as people read it: four significant digits, "-" for what is not there."""
     if value is None:
@@ -106,7 +110,7 @@ def cell(value: object) -> str:
 def aligned(rows: Sequence[Mapping[str, object]]) -> str:
     """A text table: the keys of the first row as its head, numbers to the right."""
     names = list(rows[0])
-    lines = [names] + [[cell(row.get(name)) for name in names] for row in rows]
+    lines = [names] + [[_cut(cell(row.get(name))) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     to_right = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names]
     return "\n".join(
@@ -116,6 +120,10 @@ def aligned(rows: Sequence[Mapping[str, object]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
 def _writes_ascii_only() -> bool:

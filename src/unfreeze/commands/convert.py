@@ -10,6 +10,9 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.errors import UserError
+from unfreeze.folders import read_config
+from unfreeze.formats.fasttext import is_fasttext
+from unfreeze.text.lines import plain_suffix
 
 NEXT = {
     "language model": 'unfreeze generate {output} "The"',
@@ -108,6 +111,20 @@ def run(arguments: Convert, console: Console) -> None:
     )
 
 
+def _need_known_suffix(output: Path) -> None:
+    known = (".txt", ".vec", ".bin", ".npz")
+    if plain_suffix(output) not in known:
+        raise UserError(
+            f"--output {output}: the name of a file of vectors ends in {', '.join(known)}, or in .gz behind it"
+        )
+
+
+def _has_ngrams(source: Path) -> bool:
+    if source.is_file():
+        return is_fasttext(source)
+    return source.is_dir() and bool(read_config(source).get("arguments", {}).get("ngrams"))
+
+
 def convert_vectors(arguments: Convert, console: Console) -> None:
     """Between files of vectors and folders of ours."""
     from unfreeze.commands.pretrain_lm import command_line
@@ -119,8 +136,11 @@ def convert_vectors(arguments: Convert, console: Console) -> None:
     if arguments.vocabulary is not None or arguments.labels is not None:
         raise UserError("--vocabulary and --labels are for fastai's .pth files")
     if arguments.output.suffix:
+        _need_known_suffix(arguments.output)
         table = open_vectors(arguments.source)
         write_word_vectors(arguments.output, table)
+        if _has_ngrams(arguments.source):
+            console.note("the n-grams are left out, which only a folder holds: unseen words get no vectors")
     else:
         encoder: WordVectors = read_encoder(arguments.source)
         encoder.save_pretrained(arguments.output)

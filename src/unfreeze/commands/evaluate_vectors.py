@@ -25,9 +25,12 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
     if arguments.plot is not None:
         raise UserError("--plot draws a classifier's confusion matrix; these are word vectors")
     sets, sections = read_sets(arguments.data, arguments.encoding)
-    table = open_vectors(arguments.model)
     case_insensitive = not arguments.case_sensitive
-    pairs = evaluate_pairs(table, sets, restrict=arguments.restrict, case_insensitive=case_insensitive)
+    words = [word for one in sets for pair in one.pairs for word in pair]
+    asked = [word.lower() for word in words] if case_insensitive else words
+    table = open_vectors(arguments.model)
+    with_unseen = open_vectors(arguments.model, besides=asked) if sets else table
+    pairs = evaluate_pairs(with_unseen, sets, restrict=arguments.restrict, case_insensitive=case_insensitive)
     analogies = evaluate_analogies(
         table,
         sections,

@@ -61,7 +61,8 @@ def run(arguments: Neighbors, console: Console) -> None:
     from unfreeze.analysis.neighbors import NeighborIndex, as_formula
     from unfreeze.encoders.vector_source import open_vectors
 
-    index = NeighborIndex(open_vectors(arguments.vectors), measure=arguments.measure)
+    asked = (*arguments.words, *arguments.minus)
+    index = NeighborIndex(open_vectors(arguments.vectors, besides=asked), measure=arguments.measure)
     found = index.nearest(arguments.words, arguments.minus, top=arguments.top)
     rows = [
         {"rank": rank, "word": neighbor.word, arguments.measure: neighbor.score}

@@ -38,6 +38,7 @@ def run(arguments: Similarity, console: Console) -> None:
     from unfreeze.analysis.similarity import similarity
     from unfreeze.encoders.vector_source import open_vectors
 
-    found = similarity(open_vectors(arguments.vectors), arguments.a, arguments.b, measure=arguments.measure)
+    table = open_vectors(arguments.vectors, besides=(arguments.a, arguments.b))
+    found = similarity(table, arguments.a, arguments.b, measure=arguments.measure)
     values = {"a": arguments.a, "b": arguments.b, arguments.measure: found}
     console.result(values, f"{arguments.a}, {arguments.b}: {arguments.measure} {found:.4f}")

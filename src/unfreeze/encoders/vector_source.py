@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+
 from unfreeze.errors import UserError
+from unfreeze.formats.fasttext import is_fasttext, read_fasttext
 from unfreeze.formats.vector_cache import open_word_vectors
 from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
 
@@ -20,19 +24,20 @@ FILE_SUFFIXES = (".txt", ".vec", ".bin", ".npz", ".gz")
 class HasTable(Protocol):
     """An encoder that is a table of word vectors."""
 
-    def table(self) -> VectorTable:
-        """One vector a word."""
+    def table(self, besides: Collection[str] = ()) -> VectorTable:
+        """One vector a word, and behind them of those `besides` that can be made of n-grams."""
 
 
 CACHED_BYTES = 20_000_000
 """A file as large as this is kept in a form that is mapped the next time."""
 
 
-def open_vectors(name: str | Path) -> VectorTable:
+def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
     """The vectors in a file, or those of the words of a saved encoder, language model or classifier.
 
     Args:
         name: a file (word2vec, GloVe, .npz, .gz of these), a folder, a released name, or owner/name on the hub.
+        besides: words that get a vector of their n-grams, behind the others, where they are unknown and the model has such.
 
     Raises:
         UserError: there is no such thing, it is damaged, or it holds no vectors of words.
@@ -41,10 +46,22 @@ def open_vectors(name: str | Path) -> VectorTable:
         if not Path(name).exists():
             raise UserError(f"{name}: no such file of word vectors")
         large = Path(name).stat().st_size >= CACHED_BYTES
-        return open_word_vectors(name) if large else read_word_vectors(name)
+        table = open_word_vectors(name) if large else read_word_vectors(name)
+        return _with_unseen(Path(name), table, besides) if is_fasttext(name) else table
     from unfreeze.encoders.loading import find_model  # needs torch, which a file does not
 
-    return _from_folder(find_model(name))
+    return _from_folder(find_model(name), besides)
+
+
+def _with_unseen(path: Path, table: VectorTable, besides: Collection[str]) -> VectorTable:
+    """What a fastText model makes of unknown words."""
+    unknown = [word for word in dict.fromkeys(besides) if word not in table.index]
+    if not unknown:
+        return table
+    made = read_fasttext(path).vectors(unknown)
+    usable = [row for row in range(len(unknown)) if made[row].any()]
+    words, matrix = [unknown[row] for row in usable], np.concatenate([table.matrix, made[usable]])
+    return VectorTable([*table.words, *words], matrix, table.report)
 
 
 def is_vector_file(name: str | Path) -> bool:
@@ -53,7 +70,7 @@ def is_vector_file(name: str | Path) -> bool:
     return path.is_file() or (not path.exists() and path.suffix.lower() in FILE_SUFFIXES)
 
 
-def _from_folder(folder: Path) -> VectorTable:
+def _from_folder(folder: Path, besides: Collection[str]) -> VectorTable:
     """The table of a saved folder: an encoder's own where it has one, else its embedding layer.
 
     This is the one place that knows how an encoder gives away its word vectors.
@@ -63,7 +80,7 @@ def _from_folder(folder: Path) -> VectorTable:
 
     encoder = load_encoder(folder)
     if isinstance(encoder, HasTable):
-        return encoder.table()
+        return encoder.table(besides)
     if isinstance(encoder, StackedEncoder):
         return _embedding_layer(encoder)
     raise UserError(

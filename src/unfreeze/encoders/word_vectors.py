@@ -6,7 +6,7 @@ them over. With character n-grams (fastText's idea) a word that the vocabulary l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,12 +99,28 @@ class WordVectors(StackedEncoder):
         """(V, D)."""
         return self.stack("forward").embedding.weight
 
-    def table(self) -> VectorTable:
-        """The words and their vectors, without special tokens."""
+    def table(self, besides: Collection[str] = ()) -> VectorTable:
+        """The words and their vectors, without special tokens; then those of unknown words that can be made of n-grams.
+
+        Raises:
+            UserError: a vector holds NaN or infinity.
+        """
         special = self.tokenizer.special_ids
         rows = [row for row in range(len(self.tokenizer)) if row not in special]
-        matrix = self.embedding.detach()[rows].cpu().numpy()
-        return VectorTable([self.tokenizer.token(row) for row in rows], matrix)
+        words = [self.tokenizer.token(row) for row in rows]
+        vectors = [self.embedding.detach()[rows]]
+        for word in dict.fromkeys(besides):
+            made = self.unseen(word.lower()) if self.tokenizer.id(word.lower()) is None else None
+            if made is not None:
+                words.append(word)
+                vectors.append(made[None])
+        matrix = torch.cat(vectors).cpu().numpy()
+        broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+        if len(broken):
+            raise UserError(
+                f"the vector of {words[broken[0]]!r} holds NaN or infinity: train the vectors anew"
+            )
+        return VectorTable(words, matrix)
 
     def table_spread(self) -> Tensor:
         """Standard deviation of the numbers in the vectors of words."""
@@ -207,6 +223,7 @@ def read_encoder(place: str | Path) -> WordVectors:
         return WordVectors.from_table(open_vectors(place))
     found = load_encoder(place, expected=WordVectors)
     assert isinstance(found, WordVectors)
+    found.table()  # complains of NaN
     return found
 
 

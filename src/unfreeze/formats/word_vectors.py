@@ -181,8 +181,11 @@ def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource
         with np.load(stream, allow_pickle=False) as arrays:
             words, matrix = arrays["words"][:limit], arrays["matrix"][:limit]
     except (KeyError, ValueError) as error:
+        why = (
+            "it is no .npz" if "pickle" in str(error) else str(error)
+        )  # numpy's advice is to load it unsafely
         raise UserError(
-            f"{path} is no file of word vectors ({error}): it needs the arrays words and matrix"
+            f"{path} is no file of word vectors ({why}): it needs the arrays words and matrix"
         ) from error
     if matrix.ndim != 2 or words.shape != matrix.shape[:1] or not matrix.size:
         raise UserError(

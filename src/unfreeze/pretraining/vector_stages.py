@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -19,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.encoders.loading import find_model, load_encoder
-from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.encoders.loading import find_model
+from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
 from unfreeze.pretraining.phrases import PhraseTokenizer, learn_phrases
@@ -75,8 +76,8 @@ class VectorSettings:
             )
         if self.ngrams is not None and self.buckets < 1:
             raise UserError(f"buckets must be at least 1, not {self.buckets}")
-        if self.phrases < 0 or self.phrase_threshold <= 0:
-            raise UserError("phrases must be 0 or more passes, with a threshold above 0")
+        if self.phrases < 0 or not 0 < self.phrase_threshold < np.inf:
+            raise UserError("phrases must be 0 or more passes, with a finite threshold above 0")
 
 
 @dataclass
@@ -182,11 +183,24 @@ def pretrain_word2vec(
         return figures
     tokenizer = stage.words(settings.vocabulary_size, settings.min_count)
     words, store, counts = _with_phrases(stage, tokenizer, settings)
+    _need_memory(len(words), settings)
     encoder = WordVectors(
         words, size=settings.training.size, ngrams=settings.ngrams, buckets=settings.buckets
     )
     limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
     return _train(stage, encoder, store, counts, settings, None, limits, without_output, command)
+
+
+def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:
+    """Refuse what cannot fit: vectors while they are trained and once more as they are saved, and the outputs."""
+    size, buckets = settings.training.size, settings.buckets if settings.ngrams else 0
+    needed = 4 * size * (3 * vocabulary_size + 2 * buckets)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        rows = f"{vocabulary_size:,} words" + (f" and {buckets:,} buckets of n-grams" if buckets else "")
+        raise UserError(
+            f"{size:,} numbers each for {rows} need {needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}"
+        )
 
 
 def adapt_word_vectors(
@@ -215,8 +229,7 @@ def adapt_word_vectors(
         UserError: `source` cannot go on; as `pretrain_word2vec`.
     """
     place = find_model(source)
-    encoder = load_encoder(place, expected=WordVectors)
-    assert isinstance(encoder, WordVectors)
+    encoder = read_encoder(place)
     tensors = load_tensors(place / WEIGHTS)
     trained = read_config(place).get("trained")
     if OUTPUTS not in tensors or not isinstance(trained, dict):

@@ -188,7 +188,7 @@ def train_matrices(
             subsampling).
 
     Raises:
-        UserError: `store` holds no two different words.
+        UserError: `store` holds no two different words, or training diverges.
     """
     word_counts = counts.astype(np.float64)
     word_counts[list(skip_ids)] = 0
@@ -221,6 +221,8 @@ def train_matrices(
         if run.state.position:
             bar.advance(run.tokens_before(run.state.position))
         run.work(bar, workers or os.cpu_count() or 1, folder, 60 * checkpoint_minutes)
+    if not np.isfinite(run.matrices.inputs.sum(dtype=np.float64)):  # the last update may be the one
+        raise run.diverged()
     run.matrices.figures = run.figures()
     return run.matrices
 
@@ -317,7 +319,13 @@ class _Run:
             result = train_block(
                 tokens, starts, self.mode, self.tables, inputs, outputs, rates, random, space
             )
+            if not np.isfinite(result[0]):
+                raise self.diverged()
             self._report(bar, block, rates[1], *result)
+
+    def diverged(self) -> UserError:
+        usual = " or ".join(f"{rate:g} ({name})" for name, rate in RATES.items())
+        return UserError(f"word2vec diverges at the rate {self.rate:g}: choose a lower one, {usual} is usual")
 
     def _next_block(self) -> tuple[int, Block] | None:
         with self.lock:

@@ -115,7 +115,29 @@ OTHER_NAMES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status."""
+    """Run one command line and return its exit status; without `argv` it is the process's own."""
+    try:
+        status = _status(argv)
+    except SystemExit as end:  # with the others, or what a library says
+        if argv is None and isinstance(end.code, int):
+            _end_among_others(end.code)
+        raise
+    if argv is None:
+        _end_among_others(status)
+    return status
+
+
+def _end_among_others(status: int) -> None:
+    """One of several processes ends here, before the interpreter takes itself apart: the threads by which they talk
+    abort it then now and then, after all is done (two of ten runs on a busy machine)."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        _give_up_unwritable_output()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _status(argv: Sequence[str] | None) -> int:
     common, tokens = split_common_options(sys.argv[1:] if argv is None else argv)
     _accept_any_character()
     try:

@@ -6,7 +6,7 @@
 token store, to gensim as a file of one document a line (its fastest way, `corpus_file`). Skip-gram, 100 numbers, window 5, 5
 negatives, subsampling 1e-3, 5 epochs. Words are counted before subsampling. The first rows are rounds of one epoch over 2
 million words, ours first; then each side trains all epochs, and the similarity sets and analogies are asked of the vectors: our
-word2vec's beside gensim's, fastText's (without n-grams, the same model; its time holds reading the words, about a tenth) and
+word2vec's beside gensim's, fastText's (without n-grams, the same model; its time holds reading the words once) and
 those of our GloVe at its own defaults (window 10, 25 epochs).
 """
 
@@ -63,8 +63,9 @@ class Side:
     """What one trainer made of all words."""
 
     name: str
-    table: VectorTable
     words_per_second: float
+    knows: dict[str, float]
+    """The figures of `quality`."""
 
 
 def run(texts: Texts, rounds: int, threads: int, say: Callable[[str], None]) -> list[Row]:
@@ -76,7 +77,7 @@ def run(texts: Texts, rounds: int, threads: int, say: Callable[[str], None]) -> 
     if importlib.util.find_spec("fasttext") is None:
         say("fastText's trainer is not installed: benchmarks/setup says why")
         del trainers["fastText"]
-    mine, *others = (train(name, trainer, whole, threads, say) for name, trainer in trainers.items())
+    mine, *others = (train(name, trainer, whole, texts, threads, say) for name, trainer in trainers.items())
     what = f"word2vec, {whole.n_words:,} words, {EPOCHS} epochs, {threads} threads, words/s"
     for other in others:
         if other.name != "our GloVe":
@@ -84,17 +85,22 @@ def run(texts: Texts, rounds: int, threads: int, say: Callable[[str], None]) -> 
             goal = ">= 8" if other.name == "gensim" else "-"
             figures = {"ours": mine.words_per_second, "theirs": other.words_per_second, "ratio": ratio}
             rows.append(Row(what=f"{what}, {other.name}", goal=goal, **figures))
-        rows += quality(texts, mine, other)
+        rows += [
+            Row(what=f"{one}, {other.name}", ours=figure, theirs=other.knows[one])
+            for one, figure in mine.knows.items()
+        ]
     return rows
 
 
-def train(name: str, trainer: Trainer, data: Corpus, threads: int, say: Callable[[str], None]) -> Side:
-    """All epochs over all words."""
+def train(
+    name: str, trainer: Trainer, data: Corpus, texts: Texts, threads: int, say: Callable[[str], None]
+) -> Side:
+    """All epochs over all words, then what the vectors know."""
     start = time.perf_counter()
     table = trainer(data, threads, EPOCHS)
     seconds = time.perf_counter() - start
     say(f"{name}: {data.n_words:,} words in {seconds:.0f} s")
-    return Side(name, table, EPOCHS * data.n_words / seconds)
+    return Side(name, EPOCHS * data.n_words / seconds, quality(texts, table))
 
 
 def corpus(texts: Texts, n_words: int, say: Callable[[str], None]) -> Corpus:
@@ -226,8 +232,8 @@ def speed(data: Corpus, threads: int, rounds: int) -> Row:
     )
 
 
-def quality(texts: Texts, mine: Side, other: Side) -> list[Row]:
-    """Spearman's correlation on the sets of `SETS`, and the analogies' accuracy.
+def quality(texts: Texts, table: VectorTable) -> dict[str, float]:
+    """Spearman's correlation on the sets of `SETS`, and the analogies' accuracy, by what they are called in the table.
 
     Raises:
         NoData: the sets are not there.
@@ -236,13 +242,7 @@ def quality(texts: Texts, mine: Side, other: Side) -> list[Row]:
     if not folder.is_dir():
         raise NoData(f"{folder} is not there: name the data's folder with --data")
     sets, sections = read_sets(str(folder))
-    wanted = [one for one in sets if one.name in SETS]
-    tables, rows = (mine.table, other.table), []
-    for a, b in zip(*(evaluate_pairs(table, wanted) for table in tables), strict=True):
-        what = f"{a.name}, Spearman ({a.n_missing} of {a.n_pairs} pairs missing), {other.name}"
-        rows.append(Row(what=what, ours=a.spearman, theirs=b.spearman))
-    both = [totals(evaluate_analogies(table, sections, restrict=RESTRICT)) for table in tables]
-    for a, b in zip(*both, strict=True):
-        what = f"analogies, {a.name}, accuracy, {other.name}"
-        rows.append(Row(what=what, ours=a.accuracy, theirs=b.accuracy))
-    return rows
+    pairs = evaluate_pairs(table, [one for one in sets if one.name in SETS])
+    found = {f"{a.name}, Spearman ({a.n_missing} of {a.n_pairs} pairs missing)": a.spearman for a in pairs}
+    analogies = totals(evaluate_analogies(table, sections, restrict=RESTRICT))
+    return found | {f"analogies, {a.name}, accuracy": a.accuracy for a in analogies}

@@ -229,7 +229,7 @@ def test_a_block_equals_float64_with_the_same_random_numbers(
         *ours,
         rates,
         np.array([seed], np.uint64),
-        make_workspace(mode, tables, size),
+        make_workspace(mode, tables, size, sum(map(len, documents))),
     )
     expected = Reference(mode, tables, inputs, outputs, seed).block(documents, rates)
     assert result[1:] == expected[1:] and result[1] > 50

@@ -16,6 +16,7 @@ import numpy as np
 from unfreeze.analysis.neighbors import Floats, Neighbor, NeighborIndex, as_formula
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.display import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,17 +67,13 @@ def plot_neighborhood(
     places, axis_names = projected(vectors, projection, seed)
     axes = figure.add_subplot()
     _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
-    _set_axes(axes, axis_names, _cut(f"words near to {as_formula(positive, negative)}", 100))
+    _set_axes(axes, axis_names, cut(f"words near to {as_formula(positive, negative)}", 100))
     with warnings.catch_warnings(), written_file(path) as temporary:
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # seen in the picture: an empty box
         figure.canvas.draw()  # now the layout is known, and with it the pixels of every point
         figure.set_layout_engine("none")
         _draw_labels(figure, axes, places, names, len(names) - len(neighbors))
         figure.savefig(temporary, format=kind)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _check_count(count: int, projection: Projection) -> None:
@@ -167,7 +164,7 @@ def _set_axes(axes: Axes, names: tuple[str, str], title: str) -> None:
 def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str], n_asked: int) -> None:
     texts = [
         axes.annotate(
-            _cut(name, _LONGEST_LABEL),
+            cut(name, _LONGEST_LABEL),
             place,
             xytext=(0, 0),
             textcoords="offset points",

@@ -83,7 +83,7 @@ def read_pairs(path: Path, encoding: str = "utf-8") -> PairSet:
         fields = [field.strip() for field in line.split(separator)]
         if not column:
             column = next((n for n, field in enumerate(fields) if n >= 2 and _is_number(field)), 0)
-        if not column and not place and not _is_no_number(fields[-1]):  # a header
+        if not column and not place and not _is_nan_or_infinity(fields[-1]):  # a header
             continue
         if not column or len(fields) <= column or not _is_pair(fields[0], fields[1], fields[column]):
             raise UserError(
@@ -131,15 +131,18 @@ def _is_pair(a: str, b: str, score: str) -> bool:
 
 
 def _is_number(field: str) -> bool:
-    try:
-        return math.isfinite(float(field))
-    except ValueError:
-        return False
+    number = _as_float(field)
+    return number is not None and math.isfinite(number)
 
 
-def _is_no_number(field: str) -> bool:
-    """NaN or infinity, which no score is and no header has."""
+def _is_nan_or_infinity(field: str) -> bool:
+    """What no score is and no header has."""
+    number = _as_float(field)
+    return number is not None and not math.isfinite(number)
+
+
+def _as_float(field: str) -> float | None:
     try:
-        return not math.isfinite(float(field))
+        return float(field)
     except ValueError:
-        return False
+        return None

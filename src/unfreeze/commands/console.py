@@ -17,6 +17,7 @@ from typing import Any
 
 from unfreeze.commands.progress import LoggedProgress, LogHandler, TerminalProgress
 from unfreeze.progress import SILENT, Progress
+from unfreeze.text.display import cut
 
 
 class Console:
@@ -110,7 +111,7 @@ def cell(value: object) -> str:
 def aligned(rows: Sequence[Mapping[str, object]]) -> str:
     """A text table: the keys of the first row as its head, numbers to the right."""
     names = list(rows[0])
-    lines = [names] + [[_cut(cell(row.get(name))) for name in names] for row in rows]
+    lines = [names] + [[cut(cell(row.get(name)), LONGEST_CELL) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     to_right = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names]
     return "\n".join(
@@ -120,10 +121,6 @@ def aligned(rows: Sequence[Mapping[str, object]]) -> str:
         ).rstrip()
         for line in lines
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
 def _writes_ascii_only() -> bool:

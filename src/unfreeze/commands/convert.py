@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from unfreeze.commands.console import Console
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
-from unfreeze.formats.fasttext import is_fasttext
+from unfreeze.formats.fasttext import is_fasttext, read_fasttext
 from unfreeze.text.lines import plain_suffix
 
 NEXT = {
@@ -121,7 +121,7 @@ def _need_known_suffix(output: Path) -> None:
 
 def _has_ngrams(source: Path) -> bool:
     if source.is_file():
-        return is_fasttext(source)
+        return is_fasttext(source) and read_fasttext(source).maxn > 0
     return source.is_dir() and bool(read_config(source).get("arguments", {}).get("ngrams"))
 
 

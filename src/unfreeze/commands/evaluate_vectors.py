@@ -28,11 +28,10 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
     case_insensitive = not arguments.case_sensitive
     words = [word for one in sets for pair in one.pairs for word in pair]
     asked = [word.lower() for word in words] if case_insensitive else words
-    table = open_vectors(arguments.model)
-    with_unseen = open_vectors(arguments.model, besides=asked) if sets else table
-    pairs = evaluate_pairs(with_unseen, sets, restrict=arguments.restrict, case_insensitive=case_insensitive)
+    table = open_vectors(arguments.model, besides=asked)
+    pairs = evaluate_pairs(table, sets, restrict=arguments.restrict, case_insensitive=case_insensitive)
     analogies = evaluate_analogies(
-        table,
+        table.known(),
         sections,
         restrict=arguments.restrict,
         case_insensitive=case_insensitive,

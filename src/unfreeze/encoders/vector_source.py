@@ -61,7 +61,7 @@ def _with_unseen(path: Path, table: VectorTable, besides: Collection[str]) -> Ve
     made = read_fasttext(path).vectors(unknown)
     usable = [row for row in range(len(unknown)) if made[row].any()]
     words, matrix = [unknown[row] for row in usable], np.concatenate([table.matrix, made[usable]])
-    return VectorTable([*table.words, *words], matrix, table.report)
+    return VectorTable([*table.words, *words], matrix, table.report, len(words))
 
 
 def is_vector_file(name: str | Path) -> bool:

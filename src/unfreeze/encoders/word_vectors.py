@@ -105,22 +105,23 @@ class WordVectors(StackedEncoder):
         Raises:
             UserError: a vector holds NaN or infinity.
         """
+        self.need_finite()
         special = self.tokenizer.special_ids
         rows = [row for row in range(len(self.tokenizer)) if row not in special]
-        words = [self.tokenizer.token(row) for row in rows]
-        vectors = [self.embedding.detach()[rows]]
-        for word in dict.fromkeys(besides):
-            made = self.unseen(word.lower()) if self.tokenizer.id(word.lower()) is None else None
-            if made is not None:
-                words.append(word)
-                vectors.append(made[None])
-        matrix = torch.cat(vectors).cpu().numpy()
-        broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+        made = {
+            word: self.unseen(word.lower()) for word in besides if self.tokenizer.id(word.lower()) is None
+        }
+        found = {word: vector for word, vector in made.items() if vector is not None}
+        vectors = [self.embedding.detach()[rows], *(vector[None] for vector in found.values())]
+        words = [*(self.tokenizer.token(row) for row in rows), *found]
+        return VectorTable(words, torch.cat(vectors).cpu().numpy(), n_made=len(found))
+
+    def need_finite(self) -> None:
+        """Raises UserError where a vector holds NaN or infinity."""
+        broken = (~self.embedding.isfinite().all(1)).nonzero()
         if len(broken):
-            raise UserError(
-                f"the vector of {words[broken[0]]!r} holds NaN or infinity: train the vectors anew"
-            )
-        return VectorTable(words, matrix)
+            word = self.tokenizer.token(int(broken[0]))
+            raise UserError(f"the vector of {word!r} holds NaN or infinity: train the vectors anew")
 
     def table_spread(self) -> Tensor:
         """Standard deviation of the numbers in the vectors of words."""
@@ -223,7 +224,7 @@ def read_encoder(place: str | Path) -> WordVectors:
         return WordVectors.from_table(open_vectors(place))
     found = load_encoder(place, expected=WordVectors)
     assert isinstance(found, WordVectors)
-    found.table()  # complains of NaN
+    found.need_finite()
     return found
 
 

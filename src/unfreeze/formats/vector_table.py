@@ -66,12 +66,19 @@ class VectorTable:
     """(V, D); not to be written to where it is mapped from a file."""
     report: LoadReport = field(default_factory=LoadReport)
     """What was odd about the file it comes from."""
+    n_made: int = 0
+    """So many last words are no part of the vocabulary: their vectors were made of n-grams."""
 
     def __post_init__(self) -> None:
         assert self.matrix.ndim == 2 and len(self.words) == len(self.matrix), "a row a word"
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def known(self) -> VectorTable:
+        """The vocabulary alone."""
+        n = len(self) - self.n_made
+        return VectorTable(self.words[:n], self.matrix[:n], self.report) if self.n_made else self
 
     @property
     def size(self) -> int:

@@ -195,8 +195,8 @@ def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:
     """Refuse what cannot fit: vectors while they are trained and once more as they are saved, and the outputs."""
     size, buckets = settings.training.size, settings.buckets if settings.ngrams else 0
     needed = 4 * size * (3 * vocabulary_size + 2 * buckets)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    if there is not None and needed > there:
         rows = f"{vocabulary_size:,} words" + (f" and {buckets:,} buckets of n-grams" if buckets else "")
         raise UserError(
             f"{size:,} numbers each for {rows} need {needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}"

@@ -309,10 +309,11 @@ class _Run:
 
     def _worker(self, bar: Bar) -> None:
         inputs, outputs = self.matrices.inputs, self.matrices.outputs
-        space = make_workspace(self.mode, self.tables, inputs.shape[1])
+        space = make_workspace(self.mode, self.tables, inputs.shape[1], token_blocks.BLOCK_TOKENS)
         while (taken := self._next_block()) is not None:
             number, block = taken
             tokens = block.tokens(self.store)
+            assert len(tokens) <= len(space.kept), "a block fits in the workspace"
             assert int(tokens.max()) < len(self.tables.keep), "the store's ids lie within the vocabulary"
             rates = self._rate_at(number, 0), self._rate_at(number, block.stop - block.start)
             starts, random = block.document_starts(), block.random_state()

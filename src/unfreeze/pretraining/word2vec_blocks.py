@@ -75,6 +75,9 @@ class Mode(NamedTuple):
 class Workspace(NamedTuple):
     """What one thread works in."""
 
+    kept: Ids
+    """The words of a document that survive subsampling."""
+    draws: Draws
     scratch: Scratch
     contexts: Ids
     bag: Ids
@@ -83,8 +86,8 @@ class Workspace(NamedTuple):
     group: GroupSpace
 
 
-def make_workspace(mode: Mode, tables: Tables, size: int) -> Workspace:
-    """Room for the largest window and the longest path and bag."""
+def make_workspace(mode: Mode, tables: Tables, size: int, longest_block: int) -> Workspace:
+    """Room for the largest window, the longest path and bag, and a block of so many tokens."""
     longest_path = int(np.diff(tables.path_starts).max(initial=0))
     longest_bag = int(np.diff(tables.bag_starts).max(initial=1))
     contexts = 2 * mode.window
@@ -92,6 +95,8 @@ def make_workspace(mode: Mode, tables: Tables, size: int) -> Workspace:
     targets = predicted * (longest_path if mode.hierarchical else mode.negatives + 1)
     bag = longest_bag * (contexts if mode.cbow else 1)
     return Workspace(
+        np.empty(longest_block, np.int32),
+        make_draws(longest_block, mode.negatives),
         make_scratch(contexts, targets, size),
         np.empty(contexts, np.int32),
         np.empty(bag, np.int32),
@@ -197,8 +202,9 @@ def _fill_window(
     return n
 
 
+@compiled
 def train_block(
-    tokens: NDArray[np.unsignedinteger],
+    tokens: Any,
     starts: NDArray[np.int64],
     mode: Mode,
     tables: Tables,
@@ -211,33 +217,14 @@ def train_block(
     """Train on a block of documents; the rate falls linearly over it from `rates[0]` to `rates[1]`.
 
     Args:
-        tokens: (T,) ids of any unsigned type. `starts`: (documents + 1,) where each document starts, and T.
+        tokens: (T,) ids of any unsigned type, no more than `space` has room for. `starts`: (documents + 1,) where each document starts, and T.
         state: (1,) the random state. Draws: one for each word of a document; then for each center its window's width and,
             if the window is not empty, one for each negative of each predicted word (by groups: as in `draw_groups`).
 
     Returns: the loss in nats, the number of predictions that it is the sum of (a context word; for CBOW a center), the
         number of words before subsampling.
     """
-    kept, longest = np.empty(len(tokens), np.int32), int(np.diff(starts).max(initial=0))
-    draws = make_draws(longest, mode.negatives)
-    return _walk(tokens, starts, mode, tables, inputs, outputs, rates, state, space, kept, draws)
-
-
-@compiled
-def _walk(
-    tokens: Any,
-    starts: NDArray[np.int64],
-    mode: Mode,
-    tables: Tables,
-    inputs: Floats,
-    outputs: Floats,
-    rates: tuple[float, float],
-    state: NDArray[np.uint64],
-    space: Workspace,
-    kept: Ids,
-    draws: Draws,
-) -> tuple[float, int, int]:
-    contexts = space.contexts
+    kept, contexts, draws = space.kept, space.contexts, space.draws
     grouped = not (mode.cbow or mode.hierarchical or mode.bags)
     loss, predictions, words = 0.0, 0, 0
     for document in range(len(starts) - 1):

@@ -1,7 +1,7 @@
 """Skip-gram with negative sampling, a group of neighboring centers at a time: the fastest walk of word2vec.
 
 `GROUP` centers that follow one another share their context rows, read once, and one set of negatives, each of which counts as
-often as it stands for negatives of single centers. So an update is three matrix products of about 12 context rows with 12
+often as it stands for negatives of single centers. So an update is three matrix products of about 11 context rows with 12
 target rows (pWord2Vec, Ji et al. 2016, shares negatives within one window; its batches go over several), and a center
 costs 6 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
 
@@ -24,9 +24,9 @@ from unfreeze.pretraining.word2vec_random import below, fraction, next_random
 from unfreeze.pretraining.word2vec_step import Floats, Ids, compiled, inlined
 
 GROUP = 4
-"""Of 8 a word costs a fifth less, but analogies lost two points (docs/lab-notes.md)."""
+"""Of 8 analogies lost two points (docs/lab-notes.md)."""
 TILE = 4
-"""Of the products: so many contexts by so many targets at once."""
+"""The products take so many contexts by so many targets at once."""
 _LANES = lanes.WIDTH
 _FLAT = np.float32(20.0)
 """Beyond this score the sigmoid is 0 or 1 to 2e-9: its exponential is taken as constant."""
@@ -165,8 +165,8 @@ def _weigh(
 def _score(padded: int, space: GroupSpace) -> None:
     """scores = targets @ contexts.T."""
     x, y, stride = space.contexts, space.targets, len(space.places)
-    for j in range(0, y.shape[0], 4):
-        for i in range(0, padded, 4):
+    for j in range(0, y.shape[0], TILE):
+        for i in range(0, padded, TILE):
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = lanes.zeros()
             c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = lanes.zeros()
             for k in range(0, x.shape[1], _LANES):
@@ -243,7 +243,7 @@ def _add_products(
     ids: Ids,
     n: int,
 ) -> None:
-    """Add errors[begin + across * r + down * q] * rows[q], summed over q < n_rows, to matrix[ids[r]] for r < n <= 4."""
+    """Add errors[begin + across * r + down * q] * rows[q], summed over q < n_rows, to matrix[ids[r]] for r < n <= TILE."""
     for k in range(0, rows.shape[1] - _LANES, 2 * _LANES):
         a0 = a1 = b0 = b1 = c0 = c1 = d0 = d1 = lanes.zeros()
         place = begin
@@ -327,7 +327,7 @@ def train_group(
     for j in range(high, min(high + GROUP, n_words)):
         _ask_for(inputs, kept[j])
     m = high - low
-    padded, stride = (m + 3) // 4 * 4, len(space.places)
+    padded, stride = (m + TILE - 1) // TILE * TILE, len(space.places)
     for i in range(m):
         _read(inputs, kept[low + i], space.contexts, i)
     for j in range(n):
@@ -339,9 +339,11 @@ def train_group(
     loss = _differentiate(0, GROUP * stride, np.float32(1.0), rate, space)
     loss += _differentiate(GROUP * stride, (GROUP + shared) * stride, np.float32(-1.0), rate, space)
     errors, t = space.errors, GROUP + shared
-    for i in range(0, m, 4):
-        _add_products(errors, i, 1, stride, space.targets, t, inputs, kept[low + i : high], min(4, m - i))
+    for i in range(0, m, TILE):
+        _add_products(errors, i, 1, stride, space.targets, t, inputs, kept[low + i : high], min(TILE, m - i))
     _add_products(errors, 0, stride, 1, space.contexts, m, outputs, kept[first : first + n], n)
-    for j in range(0, shared, 4):
-        _add_products(errors, (GROUP + j) * stride, stride, 1, space.contexts, m, outputs, ids[j : j + 4], 4)
+    for j in range(0, shared, TILE):
+        _add_products(
+            errors, (GROUP + j) * stride, stride, 1, space.contexts, m, outputs, ids[j : j + TILE], TILE
+        )
     return loss, int(pairs)

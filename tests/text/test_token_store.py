@@ -119,14 +119,16 @@ def test_any_piece_of_the_documents_in_any_order(texts: list[str], data: st.Data
         encoded = [ByteTokenizer().encode_ids(texts)[number] for number in order]
         stream = [token for ids in encoded for token in ids]
         reverse = [token for ids in encoded for token in ids[:1] + ids[:0:-1]]
+        whole = [token for ids in encoded for token in ids[::-1]]
         cumulative = np.concatenate([[0], np.cumsum(store.lengths[order])])
         start = data.draw(st.integers(0, len(stream)))
         stop = data.draw(st.integers(start, len(stream)))
         assert store.gather(order, cumulative, start, stop).tolist() == stream[start:stop]
         begins = data.draw(st.lists(st.integers(0, len(stream)), min_size=1, max_size=4))
         length = data.draw(st.integers(0, len(stream) - max(begins)))
-        for backward, tokens in [(False, stream), (True, reverse)]:
-            rows = store.rows(order, cumulative, np.array(begins), length, backward=backward)
+        directions = {"forward": stream, "backward": reverse, "reversed": whole}
+        for direction, tokens in directions.items():
+            rows = store.rows(order, cumulative, np.array(begins), length, direction=direction)  # type: ignore[arg-type]
             assert rows.dtype == store.dtype
             assert rows.tolist() == [tokens[begin : begin + length] for begin in begins]
 

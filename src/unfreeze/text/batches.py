@@ -61,7 +61,7 @@ class LanguageModelLanes:
         batch_size: int,
         bptt: int = 70,
         variable: bool = True,
-        direction: Literal["forward", "backward"] = "forward",
+        direction: Literal["forward", "backward", "reversed"] = "forward",
         shuffle: bool = True,
         seed: int = 0,
         rank: int = 0,
@@ -73,7 +73,8 @@ class LanguageModelLanes:
         Args:
             bptt: tokens a lane and batch; with `variable` the base of a random length.
             variable: draw T anew for each batch (base `bptt` with probability .95, else half of it; normal, sd 5).
-            direction: "backward" reads each document as its first token (xxbos), then the rest from the end.
+            direction: "backward" reads each document as its first token (xxbos), then the rest from the end; "reversed"
+                from its last token to its first.
             shuffle: a new order of the documents in each epoch; else the order of the store (or of `documents`).
             rank: this process's number; it gets lanes [rank * B / W, (rank + 1) * B / W) of the B.
             documents: the numbers of the documents to use; None is all.
@@ -116,9 +117,9 @@ class LanguageModelLanes:
         for number in range(start, len(cuts) - 1):
             length = int(cuts[number + 1] - cuts[number])
             begins = lane_begins + cuts[number]
-            tokens = self.store.rows(
-                order, cumulative, begins, length + 1, backward=self.direction == "backward"
-            ).astype(np.int64)
+            tokens = self.store.rows(order, cumulative, begins, length + 1, direction=self.direction).astype(
+                np.int64
+            )
             ended = begins[:, None] + np.arange(length) >= lane_ends[:, None]
             inputs = np.where(ended, self.store.pad_id, tokens[:, :-1])
             targets = np.where(ended, IGNORE, tokens[:, 1:])

@@ -24,7 +24,8 @@ UNKNOWN, PAD, BEGIN = "xxunk", "xxpad", "xxbos"
 REPEATED_CHARACTER, REPEATED_WORD = "xxrep", "xxwrep"
 UPPERCASE, CAPITALIZED = "xxup", "xxmaj"
 SPECIAL_TOKENS = (UNKNOWN, PAD, BEGIN, REPEATED_CHARACTER, REPEATED_WORD, UPPERCASE, CAPITALIZED)
-FOREIGN_SPECIAL_TOKENS = ("xxeos", "xxfld")  # in fastai's vocabularies only
+END = "xxeos"
+FOREIGN_SPECIAL_TOKENS = (END, "xxfld")  # in fastai's vocabularies and in those that frame sentences
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,13 @@ class TokenStore:
         return self.rows(order, cumulative, np.array([start]), stop - start).reshape(-1)
 
     def rows(
-        self, order: Numbers, cumulative: Places, begins: Places, length: int, *, backward: bool = False
+        self,
+        order: Numbers,
+        cumulative: Places,
+        begins: Places,
+        length: int,
+        *,
+        direction: Literal["forward", "backward", "reversed"] = "forward",
     ) -> Ids:
         """Pieces of the stream that the documents `order` make one after the other.
 
@@ -151,7 +157,7 @@ class TokenStore:
             cumulative: (D + 1,) where each begins in the stream, and the stream's end.
             begins: (B,) where the pieces begin in the stream.
             length: T, of each piece; none may reach beyond the stream's end.
-            backward: each document is its first token, then the rest from its end.
+            direction: how each document is read; backward is its first token, then the rest from its end.
 
         Returns:
             (B, T) ids. The cost is about a microsecond a document that is touched.
@@ -163,12 +169,13 @@ class TokenStore:
         first = np.maximum(begins[row], document_begins) - document_begins
         last = np.minimum(begins[row] + length, document_ends) - document_begins
         addresses = self._offsets[order[place]]
-        if not backward:
+        if direction == "forward":
             return self._read(addresses + first, last - first).reshape(-1, length)
         # Reversed chunks one after the other are the chunks, last one first, reversed as a whole.
-        with_first = first == 0
-        rest_begin = addresses + (document_ends - document_begins) - last + 1
-        rest_size = last - np.maximum(first, 1)
+        n_fixed = int(direction == "backward")
+        with_first = (first == 0) & bool(n_fixed)
+        rest_begin = addresses + (document_ends - document_begins) - last + n_fixed
+        rest_size = last - np.maximum(first, n_fixed)
         chunks = np.stack([addresses, rest_begin], axis=1).ravel()[::-1]
         sizes = np.stack([with_first, rest_size], axis=1).ravel()[::-1]
         return self._read(chunks, sizes)[::-1].reshape(-1, length)

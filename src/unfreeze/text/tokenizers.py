@@ -197,7 +197,12 @@ class TextTokenizer(ABC):
             kind = model["model"]["type"]
             if kind == "WordLevel":
                 vocabulary: dict[str, int] = model["model"]["vocab"]
-                return WordTokenizer(sorted(vocabulary, key=vocabulary.__getitem__), counts)
+                tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+                if model.get("post_processor") is None:
+                    return WordTokenizer(tokens, counts)
+                from unfreeze.text.cased_words import CasedTokenizer  # which is a WordTokenizer
+
+                return CasedTokenizer(tokens, counts)
             if kind == "Unigram":
                 return SubwordTokenizer([(token, score) for token, score in model["model"]["vocab"]], counts)
         except (KeyError, TypeError) as error:
@@ -249,7 +254,7 @@ class WordTokenizer(TextTokenizer):
     """One id a word, small letters and ULMFiT's marks (rules.py)."""
 
     is_word_level = True
-    needed_tokens = SPECIAL_TOKENS
+    needed_tokens: ClassVar[tuple[str, ...]] = SPECIAL_TOKENS
 
     def __init__(self, tokens: Sequence[str], counts: Sequence[int] | None = None) -> None:
         # fastai's vocabularies, known by xxfld, never saw the mark before a single letter ("I").

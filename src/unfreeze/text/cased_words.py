@@ -1,0 +1,164 @@
+"""A word-level tokenizer that keeps words as they are written, and frames each sentence: xxbos ... xxeos.
+
+ELMo's input is the spelling of a word, its output a vocabulary of whole words, capitals kept (Peters et al. 2018). The
+tokenizer splits a text into sentences and words and knows the output vocabulary; a word outside of it keeps its place
+and its offsets, from which an encoder spells it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from unfreeze.errors import UserError
+from unfreeze.progress import SILENT, Progress
+from unfreeze.text.rules import BEGIN, END, PAD, UNKNOWN, Token
+from unfreeze.text.tokenizer_training import count_corpus
+from unfreeze.text.tokenizers import Pieces, WordTokenizer
+from unfreeze.text.words import split_sentences, split_words, without_surrogates, word_texts
+
+CASED_SPECIAL_TOKENS = (UNKNOWN, PAD, BEGIN, END)
+FRAME = f"{BEGIN} $A {END}"
+
+
+class CasedTokenizer(WordTokenizer):
+    """One id a word as it is written, sentences framed by xxbos and xxeos."""
+
+    needed_tokens: ClassVar[tuple[str, ...]] = CASED_SPECIAL_TOKENS
+
+    def __init__(self, tokens: Sequence[str], counts: Sequence[int] | None = None) -> None:
+        super().__init__(tokens, counts)
+        self.eos_id = self._ids[END]
+
+    def first(self, size: int) -> CasedTokenizer:
+        """The tokenizer of the first `size` entries; what the others occurred is counted as unknown."""
+        counts = None if self._counts is None else self._counts[:size]
+        if counts is not None and self._counts is not None:
+            counts[self.unknown_id] += sum(self._counts[size:])
+        return CasedTokenizer(self._tokens[:size], counts)
+
+    def with_words(self, words: Iterable[str]) -> CasedTokenizer:
+        """The same with more words behind, which occurred never."""
+        new = sorted({word for word in words if word not in self._ids})
+        counts = None if self._counts is None else [*self._counts, *[0] * len(new)]
+        return CasedTokenizer([*self._tokens, *new], counts)
+
+    def encode(self, text: str) -> Pieces:
+        """Ids, words and places of a text, its sentences framed; a frame stands where its sentence begins or ends."""
+        words = split_words(text)
+        pieces, number = Pieces([], [], []), 0
+        for start, end in split_sentences(text) or [(0, 0)]:
+            _add(pieces, self.bos_id, -1, (start, start))
+            while number < len(words) and words[number].start < end:
+                word = words[number]
+                _add(pieces, self._known(word.text), number, (word.start, word.end))
+                number += 1
+            _add(pieces, self.eos_id, -1, (end, end))
+        return pieces
+
+    def encode_words(self, words: Sequence[str]) -> Pieces:
+        """One sentence that is split already: one id a word, offsets as in `" ".join(words)`."""
+        pieces, start = Pieces([self.bos_id], [-1], [(0, 0)]), 0
+        for number, word in enumerate(words):
+            _add(pieces, self._known(word), number, (start, start + len(word)))
+            start += len(word) + 1
+        _add(pieces, self.eos_id, -1, (max(0, start - 1), max(0, start - 1)))
+        return pieces
+
+    def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, the same as `encode(text).ids`, several times faster."""
+        return [self._framed(text) for text in texts]
+
+    def encode_with_unknown_bytes(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
+        """For each text its ids and the UTF-8 bytes of its words that the vocabulary lacks."""
+        encoded = []
+        for text in texts:
+            ids = self._framed(text)
+            unknown = 0
+            if self.unknown_id in ids:
+                unknown = sum(
+                    len(word.encode("utf-8", "surrogatepass"))
+                    for word in word_texts(text)
+                    if self._known(word) == self.unknown_id
+                )
+            encoded.append((ids, unknown))
+        return encoded
+
+    def _known(self, word: str) -> int:
+        number = self._ids.get(word, self.unknown_id)
+        return self.unknown_id if number in self.special_ids else number
+
+    def _framed(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for start, end in split_sentences(text) or [(0, 0)]:
+            ids.append(self.bos_id)
+            ids += map(self._known, word_texts(text[start:end]))
+            ids.append(self.eos_id)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        hidden = self.special_ids - {self.unknown_id}
+        return " ".join(self._tokens[number] for number in ids if number not in hidden)
+
+    def _chunk_tokens(self, chunk: str) -> list[Token]:
+        return [
+            Token(word.text, number, word.start, word.end) for number, word in enumerate(split_words(chunk))
+        ]
+
+    def _model(self) -> Tokenizer:
+        model = Tokenizer(models.WordLevel(self._ids, unk_token=UNKNOWN))
+        model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        frames = [(BEGIN, self.bos_id), (END, self.eos_id)]
+        model.post_processor = processors.TemplateProcessing(single=FRAME, special_tokens=frames)
+        return model
+
+
+def _add(pieces: Pieces, number: int, word: int, span: tuple[int, int]) -> None:
+    pieces.ids.append(number)
+    pieces.words.append(word)
+    pieces.offsets.append(span)
+
+
+def count_cased_words(documents: list[str]) -> Counter[str]:
+    """How often each word occurs in the documents, and each frame of a sentence."""
+    counts: Counter[str] = Counter()
+    for text in documents:
+        text = without_surrogates(text)
+        counts.update(word_texts(text))
+        counts[END] += max(1, len(split_sentences(text)))
+    return counts
+
+
+def train_cased_tokenizer(
+    documents: Iterable[str],
+    *,
+    size: int,
+    min_count: int = 1,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> CasedTokenizer:
+    """The most frequent words of the documents as they are written, frequent ones first, and how often they occur.
+
+    Args:
+        size: entries at most, special tokens counted.
+        min_count: rarer words are unknown.
+
+    Raises:
+        UserError: there is no document with a word in it, or no word is left.
+    """
+    corpus = count_corpus(count_cased_words, documents, workers, progress)
+    counts = corpus.words
+    n_sentences = counts.pop(END)
+    kept = sorted(
+        (word for word, n in counts.items() if n >= min_count and word not in CASED_SPECIAL_TOKENS),
+        key=lambda word: (-counts[word], word),
+    )[: max(0, size - len(CASED_SPECIAL_TOKENS))]
+    if not kept:
+        raise UserError(f"no word of the corpus occurs {min_count} times: give more text or lower min_count")
+    unknown = counts.total() - sum(counts[word] for word in kept)
+    known = dict(zip(CASED_SPECIAL_TOKENS, (unknown, 0, n_sentences, n_sentences), strict=True))
+    known |= {word: counts[word] for word in kept}
+    return CasedTokenizer(list(known), list(known.values()))

@@ -1,0 +1,58 @@
+"""Words as rows of UTF-8 bytes, which a character CNN reads: no word is unknown to it.
+
+A row is [begin of word, the word's bytes, end of word, padding ...], 50 numbers; a word of more than 48 bytes is cut
+there, within a character if need be. All numbers are raised by one: 0 masks a place where no word is. Begin and end of a
+sentence are rows of one symbol. So it is in bilm-tf and AllenNLP, whose published models we read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONGEST = 50
+"""Numbers of a row in published models."""
+BEGIN_SENTENCE, END_SENTENCE, BEGIN_WORD, END_WORD, PADDING = 257, 258, 259, 260, 261
+"""Symbols besides the bytes, which are 1 to 256."""
+N_SYMBOLS = 262
+"""With the mask, 0."""
+
+Rows = NDArray[np.int16]
+
+
+def spell(words: Sequence[str], longest: int = LONGEST) -> Rows:
+    """(n, longest) numbers, one row a word.
+
+    Args:
+        longest: numbers of a row, at least 3.
+    """
+    spelled = [word.encode("utf-8", "ignore")[: longest - 2] for word in words]
+    lengths = np.fromiter(map(len, spelled), dtype=np.int64, count=len(spelled))
+    rows = np.full((len(words), longest), PADDING, dtype=np.int16)
+    place = np.arange(longest)[None, :]
+    rows[:, 0] = BEGIN_WORD
+    rows[(place > 0) & (place <= lengths[:, None])] = (
+        np.frombuffer(b"".join(spelled), dtype=np.uint8).astype(np.int16) + 1
+    )
+    rows[np.arange(len(words)), lengths + 1] = END_WORD
+    return rows
+
+
+def symbol_row(symbol: int, longest: int = LONGEST) -> Rows:
+    """(longest,) of a word that is one symbol, as the begin of a sentence is."""
+    row = np.full(longest, PADDING, dtype=np.int16)
+    row[:3] = BEGIN_WORD, symbol, END_WORD
+    return row
+
+
+def frame_rows(longest: int = LONGEST) -> Rows:
+    """(2, longest): begin and end of a sentence."""
+    return np.stack([symbol_row(BEGIN_SENTENCE, longest), symbol_row(END_SENTENCE, longest)])
+
+
+def spelled_lengths(rows: Rows) -> NDArray[np.int64]:
+    """(n,) numbers of each row that are no padding."""
+    lengths: NDArray[np.int64] = (rows != PADDING).sum(1)
+    return lengths

@@ -145,3 +145,28 @@ def test_the_biases_start_from_the_words_frequencies(cutoffs: tuple[int, ...]) -
     found = softmax.log_probabilities(torch.zeros(1, 4), torch.zeros(50, 4))[0].exp()
     weights = torch.tensor(counts) + 0.5
     torch.testing.assert_close(found, weights / weights.sum())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("cutoffs", [(), (10, 33)])
+def test_the_compiled_softmax_is_the_one_in_float64(
+    dtype: torch.dtype, tolerance: float, cutoffs: tuple[int, ...]
+) -> None:
+    softmax, weight = random_softmax(83, 16, cutoffs)
+    hidden = torch.randn(60, 16, dtype=torch.double, requires_grad=True)
+    targets = torch.randint(0, 83, (60,))
+    found, sizes = [], [softmax.bias, softmax.cluster_weight, softmax.cluster_bias]
+    for exact in (True, False):
+        layer = softmax if exact else TiedSoftmax(83, 16, cutoffs)
+        layer.load_state_dict(softmax.state_dict())
+        inputs = [
+            x.detach().to(torch.double if exact else torch.float32).requires_grad_() for x in (hidden, weight)
+        ]
+        with torch.autocast("cpu", dtype, enabled=not exact and dtype == torch.bfloat16):
+            loss = layer.loss(inputs[0], inputs[1], targets)
+        loss.backward()
+        gradients = [x.grad for x in (*inputs, layer.bias, layer.cluster_weight, layer.cluster_bias)]
+        found.append([loss.detach().double()] + [g.double() for g in gradients if g is not None])
+    assert len(found[0]) == len(found[1]) == 3 + len(sizes)
+    for wanted, got in zip(*found, strict=True):
+        assert (got - wanted).norm() <= tolerance * (1.0 + wanted.norm())

@@ -13,6 +13,7 @@ KINDS = {
     "awd_lstm": ("unfreeze.encoders.awd_lstm", "AwdLstm"),
     "word_vectors": ("unfreeze.encoders.word_vectors", "WordVectors"),
     "lstm": ("unfreeze.encoders.lstm", "LstmEncoder"),
+    "elmo": ("unfreeze.encoders.elmo", "Elmo"),
 }
 """Kind in config.json -> module and class. A new rung adds its line here."""
 

@@ -18,12 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
 from unfreeze.errors import UserError
 
 CHUNK_ELEMENTS = 1 << 23
 """Logits that exist at once: 32 MB in fp32, wide enough for the matrix products."""
 BLOCK_ELEMENTS = 1 << 17
 """Logits that become their gradient at once: 512 KB in fp32, which stays in the cache."""
+KERNEL_TYPES = (torch.float32, torch.bfloat16)
 SCORED_ELEMENTS = 1 << 20
 """Logits that exist at once where there is no gradient: measuring needs less memory than training, and is no slower."""
 
@@ -84,7 +86,7 @@ class TiedSoftmax(nn.Module):
             self.cluster_bias,
             targets,
             self.bounds,
-            _compute_type(hidden),
+            compute_type(hidden),
         )
         return result
 
@@ -135,7 +137,7 @@ class _Part:
 
     def chunks(self, elements: int) -> list[tuple[Tensor, Tensor]]:
         """Row numbers and their labels within the part, at most `elements` logits at a time."""
-        size = max(1, elements // len(self.weight))
+        size = max(1, elements // (len(self.weight) + -len(self.weight) % 16))
         if not len(self.rows):
             return []
         return list(zip(torch.split(self.rows, size), torch.split(self.labels, size), strict=True))
@@ -175,7 +177,7 @@ def _parts(
     return parts
 
 
-def _compute_type(hidden: Tensor) -> torch.dtype:
+def compute_type(hidden: Tensor) -> torch.dtype:
     """What the matrix products run in: autocast's type where it is on (custom functions do not see it by themselves)."""
     device = hidden.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -205,14 +207,16 @@ class _SoftmaxLoss(torch.autograd.Function):
         inputs = (hidden, weight, bias, cluster_weight, cluster_bias)
         grads = [torch.zeros_like(tensor) for tensor in inputs] if learns else []
         for number, part in enumerate(_parts(weight, bias, cluster_weight, cluster_bias, targets, bounds)):
-            weight_c = part.weight.to(compute)
+            weight_c, part_bias = _padded(part.weight, part.bias, compute)
             for rows, labels in part.chunks(CHUNK_ELEMENTS):
                 hidden_c = hidden[rows].to(compute)
                 logits = F.linear(hidden_c, weight_c)
-                total += _nll_and_gradient(logits, part.bias, labels)
+                d_bias = torch.zeros_like(part_bias)
+                total += _nll_and_gradient(logits, part_bias, labels, d_bias)
                 if learns:
                     grads[0].index_add_(0, rows, (logits @ weight_c).to(hidden.dtype))
-                    _add_to_part(grads, number, logits.T @ hidden_c, _column_sums(logits), bounds)
+                    size = len(part.weight)
+                    _add_to_part(grads, number, (hidden_c.T @ logits).T[:size], d_bias[:size], bounds)
         ctx.save_for_backward(*grads)
         return total
 
@@ -221,8 +225,21 @@ class _SoftmaxLoss(torch.autograd.Function):
         return *(saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None, None
 
 
-def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
-    """The summed loss of a chunk; its logits (n, C), without the bias, become softmax - one_hot in place."""
+def _padded(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A part's weight in the format of the products and its bias, with columns that no word has up to a multiple of 16."""
+    columns = len(weight) + -len(weight) % 16
+    weight_c = weight.new_zeros(columns, weight.shape[1], dtype=compute)
+    weight_c[: len(weight)] = weight
+    return weight_c, F.pad(bias, (0, columns - len(bias)), value=NOWHERE)
+
+
+def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tensor) -> Tensor | float:
+    """The summed loss of a chunk; its logits (n, C), without the bias, become softmax - one_hot in place.
+
+    d_bias (C,) is given their sums over the rows.
+    """
+    if logits.device.type == "cpu" and bias.dtype == torch.float32 and logits.dtype in KERNEL_TYPES:
+        return normalize_rows(logits, bias, labels, d_bias)
     size = max(1, BLOCK_ELEMENTS // logits.shape[1])
     totals = []
     for rows, wanted in zip(torch.split(logits, size), torch.split(labels[:, None], size), strict=True):
@@ -236,12 +253,8 @@ def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
         block.scatter_add_(1, wanted, block.new_full(wanted.shape, -1.0))
         if block.dtype != rows.dtype:
             rows.copy_(block)
+        d_bias += block.sum(0)
     return torch.stack(totals).sum()
-
-
-def _column_sums(d_logits: Tensor) -> Tensor:
-    """(n, C) -> (C,), added up in fp32 at least."""
-    return d_logits.sum(0, dtype=torch.promote_types(d_logits.dtype, torch.float32))
 
 
 def _add_to_part(grads: list[Tensor], number: int, weight: Tensor, bias: Tensor, bounds: list[int]) -> None:

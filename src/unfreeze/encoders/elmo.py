@@ -1,0 +1,373 @@
+"""ELMo, the rung that made vectors contextual (Peters et al. 2018): a biLM over words that are read by their characters.
+
+A word's vector comes from its spelling; two stacks of LSTMs with projection read the sentence from the left and from the
+right. Layer 0 is the word's vector twice, each layer above it the states of both directions side by side. The encoder is
+stateless: a text always gets the same vectors. Carrying the state from batch to batch, as the original does, is `layers_after`.
+
+Each sentence of a text is framed by a begin and an end symbol, as in training; frames have no place in what is returned.
+
+Legend: B batch, T words and frames, W words, U different words of a batch, C characters, P projection, H cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unfreeze.encoders.base import Batch, Encoder
+from unfreeze.encoders.directions import gather_words, reversed_within
+from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers
+from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
+from unfreeze.errors import UserError
+from unfreeze.text.cased_words import CasedTokenizer
+from unfreeze.text.characters import frame_rows, spell
+from unfreeze.text.tokenizers import Pieces, TextTokenizer
+
+DIRECTIONS = ("forward", "backward")
+PIECE = 512
+"""Steps that are run at once where no gradient is wanted: memory is bounded by them."""
+CACHE_BATCH = 4096
+"""Words whose vectors are computed at once for the cache."""
+
+States = dict[str, list[State]]
+"""For each direction the state of each layer, bottom to top."""
+
+
+@dataclass(frozen=True)
+class SpelledBatch(Batch):
+    """A batch whose ids are places in `rows`; every text may begin and end in frames."""
+
+    rows: Tensor
+    """(U, C) of int16, spellings; or (U,) of int64, ids of the vocabulary."""
+    cached: Tensor
+    """(U,) of int64: places in the cache of token vectors, -1 where a word is in none."""
+
+    def to(self, device: torch.device) -> SpelledBatch:
+        """The same batch with its tensors on `device`."""
+        tensors = [tensor.to(device) for tensor in (self.ids, self.lengths, self.rows, self.cached)]
+        return SpelledBatch(tensors[0], tensors[1], self.words, self.offsets, tensors[2], tensors[3])
+
+
+class Elmo(Encoder):
+    """Character-aware biLM.
+
+    Args:
+        tokenizer: splits texts and, for a language model, names the words of the output.
+        size: P, width of a word's vector and of each direction's states.
+        cells: H.
+        n_layers: LSTM layers a direction.
+        spelling: arguments of `SpellingSizes`; None reads words by their ids in the vocabulary instead.
+        cell_clip: bound of the cells, None for none.
+        projection_clip: bound of the states, None for none.
+        skip_connections: whether layers above the first add their input to their output.
+        dropout: of what each layer reads.
+    """
+
+    kind = "elmo"
+    tokenizer: CasedTokenizer
+
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        *,
+        size: int = 512,
+        cells: int = 4096,
+        n_layers: int = 2,
+        spelling: dict[str, Any] | None = None,
+        cell_clip: float | None = 3.0,
+        projection_clip: float | None = 3.0,
+        skip_connections: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not isinstance(tokenizer, CasedTokenizer):
+            raise UserError(
+                "ELMo reads words as they are written: its tokenizer frames sentences and keeps capitals"
+            )
+        if min(size, cells, n_layers) < 1:
+            raise UserError(f"size {size}, cells {cells} and {n_layers} layers must all be at least 1")
+        self.tokenizer = tokenizer
+        self._arguments = {
+            "size": size,
+            "cells": cells,
+            "n_layers": n_layers,
+            "spelling": spelling,
+            "cell_clip": cell_clip,
+            "projection_clip": projection_clip,
+            "skip_connections": skip_connections,
+            "dropout": dropout,
+        }
+        self.size, self.n_layers, self.skip_connections = size, n_layers, skip_connections
+        self.clips = Clips(
+            *(torch.inf if clip is None else float(clip) for clip in (cell_clip, projection_clip))
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.spelling = None if spelling is None else SpellingSizes(**spelling)
+        self.words: nn.Module = (
+            nn.Embedding(len(tokenizer), size)
+            if self.spelling is None
+            else SpellingEncoder(self.spelling, size)
+        )
+        self.stacks = nn.ModuleDict(
+            {
+                f"{name}s": nn.ModuleList(ProjectedLstm(size, cells, size) for _ in range(n_layers))
+                for name in DIRECTIONS
+            }
+        )
+        self._cached: dict[str, int] = {}
+        self.cache: Tensor
+        self.register_buffer("cache", torch.zeros(0, size), persistent=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """Sizes, clips and whether there are skip connections."""
+        return dict(self._arguments)
+
+    @property
+    def directions(self) -> list[str]:
+        """The names of the directions."""
+        return list(DIRECTIONS)
+
+    @property
+    def widths(self) -> list[int]:
+        """2 P for each layer."""
+        return [2 * self.size] * (self.n_layers + 1)
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """What makes a word's vector, then each LSTM layer of both directions."""
+        groups = [list(self.words.parameters())]
+        for number in range(self.n_layers):
+            groups.append([p for name in DIRECTIONS for p in self.layer(name, number).parameters()])
+        return groups
+
+    def layer(self, name: str, number: int) -> ProjectedLstm:
+        """An LSTM layer of a direction, counted from 0."""
+        stack = self.stacks[f"{name}s"]
+        assert isinstance(stack, nn.ModuleList)
+        found = stack[number]
+        assert isinstance(found, ProjectedLstm)
+        return found
+
+    def load_weights(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Take over saved tensors, by name; a cache of token vectors is dropped."""
+        self.cache_tokens(())
+        super().load_weights(tensors, source)
+
+    # Words to vectors
+
+    def spell(self, words: Sequence[str]) -> Tensor:
+        """What a batch keeps of different words: (U, C) of int16, or (U,) ids of the vocabulary."""
+        if self.spelling is None:
+            unknown = self.tokenizer.unknown_id
+            ids = [self.tokenizer.id(word) for word in words]
+            return torch.tensor([unknown if number is None else number for number in ids], dtype=torch.long)
+        return torch.from_numpy(spell(words, self.spelling.longest))
+
+    def frames(self) -> Tensor:
+        """The rows of the begin and the end of a sentence."""
+        if self.spelling is None:
+            return torch.tensor([self.tokenizer.bos_id, self.tokenizer.eos_id])
+        return torch.from_numpy(frame_rows(self.spelling.longest))
+
+    def token_vectors(self, rows: Tensor) -> Tensor:
+        """(U, C) or (U,) -> (U, P), each word by itself."""
+        vectors: Tensor = self.words(rows)
+        return vectors
+
+    @torch.no_grad()
+    def cache_tokens(self, words: Iterable[str]) -> None:
+        """Compute the vectors of these words once, for texts to come; none drops the cache.
+
+        The cache holds as long as the character CNN stands still: while it is trained, a batch that would use the cache
+        is refused.
+        """
+        kept = list(dict.fromkeys(words))
+        was_training = self.training
+        self.eval()
+        device = next(self.parameters()).device
+        parts = [
+            self.token_vectors(self.spell(kept[at : at + CACHE_BATCH]).to(device)).float()
+            for at in range(0, len(kept), CACHE_BATCH)
+        ]
+        self.take_cache(kept, torch.cat(parts) if parts else self.cache.new_zeros(0, self.size))
+        self.train(was_training)
+
+    def take_cache(self, words: Sequence[str], vectors: Tensor) -> None:
+        """Use (n, P) token vectors that were computed before as the cache."""
+        self.cache = vectors.to(next(self.parameters()).device)
+        self._cached = {word: number for number, word in enumerate(words)}
+
+    def _vectors(self, batch: SpelledBatch) -> Tensor:
+        """(U, P) of the batch's different words."""
+        if not len(self.cache):
+            return self.token_vectors(batch.rows)
+        if self.training and any(p.requires_grad for p in self.words.parameters()):
+            raise UserError(
+                "the vectors of words are cached, and a cache does not learn: drop it with cache_tokens(()), "
+                "or freeze the character CNN"
+            )
+        vectors = self.cache.new_empty(len(batch.cached), self.size)
+        known = batch.cached >= 0
+        vectors[known] = self.cache[batch.cached[known]]
+        if not bool(known.all()):
+            vectors[~known] = self.token_vectors(batch.rows[~known]).to(vectors.dtype)
+        return vectors
+
+    # Texts to batches
+
+    def prepare_text(self, texts: Sequence[str]) -> SpelledBatch:
+        """Raw texts, split into words and sentences -> a batch."""
+        pieces = [self.tokenizer.encode(text) for text in texts]
+        spellings = [
+            [text[start:end] for start, end in piece.offsets]
+            for text, piece in zip(texts, pieces, strict=True)
+        ]
+        return self._spelled(pieces, spellings)
+
+    def prepare(self, sentences: Sequence[list[str]]) -> SpelledBatch:
+        """Sentences that are split into words already -> a batch."""
+        pieces = [self.tokenizer.encode_words(words) for words in sentences]
+        return self._spelled(pieces, [["", *words, ""] for words in sentences])
+
+    def _spelled(self, pieces: list[Pieces], spellings: list[list[str]]) -> SpelledBatch:
+        if not pieces:
+            raise UserError("no texts were given")
+        numbers: dict[str, int] = {}
+        ids = np.zeros((len(pieces), max(len(piece.ids) for piece in pieces)), dtype=np.int64)
+        frames = {self.tokenizer.bos_id: 0, self.tokenizer.eos_id: 1}
+        for row, piece, words in zip(ids, pieces, spellings, strict=True):
+            row[: len(words)] = [
+                numbers.setdefault(word, len(numbers) + 2) if index >= 0 else frames[token]
+                for token, index, word in zip(piece.ids, piece.words, words, strict=True)
+            ]
+        cached = [-1, -1, *(self._cached.get(word, -1) for word in numbers)]
+        device = next(self.parameters()).device
+        return SpelledBatch(
+            torch.from_numpy(ids).to(device),
+            torch.tensor([len(piece.ids) for piece in pieces], device=device),
+            [piece.words for piece in pieces],
+            [piece.offsets for piece in pieces],
+            torch.cat([self.frames(), self.spell(list(numbers))]).to(device),
+            torch.tensor(cached, device=device),
+        )
+
+    # Batches to layers
+
+    def run(
+        self, inputs: dict[str, Tensor], states: States | None, active: Sequence[int]
+    ) -> tuple[dict[str, list[Tensor]], States]:
+        """All LSTM layers over token vectors.
+
+        Args:
+            inputs: (T, B, P) for each direction, in the order in which it reads, longest rows first.
+            states: carried from the text before.
+            active: (T,) how many rows each step runs.
+
+        Returns:
+            For each direction the (T, B, P) of every LSTM layer, and the states at the rows' ends.
+        """
+        names = list(inputs)
+        current = list(inputs.values())
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        after: States = {name: [] for name in names}
+        for number in range(self.n_layers):
+            before = [None if states is None else states[name][number] for name in names]
+            read = [self.dropout(x) for x in current]
+            layers = [self.layer(name, number) for name in names]
+            current, ends = run_layers(read, layers, before, active, self.clips)
+            if self.skip_connections and number:
+                current = [x + y for x, y in zip(read, current, strict=True)]
+            for name, x, end in zip(names, current, ends, strict=True):
+                found[name].append(x)
+                after[name].append(end)
+        return found, after
+
+    def layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """L tensors (B, W, 2 P) in the order of the text, without frames, and the mask (B, W) of words."""
+        found, mask, _ = self.layers_after(batch, None)
+        return found, mask
+
+    def word_layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """The same as `layers`: every piece is a word."""
+        return self.layers(batch)
+
+    def layers_after(self, batch: Batch, states: States | None) -> tuple[list[Tensor], Tensor, States]:
+        """`layers`, and the states to be given with the next batch, whose rows go on where these ended.
+
+        A batch with more rows begins the further ones anew; rows that a batch lacks keep their states.
+        """
+        assert isinstance(batch, SpelledBatch)
+        order = batch.lengths.argsort(descending=True, stable=True)
+        ids, lengths = batch.ids[order], batch.lengths[order]
+        vectors = self._vectors(batch)
+        found, after = self._read(vectors, ids, lengths, _rows_of(states, order))
+        back = order.argsort()
+        doubled = torch.nn.functional.embedding(batch.ids, vectors)
+        picked, mask = [], torch.empty(0)
+        for layer in [torch.cat([doubled, doubled], dim=2), *(layer[back] for layer in found)]:
+            words, mask = gather_words(layer, batch.words, last=True, stripped=0)
+            picked.append(words)
+        return (
+            picked,
+            mask,
+            _merged(states, {n: [(h[back], c[back]) for h, c in s] for n, s in after.items()}),
+        )
+
+    def _read(
+        self, vectors: Tensor, ids: Tensor, lengths: Tensor, states: States | None
+    ) -> tuple[list[Tensor], States]:
+        """Both directions over rows that are sorted: (B, T, 2 P) of every LSTM layer, in the order of the text."""
+        step = ids.shape[1] if torch.is_grad_enabled() else PIECE
+        turned = {"forward": ids, "backward": reversed_within(ids, lengths, first=0)}
+        ends = lengths.tolist()
+        pieces: dict[str, list[list[Tensor]]] = {name: [] for name in DIRECTIONS}
+        for start in range(0, ids.shape[1], max(1, step)):
+            stop = min(start + step, ids.shape[1])
+            alive = sum(end > start for end in ends)
+            active = [sum(end > t for end in ends) for t in range(start, stop)] if alive else []
+            inputs = {
+                name: torch.nn.functional.embedding(turned[name][:, start:stop].t(), vectors)
+                for name in DIRECTIONS
+            }
+            found, states = self.run(inputs, states, active)
+            for name in DIRECTIONS:
+                pieces[name].append([layer.transpose(0, 1) for layer in found[name]])
+        assert states is not None
+        sides = {
+            name: [torch.cat(parts, dim=1) for parts in zip(*pieces[name], strict=True)]
+            for name in DIRECTIONS
+        }
+        backward = [reversed_within(layer, lengths, first=0) for layer in sides["backward"]]
+        return [torch.cat(pair, dim=2) for pair in zip(sides["forward"], backward, strict=True)], states
+
+
+def _rows_of(states: States | None, order: Tensor) -> States | None:
+    """The states of a batch's rows in another order; rows that have none yet begin with zeros."""
+    if states is None:
+        return None
+    picked: States = {}
+    for name, layers in states.items():
+        picked[name] = []
+        for pair in layers:
+            new = len(order) - len(pair[0])
+            h, c = (torch.cat([x, x.new_zeros(max(0, new), x.shape[1])])[order] for x in pair)
+            picked[name].append((h, c))
+    return picked
+
+
+def _merged(before: States | None, after: States) -> States:
+    """The states after a batch, and those before it of rows that the batch lacks."""
+    if before is None:
+        return after
+    merged: States = {}
+    for name, layers in after.items():
+        pairs = zip(before[name], layers, strict=True)
+        merged[name] = [
+            (torch.cat([h, old_h[len(h) :]]), torch.cat([c, old_c[len(c) :]]))
+            for (old_h, old_c), (h, c) in pairs
+        ]
+    return merged

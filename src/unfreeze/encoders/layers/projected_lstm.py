@@ -1,0 +1,240 @@
+"""LSTM with projection, as ELMo has it: many cells, a state that is a narrow projection of them, both clipped.
+
+    z_t = W_x x_t + W_h h_(t-1) + b        c_t = clip(f c_(t-1) + i g)        h_t = clip(W_p (o tanh(c_t)))
+
+(Sak, Senior & Beaufays 2014; Peters et al. 2018.) torch's own falls back to a slow path for projections and cannot clip.
+Here the products with the input are one product for all steps, what happens between the products is one compiled pass
+(lstm_cell.py), the gradients of the weights are one product each at the end, and the directions run side by side, each in
+a thread of its own, so that nobody waits for anybody within a step.
+
+Rows come longest first; a step runs only the rows that have not ended, whose state then stays what it was. So padding is
+never run, and a state may be carried from any batch to the next.
+
+Legend: T time, B batch, I input width, H cells, P projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from unfreeze.encoders.layers.lstm_cell import CellSteps
+from unfreeze.encoders.layers.output import compute_type
+from unfreeze.encoders.layers.side_by_side import side_by_side
+
+State = tuple[Tensor, Tensor]
+"""h (B, P) and c (B, H), in float32 at least."""
+
+
+class Weights(NamedTuple):
+    """Of one layer in one direction."""
+
+    input: Tensor
+    """(4 H, I), gates as input, forget, cell, output."""
+    bias: Tensor
+    """(4 H,)"""
+    state: Tensor
+    """(4 H, P)"""
+    projection: Tensor
+    """(P, H)"""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Bounds of the numbers in a state; infinity is none."""
+
+    cell: float = torch.inf
+    """Of c."""
+    projection: float = torch.inf
+    """Of h."""
+
+
+class ProjectedLstm(nn.Module):
+    """One layer in one direction.
+
+    Args:
+        input_size: I.
+        cells: H.
+        size: P.
+    """
+
+    def __init__(self, input_size: int, cells: int, size: int) -> None:
+        super().__init__()
+        self.input_size, self.cells, self.size = input_size, cells, size
+        self.weight_input = nn.Parameter(torch.empty(4 * cells, input_size))
+        self.weight_state = nn.Parameter(torch.empty(4 * cells, size))
+        self.bias = nn.Parameter(torch.zeros(4 * cells))
+        self.projection = nn.Parameter(torch.empty(size, cells))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Glorot for the products, and forget gates that begin open (bias 1)."""
+        bound = (6.0 / (self.input_size + self.size + 4 * self.cells)) ** 0.5
+        nn.init.uniform_(self.weight_input, -bound, bound)
+        nn.init.uniform_(self.weight_state, -bound, bound)
+        nn.init.xavier_uniform_(self.projection)
+        self.bias.zero_()
+        self.bias[self.cells : 2 * self.cells] = 1.0
+
+    def weights(self) -> Weights:
+        """The parameters."""
+        return Weights(self.weight_input, self.bias, self.weight_state, self.projection)
+
+    def extra_repr(self) -> str:
+        """What `print(module)` shows."""
+        return f"{self.input_size}, cells={self.cells}, size={self.size}"
+
+
+def run_layers(
+    inputs: Sequence[Tensor],
+    layers: Sequence[ProjectedLstm],
+    states: Sequence[State | None],
+    active: Sequence[int],
+    clips: Clips,
+) -> tuple[list[Tensor], list[State]]:
+    """One layer of every direction.
+
+    Args:
+        inputs: (T, B, I) for each direction, in the order in which it reads.
+        layers: one for each direction.
+        states: carried from the text before; None is zeros.
+        active: (T,) how many of the B rows each step still runs, never rising.
+
+    Returns:
+        (T, B, P) for each direction, zero where a row has ended, and the states at the rows' ends, without gradients.
+    """
+    compute = compute_type(inputs[0])
+    flat: list[Tensor] = []
+    for x, layer, state in zip(inputs, layers, states, strict=True):
+        exact = torch.promote_types(x.dtype, torch.float32)
+        if state is None:
+            state = (
+                x.new_zeros(x.shape[1], layer.size, dtype=exact),
+                x.new_zeros(x.shape[1], layer.cells, dtype=exact),
+            )
+        flat += [x, *state, *layer.weights()]
+    result: tuple[Tensor, ...] = _Layers.apply(compute, tuple(active), clips, *flat)  # type: ignore[no-untyped-call]
+    outputs = [result[3 * d] for d in range(len(layers))]
+    return outputs, [(result[3 * d + 1], result[3 * d + 2]) for d in range(len(layers))]
+
+
+@dataclass
+class _Kept:
+    """What the gradient needs of one direction; rows are steps times rows of the batch."""
+
+    x: Tensor  # (T B, I)
+    gates: Tensor  # (T B, 4 H)
+    cells: Tensor  # ((T + 1) B, H)
+    raw: Tensor  # (T B, H): m
+    states: Tensor  # ((T + 1) B, P)
+    weights: Weights
+
+
+class _Layers(torch.autograd.Function):
+    """All directions of a layer, side by side, forward and backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, compute: torch.dtype, active: tuple[int, ...], clips: Clips, *flat: Tensor
+    ) -> tuple[Tensor, ...]:
+        learns = any(ctx.needs_input_grad)
+        groups = [flat[at : at + 7] for at in range(0, len(flat), 7)]
+        results = side_by_side([partial(_forward, group, compute, active, clips, learns) for group in groups])
+        if learns:
+            ctx.kept, ctx.active, ctx.clips = [result[3] for result in results], active, clips
+        outputs = tuple(tensor for result in results for tensor in result[:3])
+        ctx.mark_non_differentiable(*(tensor for result in results for tensor in result[1:3]))
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        calls = [
+            partial(_backward, grads[3 * d], kept, ctx.active, ctx.clips) for d, kept in enumerate(ctx.kept)
+        ]
+        ctx.kept = None
+        found = [(d_x.to(grads[0].dtype), None, None, *d_weights) for d_x, *d_weights in side_by_side(calls)]
+        return None, None, None, *chain.from_iterable(found)
+
+
+@torch.no_grad()
+def _forward(
+    group: Sequence[Tensor], compute: torch.dtype, active: Sequence[int], clips: Clips, learns: bool
+) -> tuple[Tensor, Tensor, Tensor, _Kept | None]:
+    """One direction: the output, the final states, and what the gradient needs. Without it memory is a step's."""
+    x, h, c, *own = group
+    weights = Weights(*(tensor.to(compute) for tensor in own))
+    n_steps, batch, width = x.shape
+    size, n_cells = weights.projection.shape
+    flat = x.reshape(n_steps * batch, width).to(compute)
+    gates = torch.addmm(weights.bias, flat, weights.input.t())
+    stride = batch if learns else 0
+    cells = c.new_empty(n_steps * stride + batch, n_cells)
+    cells[:batch] = c
+    raw = gates.new_empty(max(1, n_steps) * batch if learns else batch, n_cells)
+    states = gates.new_zeros((n_steps + 1) * batch, size)
+    states[:batch] = h
+    from_state = gates.new_empty(batch, 4 * n_cells)
+    steps = CellSteps(gates, cells, raw, from_state, clips.cell)
+    state_t, projection_t = weights.state.t(), weights.projection.t()
+    for t, n in enumerate(active):
+        row, at = t * batch, t * stride
+        torch.mm(states[row : row + n], state_t, out=from_state[:n])
+        steps.forward(row, at, at + stride, at, n)
+        new = states[row + batch : row + batch + n]
+        torch.mm(raw[at : at + n], projection_t, out=new)
+        if clips.projection < torch.inf:
+            new.clamp_(-clips.projection, clips.projection)
+    ends = _ends(active, batch, h.device)
+    final_c = cells[ends] if learns else cells
+    output = states[batch:].view(n_steps, batch, size).to(x.dtype)
+    kept = _Kept(flat, gates, cells, raw, states, weights) if learns else None
+    return output, states[ends].to(h.dtype), final_c, kept
+
+
+def _ends(active: Sequence[int], batch: int, device: torch.device) -> Tensor:
+    """(B,) the row of every sequence's last state, of (T + 1) B."""
+    steps = torch.tensor(list(active), device=device)
+    rows = torch.arange(batch, device=device)
+    return (steps[:, None] > rows).sum(0) * batch + rows
+
+
+@torch.no_grad()
+def _backward(d_output: Tensor, kept: _Kept, active: Sequence[int], clips: Clips) -> tuple[Tensor, ...]:
+    """The gradients of one direction's input and weights, in the order of `Weights`."""
+    n_steps, batch, size = d_output.shape
+    weights, gates = kept.weights, kept.gates
+    d_states = d_output.reshape(n_steps * batch, size).to(gates.dtype, copy=True)
+    d_cells = torch.zeros_like(kept.cells[:batch])
+    d_raw = gates.new_empty(batch, kept.cells.shape[1])
+    d_before = gates.new_zeros(batch, size)
+    steps = CellSteps(gates, kept.cells, kept.raw, d_raw, clips.cell)
+    for t in range(n_steps - 1, -1, -1):
+        n, row = active[t], t * batch
+        d_state = d_states[row : row + n]
+        d_state += d_before[:n]
+        if clips.projection < torch.inf:
+            d_state *= kept.states[row + batch : row + batch + n].abs() < clips.projection
+        if n < batch:
+            for unused in (d_states, gates, kept.raw):
+                unused[row + n : row + batch] = 0
+        torch.mm(d_state, weights.projection, out=d_raw[:n])
+        steps.backward(row, row, row + batch, d_cells, n)
+        torch.mm(gates[row : row + n], weights.state, out=d_before[:n])
+    exact = torch.promote_types(gates.dtype, torch.float32)
+    d_z_t = gates.t()
+    return (
+        (gates @ weights.input).view(n_steps, batch, -1),
+        (d_z_t @ kept.x).to(exact),
+        gates.sum(0, dtype=exact),
+        (d_z_t @ kept.states[: n_steps * batch]).to(exact),
+        (d_states.t() @ kept.raw).to(exact),
+    )

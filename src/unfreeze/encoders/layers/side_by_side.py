@@ -1,0 +1,53 @@
+"""Calls that are independent of each other, each in a thread of its own with its share of the processors."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """The threads of a process; a fork has none of its parent's."""
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="unfreeze")
+
+
+def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What the calls return, in their order.
+
+    torch's operations run without Python's lock, so that two threads of one processor each wait for nobody, where two
+    processors in each operation wait for each other at its end. One call alone has all of them.
+    """
+    threads = torch.get_num_threads()
+    if len(calls) < 2 or threads < 2:
+        return [call() for call in calls]
+    share = max(1, threads // len(calls))
+    pending = [_pool(os.getpid()).submit(_with_threads, share, call) for call in calls]
+    return [future.result() for future in pending]
+
+
+def _with_threads(threads: int, call: Callable[[], T]) -> T:
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)  # of this thread alone
+    return call()
+
+
+def shares(n: int) -> list[tuple[int, int]]:
+    """n things dealt to the threads: where each one's begin and end."""
+    bounds = np.linspace(0, n, max(1, min(torch.get_num_threads(), n)) + 1).astype(int).tolist()
+    return list(itertools.pairwise(bounds))
+
+
+def as_array(tensor: Tensor) -> Any:
+    """The memory of a tensor as NumPy sees it: bfloat16 as int16."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,0 +1,158 @@
+"""The output layer of a biLM: a softmax over whole words with weights of its own, for both directions the same.
+
+Full, adaptive (output.py), or sampled: the target against a few thousand words that are drawn log-uniformly by rank, each
+at most once, with their scores corrected by how often they are expected (Jean et al. 2015; TensorFlow's candidate
+sampling). A sampled loss is smaller than the true one: only training sees it, measuring is always exact.
+
+Legend: N positions, V vocabulary (frequent words first), P width, K samples.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unfreeze.encoders.layers.output import BLOCK_ELEMENTS, TiedSoftmax, compute_type, default_cutoffs
+
+SoftmaxKind = Literal["adaptive", "full", "sampled"]
+
+
+class WordSoftmax(nn.Module):
+    """Weights and biases of V words.
+
+    Args:
+        vocabulary_size: V.
+        width: P.
+        kind: adaptive, full, or sampled, which trains on samples and measures in full.
+        n_samples: K.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, width: int, kind: SoftmaxKind = "adaptive", n_samples: int = 8192
+    ) -> None:
+        super().__init__()
+        self.kind, self.n_samples = kind, n_samples
+        self.weight = nn.Parameter(torch.empty(vocabulary_size, width).normal_(std=width**-0.5))
+        cutoffs = default_cutoffs(vocabulary_size) if kind == "adaptive" else ()
+        self.layer = TiedSoftmax(vocabulary_size, width, cutoffs)
+
+    @property
+    def samples(self) -> bool:
+        """Whether the loss of training is a sampled one."""
+        return self.kind == "sampled" and self.n_samples < len(self.weight)
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Summed negative log-likelihood in nats, (N, P) and (N,) of ids; sampled in training, where the kind is."""
+        if not (self.samples and self.training):
+            return self.layer.loss(hidden, self.weight, targets)
+        drawn, tries = draw_unique(len(self.weight), self.n_samples, int(torch.randint(2**62, ())))
+        result: Tensor = _SampledLoss.apply(  # type: ignore[no-untyped-call]
+            hidden,
+            self.weight,
+            self.layer.bias,
+            targets,
+            torch.from_numpy(drawn).to(targets.device),
+            tries,
+            compute_type(hidden),
+        )
+        return result
+
+    def target_log_probabilities(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """log p(target) of every position, exact: (N, P), (N,) -> (N,)."""
+        return self.layer.target_log_probabilities(hidden, self.weight, targets)
+
+    def log_probabilities(self, hidden: Tensor) -> Tensor:
+        """log p of every word, exact: (N, P) -> (N, V); keep N small."""
+        return self.layer.log_probabilities(hidden, self.weight)
+
+
+def log_uniform(ids: Tensor, size: int) -> Tensor:
+    """(N,) -> (N,): the probability that one draw gives a word, by its rank: log((k + 2) / (k + 1)) / log(V + 1)."""
+    ranks = ids.double()
+    return ((ranks + 2) / (ranks + 1)).log() / math.log(size + 1)
+
+
+def expected_counts(ids: Tensor, size: int, tries: int) -> Tensor:
+    """(N,): how often a word is expected among the different words of so many draws, 1 - (1 - p)**tries."""
+    return -torch.expm1(tries * torch.log1p(-log_uniform(ids, size)))
+
+
+def draw_unique(size: int, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
+    """Draw log-uniformly until there are `count` different ids of `size`.
+
+    Returns:
+        (count,) the ids in the order in which they came, and how many draws it took.
+    """
+    random = np.random.default_rng(seed)
+    draws = np.empty(0, dtype=np.int64)
+    while True:
+        new = np.exp(random.random(4 * count) * np.log(size + 1)).astype(np.int64) - 1
+        draws = np.concatenate([draws, np.minimum(new, size - 1)])
+        found, firsts = np.unique(draws, return_index=True)
+        if len(found) >= count:
+            order = np.sort(firsts)[:count]
+            return draws[order], int(order[-1]) + 1
+
+
+class _SampledLoss(torch.autograd.Function):
+    """Loss and gradient in one pass; backward only scales what forward found."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        drawn: Tensor,
+        tries: int,
+        compute: torch.dtype,
+    ) -> Tensor:
+        size, exact = len(weight), torch.promote_types(hidden.dtype, torch.float32)
+        correction = (bias[drawn] - expected_counts(drawn, size, tries).log().to(bias)).to(exact)
+        of_targets = (hidden.to(exact) * weight[targets]).sum(1) + bias[targets]
+        of_targets = of_targets - expected_counts(targets, size, tries).log().to(bias)
+        hidden_c, weight_c = hidden.to(compute), weight[drawn].to(compute)
+        logits = F.linear(hidden_c, weight_c)
+        columns = torch.full((size,), -1, device=targets.device)
+        columns[drawn] = torch.arange(len(drawn), device=targets.device)
+        hits = columns[targets]  # a target that was drawn as well counts once
+        total, d_targets = _normalize(logits, correction, of_targets, hits)
+        if any(ctx.needs_input_grad):
+            d_hidden = (logits @ weight_c).to(exact) + d_targets[:, None] * weight[targets]
+            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+            d_weight[drawn] = (logits.t() @ hidden_c).to(weight.dtype)
+            d_bias[drawn] = logits.sum(0, dtype=exact).to(bias.dtype)
+            d_weight.index_add_(0, targets, (d_targets[:, None] * hidden).to(weight.dtype))
+            d_bias.index_add_(0, targets, d_targets.to(bias.dtype))
+            ctx.save_for_backward(d_hidden.to(hidden.dtype), d_weight, d_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return *(saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None, None, None
+
+
+def _normalize(logits: Tensor, correction: Tensor, of_targets: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+    """The summed loss, and (N,) the gradient of the targets' scores; logits (N, K) become their own gradient."""
+    size = max(1, BLOCK_ELEMENTS // logits.shape[1])
+    totals, d_targets = [], []
+    for rows, own, hit in zip(
+        *(torch.split(tensor, size) for tensor in (logits, of_targets, hits)), strict=True
+    ):
+        block = rows.to(own.dtype) + correction
+        drawn = (hit >= 0).nonzero()[:, 0]
+        block[drawn, hit[drawn]] = -torch.inf
+        largest = torch.maximum(block.amax(1), own)
+        share = (own - largest).exp()
+        normalizer = block.sub_(largest[:, None]).exp_().sum(1) + share
+        totals.append((normalizer.log() + largest - own).sum())
+        rows.copy_(block.div_(normalizer[:, None]))
+        d_targets.append(share / normalizer - 1.0)
+    return torch.stack(totals).sum(), torch.cat(d_targets)

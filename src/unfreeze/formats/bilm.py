@@ -1,0 +1,250 @@
+"""ELMo's published files, in and out: options.json and weights.hdf5, as bilm-tf wrote them and AllenNLP reads them.
+
+TensorFlow's order of the gates is input, candidate, forget, output, and the forget gate's bias is raised by 1 while it
+runs; ours is torch's (input, forget, candidate, output) and the 1 is part of the bias. Weights are (in, out) there,
+(out, in) here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfreeze.encoders.elmo import DIRECTIONS, Elmo
+from unfreeze.errors import UserError
+from unfreeze.folders import write_json, written_file
+from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
+from unfreeze.text.characters import N_SYMBOLS
+
+FORGET_BIAS = 1.0
+SYMBOLS = (N_SYMBOLS - 1, N_SYMBOLS)
+"""What options.json may say of the number of characters: without and with the mask."""
+FOREIGN_FRAMES = {"<S>", "</S>", "<UNK>"}
+"""Entries of bilm-tf's vocabularies that are no words."""
+
+
+def read_bilm(options: str | Path, weights: str | Path, vocabulary: Sequence[str] = ()) -> Elmo:
+    """An encoder from a published model of any size.
+
+    Args:
+        vocabulary: words of the output layer, or of a model that reads word ids; published encoders need none.
+
+    Raises:
+        UserError: a file is missing, damaged or lacks something; sizes in both files do not fit.
+    """
+    sizes = _read_options(Path(options))
+    words = [word for word in vocabulary if word not in FOREIGN_FRAMES and word not in CASED_SPECIAL_TOKENS]
+    encoder = Elmo(CasedTokenizer([*CASED_SPECIAL_TOKENS, *dict.fromkeys(words)]), **sizes, dropout=0.1)
+    with _hdf5(Path(weights)) as arrays:
+        tensors = dict(_tensors(arrays, encoder, str(weights)))
+    expected = encoder.weights()
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise UserError(
+                f"{weights} does not fit {options}: {name} is {list(tensor.shape)} in the file, "
+                f"and {list(expected[name].shape)} by the options"
+            )
+    encoder.load_weights(tensors, str(weights))
+    return encoder.eval()
+
+
+def _read_options(path: Path) -> dict[str, Any]:
+    """The encoder's arguments that options.json asks for."""
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: ELMo's options.json stands beside its weights") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}): the file is damaged") from error
+    try:
+        lstm, characters = options["lstm"], options["char_cnn"]
+        if characters["n_characters"] not in SYMBOLS:
+            raise UserError(
+                f"{path} has {characters['n_characters']} characters: ELMo's are 261, or 262 with the mask"
+            )
+        return {
+            "size": int(lstm["projection_dim"]),
+            "cells": int(lstm["dim"]),
+            "n_layers": int(lstm["n_layers"]),
+            "cell_clip": lstm.get("cell_clip"),
+            "projection_clip": lstm.get("proj_clip"),
+            "skip_connections": bool(lstm.get("use_skip_connections", False)),
+            "spelling": {
+                "embedding": int(characters["embedding"]["dim"]),
+                "filters": [[int(width), int(count)] for width, count in characters["filters"]],
+                "n_highway": int(characters.get("n_highway", 0)),
+                "longest": int(characters["max_characters_per_token"]),
+                "activation": characters.get("activation", "relu"),
+            },
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no options.json of ELMo: {error} is missing or wrong") from error
+
+
+@contextmanager
+def _hdf5(path: Path) -> Iterator[Any]:
+    """An HDF5 file, open for reading."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError("HDF5 needs h5py: pip install 'unfreeze[formats]'") from error
+    if not path.is_file():
+        raise UserError(f"{path} is missing: ELMo's weights are an HDF5 file")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}): the file is truncated or no HDF5") from error
+
+
+def _tensors(arrays: Any, encoder: Elmo, source: str) -> Iterator[tuple[str, Tensor]]:
+    """The encoder's tensors, by our names."""
+
+    def get(name: str) -> NDArray[np.float32]:
+        if name not in arrays:
+            raise UserError(
+                f"{source} lacks {name!r}: the file is damaged, or its options are another model's"
+            )
+        found: NDArray[np.float32] = np.asarray(arrays[name][...], dtype=np.float32)
+        if not np.isfinite(found).all():
+            raise UserError(f"{source}: {name!r} holds NaN or infinity")
+        return found
+
+    assert encoder.spelling is not None
+    symbols = get("char_embed")
+    yield "words.symbols", torch.from_numpy(np.concatenate([np.zeros_like(symbols[:1]), symbols]))
+    kinds = range(len(encoder.spelling.filters))
+    for number in kinds:
+        yield f"words.filters.{number}", torch.from_numpy(get(f"CNN/W_cnn_{number}")[0])
+    yield "words.bias", torch.from_numpy(np.concatenate([get(f"CNN/b_cnn_{number}") for number in kinds]))
+    for number in range(encoder.spelling.n_highway):
+        for theirs, ours in (("carry", "carry"), ("transform", "transform")):
+            place = f"words.highways.{number}.{ours}"
+            yield f"{place}.weight", torch.from_numpy(get(f"CNN_high_{number}/W_{theirs}").T)
+            yield f"{place}.bias", torch.from_numpy(get(f"CNN_high_{number}/b_{theirs}"))
+    yield "words.projection.weight", torch.from_numpy(get("CNN_proj/W_proj").T)
+    yield "words.projection.bias", torch.from_numpy(get("CNN_proj/b_proj"))
+    for direction, name in enumerate(DIRECTIONS):
+        for number in range(encoder.n_layers):
+            cell, place = _cell(direction, number), f"stacks.{name}s.{number}"
+            weight, bias = _gates(get(f"{cell}/W_0").T), _gates(get(f"{cell}/B"))
+            bias[len(bias) // 4 : len(bias) // 2] += FORGET_BIAS
+            yield f"{place}.weight_input", torch.from_numpy(weight[:, : encoder.size].copy())
+            yield f"{place}.weight_state", torch.from_numpy(weight[:, encoder.size :].copy())
+            yield f"{place}.bias", torch.from_numpy(bias)
+            yield f"{place}.projection", torch.from_numpy(get(f"{cell}/W_P_0").T)
+
+
+def _cell(direction: int, layer: int) -> str:
+    return f"RNN_{direction}/RNN/MultiRNNCell/Cell{layer}/LSTMCell"
+
+
+def _gates(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Second and third quarter of the rows exchanged: from their order of the gates to ours, and back."""
+    i, second, third, o = np.split(blocks, 4)
+    return np.concatenate([i, third, second, o])
+
+
+def write_bilm(encoder: Elmo, folder: str | Path) -> tuple[Path, Path]:
+    """Write `options.json` and `weights.hdf5` into `folder`, as AllenNLP and bilm-tf read them.
+
+    Returns:
+        The two files.
+
+    Raises:
+        UserError: the encoder reads word ids, which those formats do not know, or the place cannot be written.
+    """
+    if encoder.spelling is None:
+        raise UserError(
+            "this ELMo reads word ids: the published format knows models that read characters only"
+        )
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError("HDF5 needs h5py: pip install 'unfreeze[formats]'") from error
+    folder = Path(folder)
+    options, weights = folder / "options.json", folder / "weights.hdf5"
+    with written_file(weights) as temporary, h5py.File(temporary, "w") as file:
+        for name, array in _arrays(encoder):
+            file.create_dataset(name, data=array, dtype="float32")
+    write_json(options, _options(encoder))
+    return options, weights
+
+
+def _options(encoder: Elmo) -> dict[str, Any]:
+    assert encoder.spelling is not None
+    arguments, sizes = encoder.arguments(), encoder.spelling
+    return {
+        "lstm": {
+            "dim": arguments["cells"],
+            "projection_dim": encoder.size,
+            "n_layers": encoder.n_layers,
+            "cell_clip": arguments["cell_clip"],
+            "proj_clip": arguments["projection_clip"],
+            "use_skip_connections": encoder.skip_connections,
+        },
+        "char_cnn": {
+            "embedding": {"dim": sizes.embedding},
+            "filters": [list(each) for each in sizes.filters],
+            "n_highway": sizes.n_highway,
+            "n_characters": N_SYMBOLS,
+            "max_characters_per_token": sizes.longest,
+            "activation": sizes.activation,
+        },
+    }
+
+
+def _arrays(encoder: Elmo) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The inverse of `_tensors`."""
+    assert encoder.spelling is not None
+    tensors = {name: tensor.detach().cpu().float().numpy() for name, tensor in encoder.weights().items()}
+    yield "char_embed", tensors["words.symbols"][1:]
+    bounds = np.cumsum([count for _, count in encoder.spelling.filters])[:-1]
+    for number, bias in enumerate(np.split(tensors["words.bias"], bounds)):
+        yield f"CNN/W_cnn_{number}", tensors[f"words.filters.{number}"][None]
+        yield f"CNN/b_cnn_{number}", bias
+    for number in range(encoder.spelling.n_highway):
+        for name in ("carry", "transform"):
+            place = f"words.highways.{number}.{name}"
+            yield f"CNN_high_{number}/W_{name}", tensors[f"{place}.weight"].T
+            yield f"CNN_high_{number}/b_{name}", tensors[f"{place}.bias"]
+    yield "CNN_proj/W_proj", tensors["words.projection.weight"].T
+    yield "CNN_proj/b_proj", tensors["words.projection.bias"]
+    for direction, name in enumerate(DIRECTIONS):
+        for number in range(encoder.n_layers):
+            cell, place = _cell(direction, number), f"stacks.{name}s.{number}"
+            both = [tensors[f"{place}.weight_input"], tensors[f"{place}.weight_state"]]
+            bias = tensors[f"{place}.bias"].copy()
+            bias[len(bias) // 4 : len(bias) // 2] -= FORGET_BIAS
+            yield f"{cell}/W_0", _gates(np.concatenate(both, axis=1)).T
+            yield f"{cell}/B", _gates(bias)
+            yield f"{cell}/W_P_0", tensors[f"{place}.projection"].T
+
+
+def read_token_embeddings(path: str | Path, words: Iterable[str], encoder: Elmo) -> None:
+    """Take a published file of token vectors (data set `embedding`, a row a word) as the encoder's cache.
+
+    Raises:
+        UserError: the file is damaged, or its size fits neither the words nor the encoder.
+    """
+    kept = list(words)
+    with _hdf5(Path(path)) as arrays:
+        if "embedding" not in arrays:
+            raise UserError(f"{path} lacks 'embedding': it is no file of token vectors")
+        matrix = np.asarray(arrays["embedding"][...], dtype=np.float32)
+    if matrix.shape != (len(kept), encoder.size):
+        raise UserError(
+            f"{path} holds {list(matrix.shape)} numbers: {len(kept)} words and an encoder of size {encoder.size} "
+            f"need {[len(kept), encoder.size]}"
+        )
+    # Their frames stand among the words; in a text such a word is spelled like any other.
+    rows = [row for row, word in enumerate(kept) if word not in FOREIGN_FRAMES]
+    encoder.take_cache([kept[row] for row in rows], torch.from_numpy(matrix[rows]))

@@ -23,7 +23,8 @@ from typing import Any
 from experiments.imdb import Places, Results, fitted_accuracy, table
 from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
 from unfreeze.pretraining.settings import small
-from unfreeze.pretraining.stages import Corpus, pretrain_language_model
+from unfreeze.pretraining.stages import pretrain_language_model
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.tasks.fitting import FitSettings
 from unfreeze.training.loop import LoopSettings

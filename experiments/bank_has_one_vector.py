@@ -22,7 +22,7 @@ from experiments.imdb import Places
 from unfreeze.analysis.neighborhood_plot import plot_neighborhood
 from unfreeze.analysis.neighbors import NeighborIndex
 from unfreeze.encoders.base import Encoder
-from unfreeze.pretraining.stages import Corpus
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.progress import Progress
 

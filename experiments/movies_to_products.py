@@ -33,7 +33,7 @@ from experiments.bank_has_one_vector import wikipedia_vectors
 from experiments.imdb import Places, Results, fitted_accuracy, table
 from unfreeze.analysis.curves import STYLES, plot_curves
 from unfreeze.encoders.base import Encoder
-from unfreeze.pretraining.stages import Corpus
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec import Word2VecSettings
 from unfreeze.progress import Progress

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.imdb import Places
 from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
-from unfreeze.pretraining.stages import Corpus
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 
 NAMES = {2: "bigram", 3: "trigram", 5: "5-gram"}

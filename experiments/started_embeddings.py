@@ -21,7 +21,8 @@ from pathlib import Path
 from experiments.imdb import Places
 from unfreeze.folders import written_file
 from unfreeze.pretraining.settings import small
-from unfreeze.pretraining.stages import Corpus, pretrain_language_model
+from unfreeze.pretraining.stages import pretrain_language_model
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec import Word2VecSettings
 from unfreeze.progress import Progress

@@ -40,7 +40,8 @@ from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
-from unfreeze.pretraining.stages import SNIPPET, Corpus, adapt_language_model, pretrain_language_model
+from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.pretraining.word2vec import train_word_vectors
 from unfreeze.progress import Progress

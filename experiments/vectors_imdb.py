@@ -21,7 +21,7 @@ from typing import Any
 
 from experiments.imdb import Places, Results, fitted_accuracy, table
 from unfreeze.analysis.curves import plot_curves
-from unfreeze.pretraining.stages import Corpus
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec import Word2VecSettings
 from unfreeze.progress import Progress

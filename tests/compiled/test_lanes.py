@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfreeze.pretraining import lanes
-from unfreeze.pretraining.word2vec_step import compiled
+from unfreeze.compiled import lanes
+from unfreeze.compiled.decorators import compiled
 
 
 @compiled

@@ -110,7 +110,8 @@ class Adapt:
 
 def run(arguments: Adapt, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.stages import Corpus, adapt_language_model
+    from unfreeze.pretraining.stages import adapt_language_model
+    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.training.processes import together
 
     if model_kind(arguments.encoder) == WORD_VECTORS:
@@ -142,7 +143,7 @@ def run(arguments: Adapt, console: Console) -> None:
 
 def run_on_vectors(arguments: Adapt, console: Console) -> None:
     """Word2vec goes on."""
-    from unfreeze.pretraining.stages import Corpus
+    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.pretraining.vector_stages import adapt_word_vectors
 
     for name in (

@@ -132,7 +132,8 @@ def _vectors(work: _Texts, progress: Progress) -> Path:
 def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Progress) -> Path:
     """Both stages of the language model; returns the folder of the adapted one."""
     from unfreeze.pretraining.settings import AdaptSettings, tiny
-    from unfreeze.pretraining.stages import Corpus, adapt_language_model, pretrain_language_model
+    from unfreeze.pretraining.stages import adapt_language_model, pretrain_language_model
+    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.transfer.policies import TransferPolicy
 
     settings = tiny()

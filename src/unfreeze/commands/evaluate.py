@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
+from unfreeze.commands.evaluate_text import evaluate_language_model
 from unfreeze.commands.evaluate_vectors import evaluate_vectors
 from unfreeze.commands.inputs import (
+    BILM,
     CLASSIFIER,
     LANGUAGE_MODEL,
     NGRAM,
@@ -25,9 +24,7 @@ from unfreeze.commands.inputs import (
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.perplexity import Perplexity
     from unfreeze.tasks.text_classifier import Report
-    from unfreeze.text.tokenizers import TextTokenizer
 
 MOST_CLASSES_CROSSED = 12
 """Classes up to which the confusion matrix is printed; --json and --plot always have it."""
@@ -94,7 +91,7 @@ def run(arguments: Evaluate, console: Console) -> None:
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     if kind == WORD_VECTORS:
         return evaluate_vectors(arguments, console)
-    if kind in (LANGUAGE_MODEL, NGRAM):
+    if kind in (LANGUAGE_MODEL, BILM, NGRAM):
         return evaluate_language_model(arguments, console, kind)
     if kind == CLASSIFIER:
         return evaluate_classifier(arguments, console)
@@ -158,41 +155,3 @@ def _error_line(error: dict[str, object]) -> str:
         f"  {error['label'] or 'none'}, said {predicted}: "
         f"{text if len(text) <= TEXT_WIDTH else text[:TEXT_WIDTH].rstrip() + ' ...'}"
     )
-
-
-def evaluate_language_model(arguments: Evaluate, console: Console, kind: str) -> None:
-    """Perplexity and bits per byte over the documents of a text."""
-    from unfreeze.text.corpus import stream_documents
-    from unfreeze.text.token_store import TokenStore
-
-    if arguments.plot is not None:
-        raise UserError("--plot draws a classifier's confusion matrix; this is a language model")
-    documents = stream_documents(
-        [arguments.data], encoding=arguments.encoding, text_column=arguments.text_column
-    )
-    tokenizer, measure = measurer(arguments.model, kind)
-    with tempfile.TemporaryDirectory() as folder:
-        store = TokenStore.build(documents, tokenizer, Path(folder) / "tokens", progress=console.progress)
-        found = measure(store, progress=console.progress)
-        n_documents = store.n_documents
-    text = (
-        f"perplexity {found.perplexity:.2f} ({found.loss:.4f} nats a token), {found.bits_per_byte:.4f} bits per byte, "
-        f"on {found.n_tokens:,} tokens of {n_documents:,} document{'s' * (n_documents != 1)}; "
-        f"{100 * found.unknown_share:.2f} % of the bytes in unknown words"
-    )
-    console.result({"documents": n_documents, **found.figures()}, text)
-
-
-def measurer(name: str, kind: str) -> tuple[TextTokenizer, Callable[..., Perplexity]]:
-    """The tokenizer of a language model, and what measures the model on a token store."""
-    if kind == NGRAM:
-        from unfreeze.pretraining import ngram_text
-        from unfreeze.pretraining.ngram import NgramModel
-
-        counted = NgramModel.from_pretrained(name)
-        return counted.tokenizer, partial(ngram_text.evaluate_perplexity, counted)
-    from unfreeze.pretraining import perplexity
-    from unfreeze.pretraining.language_model import LanguageModel
-
-    model = LanguageModel.from_pretrained(name)
-    return model.tokenizer, partial(perplexity.evaluate_perplexity, model)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import given_texts, need_language_model
+from unfreeze.commands.inputs import BILM, given_texts, need_language_model
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.filling import GapWord
+    from unfreeze.pretraining.filling import Gap, GapWord
 
 
 @dataclass(kw_only=True)
@@ -59,15 +61,28 @@ def run(arguments: Fill, console: Console) -> None:
     texts = given_texts(
         arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
     )
-    need_language_model(arguments.model, "fill")
-    from unfreeze.pretraining.filling import fill_gap
-    from unfreeze.pretraining.language_model import LanguageModel
-
-    model = LanguageModel.from_pretrained(arguments.model)
+    read_gap = reader(arguments.model)
     for text in texts:
-        words = fill_gap(model, text, top=arguments.top, candidates=arguments.candidates or None)
+        words = read_gap(text).name(arguments.top, arguments.candidates or None)
         rows = as_rows(words)
         console.result({"text": text, "words": rows}, f"{text}\n{aligned(rows)}\n")
+
+
+def reader(name: str) -> Callable[[str], Gap]:
+    """What reads gaps with a model.
+
+    Raises:
+        UserError: it is no language model that knows what is right of a gap or left of it, or damaged.
+    """
+    if need_language_model(name, "fill", besides=(BILM,)) == BILM:
+        from unfreeze.pretraining import bilm_reading
+        from unfreeze.pretraining.bilm import BiLanguageModel
+
+        return partial(bilm_reading.read_gap, BiLanguageModel.from_pretrained(name))
+    from unfreeze.pretraining import filling
+    from unfreeze.pretraining.language_model import LanguageModel
+
+    return partial(filling.read_gap, LanguageModel.from_pretrained(name))
 
 
 def as_rows(words: list[GapWord]) -> list[dict[str, object]]:

@@ -73,7 +73,7 @@ def writer(name: str) -> Callable[..., Iterator[str]]:
     Raises:
         UserError: it is no language model, or damaged.
     """
-    if need_language_model(name, "generate", or_ngram=True) == NGRAM:
+    if need_language_model(name, "generate", besides=(NGRAM,)) == NGRAM:
         from unfreeze.pretraining import ngram_text
         from unfreeze.pretraining.ngram import NgramModel
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from unfreeze.errors import UserError
 
 LANGUAGE_MODEL = "language model"
+BILM = "biLM"
 NGRAM = "ngram"
 CLASSIFIER = "text_classifier"
 WORD_VECTORS = "word_vectors"
@@ -68,7 +69,7 @@ def need_picture(path: Path | None) -> None:
 
 
 def model_kind(model: str) -> str:
-    """What config.json says of a model: its kind, or `LANGUAGE_MODEL` for an encoder with its output layer.
+    """What config.json says of a model: its kind, or `LANGUAGE_MODEL` or `BILM` for an encoder with its output layer.
 
     Raises:
         UserError: there is no such model, or its config.json is damaged or newer.
@@ -77,13 +78,15 @@ def model_kind(model: str) -> str:
     from unfreeze.folders import read_config
 
     config = read_config(find_model(model))
-    return LANGUAGE_MODEL if "output" in config else str(config["kind"])
+    if "output" in config:
+        return BILM if config["kind"] == "elmo" else LANGUAGE_MODEL
+    return str(config["kind"])
 
 
 def need_classifier(model: str, verb: str) -> None:
     """Raise the UserError that names the right verb where `model` is no classifier."""
     kind = model_kind(model)
-    if kind == LANGUAGE_MODEL:
+    if kind in (LANGUAGE_MODEL, BILM):
         raise UserError(
             f"{model} is a language model, {verb} needs a classifier: "
             f"use score, fill or generate, or make one with `unfreeze fit classifier --encoder {model}`"
@@ -99,14 +102,19 @@ def need_classifier(model: str, verb: str) -> None:
         )
 
 
-def need_language_model(model: str, verb: str, *, or_ngram: bool = False) -> str:
-    """The kind of a language model; `or_ngram` takes one of counts too.
+def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) -> str:
+    """The kind of a language model; `besides` are kinds that the verb takes too (`NGRAM`, `BILM`).
 
     Raises:
         UserError: `model` is of another kind; the message names the right verb.
     """
     kind = model_kind(model)
-    if kind == NGRAM and not or_ngram:
+    if kind == BILM and kind not in besides:
+        raise UserError(
+            f"{model} is an ELMo, which reads from both ends; {verb} needs a model of `unfreeze pretrain lm`: "
+            "use evaluate, score or fill"
+        )
+    if kind == NGRAM and kind not in besides:
         raise UserError(
             f"{model} is an n-gram model, {verb} needs one of `unfreeze pretrain lm`: "
             "use evaluate, score or generate"
@@ -116,7 +124,7 @@ def need_language_model(model: str, verb: str, *, or_ngram: bool = False) -> str
             f"{model} is a classifier, {verb} needs a language model: use predict or evaluate, "
             "or take the language model that it was fitted from"
         )
-    if kind not in (LANGUAGE_MODEL, NGRAM):
+    if kind not in (LANGUAGE_MODEL, BILM, NGRAM):
         raise UserError(
             f"{model} is an encoder without its output layer, {verb} needs a language model: "
             "train one without --without-output"

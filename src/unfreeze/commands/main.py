@@ -85,6 +85,10 @@ VERBS = {
     "pretrain glove": Verb(
         "unfreeze.commands.pretrain_glove:PretrainGlove", "train GloVe's word vectors on unlabeled text"
     ),
+    "pretrain elmo": Verb(
+        "unfreeze.commands.pretrain_elmo:PretrainElmo",
+        "train a language model of both directions that reads characters",
+    ),
     "adapt": Verb("unfreeze.commands.adapt:Adapt", "go on training a language model on the target's text"),
     "fit classifier": Verb(
         "unfreeze.commands.fit_classifier:FitClassifier", "train a classifier on labeled texts"

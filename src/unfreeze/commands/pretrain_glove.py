@@ -77,7 +77,7 @@ class PretrainGlove:
 def run(arguments: PretrainGlove, console: Console) -> None:
     """Train, and say where the vectors are."""
     from unfreeze.pretraining.glove_stage import GloveSettings, pretrain_glove
-    from unfreeze.pretraining.stages import Corpus
+    from unfreeze.pretraining.unlabeled import Corpus
 
     names = "size window epochs rate x_max alpha vocabulary_size min_count memory_mb seed".split()
     figures = pretrain_glove(

@@ -116,7 +116,8 @@ class PretrainLm:
 
 def run(arguments: PretrainLm, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.stages import Corpus, pretrain_language_model
+    from unfreeze.pretraining.stages import pretrain_language_model
+    from unfreeze.pretraining.unlabeled import Corpus
 
     figures = pretrain_language_model(
         Corpus(

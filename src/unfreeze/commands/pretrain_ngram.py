@@ -60,7 +60,7 @@ class PretrainNgram:
 def run(arguments: PretrainNgram, console: Console) -> None:
     """Count, and say where the model is."""
     from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
-    from unfreeze.pretraining.stages import Corpus
+    from unfreeze.pretraining.unlabeled import Corpus
 
     figures = pretrain_ngram(
         Corpus(

@@ -109,7 +109,7 @@ class PretrainWord2vec:
 
 def run(arguments: PretrainWord2vec, console: Console) -> None:
     """Train, and say where the vectors are."""
-    from unfreeze.pretraining.stages import Corpus
+    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.pretraining.vector_stages import pretrain_word2vec
 
     figures = pretrain_word2vec(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import NGRAM, given_texts, need_language_model
+from unfreeze.commands.inputs import BILM, NGRAM, given_texts, need_language_model
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.scoring import TextScore
@@ -66,7 +66,13 @@ def scorer(name: str) -> Callable[[list[str]], list[TextScore]]:
     Raises:
         UserError: it is no language model, or damaged.
     """
-    if need_language_model(name, "score", or_ngram=True) == NGRAM:
+    kind = need_language_model(name, "score", besides=(NGRAM, BILM))
+    if kind == BILM:
+        from unfreeze.pretraining import bilm_reading
+        from unfreeze.pretraining.bilm import BiLanguageModel
+
+        return partial(bilm_reading.score_texts, BiLanguageModel.from_pretrained(name))
+    if kind == NGRAM:
         from unfreeze.pretraining import ngram_text
         from unfreeze.pretraining.ngram import NgramModel
 

@@ -17,6 +17,7 @@ intrinsic: Any = extending.intrinsic  # whose own type counts the context among 
 WIDTH = 16
 _FLOAT, _I1, _I32 = ir.FloatType(), ir.IntType(1), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_INTEGERS, _HALVES = ir.VectorType(_I32, WIDTH), ir.VectorType(ir.IntType(16), WIDTH)
 _FAST = ("reassoc", "contract", "nsz")
 
 
@@ -77,14 +78,35 @@ def splat(_context: Any, _value: Any) -> Any:
 
 @intrinsic
 def load(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
-    """matrix[row, column : column + 16]."""
+    """matrix[row, column : column + 16], of float32, or of bfloat16, which NumPy sees as int16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = builder.load(_address(context, builder, signature.args[0], *arguments))
+        pointer = _address(context, builder, signature.args[0], *arguments)
+        if matrix.dtype == types.int16:
+            return _from_half(builder, pointer)
+        found = builder.load(pointer)
         found.align = 4
         return found
 
     return lanes(matrix, types.intp, types.intp), generate
+
+
+def _from_half(builder: Any, pointer: Any) -> Any:
+    found = builder.load(builder.bitcast(pointer, _HALVES.as_pointer()))
+    found.align = 2
+    return builder.bitcast(builder.shl(builder.zext(found, _INTEGERS), _whole(16)), _VECTOR)
+
+
+def _to_half(builder: Any, value: Any) -> Any:
+    """The nearest bfloat16, of two the even one."""
+    bits = builder.bitcast(value, _INTEGERS)
+    odd = builder.and_(builder.lshr(bits, _whole(16)), _whole(1))
+    bits = builder.add(bits, builder.add(odd, _whole(0x7FFF)))
+    return builder.trunc(builder.lshr(bits, _whole(16)), _HALVES)
+
+
+def _whole(number: int) -> Any:
+    return ir.Constant(_INTEGERS, [number] * WIDTH)
 
 
 @intrinsic
@@ -104,11 +126,15 @@ def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> A
 
 @intrinsic
 def store(_context: Any, matrix: Any, _row: Any, _column: Any, _value: Any) -> Any:
-    """matrix[row, column : column + 16] = value."""
+    """matrix[row, column : column + 16] = value, in float32, or rounded to bfloat16, which NumPy sees as int16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *place, value = arguments
-        builder.store(value, _address(context, builder, signature.args[0], *place), align=4)
+        pointer = _address(context, builder, signature.args[0], *place)
+        if matrix.dtype == types.int16:
+            builder.store(_to_half(builder, value), builder.bitcast(pointer, _HALVES.as_pointer()), align=2)
+        else:
+            builder.store(value, pointer, align=4)
         return context.get_dummy_value()
 
     return types.void(matrix, types.intp, types.intp, lanes), generate
@@ -192,3 +218,92 @@ def prefetch(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(matrix, types.intp, types.intp), generate
+
+
+@intrinsic
+def subtract(_context: Any, _a: Any, _b: Any) -> Any:
+    """a - b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fsub(*arguments)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def multiply(_context: Any, _a: Any, _b: Any) -> Any:
+    """a * b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def divide(_context: Any, _a: Any, _b: Any) -> Any:
+    """a / b."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fdiv(*arguments)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def fused(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    """a * b + c, in one rounding or two; in a function that is compiled in order, never in another one."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, b, c = arguments
+        return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
+
+    return lanes(lanes, lanes, lanes), generate
+
+
+@intrinsic
+def within(_context: Any, _value: Any, _low: Any, _high: Any) -> Any:
+    """The value, or the bound that it is beyond; NaN stays."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, low, high = arguments
+        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+    return lanes(lanes, lanes, lanes), generate
+
+
+@intrinsic
+def where_inside(_context: Any, _size: Any, _bound: Any, _inside: Any, _outside: Any) -> Any:
+    """`inside` in the lanes where -bound < size < bound, else `outside`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        size, bound, inside, outside = arguments
+        below = builder.fcmp_ordered("<", size, bound)
+        above = builder.fcmp_ordered(">", size, builder.fneg(bound))
+        return builder.select(builder.and_(below, above), inside, outside)
+
+    return lanes(lanes, lanes, lanes, lanes), generate
+
+
+@intrinsic
+def power_of_two(_context: Any, _shifted: Any) -> Any:
+    """2**n for whole numbers n from -126 to 127, given as n + 1.5 * 2**23: their bits are the exponent's."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = builder.bitcast(arguments[0], _INTEGERS)
+        exponents = builder.shl(builder.add(bits, _whole(127 - 0x4B400000)), _whole(23))
+        return builder.bitcast(exponents, _VECTOR)
+
+    return lanes(lanes), generate
+
+
+@intrinsic
+def where_greater(_context: Any, _a: Any, _b: Any, _yes: Any, _no: Any) -> Any:
+    """`yes` in the lanes where a > b, else `no`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, b, yes, no = arguments
+        return builder.select(builder.fcmp_ordered(">", a, b), yes, no)
+
+    return lanes(lanes, lanes, lanes, lanes), generate

@@ -56,6 +56,15 @@ class Gap:
     probabilities: dict[str, NDArray[np.float64]]
     """(C,) each, summing to 1: "forward", "backward" and "both", as far as the model has them."""
 
+    @classmethod
+    def of_scores(cls, candidates: dict[str, int], scores: dict[str, NDArray[np.float64]]) -> Gap:
+        """From log-probabilities up to a constant, (C,) each."""
+        return cls(candidates, {name: _normalized(values) for name, values in scores.items()})
+
+    def name(self, top: int, candidates: Sequence[str] | None = None) -> list[GapWord]:
+        """The likeliest words, or those that are named; raises as `of`."""
+        return self.top(top) if candidates is None else self.of(candidates)
+
     def top(self, count: int) -> list[GapWord]:
         """The likeliest words, best first."""
         return self._named(np.argsort(-self._decisive, kind="stable")[:count].tolist())
@@ -112,8 +121,7 @@ def fill_gap(
     Raises:
         UserError: the text has no gap or several, or a candidate is not in the vocabulary.
     """
-    gap = read_gap(model, text)
-    return gap.top(top) if candidates is None else gap.of(candidates)
+    return read_gap(model, text).name(top, candidates)
 
 
 def read_gap(model: LanguageModel, text: str) -> Gap:
@@ -129,9 +137,8 @@ def read_gap(model: LanguageModel, text: str) -> Gap:
     if "backward" in model.encoder.directions:
         scores["backward"] = _backward_scores(model, after)[ids]
     if len(scores) == 2:
-        scores["both"] = scores["forward"] + scores["backward"] - _unigram_scores(model.tokenizer, ids)
-    shares = {name: _normalized(values) for name, values in scores.items()}
-    return Gap({word: place for place, word in enumerate(words)}, shares)
+        scores["both"] = scores["forward"] + scores["backward"] - unigram_scores(model.tokenizer, ids)
+    return Gap.of_scores({word: place for place, word in enumerate(words)}, scores)
 
 
 def split_at_gap(text: str) -> tuple[str, str]:
@@ -198,7 +205,7 @@ def _backward_scores(model: LanguageModel, after: list[int]) -> NDArray[np.float
     return scores
 
 
-def _unigram_scores(tokenizer: TextTokenizer, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+def unigram_scores(tokenizer: TextTokenizer, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """log p(w) up to a constant, (C,); by Zipf's law where a frequency-sorted vocabulary came without counts."""
     shares = 1.0 / np.arange(1.0, len(tokenizer) + 1.0)
     if tokenizer.counts is not None:

@@ -10,8 +10,8 @@ from typing import Any
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.pretraining.glove import train_glove
-from unfreeze.pretraining.stages import Corpus
 from unfreeze.pretraining.token_blocks import count_tokens
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorStage, set_vectors
 from unfreeze.pretraining.word2vec import Matrices
 from unfreeze.progress import SILENT, Progress

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from unfreeze.pretraining.ngram import NgramModel, need_order
 from unfreeze.pretraining.ngram_text import evaluate_perplexity
-from unfreeze.pretraining.stages import Corpus, prepare
+from unfreeze.pretraining.stage import prepare
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card

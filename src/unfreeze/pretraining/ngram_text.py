@@ -47,7 +47,7 @@ def evaluate_perplexity(
         for ids, n_known in _pieces(store, batch_tokens or BATCH_TOKENS, model.order - 1):
             total -= float(model.token_log_probabilities(ids)[n_known:].sum())
             bar.advance(len(ids) - n_known)
-    return Perplexity.of(total, store.n_tokens - store.n_documents, store)
+    return Perplexity.of(total, store.n_tokens - store.n_documents, store.n_bytes, store.unknown_bytes)
 
 
 def _pieces(store: TokenStore, size: int, n_before: int) -> Iterator[tuple[NDArray[np.integer[Any]], int]]:

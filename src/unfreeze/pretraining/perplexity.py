@@ -41,17 +41,16 @@ class Perplexity:
     """Of the text's bytes, in words that the vocabulary lacks."""
 
     @classmethod
-    def of(cls, nats: float, n_tokens: int, store: TokenStore) -> Perplexity:
-        """The figures of `n_tokens` targets that cost `nats` in all, which are the text of `store`."""
-        loss = nats / max(1, n_tokens)
-        bits = nats / math.log(2) + 8 * store.unknown_bytes
-        return cls(
-            loss,
-            math.exp(min(loss, 700.0)),
-            bits / max(1, store.n_bytes),
-            n_tokens,
-            store.unknown_bytes / max(1, store.n_bytes),
-        )
+    def of(cls, nats: float, n_tokens: int, n_bytes: int, unknown_bytes: int) -> Perplexity:
+        """The figures of a text of `n_bytes`, `unknown_bytes` of them in unknown words, whose targets cost `nats` in all."""
+        loss, n_bytes = nats / max(1, n_tokens), max(1, n_bytes)
+        bits = nats / math.log(2) + 8 * unknown_bytes
+        return cls(loss, math.exp(min(loss, 700.0)), bits / n_bytes, n_tokens, unknown_bytes / n_bytes)
+
+    @property
+    def mean(self) -> Perplexity:
+        """These figures: they are the mean of all directions already."""
+        return self
 
     def figures(self) -> dict[str, float]:
         """As metrics.json has them."""
@@ -72,14 +71,14 @@ def evaluate_perplexity(
     total, n_targets = 0.0, 0
     with progress.bar("perplexity", total=store.n_tokens * len(names), unit="token") as bar:
         for name in names:
-            for ids, lengths in _document_batches(store, batch_size, model.tokenizer.pad_id):
+            for ids, lengths in document_batches(store, batch_size, model.tokenizer.pad_id):
                 total -= float(read_documents(model, name, ids, lengths).double().sum())
                 n_targets += int((lengths - 1).sum())
                 bar.advance(int(lengths.sum()))
-    return Perplexity.of(total / len(names), n_targets // len(names), store)
+    return Perplexity.of(total / len(names), n_targets // len(names), store.n_bytes, store.unknown_bytes)
 
 
-def _document_batches(store: TokenStore, batch_size: int, pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
+def document_batches(store: TokenStore, batch_size: int, pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Documents of similar lengths, longest first: (B, T) and (B,)."""
     order = np.argsort(-store.lengths, kind="stable")
     start = 0

@@ -25,8 +25,8 @@ from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
 from unfreeze.pretraining.phrases import PhraseTokenizer, learn_phrases
-from unfreeze.pretraining.stages import Corpus
 from unfreeze.pretraining.token_blocks import count_tokens
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.word2vec import Bags, Matrices, Word2VecSettings, train_matrices
 from unfreeze.pretraining.word2vec_tables import bag_table
 from unfreeze.progress import SILENT, Progress

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.compiled.decorators import compiled, inlined
 from unfreeze.pretraining.word2vec_groups import (
     GROUP,
     Draws,
@@ -30,8 +31,6 @@ from unfreeze.pretraining.word2vec_step import (
     Floats,
     Ids,
     Scratch,
-    compiled,
-    inlined,
     make_scratch,
     train_mean,
     train_rows,

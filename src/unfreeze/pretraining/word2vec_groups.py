@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.pretraining import lanes
+from unfreeze.compiled import lanes
+from unfreeze.compiled.decorators import compiled, inlined
 from unfreeze.pretraining.word2vec_random import below, fraction, next_random
-from unfreeze.pretraining.word2vec_step import Floats, Ids, compiled, inlined
+from unfreeze.pretraining.word2vec_step import Floats, Ids
 
 GROUP = 4
 """Of 8 analogies lost two points (docs/lab-notes.md)."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.pretraining.word2vec_step import inlined
+from unfreeze.compiled.decorators import inlined
 
 
 @inlined

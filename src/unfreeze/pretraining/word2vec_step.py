@@ -12,35 +12,12 @@ N context rows, M targets with a sign each (1 to be scored high, -1 to be scored
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-# What vectorized loops need: sums in any order (infinities and NaN keep their meaning), and no check of each division.
-_FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
-_FLAGS["fastmath"] = {"reassoc", "contract", "arcp", "nsz"}
-_njit: Any = numba.njit  # whose own type knows no _nrt
-
-
-def compiled(function: Function) -> Function:
-    """Compile for threads, without reference counts, whose atomic steps took half the time of an update: the function
-    works on arrays and their views but can make none."""
-    return cast(Function, _njit(**_FLAGS, _nrt=False)(function))
-
-
-def inlined(function: Function) -> Function:
-    """The same, as a part of the function that calls it."""
-    return cast(Function, _njit(**_FLAGS, _nrt=False, inline="never", forceinline=True)(function))
-
-
-def allocating(function: Function) -> Function:
-    """Compile what makes arrays."""
-    return cast(Function, _njit(**_FLAGS)(function))
-
+from unfreeze.compiled.decorators import compiled, inlined
 
 _CONTEXT_TILE = 2
 _TARGET_TILE = 3

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.compiled.decorators import allocating
 from unfreeze.pretraining.word2vec_blocks import Tables
-from unfreeze.pretraining.word2vec_step import Floats, Ids, allocating
+from unfreeze.pretraining.word2vec_step import Floats, Ids
 
 Counts = NDArray[np.float64]
 Starts = NDArray[np.int64]

@@ -34,7 +34,7 @@ from unfreeze.transfer.schedules import SCHEDULES
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6}
+WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
 VIRTUAL_STEPS = 10_000
 """A run that is bounded by time has no number of steps: its schedule is read at this resolution."""
 
@@ -90,7 +90,7 @@ class LoopSettings:
     minutes: float | None = None
     """Bound by time: the schedule is fitted to it, and passes go on until it is over (or `epochs` are)."""
     optimizer: OptimizerName = "adamw"
-    """adamw or nt-asgd."""
+    """adamw, nt-asgd or adagrad."""
     betas: tuple[float, float] = (0.8, 0.99)
     """Adam's; fastai's values for ULMFiT."""
     weight_decay: float | None = None

@@ -1,4 +1,4 @@
-"""The two optimizers of language models here: AdamW, and NT-ASGD with averaged weights.
+"""The optimizers of language models here: AdamW, Adagrad, and NT-ASGD with averaged weights.
 
 NT-ASGD: Merity, Keskar & Socher 2018 (https://arxiv.org/abs/1708.02182, algorithm 1): plain SGD until the
 validation loss is worse than the best of all checks but the last n; from then on the weights' running mean is
@@ -17,11 +17,11 @@ from typing import Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adagrad, AdamW, Optimizer
 
 from unfreeze.errors import UserError
 
-OptimizerName = Literal["adamw", "nt-asgd"]
+OptimizerName = Literal["adamw", "nt-asgd", "adagrad"]
 
 
 class NtAsgd(Optimizer):
@@ -161,7 +161,7 @@ def make_optimizer(
     """The optimizer of that name over parameter groups.
 
     Args:
-        name: `adamw` or `nt-asgd`.
+        name: `adamw`, `nt-asgd` or `adagrad`, whose accumulator starts at 1, as ELMo was trained.
         groups: as of `policies.parameter_groups`; each has its `lr`, and its own `weight_decay` comes first.
         betas: of AdamW; (.8, .99) is fastai's choice for ULMFiT, (.7, .99) the paper's.
         weight_decay: of groups without their own. AdamW and SGD mean different things by the same number:
@@ -174,6 +174,8 @@ def make_optimizer(
     assert all("lr" in group for group in groups)
     if name == "nt-asgd":
         return NtAsgd(groups, weight_decay=weight_decay, non_monotone=non_monotone)
+    if name == "adagrad":
+        return Adagrad(groups, weight_decay=weight_decay, initial_accumulator_value=1.0)
     if name != "adamw":
         raise UserError(f"optimizer {name!r} is unknown: use one of {', '.join(get_args(OptimizerName))}")
     fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])

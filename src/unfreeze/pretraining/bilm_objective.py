@@ -1,0 +1,141 @@
+"""The biLM as an objective of the training loop: two independent streams of sentences, one read from each end.
+
+The token store's vocabulary is larger than the model's: it names every word of the text, so that a word that is unknown to
+the output is still read by its spelling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from unfreeze.encoders.elmo import DIRECTIONS, States
+from unfreeze.pretraining.bilm import BiLanguageModel, word_targets
+from unfreeze.pretraining.bilm_perplexity import evaluate_bilm
+from unfreeze.pretraining.surfaces import Surfaces
+from unfreeze.text.batches import LaneBatch, LanguageModelLanes
+from unfreeze.text.cased_words import CasedTokenizer
+from unfreeze.text.token_store import TokenStore
+from unfreeze.training.loop import Loss
+from unfreeze.transfer.policies import LayerGroups
+
+Batches = dict[str, LaneBatch]
+BACKWARD_SEED = 7_919
+"""Added to the seed of the backward stream's order."""
+
+
+class BilmObjective:
+    """What the loop trains when it trains a biLM.
+
+    Args:
+        model: trained in place.
+        tokenizer: of the store; the model's vocabulary is its beginning.
+        store: the corpus.
+        validation: held-out documents; None measures nothing.
+        batch_size: lanes over all processes.
+        bptt: length of a batch in tokens.
+        rank: number of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        model: BiLanguageModel,
+        tokenizer: CasedTokenizer,
+        store: TokenStore,
+        validation: TokenStore | None = None,
+        *,
+        batch_size: int = 128,
+        bptt: int = 20,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.model: nn.Module = model
+        self.bilm = model
+        self.surfaces = Surfaces(model.encoder, tokenizer)
+        self.validation = validation
+        self.rank, self.world_size = rank, world_size
+        self.states: States | None = None
+        self.lanes = {
+            name: LanguageModelLanes(
+                store,
+                batch_size=batch_size,
+                bptt=bptt,
+                variable=False,
+                direction="forward" if name == "forward" else "reversed",
+                seed=seed if name == "forward" else seed + BACKWARD_SEED,
+                rank=rank,
+                world_size=world_size,
+            )
+            for name in DIRECTIONS
+        }
+
+    def layer_groups(self) -> LayerGroups:
+        """Each LSTM layer, then what makes a word's vector with the output."""
+        words, *lstms = self.bilm.encoder.layer_groups()
+        return [*lstms, words + list(self.bilm.output.parameters())]
+
+    def n_batches(self, epoch: int) -> int:
+        """Batches of an epoch, the same for both directions."""
+        return self.lanes["forward"].n_batches(epoch)
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batches]:
+        """One batch a direction at each step."""
+        pairs = zip(*(self.lanes[name].epoch(epoch, start) for name in DIRECTIONS), strict=True)
+        for pair in pairs:
+            yield dict(zip(DIRECTIONS, pair, strict=True))
+
+    def loss(self, batch: Batches) -> Loss:
+        """Summed over both directions; carries the states on."""
+        device = next(self.model.parameters()).device
+        ids = torch.stack([batch[name].inputs for name in DIRECTIONS])
+        rows, places = self.surfaces.read(ids)
+        targets = {name: word_targets(batch[name].targets, self.bilm.tokenizer, name) for name in DIRECTIONS}
+        found = self.bilm.loss(
+            {name: places[number].to(device) for number, name in enumerate(DIRECTIONS)},
+            rows.to(device),
+            {name: wanted.to(device) for name, wanted in targets.items()},
+            None if batch["forward"].first else self.states,
+        )
+        self.states = found.states
+        return Loss(found.nll, found.n_targets)
+
+    def rate_scale(self, batch: Batches) -> float:
+        """Every batch moves alike."""
+        return 1.0
+
+    def carried(self) -> dict[str, Tensor]:
+        """h and c of every layer, lanes first."""
+        if self.states is None:
+            return {}
+        return {
+            f"{name}.{layer}.{part}": tensor
+            for name, layers in self.states.items()
+            for layer, pair in enumerate(layers)
+            for part, tensor in zip("hc", pair, strict=True)
+        }
+
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """Take this process's lanes out of all lanes."""
+        device = next(self.model.parameters()).device
+        mine = {name: t.chunk(self.world_size)[self.rank].to(device).float() for name, t in tensors.items()}
+        if not mine:
+            self.states = None
+            return
+        self.states = {
+            name: [
+                (mine[f"{name}.{layer}.h"], mine[f"{name}.{layer}.c"])
+                for layer in range(self.bilm.encoder.n_layers)
+            ]
+            for name in DIRECTIONS
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Exact perplexity of the held-out documents; the score is the loss, negated."""
+        if self.validation is None:
+            return {}
+        found = evaluate_bilm(self.bilm, self.surfaces, self.validation)
+        return {**found.figures(), "score": -found.mean.loss}

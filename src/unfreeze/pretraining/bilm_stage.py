@@ -1,0 +1,203 @@
+"""Pre-training ELMo's biLM, from files to a saved folder, and going on on a target's text.
+
+The token stores name every word of the text (the million most frequent, where there are more), so that words outside of
+the output vocabulary are read by their spelling too; the model's own vocabulary is the beginning of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from unfreeze.encoders.elmo import Elmo
+from unfreeze.encoders.layers.word_softmax import SoftmaxKind
+from unfreeze.errors import UserError
+from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.pretraining.bilm_objective import BilmObjective
+from unfreeze.pretraining.stage import Recipe, Stage
+from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.progress import SILENT, Progress
+from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
+from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.text.words import word_texts
+from unfreeze.training.loop import LoopSettings
+from unfreeze.training.precision import Precision
+from unfreeze.training.processes import together
+from unfreeze.transfer.policies import TransferPolicy
+
+MOST_SURFACES = 1 << 20
+"""Different words that are read by their spelling in training; rarer ones share one."""
+
+SNIPPET = """
+from unfreeze.encoders.base import Encoder
+
+encoder = Encoder.from_pretrained(".")  # this folder
+layers, mask = encoder.word_layers(encoder.prepare_text(["he sat on the bank of the river"]))
+print([tuple(layer.shape) for layer in layers])
+"""
+
+
+def _small_spelling() -> dict[str, Any]:
+    filters = [[1, 16], [2, 32], [3, 64], [4, 128], [5, 128], [6, 144]]
+    return {"embedding": 16, "filters": filters, "n_highway": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilmSettings:
+    """A biLM and how it learns."""
+
+    policy: TransferPolicy
+    """Rates and schedule."""
+    loop: LoopSettings
+    """How long, and with what optimizer."""
+    batch_size: int = 128
+    """Lanes over all processes, in each direction."""
+    bptt: int = 20
+    """Steps of a batch."""
+    size: int = 512
+    """P, of a word's vector and of each direction's states."""
+    cells: int = 4096
+    """H."""
+    n_layers: int = 2
+    """LSTM layers a direction."""
+    spelling: dict[str, Any] | None = field(default_factory=dict)
+    """Arguments of `SpellingSizes`; None reads words by their ids."""
+    skip_connections: bool = True
+    """Layers above the first add their input to their output."""
+    dropout: float = 0.1
+    """Of what each layer and the output read."""
+    softmax: SoftmaxKind = "sampled"
+    """Output layer: sampled, adaptive or full."""
+    n_samples: int = 8192
+    """Words that a target is compared with in training, where the softmax is sampled."""
+    vocabulary_size: int = 200_000
+    """Entries of the output at most."""
+    min_count: int = 3
+    """Rarer words are unknown to the output."""
+
+
+def _settings(rate: float, **changes: Any) -> BilmSettings:
+    loop = LoopSettings(epochs=1)
+    return BilmSettings(
+        policy=TransferPolicy(mode="scratch", rate=rate, schedule="cosine"), loop=loop, **changes
+    )
+
+
+def tiny() -> BilmSettings:
+    """Seconds on a CPU: for tests and to look around."""
+    spelling = {"embedding": 8, "filters": [[1, 16], [2, 16], [3, 32]], "n_highway": 1}
+    sizes = {"size": 32, "cells": 64, "n_layers": 2, "spelling": spelling, "vocabulary_size": 10_000}
+    return _settings(1e-2, softmax="adaptive", batch_size=16, dropout=0.0, **sizes)
+
+
+def small() -> BilmSettings:
+    """Sizes at which an hour on two cores still learns."""
+    sizes = {"size": 200, "cells": 800, "spelling": _small_spelling(), "vocabulary_size": 40_000}
+    return _settings(4e-3, softmax="adaptive", batch_size=64, dropout=0.0, **sizes)
+
+
+def paper() -> BilmSettings:
+    """The published model's sizes and recipe; meant for GPUs."""
+    loop = LoopSettings(epochs=10, optimizer="adagrad", clip=10.0)
+    policy = TransferPolicy(mode="scratch", rate=0.2, schedule="constant")
+    return BilmSettings(policy=policy, loop=loop, vocabulary_size=800_000)
+
+
+PRESETS = {"tiny": tiny, "small": small, "paper": paper}
+
+
+def pretrain_bilm(
+    corpus: Corpus,
+    output: str | Path,
+    settings: BilmSettings,
+    *,
+    precision: Precision = "auto",
+    without_output: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """A biLM from unlabeled text. Run again after a kill, it goes on.
+
+    Args:
+        without_output: save the encoder alone.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The held-out figures, as in metrics.json.
+
+    Raises:
+        UserError: the corpus or the output cannot be used.
+        Interrupted: Ctrl-C, after a checkpoint.
+    """
+    with together():
+        asked = {"stage": "pretrain elmo", **corpus.identity(), **asdict(settings)}
+
+    def make_tokenizer() -> TextTokenizer:
+        return _surfaces(corpus, progress)
+
+    def make_model(tokenizer: TextTokenizer) -> BiLanguageModel:
+        assert isinstance(tokenizer, CasedTokenizer)
+        encoder = Elmo(
+            _vocabulary(tokenizer, settings.vocabulary_size, settings.min_count),
+            size=settings.size,
+            cells=settings.cells,
+            n_layers=settings.n_layers,
+            spelling=settings.spelling,
+            skip_connections=settings.skip_connections,
+            dropout=settings.dropout,
+        )
+        return BiLanguageModel(encoder, settings.softmax, settings.n_samples)
+
+    stage = Stage(corpus, Path(output), asked, settings.policy, settings.loop, precision, overwrite, progress)
+    make_objective = _objective_maker(stage.folder.folder, settings)
+    recipe = Recipe(make_tokenizer, make_model, make_objective, "ELMo", SNIPPET)
+    return stage.run(recipe, command=command, without_output=without_output)
+
+
+def _surfaces(corpus: Corpus, progress: Progress) -> CasedTokenizer:
+    """Every word of the corpus, and of the held-out text, which is read by its spelling but never counted."""
+    counted = train_cased_tokenizer(corpus.training_documents(), size=MOST_SURFACES, progress=progress)
+    return counted.with_words(word for text in corpus.held_out_documents() for word in word_texts(text))
+
+
+def _vocabulary(surfaces: CasedTokenizer, size: int, min_count: int) -> CasedTokenizer:
+    """The output's words: the first of all words, as far as they are frequent enough."""
+    counts = surfaces.counts
+    assert counts is not None
+    special = len(surfaces.special_ids)
+    n_frequent = special + sum(count >= min_count for count in counts[special:])
+    if n_frequent == special:
+        raise UserError(
+            f"no word of the corpus occurs {min_count} times: give more text or lower --min-count"
+        )
+    return surfaces.first(min(size, n_frequent))
+
+
+def _objective_maker(
+    folder: Path, settings: BilmSettings
+) -> Callable[[BiLanguageModel, TokenStore, TokenStore | None, Accelerator], BilmObjective]:
+    def make(
+        model: BiLanguageModel, store: TokenStore, held_out: TokenStore | None, accelerator: Accelerator
+    ) -> BilmObjective:
+        tokenizer = TextTokenizer.load(folder)
+        assert isinstance(tokenizer, CasedTokenizer)
+        return BilmObjective(
+            model,
+            tokenizer,
+            store,
+            held_out,
+            batch_size=settings.batch_size,
+            bptt=settings.bptt,
+            seed=settings.loop.seed,
+            rank=accelerator.process_index,
+            world_size=accelerator.num_processes,
+        )
+
+    return make

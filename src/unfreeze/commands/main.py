@@ -99,6 +99,7 @@ VERBS = {
     "score": Verb("unfreeze.commands.score:Score", "log-probability of a text and of each of its tokens"),
     "fill": Verb("unfreeze.commands.fill:Fill", "words for the gap ___ in a text"),
     "generate": Verb("unfreeze.commands.generate:Generate", "go on writing from a prompt"),
+    "embed": Verb("unfreeze.commands.embed:Embed", "the vectors of a text's words or lines, as one file"),
     "neighbors": Verb("unfreeze.commands.neighbors:Neighbors", "the nearest words to a word, and analogies"),
     "similarity": Verb("unfreeze.commands.similarity:Similarity", "how similar two words are"),
     "convert": Verb("unfreeze.commands.convert:Convert", "other people's model files into ours"),

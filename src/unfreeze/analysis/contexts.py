@@ -1,0 +1,150 @@
+"""Occurrences of words in context, and which of a corpus are nearest to one in a sentence.
+
+The corpus is embedded once, sentence by sentence, and kept in the cache: asking again costs a look at the vectors alone.
+
+    CACHE/contexts/DIGEST/   as `embed_text` writes it, one layer, 16 bits a number
+
+Legend: N occurrences, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text, words_of
+from unfreeze.encoders.base import Encoder
+from unfreeze.errors import UserError
+from unfreeze.progress import SILENT, Progress
+from unfreeze.text.corpus import find_files, stream_documents
+from unfreeze.text.words import split_sentences
+
+BLOCK = 1 << 15
+"""Occurrences that are compared at once."""
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A word in a sentence of the corpus."""
+
+    sentence: str
+    word: str
+    position: int
+    """Of the word among the sentence's words."""
+    score: float
+    """Cosine to the vector that was asked for."""
+
+
+def word_vector(encoder: Encoder, sentence: str, word: str, layer: int) -> Floats:
+    """(D,) of the first occurrence of a word in a sentence, whatever its capitals.
+
+    Raises:
+        UserError: the sentence lacks the word, or there is no such layer.
+    """
+    if not -len(encoder.widths) <= layer < len(encoder.widths):
+        raise UserError(f"there is no layer {layer}: the encoder has {len(encoder.widths)}, from 0")
+    batch = encoder.prepare_text([sentence])
+    words = words_of(batch.words[0], batch.offsets[0], sentence)
+    places = [number for number, each in enumerate(words) if each.lower() == word.lower()]
+    if not places:
+        raise UserError(f"the sentence has no word {word!r}; its words are: {' '.join(words[:40])}")
+    with torch.no_grad():
+        layers, _ = encoder.word_layers(batch)
+    vector: Floats = layers[layer][0, places[0]].float().cpu().numpy()
+    return vector
+
+
+def embed_corpus(
+    encoder: Encoder,
+    weights: str,
+    corpus: Sequence[str | Path],
+    layer: int,
+    *,
+    encoding: str = "utf-8",
+    text_column: str | None = None,
+    progress: Progress = SILENT,
+) -> EmbeddedText:
+    """The corpus's sentences with one layer of each word, from the cache where they are there already.
+
+    Args:
+        weights: tells the encoder from others, such as a digest of its weights.
+    """
+    facts = [
+        (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
+    ]
+    identity = repr((weights, facts, layer, encoding, text_column))
+    folder = cache_folder() / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+    documents = stream_documents(corpus, encoding=encoding, text_column=text_column)
+    settings = EmbedSettings(layers=layer, half=True)
+    return embed_text(encoder, sentences(documents), folder, settings, identity=identity, progress=progress)
+
+
+def cache_folder() -> Path:
+    """Where embedded corpora are kept."""
+    root = os.environ.get("UNFREEZE_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "unfreeze") / "contexts"
+
+
+def sentences(documents: Iterable[str]) -> Iterator[str]:
+    """The sentences of documents, on one line each."""
+    for text in documents:
+        for start, end in split_sentences(text):
+            yield " ".join(text[start:end].split())
+
+
+def nearest_occurrences(
+    text: EmbeddedText, vector: Floats, *, word: str | None = None, top: int = 10, besides: str = ""
+) -> list[Occurrence]:
+    """The occurrences whose vectors have the largest cosine with `vector`, best first.
+
+    Args:
+        word: of this word alone, whatever its capitals; None is any word.
+        besides: a sentence that is left out, as the one that is asked about.
+    """
+    rows, places = _rows(text, word, " ".join(besides.split()))
+    if not len(rows):
+        return []
+    unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    scores = np.concatenate(
+        [_cosines(text.vectors[rows[at : at + BLOCK], 0], unit) for at in range(0, len(rows), BLOCK)]
+    )
+    best = np.argsort(-scores, kind="stable")[:top].tolist()
+    wanted = {places[number]: number for number in best}
+    found: dict[int, Occurrence] = {}
+    for number, line in enumerate(text.lines()):
+        for position, each in enumerate(line.words):
+            if (number, position) in wanted:
+                at = wanted[number, position]
+                found[at] = Occurrence(line.text, each, position, float(scores[at]))
+    return [found[number] for number in best]
+
+
+def _rows(
+    text: EmbeddedText, word: str | None, besides: str
+) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+    """Rows of the occurrences in question, and their line and position."""
+    rows, places, first = [], [], 0
+    lower = None if word is None else word.lower()
+    for number, line in enumerate(text.lines()):
+        if line.text != besides:
+            for position, each in enumerate(line.words):
+                if lower is None or each.lower() == lower:
+                    rows.append(first + position)
+                    places.append((number, position))
+        first += len(line.words)
+    return np.array(rows, dtype=np.int64), places
+
+
+def _cosines(vectors: NDArray[np.floating], unit: Floats) -> Floats:
+    exact = vectors.astype(np.float32)
+    norms = np.maximum(np.linalg.norm(exact, axis=1), 1e-12)
+    cosines: Floats = (exact @ unit) / norms
+    return cosines

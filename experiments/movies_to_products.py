@@ -66,7 +66,9 @@ def movie_classifier(places: Places, folder: Path) -> Path:
 def unknown_share(classifier: TextClassifier, examples: ExampleSet) -> float:
     """Share of the words that the classifier's vocabulary lacks."""
     unknown = classifier.tokenizer.unknown_id
-    ids = [i for row in classifier.ids([example.text for example in examples.examples]) for i in row.tolist()]
+    ids = [
+        i for row in classifier.inputs([example.text for example in examples.examples]) for i in row.tolist()
+    ]
     return sum(i == unknown for i in ids) / len(ids)
 
 

@@ -170,7 +170,7 @@ def test_bf16_moves_a_probability_by_less_than_a_hundredth(classifier: TextClass
 def test_mean_vectors_alone_are_the_features_where_asked(classifier: TextClassifier, static: int) -> None:
     network = ClassifierNetwork(classifier.network.encoder, 2, pooling="vectors", word_vectors=static).eval()
     rows = network.word_vectors.normal_() if static else network.encoder.stack("forward").embedding.weight
-    ids = classifier.ids(["fine and good", "", REVIEWS[0].text])
+    ids = classifier.inputs(["fine and good", "", REVIEWS[0].text])
     found = network.features(*pad_sequences([row.tolist() for row in ids], 1))["joint"]
     for row, own in zip(found, ids, strict=True):
         mean = rows[own.astype(np.int64)].mean(0)

@@ -49,8 +49,8 @@ Numbers = NDArray[np.floating[Any]]
 class EmbedSettings:
     """Which vectors are wanted."""
 
-    layers: Literal["all", "mean"] | int = "all"
-    """All layers, their mean, or one of them, counted from 0 (-1 is the last)."""
+    layers: Literal["all", "mean", "joined"] | int = "all"
+    """All layers, their mean, all one behind the other as one wide layer, or one of them, counted from 0 (-1 is the last)."""
     pool: Pool | None = None
     """One vector a line: the mean, the largest numbers or the last of its words' vectors; None is one a word."""
     half: bool = False
@@ -123,12 +123,7 @@ def embed_text(
         UserError: there is no such layer, a text cannot be read, or the disk is full (what is there goes on later).
     """
     layers = _chosen(settings.layers, len(encoder.widths))
-    widths = {encoder.widths[number] for number in layers}
-    if len(widths) > 1:
-        shown = ", ".join(map(str, encoder.widths))
-        raise UserError(f"the layers' widths are {shown}: layers of unequal width are embedded one at a time")
-    n_kept = 1 if settings.layers == "mean" else len(layers)
-    shape = (n_kept, widths.pop())
+    shape = _shape(encoder, layers, settings)
     asked = {"settings": asdict(settings), "identity": identity}
     with _Writer(folder, asked, settings.dtype, shape) as writer, torch.no_grad():
         encoder.eval()
@@ -143,7 +138,22 @@ def embed_text(
     return EmbeddedText(folder)
 
 
-def _chosen(layers: Literal["all", "mean"] | int, count: int) -> list[int]:
+def _shape(encoder: Encoder, layers: list[int], settings: EmbedSettings) -> tuple[int, int]:
+    """(K, D) of each word.
+
+    Raises:
+        UserError: the layers are of unequal widths, and not joined.
+    """
+    widths = [encoder.widths[number] for number in layers]
+    if settings.layers == "joined":
+        return 1, sum(widths)
+    if len(set(widths)) > 1:
+        shown = ", ".join(map(str, encoder.widths))
+        raise UserError(f"the layers' widths are {shown}: layers of unequal width are embedded one at a time")
+    return 1 if settings.layers == "mean" else len(layers), widths[0]
+
+
+def _chosen(layers: Literal["all", "mean", "joined"] | int, count: int) -> list[int]:
     if not isinstance(layers, int):
         return list(range(count))
     if not -count <= layers < count:
@@ -158,8 +168,7 @@ def _embed_lines(
     found: dict[int, Line] = {}
     full = [number for number, text in enumerate(texts) if text.strip()]
     full.sort(key=lambda number: -len(texts[number]))
-    width = encoder.widths[layers[0]]
-    n_kept = 1 if settings.layers == "mean" else len(layers)
+    n_kept, width = _shape(encoder, layers, settings)
     for number in set(range(len(texts))) - set(full):
         zeros = np.zeros((int(settings.pool is not None), n_kept, width), settings.dtype)
         found[number] = Line(texts[number], [], zeros)
@@ -184,7 +193,9 @@ def _embed_batch(
         batch = encoder.prepare_text(texts)
         spelled = [words_of(batch.words[row], batch.offsets[row], text) for row, text in enumerate(texts)]
     every, _ = encoder.word_layers(batch)
-    kept = torch.stack([every[number].float() for number in layers], dim=2)  # (B, W, K, D)
+    chosen = [every[number].float() for number in layers]
+    joined = settings.layers == "joined"
+    kept = torch.cat(chosen, dim=2)[:, :, None] if joined else torch.stack(chosen, dim=2)  # (B, W, K, D)
     if settings.layers == "mean":
         kept = kept.mean(2, keepdim=True)
     found = []

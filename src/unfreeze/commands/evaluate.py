@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from unfreeze.commands.console import Console, aligned
 from unfreeze.commands.evaluate_text import evaluate_language_model
 from unfreeze.commands.evaluate_vectors import evaluate_vectors
+from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.inputs import (
     BILM,
     CLASSIFIER,
@@ -124,7 +125,11 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     if arguments.plot is not None:
         plot_confusion(report.confusion, classifier.label_names, arguments.plot)
     values = {"labels": list(classifier.label_names), **report.as_dict()}
-    console.result(values, readable(report, classifier.label_names))
+    text = readable(report, classifier.label_names)
+    if classifier.layer_weights:
+        values["layer_weights"] = classifier.layer_weights
+        text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
+    console.result(values, text)
 
 
 def readable(report: Report, names: tuple[str, ...]) -> str:

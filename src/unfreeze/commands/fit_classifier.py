@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,20 @@ class FitClassifier:
     """How the encoder moves: not at all (frozen), or with the task (fine-tune, by default); scratch has none."""
 
     body: Literal["pooling", "bilstm"] | None = None
-    """What stands on word vectors: their mean (pooling), or a biLSTM that learns from the labels."""
+    """What stands on the encoder: pooling, or a biLSTM that learns from the labels, on word vectors or on the layers of a
+    contextual encoder; the biLSTM by default on ELMo."""
+
+    layers: str | None = None
+    """Under a biLSTM on a contextual encoder: mix (all layers, weighted by the task), or the number of one; -1 is the last."""
+
+    mix_at: Literal["input", "output", "both"] | None = None
+    """Where the mix stands: at the biLSTM's input (default), its output, or both."""
+
+    mix_l2: float | None = None
+    """L2 penalty on the mix's weights: .001 lets the layers differ, 1 keeps them equal (0)."""
+
+    layer_norm: bool = False
+    """Normalize each layer before it is mixed."""
 
     vocabulary: Literal["vectors", "both"] | None = None
     """Word vectors: words that have one, or the task's too (by default where these learn, or have n-grams)."""
@@ -140,6 +154,10 @@ class FitClassifier:
         if self.epochs is not None and self.minutes is not None:
             raise UserError("a run is bounded by --epochs or by --minutes, not by both")
         need_positive(self, "labels", "epochs", "minutes", "rate", "batch_size")
+        if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
+            raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
+        if self.layers not in (None, "mix") and not _is_number(self.layers):
+            raise UserError(f"--layers is mix or the number of a layer, not {self.layers!r}")
         need_positive(self, "vocabulary_size", "min_count", "embedding_size", "hidden_size")
 
 
@@ -154,7 +172,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
     epochs = chosen_epochs(len(train_set), settings)
     plan = {"transfer": settings.mode, "encoder": settings.chosen_encoder, "epochs": epochs}
     duplicates = _note_plan(train_set, validation, settings, epochs, console)
-    fit_classifier(
+    classifier = fit_classifier(
         train_set,
         settings,
         validation=validation,
@@ -166,6 +184,9 @@ def run(arguments: FitClassifier, console: Console) -> None:
     )
     figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
     known = {"output": str(arguments.output), "examples": len(train_set), **plan, "duplicates": duplicates}
+    known |= {"layer_weights": classifier.layer_weights} if classifier.layer_weights else {}
+    if classifier.layer_weights:
+        console.note(layer_weights_line(classifier.layer_weights))
     text = f"accuracy {figures['accuracy']:.4f} on {validation.source}" if validation is not None else ""
     console.result({**known, **figures}, text or f"fitted on {train_set.source}")
     console.note(
@@ -183,7 +204,19 @@ def make_settings(arguments: FitClassifier) -> FitSettings:
         "dropout_scale keep_best checkpoint_minutes architecture embedding_size hidden_size vocabulary_size min_count seed"
     )
     new_words = None if arguments.vocabulary is None else arguments.vocabulary == "both"
-    return FitSettings(new_words=new_words, **given(arguments, *names.split()))
+    layers: Any = arguments.layers
+    if layers not in (None, "mix"):
+        layers = int(layers)
+    return FitSettings(
+        new_words=new_words,
+        layers=layers,
+        layer_norm=arguments.layer_norm,
+        **given(arguments, "mix_at", "mix_l2", *names.split()),
+    )
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and text.removeprefix("-").isdigit()
 
 
 def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
@@ -236,6 +269,15 @@ def _note_plan(
         "in the training set too"
     )
     return duplicates
+
+
+def layer_weights_line(weights: dict[str, list[float]]) -> str:
+    """ "the encoder's layers count .20 .45 .35 at the input (times 1.10)", for each mix."""
+    parts = [
+        f"{' '.join(f'{share:.2f}' for share in shares)} at the {place} (times {gamma:.2f})"
+        for place, (*shares, gamma) in weights.items()
+    ]
+    return f"the encoder's layers, from the bottom, count {'; '.join(parts)}" if parts else ""
 
 
 def described(examples: ExampleSet) -> str:

@@ -97,8 +97,8 @@ def tiny() -> BilmSettings:
 
 def small() -> BilmSettings:
     """Sizes at which an hour on two cores still learns."""
-    sizes = {"size": 200, "cells": 800, "spelling": _small_spelling(), "vocabulary_size": 40_000}
-    return _settings(4e-3, softmax="adaptive", batch_size=64, dropout=0.0, **sizes)
+    sizes = {"size": 256, "cells": 768, "spelling": _small_spelling(), "vocabulary_size": 40_000}
+    return _settings(3e-3, softmax="adaptive", batch_size=64, dropout=0.0, **sizes)
 
 
 def paper() -> BilmSettings:

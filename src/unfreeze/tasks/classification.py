@@ -8,7 +8,9 @@ Legend: B batch, T time, K labels.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
+from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.pooling import PIECE, Pooling, pool_documents, pooled_width
@@ -27,7 +30,66 @@ from unfreeze.transfer.policies import LayerGroups
 Ids = NDArray[np.uint32]
 
 
-class ClassifierNetwork(nn.Module):
+class Network(nn.Module, ABC):
+    """What a classifier is: an encoder, something that makes features of a text, and heads on them."""
+
+    encoder: Encoder
+    multi_label: bool
+    """Whether labels are independent of each other (sigmoid), else exclusive (softmax)."""
+    heads: nn.ModuleDict
+
+    @abstractmethod
+    def inputs(self, texts: Sequence[str]) -> list[Any]:
+        """What is kept of texts, to be read again and again."""
+
+    @abstractmethod
+    def length(self, text: Any) -> int:
+        """About how many positions one of `inputs` has: texts of similar lengths are read together."""
+
+    @abstractmethod
+    def read(self, texts: Sequence[Any]) -> dict[str, Tensor]:
+        """Some of `inputs` -> the features of each head, (B, P)."""
+
+    @abstractmethod
+    def layer_groups(self) -> LayerGroups:
+        """The encoder's groups, then what is new to the task."""
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss of every batch."""
+        return None
+
+    def mix_shares(self) -> dict[str, list[float]]:
+        """How much each layer of the encoder counts, where a mix of them is learned."""
+        return {}
+
+    def logits(self, features: dict[str, Tensor]) -> list[Tensor]:
+        """(B, K) of every head."""
+        return [self.heads[module_name(name)](x) for name, x in features.items()]
+
+    def loss(self, features: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """Summed over the batch, averaged over heads; targets are (B,) ids, or (B, K) of 0 and 1 with many labels."""
+        losses = []
+        for logits in self.logits(features):
+            if self.multi_label:
+                losses.append(F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum"))
+            else:
+                losses.append(F.cross_entropy(logits.float(), targets, reduction="sum"))
+        return torch.stack(losses).mean()
+
+    def probabilities(self, features: dict[str, Tensor]) -> Tensor:
+        """(B, K), averaged over heads."""
+        each = [
+            torch.sigmoid(logits.float()) if self.multi_label else F.softmax(logits.float(), dim=1)
+            for logits in self.logits(features)
+        ]
+        return torch.stack(each).mean(0)
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What is saved beside the encoder."""
+        return {name: t for name, t in self.state_dict().items() if not name.startswith("encoder.")}
+
+
+class ClassifierNetwork(Network):
     """Encoder -> pooled document -> logits.
 
     Args:
@@ -68,6 +130,27 @@ class ClassifierNetwork(nn.Module):
             {module_name(name): HEADS[head](size, n_labels, head_dropout) for name, size in sizes.items()}
         )
 
+    encoder: StackedEncoder
+
+    def inputs(self, texts: Sequence[str]) -> list[Any]:
+        """Texts as ids."""
+        return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(texts))]
+
+    def length(self, text: Ids) -> int:
+        """Its tokens."""
+        return len(text)
+
+    def read(self, texts: Sequence[Ids]) -> dict[str, Tensor]:
+        """Texts as ids -> the features of each head, (B, P)."""
+        device = next(self.parameters()).device
+        ids, lengths = pad_sequences([text.tolist() for text in texts], self.encoder.tokenizer.pad_id)
+        return self.features(ids.to(device), lengths.to(device))
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """The heads, and static word vectors if any."""
+        found = super().own_tensors()
+        return found if self.word_vectors.numel() else {n: t for n, t in found.items() if n != "word_vectors"}
+
     def features(self, ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """Pooled documents for each head: (B, T), (B,) -> (B, P)."""
         pooled = {name: self._pooled(name, ids, lengths) for name in self.encoder.directions}
@@ -93,28 +176,6 @@ class ClassifierNetwork(nn.Module):
             return self.word_vectors.new_zeros(len(ids), 0)
         return mean_vectors(ids, lengths, stack.embedding.weight)
 
-    def logits(self, features: dict[str, Tensor]) -> list[Tensor]:
-        """(B, K) of every head."""
-        return [self.heads[module_name(name)](x) for name, x in features.items()]
-
-    def loss(self, features: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Summed over the batch, averaged over heads; targets are (B,) ids, or (B, K) of 0 and 1 with many labels."""
-        losses = []
-        for logits in self.logits(features):
-            if self.multi_label:
-                losses.append(F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum"))
-            else:
-                losses.append(F.cross_entropy(logits.float(), targets, reduction="sum"))
-        return torch.stack(losses).mean()
-
-    def probabilities(self, features: dict[str, Tensor]) -> Tensor:
-        """(B, K), averaged over heads."""
-        each = [
-            torch.sigmoid(logits.float()) if self.multi_label else F.softmax(logits.float(), dim=1)
-            for logits in self.logits(features)
-        ]
-        return torch.stack(each).mean(0)
-
     def layer_groups(self) -> LayerGroups:
         """The encoder's groups, then the heads with the body, if there is one."""
         groups = self.encoder.layer_groups()
@@ -137,7 +198,7 @@ class ClassificationObjective:
 
     Args:
         network: trained in place.
-        texts: ids of every training text.
+        texts: the network's inputs of every training text.
         targets: (N,) of int64, or (N, K) of float32 with many labels.
         frozen: the encoder never moves: its features are computed once, without its dropouts.
         validation: texts and targets to be measured at each epoch's end.
@@ -145,21 +206,21 @@ class ClassificationObjective:
 
     def __init__(
         self,
-        network: ClassifierNetwork,
-        texts: Sequence[Ids],
+        network: Network,
+        texts: Sequence[Any],
         targets: Tensor,
         *,
         batch_size: int = 32,
         frozen: bool = False,
-        validation: tuple[Sequence[Ids], Tensor] | None = None,
+        validation: tuple[Sequence[Any], Tensor] | None = None,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.model: nn.Module = network
-        self.network = network
+        self.network: Network = network
         self.texts, self.targets, self.validation = texts, targets, validation
-        self.lengths = [len(ids) for ids in texts]
+        self.lengths = [network.length(text) for text in texts]
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
@@ -190,15 +251,13 @@ class ClassificationObjective:
         features = self._features(batch or [0], device)
         if not batch:  # more processes than examples: this one takes part in the batch norms, with none
             features = {name: x[:0] for name, x in features.items()}
-        return Loss(self.network.loss(features, self.targets[batch].to(device)), len(batch))
+        loss = self.network.loss(features, self.targets[batch].to(device))
+        return Loss(loss, len(batch), self.network.penalty())
 
     def _features(self, numbers: list[int], device: torch.device) -> dict[str, Tensor]:
         if self.features is not None:
             return {name: x[numbers].to(device) for name, x in self.features.items()}
-        ids, lengths = pad_sequences(
-            [self.texts[n].tolist() for n in numbers], self.network.encoder.tokenizer.pad_id
-        )
-        return self.network.features(ids.to(device), lengths.to(device))
+        return self.network.read([self.texts[n] for n in numbers])
 
     def rate_scale(self, batch: list[int]) -> float:
         """Every batch moves alike."""
@@ -232,17 +291,13 @@ class ClassificationObjective:
 
 
 @torch.no_grad()
-def all_features(
-    network: ClassifierNetwork, texts: Sequence[Ids], batch_tokens: int = 16_384
-) -> dict[str, Tensor]:
+def all_features(network: Network, texts: Sequence[Any], batch_tokens: int = 16_384) -> dict[str, Tensor]:
     """Pooled features of all texts in evaluation mode: (N, P) for each head, on the CPU."""
     was_training = network.training
     network.eval()
-    device = next(network.parameters()).device
     found: dict[str, Tensor] = {}
-    for numbers in token_bounded_batches([len(ids) for ids in texts], batch_tokens):
-        ids, lengths = pad_sequences([texts[n].tolist() for n in numbers], network.encoder.tokenizer.pad_id)
-        for name, x in network.features(ids.to(device), lengths.to(device)).items():
+    for numbers in token_bounded_batches([network.length(text) for text in texts], batch_tokens):
+        for name, x in network.read([texts[n] for n in numbers]).items():
             if name not in found:
                 found[name] = torch.zeros(len(texts), x.shape[1])
             found[name][numbers] = x.float().cpu()

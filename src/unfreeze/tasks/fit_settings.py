@@ -19,6 +19,7 @@ from unfreeze.transfer.policies import Mode
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
 Body = Literal["pooling", "bilstm"]
+MixAt = Literal["input", "output", "both"]
 RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
 """Updates that a small training set should see at least, by transfer; the number of epochs follows."""
@@ -36,11 +37,20 @@ class FitSettings:
     transfer: Mode | None = None
     """scratch, frozen or fine-tune; fine-tune by default where there is an encoder, but frozen for averaged word vectors."""
     body: Body | None = None
-    """What stands on word vectors: their mean (pooling, by default), or a biLSTM that starts from random weights."""
+    """What stands on the encoder: pooling, or a biLSTM that starts from random weights, on word vectors or on the layers of
+    a contextual encoder; pooling by default, but the biLSTM on ELMo."""
     new_words: bool | None = None
     """Word vectors: add the task's words that they lack; by default where those can learn or have n-grams."""
     word_vectors: str | None = None
     """File of static vectors (word2vec, GloVe, npz) whose mean stands beside the encoder's states."""
+    layers: Literal["mix"] | int | None = None
+    """Under a biLSTM on a contextual encoder: a learned mix of all its layers, or the number of one; mix by default."""
+    mix_at: MixAt = "input"
+    """Where the mix stands: at the body's input, its output, or both."""
+    mix_l2: float = 0.0
+    """L2 penalty on the weights of a mix; .001 lets them differ, 1 keeps them equal."""
+    layer_norm: bool = False
+    """Normalize each layer before it is mixed."""
     architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
     """From scratch: a biLSTM, or a random AWD-LSTM."""
     pooling: Pooling | None = None
@@ -96,22 +106,34 @@ class FitSettings:
         return DEFAULT_ENCODER
 
     @cached_property
+    def encoder_kind(self) -> str:
+        """The kind of the encoder, by its folder; "none" where there is none."""
+        if self.chosen_encoder == NO_ENCODER:
+            return NO_ENCODER
+        if Path(self.chosen_encoder).is_file():
+            return "word_vectors"
+        config = read_config(find_model(self.chosen_encoder))
+        return str(config.get("encoder", config)["kind"])
+
+    @property
     def starts_from_vectors(self) -> bool:
         """Whether the encoder is one vector a word, so that a body stands on it."""
-        if self.chosen_encoder == NO_ENCODER:
-            return False
-        if Path(self.chosen_encoder).is_file():
-            return True
-        config = read_config(find_model(self.chosen_encoder))
-        return bool(config.get("encoder", config)["kind"] == "word_vectors")
+        return self.encoder_kind == "word_vectors"
+
+    @property
+    def stands_on_layers(self) -> bool:
+        """Whether a biLSTM reads the layers of a contextual encoder."""
+        return self.chosen_body == "bilstm" and not self.starts_from_vectors
 
     @property
     def chosen_body(self) -> Body:
-        """The body asked for, or the mean."""
-        if self.body == "bilstm" and not self.starts_from_vectors:
-            raise UserError(
-                f"--body bilstm stands on word vectors, and {self.chosen_encoder} is none of those"
-            )
+        """The body asked for, or what suits the encoder."""
+        if self.body == "bilstm" and self.encoder_kind == NO_ENCODER:
+            raise UserError("--body bilstm stands on an encoder; from scratch the biLSTM is the encoder")
+        if self.encoder_kind == "elmo":
+            if self.body == "pooling":
+                raise UserError(f"{self.chosen_encoder} is an ELMo, whose layers take --body bilstm")
+            return "bilstm"
         return self.body or "pooling"
 
     @property
@@ -141,7 +163,9 @@ class FitSettings:
             )
         if self.transfer is not None or self.chosen_encoder == NO_ENCODER:
             return self.transfer or "scratch"
-        return "frozen" if self.starts_from_vectors and self.chosen_body == "pooling" else "fine-tune"
+        if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):
+            return "frozen"
+        return "fine-tune"
 
 
 def default_epochs(n_examples: int, settings: FitSettings) -> int:

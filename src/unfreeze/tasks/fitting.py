@@ -16,18 +16,19 @@ from accelerate import Accelerator
 from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
-from unfreeze.encoders.loading import find_model
+from unfreeze.encoders.loading import find_model, load_encoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import make_encoder, weighted_vectors
-from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
+from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork, Network
 from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
+from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.logistic_regression import solve_head
-from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets, own_tensors
+from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets
 from unfreeze.text.examples import ExampleSet
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
@@ -78,7 +79,7 @@ def fit_classifier(
         seed_everything(settings.seed)
         classifier = make_classifier(train_set, settings)
     with together():
-        objective = make_objective(classifier, train_set, settings, accelerator, validation)
+        objective = make_objective(classifier, train_set, settings, accelerator, validation, progress)
     if settings.solves_linear_head and _has_linear_heads(classifier.network):
         records = _solve(objective, settings)
     else:
@@ -127,6 +128,8 @@ def _check(examples: ExampleSet) -> None:
 def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
     """A classifier that is ready to be trained: encoder, and a head that is new or another classifier's."""
     names = examples.label_names
+    if settings.stands_on_layers:
+        return _on_layers(examples, settings)
     encoder = make_encoder(examples, settings)
     earlier = _body_for_same_labels(examples, settings)
     body: dict[str, Any] = {
@@ -146,6 +149,24 @@ def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifi
     if earlier:
         _take_over(network, settings, with_heads=body == earlier)
     return TextClassifier(network, names, body)
+
+
+def _on_layers(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
+    """A biLSTM on a mix of the layers of a contextual encoder."""
+    body: dict[str, Any] = {
+        "head": settings.head or "two-layer",
+        "hidden_size": settings.hidden_size,
+        "layers": "mix" if settings.layers is None else settings.layers,
+        "mix_at": settings.mix_at,
+        "mix_l2": settings.mix_l2,
+        "layer_norm": settings.layer_norm,
+        "frozen": settings.mode == "frozen",
+    }
+    names = examples.label_names
+    network = LayeredNetwork(
+        load_encoder(settings.chosen_encoder), len(names), multi_label=examples.multi_label, **body
+    )
+    return TextClassifier(network, names, {"network": "layered", **body})
 
 
 def _body_for_same_labels(examples: ExampleSet, settings: FitSettings) -> dict[str, Any]:
@@ -168,14 +189,14 @@ def _take_over(network: ClassifierNetwork, settings: FitSettings, *, with_heads:
     folder = find_model(settings.chosen_encoder)
     wanted = ("heads.",) * with_heads + ("word_vectors",) * (settings.word_vectors is None)
     tensors = {n: t for n, t in load_tensors(folder / WEIGHTS).items() if n.startswith(wanted)}
-    own = own_tensors(network)
+    own = network.own_tensors()
     load_matching(network, tensors, {name: own[name] for name in tensors}, str(folder))
     logger.info(
         "the head %s", f"starts from {folder}, which has the same labels" if with_heads else "starts anew"
     )
 
 
-def _has_linear_heads(network: ClassifierNetwork) -> bool:
+def _has_linear_heads(network: Network) -> bool:
     return not network.multi_label and all(isinstance(head, LinearHead) for head in network.heads.values())
 
 
@@ -227,19 +248,24 @@ def make_objective(
     settings: FitSettings,
     accelerator: Accelerator,
     validation: ExampleSet | None = None,
+    progress: Progress = SILENT,
 ) -> ClassificationObjective:
     """What the loop trains: this process's part of the examples, with the dropouts of the transfer."""
     network = classifier.network
     if settings.pace != "scratch":
+        assert isinstance(network, ClassifierNetwork)
         network.encoder.set_dropouts(_transfer_dropouts(settings))
     network.to(accelerator.device)
+    if isinstance(network, LayeredNetwork) and network.frozen:
+        texts = [*train_set.texts(), *([] if validation is None else validation.texts())]
+        network.keep_layers(texts, _weights_digest(settings.chosen_encoder), progress=progress)
     held_out = None
     if validation is not None:
-        texts = classifier.ids([example.text for example in validation.examples])
+        texts = classifier.inputs([example.text for example in validation.examples])
         held_out = texts, classifier.targets(validation)
     return ClassificationObjective(
         network,
-        classifier.ids([example.text for example in train_set.examples]),
+        classifier.inputs([example.text for example in train_set.examples]),
         make_targets(train_set, classifier.label_names, classifier.multi_label),
         batch_size=settings.batch_size,
         frozen=settings.has_fixed_features,

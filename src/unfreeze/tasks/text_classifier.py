@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.errors import UserError
@@ -33,7 +32,7 @@ from unfreeze.folders import (
     written_folder,
 )
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.classification import ClassifierNetwork, Ids, all_features
+from unfreeze.tasks.classification import ClassifierNetwork, Network, all_features
 from unfreeze.tasks.heads import HEADS
 from unfreeze.tasks.metrics import (
     ClassFigures,
@@ -99,9 +98,7 @@ class TextClassifier:
         settings: what the network was made with (pooling, head), for saving.
     """
 
-    def __init__(
-        self, network: ClassifierNetwork, label_names: Sequence[str], settings: dict[str, Any]
-    ) -> None:
+    def __init__(self, network: Network, label_names: Sequence[str], settings: dict[str, Any]) -> None:
         self.network = network
         self.label_names = tuple(label_names)
         self.settings = settings
@@ -130,6 +127,11 @@ class TextClassifier:
         """Whether a text may have any number of labels."""
         return self.network.multi_label
 
+    @property
+    def layer_weights(self) -> dict[str, list[float]]:
+        """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
+        return self.network.mix_shares()
+
     @classmethod
     def fit(
         cls, texts: Sequence[str], labels: Sequence[str | Sequence[str]], **settings: Any
@@ -150,9 +152,9 @@ class TextClassifier:
 
     # Prediction
 
-    def ids(self, texts: Sequence[str]) -> list[Ids]:
-        """Texts as ids."""
-        return [np.asarray(ids, dtype=np.uint32) for ids in self.tokenizer.encode_ids(list(texts))]
+    def inputs(self, texts: Sequence[str]) -> list[Any]:
+        """What the network keeps of texts."""
+        return self.network.inputs(texts)
 
     @torch.no_grad()
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -162,7 +164,7 @@ class TextClassifier:
         self.network.eval()
         device = next(self.network.parameters()).device
         with prediction_format(self.precision, device):
-            found = all_features(self.network, self.ids(texts))
+            found = all_features(self.network, self.inputs(texts))
         features = {name: x.to(device) for name, x in found.items()}
         result: NDArray[np.float32] = self.network.probabilities(features).cpu().numpy()
         return result
@@ -256,7 +258,7 @@ class TextClassifier:
         """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all."""
         encoder = self.network.encoder
         tensors = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
-        tensors |= own_tensors(self.network)
+        tensors |= self.network.own_tensors()
         with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
             write_config(
                 target,
@@ -282,16 +284,30 @@ class TextClassifier:
         config = read_config(folder, {KIND}, needs=("encoder", "labels", "multi_label", "settings"))
         _need_known(config["settings"], folder)
         encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
-        assert isinstance(encoder, StackedEncoder)
+        body = dict(config["settings"])
+        make = network_class(str(body.pop("network", "pooled")), folder)
         n_labels, multi_label = len(config["labels"]), config["multi_label"]
-        network = made_from_config(
-            ClassifierNetwork, folder, encoder, n_labels, multi_label=multi_label, **config["settings"]
-        )
+        network = made_from_config(make, folder, encoder, n_labels, multi_label=multi_label, **body)
         expected = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
-        expected |= own_tensors(network)
+        expected |= network.own_tensors()
         load_matching(network, load_tensors(folder / WEIGHTS), expected, str(folder))
         network.eval()
         return cls(network, config["labels"], config["settings"])
+
+
+def network_class(name: str, folder: Path) -> type[Network]:
+    """The class of the network that a classifier in `folder` names.
+
+    Raises:
+        UserError: this version knows none of that name.
+    """
+    if name == "layered":
+        from unfreeze.tasks.layered import LayeredNetwork
+
+        return LayeredNetwork
+    if name != "pooled":
+        raise UserError(f"{folder / CONFIG} asks for a {name} network: upgrade with pip install -U unfreeze")
+    return ClassifierNetwork
 
 
 def _need_known(settings: dict[str, Any], folder: Path) -> None:
@@ -302,12 +318,6 @@ def _need_known(settings: dict[str, Any], folder: Path) -> None:
                 f"{folder / CONFIG} asks for the {name} {settings[name]!r}, known are {', '.join(known)}: "
                 "upgrade with pip install -U unfreeze"
             )
-
-
-def own_tensors(network: ClassifierNetwork) -> dict[str, Tensor]:
-    """What a classifier has beside its encoder: the heads, and static word vectors if any."""
-    found = {f"heads.{name}": tensor for name, tensor in network.heads.state_dict().items()}
-    return found | ({"word_vectors": network.word_vectors} if network.word_vectors.numel() else {})
 
 
 def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: bool) -> Tensor:

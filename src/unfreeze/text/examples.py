@@ -52,6 +52,10 @@ class ExampleSet:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def texts(self) -> list[str]:
+        """The texts in their order."""
+        return [example.text for example in self.examples]
+
 
 @dataclass(frozen=True)
 class _Rows:

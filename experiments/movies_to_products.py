@@ -12,9 +12,9 @@ vocabulary lacks.
 
     python -m experiments.movies_to_products --data DATA --runs RUNS [--vectors]
 
-2026-11-25, one core of an AMD EPYC with AVX512-BF16, 20 minutes: as it is 74.0 %; with 100 labels (5 samples) from scratch 60.0,
-moved 76.2, TF-IDF 71.9; with 1,000 labels 78.3, 81.1, 82.9. Vectors of the task's texts, averaged: 73.8 and 79.7; of Wikipedia:
-68.4 and 73.1, fine-tuned 68.3 and 81.0, under a biLSTM 62.6 and 75.7, fine-tuned 63.8 and 80.0 (docs/results.md).
+2026-11-25, two cores of an AMD EPYC with AVX512-BF16, 18 minutes: as it is 74.0 %; with 100 labels (5 samples) from scratch 60.0,
+moved 76.2, TF-IDF 71.9; with 1,000 labels 78.3, 81.1, 82.9. Vectors of the task's texts, averaged: 72.1 and 78.6; of Wikipedia:
+68.0 and 72.8, fine-tuned 68.6 and 79.6, under a biLSTM 62.9 and 76.1, fine-tuned 64.1 and 80.0 (docs/results.md).
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ A bigram (the lecture's), a trigram and a 5-gram model (interpolated modified Kn
 beginning of the held-out last file.
 
     python -m experiments.ngrams_against_lstm --data DATA --runs RUNS
+
+2026-11-25, two cores of an AMD EPYC, 4 minutes: perplexity 148.96, 98.03, 86.15 and 52.60 (docs/results.md).
 """
 
 from __future__ import annotations

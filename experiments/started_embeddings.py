@@ -6,7 +6,7 @@ held-out last file, against minutes.
 
     python -m experiments.started_embeddings --data DATA --runs RUNS --minutes 8
 
-2026-11-25, one thread of an AMD EPYC with AVX512-BF16, 21 minutes: after 2.7 minutes 148.2 and 127.5, at the end 99.3 and 90.8
+2026-11-25, two cores of an AMD EPYC with AVX512-BF16, 19 minutes: after 2.4 minutes 128.0 and 115.9, at the end 84.8 and 77.4
 (docs/results.md has the whole course).
 """
 

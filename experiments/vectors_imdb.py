@@ -6,8 +6,8 @@ mean and logistic regression, and a biLSTM that stands on them, with the vectors
 
     python -m experiments.vectors_imdb --data DATA --runs RUNS
 
-2026-11-25, one shared core of an AMD EPYC with AVX512-BF16, about 20 minutes without the last cell: 100 labels (3 samples) 82.0
-averaged, 73.7 under a frozen biLSTM, 75.4 fine-tuned; 1,000 labels (1 sample) 87.7, 85.5, not measured (docs/results.md).
+2026-11-25, two cores of an AMD EPYC with AVX512-BF16, 12 minutes: 100 labels (3 samples) 81.8 averaged, 73.4 under a frozen
+biLSTM, 76.1 fine-tuned; 1,000 labels (1 sample) 87.4, 85.2, 86.4 (docs/results.md).
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class LayeredNetwork(Network):
         """How much each layer counts, where there is a mix: by its place, bottom to top, and gamma at the end."""
         if len(self.chosen) == 1:
             return {}
-        return {place: [*mix.shares.tolist(), float(mix.gamma)] for place, mix in self._mixes().items()}
+        return {place: [*mix.shares.tolist(), *mix.gamma.tolist()] for place, mix in self._mixes().items()}
 
     def _mixes(self) -> dict[str, LayerMix]:
         found = {}

@@ -14,8 +14,8 @@ from unfreeze.encoders import elmo as elmo_module
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.errors import UserError
-from unfreeze.text.tokenizers import WordTokenizer
 from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.tokenizers import WordTokenizer
 
 ENCODER = small_elmo()
 sentences = st.lists(
@@ -136,7 +136,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     assert isinstance(loaded, Elmo)
     assert loaded.arguments() == encoder.arguments()
     batch = [WORDS[:6], ["unseen"]]
-    for x, y in zip(encoder.layers(encoder.prepare(batch))[0], loaded.layers(loaded.prepare(batch))[0], strict=True):
+    for x, y in zip(
+        encoder.layers(encoder.prepare(batch))[0], loaded.layers(loaded.prepare(batch))[0], strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -155,6 +157,6 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(UserError, match="at least 1"):
         small_elmo(n_layers=0)
     with pytest.raises(UserError, match="width 60"):
-        small_elmo(spelling={**{"embedding": 4}, "filters": [[60, 2]]})
+        small_elmo(spelling={"embedding": 4, "filters": [[60, 2]]})
     with pytest.raises(UserError, match="no texts"):
         ENCODER.prepare([])

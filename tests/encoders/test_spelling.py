@@ -30,7 +30,12 @@ def by_convolution(encoder: SpellingEncoder, rows: torch.Tensor) -> torch.Tensor
 
 
 @settings(max_examples=40)
-@given(batch=words, longest=st.sampled_from([7, 12, 50]), activation=st.sampled_from(["relu", "tanh"]), seed=st.integers(0, 9))
+@given(
+    batch=words,
+    longest=st.sampled_from([7, 12, 50]),
+    activation=st.sampled_from(["relu", "tanh"]),
+    seed=st.integers(0, 9),
+)
 def test_vectors_and_gradients_are_the_convolutions(
     batch: list[str], longest: int, activation: str, seed: int
 ) -> None:

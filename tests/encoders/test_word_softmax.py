@@ -86,7 +86,9 @@ def test_measuring_is_exact_whatever_the_training(kind: str) -> None:
     every = softmax.log_probabilities(hidden)
     torch.testing.assert_close(every.exp().sum(1), torch.ones(7), rtol=1e-4, atol=1e-4)
     picked = every.gather(1, targets[:, None])[:, 0]
-    torch.testing.assert_close(softmax.target_log_probabilities(hidden, targets), picked, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        softmax.target_log_probabilities(hidden, targets), picked, rtol=1e-4, atol=1e-4
+    )
     assert float(softmax.eval().loss(hidden, targets)) == pytest.approx(-float(picked.sum()), rel=1e-4)
     sampled = float(softmax.train().loss(hidden, targets))
     assert (sampled < -float(picked.sum()) - 1) == (kind == "sampled")

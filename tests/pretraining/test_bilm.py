@@ -126,7 +126,9 @@ def test_the_loss_learns_every_parameter(store: TokenStore) -> None:
             objective.loss(batch).total.backward()  # type: ignore[no-untyped-call]
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None or not parameter.numel(), name
-            assert parameter.grad is None or bool(parameter.grad.abs().sum() > 0) or not parameter.numel(), name
+            assert parameter.grad is None or bool(parameter.grad.abs().sum() > 0) or not parameter.numel(), (
+                name
+            )
 
 
 class Killed(BaseException):
@@ -155,7 +157,9 @@ def run(store: TokenStore, folder: Path, dies_at: int | None = None) -> dict[str
     settings = LoopSettings(epochs=2, checkpoint_minutes=0.0, optimizer="adagrad")
     policy = replace(tiny().policy, rate=0.1)
     run_folder = RunFolder(folder, {"run": 1})
-    train(objective, policy=policy, settings=settings, folder=run_folder, accelerator=make_accelerator("fp32"))
+    train(
+        objective, policy=policy, settings=settings, folder=run_folder, accelerator=make_accelerator("fp32")
+    )
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 

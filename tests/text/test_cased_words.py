@@ -62,7 +62,9 @@ def test_unknown_bytes_are_those_of_unknown_words(text: str) -> None:
     ((ids, unknown),) = TRAINED.encode_with_unknown_bytes([text])
     words = [word.text for word in split_words(text)]
     assert unknown == sum(
-        len(word.encode("utf-8", "surrogatepass")) for word in words if TRAINED.id(word) is None or word.startswith("xx")
+        len(word.encode("utf-8", "surrogatepass"))
+        for word in words
+        if TRAINED.id(word) is None or word.startswith("xx")
     )
     assert ids == TRAINED.encode(text).ids
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import WORD_VECTORS, model_kind, need_language_model, need_positive
+from unfreeze.commands.inputs import BILM, WORD_VECTORS, model_kind, need_language_model, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
@@ -117,7 +117,9 @@ def run(arguments: Adapt, console: Console) -> None:
     if model_kind(arguments.encoder) == WORD_VECTORS:
         return run_on_vectors(arguments, console)
     with together():
-        need_language_model(arguments.encoder, "adapt")
+        kind = need_language_model(arguments.encoder, "adapt", besides=(BILM,))
+    if kind == BILM:
+        return run_on_bilm(arguments, console)
     figures = adapt_language_model(
         arguments.encoder,
         Corpus(
@@ -128,6 +130,46 @@ def run(arguments: Adapt, console: Console) -> None:
         ),
         arguments.output,
         make_settings(arguments),
+        precision=arguments.precision,
+        without_output=arguments.without_output,
+        overwrite=arguments.overwrite,
+        command=command_line(),
+        progress=console.progress,
+    )
+    console.result({"output": str(arguments.output), **figures})
+    console.note(
+        f"the model is in {arguments.output}: "
+        f"try `unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+    )
+
+
+def run_on_bilm(arguments: Adapt, console: Console) -> None:
+    """ELMo goes on."""
+    from dataclasses import replace
+
+    from unfreeze.pretraining.bilm_stage import AdaptBilmSettings, adapt_bilm
+    from unfreeze.pretraining.unlabeled import Corpus
+
+    if arguments.dropout_scale is not None:
+        raise UserError(f"--dropout-scale is for AWD-LSTM: {arguments.encoder} is an ELMo")
+    settings = AdaptBilmSettings(new_vocabulary=arguments.new_vocabulary)
+    loop = replace(
+        settings.loop,
+        epochs=arguments.epochs or (None if arguments.minutes else 1),
+        **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
+    )
+    policy = replace(settings.policy, **given(arguments, "rate", "discriminative", "gradual", "schedule"))
+    changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
+    figures = adapt_bilm(
+        arguments.encoder,
+        Corpus(
+            paths=arguments.corpus,
+            validation=arguments.validation,
+            encoding=arguments.encoding,
+            text_column=arguments.text_column,
+        ),
+        arguments.output,
+        replace(settings, policy=policy, loop=loop, **changes),
         precision=arguments.precision,
         without_output=arguments.without_output,
         overwrite=arguments.overwrite,

@@ -48,25 +48,31 @@ VECTOR_SNIPPET = (
 
 @dataclass(kw_only=True)
 class Convert:
-    """Turn a fastai AWD-LSTM (NAME.pth) or a file of word vectors into a folder that unfreeze reads.
+    """Turn a fastai AWD-LSTM (NAME.pth), a published ELMo or a file of word vectors into a folder that unfreeze reads.
+
+    An ELMo is options.json with its --weights, or the folder that both lie in; of any size.
 
     Vectors go from any format to any other: word2vec text and binary (.bin), GloVe, fastText (.vec, and .bin with its
     n-grams), .npz, and a folder of ours. No code from a file is run: weights are read as tensors, words as plain strings.
 
     Example:
         unfreeze convert models/imdb_classifier.pth --vocabulary vocab.pkl --labels neg,pos --output imdb
+        unfreeze convert elmo_options.json --weights elmo_weights.hdf5 --output elmo
         unfreeze convert glove.6B.100d.txt --output glove
         unfreeze convert my-vectors --output my-vectors.bin
     """
 
     source: Positional[Path]
-    """What fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME) wrote, or word vectors."""
+    """What fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME) wrote, ELMo's options, or word vectors."""
 
     output: Path
     """Folder of the model to be; for vectors also a file: .txt, .vec, .bin or .npz, perhaps with .gz."""
 
     vocabulary: Path | None = None
     """fastai's dls.vocab: .pkl, .json, or text with a token a line."""
+
+    weights: Path | None = None
+    """ELMo's HDF5 file; by default the only one beside its options."""
 
     labels: str | None = None
     """A classifier's labels in the order of its outputs, with commas between."""
@@ -89,6 +95,10 @@ def run(arguments: Convert, console: Console) -> None:
         raise UserError(f"--labels {arguments.labels}: names with commas between, none empty or twice")
     if arguments.output.exists() and not arguments.overwrite:
         raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    if _is_bilm(arguments.source):
+        return convert_bilm(arguments, console)
+    if arguments.weights is not None:
+        raise UserError(f"--weights is for ELMo's options.json, which {arguments.source} is not")
     if arguments.source.suffix != ".pth":
         return convert_vectors(arguments, console)
     if arguments.vocabulary is None:
@@ -108,6 +118,58 @@ def run(arguments: Convert, console: Console) -> None:
     console.result({"output": str(arguments.output), **asdict(found), **names})
     console.note(
         f"the {found.kind} is in {arguments.output}: try `{NEXT[found.kind].format(output=arguments.output)}`"
+    )
+
+
+def _is_bilm(source: Path) -> bool:
+    """Whether it is a published ELMo: its options, or the folder of them."""
+    if source.is_dir() and not (source / "config.json").exists():
+        return bool(list(source.glob("*options*.json")))
+    return source.suffix == ".json"
+
+
+def _bilm_files(arguments: Convert) -> tuple[Path, Path]:
+    """The options and the weights.
+
+    Raises:
+        UserError: there are none, or several to choose from.
+    """
+    folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
+    options = sorted(folder.glob("*options*.json")) if arguments.source.is_dir() else [arguments.source]
+    weights = [arguments.weights] if arguments.weights else sorted(folder.glob("*weights*.hdf5"))
+    for found, what, how in (
+        (options, "options", "name the file"),
+        (weights, "weights", "name them with --weights"),
+    ):
+        if len(found) != 1:
+            shown = ", ".join(path.name for path in found) or "none"
+            raise UserError(f"{folder} has {len(found)} files of ELMo's {what} ({shown}): {how}")
+    return options[0], weights[0]
+
+
+def convert_bilm(arguments: Convert, console: Console) -> None:
+    """A published ELMo into a folder of ours."""
+    from unfreeze.commands.pretrain_lm import command_line
+    from unfreeze.formats.bilm import read_bilm
+    from unfreeze.training.cards import write_card
+
+    if arguments.vocabulary is not None or arguments.labels is not None:
+        raise UserError("--vocabulary and --labels are for fastai's .pth files")
+    options, weights = _bilm_files(arguments)
+    encoder = read_bilm(options, weights)
+    encoder.save_pretrained(arguments.output)
+    sizes = {name: value for name, value in encoder.arguments().items() if name != "spelling"}
+    figures = {"parameters": encoder.n_parameters, **sizes}
+    write_card(
+        arguments.output,
+        title="ELMo, converted",
+        facts={"source": f"{options.name}, {weights.name}", "command": command_line()},
+        metrics=figures,
+        snippet=SNIPPETS["encoder"],
+    )
+    console.result({"output": str(arguments.output), "kind": "encoder", **figures})
+    console.note(
+        f"the encoder is in {arguments.output}: try `{NEXT['encoder'].format(output=arguments.output)}`"
     )
 
 

@@ -184,11 +184,11 @@ def run(arguments: FitClassifier, console: Console) -> None:
     )
     figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
     known = {"output": str(arguments.output), "examples": len(train_set), **plan, "duplicates": duplicates}
-    known |= {"layer_weights": classifier.layer_weights} if classifier.layer_weights else {}
+    weights: dict[str, Any] = {"layer_weights": classifier.layer_weights} if classifier.layer_weights else {}
     if classifier.layer_weights:
         console.note(layer_weights_line(classifier.layer_weights))
     text = f"accuracy {figures['accuracy']:.4f} on {validation.source}" if validation is not None else ""
-    console.result({**known, **figures}, text or f"fitted on {train_set.source}")
+    console.result({**known, **weights, **figures}, text or f"fitted on {train_set.source}")
     console.note(
         f'the classifier is in {arguments.output}: try `unfreeze predict {arguments.output} "a text"` '
         f"or `unfreeze evaluate {arguments.output} FILE`"

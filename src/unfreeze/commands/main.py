@@ -103,6 +103,7 @@ VERBS = {
     "neighbors": Verb("unfreeze.commands.neighbors:Neighbors", "the nearest words to a word, and analogies"),
     "similarity": Verb("unfreeze.commands.similarity:Similarity", "how similar two words are"),
     "convert": Verb("unfreeze.commands.convert:Convert", "other people's model files into ours"),
+    "export": Verb("unfreeze.commands.export:Export", "our models into other people's files"),
 }
 
 OTHER_NAMES = {

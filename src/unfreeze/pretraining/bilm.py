@@ -144,3 +144,25 @@ def word_targets(ids: Tensor, tokenizer: CasedTokenizer, name: str) -> Tensor:
     certain = tokenizer.bos_id if name == "forward" else tokenizer.eos_id
     targets = torch.where(ids < len(tokenizer), ids, tokenizer.unknown_id)
     return torch.where((ids == certain) | (ids == IGNORE), IGNORE, targets)
+
+
+@torch.no_grad()
+def with_vocabulary(model: BiLanguageModel, tokenizer: CasedTokenizer) -> BiLanguageModel:
+    """The same model for another output vocabulary: words that it knew keep their weights, new ones start from the mean.
+
+    An encoder that reads word ids moves its vectors in the same way.
+    """
+    encoder = Elmo(tokenizer, **model.encoder.arguments())
+    result = BiLanguageModel(encoder, model.output.kind, model.output.n_samples)
+    known = [model.tokenizer.id(token) for token in tokenizer.vocabulary]
+
+    def moved(rows: Tensor) -> Tensor:
+        mean = rows.mean(0)
+        return torch.stack([mean if number is None else rows[number] for number in known])
+
+    own = dict(model.encoder.weights())
+    if encoder.spelling is None:
+        own["words.weight"] = moved(own["words.weight"])
+    encoder.load_weights(own, "the model that goes on")
+    result.output.weight.copy_(moved(model.output.weight))
+    return result.eval()

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.pretraining.bilm import BiLanguageModel, with_vocabulary
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.stage import Recipe, Stage
 from unfreeze.pretraining.unlabeled import Corpus
@@ -111,6 +111,28 @@ def paper() -> BilmSettings:
 PRESETS = {"tiny": tiny, "small": small, "paper": paper}
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdaptBilmSettings:
+    """Going on on the target's text."""
+
+    policy: TransferPolicy = field(
+        default_factory=lambda: TransferPolicy(mode="fine-tune", rate=1e-3, gradual=False, schedule="slanted")
+    )
+    """Rates and schedule."""
+    loop: LoopSettings = field(default_factory=lambda: LoopSettings(epochs=1))
+    """How long, and with what optimizer."""
+    batch_size: int = 64
+    """Lanes over all processes, in each direction."""
+    bptt: int = 20
+    """Steps of a batch."""
+    new_vocabulary: bool = True
+    """Take the target's words as the output's; else keep the model's."""
+    vocabulary_size: int | None = None
+    """At most; as many as the model has by default."""
+    min_count: int = 3
+    """Rarer words are unknown to the output."""
+
+
 def pretrain_bilm(
     corpus: Corpus,
     output: str | Path,
@@ -161,6 +183,47 @@ def pretrain_bilm(
     return stage.run(recipe, command=command, without_output=without_output)
 
 
+def adapt_bilm(
+    source: str | Path,
+    corpus: Corpus,
+    output: str | Path,
+    settings: AdaptBilmSettings,
+    *,
+    precision: Precision = "auto",
+    without_output: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Go on on the target's text, whose words the output takes over. Run again after a kill, it goes on.
+
+    Args:
+        source: folder or name of a biLM with its output layer.
+
+    Returns, Raises:
+        as `pretrain_bilm`.
+    """
+    with together():
+        before = BiLanguageModel.from_pretrained(source)
+        asked = {"stage": "adapt elmo", "source": str(source), **corpus.identity(), **asdict(settings)}
+
+    def make_tokenizer() -> TextTokenizer:
+        found = _surfaces(corpus, progress)
+        return found if settings.new_vocabulary else before.tokenizer.with_words(found.vocabulary)
+
+    def make_model(tokenizer: TextTokenizer) -> BiLanguageModel:
+        if not settings.new_vocabulary:
+            return before
+        assert isinstance(tokenizer, CasedTokenizer)
+        size = settings.vocabulary_size or len(before.tokenizer)
+        return with_vocabulary(before, _vocabulary(tokenizer, size, settings.min_count))
+
+    stage = Stage(corpus, Path(output), asked, settings.policy, settings.loop, precision, overwrite, progress)
+    make_objective = _objective_maker(stage.folder.folder, settings)
+    recipe = Recipe(make_tokenizer, make_model, make_objective, f"ELMo, adapted from {source}", SNIPPET)
+    return stage.run(recipe, command=command, without_output=without_output)
+
+
 def _surfaces(corpus: Corpus, progress: Progress) -> CasedTokenizer:
     """Every word of the corpus, and of the held-out text, which is read by its spelling but never counted."""
     counted = train_cased_tokenizer(corpus.training_documents(), size=MOST_SURFACES, progress=progress)
@@ -181,7 +244,7 @@ def _vocabulary(surfaces: CasedTokenizer, size: int, min_count: int) -> CasedTok
 
 
 def _objective_maker(
-    folder: Path, settings: BilmSettings
+    folder: Path, settings: BilmSettings | AdaptBilmSettings
 ) -> Callable[[BiLanguageModel, TokenStore, TokenStore | None, Accelerator], BilmObjective]:
     def make(
         model: BiLanguageModel, store: TokenStore, held_out: TokenStore | None, accelerator: Accelerator

@@ -188,6 +188,7 @@ def test_what_cannot_work_is_one_line(line: str, said: str, corpus: Path, tmp_pa
     assert said in fail("pretrain", "word2vec", "--corpus", corpus, "--output", tmp_path / "v", *line.split())
 
 
-def test_a_body_needs_word_vectors(train: Path, tmp_path: Path) -> None:
-    said = fail("fit", "classifier", "--train", train, "--body", "bilstm", "--output", tmp_path / "c")
-    assert "--body bilstm stands on word vectors" in said
+def test_a_body_needs_an_encoder(train: Path, tmp_path: Path) -> None:
+    asked = ["fit", "classifier", "--train", train, "--output", tmp_path / "c"]
+    said = fail(*asked, "--encoder", "none", "--body", "bilstm")
+    assert "--body bilstm stands on an encoder" in said

@@ -1,0 +1,139 @@
+"""Claim: ELMo gives `bank` another vector in another sentence, and the nearest occurrences are those of its sense.
+
+The lecture: "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his
+current account". Word vectors have one vector for both (`experiments.bank_has_one_vector`). Here: the cosine of the two, layer by
+layer; then CoarseWSD-20 by the nearest training occurrence, and WiC by a threshold on the cosine that is chosen on its
+training pairs, layer by layer.
+
+    python -m experiments.bank_in_two_sentences --data DATA --elmo ELMO
+
+2026-11-25, an ELMo of 70 minutes of Wikipedia (docs/results.md), --most 300, 2 min 21 s: the two banks 1.000, 0.783 and 0.713 by
+layer; CoarseWSD-20 59.9, 81.6 and 81.3 % (most frequent sense 69.7); WiC 51.6, 54.4 and 54.6 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfreeze.encoders.base import Encoder
+
+RIVER = "he sat on the bank of the river and watched the currents"
+MONEY = "he went to the bank to check balance in his current account"
+BATCH = 64
+Vectors = NDArray[np.float32]
+
+
+@torch.no_grad()
+def vectors_at(encoder: Encoder, sentences: Sequence[list[str]], places: Sequence[int]) -> Vectors:
+    """(N, L, D), of length 1: each layer's vector of one word of each sentence."""
+    order = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
+    found = np.zeros((len(sentences), len(encoder.widths), max(encoder.widths)), np.float32)
+    for start in range(0, len(order), BATCH):
+        numbers = order[start : start + BATCH]
+        layers, _ = encoder.word_layers(encoder.prepare([sentences[n] for n in numbers]))
+        for layer, x in enumerate(layers):
+            for row, n in enumerate(numbers):
+                found[n, layer, : x.shape[2]] = x[row, places[n]].float().numpy()
+    norms = np.maximum(np.linalg.norm(found, axis=2, keepdims=True), 1e-12)
+    unit: Vectors = found / norms
+    return unit
+
+
+def two_banks(encoder: Encoder) -> None:
+    """Cosine of the two occurrences, layer by layer."""
+    sentences = [RIVER.split(), MONEY.split()]
+    a, b = vectors_at(encoder, sentences, [words.index("bank") for words in sentences])
+    shown = ", ".join(
+        f"layer {layer} {float(x @ y):.3f}" for layer, (x, y) in enumerate(zip(a, b, strict=True))
+    )
+    print(f"cosine of bank by the river and bank with an account: {shown}")
+
+
+def read_senses(folder: Path, part: str) -> tuple[list[list[str]], list[int], list[str]]:
+    """Sentences, places and senses of one word of CoarseWSD-20."""
+    rows = (folder / f"{part}.data.txt").read_text(encoding="utf-8").splitlines()
+    senses = (folder / f"{part}.gold.txt").read_text(encoding="utf-8").split()
+    places, sentences = zip(*(row.split("\t") for row in rows), strict=True)
+    return [sentence.split() for sentence in sentences], [int(place) for place in places], senses
+
+
+def coarse_senses(encoder: Encoder, data: Path, most: int) -> None:
+    """Accuracy of the nearest training occurrence, a line a word; at most so many occurrences are read of each part."""
+    print(f"CoarseWSD-20, nearest of the first {most} training occurrences, accuracy in percent by layer:")
+    every = []
+    for folder in sorted(path for path in (data / "coarsewsd20").iterdir() if path.is_dir()):
+        train, test = (_first(read_senses(folder, part), most) for part in ("train", "test"))
+        known, asked = (vectors_at(encoder, sentences, places) for sentences, places, _ in (train, test))
+        right = []
+        for layer in range(known.shape[1]):
+            nearest = (asked[:, layer] @ known[:, layer].T).argmax(1)
+            right.append(np.mean([train[2][n] == sense for n, sense in zip(nearest, test[2], strict=True)]))
+        often = max(set(train[2]), key=train[2].count)
+        every.append([*right, np.mean([sense == often for sense in test[2]])])
+        print(f"  {folder.name:<10}" + "  ".join(f"{100 * each:5.1f}" for each in every[-1]))
+    print(
+        f"  {'mean':<10}"
+        + "  ".join(f"{100 * each:5.1f}" for each in np.mean(every, axis=0))
+        + "  (last: the most frequent sense)"
+    )
+
+
+def _first(
+    rows: tuple[list[list[str]], list[int], list[str]], most: int
+) -> tuple[list[list[str]], list[int], list[str]]:
+    return rows[0][:most], rows[1][:most], rows[2][:most]
+
+
+def words_in_context(encoder: Encoder, data: Path) -> None:
+    """WiC: the same sense or not, by a threshold on the cosine."""
+    cosines: dict[str, tuple[Vectors, NDArray[np.bool_]]] = {}
+    for part in ("train", "test"):
+        rows = [line.split("\t") for line in _lines(data / "wic" / part / f"{part}.data.txt")]
+        gold = np.array([each.strip() == "T" for each in _lines(data / "wic" / part / f"{part}.gold.txt")])
+        places = [[int(number) for number in row[2].split("-")] for row in rows]
+        sides = [
+            vectors_at(encoder, [row[3 + side].split() for row in rows], [place[side] for place in places])
+            for side in (0, 1)
+        ]
+        cosines[part] = (sides[0] * sides[1]).sum(2), gold
+    shown = []
+    for layer in range(cosines["train"][0].shape[1]):
+        values, gold = cosines["train"][0][:, layer], cosines["train"][1]
+        best = max(
+            np.quantile(values, np.linspace(0, 1, 201)), key=lambda bound: np.mean((values > bound) == gold)
+        )
+        values, gold = cosines["test"][0][:, layer], cosines["test"][1]
+        shown.append(f"layer {layer} {100 * np.mean((values > best) == gold):.1f}")
+    print(f"WiC, accuracy in percent on the test pairs (chance 50): {', '.join(shown)}")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8") as file:
+        yield from file
+
+
+def main() -> None:
+    """Print everything."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with wic/ and coarsewsd20/")
+    parser.add_argument("--elmo", required=True, help="an ELMo")
+    parser.add_argument(
+        "--most", type=int, default=1000, help="occurrences of a word that are read of each part"
+    )
+    arguments = parser.parse_args()
+    encoder = Encoder.from_pretrained(arguments.elmo)
+    two_banks(encoder)
+    words_in_context(encoder, arguments.data)
+    coarse_senses(encoder, arguments.data, arguments.most)
+
+
+if __name__ == "__main__":
+    main()

@@ -120,6 +120,12 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
+def cache_folder(name: str) -> Path:
+    """Where one kind of things is kept that can be made again: in UNFREEZE_CACHE, else ~/.cache/unfreeze."""
+    root = os.environ.get("UNFREEZE_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "unfreeze") / name
+
+
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write `config` with the format version as `folder`/config.json."""
     write_json(folder / CONFIG, {"format_version": FORMAT_VERSION, **config})

@@ -125,4 +125,4 @@ def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: py
     open_word_vectors(some_file(tmp_path))
     assert len(list((tmp_path / "here" / "vectors").iterdir())) == 1
     monkeypatch.delenv("UNFREEZE_CACHE")
-    assert vector_cache.cache_folder() == Path.home() / ".cache" / "unfreeze" / "vectors"
+    assert vector_cache.cache_folder("vectors") == Path.home() / ".cache" / "unfreeze" / "vectors"

@@ -10,7 +10,6 @@ Legend: N occurrences, D width.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text, words_of
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
+from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.corpus import find_files, stream_documents
 from unfreeze.text.words import split_sentences
@@ -81,16 +81,10 @@ def embed_corpus(
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
     ]
     identity = repr((weights, facts, layer, encoding, text_column))
-    folder = cache_folder() / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+    folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     documents = stream_documents(corpus, encoding=encoding, text_column=text_column)
     settings = EmbedSettings(layers=layer, half=True)
     return embed_text(encoder, sentences(documents), folder, settings, identity=identity, progress=progress)
-
-
-def cache_folder() -> Path:
-    """Where embedded corpora are kept."""
-    root = os.environ.get("UNFREEZE_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "unfreeze") / "contexts"
 
 
 def sentences(documents: Iterable[str]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unfreeze.errors import UserError
-from unfreeze.folders import read_config, write_config, written_folder
+from unfreeze.folders import cache_folder, read_config, write_config, written_folder
 from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
 from unfreeze.formats.word_vectors import load_vectors, read_word_vectors
 
@@ -50,7 +50,7 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
     path = Path(path)
     if not path.is_file():
         return read_word_vectors(path)  # says what is wrong
-    place = _place(path, cache_folder() if cache is None else Path(cache))
+    place = _place(path, cache_folder("vectors") if cache is None else Path(cache))
     key = _key(path)
     table = _mapped(place, key)
     if table is None:
@@ -63,12 +63,6 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
             return read_word_vectors(path)
         table = _mapped(place, key)
     return read_word_vectors(path) if table is None else table
-
-
-def cache_folder() -> Path:
-    """Where word vectors are kept unless told otherwise."""
-    root = os.environ.get("UNFREEZE_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "unfreeze") / "vectors"
 
 
 def _place(path: Path, cache: Path) -> Path:

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +28,7 @@ from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
 from unfreeze.encoders.layers.recurrent import WeightDropLstm
 from unfreeze.errors import UserError
+from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classification import Network
 from unfreeze.tasks.fit_settings import MixAt
@@ -262,7 +261,7 @@ def cached_layers(
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
         identity.update(len(data).to_bytes(8, "little") + data)
-    folder = cache_folder() / identity.hexdigest()
+    folder = cache_folder("layers") / identity.hexdigest()
     size = 2 * sum(encoder.widths) * sum(len(split_words(text)) for text in texts[:200])
     logger.info(
         "the encoder's layers of %d texts are kept in %s (about %.1f GB)",
@@ -272,9 +271,3 @@ def cached_layers(
     )
     settings = EmbedSettings(layers="joined", half=True)
     return embed_text(encoder, texts, folder, settings, identity=identity.hexdigest(), progress=progress)
-
-
-def cache_folder() -> Path:
-    """Where the layers of texts are kept."""
-    root = os.environ.get("UNFREEZE_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "unfreeze") / "layers"

@@ -4,7 +4,10 @@ The same biLSTM learns from SST-5's sentences on word vectors of Wikipedia (froz
 layers, and on the mix with an L2 penalty on its weights; the epoch is chosen on the validation sentences, accuracy is on the
 2,210 test sentences, and the learned weights of the layers are shown.
 
-    python -m experiments.elmo_sentiment --data DATA --runs RUNS --elmo ELMO --vectors VECTORS
+    python -m experiments.elmo_sentiment --data DATA --elmo ELMO --vectors VECTORS
+
+2026-11-25, --epochs 4, one core, 5 minutes: word vectors 40.8 %, the last layer 34.8, the mix 35.2, with L2 35.7: the claim does not hold
+here yet (docs/results.md).
 """
 
 from __future__ import annotations

@@ -160,3 +160,9 @@ def test_nearest_occurrences_are_the_largest_cosines(tmp_path: Path) -> None:
     assert nearest_occurrences(text, vector, word="nowhere") == []
     with pytest.raises(UserError, match="no word 'bank'"):
         word_vector(ENCODER, "a cat", "bank", -1)
+
+
+def test_what_is_complete_is_not_read_again(tmp_path: Path) -> None:
+    first = embed_text(ENCODER, LINES, tmp_path / "a", EmbedSettings())
+    again = embed_text(ENCODER, dying(LINES, 0), tmp_path / "a", EmbedSettings())
+    np.testing.assert_array_equal(again.vectors, first.vectors)

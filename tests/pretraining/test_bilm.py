@@ -23,6 +23,7 @@ from unfreeze.pretraining.bilm_reading import read_gap, score_texts
 from unfreeze.pretraining.bilm_stage import BilmSettings, pretrain_bilm, tiny
 from unfreeze.pretraining.surfaces import Surfaces
 from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.words import word_texts
@@ -268,3 +269,23 @@ def test_elmo_fixture_training_reaches_its_perplexity(tmp_path: Path) -> None:
 def test_a_vocabulary_is_learned_from_what_is_not_held_out() -> None:
     trained = train_cased_tokenizer(TEXTS, size=50)
     assert trained.vocabulary[4] == "the"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("softmax", ["full", "adaptive"])
+def test_another_vocabulary_keeps_what_is_known_of_its_words(softmax: str) -> None:
+    model = small_bilm(softmax=softmax)
+    model.output.layer.bias.normal_()
+    tokenizer = CasedTokenizer([*CASED_SPECIAL_TOKENS, "cat", "zebra", "the"])
+    moved = transfer_output_words(model, tokenizer)
+    for word in ("cat", "the"):
+        old, new = model.tokenizer.id(word), tokenizer.id(word)
+        torch.testing.assert_close(moved.output.weight[new], model.output.weight[old])
+        torch.testing.assert_close(moved.output.layer.bias[new], model.output.layer.bias[old])
+    torch.testing.assert_close(moved.output.weight[tokenizer.id("zebra")], model.output.weight.mean(0))
+    for x, y in zip(
+        model.encoder.layers(model.encoder.prepare([["zebra", "cat"]]))[0],
+        moved.encoder.layers(moved.encoder.prepare([["zebra", "cat"]]))[0],
+        strict=True,
+    ):
+        torch.testing.assert_close(x, y)

@@ -68,8 +68,6 @@ def embed_corpus(
     corpus: Sequence[str | Path],
     layer: int,
     *,
-    encoding: str = "utf-8",
-    text_column: str | None = None,
     progress: Progress = SILENT,
 ) -> EmbeddedText:
     """The corpus's sentences with one layer of each word, from the cache where they are there already.
@@ -80,9 +78,9 @@ def embed_corpus(
     facts = [
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
     ]
-    identity = repr((weights, facts, layer, encoding, text_column))
+    identity = repr((weights, facts, layer))
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
-    documents = stream_documents(corpus, encoding=encoding, text_column=text_column)
+    documents = stream_documents(corpus)
     settings = EmbedSettings(layers=layer, half=True)
     return embed_text(encoder, sentences(documents), folder, settings, identity=identity, progress=progress)
 

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
-from unfreeze.folders import read_config, write_config, writing
+from unfreeze.folders import CONFIG, read_config, write_config, writing
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.precision import Precision, prediction_format
 
@@ -125,7 +125,10 @@ def embed_text(
     layers = _chosen(settings.layers, len(encoder.widths))
     shape = _shape(encoder, layers, settings)
     asked = {"settings": asdict(settings), "identity": identity}
-    with _Writer(folder, asked, settings.dtype, shape) as writer, torch.no_grad():
+    writer = _Writer(folder, asked, settings.dtype, shape)
+    if writer.is_complete:
+        return EmbeddedText(folder)
+    with writer, torch.no_grad():
         encoder.eval()
         device = next(encoder.parameters()).device
         with progress.bar("embed", unit="line") as bar, prediction_format(precision, device):
@@ -243,6 +246,12 @@ class _Writer:
         self.n_lines = self.n_rows = 0
         self.files: dict[str, BinaryIO] = {}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier run of the same wrote all of it: then the text need not be read again."""
+        path = self.folder / CONFIG
+        return path.is_file() and read_config(self.folder, {KIND}).get("digest") == self.config["digest"]
+
     def __enter__(self) -> _Writer:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -252,7 +261,7 @@ class _Writer:
                 self.files[name].truncate(sizes.get(name, 0))
                 self.files[name].seek(0, os.SEEK_END)
             if not sizes:
-                (self.folder / "config.json").unlink(missing_ok=True)
+                (self.folder / CONFIG).unlink(missing_ok=True)
                 self._append(JOURNAL, {"digest": self.config["digest"]})
                 self.files[JOURNAL].flush()
         return self

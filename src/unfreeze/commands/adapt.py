@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import BILM, WORD_VECTORS, model_kind, need_language_model, need_positive
+from unfreeze.commands.inputs import (
+    BILM,
+    WORD_VECTORS,
+    corpus_of,
+    model_kind,
+    need_language_model,
+    need_positive,
+)
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
@@ -111,7 +118,6 @@ class Adapt:
 def run(arguments: Adapt, console: Console) -> None:
     """Train, and say where the model is."""
     from unfreeze.pretraining.stages import adapt_language_model
-    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.training.processes import together
 
     if model_kind(arguments.encoder) == WORD_VECTORS:
@@ -122,12 +128,7 @@ def run(arguments: Adapt, console: Console) -> None:
         return run_on_bilm(arguments, console)
     figures = adapt_language_model(
         arguments.encoder,
-        Corpus(
-            paths=arguments.corpus,
-            validation=arguments.validation,
-            encoding=arguments.encoding,
-            text_column=arguments.text_column,
-        ),
+        corpus_of(arguments),
         arguments.output,
         make_settings(arguments),
         precision=arguments.precision,
@@ -148,7 +149,6 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     from dataclasses import replace
 
     from unfreeze.pretraining.bilm_stage import AdaptBilmSettings, adapt_bilm
-    from unfreeze.pretraining.unlabeled import Corpus
 
     if arguments.dropout_scale is not None:
         raise UserError(f"--dropout-scale is for AWD-LSTM: {arguments.encoder} is an ELMo")
@@ -162,12 +162,7 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
     figures = adapt_bilm(
         arguments.encoder,
-        Corpus(
-            paths=arguments.corpus,
-            validation=arguments.validation,
-            encoding=arguments.encoding,
-            text_column=arguments.text_column,
-        ),
+        corpus_of(arguments),
         arguments.output,
         replace(settings, policy=policy, loop=loop, **changes),
         precision=arguments.precision,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.inputs import corpus_of, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
@@ -120,15 +120,9 @@ class PretrainElmo:
 def run(arguments: PretrainElmo, console: Console) -> None:
     """Train, and say where the model is."""
     from unfreeze.pretraining.bilm_stage import pretrain_bilm
-    from unfreeze.pretraining.unlabeled import Corpus
 
     figures = pretrain_bilm(
-        Corpus(
-            paths=arguments.corpus,
-            validation=arguments.validation,
-            encoding=arguments.encoding,
-            text_column=arguments.text_column,
-        ),
+        corpus_of(arguments),
         arguments.output,
         make_settings(arguments),
         precision=arguments.precision,

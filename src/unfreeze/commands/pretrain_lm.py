@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.inputs import corpus_of, need_positive
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.settings import PretrainSettings
@@ -117,15 +117,9 @@ class PretrainLm:
 def run(arguments: PretrainLm, console: Console) -> None:
     """Train, and say where the model is."""
     from unfreeze.pretraining.stages import pretrain_language_model
-    from unfreeze.pretraining.unlabeled import Corpus
 
     figures = pretrain_language_model(
-        Corpus(
-            paths=arguments.corpus,
-            validation=arguments.validation,
-            encoding=arguments.encoding,
-            text_column=arguments.text_column,
-        ),
+        corpus_of(arguments),
         arguments.output,
         make_settings(arguments),
         word_vectors=arguments.word_vectors,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_one_process, need_positive
+from unfreeze.commands.inputs import corpus_of, need_one_process, need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
@@ -60,15 +60,9 @@ class PretrainNgram:
 def run(arguments: PretrainNgram, console: Console) -> None:
     """Count, and say where the model is."""
     from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
-    from unfreeze.pretraining.unlabeled import Corpus
 
     figures = pretrain_ngram(
-        Corpus(
-            paths=arguments.corpus,
-            validation=arguments.validation,
-            encoding=arguments.encoding,
-            text_column=arguments.text_column,
-        ),
+        corpus_of(arguments),
         arguments.output,
         NgramSettings(
             order=arguments.order,

@@ -120,10 +120,7 @@ class Encoder(nn.Module, ABC):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all."""
-        with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-            write_config(target, self.config())
-            save_tensors(target / WEIGHTS, self.weights())
-            self.tokenizer.save(target)
+        save_model(folder, self.config(), self.weights(), self.tokenizer)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path) -> Self:
@@ -174,6 +171,21 @@ def made_from_config(make: Callable[..., T], folder: Path, *own: object, **argum
             f"{folder / CONFIG} does not fit this version of unfreeze ({error}): upgrade with pip install -U unfreeze"
         ) from error
     return make(*own, **arguments)
+
+
+def save_model(
+    folder: str | Path,
+    config: dict[str, Any],
+    weights: dict[str, Tensor],
+    tokenizer: TextTokenizer,
+    *,
+    half: bool = False,
+) -> None:
+    """Write config.json, model.safetensors (in fp16, if `half`) and tokenizer.json, whole or not at all."""
+    with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
+        write_config(target, config)
+        save_tensors(target / WEIGHTS, {name: t.half() if half else t for name, t in weights.items()})
+        tokenizer.save(target)
 
 
 def load_matching(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.base import Batch, Encoder
-from unfreeze.encoders.directions import gather_words, reversed_within
+from unfreeze.encoders.directions import gather_words, module_name, reversed_within
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers
 from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
 from unfreeze.errors import UserError
@@ -115,7 +115,7 @@ class Elmo(Encoder):
         )
         self.stacks = nn.ModuleDict(
             {
-                f"{name}s": nn.ModuleList(ProjectedLstm(size, cells, size) for _ in range(n_layers))
+                module_name(name): nn.ModuleList(ProjectedLstm(size, cells, size) for _ in range(n_layers))
                 for name in DIRECTIONS
             }
         )
@@ -146,7 +146,7 @@ class Elmo(Encoder):
 
     def layer(self, name: str, number: int) -> ProjectedLstm:
         """An LSTM layer of a direction, counted from 0."""
-        stack = self.stacks[f"{name}s"]
+        stack = self.stacks[module_name(name)]
         assert isinstance(stack, nn.ModuleList)
         found = stack[number]
         assert isinstance(found, ProjectedLstm)

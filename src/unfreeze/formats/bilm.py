@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo
 from unfreeze.errors import UserError
 from unfreeze.folders import write_json, written_file
@@ -134,7 +135,7 @@ def _tensors(arrays: Any, encoder: Elmo, source: str) -> Iterator[tuple[str, Ten
     yield "words.projection.bias", torch.from_numpy(get("CNN_proj/b_proj"))
     for direction, name in enumerate(DIRECTIONS):
         for number in range(encoder.n_layers):
-            cell, place = _cell(direction, number), f"stacks.{name}s.{number}"
+            cell, place = _cell(direction, number), f"stacks.{module_name(name)}.{number}"
             weight, bias = _gates(get(f"{cell}/W_0").T), _gates(get(f"{cell}/B"))
             bias[len(bias) // 4 : len(bias) // 2] += FORGET_BIAS
             yield f"{place}.weight_input", torch.from_numpy(weight[:, : encoder.size].copy())
@@ -220,7 +221,7 @@ def _arrays(encoder: Elmo) -> Iterator[tuple[str, NDArray[np.float32]]]:
     yield "CNN_proj/b_proj", tensors["words.projection.bias"]
     for direction, name in enumerate(DIRECTIONS):
         for number in range(encoder.n_layers):
-            cell, place = _cell(direction, number), f"stacks.{name}s.{number}"
+            cell, place = _cell(direction, number), f"stacks.{module_name(name)}.{number}"
             both = [tensors[f"{place}.weight_input"], tensors[f"{place}.weight_state"]]
             bias = tensors[f"{place}.bias"].copy()
             bias[len(bias) // 4 : len(bias) // 2] -= FORGET_BIAS

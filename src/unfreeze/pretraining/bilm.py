@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.base import load_matching, save_model
 from unfreeze.encoders.elmo import Elmo, States
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind, WordSoftmax
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
+from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.cased_words import CasedTokenizer
 
@@ -116,10 +116,7 @@ class BiLanguageModel(nn.Module):
         if without_output:
             self.encoder.save_pretrained(folder)
             return
-        with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-            write_config(target, self.config())
-            save_tensors(target / WEIGHTS, {n: t.half() if half else t for n, t in self.weights().items()})
-            self.tokenizer.save(target)
+        save_model(folder, self.config(), self.weights(), self.tokenizer, half=half)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> BiLanguageModel:
@@ -144,25 +141,3 @@ def word_targets(ids: Tensor, tokenizer: CasedTokenizer, name: str) -> Tensor:
     certain = tokenizer.bos_id if name == "forward" else tokenizer.eos_id
     targets = torch.where(ids < len(tokenizer), ids, tokenizer.unknown_id)
     return torch.where((ids == certain) | (ids == IGNORE), IGNORE, targets)
-
-
-@torch.no_grad()
-def with_vocabulary(model: BiLanguageModel, tokenizer: CasedTokenizer) -> BiLanguageModel:
-    """The same model for another output vocabulary: words that it knew keep their weights, new ones start from the mean.
-
-    An encoder that reads word ids moves its vectors in the same way.
-    """
-    encoder = Elmo(tokenizer, **model.encoder.arguments())
-    result = BiLanguageModel(encoder, model.output.kind, model.output.n_samples)
-    known = [model.tokenizer.id(token) for token in tokenizer.vocabulary]
-
-    def moved(rows: Tensor) -> Tensor:
-        mean = rows.mean(0)
-        return torch.stack([mean if number is None else rows[number] for number in known])
-
-    own = dict(model.encoder.weights())
-    if encoder.spelling is None:
-        own["words.weight"] = moved(own["words.weight"])
-    encoder.load_weights(own, "the model that goes on")
-    result.output.weight.copy_(moved(model.output.weight))
-    return result.eval()

@@ -16,10 +16,11 @@ from accelerate import Accelerator
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.bilm import BiLanguageModel, with_vocabulary
+from unfreeze.pretraining.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.stage import Recipe, Stage
 from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
@@ -216,7 +217,7 @@ def adapt_bilm(
             return before
         assert isinstance(tokenizer, CasedTokenizer)
         size = settings.vocabulary_size or len(before.tokenizer)
-        return with_vocabulary(before, _vocabulary(tokenizer, size, settings.min_count))
+        return transfer_output_words(before, _vocabulary(tokenizer, size, settings.min_count))
 
     stage = Stage(corpus, Path(output), asked, settings.policy, settings.loop, precision, overwrite, progress)
     make_objective = _objective_maker(stage.folder.folder, settings)

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.base import load_matching, save_model
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.output import TiedSoftmax
 from unfreeze.encoders.layers.recurrent import State
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
+from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.tokenizers import TextTokenizer
 
@@ -142,10 +142,7 @@ class LanguageModel(nn.Module):
         if without_output:
             self.encoder.save_pretrained(folder)
             return
-        with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-            write_config(target, self.config())
-            save_tensors(target / WEIGHTS, {n: t.half() if half else t for n, t in self.weights().items()})
-            self.tokenizer.save(target)
+        save_model(folder, self.config(), self.weights(), self.tokenizer, half=half)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> LanguageModel:

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.layers.output import default_cutoffs
+from unfreeze.encoders.elmo import Elmo
+from unfreeze.encoders.layers.output import TiedSoftmax, default_cutoffs
+from unfreeze.pretraining.bilm import BiLanguageModel
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 
 logger = logging.getLogger(__name__)
@@ -37,12 +40,31 @@ def transfer_vocabulary(model: LanguageModel, tokenizer: TextTokenizer) -> Langu
         old, new = model.encoder.stack(name), encoder.stack(name)
         new.lstms.load_state_dict(old.lstms.state_dict())
         new.embedding.weight.copy_(_rows_by_word(old.embedding.weight, places))
-        before, after = model.output(name), result.output(name)
-        after.bias.copy_(_rows_by_word(before.bias[:, None], places)[:, 0])
-        shared = min(len(before.cutoffs), len(after.cutoffs))
-        after.cluster_weight[:shared] = before.cluster_weight[:shared]
-        after.cluster_bias[:shared] = before.cluster_bias[:shared]
+        _move_output(model.output(name), result.output(name), places)
     return result
+
+
+@torch.no_grad()
+def transfer_output_words(model: BiLanguageModel, tokenizer: CasedTokenizer) -> BiLanguageModel:
+    """The same for a biLM: its encoder stays, unless it reads word ids; the output takes `tokenizer`'s words."""
+    encoder = Elmo(tokenizer, **model.encoder.arguments())
+    result = BiLanguageModel(encoder, model.output.kind, model.output.n_samples)
+    places = [model.tokenizer.id(word) for word in tokenizer.vocabulary]
+    own = dict(model.encoder.weights())
+    if encoder.spelling is None:
+        own["words.weight"] = _rows_by_word(own["words.weight"], places)
+    encoder.load_weights(own, "the model that goes on")
+    result.output.weight.copy_(_rows_by_word(model.output.weight, places))
+    _move_output(model.output.layer, result.output.layer, places)
+    return result.eval()
+
+
+def _move_output(before: TiedSoftmax, after: TiedSoftmax, places: list[int | None]) -> None:
+    """Biases by word, and the entries of the clusters that both have."""
+    after.bias.copy_(_rows_by_word(before.bias[:, None], places)[:, 0])
+    shared = min(len(before.cutoffs), len(after.cutoffs))
+    after.cluster_weight[:shared] = before.cluster_weight[:shared]
+    after.cluster_bias[:shared] = before.cluster_bias[:shared]
 
 
 def _rows_by_word(rows: Tensor, places: list[int | None]) -> Tensor:

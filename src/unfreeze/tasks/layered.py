@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 MOST_WORDS = 1440
 """Words of a text that gradients go through: a longer text's beginning is read without."""
-WORD_DROPOUT, BODY_DROPOUT = 0.2, 0.3
+WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.3
 
 
 class BiLstm(nn.Module):
@@ -51,7 +51,7 @@ class BiLstm(nn.Module):
         hidden_size: H.
     """
 
-    def __init__(self, size: int, hidden_size: int, weight_dropout: float = WORD_DROPOUT) -> None:
+    def __init__(self, size: int, hidden_size: int, weight_dropout: float = WEIGHT_DROPOUT) -> None:
         super().__init__()
         self.forwards = WeightDropLstm(size, hidden_size, weight_dropout)
         self.backwards = WeightDropLstm(size, hidden_size, weight_dropout)
@@ -123,7 +123,7 @@ class LayeredNetwork(Network):
         self.mix_l2 = mix_l2
         self.input_dropout = VariationalDropout(input_dropout)
         self.hidden_dropout = VariationalDropout(BODY_DROPOUT)
-        reads = width if "input" in self.mixes else widths[0]
+        reads = width if "input" in self.mixes else own[0]
         self.body = BiLstm(reads, hidden_size)
         size = 2 * hidden_size + (width if "output" in self.mixes else 0)
         self.heads = nn.ModuleDict({module_name("joint"): HEADS[head](3 * size, n_labels)})

@@ -46,8 +46,9 @@ class LayerMix(nn.Module):
             found = [F.layer_norm(x, x.shape[-1:]) for x in found]
         if len(self.projections):
             found = [project(x) for project, x in zip(self.projections, found, strict=True)]
-        total = found[0] * self.shares[0]
-        for share, x in zip(self.shares[1:], found[1:], strict=True):
+        first, *others = self.shares.unbind()
+        total = found[0] * first
+        for share, x in zip(others, found[1:], strict=True):
             total = total + share * x
         return self.gamma * total
 

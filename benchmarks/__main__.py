@@ -31,8 +31,15 @@ NAMES = (
     "training-paper",
     "perplexity",
     "prediction",
+    "elmo-memory",
+    "elmo-loop",
+    "elmo-embedding",
+    "elmo-training",
 )
-GROUPS = {"training": ("training-small", "training-paper")}
+GROUPS = {
+    "training": ("training-small", "training-paper"),
+    "elmo": ("elmo-memory", "elmo-loop", "elmo-embedding", "elmo-training"),
+}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -104,6 +111,7 @@ def measure(name: str, options: argparse.Namespace, texts: object, say: Callable
     import torch
 
     from benchmarks import (
+        elmo_speed,
         fastai_parity,
         memory,
         prediction_speed,
@@ -125,6 +133,10 @@ def measure(name: str, options: argparse.Namespace, texts: object, say: Callable
         return prediction_speed.run(texts, options.rounds, say)
     if name == "memory":
         return memory.run(texts, torch.get_num_threads(), say)
+    if name == "elmo-memory":
+        return memory.run_embedding(texts, torch.get_num_threads(), say)
+    if name.startswith("elmo"):
+        return elmo_speed.run(name, texts, options.rounds, say)
     return training_speed.run(name, texts, options.rounds, say)
 
 

@@ -1,8 +1,8 @@
-"""Peak memory of `unfreeze pretrain lm` on a corpus and on one ten times as large.
+"""Peak memory of `unfreeze pretrain lm`, and of `unfreeze embed`, on a text and on one ten times as large.
 
-    benchmarks/.peers/bin/python -m benchmarks --data DATA --only memory
+    benchmarks/.peers/bin/python -m benchmarks --data DATA --only memory elmo-memory
 
-The command runs as a user would start it, once on one file of enwiki-2015 (25 MB) and once on ten, with the tiny preset
+`pretrain lm` runs as a user would start it, once on one file of enwiki-2015 (25 MB) and once on ten, with the tiny preset
 and the same few seconds of training. What counts is the largest resident set of any of its processes (the command or a
 worker), as the system reports it when the command has ended.
 """
@@ -14,15 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from benchmarks.report import Row
 from benchmarks.texts import Texts
+from unfreeze.text.corpus import stream_documents
+from unfreeze.text.words import split_sentences, word_texts
 
 MINUTES = 0.1
 """Of training."""
 TIMES = 10
+N_SENTENCES = 100_000
 GOAL = 1.05
 
 
@@ -36,7 +39,10 @@ def run(texts: Texts, threads: int, say: Callable[[str], None]) -> list[Row]:
     peaks = []
     for corpus in (files[:1], files[:TIMES]):
         start = time.perf_counter()
-        peaks.append(peak_megabytes(corpus, threads))
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["pretrain", "lm", "--corpus", *map(str, corpus), "--preset", "tiny"]
+            command += ["--minutes", str(MINUTES), "--output", f"{folder}/lm"]
+            peaks.append(peak_megabytes(command, threads))
         size = sum(path.stat().st_size for path in corpus) / 1e6
         say(f"{size:,.0f} MB of text: at most {peaks[-1]:,.0f} MB, {time.perf_counter() - start:.0f} s")
     small, large = peaks
@@ -51,26 +57,65 @@ def run(texts: Texts, threads: int, say: Callable[[str], None]) -> list[Row]:
     ]
 
 
-def peak_megabytes(corpus: Sequence[Path], threads: int) -> float:
-    """Run the command on `corpus`.
+def run_embedding(texts: Texts, threads: int, say: Callable[[str], None]) -> list[Row]:
+    """`unfreeze embed` on 10,000 and on 100,000 sentences of Wikipedia, every layer of a word, by a small ELMo of random weights."""
+    from benchmarks.elmo_speed import Sides
+
+    sides = Sides(texts, "small", texts.folder / "elmo")
+    model = texts.folder / "elmo" / "model"
+    sides.encoder.save_pretrained(model)
+    peaks = []
+    for count in (N_SENTENCES // TIMES, N_SENTENCES):
+        sentences = texts.folder / "elmo" / f"{count}.txt"
+        lines = islice(wikipedia_sentences(texts), count)
+        sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        output = sentences.with_suffix(".parquet")
+        start = time.perf_counter()
+        command = ["embed", str(model), str(sentences), "--output", str(output), "--half", "--tokenized"]
+        peaks.append(peak_megabytes(command, threads))
+        size = output.stat().st_size / 1e6
+        output.unlink()
+        say(
+            f"{count:,} sentences: at most {peaks[-1]:,.0f} MB, {time.perf_counter() - start:.0f} s, {size:,.0f} MB written"
+        )
+    small, large = peaks
+    return [
+        Row(
+            what=f"embed, peak MB: {N_SENTENCES:,} sentences, and {N_SENTENCES // TIMES:,}",
+            ours=large,
+            theirs=small,
+            ratio=large / small,
+            goal=f"<= {GOAL}",
+        )
+    ]
+
+
+def wikipedia_sentences(texts: Texts) -> Iterator[str]:
+    """Words between spaces, a sentence a line."""
+    for text in stream_documents(texts.wikipedia()):
+        for start, end in split_sentences(text):
+            words = " ".join(word_texts(text[start:end]))
+            if words:
+                yield words
+
+
+def peak_megabytes(arguments: Sequence[str], threads: int) -> float:
+    """Run `unfreeze` with these arguments.
 
     Raises:
         Failed: with what it said.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "unfreeze", "pretrain", "lm", "--corpus", *map(str, corpus)]
-        command += ["--preset", "tiny", "--minutes", str(MINUTES), "--output", str(folder / "lm")]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            )
-            # Not `getrusage`, whose figure is the largest of all children that this process ever had.
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "unfreeze", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+        # Not `getrusage`, whose figure is the largest of all children that this process ever had.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise Failed((folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:])
-        return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+            log.seek(0)
+            raise Failed(log.read().decode(errors="replace")[-2000:])
+    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

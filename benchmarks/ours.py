@@ -1,8 +1,8 @@
-"""Our side of the language-model benchmarks: the package's own training loop, with its optimizer and schedule."""
+"""Our side of the training benchmarks: the package's own training loop, with its optimizer and schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any, Literal
@@ -12,10 +12,11 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.lm_objective import Batches, LanguageModelObjective
+from unfreeze.pretraining.lm_objective import LanguageModelObjective
+from unfreeze.text.batches import LaneBatch
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
-from unfreeze.training.loop import LoopSettings, train
+from unfreeze.training.loop import LoopSettings, Objective, train
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.policies import TransferPolicy
@@ -57,25 +58,43 @@ def language_model(
     return LanguageModel(encoder, default_cutoffs(len(tokenizer)) if softmax == "adaptive" else ())
 
 
-class SteppedObjective(LanguageModelObjective):
-    """A run of exactly `n_steps` batches, over as many epochs as they take; `step` hears of each."""
+def stepped(objective: Objective, n_steps: int, step: StepEnd, tokens: Callable[[Any], int]) -> Objective:
+    """A run of exactly `n_steps` batches, over as many epochs as they take; `step` hears of the tokens of each."""
+    batches = objective.batches
 
-    def __init__(
-        self, model: LanguageModel, store: TokenStore, *, n_steps: int, step: StepEnd, **options: Any
-    ) -> None:
-        super().__init__(model, store, **options)
-        self.n_steps, self.step = n_steps, step
-
-    def n_batches(self, epoch: int) -> int:
-        """To which the loop fits its schedule."""
-        return self.n_steps
-
-    def batches(self, epoch: int, start: int) -> Iterator[Batches]:
+    def limited(epoch: int, start: int) -> Iterator[Any]:
         """The loop asks for the next batch when the update is made."""
-        parent = super().batches
-        for batch in islice(chain.from_iterable(parent(number, 0) for number in count()), self.n_steps):
+        for batch in islice(chain.from_iterable(batches(number, 0) for number in count()), n_steps):
             yield batch
-            self.step(sum(lanes.inputs.numel() for lanes in batch.values()))
+            step(tokens(batch))
+
+    objective.batches = limited  # type: ignore[method-assign]
+    objective.n_batches = lambda epoch: n_steps  # type: ignore[method-assign]
+    return objective
+
+
+def contender(
+    name: str,
+    make: Callable[[], Objective],
+    policy: TransferPolicy,
+    *,
+    n_steps: int,
+    precision: Precision,
+    tokens: Callable[[Any], int],
+) -> Contender:
+    """`unfreeze.training.loop.train` on an objective."""
+    accelerator = make_accelerator(precision)
+
+    def work(step: StepEnd) -> None:
+        objective = stepped(make(), n_steps, step, tokens)
+        train(objective, policy=policy, settings=LoopSettings(epochs=1), accelerator=accelerator)
+
+    return Contender(name, work, n_steps)
+
+
+def lane_tokens(batch: dict[str, LaneBatch]) -> int:
+    """Of all directions."""
+    return sum(lanes.inputs.numel() for lanes in batch.values())
 
 
 def training(
@@ -87,26 +106,18 @@ def training(
     n_steps: int,
     precision: Precision = "auto",
 ) -> Contender:
-    """`unfreeze.training.loop.train` on `model` as a contender."""
-    accelerator = make_accelerator(precision)
+    """The training of a language model as a contender."""
 
-    def work(step: StepEnd) -> None:
-        objective = SteppedObjective(
+    def make() -> LanguageModelObjective:
+        return LanguageModelObjective(
             model,
             store,
-            n_steps=n_steps,
-            step=step,
             batch_size=recipe.batch_size,
             bptt=recipe.bptt,
             variable=recipe.variable_bptt,
             alpha=recipe.alpha,
             beta=recipe.beta,
         )
-        train(
-            objective,
-            policy=TransferPolicy(mode="scratch", rate=recipe.rate, schedule="cosine"),
-            settings=LoopSettings(epochs=1),
-            accelerator=accelerator,
-        )
 
-    return Contender(name, work, n_steps)
+    policy = TransferPolicy(mode="scratch", rate=recipe.rate, schedule="cosine")
+    return contender(name, make, policy, n_steps=n_steps, precision=precision, tokens=lane_tokens)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.encoders.elmos import small_elmo
 from tests.pretraining.models import random_model, word_tokenizer
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.tasks import layered
 from unfreeze.tasks.layered import LayeredNetwork
+from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.text.words import split_words
 
 TEXTS = ["The cat sat on the mat.", "", "A dog saw the bird and the cat , and it flew away", "cat"]
 
@@ -37,3 +45,59 @@ def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch)
     assert found[0] and len(found[0]) == len(found[1])
     for x, y in zip(*found, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
+
+
+def beside() -> WordVectors:
+    torch.manual_seed(1)
+    found = WordVectors(word_tokenizer(), size=6)
+    torch.nn.init.normal_(found.embedding)
+    with torch.no_grad():
+        found.embedding[list(found.tokenizer.special_ids)] = 0.0
+    return found.eval()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    texts=st.lists(
+        st.sampled_from([*TEXTS, "soooo GOOD!!!!", "don't stop -lrb- ", "\u00e9t\u00e9 \u4f60\u597d 3.5%"]),
+        min_size=1,
+        max_size=5,
+    )
+)
+@torch.no_grad()
+def test_word_vectors_stand_beside_the_words_that_they_are_of(texts: list[str]) -> None:
+    vectors = beside()
+    network = LayeredNetwork(small_elmo(), 2, hidden_size=4, vectors=vectors).eval()
+    layers, lengths = network._layers(texts)
+    static = network._static(texts, int(lengths.max()))
+    for row, text in enumerate(texts):
+        words = [word.text for word in split_words(text)]
+        assert int(lengths[row]) == max(1, len(words))
+        for place, word in enumerate(words):
+            if any(3 * letter in word for letter in word):
+                continue  # a repetition is several pieces
+            vector = vectors.vector(word)
+            expected = torch.zeros(6) if vector is None else vector
+            torch.testing.assert_close(static[row, place], expected)
+    torch.testing.assert_close(
+        network.read(texts)["joint"][:1], network.read(texts[:1])["joint"], rtol=1e-4, atol=1e-5
+    )
+    assert len(layers) == 3
+
+
+def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
+    texts = ["the cat sat", "a dog saw the bird"] * 4
+    file = tmp_path / "vectors.txt"
+    file.write_text("3 2\ncat .5 1\ndog -1 .25\nthe .1 .1\n", encoding="utf-8")
+    small_elmo().save_pretrained(tmp_path / "elmo")
+    options = {"encoder": str(tmp_path / "elmo"), "word_vectors": str(file), "epochs": 1, "hidden_size": 4}
+    classifier = TextClassifier.fit(texts, ["cat", "dog"] * 4, **options)
+    assert isinstance(classifier.network, LayeredNetwork) and classifier.network.vectors is not None
+    before = classifier.network.vectors.embedding.clone()
+    classifier.save_pretrained(tmp_path / "c")
+    again = TextClassifier.from_pretrained(tmp_path / "c")
+    np.testing.assert_allclose(again.predict_proba(texts), classifier.predict_proba(texts), atol=1e-6)
+    assert isinstance(again.network, LayeredNetwork) and again.network.vectors is not None
+    torch.testing.assert_close(again.network.vectors.embedding, before)
+    alone = TextClassifier.fit(texts, ["cat", "dog"] * 4, **{**options, "word_vectors": None})
+    assert not np.allclose(alone.predict_proba(texts), again.predict_proba(texts), atol=1e-6)

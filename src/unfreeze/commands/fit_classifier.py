@@ -70,7 +70,8 @@ class FitClassifier:
     """Word vectors: words that have one, or the task's too (by default where these learn, or have n-grams)."""
 
     word_vectors: str | None = None
-    """Vectors (a folder, or word2vec or GloVe format) whose mean over a document stands beside the encoder's states."""
+    """Vectors (a folder, or word2vec or GloVe format): their mean over a document stands beside the encoder's states; under
+    --body bilstm on a contextual encoder each word's vector stands beside the mix, as in ELMo's paper."""
 
     labels: int | None = None
     """Learn from so many of the examples only: a fixed, stratified sample that smaller ones are part of."""

@@ -65,9 +65,7 @@ def _task_words(examples: ExampleSet, settings: FitSettings) -> TextTokenizer:
 
 def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
     """Word vectors, with the task's words if these are wanted, and a biLSTM on them if that is."""
-    vectors = read_encoder(settings.chosen_encoder)
-    task = _task_words(examples, settings)
-    words = [word for number, word in enumerate(task.vocabulary) if number not in task.special_ids]
+    vectors, words = read_encoder(settings.chosen_encoder), _words(examples, settings)
     unknown = [word for word in words if vectors.tokenizer.id(word) is None]
     logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
     adds = settings.mode == "fine-tune" or vectors.ngrams is not None
@@ -80,6 +78,24 @@ def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
             return _bilstm_on(vectors, settings)
         if settings.mode == "frozen":
             vectors.embedding.copy_(_weighted(vectors.embedding, vectors.tokenizer))
+    return vectors
+
+
+def _words(examples: ExampleSet, settings: FitSettings) -> list[str]:
+    """The task's own."""
+    task = _task_words(examples, settings)
+    return [word for number, word in enumerate(task.vocabulary) if number not in task.special_ids]
+
+
+@torch.no_grad()
+def vectors_beside(examples: ExampleSet, settings: FitSettings) -> WordVectors:
+    """The word vectors that stand beside a mix of layers: the frequent words' and the task's, as long as suits a biLSTM."""
+    assert settings.word_vectors is not None
+    vectors = read_encoder(settings.word_vectors)
+    vectors = vectors.first_words(settings.vocabulary_size, besides=_words(examples, settings))
+    scale = SPREAD / vectors.table_spread().clamp_min(1e-8)
+    for table in (vectors.embedding, vectors.buckets):
+        table.mul_(scale)
     return vectors
 
 

@@ -42,7 +42,8 @@ class FitSettings:
     new_words: bool | None = None
     """Word vectors: add the task's words that they lack; by default where those can learn or have n-grams."""
     word_vectors: str | None = None
-    """File of static vectors (word2vec, GloVe, npz) whose mean stands beside the encoder's states."""
+    """Static vectors (word2vec, GloVe, npz; under a biLSTM also a folder): their mean stands beside the encoder's pooled
+    states, or, under a biLSTM on layers, each word's beside the mix."""
     layers: Literal["mix"] | int | None = None
     """Under a biLSTM on a contextual encoder: a learned mix of all its layers, or the number of one; mix by default."""
     mix_at: MixAt = "input"

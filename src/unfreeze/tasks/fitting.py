@@ -22,7 +22,7 @@ from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.bodies import make_encoder, weighted_vectors
+from unfreeze.tasks.bodies import make_encoder, vectors_beside, weighted_vectors
 from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork, Network
 from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
@@ -163,10 +163,16 @@ def _on_layers(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
         "frozen": settings.mode == "frozen",
     }
     names = examples.label_names
+    vectors = None if settings.word_vectors is None else vectors_beside(examples, settings)
     network = LayeredNetwork(
-        load_encoder(settings.chosen_encoder), len(names), multi_label=examples.multi_label, **body
+        load_encoder(settings.chosen_encoder),
+        len(names),
+        multi_label=examples.multi_label,
+        vectors=vectors,
+        **body,
     )
-    return TextClassifier(network, names, {"network": "layered", **body})
+    kept = {"network": "layered", "word_vectors": vectors is not None, **body}
+    return TextClassifier(network, names, kept)
 
 
 def _body_for_same_labels(examples: ExampleSet, settings: FitSettings) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A classifier on the layers of any encoder: their mix, a biLSTM on it, concat pooling, a head.
 
 The way of ELMo (Peters et al. 2018): the encoder is frozen by default, the task learns how much each of its layers counts.
-The mix stands at the input of the body, at its output, or at both with weights of their own. The layers of the texts to
-learn from are computed once and kept in the cache, memory-mapped: epochs, seeds and heads read them again.
+The mix stands at the input of the body, at its output, or at both with weights of their own; static word vectors may stand
+beside it at the input, as in the paper. The layers of the texts to learn from are computed once and kept in the cache, memory-mapped: epochs, seeds and heads read them again.
 
     CACHE/layers/DIGEST/    as `embed_text` writes it, all layers joined, 16 bits a number
 
@@ -27,6 +27,7 @@ from unfreeze.encoders.directions import module_name, reversed_within
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
 from unfreeze.encoders.layers.recurrent import WeightDropLstm
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
@@ -40,7 +41,8 @@ logger = logging.getLogger(__name__)
 
 MOST_WORDS = 1440
 """Words of a text that gradients go through: a longer text's beginning is read without."""
-WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.3
+INPUT_DROPOUT, WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.2, 0.3
+"""The paper's .5 at the input costs a small body two to three points of SST-5 (docs/lab-notes.md)."""
 
 
 class BiLstm(nn.Module):
@@ -86,8 +88,9 @@ class LayeredNetwork(Network):
         mix_at: where the mix stands.
         mix_l2: strength of the L2 penalty on its weights.
         layer_norm: normalize each layer first.
-        input_dropout: of the mix (the paper's .5).
+        input_dropout: of the mix and the word vectors.
         frozen: the encoder is in no layer group: it never moves, and its layers may come from the cache.
+        vectors: static word vectors beside the mix at the input; they never move.
     """
 
     def __init__(
@@ -102,8 +105,9 @@ class LayeredNetwork(Network):
         mix_at: MixAt = "input",
         mix_l2: float = 0.0,
         layer_norm: bool = False,
-        input_dropout: float = 0.5,
+        input_dropout: float = INPUT_DROPOUT,
         frozen: bool = True,
+        vectors: WordVectors | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.multi_label, self.frozen = encoder, multi_label, frozen
@@ -123,7 +127,8 @@ class LayeredNetwork(Network):
         self.mix_l2 = mix_l2
         self.input_dropout = VariationalDropout(input_dropout)
         self.hidden_dropout = VariationalDropout(BODY_DROPOUT)
-        reads = width if "input" in self.mixes else own[0]
+        self.vectors = vectors
+        reads = (width if "input" in self.mixes else own[0]) + (0 if vectors is None else vectors.size)
         self.body = BiLstm(reads, hidden_size)
         size = 2 * hidden_size + (width if "output" in self.mixes else 0)
         self.heads = nn.ModuleDict({module_name("joint"): HEADS[head](3 * size, n_labels)})
@@ -152,6 +157,10 @@ class LayeredNetwork(Network):
             return None
         return torch.stack([mix.penalty(self.mix_l2) for mix in self._mixes().values()]).sum()
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What is saved beside the encoder; the word vectors are an encoder of their own."""
+        return {name: t for name, t in super().own_tensors().items() if not name.startswith("vectors.")}
+
     def mix_shares(self) -> dict[str, list[float]]:
         """How much each layer counts, where there is a mix: by its place, bottom to top, and gamma at the end."""
         if len(self.chosen) == 1:
@@ -175,6 +184,8 @@ class LayeredNetwork(Network):
     def read(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Texts -> (B, P)."""
         layers, lengths = self._layers(texts)
+        if self.vectors is not None:
+            layers.append(self._static(texts, int(lengths.max())))
         # A long text runs by itself: how far its gradient goes does not depend on the others of its batch.
         alone = (lengths > MOST_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
         together = [row for row in range(len(texts)) if row not in set(alone)]
@@ -191,9 +202,11 @@ class LayeredNetwork(Network):
         return pool_words(self._states([layer[:, :longest] for layer in layers], lengths), lengths)
 
     def _states(self, layers: list[Tensor], lengths: Tensor) -> Tensor:
-        """L times (B, W, D_l) -> what is pooled, (B, W, 2 H) or wider."""
+        """L times (B, W, D_l), and perhaps word vectors -> what is pooled, (B, W, 2 H) or wider."""
         mixes = self._mixes()
-        x = mixes["input"](layers) if "input" in mixes else layers[0]
+        static = layers[len(self.chosen) :]
+        layers = layers[: len(self.chosen)]
+        x = torch.cat([mixes["input"](layers) if "input" in mixes else layers[0], *static], dim=2)
         x = self.input_dropout(x.transpose(0, 1)).transpose(0, 1)
         states: Tensor = self.body(x, lengths)
         states = self.hidden_dropout(states.transpose(0, 1)).transpose(0, 1)
@@ -222,6 +235,17 @@ class LayeredNetwork(Network):
             place = torch.tensor(full, device=device)
             found = [x.new_zeros(len(texts), *x.shape[1:]).index_copy(0, place, x) for x in found]
         return [found[number].float() for number in self.chosen], lengths
+
+    @torch.no_grad()
+    def _static(self, texts: Sequence[str], longest: int) -> Tensor:
+        """(B, longest, E) word vectors, zeros where there is no word."""
+        assert self.vectors is not None
+        found = self.vectors.embedding.new_zeros(len(texts), longest, self.vectors.size)
+        full = [number for number, text in enumerate(texts) if text.strip()]
+        if full:
+            (layer,), mask = self.vectors.word_layers(self.vectors.prepare_text([texts[n] for n in full]))
+            found[torch.tensor(full, device=found.device), : layer.shape[1]] = layer * mask[:, :, None]
+        return found
 
     def _from_cache(self, texts: Sequence[str], device: torch.device) -> tuple[list[Tensor], Tensor]:
         rows = [self.kept[text] for text in texts]

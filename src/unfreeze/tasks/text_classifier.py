@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import (
     CONFIG,
@@ -34,6 +35,7 @@ from unfreeze.folders import (
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classification import ClassifierNetwork, Network, all_features
 from unfreeze.tasks.heads import HEADS
+from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.metrics import (
     ClassFigures,
     class_figures,
@@ -47,6 +49,8 @@ from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
 KIND = "text_classifier"
+VECTORS = "word_vectors"
+"""Folder of the static vectors within that of a classifier."""
 BUFFER = 2048
 """Texts that are sorted by length together while a stream is predicted."""
 THRESHOLD = 0.5
@@ -272,6 +276,8 @@ class TextClassifier:
             )
             save_tensors(target / WEIGHTS, tensors)
             self.tokenizer.save(target)
+            if isinstance(self.network, LayeredNetwork) and self.network.vectors is not None:
+                self.network.vectors.save_pretrained(target / VECTORS)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> TextClassifier:
@@ -286,6 +292,8 @@ class TextClassifier:
         encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
         body = dict(config["settings"])
         make = network_class(str(body.pop("network", "pooled")), folder)
+        if make is LayeredNetwork and body.pop("word_vectors", False):
+            body["vectors"] = WordVectors.from_pretrained(folder / VECTORS)
         n_labels, multi_label = len(config["labels"]), config["multi_label"]
         network = made_from_config(make, folder, encoder, n_labels, multi_label=multi_label, **body)
         expected = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
@@ -302,8 +310,6 @@ def network_class(name: str, folder: Path) -> type[Network]:
         UserError: this version knows none of that name.
     """
     if name == "layered":
-        from unfreeze.tasks.layered import LayeredNetwork
-
         return LayeredNetwork
     if name != "pooled":
         raise UserError(f"{folder / CONFIG} asks for a {name} network: upgrade with pip install -U unfreeze")

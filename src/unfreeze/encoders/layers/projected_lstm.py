@@ -8,9 +8,10 @@ Here the products with the input are one product for all steps, what happens bet
 a thread of its own, so that nobody waits for anybody within a step.
 
 Rows come longest first; a step runs only the rows that have not ended, whose state then stays what it was. So padding is
-never run, and a state may be carried from any batch to the next.
+never run, nor multiplied before, and a state may be carried from any batch to the next. A single row where nothing
+learns runs in a loop of its own (lstm_row.py).
 
-Legend: T time, B batch, I input width, H cells, P projection.
+Legend: T time, B batch, N places of T B that are no padding, I input width, H cells, P projection.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from unfreeze.encoders.layers.derived import Derived
 from unfreeze.encoders.layers.lstm_cell import CellSteps
+from unfreeze.encoders.layers.lstm_row import RowWeights, arrange, can_run, run_row
 from unfreeze.encoders.layers.output import compute_type
 from unfreeze.encoders.layers.side_by_side import side_by_side
 
@@ -72,6 +75,7 @@ class ProjectedLstm(nn.Module):
         self.weight_state = nn.Parameter(torch.empty(4 * cells, size))
         self.bias = nn.Parameter(torch.zeros(4 * cells))
         self.projection = nn.Parameter(torch.empty(size, cells))
+        self.derived = Derived()
         self.reset_parameters()
 
     @torch.no_grad()
@@ -87,6 +91,23 @@ class ProjectedLstm(nn.Module):
     def weights(self) -> Weights:
         """The parameters."""
         return Weights(self.weight_input, self.bias, self.weight_state, self.projection)
+
+    def weights_as(self, dtype: torch.dtype) -> Weights:
+        """The weights in another format, converted once."""
+
+        def convert() -> Weights:
+            return Weights(*(weight.detach().to(dtype) for weight in self.weights()))
+
+        return self.derived.get(dtype, self.weights(), convert)
+
+    def row_weights(self, dtype: torch.dtype) -> RowWeights:
+        """The weights in the order in which a single row reads them."""
+
+        def make() -> RowWeights:
+            converted = self.weights_as(dtype)
+            return arrange(converted.state, converted.projection)
+
+        return self.derived.get((dtype, "row"), self.weights(), make)
 
     def extra_repr(self) -> str:
         """What `print(module)` shows."""
@@ -111,30 +132,63 @@ def run_layers(
     Returns:
         (T, B, P) for each direction, zero where a row has ended, and the states at the rows' ends, without gradients.
     """
-    compute = compute_type(inputs[0])
-    flat: list[Tensor] = []
-    for x, layer, state in zip(inputs, layers, states, strict=True):
-        exact = torch.promote_types(x.dtype, torch.float32)
-        if state is None:
-            state = (
-                x.new_zeros(x.shape[1], layer.size, dtype=exact),
-                x.new_zeros(x.shape[1], layer.cells, dtype=exact),
-            )
-        flat += [x, *state, *layer.weights()]
-    result: tuple[Tensor, ...] = _Layers.apply(compute, tuple(active), clips, *flat)  # type: ignore[no-untyped-call]
+    compute, steps = compute_type(inputs[0]), tuple(active)
+    before = [
+        _zero_state(x, layer) if state is None else state
+        for x, layer, state in zip(inputs, layers, states, strict=True)
+    ]
+    if not torch.is_grad_enabled():
+        run = [
+            partial(_without_gradients, x, *state, layer, compute, steps, clips)
+            for x, layer, state in zip(inputs, layers, before, strict=True)
+        ]
+        found = side_by_side(run)
+        return [result[0] for result in found], [result[1:3] for result in found]
+    flat = [
+        tensor
+        for x, layer, state in zip(inputs, layers, before, strict=True)
+        for tensor in (x, *state, *layer.weights())
+    ]
+    result: tuple[Tensor, ...] = _Layers.apply(compute, steps, clips, *flat)  # type: ignore[no-untyped-call]
     outputs = [result[3 * d] for d in range(len(layers))]
     return outputs, [(result[3 * d + 1], result[3 * d + 2]) for d in range(len(layers))]
 
 
+def _zero_state(x: Tensor, layer: ProjectedLstm) -> State:
+    exact = torch.promote_types(x.dtype, torch.float32)
+    h, c = (x.new_zeros(x.shape[1], width, dtype=exact) for width in (layer.size, layer.cells))
+    return h, c
+
+
+@torch.no_grad()
+def _without_gradients(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    layer: ProjectedLstm,
+    compute: torch.dtype,
+    active: tuple[int, ...],
+    clips: Clips,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One direction: the output and the final states."""
+    weights = layer.weights_as(compute)
+    if not (set(active) == {1} and x.shape[1] == 1 and can_run(layer.size, layer.cells, compute, x.device)):
+        return _forward((x, h, c), weights, active, clips, learns=False)[:3]
+    gates = torch.addmm(weights.bias, x[:, 0].to(compute), weights.input.t())
+    states, cells = run_row(gates, layer.row_weights(compute), h, c, clips.cell, clips.projection)
+    return states[1:, None].to(x.dtype), states[-1:], cells
+
+
 @dataclass
 class _Kept:
-    """What the gradient needs of one direction; rows are steps times rows of the batch."""
+    """What the gradient needs of one direction."""
 
-    x: Tensor  # (T B, I)
-    gates: Tensor  # (T B, 4 H)
+    x: Tensor  # (N, I)
+    gates: Tensor  # (N, 4 H)
     cells: Tensor  # ((T + 1) B, H)
-    raw: Tensor  # (T B, H): m
+    raw: Tensor  # (N, H): m
     states: Tensor  # ((T + 1) B, P)
+    live: Tensor | None  # (N,)
     weights: Weights
 
 
@@ -146,8 +200,13 @@ class _Layers(torch.autograd.Function):
         ctx: Any, compute: torch.dtype, active: tuple[int, ...], clips: Clips, *flat: Tensor
     ) -> tuple[Tensor, ...]:
         learns = any(ctx.needs_input_grad)
-        groups = [flat[at : at + 7] for at in range(0, len(flat), 7)]
-        results = side_by_side([partial(_forward, group, compute, active, clips, learns) for group in groups])
+        calls = [
+            partial(
+                _forward, flat[at : at + 3], _converted(flat[at + 3 : at + 7], compute), active, clips, learns
+            )
+            for at in range(0, len(flat), 7)
+        ]
+        results = side_by_side(calls)
         if learns:
             ctx.kept, ctx.active, ctx.clips = [result[3] for result in results], active, clips
         outputs = tuple(tensor for result in results for tensor in result[:3])
@@ -165,38 +224,54 @@ class _Layers(torch.autograd.Function):
         return None, None, None, *chain.from_iterable(found)
 
 
+def _converted(weights: Sequence[Tensor], dtype: torch.dtype) -> Weights:
+    return Weights(*(weight.detach().to(dtype) for weight in weights))
+
+
+def _live(active: Sequence[int], batch: int, device: torch.device) -> Tensor | None:
+    """(N,) the places of T B that are no padding, in their order; None where all are."""
+    if all(n == batch for n in active):
+        return None
+    steps = torch.tensor(active, device=device)
+    return (torch.arange(batch, device=device) < steps[:, None]).flatten().nonzero()[:, 0]
+
+
+def _picked(x: Tensor, places: Tensor | None) -> Tensor:
+    return x if places is None else x[places]
+
+
 @torch.no_grad()
 def _forward(
-    group: Sequence[Tensor], compute: torch.dtype, active: Sequence[int], clips: Clips, learns: bool
+    given: Sequence[Tensor], weights: Weights, active: Sequence[int], clips: Clips, learns: bool
 ) -> tuple[Tensor, Tensor, Tensor, _Kept | None]:
     """One direction: the output, the final states, and what the gradient needs. Without it memory is a step's."""
-    x, h, c, *own = group
-    weights = Weights(*(tensor.to(compute) for tensor in own))
+    x, h, c = given
     n_steps, batch, width = x.shape
     size, n_cells = weights.projection.shape
-    flat = x.reshape(n_steps * batch, width).to(compute)
+    live = _live(active, batch, x.device)
+    flat = _picked(x.reshape(n_steps * batch, width), live).to(weights.input.dtype)
     gates = torch.addmm(weights.bias, flat, weights.input.t())
     stride = batch if learns else 0
     cells = c.new_empty(n_steps * stride + batch, n_cells)
     cells[:batch] = c
-    raw = gates.new_empty(max(1, n_steps) * batch if learns else batch, n_cells)
+    raw = gates.new_empty(max(1, len(flat)) if learns else batch, n_cells)
     states = gates.new_zeros((n_steps + 1) * batch, size)
     states[:batch] = h
     from_state = gates.new_empty(batch, 4 * n_cells)
     steps = CellSteps(gates, cells, raw, from_state, clips.cell)
     state_t, projection_t = weights.state.t(), weights.projection.t()
-    for t, n in enumerate(active):
-        row, at = t * batch, t * stride
-        torch.mm(states[row : row + n], state_t, out=from_state[:n])
-        steps.forward(row, at, at + stride, at, n)
-        new = states[row + batch : row + batch + n]
-        torch.mm(raw[at : at + n], projection_t, out=new)
+    for t, (row, n) in enumerate(zip(accumulate(active, initial=0), active, strict=False)):
+        before, out_row = t * batch, row if learns else 0
+        torch.mm(states[before : before + n], state_t, out=from_state[:n])
+        steps.forward(row, t * stride, (t + 1) * stride, out_row, n)
+        new = states[before + batch : before + batch + n]
+        torch.mm(raw[out_row : out_row + n], projection_t, out=new)
         if clips.projection < torch.inf:
             new.clamp_(-clips.projection, clips.projection)
     ends = _ends(active, batch, h.device)
     final_c = cells[ends] if learns else cells
     output = states[batch:].view(n_steps, batch, size).to(x.dtype)
-    kept = _Kept(flat, gates, cells, raw, states, weights) if learns else None
+    kept = _Kept(flat, gates, cells, raw, states, live, weights) if learns else None
     return output, states[ends].to(h.dtype), final_c, kept
 
 
@@ -211,30 +286,32 @@ def _ends(active: Sequence[int], batch: int, device: torch.device) -> Tensor:
 def _backward(d_output: Tensor, kept: _Kept, active: Sequence[int], clips: Clips) -> tuple[Tensor, ...]:
     """The gradients of one direction's input and weights, in the order of `Weights`."""
     n_steps, batch, size = d_output.shape
-    weights, gates = kept.weights, kept.gates
-    d_states = d_output.reshape(n_steps * batch, size).to(gates.dtype, copy=True)
+    weights, gates, live = kept.weights, kept.gates, kept.live
+    d_states = _picked(d_output.reshape(n_steps * batch, size), live).to(gates.dtype, copy=True)
     d_cells = torch.zeros_like(kept.cells[:batch])
     d_raw = gates.new_empty(batch, kept.cells.shape[1])
     d_before = gates.new_zeros(batch, size)
     steps = CellSteps(gates, kept.cells, kept.raw, d_raw, clips.cell)
+    row = len(gates)
     for t in range(n_steps - 1, -1, -1):
-        n, row = active[t], t * batch
+        n = active[t]
+        row, before = row - n, t * batch
+        after = before + batch
         d_state = d_states[row : row + n]
         d_state += d_before[:n]
         if clips.projection < torch.inf:
-            d_state *= kept.states[row + batch : row + batch + n].abs() < clips.projection
-        if n < batch:
-            for unused in (d_states, gates, kept.raw):
-                unused[row + n : row + batch] = 0
+            d_state *= kept.states[after : after + n].abs() < clips.projection
         torch.mm(d_state, weights.projection, out=d_raw[:n])
-        steps.backward(row, row, row + batch, d_cells, n)
+        steps.backward(row, before, after, d_cells, n)
         torch.mm(gates[row : row + n], weights.state, out=d_before[:n])
     exact = torch.promote_types(gates.dtype, torch.float32)
-    d_z_t = gates.t()
+    d_z_t, d_x = gates.t(), gates @ weights.input
+    if live is not None:
+        d_x = d_x.new_zeros(n_steps * batch, d_x.shape[1]).index_copy_(0, live, d_x)
     return (
-        (gates @ weights.input).view(n_steps, batch, -1),
+        d_x.view(n_steps, batch, -1),
         (d_z_t @ kept.x).to(exact),
         gates.sum(0, dtype=exact),
-        (d_z_t @ kept.states[: n_steps * batch]).to(exact),
-        (d_states.t() @ kept.raw).to(exact),
+        (d_z_t @ _picked(kept.states[: n_steps * batch], live)).to(exact),
+        (d_states.t() @ kept.raw[: len(gates)]).to(exact),
     )

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.encoders.layers.derived import Derived, KeptLinear
 from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
 from unfreeze.encoders.layers.spelling_kernel import look_up, scatter
 from unfreeze.errors import UserError
@@ -70,7 +71,7 @@ class Highway(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.carry, self.transform = nn.Linear(size, size), nn.Linear(size, size)
+        self.carry, self.transform = KeptLinear(size, size), KeptLinear(size, size)
         for linear in (self.carry, self.transform):
             nn.init.normal_(linear.weight, std=size**-0.5)
             nn.init.zeros_(linear.bias)
@@ -101,7 +102,8 @@ class SpellingEncoder(nn.Module):
             self.filters.append(torch.empty(width, sizes.embedding, count).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(sizes.n_filters))
         self.highways = nn.ModuleList(Highway(sizes.n_filters) for _ in range(sizes.n_highway))
-        self.projection = nn.Linear(sizes.n_filters, size)
+        self.projection = KeptLinear(sizes.n_filters, size)
+        self.derived = Derived()
         nn.init.normal_(self.projection.weight, std=sizes.n_filters**-0.5)
         nn.init.zeros_(self.projection.bias)
 
@@ -118,18 +120,32 @@ class SpellingEncoder(nn.Module):
         """(U, count) of each kind of filter: the largest value over all windows, before the bias."""
         if rows.device.type == "cpu" and self.symbols.dtype == torch.float32:
             order = (rows != PADDING).sum(1)
-            return [_by_tables(rows, order, self.symbols, each) for each in self.filters]
+            found = []
+            for each, table in zip(self.filters, self._tables(), strict=True):
+                width, _, count = each.shape
+                largest: Tensor = _Largest.apply(table, rows, order, width)  # type: ignore[no-untyped-call]
+                found.append(largest[:, :count])
+            return found
         embedded = F.embedding(rows.long(), self.symbols).transpose(1, 2)
         return [F.conv1d(embedded, each.permute(2, 1, 0)).amax(2) for each in self.filters]
 
+    def _tables(self) -> list[Tensor]:
+        """One for each kind of filter; where nothing learns they are kept."""
 
-def _by_tables(rows: Tensor, lengths: Tensor, symbols: Tensor, filters: Tensor) -> Tensor:
+        def make() -> list[Tensor]:
+            return [_table(self.symbols, each) for each in self.filters]
+
+        if torch.is_grad_enabled():
+            return make()
+        return self.derived.get("tables", (self.symbols, *self.filters), make)
+
+
+def _table(symbols: Tensor, filters: Tensor) -> Tensor:
+    """(width S, F): what each symbol at each place of a window adds to each filter, the filters a multiple of LANES."""
     width, _, count = filters.shape
     with torch.autocast("cpu", enabled=False):
         padded = F.pad(filters, (0, -count % LANES))
-        table = torch.matmul(symbols, padded).reshape(width * len(symbols), -1)
-    largest: Tensor = _Largest.apply(table, rows, lengths, width)  # type: ignore[no-untyped-call]
-    return largest[:, :count]
+        return torch.matmul(symbols, padded).reshape(width * len(symbols), -1)
 
 
 class _Largest(torch.autograd.Function):

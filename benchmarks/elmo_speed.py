@@ -1,0 +1,302 @@
+"""ELMo beside AllenNLP: sentences that are embedded, training steps, and the LSTM's time loop beside torch's own.
+
+    benchmarks/.peers/bin/python -m benchmarks --data DATA --only elmo
+
+Our model has random weights, at the original's size (93.6 M parameters) and at that of the preset `small`; AllenNLP reads
+its export, and must give the same vectors. Both get sentences of Wikipedia that are split into words, in the order of the
+text, and both spell them, batch and compute. Training: 64 rows of 20 positions in both directions, 40,000 words,
+8,192 of them sampled; ours is the package's own loop. All sides take turns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from benchmarks import ours
+from benchmarks.report import Row
+from benchmarks.texts import NoData, Texts
+from benchmarks.turns import Contender, median_ratio, tokens_per_second
+from unfreeze.encoders.elmo import Elmo
+from unfreeze.formats.bilm import write_bilm
+from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.pretraining.bilm_objective import BilmObjective
+from unfreeze.pretraining.bilm_stage import BilmSettings, paper, small
+from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
+from unfreeze.text.corpus import stream_documents
+from unfreeze.text.token_store import TokenStore
+from unfreeze.training.precision import Precision, prediction_format
+
+N_WORDS, N_SAMPLES = 40_000, 8_192
+ROWS, POSITIONS = 64, 20
+SIZES: dict[str, Callable[[], BilmSettings]] = {"original": paper, "small": small}
+N_BATCHES = {"original": 2, "small": 6}
+"""Of 64 sentences a round."""
+N_SINGLE = {"original": 8, "small": 48}
+"""Sentences a round that come one at a time."""
+STEPS = {"original": 1, "small": 4}
+"""Of a training a round."""
+TOLERANCE = 1e-5
+MANY = 10_000
+
+
+class Sides:
+    """A model of ours with random weights, and AllenNLP's files of it.
+
+    Args:
+        folder: for the files and the token store.
+    """
+
+    def __init__(self, texts: Texts, size: str, folder: Path) -> None:
+        self.size, self.folder = size, folder
+        self.settings = SIZES[size]()
+        self.documents = list(islice(stream_documents(texts.wikipedia()[:1]), 400))
+        self.surfaces = train_cased_tokenizer(self.documents, size=1 << 20)
+        torch.manual_seed(0)
+        self.model = self.new_model("sampled")
+        self.encoder = self.model.encoder
+        self.files = write_bilm(self.encoder, _made(folder / size))
+
+    def new_model(self, softmax: Literal["sampled", "adaptive"]) -> BiLanguageModel:
+        """With random weights."""
+        own = dataclasses.asdict(self.settings)
+        sizes = {name: own[name] for name in ("size", "cells", "n_layers", "spelling", "dropout")}
+        vocabulary = self.surfaces.first(N_WORDS)
+        return BiLanguageModel(Elmo(vocabulary, **sizes), softmax, N_SAMPLES)
+
+    def sentences(self) -> Iterator[list[str]]:
+        """Of Wikipedia, in words."""
+        for text in self.documents:
+            pieces, words = self.surfaces.encode(text), list[str]()
+            for word, (start, end) in zip(pieces.words, pieces.offsets, strict=True):
+                if word >= 0:
+                    words.append(text[start:end])
+                elif words:
+                    yield words
+                    words = []
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
+    """The rows of one of the parts.
+
+    Raises:
+        NoData: no text, or no AllenNLP.
+    """
+    if name == "elmo-loop":
+        return time_loop(rounds, say)
+    try:
+        import allennlp  # noqa: F401
+    except ImportError:
+        raise NoData("AllenNLP is not here: run benchmarks/setup") from None
+    part = embedding if name == "elmo-embedding" else training
+    rows = []
+    for size in SIZES:
+        rows += part(Sides(texts, size, texts.folder / "elmo"), rounds, say)
+    return rows
+
+
+# Embedding
+
+Layers = Callable[[Sequence[list[str]]], Sequence[torch.Tensor]]
+
+
+def embedding(sides: Sides, rounds: int, say: Callable[[str], None]) -> list[Row]:
+    """Tokens a second of batches and of single sentences; and whether the vectors are the same."""
+    from benchmarks.allennlp_peer import EmbeddingPeer
+
+    peer = EmbeddingPeer(*sides.files)
+    n_parameters = sum(p.numel() for p in sides.encoder.parameters())
+    sentences = list(islice(sides.sentences(), ROWS * N_BATCHES[sides.size]))
+    batches = [sentences[at : at + ROWS] for at in range(0, len(sentences), ROWS)]
+    singles = [[sentence] for sentence in sentences[: N_SINGLE[sides.size]]]
+    difference = largest_difference(partial(layers, sides.encoder, "fp32"), peer, batches[0])
+    say(f"{n_parameters:,} parameters; AllenNLP reads our files, vectors differ by {difference:.1e} at most")
+    what = f"{sides.size}, {n_parameters / 1e6:.1f} M parameters"
+    rows = [
+        Row(
+            what=f"ELMo {what}: largest difference of vectors",
+            ours=difference,
+            goal=f"< {TOLERANCE}",
+            failed=difference >= TOLERANCE,
+        )
+    ]
+    for form, calls in {f"{ROWS} sentences": batches, "one sentence": singles}.items():
+        speeds = measure(calls, sides.encoder, peer, rounds, say)
+        theirs = speeds.pop("AllenNLP")
+        rows += [
+            Row(
+                what=f"embed {what}, words/s, {form}: {precision}",
+                ours=statistics.median(found),
+                theirs=statistics.median(theirs),
+                ratio=median_ratio(found, theirs),
+                goal=">= 6" if precision != "fp32" else "-",
+            )
+            for precision, found in speeds.items()
+        ]
+    return rows
+
+
+@torch.no_grad()
+def layers(encoder: Elmo, precision: Precision, sentences: Sequence[list[str]]) -> list[torch.Tensor]:
+    """As `embed` computes them."""
+    encoder.eval()
+    with prediction_format(precision, torch.device("cpu")):
+        return encoder.word_layers(encoder.prepare(sentences))[0]
+
+
+def largest_difference(our_layers: Layers, peer: object, sentences: Sequence[list[str]]) -> float:
+    """Of any number of any layer; theirs have frames around the words."""
+    peer.forget()  # type: ignore[attr-defined]
+    theirs = peer.layers(sentences)  # type: ignore[attr-defined]
+    found = our_layers(sentences)
+    return max(
+        float((a[row, : len(words)] - b[row, 1 : len(words) + 1]).abs().max())
+        for a, b in zip(found, theirs, strict=True)
+        for row, words in enumerate(sentences)
+    )
+
+
+def measure(
+    calls: Sequence[Sequence[list[str]]],
+    encoder: Elmo,
+    peer: object,
+    rounds: int,
+    say: Callable[[str], None],
+) -> dict[str, list[float]]:
+    """Words a second of each side in each round."""
+    sides: dict[str, Layers] = {
+        "auto": partial(layers, encoder, "auto"),
+        "fp32": partial(layers, encoder, "fp32"),
+        "AllenNLP": peer.layers,  # type: ignore[attr-defined]
+    }
+    n_words = sum(len(words) for call in calls for words in call)
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        side(calls[-1])  # the first call sets things up
+    for _ in range(rounds):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            for call in calls:
+                side(call)
+            speeds[name].append(n_words / (time.perf_counter() - start))
+        say("words/s " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
+    return speeds
+
+
+# Training
+
+FORMS: dict[str, tuple[Literal["sampled", "adaptive"], Precision]] = {
+    "auto, sampled softmax": ("sampled", "auto"),
+    "auto, adaptive softmax": ("adaptive", "auto"),
+    "fp32, sampled softmax": ("sampled", "fp32"),
+}
+
+
+def training(sides: Sides, rounds: int, say: Callable[[str], None]) -> list[Row]:
+    """Tokens a second of a training step."""
+    from benchmarks.allennlp_peer import TrainingPeer
+
+    store = TokenStore.build(sides.documents, sides.surfaces, sides.folder / f"store-{sides.size}")
+    running = [our_training(sides, store, form) for form in FORMS]
+    peer = TrainingPeer(*sides.files, N_WORDS, N_SAMPLES)
+    running.append(peer.training("AllenNLP", their_batches(sides)))
+    for contender in running:
+        contender.go_on(steps=1)
+    speeds: dict[str, list[float]] = {contender.name: [] for contender in running}
+    for _ in range(rounds):
+        for contender in running:
+            speeds[contender.name].append(tokens_per_second(contender.go_on(steps=STEPS[sides.size])))
+        say("tokens/s " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
+    for contender in running:
+        contender.stop()
+    theirs = speeds.pop("AllenNLP")
+    return [
+        Row(
+            what=f"train ELMo {sides.size}, tokens/s: {form}",
+            ours=statistics.median(found),
+            theirs=statistics.median(theirs),
+            ratio=median_ratio(found, theirs),
+            goal=">= 4" if form.startswith("auto") else "-",
+        )
+        for form, found in speeds.items()
+    ]
+
+
+def our_training(sides: Sides, store: TokenStore, form: str) -> Contender:
+    """The loop of `pretrain elmo`, with Adam as AllenNLP's side has it."""
+    softmax, precision = FORMS[form]
+    model, surfaces = sides.new_model(softmax), sides.surfaces
+
+    def make() -> BilmObjective:
+        return BilmObjective(model, surfaces, store, batch_size=ROWS, bptt=POSITIONS)
+
+    policy = dataclasses.replace(small().policy, rate=1e-3)
+    return ours.contender(form, make, policy, n_steps=MANY, precision=precision, tokens=ours.lane_tokens)
+
+
+def their_batches(sides: Sides) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """As many positions as ours, two of each row frames; words outside of the output are unknown."""
+    from benchmarks.allennlp_peer import spell
+
+    vocabulary: CasedTokenizer = sides.model.tokenizer
+    words = (word for _ in count() for sentence in sides.sentences() for word in sentence)
+    while True:
+        rows = [list(islice(words, POSITIONS - 2)) for _ in range(ROWS)]
+        yield spell(rows), torch.tensor([vocabulary.encode_words(row).ids for row in rows])
+
+
+# The time loop
+
+
+def time_loop(rounds: int, say: Callable[[str], None]) -> list[Row]:
+    """One layer of both directions over 64 rows of 20 steps, gradients included, in bf16; ours and torch's."""
+    from benchmarks.projected_loop import OurLoop, TorchLoop
+
+    rows = []
+    for size, make in SIZES.items():
+        settings = make()
+        torch.manual_seed(0)
+        x = torch.randn(POSITIONS, ROWS, settings.size)
+        sides = {
+            "ours": OurLoop(settings.size, settings.cells),
+            "torch": TorchLoop(settings.size, settings.cells),
+        }
+        for learns in (False, True):
+            seconds: dict[str, list[float]] = {name: [] for name in sides}
+            for side in sides.values():
+                side.run(x, learns)
+            for _ in range(rounds):
+                for name, side in sides.items():
+                    start = time.perf_counter()
+                    for _ in range(STEPS[size]):
+                        side.run(x, learns)
+                    seconds[name].append((time.perf_counter() - start) / STEPS[size])
+            done = "forward and backward" if learns else "forward"
+            say(
+                f"{size}, {done}, s: "
+                + ", ".join(f"{name} {found[-1]:.3f}" for name, found in seconds.items())
+            )
+            rates = {name: [ROWS * POSITIONS / each for each in found] for name, found in seconds.items()}
+            rows.append(
+                Row(
+                    what=f"LSTM {settings.size}/{settings.cells}, bf16, tokens/s, {done}; theirs nn.LSTM(proj_size)",
+                    ours=statistics.median(rates["ours"]),
+                    theirs=statistics.median(rates["torch"]),
+                    ratio=median_ratio(rates["ours"], rates["torch"]),
+                    goal=">= 3",
+                )
+            )
+    return rows

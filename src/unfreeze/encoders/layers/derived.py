@@ -1,0 +1,65 @@
+"""What is computed from a layer's parameters and kept until one of them changes: other number formats, tables, other orders.
+
+Only for passes without gradients, which would otherwise make the same tensors again for each batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unfreeze.encoders.layers.output import compute_type
+
+T = TypeVar("T")
+Facts = tuple[tuple[int, int, object], ...]
+
+
+class Derived:
+    """Results by their names, each good for parameters as they are.
+
+    A parameter has changed when torch counts a write into it (optimizers, loading, `copy_` and all that ends in _), or when
+    its memory is another (`module.to`). A write through `parameter.data` is not counted: nothing here does that.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[object, tuple[Facts, object]] = {}
+
+    def get(self, name: object, parameters: Iterable[Tensor], make: Callable[[], T]) -> T:
+        """What `make` gives, or gave for the same parameters."""
+        facts = tuple((tensor._version, tensor.data_ptr(), tensor.dtype) for tensor in parameters)
+        known = self._kept.get(name)
+        if known is None or known[0] != facts:
+            known = self._kept[name] = facts, make()
+        return known[1]  # type: ignore[return-value]
+
+    def __deepcopy__(self, memo: object) -> Derived:
+        """A copied layer makes its own."""
+        return Derived()
+
+    def __reduce__(self) -> tuple[type[Derived], tuple[()]]:
+        """Nothing is stored."""
+        return Derived, ()
+
+
+class KeptLinear(nn.Linear):
+    """`nn.Linear` whose weights are converted to a narrower format once, where nothing learns, and not at each call."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.derived = Derived()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        dtype = compute_type(x)
+        if torch.is_grad_enabled() or dtype == self.weight.dtype:
+            return super().forward(x)
+        weight, bias = self.derived.get(
+            dtype,
+            (self.weight, self.bias),
+            lambda: (self.weight.detach().to(dtype), self.bias.detach().to(dtype)),
+        )
+        return F.linear(x.to(dtype), weight, bias)

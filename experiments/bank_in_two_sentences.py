@@ -1,11 +1,11 @@
 """Claim: ELMo gives `bank` another vector in another sentence, and the nearest occurrences are those of its sense.
 
 The lecture: "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his
-current account". Word vectors have one vector for both (`experiments.bank_has_one_vector`). Here: the cosine of the two, layer by
-layer; then CoarseWSD-20 by the nearest training occurrence, and WiC by a threshold on the cosine that is chosen on its
+current account". Word vectors have one vector for both (`experiments.bank_has_one_vector`): of equally near occurrences the
+first one counts, so that theirs is the sense of chance. Here: the cosine of the two, layer by layer; then CoarseWSD-20 by the nearest training occurrence, and WiC by a threshold on the cosine that is chosen on its
 training pairs, layer by layer.
 
-    python -m experiments.bank_in_two_sentences --data DATA --elmo ELMO
+    python -m experiments.bank_in_two_sentences --data DATA --elmo ELMO [--vectors VECTORS]
 
 2026-11-25, an ELMo of 70 minutes of Wikipedia (docs/results.md), --most 300, 2 min 21 s: the two banks 1.000, 0.783 and 0.713 by
 layer; CoarseWSD-20 59.9, 81.6 and 81.3 % (most frequent sense 69.7); WiC 51.6, 54.4 and 54.6 %.
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.word_vectors import read_encoder
 
 RIVER = "he sat on the bank of the river and watched the currents"
 MONEY = "he went to the bank to check balance in his current account"
@@ -46,7 +47,7 @@ def vectors_at(encoder: Encoder, sentences: Sequence[list[str]], places: Sequenc
 
 
 def two_banks(encoder: Encoder) -> None:
-    """Cosine of the two occurrences, layer by layer."""
+    """Cosine of the two occurrences, layer by layer; word vectors have one layer."""
     sentences = [RIVER.split(), MONEY.split()]
     a, b = vectors_at(encoder, sentences, [words.index("bank") for words in sentences])
     shown = ", ".join(
@@ -63,9 +64,10 @@ def read_senses(folder: Path, part: str) -> tuple[list[list[str]], list[int], li
     return [sentence.split() for sentence in sentences], [int(place) for place in places], senses
 
 
-def coarse_senses(encoder: Encoder, data: Path, most: int) -> None:
+def coarse_senses(encoder: Encoder, data: Path, most: int | None) -> None:
     """Accuracy of the nearest training occurrence, a line a word; at most so many occurrences are read of each part."""
-    print(f"CoarseWSD-20, nearest of the first {most} training occurrences, accuracy in percent by layer:")
+    some = "all" if most is None else f"the first {most}"
+    print(f"CoarseWSD-20, nearest of {some} training occurrences, accuracy in percent by layer:")
     every = []
     for folder in sorted(path for path in (data / "coarsewsd20").iterdir() if path.is_dir()):
         train, test = (_first(read_senses(folder, part), most) for part in ("train", "test"))
@@ -85,7 +87,7 @@ def coarse_senses(encoder: Encoder, data: Path, most: int) -> None:
 
 
 def _first(
-    rows: tuple[list[list[str]], list[int], list[str]], most: int
+    rows: tuple[list[list[str]], list[int], list[str]], most: int | None
 ) -> tuple[list[list[str]], list[int], list[str]]:
     return rows[0][:most], rows[1][:most], rows[2][:most]
 
@@ -125,14 +127,17 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with wic/ and coarsewsd20/")
     parser.add_argument("--elmo", required=True, help="an ELMo")
-    parser.add_argument(
-        "--most", type=int, default=1000, help="occurrences of a word that are read of each part"
-    )
+    parser.add_argument("--vectors", help="word vectors, measured the same way")
+    parser.add_argument("--most", type=int, help="occurrences of a word that are read of each part (all)")
     arguments = parser.parse_args()
-    encoder = Encoder.from_pretrained(arguments.elmo)
-    two_banks(encoder)
-    words_in_context(encoder, arguments.data)
-    coarse_senses(encoder, arguments.data, arguments.most)
+    encoders: dict[str, Encoder] = {"ELMo": Encoder.from_pretrained(arguments.elmo)}
+    if arguments.vectors is not None:
+        encoders = {"word vectors": read_encoder(arguments.vectors), **encoders}
+    for name, encoder in encoders.items():
+        print(f"{name}:")
+        two_banks(encoder)
+        words_in_context(encoder, arguments.data)
+        coarse_senses(encoder, arguments.data, arguments.most)
 
 
 if __name__ == "__main__":

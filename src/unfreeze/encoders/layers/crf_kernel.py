@@ -1,0 +1,163 @@
+"""A linear-chain CRF's sums and best paths, compiled, one sequence after the other; every one by itself in float64.
+
+Sums run in probabilities that are scaled at each step, with the transitions' exponentials made once: an inner loop is a
+product and a sum. What is forbidden has probability 0.
+
+Legend: N positions of all sequences, one after the other; K tags; `bounds` (B + 1,) where each sequence begins and ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unfreeze.compiled.decorators import allocating
+
+
+@allocating
+def sum_paths(
+    scores: Any,
+    bounds: Any,
+    transitions: Any,
+    first: Any,
+    last: Any,
+    totals: Any,
+    unary: Any,
+    pairs: Any,
+    begins: Any,
+    ends: Any,
+    learns: bool,
+) -> None:
+    """log of the sum over all paths of each sequence, and how often each tag and pair of tags is expected.
+
+    Args:
+        scores: (N, K) of each tag at each position.
+        transitions: (K, K), from row to column; first, last: (K,) of beginning and ending there; -inf is forbidden.
+        totals: (B,), filled.
+        unary: (N, K), filled: the tags' marginals.
+        pairs, begins, ends: (K, K), (K,), (K,), added to.
+        learns: whether the marginals are wanted.
+    """
+    n_tags = len(first)
+    longest = 0
+    for b in range(len(bounds) - 1):
+        longest = max(longest, bounds[b + 1] - bounds[b])
+    alpha, scales = np.empty((longest, n_tags)), np.empty(longest)
+    emitted, beta, after = np.empty((longest, n_tags)), np.empty(n_tags), np.empty(n_tags)
+    top = -np.inf
+    for i in range(n_tags):
+        for j in range(n_tags):
+            top = max(top, transitions[i, j])
+    moves = np.exp(transitions - top)
+    starts, stops = np.exp(first - first.max()), np.exp(last - last.max())
+    for b in range(len(bounds) - 1):
+        begin, n = bounds[b], bounds[b + 1] - bounds[b]
+        total = first.max() + last.max() + top * (n - 1)
+        for t in range(n):
+            highest = -np.inf
+            for k in range(n_tags):
+                highest = max(highest, scores[begin + t, k])
+            total += highest
+            for k in range(n_tags):
+                emitted[t, k] = np.exp(scores[begin + t, k] - highest)
+        total += _forward(alpha, scales, emitted, moves, starts, n)
+        end = 0.0
+        for k in range(n_tags):
+            end += alpha[n - 1, k] * stops[k]
+        totals[b] = total + np.log(end)
+        if learns:
+            _marginals(alpha, scales, emitted, moves, stops / end, beta, after, unary, begin, n, pairs)
+            for k in range(n_tags):
+                begins[k] += unary[begin, k]
+                ends[k] += unary[begin + n - 1, k]
+
+
+@allocating
+def _forward(alpha: Any, scales: Any, emitted: Any, moves: Any, starts: Any, n: int) -> float:
+    """Fills alpha, each row a distribution, and what it was divided by; returns the sum of their logs."""
+    n_tags, logs = len(starts), 0.0
+    for t in range(n):
+        for k in range(n_tags):
+            alpha[t, k] = starts[k] if t == 0 else 0.0
+        if t > 0:
+            for i in range(n_tags):
+                before = alpha[t - 1, i]
+                for k in range(n_tags):
+                    alpha[t, k] += before * moves[i, k]
+        total = 0.0
+        for k in range(n_tags):
+            alpha[t, k] *= emitted[t, k]
+            total += alpha[t, k]
+        scales[t] = total
+        logs += np.log(total)
+        for k in range(n_tags):
+            alpha[t, k] /= total
+    return logs
+
+
+@allocating
+def _marginals(
+    alpha: Any,
+    scales: Any,
+    emitted: Any,
+    moves: Any,
+    stops: Any,
+    beta: Any,
+    after: Any,
+    unary: Any,
+    begin: int,
+    n: int,
+    pairs: Any,
+) -> None:
+    n_tags = len(stops)
+    for k in range(n_tags):
+        beta[k] = stops[k]
+        unary[begin + n - 1, k] = alpha[n - 1, k] * beta[k]
+    for t in range(n - 2, -1, -1):
+        for k in range(n_tags):
+            after[k] = emitted[t + 1, k] * beta[k] / scales[t + 1]
+        for i in range(n_tags):
+            total, here = 0.0, alpha[t, i]
+            for k in range(n_tags):
+                step = moves[i, k] * after[k]
+                total += step
+                pairs[i, k] += here * step
+            unary[begin + t, i] = here * total
+            beta[i] = total
+
+
+@allocating
+def best_paths(
+    scores: Any, bounds: Any, transitions: Any, first: Any, last: Any, tags: Any, best: Any
+) -> None:
+    """The best path of each sequence into tags (N,), of equally good ones the first, and its score into best (B,)."""
+    n_tags = len(first)
+    longest = 0
+    for b in range(len(bounds) - 1):
+        longest = max(longest, bounds[b + 1] - bounds[b])
+    origin = np.empty((longest, n_tags), np.int32)
+    now, new = np.empty(n_tags), np.empty(n_tags)
+    for b in range(len(bounds) - 1):
+        begin, n = bounds[b], bounds[b + 1] - bounds[b]
+        for k in range(n_tags):
+            now[k] = first[k] + scores[begin, k]
+        for t in range(1, n):
+            for k in range(n_tags):
+                new[k], origin[t, k] = -np.inf, 0
+            for i in range(n_tags):
+                for k in range(n_tags):
+                    reached = now[i] + transitions[i, k]
+                    if reached > new[k]:
+                        new[k], origin[t, k] = reached, i
+            for k in range(n_tags):
+                now[k] = new[k] + scores[begin + t, k]
+        tag, highest = 0, -np.inf
+        for k in range(n_tags):
+            if now[k] + last[k] > highest:
+                tag, highest = k, now[k] + last[k]
+        best[b] = highest
+        for t in range(n - 1, -1, -1):
+            tags[begin + t] = tag
+            if t > 0:
+                tag = origin[t, tag]

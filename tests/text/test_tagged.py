@@ -1,0 +1,88 @@
+"""Reading tagged sentences: columns, JSON lines, and what is wrong in them, with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import data_folder
+from unfreeze.errors import UserError
+from unfreeze.text.tagged import read_tagged, tagged_set
+
+CONLL = """-DOCSTART- -X- O O
+
+U.N. NNP I-NP I-ORG
+official NN I-NP O
+Ekeus NNP I-NP I-PER
+
+Baghdad NNP I-NP I-LOC
+"""
+
+
+def written(tmp_path: Path, text: str, name: str = "a.conll") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_columns(tmp_path: Path) -> None:
+    found = read_tagged(written(tmp_path, CONLL))
+    assert found.scheme == "iob1" and found.n_words == 4
+    assert [each.tokens for each in found.sentences] == [("U.N.", "official", "Ekeus"), ("Baghdad",)]
+    assert [each.line for each in found.sentences] == [3, 7]
+    assert found.in_scheme("bio").sentences[0].tags == ("B-ORG", "O", "B-PER")
+    assert found.in_scheme("bioes").tag_names() == ["O", "S-LOC", "S-ORG", "S-PER"]
+    speech = read_tagged(written(tmp_path, CONLL), tag_column=1)
+    assert speech.scheme == "plain" and speech.sentences[0].tags == ("NNP", "NN", "NNP")
+    tabs = read_tagged(written(tmp_path, "New York\tB-LOC\nis\tO\n"))
+    assert tabs.sentences[0].tokens == ("New_York", "is")
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    text = '{"tokens": ["a", "b"], "ner_tags": ["B-X", "I-X"], "pos": ["D", "N"]}\n\n{"tokens": [], "tags": []}\n'
+    found = read_tagged(written(tmp_path, text, "a.jsonl"))
+    assert found.scheme == "bio" and len(found) == 1
+    assert read_tagged(written(tmp_path, text.splitlines()[0], "a.jsonl"), tag_column="pos").scheme == "plain"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("a O\nb\n", "a.conll", "a.conll:2: 1 columns, where the lines before have 2"),
+        (
+            "a O\nb B-X\n\nc B-X\nd I-Y\n",
+            "a.conll",
+            "a.conll:5: I-Y goes on with a span that B-X does not begin",
+        ),
+        ("a S-X\nb I-X\n", "a.conll", "a.conll:2: I-X goes on"),
+        ("\n\n", "a.conll", "holds no sentence"),
+        ('{"tokens": ["a"], "tags": []}', "a.jsonl", "a.jsonl:1: 1 tokens and 0 tags"),
+        ('{"tokens": ["a"]}', "a.jsonl", "there is no 'tags' or"),
+        ('{"tokens": "a", "tags": ["O"]}', "a.jsonl", "'tokens' is no list of strings"),
+        ("{", "a.jsonl", "a.jsonl:1: not valid JSON"),
+    ],
+)
+def test_mistakes_have_their_line(tmp_path: Path, text: str, name: str, message: str) -> None:
+    with pytest.raises(UserError, match="(?s).*") as caught:
+        read_tagged(written(tmp_path, text, name))
+    assert message in str(caught.value)
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    path = written(tmp_path, CONLL)
+    for options in ({"tag_column": 4}, {"tag_column": "ner"}, {"token_column": -5}):
+        with pytest.raises(UserError, match="column"):
+            read_tagged(path, **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="sentence 1: 2 tokens and 1 tags"):
+        tagged_set([["a", "b"]], [["O"]])
+
+
+def test_conll_2003_whole() -> None:
+    folder = data_folder("conll2003")
+    counts = {"eng.train": (14_041, 23_499), "eng.testa": (3_250, 5_942), "eng.testb": (3_453, 5_648)}
+    for name, (n_sentences, n_entities) in counts.items():
+        found = read_tagged(folder / name)
+        assert found.scheme == "iob1" and len(found) == n_sentences
+        tags = [tag for each in found.in_scheme("bio").sentences for tag in each.tags]
+        assert sum(tag.startswith("B-") for tag in tags) == n_entities

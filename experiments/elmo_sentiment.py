@@ -19,11 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from unfreeze.folders import WEIGHTS, digest
 from unfreeze.tasks.fitting import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+from unfreeze.training.precision import choose_precision
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ def keep_layers(classifier: TextClassifier, settings: FitSettings, test: Example
     """The layers of the test texts are the same for all forms: compute them once."""
     if isinstance(classifier.network, LayeredNetwork):
         weights = digest(Path(settings.chosen_encoder) / WEIGHTS)
-        classifier.network.keep_layers(test.texts(), weights)
+        half = choose_precision("auto", torch.device("cpu")) == "bf16"
+        classifier.network.words.keep_layers(test.texts(), weights, precision="bf16" if half else "fp32")
 
 
 def chance(examples: ExampleSet) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.encoders.elmos import small_elmo
 from tests.pretraining.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.tasks import layered
+from unfreeze.tasks import word_bodies
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.words import split_words
@@ -34,7 +34,7 @@ def test_layers_of_unequal_widths_anywhere(layers: object, mix_at: object) -> No
 
 
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layered, "MOST_WORDS", 6)
+    monkeypatch.setattr(word_bodies, "MOST_WORDS", 6)
     network = LayeredNetwork(small_elmo(), 2, hidden_size=4).eval()
     network.layer_groups()
     found = []
@@ -68,12 +68,12 @@ def beside() -> WordVectors:
 def test_word_vectors_stand_beside_the_words_that_they_are_of(texts: list[str]) -> None:
     vectors = beside()
     network = LayeredNetwork(small_elmo(), 2, hidden_size=4, vectors=vectors).eval()
-    layers, lengths = network._layers(texts)
-    static = network._static(texts, int(lengths.max()))
+    words = network.words(texts)
+    lengths, static = words.lengths, words.inputs[:, :, -6:]
     for row, text in enumerate(texts):
-        words = [word.text for word in split_words(text)]
-        assert int(lengths[row]) == max(1, len(words))
-        for place, word in enumerate(words):
+        split = [word.text for word in split_words(text)]
+        assert int(lengths[row]) == max(1, len(split))
+        for place, word in enumerate(split):
             if any(3 * letter in word for letter in word):
                 continue  # a repetition is several pieces
             vector = vectors.vector(word)
@@ -82,7 +82,6 @@ def test_word_vectors_stand_beside_the_words_that_they_are_of(texts: list[str]) 
     torch.testing.assert_close(
         network.read(texts)["joint"][:1], network.read(texts[:1])["joint"], rtol=1e-4, atol=1e-5
     )
-    assert len(layers) == 3
 
 
 def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:

@@ -206,9 +206,10 @@ def load_matching(
                 f"{source}: tensor {name!r} is {list(tensor.shape)}, {CONFIG} wants {list(expected[name].shape)}"
             )
     # A shared parameter is listed once in `expected`, so names of its second home may be missing: not strict.
-    module.load_state_dict(
+    found = module.load_state_dict(
         {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=False
     )
+    assert not found.unexpected_keys, f"{source}: expected names that the module does not have"
 
 
 def encoder_weights(folder: Path) -> dict[str, Tensor]:

@@ -264,7 +264,9 @@ def make_objective(
     network.to(accelerator.device)
     if isinstance(network, LayeredNetwork) and network.frozen:
         texts = [*train_set.texts(), *([] if validation is None else validation.texts())]
-        network.keep_layers(texts, _weights_digest(settings.chosen_encoder), progress=progress)
+        weights = _weights_digest(settings.chosen_encoder)
+        precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+        network.words.keep_layers(texts, weights, precision=precision, progress=progress)
     held_out = None
     if validation is not None:
         texts = classifier.inputs([example.text for example in validation.examples])

@@ -296,11 +296,18 @@ class TextClassifier:
             body["vectors"] = WordVectors.from_pretrained(folder / VECTORS)
         n_labels, multi_label = len(config["labels"]), config["multi_label"]
         network = made_from_config(make, folder, encoder, n_labels, multi_label=multi_label, **body)
-        expected = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
-        expected |= network.own_tensors()
-        load_matching(network, load_tensors(folder / WEIGHTS), expected, str(folder))
+        own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
+        encoder.load_weights(of_encoder, str(folder))
+        load_matching(network, own, network.own_tensors(), str(folder))
         network.eval()
         return cls(network, config["labels"], config["settings"])
+
+
+def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A task model's own tensors, and those of its encoder under the encoder's names."""
+    prefix = "encoder."
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    return own, {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def network_class(name: str, folder: Path) -> type[Network]:

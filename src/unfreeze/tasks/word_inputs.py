@@ -1,0 +1,317 @@
+"""What a task's body reads of each word: a mix of an encoder's layers, static vectors, characters, side by side.
+
+The way of ELMo (Peters et al. 2018): the encoder is frozen by default, the task learns how much each of its layers counts.
+The mix stands at the input of the body, at its output, or at both with weights of their own. A frozen encoder's layers of
+the texts to learn from are computed once and kept in the cache, memory-mapped: epochs, seeds and heads read them again.
+
+    CACHE/layers/DIGEST/    as `embed_text` writes it, all layers joined, 16 bits a number
+
+Legend: B batch, W words, L layers, D_l their widths, D of the mix, E of static vectors, C of characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text
+from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.layers.dropouts import VariationalDropout
+from unfreeze.encoders.layers.layer_mix import LayerMix
+from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.errors import UserError
+from unfreeze.folders import cache_folder
+from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.fit_settings import MixAt
+from unfreeze.text.characters import spell
+from unfreeze.text.words import split_words
+from unfreeze.training.precision import Precision
+from unfreeze.transfer.policies import LayerGroups
+
+logger = logging.getLogger(__name__)
+
+INPUT_DROPOUT = 0.2
+"""The paper's .5 at the input costs a small body two to three points of SST-5 (docs/lab-notes.md)."""
+LONGEST_WORD = 32
+FILTERS = [[1, 16], [2, 32], [3, 64], [4, 64]]
+"""The character CNN's, of the widths 1 to 4."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A batch of texts as a body reads it."""
+
+    inputs: Tensor
+    """(B, W, size)."""
+    beside: Tensor | None
+    """(B, W, beside_size): what joins the body's output."""
+    lengths: Tensor
+    """(B,) words; a text without one has a zero vector, and length 1."""
+
+    def rows(self, numbers: Sequence[int]) -> Words:
+        """Some of the texts, cut to the longest of them."""
+        chosen = list(numbers)
+        lengths = self.lengths[chosen]
+        longest = int(lengths.max())
+        beside = None if self.beside is None else self.beside[chosen, :longest]
+        return Words(self.inputs[chosen, :longest], beside, lengths)
+
+
+class WordInputs(nn.Module):
+    """Texts -> vectors of their words.
+
+    Args:
+        encoder: whose layers are mixed; None where there is none.
+        layers: "mix", or the number of the one layer that is used.
+        mix_at: where the mix stands.
+        mix_l2: strength of the L2 penalty on its weights.
+        layer_norm: normalize each layer first.
+        input_dropout: of everything.
+        frozen: the encoder is in no layer group: it never moves, and its layers may come from the cache.
+        vectors: static word vectors beside the mix at the input.
+        vectors_learn: whether they move with the task.
+        characters: width of a character CNN's vector of each word, which learns with the task; 0 is none.
+        tokenized: texts are words between single spaces; else raw text, which is split.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        *,
+        layers: Literal["mix"] | int = "mix",
+        mix_at: MixAt = "input",
+        mix_l2: float = 0.0,
+        layer_norm: bool = False,
+        input_dropout: float = INPUT_DROPOUT,
+        frozen: bool = True,
+        vectors: WordVectors | None = None,
+        vectors_learn: bool = False,
+        characters: int = 0,
+        tokenized: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.vectors = encoder, vectors
+        self.frozen, self.vectors_learn, self.tokenized, self.mix_l2 = (
+            frozen,
+            vectors_learn,
+            tokenized,
+            mix_l2,
+        )
+        self.widths = [] if encoder is None else encoder.widths
+        self.chosen = _chosen(self.widths, layers)
+        own = [self.widths[number] for number in self.chosen]
+        places = [place for place in ("input", "output") if own and mix_at in (place, "both")]
+        self.mixes = nn.ModuleDict({place: LayerMix(own, layer_norm=layer_norm) for place in places})
+        self.characters = None
+        if characters:
+            sizes = SpellingSizes(embedding=16, filters=FILTERS, n_highway=0, longest=LONGEST_WORD)
+            self.characters = SpellingEncoder(sizes, characters)
+        self.dropout = VariationalDropout(input_dropout)
+        of_layers = (max(own) if "input" in self.mixes else own[0]) if own else 0
+        self.size = of_layers + (0 if vectors is None else vectors.size) + characters
+        if not self.size:
+            raise UserError("a body needs something to read: an encoder, word vectors or characters")
+        self.beside_size = max(own) if "output" in self.mixes else 0
+        self.kept: dict[str, NDArray[Any]] = {}
+
+    def layer_groups(self) -> LayerGroups:
+        """The encoder's groups unless it is frozen, then all that is new here."""
+        new = list(self.mixes.parameters())
+        if self.characters is not None:
+            new += self.characters.parameters()
+        if self.vectors is not None:
+            for parameter in self.vectors.parameters():
+                parameter.requires_grad_(self.vectors_learn)
+            new += self.vectors.parameters() if self.vectors_learn else []
+        if self.encoder is None:
+            return [new]
+        if self.frozen:
+            for parameter in self.encoder.parameters():
+                parameter.requires_grad_(False)
+            return [new]
+        return [*self.encoder.layer_groups(), new]
+
+    def penalty(self) -> Tensor | None:
+        """L2 of the weights of the mixes."""
+        if not self.mix_l2 or not len(self.mixes):
+            return None
+        return torch.stack([mix.penalty(self.mix_l2) for mix in self._mixes().values()]).sum()
+
+    def mix_shares(self) -> dict[str, list[float]]:
+        """How much each layer counts, where there is a mix: by its place, bottom to top, and gamma at the end."""
+        if len(self.chosen) <= 1:
+            return {}
+        return {place: [*mix.shares.tolist(), *mix.gamma.tolist()] for place, mix in self._mixes().items()}
+
+    def _mixes(self) -> dict[str, LayerMix]:
+        found = {}
+        for place, mix in self.mixes.items():
+            assert isinstance(mix, LayerMix)
+            found[place] = mix
+        return found
+
+    def train(self, mode: bool = True) -> WordInputs:
+        """What is frozen stays in evaluation mode: its layers are always the same."""
+        super().train(mode)
+        if self.frozen and self.encoder is not None:
+            self.encoder.eval()
+        return self
+
+    def words_of(self, text: str) -> list[str]:
+        """The words that the body reads."""
+        if self.tokenized:
+            return text.split(" ") if text else []
+        return [word.text for word in split_words(text)]
+
+    def forward(self, texts: Sequence[str]) -> Words:
+        """Some texts."""
+        layers, lengths = self._layers(texts)
+        mixes, longest = self._mixes(), int(lengths.max())
+        parts = [mixes["input"](layers) if "input" in mixes else layers[0]] if layers else []
+        if self.vectors is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.vectors_learn):
+                parts.append(self._word_layers(self.vectors, texts)[0][0])
+        if self.characters is not None:
+            parts.append(self._spelled(texts, longest))
+        x = self._dropped(torch.cat(parts, dim=2))
+        beside = self._dropped(mixes["output"](layers)) if "output" in mixes else None
+        return Words(x, beside, lengths)
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        result: Tensor = self.dropout(x.transpose(0, 1)).transpose(0, 1)
+        return result
+
+    def _spelled(self, texts: Sequence[str], longest: int) -> Tensor:
+        """(B, longest, C) of the character CNN, each different word once; zeros where there is no word."""
+        assert self.characters is not None
+        numbers: dict[str, int] = {}
+        places = np.zeros((len(texts), longest), dtype=np.int64)
+        for row, text in zip(places, texts, strict=True):
+            words = self.words_of(text)
+            row[: len(words)] = [1 + numbers.setdefault(word, len(numbers)) for word in words]
+        device = next(self.characters.parameters()).device
+        vectors = self.characters(torch.from_numpy(spell(list(numbers) or [""], LONGEST_WORD)).to(device))
+        table = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])
+        return nn.functional.embedding(torch.from_numpy(places).to(device), table)
+
+    # Where the layers come from
+
+    def _layers(self, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
+        """The chosen layers of each text, (B, W, D_l), and its words, (B,)."""
+        if self.encoder is None:
+            counts = [max(1, len(self.words_of(text))) for text in texts]
+            return [], torch.tensor(counts, device=next(self.parameters()).device)
+        if all(text in self.kept for text in texts):
+            return self._from_cache(texts, next(self.parameters()).device)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            found, lengths = self._word_layers(self.encoder, texts)
+        return [found[number].float() for number in self.chosen], lengths
+
+    def _word_layers(self, encoder: Encoder, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
+        """All layers of an encoder, zeros where there is no word, and the words of each text (at least 1)."""
+        device = next(encoder.parameters()).device
+        full = [number for number, text in enumerate(texts) if text.strip()]
+        lengths = torch.ones(len(texts), dtype=torch.long, device=device)
+        if not full:
+            return [torch.zeros(len(texts), 1, width, device=device) for width in encoder.widths], lengths
+        chosen = [texts[number] for number in full]
+        batch = (
+            encoder.prepare([self.words_of(text) for text in chosen])
+            if self.tokenized
+            else encoder.prepare_text(chosen)
+        )
+        found, mask = encoder.word_layers(batch)
+        lengths[full] = mask.sum(1).clamp_min(1)
+        if len(full) < len(texts):
+            place = torch.tensor(full, device=device)
+            found = [x.new_zeros(len(texts), *x.shape[1:]).index_copy(0, place, x) for x in found]
+        return found, lengths
+
+    def _from_cache(self, texts: Sequence[str], device: torch.device) -> tuple[list[Tensor], Tensor]:
+        rows = [self.kept[text] for text in texts]
+        lengths = torch.tensor([max(1, len(each)) for each in rows])
+        joined = torch.zeros(len(rows), int(lengths.max()), sum(self.widths))
+        for row, each in zip(joined, rows, strict=True):
+            row[: len(each)] = torch.from_numpy(each.astype(np.float32))
+        layers = torch.split(joined.to(device), self.widths, dim=2)
+        return [layers[number] for number in self.chosen], lengths.to(device)
+
+    def keep_layers(
+        self,
+        texts: Sequence[str],
+        weights: str,
+        *,
+        precision: Precision = "fp32",
+        progress: Progress = SILENT,
+    ) -> None:
+        """Compute the layers of these texts once, or find them in the cache; for a frozen encoder.
+
+        Args:
+            weights: tells the encoder from others, such as a digest of its weights.
+            precision: what they are computed in.
+        """
+        if self.encoder is None or not self.frozen:
+            return
+        different = list(dict.fromkeys(texts))
+        settings = EmbedSettings(layers="joined", half=True, tokenized=self.tokenized)
+        embedded = cached_layers(
+            self.encoder,
+            different,
+            f"{weights} {precision}",
+            settings,
+            precision=precision,
+            progress=progress,
+        )
+        for text, line in zip(different, embedded.lines(), strict=True):
+            self.kept[text] = line.vectors[:, 0]
+
+
+def _chosen(widths: Sequence[int], layers: Literal["mix"] | int) -> list[int]:
+    if layers == "mix" or not widths:
+        return list(range(len(widths)))
+    if not -len(widths) <= layers < len(widths):
+        raise UserError(f"there is no layer {layers}: the encoder has {len(widths)}, from 0")
+    return [layers % len(widths)]
+
+
+def cached_layers(
+    encoder: Encoder,
+    texts: Sequence[str],
+    weights: str,
+    settings: EmbedSettings,
+    *,
+    precision: Precision,
+    progress: Progress = SILENT,
+) -> EmbeddedText:
+    """All layers of each text, from the cache where they are there already."""
+    identity = hashlib.blake2b(f"{weights} {settings.tokenized}".encode(), digest_size=12)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        identity.update(len(data).to_bytes(8, "little") + data)
+    folder = cache_folder("layers") / identity.hexdigest()
+    sample = texts[:200]
+    size = 2 * sum(encoder.widths) * sum(len(split_words(text)) for text in sample)
+    logger.info(
+        "the encoder's layers of %d texts are kept in %s (about %.1f GB)",
+        len(texts),
+        folder,
+        size / max(1, len(sample)) * len(texts) / 1e9,
+    )
+    return embed_text(
+        encoder,
+        texts,
+        folder,
+        settings,
+        identity=identity.hexdigest(),
+        precision=precision,
+        progress=progress,
+    )

@@ -137,6 +137,15 @@ def test_broken_published_files_are_named(elmo: Path, tmp_path: Path) -> None:
     options["lstm"]["n_layers"] = 5
     (files / "options.json").write_text(json.dumps(options))
     assert "lacks" in fail("convert", files, "--output", output)
+    for key, value, message in (
+        ("n_layers", 1, "holds 'RNN_0/RNN/MultiRNNCell/Cell1/LSTMCell/B', which its options do not name"),
+        ("dim", 10**9, "1000000000 is no size"),
+        ("cell_clip", -3, "-3 is no bound above 0"),
+        ("cell_clip", "a", "'a' is no bound"),
+    ):
+        changed = {**options, "lstm": {**options["lstm"], "dim": 64, "n_layers": 2, key: value}}
+        (files / "options.json").write_text(json.dumps(changed))
+        assert message in fail("convert", files, "--output", output)
     (files / "options.json").write_text("{}")
     assert "no options.json of ELMo" in fail("convert", files, "--output", output)
     (files / "weights.hdf5").unlink()

@@ -393,7 +393,10 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        ("predict {lm} text", "is a language model, predict needs a classifier: use score, fill or generate"),
+        (
+            "predict {lm} text",
+            "is a language model, predict needs a classifier or a tagger: use score, fill or generate",
+        ),
         ("score {classifier} text", "is a classifier, score needs a language model: use predict or evaluate"),
         ("fill {classifier} ___", "is a classifier, fill needs a language model"),
         ("generate {classifier}", "is a classifier, generate needs a language model"),

@@ -81,10 +81,11 @@ def test_what_is_kept_follows_the_weights(change: str) -> None:
     torch.testing.assert_close(run(layer), run(fresh))
 
 
-def test_an_optimizers_step_is_seen() -> None:
+@pytest.mark.parametrize("fused", [True, False])
+def test_an_optimizers_step_is_seen(fused: bool) -> None:
     linear = KeptLinear(4, 3)
     x = torch.randn(2, 4)
-    optimizer = torch.optim.AdamW(linear.parameters(), lr=0.5)
+    optimizer = torch.optim.AdamW(linear.parameters(), lr=0.5, fused=fused)
 
     def rounded() -> torch.Tensor:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -96,6 +97,13 @@ def test_an_optimizers_step_is_seen() -> None:
     after = rounded()
     assert not torch.allclose(before, after)
     torch.testing.assert_close(after.float(), linear(x).detach(), rtol=0.02, atol=0.02)
+
+
+def test_what_was_made_in_inference_mode_runs() -> None:
+    with torch.inference_mode():
+        layer = ProjectedLstm(8, 16, 64)
+        (output,), _ = run_layers([torch.randn(3, 1, 8)], [layer], [None], [1] * 3, Clips())
+    assert output.isfinite().all()
 
 
 def test_a_copy_keeps_nothing() -> None:

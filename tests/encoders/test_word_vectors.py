@@ -136,3 +136,17 @@ def test_vectors_are_opened_from_a_file_a_folder_or_a_language_model(tmp_path: P
     np.testing.assert_array_equal(found.matrix[row], expected.detach().numpy())
     with pytest.raises(UserError, match="no folder"):
         open_vectors(tmp_path / "nothing")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ngrams", [None, (2, 3)])
+def test_words_are_looked_up_each_by_itself(ngrams: tuple[int, int] | None) -> None:
+    encoder = make_encoder(ngrams)
+    found = encoder.look_up([["The", "zebra"], ["mouse"], []])
+    unknown = encoder.embedding[encoder.tokenizer.unknown_id]
+    made = encoder.unseen("zebra")
+    expected = [encoder.vector("the"), unknown if made is None else made]
+    for place, vector in enumerate(expected):
+        assert vector is not None
+        torch.testing.assert_close(found[0, place], vector)
+    assert not found[1, 1].any() and not found[2].any() and found.shape == (3, 2, 6)

@@ -17,6 +17,7 @@ from unfreeze.commands.inputs import (
     CLASSIFIER,
     LANGUAGE_MODEL,
     NGRAM,
+    TAGGER,
     WORD_VECTORS,
     model_kind,
     need_picture,
@@ -37,12 +38,14 @@ TEXT_WIDTH = 160
 class Evaluate:
     """Measure a model on held-out data.
 
-    A classifier: accuracy, F1 by class, the confusion matrix and the worst errors, on labeled texts. A language model:
+    A classifier: accuracy, F1 by class, the confusion matrix and the worst errors, on labeled texts. A tagger: F1 of spans
+    by type (both ends and the type right), or accuracy of plain tags, on tagged sentences. A language model:
     perplexity, which compares models of one vocabulary only, and bits per byte, which compares all. Word vectors:
     Spearman's correlation with what people say of pairs of words, and accuracy on analogies.
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
+        unfreeze evaluate my-tagger eng.testb
         unfreeze evaluate my-lm held-out.txt
         unfreeze evaluate vectors.txt wordsim
     """
@@ -51,7 +54,7 @@ class Evaluate:
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """Labeled texts, or text for a language model: a file, a folder, hf:owner/name. For word vectors a file of word pairs
+    """Labeled texts, tagged sentences, or text for a language model: a file, a folder, hf:owner/name. For word vectors a file of word pairs
     or of analogies, or a folder of such files."""
 
     worst: int = 10
@@ -64,7 +67,7 @@ class Evaluate:
     """Name or number of the text's column."""
 
     label_column: str | None = None
-    """Name or number of the label's column."""
+    """Name or number of the label's column; of a tagger's tags, the last by default."""
 
     encoding: str = "utf-8"
     """Of text files."""
@@ -96,6 +99,8 @@ def run(arguments: Evaluate, console: Console) -> None:
         return evaluate_language_model(arguments, console, kind)
     if kind == CLASSIFIER:
         return evaluate_classifier(arguments, console)
+    if kind == TAGGER:
+        return evaluate_tagger(arguments, console)
     raise UserError(
         f"{arguments.model} is a {kind} encoder without its output layer: it predicts nothing to measure"
     )
@@ -129,6 +134,30 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     if classifier.layer_weights:
         values["layer_weights"] = classifier.layer_weights
         text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
+    console.result(values, text)
+
+
+def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
+    """F1 by type, accuracy, and the weights of the encoder's layers."""
+    from unfreeze.tasks.sequence_tagger import SequenceTagger
+    from unfreeze.text.tagged import read_tagged
+
+    tagger = SequenceTagger.from_pretrained(arguments.model)
+    tagger.precision = arguments.precision
+    sentences = read_tagged(
+        arguments.data,
+        token_column=arguments.text_column,
+        tag_column=arguments.label_column,
+        encoding=arguments.encoding,
+    )
+    report = tagger.evaluate(sentences, progress=console.progress)
+    values: dict[str, object] = report.as_dict()
+    text = f"accuracy {report.accuracy:.4f} on {report.n_words:,} words of {report.n_sentences:,} sentences"
+    if report.f1 is not None:
+        text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(figures) for figures in report.spans])}"
+    if tagger.layer_weights:
+        values["layer_weights"] = tagger.layer_weights
+        text += f"\n\n{layer_weights_line(tagger.layer_weights)}"
     console.result(values, text)
 
 

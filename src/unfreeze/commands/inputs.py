@@ -18,6 +18,7 @@ LANGUAGE_MODEL = "language model"
 BILM = "biLM"
 NGRAM = "ngram"
 CLASSIFIER = "text_classifier"
+TAGGER = "sequence_tagger"
 WORD_VECTORS = "word_vectors"
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -108,23 +109,24 @@ def model_kind(model: str) -> str:
     return str(config["kind"])
 
 
-def need_classifier(model: str, verb: str) -> None:
-    """Raise the UserError that names the right verb where `model` is no classifier."""
+def need_task_model(model: str, verb: str) -> str:
+    """The kind of a classifier or a tagger; raises the UserError that names the right verb where `model` is neither."""
     kind = model_kind(model)
     if kind in (LANGUAGE_MODEL, BILM):
         raise UserError(
-            f"{model} is a language model, {verb} needs a classifier: "
+            f"{model} is a language model, {verb} needs a classifier or a tagger: "
             f"use score, fill or generate, or make one with `unfreeze fit classifier --encoder {model}`"
         )
     if kind == NGRAM:
         raise UserError(
-            f"{model} is an n-gram model, {verb} needs a classifier: use evaluate, score or generate"
+            f"{model} is an n-gram model, {verb} needs a classifier or a tagger: use evaluate, score or generate"
         )
-    if kind != CLASSIFIER:
+    if kind not in (CLASSIFIER, TAGGER):
         raise UserError(
-            f"{model} is a {kind} encoder, {verb} needs a classifier: "
+            f"{model} is a {kind} encoder, {verb} needs a classifier or a tagger: "
             f"make one with `unfreeze fit classifier --encoder {model}`"
         )
+    return kind
 
 
 def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) -> str:
@@ -144,9 +146,9 @@ def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) 
             f"{model} is an n-gram model, {verb} needs one of `unfreeze pretrain lm`: "
             "use evaluate, score or generate"
         )
-    if kind == CLASSIFIER:
+    if kind in (CLASSIFIER, TAGGER):
         raise UserError(
-            f"{model} is a classifier, {verb} needs a language model: use predict or evaluate, "
+            f"{model} is a {'classifier' if kind == CLASSIFIER else 'tagger'}, {verb} needs a language model: use predict or evaluate, "
             "or take the language model that it was fitted from"
         )
     if kind not in (LANGUAGE_MODEL, BILM, NGRAM):

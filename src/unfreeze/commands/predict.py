@@ -1,4 +1,4 @@
-"""`unfreeze predict`: labels for texts, in their order, streamed."""
+"""`unfreeze predict`: labels for texts, or tags of their words, in their order, streamed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import given_texts, need_classifier
+from unfreeze.commands.inputs import TAGGER, given_texts, need_task_model
+from unfreeze.commands.predict_tags import predict_tags
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 
@@ -28,17 +29,19 @@ Row = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Predict:
-    """Label texts with a classifier.
+    """Label texts with a classifier, or the words of texts with a tagger.
 
-    Texts are read and answered as a stream, in their order; what is said of one does not depend on the others.
+    Texts are read and answered as a stream, in their order; what is said of one does not depend on the others. What a
+    tagger finds is written as JSON lines, as CoNLL's columns, or as a colored page.
 
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
         unfreeze predict my-classifier --file reviews.csv --text-column review --output labels.csv
+        unfreeze predict my-tagger --file letters.txt --output names.html
     """
 
     model: Positional[str]
-    """Classifier: a folder, a released name, or owner/name on the hub."""
+    """Classifier or tagger: a folder, a released name, or owner/name on the hub."""
 
     texts: Positional[tuple[str, ...]] = ()
     """Texts to label; - reads lines of standard input."""
@@ -47,10 +50,11 @@ class Predict:
     """Texts to label: a table's column, or the lines of a text file."""
 
     output: Path | None = None
-    """Write .csv, .tsv or .jsonl instead of printing; the file appears when it is complete."""
+    """Write .csv, .tsv or .jsonl (a tagger: .jsonl, .conll or .html) instead of printing; the file appears when it is
+    complete."""
 
     probabilities: bool = False
-    """The probability of every label."""
+    """The probability of every label of a classifier."""
 
     text_column: str | None = None
     """Name or number of the text's column in a table."""
@@ -59,11 +63,7 @@ class Predict:
     """Of text files."""
 
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Number format of a classifier; bf16 is faster where the processor has it, auto tries."""
-
-    def __post_init__(self) -> None:
-        if self.output is not None and self.output.suffix.lower() not in (*TABLES, *LINES):
-            raise UserError(f"--output {self.output}: the name has to end in .csv, .tsv or .jsonl")
+    """Number format; bf16 is faster where the processor has it, auto tries."""
 
 
 def run(arguments: Predict, console: Console) -> None:
@@ -71,7 +71,10 @@ def run(arguments: Predict, console: Console) -> None:
     texts = given_texts(
         arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
     )
-    need_classifier(arguments.model, "predict")
+    if need_task_model(arguments.model, "predict") == TAGGER:
+        return predict_tags(arguments, texts, console)
+    if arguments.output is not None and arguments.output.suffix.lower() not in (*TABLES, *LINES):
+        raise UserError(f"--output {arguments.output}: the name has to end in .csv, .tsv or .jsonl")
     from unfreeze.tasks.text_classifier import TextClassifier
 
     classifier = TextClassifier.from_pretrained(arguments.model)

@@ -104,7 +104,7 @@ def load_encoder(
     config = config.get("encoder", config)
     found = encoder_class(config["kind"], folder)
     if not issubclass(found, expected):
-        raise UserError(f"{folder} holds a {config['kind']} encoder, not a {expected.kind} one")
+        raise UserError(f"{folder} holds an encoder of the kind {config['kind']}, not {expected.kind}")
     encoder = found.from_config(config, folder)
     tensors = {
         n: t

@@ -141,6 +141,32 @@ class WordVectors(StackedEncoder):
         number = self.tokenizer.id(word.lower())
         return self.unseen(word.lower()) if number is None else self.embedding[number].detach()
 
+    def look_up(self, sentences: Sequence[Sequence[str]]) -> Tensor:
+        """(B, W, D) of words as they are, each by itself, without the pieces and the batch of `prepare`.
+
+        A word that the vocabulary lacks has its n-grams' vector, or that of unknown words; padding is zero.
+        """
+        longest = max(1, *map(len, sentences)) if sentences else 1
+        unknown = self.tokenizer.unknown_id
+        ids = np.full((len(sentences), longest), -1, dtype=np.int64)
+        made: dict[str, int] = {}
+        rows: list[Tensor] = []
+        for row, words in zip(ids, sentences, strict=True):
+            for place, word in enumerate(words):
+                lower = word.lower()
+                number = self.tokenizer.id(lower)
+                if number is None and self.ngrams is not None:
+                    if lower not in made:
+                        vector = self.unseen(lower)
+                        made[lower] = unknown if vector is None else len(self.tokenizer) + len(rows)
+                        rows += [] if vector is None else [vector]
+                    number = made[lower]
+                row[place] = unknown if number is None else number
+        places = torch.from_numpy(ids).to(self.embedding.device)
+        table = torch.cat([self.embedding, torch.stack(rows)]) if rows else self.embedding
+        found = nn.functional.embedding(places.clamp_min(0), table)
+        return found * (places >= 0)[:, :, None]
+
     @torch.no_grad()
     def first_words(self, count: int, besides: Sequence[str] = ()) -> WordVectors:
         """The same vectors for the first `count` words and those of `besides` that have one."""

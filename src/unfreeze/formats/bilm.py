@@ -26,6 +26,8 @@ from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
 from unfreeze.text.characters import N_SYMBOLS
 
 FORGET_BIAS = 1.0
+LONGEST = 1 << 12
+"""Numbers of a word's row at most; published models have 50."""
 SYMBOLS = (N_SYMBOLS - 1, N_SYMBOLS)
 """What options.json may say of the number of characters: without and with the mask."""
 FOREIGN_FRAMES = {"<S>", "</S>", "<UNK>"}
@@ -43,16 +45,19 @@ def read_bilm(options: str | Path, weights: str | Path, vocabulary: Sequence[str
     """
     sizes = _read_options(Path(options))
     words = [word for word in vocabulary if word not in FOREIGN_FRAMES and word not in CASED_SPECIAL_TOKENS]
-    encoder = Elmo(CasedTokenizer([*CASED_SPECIAL_TOKENS, *dict.fromkeys(words)]), **sizes, dropout=0.1)
+    tokenizer = CasedTokenizer([*CASED_SPECIAL_TOKENS, *dict.fromkeys(words)])
+    with torch.device("meta"):  # sizes without numbers: what does not fit the file takes no memory
+        model = Elmo(tokenizer, **sizes, dropout=0.1)
     with _hdf5(Path(weights)) as arrays:
-        tensors = dict(_tensors(arrays, encoder, str(weights)))
-    expected = encoder.weights()
+        tensors = dict(_tensors(arrays, model, str(weights)))
+    expected = model.weights()
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise UserError(
                 f"{weights} does not fit {options}: {name} is {list(tensor.shape)} in the file, "
                 f"and {list(expected[name].shape)} by the options"
             )
+    encoder = Elmo(tokenizer, **sizes, dropout=0.1)
     encoder.load_weights(tensors, str(weights))
     return encoder.eval()
 
@@ -63,31 +68,46 @@ def _read_options(path: Path) -> dict[str, Any]:
         options = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: ELMo's options.json stands beside its weights") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): the file is damaged") from error
     try:
         lstm, characters = options["lstm"], options["char_cnn"]
-        if characters["n_characters"] not in SYMBOLS:
-            raise UserError(
-                f"{path} has {characters['n_characters']} characters: ELMo's are 261, or 262 with the mask"
-            )
-        return {
-            "size": int(lstm["projection_dim"]),
-            "cells": int(lstm["dim"]),
-            "n_layers": int(lstm["n_layers"]),
-            "cell_clip": lstm.get("cell_clip"),
-            "projection_clip": lstm.get("proj_clip"),
+        symbols = characters["n_characters"]
+        sizes = {
+            "size": _whole(lstm["projection_dim"]),
+            "cells": _whole(lstm["dim"]),
+            "n_layers": _whole(lstm["n_layers"]),
+            "cell_clip": _bound(lstm.get("cell_clip")),
+            "projection_clip": _bound(lstm.get("proj_clip")),
             "skip_connections": bool(lstm.get("use_skip_connections", False)),
             "spelling": {
-                "embedding": int(characters["embedding"]["dim"]),
-                "filters": [[int(width), int(count)] for width, count in characters["filters"]],
-                "n_highway": int(characters.get("n_highway", 0)),
-                "longest": int(characters["max_characters_per_token"]),
+                "embedding": _whole(characters["embedding"]["dim"]),
+                "filters": [[_whole(width), _whole(count)] for width, count in characters["filters"]],
+                "n_highway": _whole(characters.get("n_highway", 0), least=0),
+                "longest": _whole(characters["max_characters_per_token"], most=LONGEST),
                 "activation": characters.get("activation", "relu"),
             },
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no options.json of ELMo: {error} is missing or wrong") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} is no options.json of ELMo: {reason}") from error
+    if symbols not in SYMBOLS:
+        raise UserError(f"{path} has {symbols} characters: ELMo's are 261, or 262 with the mask")
+    return sizes
+
+
+def _whole(value: object, least: int = 1, most: int = 1 << 20) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{value!r} is no size from {least} to {most}")
+    return value
+
+
+def _bound(value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ValueError(f"{value!r} is no bound above 0")
+    return float(value)
 
 
 @contextmanager
@@ -101,20 +121,30 @@ def _hdf5(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} is missing: ELMo's weights are an HDF5 file")
     try:
         with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
+            found: dict[str, Any] = {}
+            # Links are not followed: they lead to other files.
+            file.visititems(lambda name, item: found.update({name: item} if _is_numbers(item) else {}))
+            yield found
+    except (OSError, RuntimeError) as error:  # as h5py says that the file is damaged
         raise UserError(f"{path} cannot be read ({error}): the file is truncated or no HDF5") from error
 
 
-def _tensors(arrays: Any, encoder: Elmo, source: str) -> Iterator[tuple[str, Tensor]]:
-    """The encoder's tensors, by our names."""
+def _is_numbers(item: Any) -> bool:
+    return getattr(getattr(item, "dtype", None), "kind", "") in "fiu" and hasattr(item, "shape")
+
+
+def _tensors(arrays: dict[str, Any], encoder: Elmo, source: str) -> Iterator[tuple[str, Tensor]]:
+    """The encoder's tensors, by our names; layers that the encoder does not have are an error too."""
+    left = {name for name in arrays if name.startswith(("CNN", "RNN"))}
 
     def get(name: str) -> NDArray[np.float32]:
         if name not in arrays:
             raise UserError(
                 f"{source} lacks {name!r}: the file is damaged, or its options are another model's"
             )
-        found: NDArray[np.float32] = np.asarray(arrays[name][...], dtype=np.float32)
+        left.discard(name)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is said below
+            found: NDArray[np.float32] = np.asarray(arrays[name][...], dtype=np.float32)
         if not np.isfinite(found).all():
             raise UserError(f"{source}: {name!r} holds NaN or infinity")
         return found
@@ -142,6 +172,10 @@ def _tensors(arrays: Any, encoder: Elmo, source: str) -> Iterator[tuple[str, Ten
             yield f"{place}.weight_state", torch.from_numpy(weight[:, encoder.size :].copy())
             yield f"{place}.bias", torch.from_numpy(bias)
             yield f"{place}.projection", torch.from_numpy(get(f"{cell}/W_P_0").T)
+    if left:
+        raise UserError(
+            f"{source} holds {min(left)!r}, which its options do not name: they are another model's"
+        )
 
 
 def _cell(direction: int, layer: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -91,12 +92,24 @@ def _words(examples: ExampleSet, settings: FitSettings) -> list[str]:
 def vectors_beside(examples: ExampleSet, settings: FitSettings) -> WordVectors:
     """The word vectors that stand beside a mix of layers: the frequent words' and the task's, as long as suits a biLSTM."""
     assert settings.word_vectors is not None
+    words = _words(examples, settings)
     vectors = read_encoder(settings.word_vectors)
-    vectors = vectors.first_words(settings.vocabulary_size, besides=_words(examples, settings))
+    need_some(vectors, words, settings.word_vectors)
+    vectors = vectors.first_words(settings.vocabulary_size, besides=words)
     scale = SPREAD / vectors.table_spread().clamp_min(1e-8)
     for table in (vectors.embedding, vectors.buckets):
         table.mul_(scale)
     return vectors
+
+
+def need_some(vectors: WordVectors, words: Sequence[str], source: str) -> None:
+    """Say how many of a task's words have a vector; raises UserError where none has one."""
+    known = sum(vectors.vector(word) is not None for word in words)
+    if words and not known:
+        raise UserError(
+            f"{source} has a vector for none of the task's {len(words)} words: are they of its language?"
+        )
+    logger.info("%d of the task's %d words have no vector", len(words) - known, len(words))
 
 
 def _bilstm_on(vectors: WordVectors, settings: FitSettings) -> LstmEncoder:

@@ -28,14 +28,48 @@ MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """How a classifier is fitted. None means: chosen by what else is given."""
+class EncoderSettings:
+    """Which encoder a task starts from."""
 
     encoder: str | None = None
     """Name or folder of an encoder, a language model or a task model, or a file of word vectors; "none" is from scratch; the
     released one by default."""
     transfer: Mode | None = None
-    """scratch, frozen or fine-tune; fine-tune by default where there is an encoder, but frozen for averaged word vectors."""
+    """scratch, frozen or fine-tune; what suits the task and the encoder by default."""
+
+    @property
+    def chosen_encoder(self) -> str:
+        """The encoder asked for, or the default."""
+        if self.encoder is not None:
+            return self.encoder
+        if self.transfer == "scratch":
+            return NO_ENCODER
+        if DEFAULT_ENCODER not in released_names():
+            raise UserError(
+                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or --encoder none"
+            )
+        return DEFAULT_ENCODER
+
+    @cached_property
+    def encoder_kind(self) -> str:
+        """The kind of the encoder, by its folder; "none" where there is none."""
+        if self.chosen_encoder == NO_ENCODER:
+            return NO_ENCODER
+        if Path(self.chosen_encoder).is_file():
+            return "word_vectors"
+        config = read_config(find_model(self.chosen_encoder))
+        return str(config.get("encoder", config)["kind"])
+
+    @property
+    def starts_from_vectors(self) -> bool:
+        """Whether the encoder is one vector a word, so that a body stands on it."""
+        return self.encoder_kind == "word_vectors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings(EncoderSettings):
+    """How a classifier is fitted. None means: chosen by what else is given."""
+
     body: Body | None = None
     """What stands on the encoder: pooling, or a biLSTM that starts from random weights, on word vectors or on the layers of
     a contextual encoder; pooling by default, but the biLSTM on ELMo."""
@@ -92,34 +126,6 @@ class FitSettings:
     """From scratch: rarer words are unknown."""
     seed: int = 0
     """Of everything random."""
-
-    @property
-    def chosen_encoder(self) -> str:
-        """The encoder asked for, or the default."""
-        if self.encoder is not None:
-            return self.encoder
-        if self.transfer == "scratch":
-            return NO_ENCODER
-        if DEFAULT_ENCODER not in released_names():
-            raise UserError(
-                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or --encoder none"
-            )
-        return DEFAULT_ENCODER
-
-    @cached_property
-    def encoder_kind(self) -> str:
-        """The kind of the encoder, by its folder; "none" where there is none."""
-        if self.chosen_encoder == NO_ENCODER:
-            return NO_ENCODER
-        if Path(self.chosen_encoder).is_file():
-            return "word_vectors"
-        config = read_config(find_model(self.chosen_encoder))
-        return str(config.get("encoder", config)["kind"])
-
-    @property
-    def starts_from_vectors(self) -> bool:
-        """Whether the encoder is one vector a word, so that a body stands on it."""
-        return self.encoder_kind == "word_vectors"
 
     @property
     def stands_on_layers(self) -> bool:

@@ -179,7 +179,7 @@ class WordInputs(nn.Module):
         parts = [mixes["input"](layers) if "input" in mixes else layers[0]] if layers else []
         if self.vectors is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.vectors_learn):
-                parts.append(self._word_layers(self.vectors, texts)[0][0])
+                parts.append(self.vectors.look_up([self.words_of(text) for text in texts]))
         if self.characters is not None:
             parts.append(self._spelled(texts, longest))
         x = self._dropped(torch.cat(parts, dim=2))

@@ -9,6 +9,7 @@ official NN I-NP O           lines that begin with -DOCSTART- or "# " are passed
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,3 +209,16 @@ def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:
 def _need_pairs(tokens: Sequence[str], tags: Sequence[str], place: str) -> None:
     if len(tokens) != len(tags):
         raise UserError(f"{place}: {len(tokens)} tokens and {len(tags)} tags: every token has one")
+
+
+def sample_tagged(sentences: TaggedSet, count: int, seed: int) -> TaggedSet:
+    """So many of the sentences, fixed by the seed; a smaller sample is a part of a larger one.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if count > len(sentences):
+        raise UserError(f"{sentences.source} holds {len(sentences)} sentences, not {count}")
+    order = list(range(len(sentences)))
+    random.Random(seed).shuffle(order)
+    return replace(sentences, sentences=[sentences.sentences[number] for number in order[:count]])

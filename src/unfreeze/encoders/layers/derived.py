@@ -6,31 +6,49 @@ Only for passes without gradients, which would otherwise make the same tensors a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from unfreeze.encoders.layers.output import compute_type
 
 T = TypeVar("T")
-Facts = tuple[tuple[int, int, object], ...]
+Facts = tuple[object, ...]
+
+
+class _Updates:
+    """How often any optimizer of this process has made a step: a fused one writes into parameters without torch's count."""
+
+    number = 0
+
+
+def _count_update(*_: Any) -> None:
+    _Updates.number += 1
+
+
+register_optimizer_step_post_hook(_count_update)
 
 
 class Derived:
     """Results by their names, each good for parameters as they are.
 
-    A parameter has changed when torch counts a write into it (optimizers, loading, `copy_` and all that ends in _), or when
-    its memory is another (`module.to`). A write through `parameter.data` is not counted: nothing here does that.
+    A parameter has changed when torch counts a write into it (loading, `copy_` and all that ends in _), when its memory is
+    another (`module.to`), or when an optimizer has made a step. A write through `parameter.data` is not counted: nothing
+    here does that.
     """
 
     def __init__(self) -> None:
         self._kept: dict[object, tuple[Facts, object]] = {}
 
     def get(self, name: object, parameters: Iterable[Tensor], make: Callable[[], T]) -> T:
-        """What `make` gives, or gave for the same parameters."""
-        facts = tuple((tensor._version, tensor.data_ptr(), tensor.dtype) for tensor in parameters)
+        """What `make` gives, or gave for the same parameters; nothing is kept of what was made in inference mode."""
+        tensors = list(parameters)
+        if any(tensor.is_inference() for tensor in tensors):
+            return make()
+        facts: Facts = (_Updates.number, *((t._version, t.data_ptr(), t.dtype) for t in tensors))
         known = self._kept.get(name)
         if known is None or known[0] != facts:
             known = self._kept[name] = facts, make()
@@ -57,9 +75,9 @@ class KeptLinear(nn.Linear):
         dtype = compute_type(x)
         if torch.is_grad_enabled() or dtype == self.weight.dtype:
             return super().forward(x)
-        weight, bias = self.derived.get(
-            dtype,
-            (self.weight, self.bias),
-            lambda: (self.weight.detach().to(dtype), self.bias.detach().to(dtype)),
-        )
+
+        def convert() -> tuple[Tensor, Tensor]:
+            return self.weight.detach().to(dtype), self.bias.detach().to(dtype)
+
+        weight, bias = self.derived.get(dtype, (self.weight, self.bias), convert)
         return F.linear(x.to(dtype), weight, bias)

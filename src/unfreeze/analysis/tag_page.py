@@ -1,0 +1,56 @@
+"""Texts as a page with colored spans: one HTML file without scripts that any browser opens.
+
+Each type has a color and its name behind the span; a span's score appears under the mouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+STYLE = """
+body { font: 16px/1.9 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
+p { white-space: pre-wrap; border-bottom: 1px solid #e4e4e4; padding-bottom: .8rem }
+mark { border-radius: .3rem; padding: .1rem .3rem; color: inherit }
+mark small { font-size: .68em; font-weight: 600; margin-left: .35rem; letter-spacing: .03em }
+"""
+
+
+def color(kind: str, kinds: Sequence[str]) -> str:
+    """A light color of its own for each type, evenly around the circle."""
+    hue = 360 * (kinds.index(kind) if kind in kinds else 0) // max(1, len(kinds))
+    return f"hsl({hue} 75% 85%)"
+
+
+def page_begin(title: str, kinds: Sequence[str]) -> str:
+    """Head, heading, and the types in their colors."""
+    legend = " ".join(_mark(kind, "", color(kind, kinds), "") for kind in kinds[:40])
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n<div>{legend}</div>\n"
+    )
+
+
+def page_text(text: str, entities: Sequence[dict[str, Any]], kinds: Sequence[str]) -> str:
+    """One text as a paragraph; spans are in order and do not overlap."""
+    parts, done = [], 0
+    for each in entities:
+        kind = each.get("entity_group", each.get("entity", ""))
+        parts.append(escape(text[done : each["start"]]))
+        word = text[each["start"] : each["end"]]
+        parts.append(_mark(word, kind, color(kind, kinds), f"{each['score']:.3f}"))
+        done = each["end"]
+    parts.append(escape(text[done:]))
+    return f"<p>{''.join(parts)}</p>\n"
+
+
+def page_end() -> str:
+    """What closes the page."""
+    return "</body></html>\n"
+
+
+def _mark(word: str, kind: str, background: str, score: str) -> str:
+    name = f"<small>{escape(kind)}</small>" if kind else ""
+    hint = f' title="{score}"' if score else ""
+    return f'<mark style="background: {background}"{hint}>{escape(word)}{name}</mark>'

@@ -1,0 +1,270 @@
+"""`SequenceTagger`: fit on tagged sentences, predict, evaluate, save.
+
+from unfreeze.tasks.sequence_tagger import SequenceTagger
+
+tagger = SequenceTagger.fit([["U.N.", "official", "Ekeus"]], [["B-ORG", "O", "B-PER"]], encoder="none")
+tagger.predict(["Ekeus heads for Baghdad."])
+# [[{"entity_group": "PER", "score": 0.98, "word": "Ekeus", "start": 0, "end": 5}, ...]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from unfreeze.encoders.base import load_matching, made_from_config
+from unfreeze.encoders.loading import encoder_class, find_model
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.errors import UserError
+from unfreeze.folders import (
+    WEIGHTS,
+    load_tensors,
+    read_config,
+    save_tensors,
+    write_config,
+    written_folder,
+)
+from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.span_scores import SpanFigures, span_figures
+from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
+from unfreeze.tasks.text_classifier import VECTORS, split_encoder
+from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.text.tag_schemes import Scheme, convert_tags, spans_of
+from unfreeze.text.tagged import TaggedSet, tagged_set
+from unfreeze.text.words import Word, split_sentences, split_words
+from unfreeze.training.precision import Precision, choose_precision, prediction_format
+
+KIND = "sequence_tagger"
+BUFFER = 1024
+"""Sentences that are sorted by length together while a stream is tagged."""
+
+Entity = dict[str, Any]
+"""As transformers' pipeline has them: entity_group (a plain tag: entity), score, word, start, end."""
+
+
+@dataclass(frozen=True)
+class TagReport:
+    """How a tagger did on tagged sentences."""
+
+    accuracy: float
+    """Share of words whose tag is right."""
+    f1: float | None
+    """Of spans, micro, both ends and the type right; None for plain tags."""
+    spans: list[SpanFigures]
+    """By type, then of all."""
+    n_sentences: int
+    n_words: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return asdict(self)
+
+
+class SequenceTagger:
+    """A fitted tagger.
+
+    Args:
+        network: what scores and decodes.
+        scheme: of the tags that it was fitted on, in which it answers.
+        settings: what the network was made with, for saving.
+    """
+
+    def __init__(self, network: TaggerNetwork, scheme: Scheme, settings: dict[str, Any]) -> None:
+        self.network, self.scheme, self.settings = network, scheme, settings
+        self._precision: Precision = "fp32"
+
+    @property
+    def precision(self) -> Precision:
+        """What predictions are computed in: fp32 or bf16; "auto" tries at once which is faster here."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, wanted: Precision) -> None:
+        chosen = choose_precision(wanted, next(self.network.parameters()).device)
+        self._precision = "bf16" if chosen == "bf16" else "fp32"
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of spans, or the plain tags."""
+        if self.scheme == "plain":
+            return list(self.network.tags)
+        return list(dict.fromkeys(tag.partition("-")[2] for tag in self.network.tags if tag != "O"))
+
+    @property
+    def layer_weights(self) -> dict[str, list[float]]:
+        """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
+        return self.network.words.mix_shares()
+
+    @classmethod
+    def fit(
+        cls, tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], **settings: Any
+    ) -> SequenceTagger:
+        """Fit a tagger in memory.
+
+        Args:
+            tokens: the words of each sentence.
+            tags: a tag for each of them, in IOB1, BIO, BIOES, or plain ones.
+            settings: of `unfreeze.tasks.tagger_settings.TaggerSettings`.
+
+        Raises:
+            UserError: not a tag for each word, tags in no scheme, or one tag only.
+        """
+        from unfreeze.tasks.tagger_fitting import fit_tagger
+        from unfreeze.tasks.tagger_settings import TaggerSettings
+
+        return fit_tagger(tagged_set(tokens, tags), TaggerSettings(**settings))
+
+    # Prediction
+
+    def predict_tags(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """A tag for each word of each sentence, in the scheme that the tagger was fitted on."""
+        return [tags for tags, _ in self._tagged(sentences)]
+
+    def _tagged(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[str], list[float]]]:
+        """Tags and the probability of each word's; a sentence without words has none."""
+        texts = [" ".join("_".join(word.split()) or "_" for word in words) for words in sentences]
+        full = [number for number, words in enumerate(sentences) if len(words)]
+        result: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
+        device = next(self.network.parameters()).device
+        with prediction_format(self.precision, device):
+            decoded = self.network.decode([texts[number] for number in full])
+        for number, (tags, shares) in zip(full, decoded, strict=True):
+            named = [self.network.tags[tag] for tag in tags]
+            result[number] = convert_tags(named, self.network.scheme, self.scheme), shares
+        return result
+
+    def predict(self, texts: Sequence[str]) -> list[list[Entity]]:
+        """The spans of each raw text with their places in it, or a tag for each word where tags are plain."""
+        return [found for _, found in self.predict_stream(texts)]
+
+    def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, list[Entity]]]:
+        """Each text and its spans, in order, in memory that does not grow with the stream."""
+        remaining = iter(texts)
+        while buffer := list(islice(remaining, BUFFER)):
+            split = [(row, words) for row, text in enumerate(buffer) for words in sentences_of(text)]
+            tagged = self._tagged([[word.text for word in words] for _, words in split])
+            found: list[list[Entity]] = [[] for _ in buffer]
+            for (row, words), (tags, shares) in zip(split, tagged, strict=True):
+                found[row] += self._entities(buffer[row], words, tags, shares)
+            yield from zip(buffer, found, strict=True)
+
+    def _entities(
+        self, text: str, words: Sequence[Word], tags: Sequence[str], shares: Sequence[float]
+    ) -> Iterator[Entity]:
+        if self.scheme == "plain":
+            for word, tag, share in zip(words, tags, shares, strict=True):
+                yield _entity("entity", tag, share, text, word.start, word.end)
+            return
+        for kind, start, end in spans_of(tags, self.scheme):
+            share = sum(shares[start:end]) / (end - start)
+            yield _entity("entity_group", kind, share, text, words[start].start, words[end - 1].end)
+
+    # Evaluation
+
+    def need_known(self, sentences: TaggedSet) -> None:
+        """Raise the UserError for a tag that training lacked, with its place."""
+        known = set(self.kinds)
+        for each in sentences.sentences:
+            for place, tag in enumerate(each.tags):
+                kind = tag if self.scheme == "plain" else tag.partition("-")[2]
+                if kind and kind not in known and tag != "O":
+                    raise UserError(
+                        f"{sentences.source}:{each.line}: word {place + 1} has the tag {tag!r}, which training lacked "
+                        f"(it had {', '.join(self.kinds[:10])})"
+                    )
+
+    def evaluate(self, sentences: TaggedSet, *, progress: Progress = SILENT) -> TagReport:
+        """Measure on tagged sentences.
+
+        Raises:
+            UserError: there is no sentence, one has a tag that training lacked, or tags are of another sort.
+        """
+        if not len(sentences):
+            raise UserError(f"{sentences.source} holds no sentence to evaluate on")
+        if (sentences.scheme == "plain") != (self.scheme == "plain"):
+            sort = "plain tags" if self.scheme == "plain" else "spans"
+            raise UserError(f"{sentences.source}: the tagger was fitted on {sort} (which column is it?)")
+        self.need_known(sentences)
+        own = sentences.in_scheme(self.network.scheme)
+        texts, gold = sentence_texts(own), [each.tags for each in own.sentences]
+        named: list[list[str]] = []
+        with progress.bar("evaluate", total=len(texts), unit="sentence") as bar:
+            for start in range(0, len(texts), BUFFER):
+                with prediction_format(self.precision, next(self.network.parameters()).device):
+                    decoded = self.network.decode(texts[start : start + BUFFER])
+                named += [[self.network.tags[tag] for tag in tags] for tags, _ in decoded]
+                bar.advance(len(decoded))
+        scheme = self.network.scheme
+        found = figures(gold, named, scheme)
+        spans: list[SpanFigures] = []
+        if scheme != "plain":
+            spans = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
+        return TagReport(found["accuracy"], found.get("f1"), spans, len(texts), own.n_words)
+
+    # Saving
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
+        words = self.network.words
+        config: dict[str, Any] = {
+            "kind": KIND,
+            "scheme": self.scheme,
+            "tags": list(self.network.tags),
+            "network_scheme": self.network.scheme,
+            "word_vectors": words.vectors is not None,
+            "settings": self.settings,
+        }
+        tensors = self.network.own_tensors()
+        if words.encoder is not None:
+            config["encoder"] = words.encoder.config()
+            tensors |= {f"encoder.{name}": tensor for name, tensor in words.encoder.weights().items()}
+        with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
+            write_config(target, config)
+            save_tensors(target / WEIGHTS, tensors)
+            if words.encoder is not None:
+                words.encoder.tokenizer.save(target)
+            if words.vectors is not None:
+                words.vectors.save_pretrained(target / VECTORS)
+
+    @classmethod
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> SequenceTagger:
+        """Load a tagger; `hub` as for `Encoder.from_pretrained`.
+
+        Raises:
+            UserError: there is none of that name, or its folder is damaged, of another kind or newer.
+        """
+        folder = find_model(name_or_dir, **hub)
+        config = read_config(folder, {KIND}, needs=("scheme", "tags", "network_scheme", "settings"))
+        own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
+        encoder = None
+        if "encoder" in config:
+            encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
+            encoder.load_weights(of_encoder, str(folder))
+        vectors = WordVectors.from_pretrained(folder / VECTORS) if config.get("word_vectors") else None
+        settings = config["settings"]
+        words = made_from_config(
+            WordInputs, folder, encoder, vectors=vectors, tokenized=True, **settings["inputs"]
+        )
+        tags, scheme = config["tags"], config["network_scheme"]
+        network = made_from_config(TaggerNetwork, folder, words, tags, scheme, **settings["body"])
+        load_matching(network, own, network.own_tensors(), str(folder))
+        return cls(network.eval(), config["scheme"], settings)
+
+
+def sentences_of(text: str) -> Iterator[list[Word]]:
+    """The words of each sentence of a raw text, with their places in it."""
+    words, number = split_words(text), 0
+    for _, end in split_sentences(text):
+        own = []
+        while number < len(words) and words[number].start < end:
+            own.append(words[number])
+            number += 1
+        if own:
+            yield own
+
+
+def _entity(key: str, name: str, share: float, text: str, start: int, end: int) -> Entity:
+    return {key: name, "score": share, "word": text[start:end], "start": start, "end": end}

@@ -1,0 +1,193 @@
+"""Tagging: what is said of each word, a biLSTM on its vectors, a CRF on the tags, and how they learn.
+
+Huang, Xu & Yu 2015; with characters (Lample et al. 2016) and an encoder's layers (Peters et al. 2018).
+
+Legend: B batch, W words, N words of a batch without padding, K tags, H of each direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unfreeze.encoders.layers.crf import Crf
+from unfreeze.tasks.classification import token_bounded_batches
+from unfreeze.tasks.span_scores import span_figures
+from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
+from unfreeze.tasks.word_inputs import WordInputs, Words
+from unfreeze.text.batches import bucketed_batches
+from unfreeze.text.tag_schemes import Scheme, allowed_moves, spans_of
+from unfreeze.text.tagged import TaggedSet
+from unfreeze.training.loop import Loss
+from unfreeze.transfer.policies import LayerGroups
+
+BATCH_WORDS = 8_192
+"""Words of a batch where nothing learns, padding included."""
+
+
+class TaggerNetwork(nn.Module):
+    """Words -> biLSTM -> scores of the tags -> CRF.
+
+    Args:
+        tags: K names, in the scheme of the network's own (BIOES for spans).
+        scheme: of the tags: what may follow what.
+        hidden_size: H.
+        n_layers: of the biLSTM.
+        dropout: behind each of its layers.
+    """
+
+    def __init__(
+        self,
+        words: WordInputs,
+        tags: Sequence[str],
+        scheme: Scheme,
+        *,
+        hidden_size: int = 200,
+        n_layers: int = 1,
+        dropout: float = BODY_DROPOUT,
+    ) -> None:
+        super().__init__()
+        self.words, self.tags, self.scheme = words, tuple(tags), scheme
+        self.body = BiLstmStack(words.size, hidden_size, n_layers, dropout)
+        self.scores = nn.Linear(self.body.size + words.beside_size, len(self.tags))
+        self.crf = Crf(len(self.tags), allowed_moves(self.tags, scheme))
+
+    def layer_groups(self) -> LayerGroups:
+        """The encoder's groups unless it is frozen, then all that is new."""
+        *groups, new = self.words.layer_groups()
+        own = [*self.body.parameters(), *self.scores.parameters(), *self.crf.parameters()]
+        return [*groups, [*new, *own]]
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What is saved beside the encoder and the word vectors, which are encoders of their own."""
+        others = ("words.encoder.", "words.vectors.")
+        return {name: t for name, t in self.state_dict().items() if not name.startswith(others)}
+
+    def read(self, texts: Sequence[str]) -> tuple[Tensor, list[int]]:
+        """Sentences, words between single spaces, at least one in each -> (N, K) and the words of each."""
+        words: Words = self.words(texts)
+        states = self.body(words.inputs, words.lengths)
+        if words.beside is not None:
+            states = torch.cat([states, words.beside.to(states.dtype)], dim=2)
+        real = torch.arange(states.shape[1], device=states.device) < words.lengths[:, None]
+        return self.scores(states[real]).float(), words.lengths.tolist()
+
+    def loss(self, texts: Sequence[str], tags: Tensor) -> Tensor:
+        """Negative log-likelihood, summed: (N,) numbers of the tags, one sentence after the other."""
+        scores, lengths = self.read(texts)
+        return -self.crf.log_likelihood(scores, tags, lengths).sum()
+
+    @torch.no_grad()
+    def decode(self, texts: Sequence[str]) -> list[tuple[list[int], list[float]]]:
+        """The best tags of each sentence and the probability of each; a sentence does not depend on the others."""
+        was_training = self.training
+        self.eval()
+        found: list[tuple[list[int], list[float]]] = [([], [])] * len(texts)
+        lengths = [text.count(" ") + 1 for text in texts]
+        for numbers in token_bounded_batches(lengths, BATCH_WORDS):
+            scores, counts = self.read([texts[number] for number in numbers])
+            tags, _ = self.crf.decode(scores, counts)
+            chosen = torch.from_numpy(tags).to(scores.device)
+            shares = self.crf.marginals(scores, counts).to(scores.device).gather(1, chosen[:, None])[:, 0]
+            start = 0
+            for number, count in zip(numbers, counts, strict=True):
+                stop = start + count
+                found[number] = tags[start:stop].tolist(), shares[start:stop].tolist()
+                start = stop
+        self.train(was_training)
+        return found
+
+
+class TaggingObjective:
+    """What the loop trains when it trains a tagger.
+
+    Args:
+        network: trained in place.
+        train_set: in the network's scheme.
+        validation: to be measured at each epoch's end, in the same scheme.
+    """
+
+    def __init__(
+        self,
+        network: TaggerNetwork,
+        train_set: TaggedSet,
+        validation: TaggedSet | None = None,
+        *,
+        batch_size: int = 16,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.model: nn.Module = network
+        self.network, self.validation = network, validation
+        self.texts = sentence_texts(train_set)
+        number_of = {name: number for number, name in enumerate(network.tags)}
+        self.targets = [[number_of[tag] for tag in each.tags] for each in train_set.sentences]
+        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+
+    def layer_groups(self) -> LayerGroups:
+        """The network's."""
+        return self.network.layer_groups()
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        lengths = [len(tags) for tags in self.targets]
+        return bucketed_batches(lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
+
+    def n_batches(self, epoch: int) -> int:
+        """Batches of an epoch."""
+        return len(self._epoch(epoch))
+
+    def batches(self, epoch: int, start: int) -> Iterator[list[int]]:
+        """Numbers of this process's sentences, batch by batch."""
+        for numbers in self._epoch(epoch)[start:]:
+            yield numbers[self.rank :: self.world_size]
+
+    def loss(self, batch: list[int]) -> Loss:
+        """Of this process's sentences; a process without one computes for a sentence that weighs nothing."""
+        numbers = batch or [0]
+        device = next(self.model.parameters()).device
+        tags = torch.tensor([tag for number in numbers for tag in self.targets[number]], device=device)
+        loss = self.network.loss([self.texts[number] for number in numbers], tags)
+        return Loss(loss if batch else loss * 0.0, len(batch), self.network.words.penalty())
+
+    def rate_scale(self, batch: list[int]) -> float:
+        """Every batch moves alike."""
+        return 1.0
+
+    def carried(self) -> dict[str, Tensor]:
+        """Nothing is carried from sentence to sentence."""
+        return {}
+
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing to take back."""
+
+    def validate(self) -> dict[str, float]:
+        """F1 of spans, or accuracy of plain tags, and accuracy of all tags."""
+        if self.validation is None:
+            return {}
+        found = self.network.decode(sentence_texts(self.validation))
+        named = [[self.network.tags[tag] for tag in tags] for tags, _ in found]
+        gold = [each.tags for each in self.validation.sentences]
+        return figures(gold, named, self.network.scheme)
+
+
+def figures(
+    gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]], scheme: Scheme
+) -> dict[str, float]:
+    """accuracy, for spans f1, and score, which is the one that counts."""
+    right = sum(a == b for x, y in zip(gold, found, strict=True) for a, b in zip(x, y, strict=True))
+    accuracy = right / max(1, sum(map(len, gold)))
+    if scheme == "plain":
+        return {"accuracy": accuracy, "loss": 1.0 - accuracy, "score": accuracy}
+    total = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in found])[-1]
+    return {"accuracy": accuracy, "f1": total.f1, "loss": 1.0 - total.f1, "score": total.f1}
+
+
+def sentence_texts(sentences: TaggedSet) -> list[str]:
+    """Words between single spaces, as `WordInputs` reads them."""
+    return [" ".join(each.tokens) for each in sentences.sentences]
+
+
+__all__ = ["TaggerNetwork", "TaggingObjective", "figures", "sentence_texts"]

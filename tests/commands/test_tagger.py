@@ -1,0 +1,114 @@
+"""`fit tagger`, and what predict and evaluate do with one, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.calls import fail, succeed
+from tests.encoders.elmos import small_elmo
+from tests.tasks.sentences import columns, tagged_sentences
+from unfreeze.text.tagged import read_tagged
+
+SMALL = ["--hidden-size", 16, "--characters", 8, "--rate", 0.02, "--precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tagged")
+    for name, count, seed in (("train", 60, 0), ("dev", 20, 1)):
+        (folder / name).write_text(columns(tagged_sentences(count, seed)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tagger(data: Path) -> Path:
+    asked = ["fit", "tagger", "--train", data / "train", "--validation", data / "dev", "--encoder", "none"]
+    (values,) = succeed(*asked, *SMALL, "--epochs", 15, "--output", data / "t", "--json").rows
+    assert values["f1"] > 0.9 and values["scheme"] == "bio" and values["tags"] == ["LOC", "PER"]
+    card = (data / "t" / "README.md").read_text(encoding="utf-8")
+    assert "unfreeze" in card and "f1" in card
+    return data / "t"
+
+
+def test_measured(tagger: Path, data: Path) -> None:
+    (values,) = succeed("evaluate", tagger, data / "dev", "--json").rows
+    assert values["f1"] > 0.9 and values["n_sentences"] == 20
+    assert [each["name"] for each in values["spans"]] == ["LOC", "PER", "all"]
+    text = succeed("evaluate", tagger, data / "dev").out
+    assert text.startswith("F1 ") and "PER" in text
+
+
+def test_predicted_in_every_format(tagger: Path, tmp_path: Path) -> None:
+    texts = ["Ada Lovelace visits <New> York.", "Grace likes Paris. Alan leaves London."]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    rows = succeed("predict", tagger, *texts, "--json").rows
+    assert [row["text"] for row in rows] == texts
+    for row in rows:
+        for each in row["entities"]:
+            assert row["text"][each["start"] : each["end"]] == each["word"]
+    assert "PER Grace" in succeed("predict", tagger, texts[1]).out
+    for name in ("a.jsonl", "a.conll", "a.html"):
+        succeed("predict", tagger, "--file", tmp_path / "texts.txt", "--output", tmp_path / name)
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [each["text"] for each in lines] == texts
+    found = read_tagged(tmp_path / "a.conll")
+    assert [each.tokens for each in found.sentences][1:] == [
+        ("Grace", "likes", "Paris", "."),
+        ("Alan", "leaves", "London", "."),
+    ]
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "&lt;" in page and "<mark" in page and "PER" in page and "<script" not in page
+    assert page.count("<p>") == 2
+
+
+def test_a_sample_and_plain_tags(data: Path, tmp_path: Path) -> None:
+    asked = ["fit", "tagger", "--train", data / "train", "--encoder", "none", *SMALL, "--epochs", 1]
+    (values,) = succeed(*asked, "--labels", 10, "--output", tmp_path / "a", "--json").rows
+    assert values["sentences"] == 10
+    assert "all words have one tag" in fail(*asked, "--tag-column", 1, "--output", tmp_path / "b")
+    assert "holds 60 sentences, not 61" in fail(*asked, "--labels", 61, "--output", tmp_path / "b")
+
+
+def test_on_an_elmo_and_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
+    small_elmo().save_pretrained(tmp_path / "elmo")
+    asked = [
+        "fit",
+        "tagger",
+        "--train",
+        data / "train",
+        "--validation",
+        data / "dev",
+        "--encoder",
+        tmp_path / "elmo",
+    ]
+    outputs = [tmp_path / "a", tmp_path / "b"]
+    for output in outputs:
+        (values,) = succeed(
+            *asked, *SMALL, "--epochs", 2, "--mix-l2", 0.001, "--output", output, "--json"
+        ).rows
+        assert set(values["layer_weights"]) == {"input"} and values["transfer"] == "frozen"
+    files = [(output / "model.safetensors").read_bytes() for output in outputs]
+    assert files[0] == files[1]
+    assert "count" in succeed("evaluate", outputs[0], data / "dev").out
+    succeed("fit", "tagger", "--train", data / "train", "--encoder", outputs[0], *SMALL, "--epochs", 1,
+            "--transfer", "fine-tune", "--layers", -1, "--output", tmp_path / "c")  # fmt: skip
+
+
+def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None:
+    broken, other = tmp_path / "broken", tmp_path / "other"
+    broken.write_text("a O\nb\n", encoding="utf-8")
+    other.write_text("Mars B-PLANET\nis O\n", encoding="utf-8")
+    asked = ["fit", "tagger", "--encoder", "none", "--output", tmp_path / "o", "--train"]
+    assert "broken:2: 1 columns" in fail(*asked, broken)
+    assert "missing" in fail(*asked, tmp_path / "missing")
+    assert "there is no column 7" in fail(*asked, data / "train", "--tag-column", 7)
+    assert "which training lacked" in fail("evaluate", tagger, other)
+    assert "--epochs or by --minutes" in fail(*asked, data / "train", "--epochs", 1, "--minutes", 1)
+    assert "end in .jsonl, .conll or .html" in fail("predict", tagger, "a", "--output", tmp_path / "a.csv")
+    assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")
+    assert "is a tagger" in fail("generate", tagger, "a")
+    assert "no folder" in fail(*asked, data / "train", "--word-vectors", tmp_path / "none.txt")

@@ -1,0 +1,172 @@
+"""Tagging: spans scored as seqeval does, sentences that do not depend on each other, fitting, saving, raw text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.encoders.elmos import small_elmo
+from tests.pretraining.models import random_model, word_tokenizer
+from tests.tasks.sentences import tagged_sentences
+from unfreeze.encoders.base import Encoder
+from unfreeze.errors import UserError
+from unfreeze.tasks.sequence_tagger import SequenceTagger
+from unfreeze.tasks.span_scores import span_figures
+from unfreeze.tasks.tagger_fitting import fit_tagger
+from unfreeze.tasks.tagger_settings import TaggerSettings
+from unfreeze.tasks.tagging import TaggerNetwork
+from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.text.tag_schemes import spans_of
+from unfreeze.text.tagged import tagged_set
+
+SMALL: dict[str, Any] = {
+    "encoder": "none",
+    "hidden_size": 16,
+    "characters": 8,
+    "embedding_size": 8,
+    "rate": 0.02,
+}
+
+
+@pytest.fixture(scope="module")
+def tagger() -> SequenceTagger:
+    return fit_tagger(tagged_sentences(60), TaggerSettings(**SMALL, epochs=15), precision="fp32")
+
+
+def test_spans_are_scored_as_seqeval_does() -> None:
+    metrics = pytest.importorskip("seqeval.metrics")
+    scheme = pytest.importorskip("seqeval.scheme")
+    gold = [list(each.tags) for each in tagged_sentences(40, seed=1).sentences]
+    said = [list(each.tags) for each in tagged_sentences(40, seed=2).sentences]
+    said = [[*tags, *["O"] * 9][: len(true)] for tags, true in zip(said, gold, strict=True)]
+    found = span_figures([spans_of(x, "bio") for x in gold], [spans_of(x, "bio") for x in said])
+    report = metrics.classification_report(
+        gold, said, mode="strict", scheme=scheme.IOB2, output_dict=True, zero_division=0
+    )
+    for figures in found:
+        other = report["micro avg" if figures.name == "all" else figures.name]
+        assert figures.precision == pytest.approx(other["precision"])
+        assert figures.recall == pytest.approx(other["recall"])
+        assert figures.f1 == pytest.approx(other["f1-score"])
+        assert figures.true == other["support"]
+
+
+def test_it_learns_what_can_be_learned_and_answers_in_the_scheme_of_its_data(tagger: SequenceTagger) -> None:
+    report = tagger.evaluate(tagged_sentences(30, seed=5))
+    assert report.f1 is not None and report.f1 > 0.95
+    assert tagger.kinds == ["LOC", "PER"] and report.spans[-1].name == "all"
+    assert tagger.predict_tags([["Ada", "likes", "New", "York", "."]]) == [
+        ["B-PER", "O", "B-LOC", "I-LOC", "O"]
+    ]
+    assert tagger.predict_tags([[], ["Paris"]])[0] == []
+
+
+def test_raw_text_has_places(tagger: SequenceTagger) -> None:
+    text = "Ada Lovelace visits  New York.\n\nAlan leaves Paris."
+    (found,) = tagger.predict([text])
+    assert [(each["entity_group"], each["word"]) for each in found] == [
+        ("PER", "Ada Lovelace"),
+        ("LOC", "New York"),
+        ("PER", "Alan"),
+        ("LOC", "Paris"),
+    ]
+    for each in found:
+        assert text[each["start"] : each["end"]] == each["word"] and 0.0 < each["score"] <= 1.0 + 1e-6
+    assert tagger.predict(["", "  "]) == [[], []]
+
+
+@settings(max_examples=15)
+@given(numbers=st.permutations(list(range(6))))
+def test_a_sentence_does_not_depend_on_the_others(tagger: SequenceTagger, numbers: list[int]) -> None:
+    sentences = [" ".join(each.tokens) for each in tagged_sentences(6, seed=3).sentences]
+    alone = [tagger.network.decode([text])[0] for text in sentences]
+    together = tagger.network.decode([sentences[number] for number in numbers])
+    for number, (tags, shares) in zip(numbers, together, strict=True):
+        assert tags == alone[number][0]
+        assert shares == pytest.approx(alone[number][1], abs=1e-5)
+
+
+def test_saved_and_loaded(tagger: SequenceTagger, tmp_path: Path) -> None:
+    tagger.save_pretrained(tmp_path / "t")
+    again = SequenceTagger.from_pretrained(tmp_path / "t")
+    texts = ["Grace Hopper likes London.", "Zoe visits Oslo."]
+    first, second = tagger.predict(texts), again.predict(texts)
+    for a, b in zip(first, second, strict=True):
+        assert [x | {"score": 0} for x in a] == [x | {"score": 0} for x in b]
+        assert [x["score"] for x in a] == pytest.approx([x["score"] for x in b], abs=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["iob1", "bioes"])
+def test_other_schemes_come_back_as_they_came(scheme: Any) -> None:
+    found = fit_tagger(
+        tagged_sentences(40, scheme=scheme), TaggerSettings(**SMALL, epochs=15), precision="fp32"
+    )
+    sentences = tagged_sentences(10, seed=4, scheme=scheme)
+    said = found.predict_tags([list(each.tokens) for each in sentences.sentences])
+    assert said == [list(each.tags) for each in sentences.sentences]
+
+
+def test_plain_tags_are_measured_by_accuracy() -> None:
+    tokens = [["the", "cat", "sat"], ["a", "dog", "saw"]] * 20
+    tags = [["D", "N", "V"]] * 40
+    found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=10)
+    report = found.evaluate(tagged_set(tokens, tags))
+    assert report.accuracy == 1.0 and report.f1 is None and report.spans == []
+    (words,) = found.predict(["the dog sat"])
+    assert [each["entity"] for each in words] == ["D", "N", "V"]
+
+
+@pytest.mark.parametrize("mix_at", ["input", "output", "both"])
+@pytest.mark.parametrize("kind", ["elmo", "lm"])
+def test_on_the_layers_of_an_encoder_frozen_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, mix_at: Any
+) -> None:
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
+    encoder: Encoder = small_elmo() if kind == "elmo" else random_model(word_tokenizer(), "both", ()).encoder
+    encoder.save_pretrained(tmp_path / "e")
+    options: dict[str, Any] = {**SMALL, "encoder": str(tmp_path / "e"), "mix_at": mix_at, "epochs": 3}
+    sentences = tagged_sentences(24)
+    frozen = fit_tagger(sentences, TaggerSettings(**options), validation=sentences.first(8), precision="fp32")
+    assert frozen.network.words.encoder is not None
+    for name, tensor in frozen.network.words.encoder.weights().items():
+        torch.testing.assert_close(tensor, encoder.weights()[name])
+    assert set(frozen.layer_weights) == ({"input", "output"} if mix_at == "both" else {mix_at})
+    moved = fit_tagger(
+        sentences, TaggerSettings(**options, transfer="fine-tune", n_layers=2), precision="fp32"
+    )
+    assert moved.network.words.encoder is not None
+    before, after = encoder.weights(), moved.network.words.encoder.weights()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed and len(changed) < len(before)  # gradual: three epochs thaw the upper groups only
+    moved.save_pretrained(tmp_path / "m")
+    again = SequenceTagger.from_pretrained(tmp_path / "m")
+    tokens = [list(each.tokens) for each in sentences.sentences]
+    assert again.predict_tags(tokens) == moved.predict_tags(tokens)
+
+
+def test_gradients_reach_all_that_learns() -> None:
+    words = WordInputs(small_elmo(), frozen=False, characters=4, mix_at="both", tokenized=True)
+    network = TaggerNetwork(words, ["O", "S-X", "B-X", "I-X", "E-X"], "bioes", hidden_size=4)
+    groups = network.layer_groups()
+    network.loss(["the cat sat", "a dog"], torch.tensor([0, 1, 0, 2, 4])).backward()
+    without = [p for group in groups for p in group if p.grad is None]
+    assert not without
+    assert {id(p) for group in groups for p in group} == {id(p) for p in network.parameters()}
+
+
+def test_mistakes() -> None:
+    with pytest.raises(UserError, match="all words have one tag"):
+        SequenceTagger.fit([["a"]], [["O"]], **SMALL)
+    sentences = tagged_sentences(10)
+    other = tagged_set([["Mars"]], [["B-PLANET"]])
+    with pytest.raises(UserError, match="word 1 has the tag 'B-PLANET', which training lacked"):
+        fit_tagger(sentences, TaggerSettings(**SMALL, epochs=1), validation=other)
+    with pytest.raises(UserError, match="one has spans and the other plain tags"):
+        fit_tagger(sentences, TaggerSettings(**SMALL, epochs=1), validation=tagged_set([["a"]], [["N"]]))
+    with pytest.raises(UserError, match="something to read"):
+        WordInputs(None)

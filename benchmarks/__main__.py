@@ -35,6 +35,8 @@ NAMES = (
     "elmo-loop",
     "elmo-embedding",
     "elmo-training",
+    "crf",
+    "tagging",
 )
 GROUPS = {
     "training": ("training-small", "training-paper"),
@@ -115,6 +117,7 @@ def measure(name: str, options: argparse.Namespace, texts: object, say: Callable
         fastai_parity,
         memory,
         prediction_speed,
+        tagging_speed,
         time_to_perplexity,
         training_speed,
         vector_formats,
@@ -133,6 +136,8 @@ def measure(name: str, options: argparse.Namespace, texts: object, say: Callable
         return prediction_speed.run(texts, options.rounds, say)
     if name == "memory":
         return memory.run(texts, torch.get_num_threads(), say)
+    if name in ("crf", "tagging"):
+        return tagging_speed.run(name, texts, options.rounds, say)
     if name == "elmo-memory":
         return memory.run_embedding(texts, torch.get_num_threads(), say)
     if name.startswith("elmo"):

@@ -1,4 +1,6 @@
-"""Empty modules in the place of those that AllenNLP imports and its ELMo does not need. Runs in benchmarks/.peers only.
+"""Empty modules and names in the place of those that AllenNLP and flair import and that what we compare does not need.
+
+Runs in benchmarks/.peers only.
 
 torchvision has no build that fits this torch, cached_path pulls in the clients of two clouds, and the hub's client has
 dropped two names since 2022. Nothing that a comparison measures comes from here.
@@ -6,6 +8,7 @@ dropped two names since 2022. Nothing that a comparison measures comes from here
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -14,8 +17,11 @@ from types import ModuleType
 from typing import Any
 
 ROOTS = ("torchvision", "cached_path", "fairscale")
-RENAMED = ("HfFolder", "Repository")
-"""What huggingface_hub no longer has."""
+GONE = {
+    "huggingface_hub": ("HfFolder", "Repository"),
+    "transformers": ("LayoutLMv2FeatureExtractor", "LayoutLMv3FeatureExtractor"),
+}
+"""What these no longer have."""
 
 
 class _Nothing:
@@ -56,11 +62,12 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install() -> None:
-    """Before AllenNLP is imported. transformers is imported first: it must see that there is no torchvision."""
-    import huggingface_hub
-    import transformers  # noqa: F401
-
-    for name in RENAMED:
-        if not hasattr(huggingface_hub, name):
-            setattr(huggingface_hub, name, _Nothing)
+    """Before the peers are imported. transformers is imported first: it must see that there is no torchvision."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    for module, names in GONE.items():
+        found = importlib.import_module(module)
+        for name in names:
+            if not hasattr(found, name):
+                setattr(found, name, _Nothing)
     sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,106 @@
+"""Claim: with ELMo a tagger needs a fraction of the labels (Peters et al. 2018: 1 % of the data with it equals 10 % without).
+
+CoNLL-2003's names: the same biLSTM and CRF, with characters, on the task's own word vectors, on Wikipedia's, on a language
+model of one direction, and on ELMo (its last layer; the mix of all; the mix beside Wikipedia's vectors), all frozen, learns from
+1, 10 and 100 percent of the sentences; the epoch is chosen on validation sentences, F1 is on eng.testb.
+
+    python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS [--lm LM] [--shares 1 10 100] [--seeds 3]
+
+RESULT
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from unfreeze.tasks.tagger_fitting import fit_tagger
+from unfreeze.tasks.tagger_settings import TaggerSettings
+from unfreeze.text.tagged import TaggedSet, read_tagged, sample_tagged
+
+
+def main() -> None:
+    """Fit, measure, print a line each, and a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with conll2003/")
+    parser.add_argument("--elmo", required=True, help="an ELMo")
+    parser.add_argument("--vectors", required=True, help="word vectors")
+    parser.add_argument("--lm", help="a language model of `unfreeze pretrain lm`")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[1, 10, 100], help="percent of the sentences"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="at 1 percent (3); one at the others")
+    parser.add_argument(
+        "--validation", type=int, default=1000, help="sentences that choose the epoch (1,000)"
+    )
+    parser.add_argument(
+        "--updates", type=int, help="updates at most of each fit (by default as `fit tagger`)"
+    )
+    arguments = parser.parse_args()
+    folder = arguments.data / "conll2003"
+    train, dev, test = (read_tagged(folder / name) for name in ("eng.train", "eng.testa", "eng.testb"))
+    dev = sample_tagged(dev, arguments.validation, 0)
+    print(f"{len(dev):,} sentences choose the epoch, {len(test):,} are measured on", flush=True)
+    table: dict[str, list[str]] = {}
+    for share in arguments.shares:
+        count = round(len(train) * share / 100)
+        for name, settings in forms(arguments):
+            found = measured(
+                train, dev, test, count, settings, arguments.seeds if share <= 1 else 1, arguments.updates
+            )
+            table.setdefault(name, []).append(f"{statistics.mean(found):5.1f}")
+            each = f" ({', '.join(f'{one:.1f}' for one in found)})" if len(found) > 1 else ""
+            print(f"{count:,} sentences, {name}: F1 {statistics.mean(found):.1f}{each}", flush=True)
+    print("F1 by percent of the sentences: " + ", ".join(f"{share:g}" for share in arguments.shares))
+    for name, cells in table.items():
+        print(f"  {name:<36}{'  '.join(cells)}")
+
+
+def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]:
+    """What the biLSTM stands on."""
+    yield "the task's own vectors", TaggerSettings(encoder="none")
+    yield "Wikipedia's vectors", TaggerSettings(encoder=arguments.vectors)
+    if arguments.lm is not None:
+        yield "a language model of one direction", TaggerSettings(encoder=arguments.lm)
+    yield "ELMo, last layer", TaggerSettings(encoder=arguments.elmo, layers=-1)
+    yield "ELMo, mix", TaggerSettings(encoder=arguments.elmo)
+    yield (
+        "ELMo, mix, and Wikipedia's vectors",
+        TaggerSettings(encoder=arguments.elmo, word_vectors=arguments.vectors),
+    )
+
+
+def measured(
+    train: TaggedSet,
+    dev: TaggedSet,
+    test: TaggedSet,
+    count: int,
+    settings: TaggerSettings,
+    seeds: int,
+    updates: int | None,
+) -> list[float]:
+    """F1 in percent, a number a seed; each has a sample of its own."""
+    found = []
+    for seed in range(seeds):
+        started = time.monotonic()
+        epochs = None if updates is None else max(1, round(updates * settings.batch_size / count))
+        own = replace(settings, seed=seed, epochs=epochs)
+        tagger = fit_tagger(sample_tagged(train, count, seed), own, validation=dev)
+        tagger.precision = "auto"
+        f1 = tagger.evaluate(test).f1
+        assert f1 is not None
+        found.append(100 * f1)
+        weights = ", ".join(f"{each:.2f}" for each in tagger.layer_weights.get("input", []))
+        shown = f"; layers and gamma {weights}" if weights else ""
+        print(f"    seed {seed}: {found[-1]:.1f} in {time.monotonic() - started:.0f} s{shown}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

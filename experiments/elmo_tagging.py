@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unfreeze.tasks.tagger_fitting import fit_tagger
-from unfreeze.tasks.tagger_settings import TaggerSettings
+from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tagged import TaggedSet, read_tagged, sample_tagged
 
 

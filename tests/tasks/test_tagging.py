@@ -18,9 +18,9 @@ from unfreeze.errors import UserError
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.tagger_fitting import fit_tagger
-from unfreeze.tasks.tagger_settings import TaggerSettings
 from unfreeze.tasks.tagging import TaggerNetwork
 from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tag_schemes import spans_of
 from unfreeze.text.tagged import tagged_set
 

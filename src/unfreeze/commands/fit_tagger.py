@@ -15,7 +15,7 @@ from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.tasks.tagger_settings import TaggerSettings
+    from unfreeze.tasks.word_task_settings import TaggerSettings
     from unfreeze.text.tagged import TaggedSet
 
 
@@ -135,8 +135,7 @@ class FitTagger:
 
 def run(arguments: FitTagger, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.tagger_fitting import fit_tagger
-    from unfreeze.tasks.tagger_settings import tagger_epochs
+    from unfreeze.tasks.tagger_fitting import fit_tagger, tagger_epochs
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
@@ -187,7 +186,7 @@ def _said(figures: dict[str, float], validation: TaggedSet | None, train_set: Ta
 
 def make_settings(arguments: FitTagger) -> TaggerSettings:
     """The default settings with what the command line changes."""
-    from unfreeze.tasks.tagger_settings import TaggerSettings
+    from unfreeze.tasks.word_task_settings import TaggerSettings
 
     names = (
         "encoder transfer word_vectors characters mix_at mix_l2 epochs minutes rate batch_size hidden_size n_layers "

@@ -16,22 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.encoders.base import load_matching, made_from_config
-from unfreeze.encoders.loading import encoder_class, find_model
-from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
-from unfreeze.folders import (
-    WEIGHTS,
-    load_tensors,
-    read_config,
-    save_tensors,
-    write_config,
-    written_folder,
-)
+from unfreeze.folders import read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
 from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
-from unfreeze.tasks.text_classifier import VECTORS, split_encoder
-from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.tasks.word_task import load_words, save_task_model
 from unfreeze.text.tag_schemes import Scheme, convert_tags, spans_of
 from unfreeze.text.tagged import TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words
@@ -107,13 +98,13 @@ class SequenceTagger:
         Args:
             tokens: the words of each sentence.
             tags: a tag for each of them, in IOB1, BIO, BIOES, or plain ones.
-            settings: of `unfreeze.tasks.tagger_settings.TaggerSettings`.
+            settings: of `unfreeze.tasks.word_task_settings.TaggerSettings`.
 
         Raises:
             UserError: not a tag for each word, tags in no scheme, or one tag only.
         """
         from unfreeze.tasks.tagger_fitting import fit_tagger
-        from unfreeze.tasks.tagger_settings import TaggerSettings
+        from unfreeze.tasks.word_task_settings import TaggerSettings
 
         return fit_tagger(tagged_set(tokens, tags), TaggerSettings(**settings))
 
@@ -208,26 +199,14 @@ class SequenceTagger:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
-        words = self.network.words
         config: dict[str, Any] = {
             "kind": KIND,
             "scheme": self.scheme,
             "tags": list(self.network.tags),
             "network_scheme": self.network.scheme,
-            "word_vectors": words.vectors is not None,
             "settings": self.settings,
         }
-        tensors = self.network.own_tensors()
-        if words.encoder is not None:
-            config["encoder"] = words.encoder.config()
-            tensors |= {f"encoder.{name}": tensor for name, tensor in words.encoder.weights().items()}
-        with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-            write_config(target, config)
-            save_tensors(target / WEIGHTS, tensors)
-            if words.encoder is not None:
-                words.encoder.tokenizer.save(target)
-            if words.vectors is not None:
-                words.vectors.save_pretrained(target / VECTORS)
+        save_task_model(folder, config, self.network.words, self.network.own_tensors())
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> SequenceTagger:
@@ -238,16 +217,8 @@ class SequenceTagger:
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder, {KIND}, needs=("scheme", "tags", "network_scheme", "settings"))
-        own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
-        encoder = None
-        if "encoder" in config:
-            encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
-            encoder.load_weights(of_encoder, str(folder))
-        vectors = WordVectors.from_pretrained(folder / VECTORS) if config.get("word_vectors") else None
         settings = config["settings"]
-        words = made_from_config(
-            WordInputs, folder, encoder, vectors=vectors, tokenized=True, **settings["inputs"]
-        )
+        words, own = load_words(folder, config, settings["inputs"])
         tags, scheme = config["tags"], config["network_scheme"]
         network = made_from_config(TaggerNetwork, folder, words, tags, scheme, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))

@@ -1,22 +1,19 @@
-"""How a tagger is fitted: the settings, and what is chosen where they say nothing."""
+"""What taggers and answerers have in common: which vectors their words have, and how they learn."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from unfreeze.tasks.fit_settings import NO_ENCODER, EncoderSettings, MixAt
+from unfreeze.training.loop import LoopSettings
 from unfreeze.transfer.optimizers import OptimizerName
-from unfreeze.transfer.policies import Mode
-
-UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1_000, 6, 60
-"""Updates that a small training set should see at least; the number of epochs follows, within bounds."""
+from unfreeze.transfer.policies import Mode, TransferPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaggerSettings(EncoderSettings):
-    """How a tagger is fitted. None means: chosen by what else is given."""
+class WordTaskSettings(EncoderSettings):
+    """How a task on words is fitted. None means: chosen by what else is given."""
 
     word_vectors: str | None = None
     """Static vectors of each word beside the encoder's layers: a file or a folder. Without an encoder and without these, a
@@ -33,22 +30,16 @@ class TaggerSettings(EncoderSettings):
     """L2 penalty on the weights of a mix."""
     layer_norm: bool = False
     """Normalize each layer before it is mixed."""
-    hidden_size: int = 200
-    """Of each direction of the biLSTM."""
-    n_layers: int = 1
-    """Of the biLSTM."""
     input_dropout: float = 0.3
-    """Of what the biLSTM reads."""
+    """Of what the body reads."""
     dropout: float = 0.3
-    """Of what it gives."""
+    """Behind each of its layers."""
     epochs: int | None = None
-    """Passes over the sentences; more for fewer sentences by default."""
+    """Passes over the examples."""
     minutes: float | None = None
     """Bound by time instead."""
     rate: float = 2e-3
     """Largest rate, of the body and the head."""
-    batch_size: int = 16
-    """Sentences an update, over all processes."""
     discriminative: float = 2.6
     """Fine-tuning: each lower group's rate is divided by this; 1 turns it off."""
     gradual: bool = True
@@ -60,7 +51,7 @@ class TaggerSettings(EncoderSettings):
     weight_decay: float | None = None
     """Of matrices; by default what suits the optimizer."""
     keep_best: bool = True
-    """With validation sentences: keep the epoch with the best F1."""
+    """With validation examples: keep the best epoch."""
     checkpoint_minutes: float = 3.0
     """How much work a kill may cost."""
     embedding_size: int = 100
@@ -89,10 +80,59 @@ class TaggerSettings(EncoderSettings):
         """The encoder, where it is more than word vectors."""
         return None if self.starts_from_vectors or self.chosen_encoder == NO_ENCODER else self.chosen_encoder
 
+    def inputs(self) -> dict[str, Any]:
+        """Arguments of `WordInputs`, besides the encoders."""
+        names = ("layers", "mix_at", "mix_l2", "layer_norm", "input_dropout", "characters")
+        return {**{name: getattr(self, name) for name in names}, "frozen": self.mode != "fine-tune"}
 
-def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:
-    """As many epochs as give a small set enough updates, within bounds; None where time bounds the run."""
-    if settings.minutes is not None:
-        return None
-    wanted = math.ceil(UPDATES * settings.batch_size / n_sentences)
-    return settings.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
+    def policy(self) -> TransferPolicy:
+        """How the encoder and the rest move."""
+        return TransferPolicy(
+            mode=self.mode,
+            rate=self.rate,
+            discriminative=self.discriminative,
+            gradual=self.gradual,
+            schedule=self.schedule,
+        )
+
+    def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
+        """How long it learns.
+
+        Args:
+            measures: whether there are validation examples.
+        """
+        return LoopSettings(
+            epochs=epochs,
+            minutes=self.minutes,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            checkpoint_minutes=self.checkpoint_minutes,
+            keep_best=self.keep_best and measures,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerSettings(WordTaskSettings):
+    """How a tagger is fitted."""
+
+    hidden_size: int = 200
+    """Of each direction of the biLSTM."""
+    n_layers: int = 1
+    """Of the biLSTM."""
+    batch_size: int = 16
+    """Sentences an update, over all processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswererSettings(WordTaskSettings):
+    """How an answerer is fitted."""
+
+    input_dropout: float = 0.2
+    """Of what the reader reads."""
+    dropout: float = 0.2
+    """Behind each of its parts."""
+    hidden_size: int = 100
+    """Of each direction of its LSTMs."""
+    batch_size: int = 32
+    """Questions an update, over all processes."""

@@ -1,0 +1,40 @@
+"""Attention both ways between a context and a question (BiDAF: Seo et al. 2017, equations 1 to 5).
+
+    S_ij = w [c_i; q_j; c_i * q_j]        a_i = sum_j softmax_j(S_i) q_j        b = sum_i softmax_i(max_j S_ij) c_i
+    G_i = [c_i; a_i; c_i * a_i; c_i * b]
+
+Legend: B batch, T words of the context, J of the question, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class AttentionFlow(nn.Module):
+    """(B, T, D), (B, J, D) -> (B, T, 4 D).
+
+    Args:
+        size: D.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        bound = (3.0 / size) ** 0.5
+        self.of_context = nn.Parameter(torch.empty(size).uniform_(-bound, bound))
+        self.of_question = nn.Parameter(torch.empty(size).uniform_(-bound, bound))
+        self.of_product = nn.Parameter(torch.empty(size).uniform_(-bound, bound))
+
+    def forward(
+        self, context: Tensor, question: Tensor, context_mask: Tensor, question_mask: Tensor
+    ) -> Tensor:
+        """Masks (B, T) and (B, J) are true where there is a word; each row has one at least."""
+        scores = torch.bmm(context * self.of_product.to(context.dtype), question.transpose(1, 2)).float()
+        scores = scores + (context @ self.of_context.to(context.dtype)).float()[:, :, None]
+        scores = scores + (question @ self.of_question.to(question.dtype)).float()[:, None, :]
+        scores = scores.masked_fill(~question_mask[:, None, :], -torch.inf)
+        to_question = torch.bmm(torch.softmax(scores, dim=2).to(question.dtype), question)
+        highest = scores.amax(2).masked_fill(~context_mask, -torch.inf)
+        to_context = torch.bmm(torch.softmax(highest, dim=1)[:, None].to(context.dtype), context)
+        return torch.cat([context, to_question, context * to_question, context * to_context], dim=2)

@@ -1,0 +1,276 @@
+"""Extractive question answering: a reader with attention both ways (BiDAF), its loss, and how spans are found.
+
+Seo et al. 2017; the vectors of words come from any encoder (Peters et al. 2018 put ELMo's at the input and the output). A
+window's scores of first and last words have one more place, for "no answer here" (Levy et al. 2017), which learns from
+questions with another article's context.
+
+Legend: B batch, T words of a window, K answers, H of each direction.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unfreeze.encoders.layers.attention_flow import AttentionFlow
+from unfreeze.encoders.layers.dropouts import VariationalDropout
+from unfreeze.tasks.answer_scores import exact_match, f1
+from unfreeze.tasks.answer_windows import Window, windows_of
+from unfreeze.tasks.classification import token_bounded_batches
+from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
+from unfreeze.tasks.word_inputs import WordInputs, Words
+from unfreeze.text.batches import bucketed_batches
+from unfreeze.text.questions import QuestionSet
+from unfreeze.training.loop import Loss
+from unfreeze.transfer.policies import LayerGroups
+
+LONGEST_ANSWER = 17
+"""Words; 99 percent of SQuAD's answers are shorter."""
+UNRELATED = 8
+"""One more row for so many of a batch: a question with another article's context."""
+BATCH_WORDS = 8_192
+"""Words of a batch where nothing learns, padding included."""
+
+
+class ReaderNetwork(nn.Module):
+    """Words -> biLSTM -> attention both ways -> biLSTMs -> scores of the first and the last word.
+
+    Args:
+        hidden_size: H.
+        dropout: behind each part.
+    """
+
+    def __init__(self, words: WordInputs, *, hidden_size: int = 100, dropout: float = BODY_DROPOUT) -> None:
+        super().__init__()
+        self.words = words
+        self.contextual = BiLstmStack(words.size, hidden_size, 1, dropout)
+        width = self.contextual.size
+        self.attention = AttentionFlow(width)
+        self.joined = nn.Linear(4 * width, width)
+        self.dropout = VariationalDropout(dropout)
+        self.modelling = BiLstmStack(width + words.beside_size, hidden_size, 1, dropout)
+        self.ending = BiLstmStack(2 * width, hidden_size, 1, dropout)
+        self.first, self.last = nn.Linear(2 * width, 1), nn.Linear(2 * width, 1)
+        self.nothing = nn.Linear(2 * width, 2)
+
+    def layer_groups(self) -> LayerGroups:
+        """The encoder's groups unless it is frozen, then all that is new."""
+        *groups, new = self.words.layer_groups()
+        own = [p for name, p in self.named_parameters() if not name.startswith("words.")]
+        return [*groups, [*new, *own]]
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What is saved beside the encoder and the word vectors, which are encoders of their own."""
+        others = ("words.encoder.", "words.vectors.")
+        return {name: t for name, t in self.state_dict().items() if not name.startswith(others)}
+
+    def forward(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        """Scores of the first and of the last word, (B, T + 1) each: the place behind the longest is "no answer here"."""
+        context: Words = self.words([window.context for window in windows])
+        question: Words = self.words([window.question for window in windows])
+        mask = _mask(context.lengths)
+        states = self.contextual(context.inputs, context.lengths)
+        of_question = self.contextual(question.inputs, question.lengths)
+        flow = self.attention(states, of_question, mask, _mask(question.lengths))
+        x = torch.relu(self.joined(flow))
+        x = self.dropout(x.transpose(0, 1)).transpose(0, 1)
+        read = x if context.beside is None else torch.cat([x, context.beside.to(x.dtype)], dim=2)
+        modelled = self.modelling(read, context.lengths)
+        ended = self.ending(torch.cat([x, modelled], dim=2), context.lengths)
+        first = self.first(torch.cat([x, modelled], dim=2))[:, :, 0].float()
+        last = self.last(torch.cat([x, ended], dim=2))[:, :, 0].float()
+        both = torch.cat([modelled, ended], dim=2).float().masked_fill(~mask[:, :, None], -torch.inf).amax(1)
+        nothing = self.nothing(both).float()
+        scores = (first, last)
+        begin, end = (
+            torch.cat([each.masked_fill(~mask, -torch.inf), nothing[:, [place]]], dim=1)
+            for place, each in enumerate(scores)
+        )
+        return begin, end
+
+
+def _mask(lengths: Tensor) -> Tensor:
+    return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer in a window."""
+
+    begin: int
+    """First word of the window."""
+    end: int
+    """Last word."""
+    score: float
+    """Probability of both ends."""
+    margin: float
+    """How much more likely than no answer, as a difference of logarithms: compares windows of a context."""
+
+
+def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int) -> tuple[list[Found], float]:
+    """The best spans of a window of T words from its log-probabilities (T + 1,), and the probability of none."""
+    n_words = len(begin) - 1
+    pairs = np.full((n_words, LONGEST_ANSWER), -np.inf, dtype=np.float64)
+    for more in range(min(LONGEST_ANSWER, n_words)):
+        pairs[: n_words - more, more] = begin[: n_words - more].astype(np.float64) + end[more:n_words]
+    nothing = float(begin[-1]) + float(end[-1])
+    flat = pairs.ravel()
+    chosen = np.argsort(-flat, kind="stable")[:count]
+    found = [
+        Found(
+            int(place // LONGEST_ANSWER),
+            int(place // LONGEST_ANSWER + place % LONGEST_ANSWER),
+            float(np.exp(flat[place])),
+            float(flat[place] - nothing),
+        )
+        for place in chosen
+        if np.isfinite(flat[place])
+    ]
+    return found, float(np.exp(nothing))
+
+
+@torch.no_grad()
+def read_windows(
+    network: ReaderNetwork, windows: Sequence[Window], count: int = 1
+) -> list[tuple[list[Found], float]]:
+    """The best spans of each window, and the probability that the answer is not there; none depends on the others."""
+    was_training = network.training
+    network.eval()
+    result: list[tuple[list[Found], float]] = [([], 1.0)] * len(windows)
+    lengths = [len(window.words) + 16 for window in windows]
+    for numbers in token_bounded_batches(lengths, BATCH_WORDS):
+        begin, end = network([windows[number] for number in numbers])
+        begins, ends = (torch.log_softmax(x, dim=1).cpu().numpy() for x in (begin, end))
+        for row, number in enumerate(numbers):
+            kept = [*range(len(windows[number].words)), begins.shape[1] - 1]
+            result[number] = best_spans(begins[row, kept], ends[row, kept], count)
+    network.train(was_training)
+    return result
+
+
+class AnsweringObjective:
+    """What the loop trains when it trains an answerer: windows that hold their answer, and some that do not.
+
+    Args:
+        network: trained in place.
+        train_set: questions; the first answer of each counts.
+        validation: to be measured at each epoch's end.
+    """
+
+    def __init__(
+        self,
+        network: ReaderNetwork,
+        train_set: QuestionSet,
+        validation: QuestionSet | None = None,
+        *,
+        batch_size: int = 32,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.model: nn.Module = network
+        self.network, self.validation = network, validation
+        windows = windows_of(train_set.questions)
+        empty = {number for number, each in enumerate(train_set.questions) if not each.answers}
+        self.windows = [each for each in windows if each.span is not None or each.number in empty]
+        self.titles = [train_set.questions[each.number].title for each in self.windows]
+        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+
+    def layer_groups(self) -> LayerGroups:
+        """The network's."""
+        return self.network.layer_groups()
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        lengths = [len(window.words) for window in self.windows]
+        return bucketed_batches(lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
+
+    def n_batches(self, epoch: int) -> int:
+        """Batches of an epoch."""
+        return len(self._epoch(epoch))
+
+    def batches(self, epoch: int, start: int) -> Iterator[list[Window]]:
+        """This process's windows, batch by batch, with some whose question belongs to another article."""
+        batches = self._epoch(epoch)
+        for number in range(start, len(batches)):
+            own = batches[number][self.rank :: self.world_size]
+            chosen = random.Random(f"{self.seed} {epoch} {number} {self.rank}")
+            yield [*(self.windows[each] for each in own), *self._unrelated(own, chosen)]
+
+    def _unrelated(self, own: Sequence[int], chosen: random.Random) -> Iterator[Window]:
+        for _ in range(len(own) // UNRELATED):
+            one, other = chosen.choice(own), chosen.choice(own)
+            if self.titles[one] != self.titles[other]:
+                yield replace(self.windows[one], question=self.windows[other].question, span=None)
+
+    def loss(self, batch: list[Window]) -> Loss:
+        """Cross-entropy of both ends, summed; a process without a window computes for one that weighs nothing."""
+        windows = batch or self.windows[:1]
+        begin, end = self.network(windows)
+        nothing = begin.shape[1] - 1
+        spans = [(nothing, nothing) if window.span is None else window.span for window in windows]
+        targets = torch.tensor(spans, device=begin.device)
+        loss = sum(
+            F.cross_entropy(x, targets[:, place], reduction="sum") for place, x in enumerate((begin, end))
+        )
+        assert isinstance(loss, Tensor)
+        return Loss(loss if batch else loss * 0.0, len(batch), self.network.words.penalty())
+
+    def rate_scale(self, batch: list[Window]) -> float:
+        """Every batch moves alike."""
+        return 1.0
+
+    def carried(self) -> dict[str, Tensor]:
+        """Nothing is carried from question to question."""
+        return {}
+
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing to take back."""
+
+    def validate(self) -> dict[str, float]:
+        """Exact match and F1 of the best answers; the score is F1."""
+        if self.validation is None:
+            return {}
+        found = [
+            answers[0][0] if answers else "" for answers, _ in answer_texts(self.network, self.validation, 1)
+        ]
+        figures = answer_figures(self.validation, found)
+        return {**figures, "loss": 1.0 - figures["f1"], "score": figures["f1"]}
+
+
+def answer_texts(
+    network: ReaderNetwork, questions: QuestionSet, count: int
+) -> list[tuple[list[tuple[str, int, int, float]], float]]:
+    """For each question the best (text, start, end, score) over all windows, and the probability of no answer."""
+    windows = windows_of(questions.questions)
+    spans: list[dict[tuple[int, int], tuple[float, float]]] = [{} for _ in questions.questions]
+    nothing = [1.0] * len(questions)
+    for window, (found, none) in zip(windows, read_windows(network, windows, count), strict=True):
+        nothing[window.number] = min(nothing[window.number], none)
+        own = spans[window.number]
+        for each in found:
+            place = window.words[each.begin].start, window.words[each.end].end
+            own[place] = max(own.get(place, (-np.inf, 0.0)), (each.margin, each.score))
+    result = []
+    for question, own, none in zip(questions.questions, spans, nothing, strict=True):
+        ordered = sorted(own.items(), key=lambda item: (-item[1][0], item[0]))[:count]
+        answers = [(question.context[a:b], a, b, score) for (a, b), (_, score) in ordered]
+        result.append((answers, none))
+    return result
+
+
+def answer_figures(questions: QuestionSet, found: Sequence[str]) -> dict[str, float]:
+    """exact_match and f1, means over the questions."""
+    true = [[answer.text for answer in each.answers] for each in questions.questions]
+    return {
+        "exact_match": float(
+            np.mean([exact_match(said, own) for said, own in zip(found, true, strict=True)])
+        ),
+        "f1": float(np.mean([f1(said, own) for said, own in zip(found, true, strict=True)])),
+    }

@@ -1,0 +1,160 @@
+"""Questions with their contexts and answers: SQuAD's format, versions 1.1 and 2.0.
+
+    {"data": [{"title": ..., "paragraphs": [{"context": ..., "qas": [
+        {"id": ..., "question": ..., "answers": [{"text": ..., "answer_start": ...}], "is_impossible": false}]}]}]}
+
+An answer stands in its context. Where `answer_start` is wrong it is mended: to the only place of the text, or, where there
+are several, to the nearest, which is said.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from unfreeze.errors import UserError
+from unfreeze.text.lines import existing_file, read_lines
+
+logger = logging.getLogger(__name__)
+
+
+class Answer(NamedTuple):
+    """A piece of a context."""
+
+    text: str
+    start: int
+    """Character at which it begins."""
+    sure: bool = True
+    """Whether the text has no other place in the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a context; without answers it has none there."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Answer, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Questions in their order."""
+
+    questions: list[Question]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def sure(self) -> QuestionSet:
+        """Those whose first answer has one place only."""
+        kept = [each for each in self.questions if each.answers and each.answers[0].sure]
+        return replace(self, questions=kept)
+
+    def sample(self, count: int, seed: int) -> QuestionSet:
+        """So many, fixed by the seed, in the order of the file; smaller samples are parts of larger ones.
+
+        Raises:
+            UserError: there are not so many.
+        """
+        if count > len(self):
+            raise UserError(f"{self.source} holds {len(self)} questions, not {count}")
+        order = list(range(len(self)))
+        random.Random(seed).shuffle(order)
+        return replace(self, questions=[self.questions[number] for number in sorted(order[:count])])
+
+
+def read_questions(path: str | Path, encoding: str = "utf-8") -> QuestionSet:
+    """Read a file in SQuAD's format.
+
+    Raises:
+        UserError: it is not in that format, a question is empty, or an answer is not in its context; with the question's id.
+    """
+    file = existing_file(Path(path))
+    try:
+        data = json.loads("".join(read_lines(file, encoding)))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from None
+    mended: list[str] = []
+    guessed: list[str] = []
+    try:
+        questions = list(_questions(data["data"], str(path), mended, guessed))
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} is not in SQuAD's format (data, paragraphs, qas): {reason}") from None
+    if not questions:
+        raise UserError(f"{path} holds no question")
+    if mended:
+        logger.warning("%s: %d wrong answer_starts are mended (first: %s)", path, len(mended), mended[0])
+    if guessed:
+        logger.warning(
+            "%s: %d wrong answer_starts have several places; the nearest is taken (first: %s)",
+            path,
+            len(guessed),
+            guessed[0],
+        )
+    return QuestionSet(questions, str(path))
+
+
+def _questions(articles: Any, source: str, mended: list[str], guessed: list[str]) -> Iterator[Question]:
+    for article in articles:
+        for paragraph in article["paragraphs"]:
+            context = paragraph["context"]
+            for each in paragraph["qas"]:
+                number = str(each["id"])
+                if not each["question"].strip():
+                    raise UserError(f"{source}: question {number} is empty")
+                given = [] if each.get("is_impossible") else each["answers"]
+                answers = [
+                    _answer(one, context, f"{source}: question {number}", number, mended, guessed)
+                    for one in given
+                ]
+                yield Question(number, each["question"], context, tuple(answers), article.get("title", ""))
+
+
+def _answer(
+    given: Any, context: str, place: str, number: str, mended: list[str], guessed: list[str]
+) -> Answer:
+    text, start = given["text"], int(given["answer_start"])
+    if not text.strip():
+        raise UserError(f"{place} has an empty answer")
+    places = [match.start() for match in re.finditer(re.escape(text), context)]
+    if not places:
+        raise UserError(f"{place}: its answer {text!r} is not in its context")
+    if context[start : start + len(text)] != text or start < 0:
+        (mended if len(places) == 1 else guessed).append(number)
+        start = min(places, key=lambda each: abs(each - start))
+    return Answer(text, start, len(places) == 1)
+
+
+def asked(question: str, context: str, number: str = "") -> Question:
+    """A question without known answers.
+
+    Raises:
+        UserError: it is empty.
+    """
+    if not question.strip():
+        raise UserError("the question is empty")
+    return Question(number, question, context, ())
+
+
+def mismatched(questions: Sequence[Question], seed: int) -> list[Question]:
+    """Each question with the context of another article, so that there is no answer."""
+    order = list(range(len(questions)))
+    random.Random(seed).shuffle(order)
+    found = []
+    for each, number in zip(questions, order, strict=True):
+        steps = (questions[(number + step) % len(questions)] for step in range(len(questions)))
+        other = next((one for one in steps if one.title != each.title), None)
+        if other is not None:
+            found.append(replace(each, context=other.context, answers=()))
+    return found

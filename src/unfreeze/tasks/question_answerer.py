@@ -1,0 +1,144 @@
+"""`QuestionAnswerer`: fit on questions with their contexts, answer, evaluate, save.
+
+from unfreeze.tasks.question_answerer import QuestionAnswerer
+
+answerer = QuestionAnswerer.from_pretrained("my-answerer")
+answerer.predict([("Who is chasing?", "A mouse chases a cat.")])
+# [{"answers": [{"answer": "A mouse", "score": 0.7, "start": 0, "end": 7}], "no_answer": 0.02}]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unfreeze.encoders.base import load_matching, made_from_config
+from unfreeze.encoders.loading import find_model
+from unfreeze.errors import UserError
+from unfreeze.folders import read_config
+from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.answering import ReaderNetwork, answer_figures, answer_texts
+from unfreeze.tasks.word_task import load_words, save_task_model
+from unfreeze.text.questions import QuestionSet, asked
+from unfreeze.training.precision import Precision, choose_precision, prediction_format
+
+KIND = "question_answerer"
+BUFFER = 512
+"""Questions that are answered together."""
+
+Answered = dict[str, Any]
+"""{"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that it is not there}."""
+
+
+class QuestionAnswerer:
+    """A fitted answerer.
+
+    Args:
+        network: the reader.
+        settings: what it was made with, for saving.
+    """
+
+    def __init__(self, network: ReaderNetwork, settings: dict[str, Any]) -> None:
+        self.network, self.settings = network, settings
+        self._precision: Precision = "fp32"
+
+    @property
+    def precision(self) -> Precision:
+        """What answers are computed in: fp32 or bf16; "auto" tries at once which is faster here."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, wanted: Precision) -> None:
+        chosen = choose_precision(wanted, next(self.network.parameters()).device)
+        self._precision = "bf16" if chosen == "bf16" else "fp32"
+
+    @property
+    def layer_weights(self) -> dict[str, list[float]]:
+        """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
+        return self.network.words.mix_shares()
+
+    @classmethod
+    def fit(cls, questions: QuestionSet, **settings: Any) -> QuestionAnswerer:
+        """Fit an answerer in memory.
+
+        Args:
+            settings: of `unfreeze.tasks.word_task_settings.AnswererSettings`.
+
+        Raises:
+            UserError: no question has an answer.
+        """
+        from unfreeze.tasks.answerer_fitting import fit_answerer
+        from unfreeze.tasks.word_task_settings import AnswererSettings
+
+        return fit_answerer(questions, AnswererSettings(**settings))
+
+    def predict(self, pairs: Sequence[tuple[str, str]], *, count: int = 1) -> list[Answered]:
+        """The best answers to each (question, context), with their places in the context.
+
+        Args:
+            count: answers to each question at most.
+
+        Raises:
+            UserError: a question is empty.
+        """
+        questions = [
+            asked(question, context, str(number)) for number, (question, context) in enumerate(pairs)
+        ]
+        return self.answer(QuestionSet(questions, "the given questions"), count=count)
+
+    def answer(
+        self, questions: QuestionSet, *, count: int = 1, progress: Progress = SILENT
+    ) -> list[Answered]:
+        """The same for questions of a file."""
+        found: list[Answered] = []
+        with progress.bar("answer", total=len(questions), unit="question") as bar:
+            for start in range(0, len(questions), BUFFER):
+                part = QuestionSet(questions.questions[start : start + BUFFER], questions.source)
+                with prediction_format(self.precision, next(self.network.parameters()).device):
+                    every = answer_texts(self.network, part, count)
+                found += [_answered(*each) for each in every]
+                bar.advance(len(part))
+        return found
+
+    def evaluate(self, questions: QuestionSet, *, progress: Progress = SILENT) -> dict[str, float]:
+        """exact_match and f1 as SQuAD defines them, and n_questions; questions without an answer count as their own.
+
+        Raises:
+            UserError: there is no question.
+        """
+        if not len(questions):
+            raise UserError(f"{questions.source} holds no question to evaluate on")
+        answered = self.answer(questions, progress=progress)
+        unanswerable = any(not each.answers for each in questions.questions)
+        said = [
+            "" if not each["answers"] or (unanswerable and each["no_answer"] > each["answers"][0]["score"])
+            else each["answers"][0]["answer"]
+            for each in answered
+        ]  # fmt: skip
+        return {**answer_figures(questions, said), "n_questions": float(len(questions))}
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
+        config = {"kind": KIND, "settings": self.settings}
+        save_task_model(folder, config, self.network.words, self.network.own_tensors())
+
+    @classmethod
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> QuestionAnswerer:
+        """Load an answerer; `hub` as for `Encoder.from_pretrained`.
+
+        Raises:
+            UserError: there is none of that name, or its folder is damaged, of another kind or newer.
+        """
+        folder = find_model(name_or_dir, **hub)
+        config = read_config(folder, {KIND}, needs=("settings",))
+        settings = config["settings"]
+        words, own = load_words(folder, config, settings["inputs"])
+        network = made_from_config(ReaderNetwork, folder, words, **settings["body"])
+        load_matching(network, own, network.own_tensors(), str(folder))
+        return cls(network.eval(), settings)
+
+
+def _answered(answers: list[tuple[str, int, int, float]], nothing: float) -> Answered:
+    named = [{"answer": text, "score": score, "start": a, "end": b} for text, a, b, score in answers]
+    return {"answers": named, "no_answer": nothing}

@@ -395,7 +395,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
     [
         (
             "predict {lm} text",
-            "is a language model, predict needs a classifier or a tagger: use score, fill or generate",
+            "is a language model, predict needs a classifier, a tagger or an answerer: use score, fill or generate",
         ),
         ("score {classifier} text", "is a classifier, score needs a language model: use predict or evaluate"),
         ("fill {classifier} ___", "is a classifier, fill needs a language model"),

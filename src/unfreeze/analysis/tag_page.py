@@ -1,4 +1,4 @@
-"""Texts as a page with colored spans: one HTML file without scripts that any browser opens.
+"""Texts as a page with colored spans or answers: one HTML file without scripts that any browser opens.
 
 Each type has a color and its name behind the span; a span's score appears under the mouse.
 """
@@ -13,6 +13,7 @@ STYLE = """
 body { font: 16px/1.9 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
 p { white-space: pre-wrap; border-bottom: 1px solid #e4e4e4; padding-bottom: .8rem }
 mark { border-radius: .3rem; padding: .1rem .3rem; color: inherit }
+h2 { font-size: 1.05rem; margin: 1.6rem 0 .3rem } h2 small { font-weight: 400; color: #666 }
 mark small { font-size: .68em; font-weight: 600; margin-left: .35rem; letter-spacing: .03em }
 """
 
@@ -43,6 +44,11 @@ def page_text(text: str, entities: Sequence[dict[str, Any]], kinds: Sequence[str
         done = each["end"]
     parts.append(escape(text[done:]))
     return f"<p>{''.join(parts)}</p>\n"
+
+
+def page_heading(text: str, note: str) -> str:
+    """A heading over a text, and a note beside it."""
+    return f"<h2>{escape(text)} <small>{escape(note)}</small></h2>\n"
 
 
 def page_end() -> str:

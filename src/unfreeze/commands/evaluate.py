@@ -13,6 +13,7 @@ from unfreeze.commands.evaluate_text import evaluate_language_model
 from unfreeze.commands.evaluate_vectors import evaluate_vectors
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.inputs import (
+    ANSWERER,
     BILM,
     CLASSIFIER,
     LANGUAGE_MODEL,
@@ -39,7 +40,8 @@ class Evaluate:
     """Measure a model on held-out data.
 
     A classifier: accuracy, F1 by class, the confusion matrix and the worst errors, on labeled texts. A tagger: F1 of spans
-    by type (both ends and the type right), or accuracy of plain tags, on tagged sentences. A language model:
+    by type (both ends and the type right), or accuracy of plain tags, on tagged sentences. An answerer: exact match and F1
+    on questions in SQuAD's format. A language model:
     perplexity, which compares models of one vocabulary only, and bits per byte, which compares all. Word vectors:
     Spearman's correlation with what people say of pairs of words, and accuracy on analogies.
 
@@ -101,6 +103,8 @@ def run(arguments: Evaluate, console: Console) -> None:
         return evaluate_classifier(arguments, console)
     if kind == TAGGER:
         return evaluate_tagger(arguments, console)
+    if kind == ANSWERER:
+        return evaluate_answerer(arguments, console)
     raise UserError(
         f"{arguments.model} is a {kind} encoder without its output layer: it predicts nothing to measure"
     )
@@ -158,6 +162,24 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
     if tagger.layer_weights:
         values["layer_weights"] = tagger.layer_weights
         text += f"\n\n{layer_weights_line(tagger.layer_weights)}"
+    console.result(values, text)
+
+
+def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
+    """Exact match and F1, and the weights of the encoder's layers."""
+    from unfreeze.tasks.question_answerer import QuestionAnswerer
+    from unfreeze.text.questions import read_questions
+
+    answerer = QuestionAnswerer.from_pretrained(arguments.model)
+    answerer.precision = arguments.precision
+    found = answerer.evaluate(read_questions(arguments.data, arguments.encoding), progress=console.progress)
+    values: dict[str, object] = {**found, "n_questions": int(found["n_questions"])}
+    text = (
+        f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {values['n_questions']:,} questions"
+    )
+    if answerer.layer_weights:
+        values["layer_weights"] = answerer.layer_weights
+        text += f"\n\n{layer_weights_line(answerer.layer_weights)}"
     console.result(values, text)
 
 

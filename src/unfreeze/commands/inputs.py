@@ -19,6 +19,8 @@ BILM = "biLM"
 NGRAM = "ngram"
 CLASSIFIER = "text_classifier"
 TAGGER = "sequence_tagger"
+ANSWERER = "question_answerer"
+TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -110,20 +112,20 @@ def model_kind(model: str) -> str:
 
 
 def need_task_model(model: str, verb: str) -> str:
-    """The kind of a classifier or a tagger; raises the UserError that names the right verb where `model` is neither."""
+    """The kind of a task model; raises the UserError that names the right verb where `model` is none."""
     kind = model_kind(model)
     if kind in (LANGUAGE_MODEL, BILM):
         raise UserError(
-            f"{model} is a language model, {verb} needs a classifier or a tagger: "
+            f"{model} is a language model, {verb} needs a classifier, a tagger or an answerer: "
             f"use score, fill or generate, or make one with `unfreeze fit classifier --encoder {model}`"
         )
     if kind == NGRAM:
         raise UserError(
-            f"{model} is an n-gram model, {verb} needs a classifier or a tagger: use evaluate, score or generate"
+            f"{model} is an n-gram model, {verb} needs a classifier, a tagger or an answerer: use evaluate, score or generate"
         )
-    if kind not in (CLASSIFIER, TAGGER):
+    if kind not in TASK_MODELS:
         raise UserError(
-            f"{model} is a {kind} encoder, {verb} needs a classifier or a tagger: "
+            f"{model} is a {kind} encoder, {verb} needs a classifier, a tagger or an answerer: "
             f"make one with `unfreeze fit classifier --encoder {model}`"
         )
     return kind
@@ -146,9 +148,9 @@ def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) 
             f"{model} is an n-gram model, {verb} needs one of `unfreeze pretrain lm`: "
             "use evaluate, score or generate"
         )
-    if kind in (CLASSIFIER, TAGGER):
+    if kind in TASK_MODELS:
         raise UserError(
-            f"{model} is a {'classifier' if kind == CLASSIFIER else 'tagger'}, {verb} needs a language model: use predict or evaluate, "
+            f"{model} is {'an' if kind == ANSWERER else 'a'} {TASK_MODELS[kind]}, {verb} needs a language model: use predict or evaluate, "
             "or take the language model that it was fitted from"
         )
     if kind not in (LANGUAGE_MODEL, BILM, NGRAM):

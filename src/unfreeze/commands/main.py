@@ -96,9 +96,12 @@ VERBS = {
     "fit tagger": Verb(
         "unfreeze.commands.fit_tagger:FitTagger", "train a tagger of words: names, parts of speech"
     ),
+    "fit answerer": Verb(
+        "unfreeze.commands.fit_answerer:FitAnswerer", "train an answerer on questions and their texts"
+    ),
     "find-rate": Verb("unfreeze.commands.find_rate:FindRate", "look for a learning rate for adapt or fit"),
     "evaluate": Verb("unfreeze.commands.evaluate:Evaluate", "measure a model on held-out data"),
-    "predict": Verb("unfreeze.commands.predict:Predict", "label texts, or tag their words"),
+    "predict": Verb("unfreeze.commands.predict:Predict", "label texts, tag their words, or answer questions"),
     "score": Verb("unfreeze.commands.score:Score", "log-probability of a text and of each of its tokens"),
     "fill": Verb("unfreeze.commands.fill:Fill", "words for the gap ___ in a text"),
     "generate": Verb("unfreeze.commands.generate:Generate", "go on writing from a prompt"),

@@ -1,4 +1,4 @@
-"""`unfreeze predict`: labels for texts, or tags of their words, in their order, streamed."""
+"""`unfreeze predict`: labels for texts, tags of their words, or answers to questions, in their order, streamed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import TAGGER, given_texts, need_task_model
+from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_task_model
+from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_tags
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
@@ -29,29 +30,36 @@ Row = dict[str, Any]
 
 @dataclass(kw_only=True)
 class Predict:
-    """Label texts with a classifier, or the words of texts with a tagger.
+    """Label texts with a classifier, the words of texts with a tagger, or answer questions about a text.
 
     Texts are read and answered as a stream, in their order; what is said of one does not depend on the others. What a
-    tagger finds is written as JSON lines, as CoNLL's columns, or as a colored page.
+    tagger finds is written as JSON lines, as CoNLL's columns, or as a colored page; answers as JSON lines or a page.
 
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
         unfreeze predict my-classifier --file reviews.csv --text-column review --output labels.csv
         unfreeze predict my-tagger --file letters.txt --output names.html
+        unfreeze predict my-answerer "Who is chasing?" --context "A mouse chases a cat."
     """
 
     model: Positional[str]
-    """Classifier or tagger: a folder, a released name, or owner/name on the hub."""
+    """Classifier, tagger or answerer: a folder, a released name, or owner/name on the hub."""
 
     texts: Positional[tuple[str, ...]] = ()
-    """Texts to label; - reads lines of standard input."""
+    """Texts to label, or questions; - reads lines of standard input."""
+
+    context: str | None = None
+    """An answerer: the text that the questions are about."""
+
+    top: int = 1
+    """An answerer: answers to each question at most."""
 
     file: Path | None = None
-    """Texts to label: a table's column, or the lines of a text file."""
+    """Texts to label: a table's column, or the lines of a text file; for an answerer a file in SQuAD's format."""
 
     output: Path | None = None
-    """Write .csv, .tsv or .jsonl (a tagger: .jsonl, .conll or .html) instead of printing; the file appears when it is
-    complete."""
+    """Write .csv, .tsv or .jsonl (a tagger: .jsonl, .conll or .html; an answerer: .jsonl or .html) instead of printing; the
+    file appears when it is complete."""
 
     probabilities: bool = False
     """The probability of every label of a classifier."""
@@ -68,6 +76,10 @@ class Predict:
 
 def run(arguments: Predict, console: Console) -> None:
     """Print a result a text, or write them to a file."""
+    if need_task_model(arguments.model, "predict") == ANSWERER:
+        return predict_answers(arguments, console)
+    if arguments.context is not None:
+        raise UserError("--context is for answerers: it is the text that questions are about")
     texts = given_texts(
         arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
     )

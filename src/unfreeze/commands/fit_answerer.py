@@ -1,0 +1,195 @@
+"""`unfreeze fit answerer`: answers that stand in a text, from questions in SQuAD's format."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from unfreeze.commands.console import Console
+from unfreeze.commands.fit_classifier import layer_weights_line
+from unfreeze.commands.inputs import need_positive
+from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.errors import UserError
+
+if TYPE_CHECKING:
+    from unfreeze.tasks.word_task_settings import AnswererSettings
+    from unfreeze.text.questions import QuestionSet
+
+
+@dataclass(kw_only=True)
+class FitAnswerer:
+    """Train an answerer on questions whose answers stand in a text (SQuAD's format).
+
+    A reader with attention between the question and the text (BiDAF); each word is read by an encoder's layers, word
+    vectors and its characters, in any mix. Run the same command again after an interruption and it goes on.
+
+    Example:
+        unfreeze fit answerer --train train-v1.1.json --validation dev-v1.1.json --encoder my-elmo --output answerer
+        unfreeze fit answerer --train train-v1.1.json --encoder my-elmo --mix-at both --labels 10000 --output few
+    """
+
+    train: Path
+    """Questions with their texts and answers to learn from."""
+
+    output: Path
+    """Folder of the model to be."""
+
+    validation: Path | None = None
+    """Questions to measure on after each epoch; the best epoch is kept."""
+
+    encoder: str | None = None
+    """Encoder, language model, task model or word vectors to start from: a folder, a name, a file of vectors; none is from
+    scratch."""
+
+    transfer: Literal["scratch", "frozen", "fine-tune"] | None = None
+    """How the encoder moves: not at all (frozen, by default), or with the task (fine-tune); scratch has none."""
+
+    word_vectors: str | None = None
+    """Vectors (a folder, or word2vec or GloVe format) of each word beside the encoder's layers."""
+
+    characters: int | None = None
+    """Width of a character CNN's vector of each word (50); 0 is none."""
+
+    layers: str | None = None
+    """mix (all of the encoder's layers, weighted by the task), or the number of one; -1 is the last."""
+
+    mix_at: Literal["input", "output", "both"] | None = None
+    """Where the mix stands: at the reader's input (default), before its modelling layers (output), or both."""
+
+    mix_l2: float | None = None
+    """L2 penalty on the mix's weights: .001 lets the layers differ, 1 keeps them equal (0)."""
+
+    layer_norm: bool = False
+    """Normalize each layer before it is mixed."""
+
+    labels: int | None = None
+    """Learn from so many of the questions only: a sample that is fixed by the seed and that smaller ones are part of."""
+
+    sure: bool = False
+    """Learn only from questions whose answer has one place in its text."""
+
+    encoding: str = "utf-8"
+    """Of text files."""
+
+    epochs: int | None = None
+    """Passes over the questions (8)."""
+
+    minutes: float | None = None
+    """Bound the training by time instead, and fit the schedule to it."""
+
+    rate: float | None = None
+    """Largest learning rate, of the body and the head (.002)."""
+
+    batch_size: int | None = None
+    """Questions an update (32)."""
+
+    hidden_size: int | None = None
+    """Of each direction of the LSTMs (100)."""
+
+    gradual: bool = True
+    """Fine-tuning: thaw one layer group an epoch, last first."""
+
+    discriminative: float | None = None
+    """Fine-tuning: each lower layer learns this many times slower (2.6); 1 turns it off."""
+
+    schedule: Literal["slanted", "cosine", "constant"] | None = None
+    """How the rate moves."""
+
+    keep_best: bool = True
+    """With --validation: end with the epoch that was best, else with the last."""
+
+    checkpoint_minutes: float | None = None
+    """Save this often where the training stands (3): so much a kill or a power cut may cost."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format; auto tries which is faster here."""
+
+    seed: int = 0
+    """The same seed gives the same sample and the same model."""
+
+    overwrite: bool = False
+    """Replace a model of another run once this one is complete."""
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.minutes is not None:
+            raise UserError("a run is bounded by --epochs or by --minutes, not by both")
+        need_positive(self, "labels", "epochs", "minutes", "rate", "batch_size", "hidden_size")
+        if self.characters is not None and self.characters < 0:
+            raise UserError(f"--characters must be at least 0, not {self.characters}")
+        if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
+            raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
+        if self.layers not in (None, "mix") and not self.layers.removeprefix("-").isdigit():
+            raise UserError(f"--layers is mix or the number of a layer, not {self.layers!r}")
+
+
+def run(arguments: FitAnswerer, console: Console) -> None:
+    """Read, say what will be done, fit, and say how good it is and what to do next."""
+    from unfreeze.tasks.answerer_fitting import answerer_epochs, fit_answerer
+    from unfreeze.training.processes import together
+
+    settings = make_settings(arguments)
+    with together():
+        train_set, validation = read_sets(arguments)
+    epochs = answerer_epochs(settings)
+    length = f"{settings.minutes:g} minutes" if epochs is None else f"{epochs} epochs"
+    console.note(f"{len(train_set):,} questions; {settings.mode} from {settings.chosen_encoder}, {length}")
+    answerer = fit_answerer(
+        train_set,
+        settings,
+        validation=validation,
+        output=arguments.output,
+        precision=arguments.precision,
+        overwrite=arguments.overwrite,
+        command=command_line(),
+        progress=console.progress,
+    )
+    figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
+    weights: dict[str, Any] = {"layer_weights": answerer.layer_weights} if answerer.layer_weights else {}
+    if answerer.layer_weights:
+        console.note(layer_weights_line(answerer.layer_weights))
+    values = {
+        "output": str(arguments.output),
+        "questions": len(train_set),
+        "transfer": settings.mode,
+        "encoder": settings.chosen_encoder,
+        "epochs": epochs,
+    }
+    said = f"fitted on {train_set.source}"
+    if validation is not None:
+        said = f"exact match {figures['exact_match']:.4f}, F1 {figures['f1']:.4f} on {validation.source}"
+    console.result({**values, **weights, **figures}, said)
+    console.note(
+        f'the answerer is in {arguments.output}: try `unfreeze predict {arguments.output} "a question" '
+        f'--context "a text"` or `unfreeze evaluate {arguments.output} FILE`'
+    )
+
+
+def make_settings(arguments: FitAnswerer) -> AnswererSettings:
+    """The default settings with what the command line changes."""
+    from unfreeze.tasks.word_task_settings import AnswererSettings
+
+    names = (
+        "encoder transfer word_vectors characters mix_at mix_l2 epochs minutes rate batch_size hidden_size "
+        "gradual discriminative schedule keep_best checkpoint_minutes seed"
+    )
+    options = given(arguments, *names.split())
+    if arguments.layers is not None:
+        options["layers"] = "mix" if arguments.layers == "mix" else int(arguments.layers)
+    return AnswererSettings(layer_norm=arguments.layer_norm, **options)
+
+
+def read_sets(arguments: FitAnswerer) -> tuple[QuestionSet, QuestionSet | None]:
+    """The questions to learn from, sampled if so asked, and those to measure on."""
+    from unfreeze.text.questions import read_questions
+
+    train_set = read_questions(arguments.train, arguments.encoding)
+    if arguments.sure:
+        train_set = train_set.sure()
+    if arguments.labels is not None:
+        train_set = train_set.sample(arguments.labels, arguments.seed)
+    if arguments.validation is None:
+        return train_set, None
+    return train_set, read_questions(arguments.validation, arguments.encoding)

@@ -1,0 +1,99 @@
+"""`fit answerer`, and what predict and evaluate do with one, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.calls import fail, succeed
+from tests.tasks.test_answering import made_questions
+from unfreeze.text.questions import QuestionSet
+
+
+def written(path: Path, questions: QuestionSet) -> Path:
+    articles = [
+        {
+            "title": each.title,
+            "paragraphs": [
+                {
+                    "context": each.context,
+                    "qas": [
+                        {
+                            "id": each.id,
+                            "question": each.question,
+                            "answers": [{"text": a.text, "answer_start": a.start} for a in each.answers],
+                        }
+                    ],
+                }
+            ],
+        }
+        for each in questions.questions
+    ]
+    path.write_text(json.dumps({"data": articles}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("questions")
+    written(folder / "train.json", made_questions(96))
+    written(folder / "dev.json", made_questions(24, seed=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answerer(data: Path) -> Path:
+    (values,) = succeed(
+        "fit", "answerer", "--train", data / "train.json", "--validation", data / "dev.json", "--encoder", "none",
+        "--hidden-size", 16, "--characters", 8, "--rate", 0.01, "--batch-size", 16, "--epochs", 25,
+        "--precision", "fp32", "--output", data / "a", "--json",
+    ).rows  # fmt: skip
+    assert values["f1"] > 0.7 and values["questions"] == 96
+    return data / "a"
+
+
+def test_measured(answerer: Path, data: Path) -> None:
+    (values,) = succeed("evaluate", answerer, data / "dev.json", "--json").rows
+    assert values["f1"] > 0.7 and values["n_questions"] == 24
+    assert "exact match" in succeed("evaluate", answerer, data / "dev.json").out
+
+
+def test_answered_in_every_format(answerer: Path, data: Path, tmp_path: Path) -> None:
+    context = "Yesterday Kurt likes <b> Ada ."
+    (found,) = succeed("predict", answerer, "Who likes Ada?", "--context", context, "--top", 2, "--json").rows
+    assert len(found["answers"]) == 2 and 0 <= found["no_answer"] <= 1
+    for each in found["answers"]:
+        assert context[each["start"] : each["end"]] == each["answer"]
+    assert "no answer" in succeed("predict", answerer, "Who likes Ada?", "--context", context).out
+    succeed("predict", answerer, "--file", data / "dev.json", "--output", tmp_path / "a.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 24 and lines[0]["id"] == "0"
+    succeed("predict", answerer, "Who likes Ada?", "--context", context, "--output", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.count("<mark") == 1 and "&lt;b&gt;" in page and "Who likes Ada?" in page
+
+
+def test_a_context_of_200_000_words(answerer: Path) -> None:
+    context = "nothing here . " * 66_000 + "Yesterday Kurt likes Ada . " * 400
+    (found,) = succeed("predict", answerer, "Who likes Ada?", "--context", context, "--json").rows
+    (best,) = found["answers"]
+    assert context[best["start"] : best["end"]] == best["answer"]
+
+
+def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> None:
+    asked = ["fit", "answerer", "--encoder", "none", "--output", tmp_path / "o", "--train"]
+    broken = tmp_path / "broken.json"
+    broken.write_text("{", encoding="utf-8")
+    assert "not valid JSON" in fail(*asked, broken)
+    broken.write_text('{"data": []}', encoding="utf-8")
+    assert "holds no question" in fail(*asked, broken)
+    assert "holds 96 questions, not 97" in fail(*asked, data / "train.json", "--labels", 97)
+    assert "needs a text: add --context" in fail("predict", answerer, "Who?")
+    assert "the question is empty" in fail("predict", answerer, " ", "--context", "a text")
+    assert "not from both" in fail("predict", answerer, "Who?", "--file", data / "dev.json")
+    assert "end in .jsonl or .html" in fail(
+        "predict", answerer, "Who?", "--context", "a", "--output", tmp_path / "a.csv"
+    )
+    assert "is an answerer" in fail("generate", answerer, "a")

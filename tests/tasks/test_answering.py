@@ -1,0 +1,250 @@
+"""Question answering: attention against its equations, spans against enumeration, windows, scores, reading files, fitting."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.encoders.elmos import small_elmo
+from unfreeze.encoders.layers.attention_flow import AttentionFlow
+from unfreeze.errors import UserError
+from unfreeze.tasks.answer_scores import exact_match, f1
+from unfreeze.tasks.answer_windows import windows_of
+from unfreeze.tasks.answerer_fitting import fit_answerer
+from unfreeze.tasks.answering import (
+    LONGEST_ANSWER,
+    AnsweringObjective,
+    ReaderNetwork,
+    best_spans,
+    read_windows,
+)
+from unfreeze.tasks.question_answerer import QuestionAnswerer
+from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.tasks.word_task_settings import AnswererSettings
+from unfreeze.text.questions import Answer, Question, QuestionSet, mismatched, read_questions
+
+SMALL: dict[str, Any] = {"encoder": "none", "hidden_size": 16, "characters": 8, "embedding_size": 16}
+PEOPLE, VERBS = ["Ada", "Alan", "Grace", "Kurt"], ["likes", "sees", "helps"]
+
+
+def made_questions(count: int, seed: int = 0) -> QuestionSet:
+    """ "Who likes Ada?" about "Yesterday Kurt likes Ada ."; two titles."""
+    chosen = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        subject, other = chosen.choice(PEOPLE, 2, replace=False)
+        verb = chosen.choice(VERBS)
+        before = " ".join(["Yesterday"] * int(chosen.integers(0, 3)))
+        context = f"{before} {subject} {verb} {other} .".strip()
+        answer = Answer(str(subject), context.index(subject))
+        found.append(
+            Question(str(number), f"Who {verb} {other}?", context, (answer,), "even" if number % 2 else "odd")
+        )
+    return QuestionSet(found, "made")
+
+
+def test_attention_is_the_papers_equations() -> None:
+    torch.manual_seed(0)
+    flow, size = AttentionFlow(5).double(), 5
+    c, q = torch.randn(2, 4, size).double(), torch.randn(2, 3, size).double()
+    c_lengths, q_lengths = [4, 2], [3, 1]
+    masks = [
+        torch.arange(n)[None] < torch.tensor(lengths)[:, None]
+        for n, lengths in ((4, c_lengths), (3, q_lengths))
+    ]
+    found = flow(c, q, *masks)
+    w = [p.detach().numpy() for p in (flow.of_context, flow.of_question, flow.of_product)]
+    for row in range(2):
+        x, y = c[row, : c_lengths[row]].numpy(), q[row, : q_lengths[row]].numpy()
+        scores = np.array([[w[0] @ a + w[1] @ b + w[2] @ (a * b) for b in y] for a in x])
+        shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        highest = np.exp(scores.max(1)) / np.exp(scores.max(1)).sum()
+        of_question, of_context = shares @ y, np.tile(highest @ x, (len(x), 1))
+        expected = np.concatenate([x, of_question, x * of_question, x * of_context], axis=1)
+        np.testing.assert_allclose(found[row, : len(x)].detach().numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+@given(st.integers(1, 25), st.integers(0, 50), st.integers(1, 4))
+def test_best_spans_by_enumeration(n_words: int, seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    begin, end = (np.log(random.dirichlet(np.ones(n_words + 1))).astype(np.float32) for _ in range(2))
+    found, nothing = best_spans(begin, end, count)
+    every = sorted(
+        (-(float(begin[a]) + float(end[b])), a, b)
+        for a in range(n_words)
+        for b in range(a, min(n_words, a + LONGEST_ANSWER))
+    )[:count]
+    assert [(each.begin, each.end) for each in found] == [(a, b) for _, a, b in every]
+    assert nothing == pytest.approx(float(np.exp(begin[-1] + end[-1])), rel=1e-5)
+    assert [each.score for each in found] == pytest.approx([np.exp(-cost) for cost, _, _ in every], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "exact", "share"),
+    [
+        ("The Cat.", ["a cat"], 1.0, 1.0),
+        ("the big cat", ["cat", "big dog"], 0.0, 2 / 3),
+        ("dog", ["cat"], 0.0, 0.0),
+        ("", [], 1.0, 1.0),
+        ("cat", [], 0.0, 0.0),
+        ("10,000", ["10000"], 1.0, 1.0),
+    ],
+)
+def test_scores_are_squads(said: str, true: list[str], exact: float, share: float) -> None:
+    assert exact_match(said, true) == exact and f1(said, true) == pytest.approx(share)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 60), st.integers(0, 59), st.integers(1, 6))
+def test_windows_hold_every_word_and_the_answer(n_words: int, place: int, length: int) -> None:
+    words = [f"w{number}" for number in range(n_words)]
+    context = " ".join(words)
+    answers: tuple[Answer, ...] = ()
+    if place < n_words:
+        text = " ".join(words[place : place + length])
+        answers = (Answer(text, len(" ".join(words[:place])) + (place > 0)),)
+    found = windows_of([Question("1", "what", context, answers)], longest=20, stride=10)
+    covered = {word.start for window in found for word in window.words}
+    assert len(covered) == n_words and all(len(window.words) <= 20 for window in found)
+    spans = [(w, w.span) for w in found if w.span is not None]
+    assert bool(spans) == bool(answers)
+    for window, (first, last) in spans:
+        assert context[window.words[first].start : window.words[last].end] == answers[0].text
+
+
+@pytest.fixture(scope="module")
+def answerer() -> QuestionAnswerer:
+    options = AnswererSettings(**SMALL, epochs=30, rate=0.01, batch_size=16, input_dropout=0.0, dropout=0.0)
+    return fit_answerer(made_questions(120), options, precision="fp32")
+
+
+def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
+    figures = answerer.evaluate(made_questions(60, seed=7))
+    assert figures["exact_match"] > 0.9 and figures["n_questions"] == 60
+    pairs = [("Who likes Ada?", "Yesterday Kurt likes Ada ."), ("Who likes Kurt?", "Ada likes Kurt .")]
+    for (_, context), found in zip(pairs, answerer.predict(pairs, count=3), strict=True):
+        assert len(found["answers"]) == 3 and 0.0 <= found["no_answer"] <= 1.0
+        scores = [each["score"] for each in found["answers"]]
+        assert scores == sorted(scores, reverse=True)
+        for each in found["answers"]:
+            assert context[each["start"] : each["end"]] == each["answer"]
+    assert answerer.predict([("Who?", "")])[0] == {"answers": [], "no_answer": 1.0}
+    with pytest.raises(UserError, match="the question is empty"):
+        answerer.predict([(" ", "Ada likes Kurt .")])
+
+
+@settings(max_examples=10)
+@given(numbers=st.permutations(list(range(5))))
+def test_a_question_does_not_depend_on_the_others(answerer: QuestionAnswerer, numbers: list[int]) -> None:
+    windows = windows_of(made_questions(5, seed=3).questions)
+    alone = [read_windows(answerer.network, [window], 2)[0] for window in windows]
+    together = read_windows(answerer.network, [windows[number] for number in numbers], 2)
+    for number, (found, nothing) in zip(numbers, together, strict=True):
+        assert [(each.begin, each.end) for each in found] == [
+            (each.begin, each.end) for each in alone[number][0]
+        ]
+        assert [each.score for each in found] == pytest.approx(
+            [each.score for each in alone[number][0]], abs=1e-5
+        )
+        assert nothing == pytest.approx(alone[number][1], abs=1e-5)
+
+
+def test_saved_and_loaded(answerer: QuestionAnswerer, tmp_path: Path) -> None:
+    answerer.save_pretrained(tmp_path / "a")
+    again = QuestionAnswerer.from_pretrained(tmp_path / "a")
+    questions = made_questions(10, seed=4)
+    for a, b in zip(answerer.answer(questions), again.answer(questions), strict=True):
+        assert a["answers"][0]["answer"] == b["answers"][0]["answer"]
+        assert a["answers"][0]["score"] == pytest.approx(b["answers"][0]["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize("mix_at", ["input", "output", "both"])
+def test_gradients_reach_all_that_learns(mix_at: Any) -> None:
+    torch.manual_seed(0)
+    words = WordInputs(small_elmo(), frozen=False, characters=4, mix_at=mix_at, tokenized=True)
+    network = ReaderNetwork(words, hidden_size=4)
+    groups = network.layer_groups()
+    objective = AnsweringObjective(network, made_questions(16), batch_size=16)
+    (batch, *_) = objective.batches(0, 0)
+    assert any(window.span is None for window in batch)
+    objective.loss(batch).total.backward()
+    learned = {id(p) for group in groups for p in group}
+    assert learned == {id(p) for p in network.parameters()}
+    assert not [name for name, p in network.named_parameters() if p.grad is None]
+
+
+def test_the_output_mix_needs_no_input_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
+    small_elmo().save_pretrained(tmp_path / "e")
+    options = AnswererSettings(**{**SMALL, "encoder": str(tmp_path / "e")}, mix_at="both", epochs=1)
+    questions = made_questions(12)
+    found = fit_answerer(questions, options, validation=questions, precision="fp32")
+    assert set(found.layer_weights) == {"input", "output"}
+    found.save_pretrained(tmp_path / "a")
+    assert QuestionAnswerer.from_pretrained(tmp_path / "a").layer_weights == found.layer_weights
+
+
+def squad(tmp_path: Path, **changes: Any) -> Path:
+    each = {
+        "id": "7",
+        "question": "Who?",
+        "answers": [{"text": "Ada", "answer_start": 0}],
+        **changes.pop("qas", {}),
+    }
+    data = {
+        "data": [{"title": "t", "paragraphs": [{"context": "Ada met Kurt and Kurt met Ada.", "qas": [each]}]}]
+    }
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps(data | changes), encoding="utf-8")
+    return path
+
+
+def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (found,) = read_questions(squad(tmp_path)).questions
+    assert found.answers == (Answer("Ada", 0, False),) and found.title == "t"
+    answers = [{"text": "met Kurt", "answer_start": 20}]
+    (found,) = read_questions(squad(tmp_path, qas={"answers": answers})).questions
+    assert found.answers == (Answer("met Kurt", 4, True),) and "mended (first: 7)" in caplog.text
+    (found,) = read_questions(
+        squad(tmp_path, qas={"answers": [{"text": "Kurt", "answer_start": 15}]})
+    ).questions
+    assert found.answers[0].start == 17 and "the nearest is taken" in caplog.text
+    (found,) = read_questions(squad(tmp_path, qas={"is_impossible": True})).questions
+    assert found.answers == ()
+
+
+@pytest.mark.parametrize(
+    ("qas", "message"),
+    [
+        ({"question": " "}, "question 7 is empty"),
+        (
+            {"answers": [{"text": "Zoe", "answer_start": 0}]},
+            "question 7: its answer 'Zoe' is not in its context",
+        ),
+        ({"answers": [{"text": " ", "answer_start": 0}]}, "question 7 has an empty answer"),
+        ({"answers": [{"text": "Ada"}]}, "'answer_start' is missing"),
+    ],
+)
+def test_mistakes_in_files(tmp_path: Path, qas: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_questions(squad(tmp_path, qas=qas))
+    assert message in str(caught.value)
+    with pytest.raises(UserError, match="not in SQuAD's format"):
+        read_questions(squad(tmp_path, data=[{}]))
+
+
+def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:
+    questions = made_questions(20).questions
+    others = {(each.context, each.title) for each in questions}
+    for each in mismatched(questions, 0):
+        assert any((each.context, title) in others for title in {"odd", "even"} - {each.title})
+        assert each.answers == ()
+    assert mismatched([replace(each, title="one") for each in questions], 0) == []

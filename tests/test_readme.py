@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.test_answerer import written
+from tests.tasks.sentences import columns, tagged_sentences
+from tests.tasks.test_answering import made_questions
 from unfreeze.commands.main import main
 from unfreeze.generated import movie_reviews
 
@@ -21,11 +24,14 @@ def blocks(language: str) -> list[str]:
 
 def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "texts.txt").write_text("\n\n".join(r.text for r in movie_reviews(300, 1)), encoding="utf-8")
     with (tmp_path / "labeled.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         writer.writerows([review.text, review.label] for review in movie_reviews(30, 2))
+    (tmp_path / "tagged.conll").write_text(columns(tagged_sentences(30)), encoding="utf-8")
+    written(tmp_path / "questions.json", made_questions(30))
     commands = [
         line for block in blocks("console") for line in block.splitlines() if line.startswith("$ unfreeze")
     ]

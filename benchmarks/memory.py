@@ -69,7 +69,7 @@ def run_embedding(texts: Texts, threads: int, say: Callable[[str], None]) -> lis
         sentences = texts.folder / "elmo" / f"{count}.txt"
         lines = islice(wikipedia_sentences(texts), count)
         sentences.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        output = sentences.with_suffix(".parquet")
+        output = sentences.with_suffix(".npz")
         start = time.perf_counter()
         command = ["embed", str(model), str(sentences), "--output", str(output), "--half", "--tokenized"]
         peaks.append(peak_megabytes(command, threads))

@@ -68,6 +68,5 @@ def install() -> None:
     for module, names in GONE.items():
         found = importlib.import_module(module)
         for name in names:
-            if not hasattr(found, name):
-                setattr(found, name, _Nothing)
+            setattr(found, name, _Nothing)
     sys.meta_path.insert(0, _Finder())

@@ -111,4 +111,9 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "end in .jsonl, .conll or .html" in fail("predict", tagger, "a", "--output", tmp_path / "a.csv")
     assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")
     assert "is a tagger" in fail("generate", tagger, "a")
+    assert "--top is for answerers" in fail("predict", tagger, "a", "--top", 3)
+    assert "confusion matrix of a classifier" in fail(
+        "evaluate", tagger, data / "dev", "--plot", tmp_path / "p.png"
+    )
+    assert "--layers is mix" in fail(*asked, data / "train", "--layers", "\u00b2")
     assert "no folder" in fail(*asked, data / "train", "--word-vectors", tmp_path / "none.txt")

@@ -248,3 +248,36 @@ def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:
         assert any((each.context, title) in others for title in {"odd", "even"} - {each.title})
         assert each.answers == ()
     assert mismatched([replace(each, title="one") for each in questions], 0) == []
+
+
+def test_fit_measures_as_evaluate_does(answerer: QuestionAnswerer) -> None:
+    questions = made_questions(30, seed=6)
+    silent = [replace(each, question="Who helps Zoe?", answers=()) for each in questions.questions[:10]]
+    both = replace(questions, questions=[*questions.questions[10:], *silent])
+    objective = AnsweringObjective(answerer.network, questions, both)
+    figures = objective.validate()
+    assert {name: figures[name] for name in ("exact_match", "f1")} == {
+        name: value for name, value in answerer.evaluate(both).items() if name != "n_questions"
+    }
+
+
+def test_questions_are_asked_without_answers(tmp_path: Path) -> None:
+    each = {"id": "1", "question": "Who?"}
+    path = tmp_path / "a.json"
+    path.write_text(
+        json.dumps({"data": [{"paragraphs": [{"context": "Ada.", "qas": [each]}]}]}), encoding="utf-8"
+    )
+    assert len(read_questions(path, answers=False)) == 1
+    with pytest.raises(UserError, match="'answers' is missing"):
+        read_questions(path)
+
+
+def test_unrelated_questions_do_not_depend_on_the_processes() -> None:
+    words = WordInputs(small_elmo(), tokenized=True)
+    network, questions = ReaderNetwork(words, hidden_size=4), made_questions(40)
+    (whole, *_) = AnsweringObjective(network, questions, batch_size=24).batches(0, 0)
+    parts = [
+        next(AnsweringObjective(network, questions, batch_size=24, rank=rank, world_size=2).batches(0, 0))
+        for rank in (0, 1)
+    ]
+    assert whole[::2] == parts[0] and whole[1::2] == parts[1] and len(whole) > 24

@@ -16,6 +16,7 @@ from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.words import split_words
 
 TEXTS = ["The cat sat on the mat.", "", "A dog saw the bird and the cat , and it flew away", "cat"]
@@ -102,3 +103,22 @@ def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
     torch.testing.assert_close(again.network.vectors.embedding, before)
     alone = TextClassifier.fit(texts, ["cat", "dog"] * 4, **{**options, "word_vectors": None})
     assert not np.allclose(alone.predict_proba(new), again.predict_proba(new), atol=1e-6)
+
+
+def test_a_text_of_breaks_alone_has_no_words() -> None:
+    network = LayeredNetwork(small_elmo(), 2, hidden_size=4).eval()
+    alone = network.read(["<br />"])["joint"]
+    torch.testing.assert_close(network.read(["<br />", TEXTS[0]])["joint"][:1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_damaged_cache_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
+    found = []
+    for _ in range(2):
+        inputs = WordInputs(small_elmo()).eval()
+        inputs.keep_layers(TEXTS, "weights")
+        found.append(inputs(TEXTS).inputs)
+        inputs.kept.clear()
+        (vectors,) = (tmp_path / "cache").rglob("vectors.bin")
+        vectors.write_bytes(vectors.read_bytes()[:10])
+    torch.testing.assert_close(found[0], found[1])

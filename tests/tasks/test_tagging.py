@@ -15,6 +15,7 @@ from tests.pretraining.models import random_model, word_tokenizer
 from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
+from unfreeze.tasks import word_bodies
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.tagger_fitting import fit_tagger
@@ -170,3 +171,42 @@ def test_mistakes() -> None:
         fit_tagger(sentences, TaggerSettings(**SMALL, epochs=1), validation=tagged_set([["a"]], [["N"]]))
     with pytest.raises(UserError, match="something to read"):
         WordInputs(None)
+
+
+def test_a_long_sentence_takes_no_gradient_from_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_bodies, "MOST_WORDS", 6)
+    torch.manual_seed(0)
+    stack = word_bodies.BiLstmStack(5, 4, 2).eval()
+    x, lengths = torch.randn(3, 20, 5), torch.tensor([3, 20, 5])
+    gradients = []
+    for rows in ([0, 1, 2], [0]):
+        inputs = x[rows, : int(lengths[rows].max())].clone().requires_grad_()
+        found = stack(inputs, lengths[rows])
+        found[0, :3].square().sum().backward()
+        assert inputs.grad is not None
+        gradients.append(inputs.grad[0, :3])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+
+
+def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    small_elmo().save_pretrained(tmp_path / "e")
+    vectors = tmp_path / "v.txt"
+    vectors.write_text("2 2\nada 1 1\nparis 1 .5\n", encoding="utf-8")
+    for options, message in (
+        ({"encoder": str(tmp_path / "e"), "transfer": "scratch"}, "starts from random weights"),
+        ({"encoder": "none", "transfer": "fine-tune"}, "needs an encoder"),
+        ({"encoder": str(vectors), "word_vectors": str(vectors)}, "is word vectors already"),
+        ({"encoder": "none", "layers": 1}, "are for an encoder of several layers"),
+        ({"encoder": str(vectors), "mix_at": "both"}, "are for an encoder of several layers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            fit_tagger(tagged_sentences(8), TaggerSettings(epochs=1, **options), precision="fp32")
+
+
+def test_a_tagger_without_an_encoder_starts_another_by_its_vectors(
+    tagger: SequenceTagger, tmp_path: Path
+) -> None:
+    tagger.save_pretrained(tmp_path / "t")
+    options = TaggerSettings(encoder=str(tmp_path / "t"), hidden_size=8, characters=0, epochs=1)
+    found = fit_tagger(tagged_sentences(8), options, precision="fp32")
+    assert found.network.words.encoder is not None and found.network.words.encoder.kind == "word_vectors"

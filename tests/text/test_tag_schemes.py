@@ -65,7 +65,7 @@ def test_the_papers_example() -> None:
         ([["S-PER", "B-PER", "E-PER"]], "bioes"),
         ([["NN", "VB"]], "plain"),
         ([["O", "O"]], "bio"),
-        ([["B-PER", "O", "VB"]], "plain"),
+        ([["B-PER", "O", "VB"], ["NN", "VB"]], "plain"),
     ],
 )
 def test_the_scheme_is_found(tags: list[list[str]], scheme: str) -> None:

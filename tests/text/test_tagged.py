@@ -86,3 +86,31 @@ def test_conll_2003_whole() -> None:
         assert found.scheme == "iob1" and len(found) == n_sentences
         tags = [tag for each in found.in_scheme("bio").sentences for tag in each.tags]
         assert sum(tag.startswith("B-") for tag in tags) == n_entities
+
+
+def test_odd_files(tmp_path: Path) -> None:
+    bioul = read_tagged(written(tmp_path, "New B-LOC\nYork L-LOC\nAda U-PER\n"))
+    assert bioul.scheme == "bioes" and bioul.sentences[0].tags == ("B-LOC", "E-LOC", "S-PER")
+    tabs = read_tagged(written(tmp_path, "# text = hi\n1\thi\tX\tO\n# a b c\n2\tyou\tX\tO\n"), token_column=1)
+    assert [each.tokens for each in tabs.sentences] == [("hi",), ("you",)]
+    spaces = read_tagged(written(tmp_path, "10\u00a0000 O\nAda B-PER\n"))
+    assert spaces.sentences[0].tokens == ("10_000", "Ada")
+    surrogate = read_tagged(
+        written(tmp_path, '{"tokens": ["\\ud83d", "b"], "tags": ["O", "B-P"]}', "a.jsonl")
+    )
+    assert surrogate.sentences[0].tokens == ("\ufffd", "b")
+    found = tagged_set([["New York", "x"], []], [["B-LOC", "O"], []])
+    assert len(found) == 1 and found.sentences[0].tokens == ("New_York", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a B-PER\nb I-PER\nc BPER\n", "a.conll:3: 'BPER' is no tag of a span, as most are"),
+        ("a\tB-PER\nb\t\n", "a.conll:2: the tag is empty"),
+    ],
+)
+def test_one_bad_tag_does_not_make_all_plain(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_tagged(written(tmp_path, text))
+    assert message in str(caught.value)

@@ -84,7 +84,7 @@ def _write_parquet(text: EmbeddedText, path: Path, advance: Callable[[int], None
     }
     facts = {"layers": str(n_layers), "width": str(width)}
     schema = pa.schema(list(fields.items()), metadata=facts)
-    first, lines = 0, text.lines()
+    first, lines = 0, text.read_lines()
     with pq.ParquetWriter(path, schema) as writer:
         while batch := list(islice(lines, LINES)):
             counts = np.cumsum([0, *(len(line.vectors) for line in batch)])
@@ -112,7 +112,7 @@ def _write_hdf5(text: EmbeddedText, path: Path, advance: Callable[[int], None]) 
     with h5py.File(path, "w") as file:
         strings = h5py.string_dtype("utf-8")
         sentences = file.create_dataset("sentences", (text.n_lines,), strings)
-        for number, line in enumerate(text.lines()):
+        for number, line in enumerate(text.read_lines()):
             file.create_dataset(str(number), data=np.swapaxes(line.vectors, 0, 1))
             sentences[number] = _plain(line.text)
             advance(1)
@@ -132,9 +132,8 @@ def _write_npz(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -
 
 
 def _pieces(text: EmbeddedText) -> Iterator[bytes]:
-    step = 1 << 14
-    for start in range(0, len(text.vectors), step):
-        yield np.ascontiguousarray(text.vectors[start : start + step]).tobytes()
+    for line in text.read_lines():
+        yield line.vectors.tobytes()
 
 
 def _strings(archive: zipfile.ZipFile, name: str, make: Callable[[], Iterator[str]]) -> None:

@@ -94,14 +94,27 @@ class EmbeddedText:
         )
 
     def lines(self) -> Iterator[Line]:
-        """All lines in order."""
+        """All lines in order, their vectors mapped."""
         row = 0
+        for text, words, count in self._texts():
+            yield Line(text, words, self.vectors[row : row + count])
+            row += count
+
+    def read_lines(self) -> Iterator[Line]:
+        """The same with vectors that are read: pages of a mapped file stay with a process that goes through all of it."""
+        shape = self.vectors.shape[1:]
+        size = int(np.prod(shape))
+        with (self.folder / VECTORS).open("rb") as file:
+            for text, words, count in self._texts():
+                numbers = np.fromfile(file, self.settings.dtype, count * size)
+                yield Line(text, words, numbers.reshape(count, *shape))
+
+    def _texts(self) -> Iterator[tuple[str, list[str], int]]:
+        """Each line's text, words, and rows of vectors."""
         with (self.folder / WORDS).open(encoding="utf-8") as file:
             for each in file:
                 text, words = json.loads(each)
-                count = 1 if self.settings.pool is not None else len(words)
-                yield Line(text, words, self.vectors[row : row + count])
-                row += count
+                yield text, words, 1 if self.settings.pool is not None else len(words)
 
 
 def embed_text(

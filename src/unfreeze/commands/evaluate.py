@@ -75,7 +75,7 @@ class Evaluate:
     """Of text files."""
 
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Number format of a classifier; bf16 is faster where the processor has it, auto tries."""
+    """Number format of a task model; bf16 is faster where the processor has it, auto tries."""
 
     restrict: int = 300_000
     """Of word vectors only the first so many count, usually the most frequent words."""
@@ -101,6 +101,8 @@ def run(arguments: Evaluate, console: Console) -> None:
         return evaluate_language_model(arguments, console, kind)
     if kind == CLASSIFIER:
         return evaluate_classifier(arguments, console)
+    if arguments.plot is not None and kind in (TAGGER, ANSWERER):
+        raise UserError(f"--plot draws the confusion matrix of a classifier: {arguments.model} is none")
     if kind == TAGGER:
         return evaluate_tagger(arguments, console)
     if kind == ANSWERER:

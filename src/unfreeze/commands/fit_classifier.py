@@ -157,7 +157,7 @@ class FitClassifier:
         need_positive(self, "labels", "epochs", "minutes", "rate", "batch_size")
         if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
             raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
-        if self.layers not in (None, "mix") and not _is_number(self.layers):
+        if self.layers not in (None, "mix") and not is_number(self.layers):
             raise UserError(f"--layers is mix or the number of a layer, not {self.layers!r}")
         need_positive(self, "vocabulary_size", "min_count", "embedding_size", "hidden_size")
 
@@ -216,8 +216,9 @@ def make_settings(arguments: FitClassifier) -> FitSettings:
     )
 
 
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.removeprefix("-").isdigit()
+def is_number(text: str | None) -> bool:
+    """Whether it is a whole number as Python writes them."""
+    return text is not None and text.removeprefix("-").isdecimal() and text.isascii()
 
 
 def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.fit_classifier import layer_weights_line
+from unfreeze.commands.fit_classifier import is_number, layer_weights_line
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.pretrain_lm import command_line, given
 from unfreeze.errors import UserError
@@ -129,7 +129,7 @@ class FitTagger:
             raise UserError(f"--characters must be at least 0, not {self.characters}")
         if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
             raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
-        if self.layers not in (None, "mix") and not self.layers.removeprefix("-").isdigit():
+        if self.layers not in (None, "mix") and not is_number(self.layers):
             raise UserError(f"--layers is mix or the number of a layer, not {self.layers!r}")
 
 

@@ -22,6 +22,8 @@ FORMATS = (".jsonl", ".html")
 def predict_answers(arguments: Predict, console: Console) -> None:
     """Print the answers, or write them to a file that appears when it is complete."""
     need_positive(arguments, "top")
+    if arguments.probabilities:
+        raise UserError("--probabilities is for classifiers: an answer has a score")
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
     if suffix and suffix not in FORMATS:
         raise UserError(f"--output {arguments.output}: of an answerer the name has to end in .jsonl or .html")
@@ -55,7 +57,7 @@ def read(arguments: Predict) -> QuestionSet:
             raise UserError(
                 "questions come from the command line with --context, or from --file, not from both"
             )
-        return read_questions(arguments.file, arguments.encoding)
+        return read_questions(arguments.file, arguments.encoding, answers=False)
     if arguments.context is None:
         raise UserError('an answerer needs a text: add --context "a text", or --file FILE in SQuAD\'s format')
     texts = given_texts(arguments.texts, None)

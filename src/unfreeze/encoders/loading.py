@@ -16,6 +16,8 @@ KINDS = {
     "elmo": ("unfreeze.encoders.elmo", "Elmo"),
 }
 """Kind in config.json -> module and class. A new rung adds its line here."""
+ON_WORDS = ("sequence_tagger", "question_answerer")
+"""Task models that may stand on word vectors alone."""
 
 
 def released_names() -> list[str]:
@@ -101,6 +103,10 @@ def load_encoder(
         name_or_dir, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
     )
     config = read_config(folder)
+    if config["kind"] in ON_WORDS and "encoder" not in config:
+        if not config.get("word_vectors"):
+            raise UserError(f"{folder} was fitted without an encoder: there is none to start from")
+        return load_encoder(folder / "word_vectors", expected=expected)
     config = config.get("encoder", config)
     found = encoder_class(config["kind"], folder)
     if not issubclass(found, expected):

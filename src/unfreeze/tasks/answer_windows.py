@@ -41,18 +41,21 @@ def windows_of(
 ) -> list[Window]:
     """All windows of all questions; a context without words has none."""
     found: list[Window] = []
-    split: dict[str, list[Word]] = {}
+    known: dict[str, tuple[list[Word], list[tuple[int, list[Word], str]]]] = {}
     for number, each in enumerate(questions):
-        words = split.get(each.context)
-        if words is None:
-            words = split[each.context] = split_words(each.context)
+        if each.context not in known:
+            words = split_words(each.context)
+            parts = [
+                (start, words[start : start + longest]) for start in _starts(len(words), longest, stride)
+            ]
+            known[each.context] = words, [(start, own, joined(own)) for start, own in parts]
+        words, cut = known[each.context]
         text = joined(split_words(each.question))
         if not text:
             continue
         whole = _span(words, each)
-        for start in _starts(len(words), longest, stride):
-            own = words[start : start + longest]
-            found.append(Window(number, text, joined(own), own, _within(whole, start, len(own))))
+        for start, own, context in cut:
+            found.append(Window(number, text, context, own, _within(whole, start, len(own))))
     return found
 
 

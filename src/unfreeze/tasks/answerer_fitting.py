@@ -91,6 +91,7 @@ def fit_answerer(
         progress=progress,
         what="answerer",
     )
+    network.words.kept.clear()  # 16 bits of the texts learned from: a fitted model treats all texts alike
     with together():
         if folder is not None and accelerator.is_main_process:
             answerer.save_pretrained(folder.output)

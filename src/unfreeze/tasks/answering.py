@@ -180,7 +180,8 @@ class AnsweringObjective:
         windows = windows_of(train_set.questions)
         empty = {number for number, each in enumerate(train_set.questions) if not each.answers}
         self.windows = [each for each in windows if each.span is not None or each.number in empty]
-        self.titles = [train_set.questions[each.number].title for each in self.windows]
+        questions = [train_set.questions[each.number] for each in self.windows]
+        self.articles = [each.title or each.context for each in questions]
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
 
     def layer_groups(self) -> LayerGroups:
@@ -199,14 +200,15 @@ class AnsweringObjective:
         """This process's windows, batch by batch, with some whose question belongs to another article."""
         batches = self._epoch(epoch)
         for number in range(start, len(batches)):
-            own = batches[number][self.rank :: self.world_size]
-            chosen = random.Random(f"{self.seed} {epoch} {number} {self.rank}")
-            yield [*(self.windows[each] for each in own), *self._unrelated(own, chosen)]
+            chosen = random.Random(f"{self.seed} {epoch} {number}")
+            every = [self.windows[each] for each in batches[number]]
+            yield [*every, *self._unrelated(batches[number], chosen)][self.rank :: self.world_size]
 
-    def _unrelated(self, own: Sequence[int], chosen: random.Random) -> Iterator[Window]:
-        for _ in range(len(own) // UNRELATED):
-            one, other = chosen.choice(own), chosen.choice(own)
-            if self.titles[one] != self.titles[other]:
+    def _unrelated(self, batch: Sequence[int], chosen: random.Random) -> Iterator[Window]:
+        """Of the whole batch, so that it does not depend on the number of processes."""
+        for _ in range(len(batch) // UNRELATED + (chosen.random() < len(batch) % UNRELATED / UNRELATED)):
+            one, other = chosen.choice(batch), chosen.choice(batch)
+            if self.articles[one] != self.articles[other]:
                 yield replace(self.windows[one], question=self.windows[other].question, span=None)
 
     def loss(self, batch: list[Window]) -> Loss:
@@ -237,17 +239,25 @@ class AnsweringObjective:
         """Exact match and F1 of the best answers; the score is F1."""
         if self.validation is None:
             return {}
-        found = [
-            answers[0][0] if answers else "" for answers, _ in answer_texts(self.network, self.validation, 1)
-        ]
+        found = said(self.validation, answer_texts(self.network, self.validation, 1))
         figures = answer_figures(self.validation, found)
         return {**figures, "loss": 1.0 - figures["f1"], "score": figures["f1"]}
 
 
-def answer_texts(
-    network: ReaderNetwork, questions: QuestionSet, count: int
-) -> list[tuple[list[tuple[str, int, int, float]], float]]:
-    """For each question the best (text, start, end, score) over all windows, and the probability of no answer."""
+@dataclass(frozen=True)
+class Answers:
+    """To one question."""
+
+    spans: list[tuple[str, int, int, float]]
+    """Text, where it begins and ends in the context, probability in its window; best first, by the margin."""
+    nothing: float
+    """Probability that the answer is not there, in the window that speaks most against it."""
+    margin: float
+    """How much more likely the best is than no answer in its window, as a difference of logarithms."""
+
+
+def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> list[Answers]:
+    """The best answers to each question over all windows of its context."""
     windows = windows_of(questions.questions)
     spans: list[dict[tuple[int, int], tuple[float, float]]] = [{} for _ in questions.questions]
     nothing = [1.0] * len(questions)
@@ -260,17 +270,24 @@ def answer_texts(
     result = []
     for question, own, none in zip(questions.questions, spans, nothing, strict=True):
         ordered = sorted(own.items(), key=lambda item: (-item[1][0], item[0]))[:count]
-        answers = [(question.context[a:b], a, b, score) for (a, b), (_, score) in ordered]
-        result.append((answers, none))
+        texts = [(question.context[a:b], a, b, score) for (a, b), (_, score) in ordered]
+        result.append(Answers(texts, none, ordered[0][1][0] if ordered else -np.inf))
     return result
+
+
+def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
+    """The best answer to each; where some questions have none, "" unless it is likelier than no answer."""
+    may_be_silent = any(not each.answers for each in questions.questions)
+    return [
+        "" if not each.spans or (may_be_silent and each.margin <= 0.0) else each.spans[0][0]
+        for each in answers
+    ]
 
 
 def answer_figures(questions: QuestionSet, found: Sequence[str]) -> dict[str, float]:
     """exact_match and f1, means over the questions."""
     true = [[answer.text for answer in each.answers] for each in questions.questions]
     return {
-        "exact_match": float(
-            np.mean([exact_match(said, own) for said, own in zip(found, true, strict=True)])
-        ),
-        "f1": float(np.mean([f1(said, own) for said, own in zip(found, true, strict=True)])),
+        "exact_match": float(np.mean([exact_match(one, own) for one, own in zip(found, true, strict=True)])),
+        "f1": float(np.mean([f1(one, own) for one, own in zip(found, true, strict=True)])),
     }

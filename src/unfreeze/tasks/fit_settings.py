@@ -60,6 +60,15 @@ class EncoderSettings:
         config = read_config(find_model(self.chosen_encoder))
         return str(config.get("encoder", config)["kind"])
 
+    def need_fitting_transfer(self) -> None:
+        """Raise the UserError for a transfer that does not go with the encoder."""
+        if self.transfer is not None and self.transfer != "scratch" and self.chosen_encoder == NO_ENCODER:
+            raise UserError(f"--transfer {self.transfer} needs an encoder, and --encoder is none")
+        if self.transfer == "scratch" and self.chosen_encoder != NO_ENCODER:
+            raise UserError(
+                f"--transfer scratch starts from random weights: leave out --encoder {self.chosen_encoder}"
+            )
+
     @property
     def starts_from_vectors(self) -> bool:
         """Whether the encoder is one vector a word, so that a body stands on it."""
@@ -162,12 +171,7 @@ class FitSettings(EncoderSettings):
     @property
     def mode(self) -> Mode:
         """The transfer asked for, or what the encoder suggests."""
-        if self.transfer is not None and self.transfer != "scratch" and self.chosen_encoder == NO_ENCODER:
-            raise UserError(f"--transfer {self.transfer} needs an encoder, and --encoder is none")
-        if self.transfer == "scratch" and self.chosen_encoder != NO_ENCODER:
-            raise UserError(
-                f"--transfer scratch starts from random weights: leave out --encoder {self.chosen_encoder}"
-            )
+        self.need_fitting_transfer()
         if self.transfer is not None or self.chosen_encoder == NO_ENCODER:
             return self.transfer or "scratch"
         if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):

@@ -84,6 +84,8 @@ def fit_classifier(
         records = _solve(objective, settings)
     else:
         records = _train(objective, len(train_set), settings, folder, accelerator, progress)
+    if isinstance(classifier.network, LayeredNetwork):
+        classifier.network.words.kept.clear()  # 16 bits of the texts learned from: all texts are treated alike now
     with together():
         if folder is not None and accelerator.is_main_process:
             _save(classifier, folder, records, train_set, settings, command)

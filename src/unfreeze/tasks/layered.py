@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.tasks import word_bodies
 from unfreeze.tasks.classification import Network
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.word_bodies import BiLstmStack
@@ -92,20 +91,10 @@ class LayeredNetwork(Network):
     def read(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Texts -> (B, P)."""
         words: Words = self.words(texts)
-        # A long text runs by itself: how far its gradient goes does not depend on the others of its batch.
-        long = words.lengths > word_bodies.MOST_WORDS
-        alone = long.nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
-        together = [row for row in range(len(texts)) if row not in set(alone)]
-        groups = [rows for rows in (together, *([row] for row in alone)) if rows]
-        parts = [self._pooled(words.rows(rows)) for rows in groups]
-        order = torch.tensor([row for rows in groups for row in rows])
-        return {"joint": torch.cat(parts)[order.argsort()]}
-
-    def _pooled(self, words: Words) -> Tensor:
         states = self.body(words.inputs, words.lengths)
         if words.beside is not None:
             states = torch.cat([states, words.beside.to(states.dtype)], dim=2)
-        return pool_words(states, words.lengths)
+        return {"joint": pool_words(states, words.lengths)}
 
 
 def pool_words(states: Tensor, lengths: Tensor) -> Tensor:

@@ -18,13 +18,13 @@ from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.answering import ReaderNetwork, answer_figures, answer_texts
+from unfreeze.tasks.answering import Answers, ReaderNetwork, answer_figures, answer_texts, said
 from unfreeze.tasks.word_task import load_words, save_task_model
 from unfreeze.text.questions import QuestionSet, asked
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
 KIND = "question_answerer"
-BUFFER = 512
+BUFFER = 64
 """Questions that are answered together."""
 
 Answered = dict[str, Any]
@@ -91,32 +91,28 @@ class QuestionAnswerer:
         self, questions: QuestionSet, *, count: int = 1, progress: Progress = SILENT
     ) -> list[Answered]:
         """The same for questions of a file."""
-        found: list[Answered] = []
+        return [_answered(each) for each in self._answers(questions, count, progress)]
+
+    def _answers(self, questions: QuestionSet, count: int, progress: Progress) -> list[Answers]:
+        found: list[Answers] = []
         with progress.bar("answer", total=len(questions), unit="question") as bar:
             for start in range(0, len(questions), BUFFER):
                 part = QuestionSet(questions.questions[start : start + BUFFER], questions.source)
                 with prediction_format(self.precision, next(self.network.parameters()).device):
-                    every = answer_texts(self.network, part, count)
-                found += [_answered(*each) for each in every]
+                    found += answer_texts(self.network, part, count)
                 bar.advance(len(part))
         return found
 
     def evaluate(self, questions: QuestionSet, *, progress: Progress = SILENT) -> dict[str, float]:
-        """exact_match and f1 as SQuAD defines them, and n_questions; questions without an answer count as their own.
+        """exact_match and f1 as SQuAD defines them, and n_questions; questions without an answer are to get none.
 
         Raises:
             UserError: there is no question.
         """
         if not len(questions):
             raise UserError(f"{questions.source} holds no question to evaluate on")
-        answered = self.answer(questions, progress=progress)
-        unanswerable = any(not each.answers for each in questions.questions)
-        said = [
-            "" if not each["answers"] or (unanswerable and each["no_answer"] > each["answers"][0]["score"])
-            else each["answers"][0]["answer"]
-            for each in answered
-        ]  # fmt: skip
-        return {**answer_figures(questions, said), "n_questions": float(len(questions))}
+        answers = said(questions, self._answers(questions, 1, progress))
+        return {**answer_figures(questions, answers), "n_questions": float(len(questions))}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
@@ -139,6 +135,6 @@ class QuestionAnswerer:
         return cls(network.eval(), settings)
 
 
-def _answered(answers: list[tuple[str, int, int, float]], nothing: float) -> Answered:
-    named = [{"answer": text, "score": score, "start": a, "end": b} for text, a, b, score in answers]
-    return {"answers": named, "no_answer": nothing}
+def _answered(answers: Answers) -> Answered:
+    named = [{"answer": text, "score": score, "start": a, "end": b} for text, a, b, score in answers.spans]
+    return {"answers": named, "no_answer": answers.nothing}

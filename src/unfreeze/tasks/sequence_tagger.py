@@ -41,7 +41,7 @@ class TagReport:
     """How a tagger did on tagged sentences."""
 
     accuracy: float
-    """Share of words whose tag is right."""
+    """Share of words whose tag (of spans: in BIO) is right."""
     f1: float | None
     """Of spans, micro, both ends and the type right; None for plain tags."""
     spans: list[SpanFigures]

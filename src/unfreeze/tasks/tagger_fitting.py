@@ -80,6 +80,7 @@ def fit_tagger(
         progress=progress,
         what="tagger",
     )
+    tagger.network.words.kept.clear()  # 16 bits of the texts learned from: a fitted model treats all texts alike
     with together():
         if folder is not None and accelerator.is_main_process:
             tagger.save_pretrained(folder.output)

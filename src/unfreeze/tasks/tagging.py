@@ -18,7 +18,7 @@ from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
 from unfreeze.text.batches import bucketed_batches
-from unfreeze.text.tag_schemes import Scheme, allowed_moves, spans_of
+from unfreeze.text.tag_schemes import Scheme, allowed_moves, convert_tags, spans_of
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.loop import Loss
 from unfreeze.transfer.policies import LayerGroups
@@ -176,13 +176,18 @@ class TaggingObjective:
 def figures(
     gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]], scheme: Scheme
 ) -> dict[str, float]:
-    """accuracy, for spans f1, and score, which is the one that counts."""
-    right = sum(a == b for x, y in zip(gold, found, strict=True) for a, b in zip(x, y, strict=True))
+    """accuracy (of spans' tags in BIO), for spans f1, and score, which is the one that counts."""
+    pairs = zip(*([_as_bio(tags, scheme) for tags in each] for each in (gold, found)), strict=True)
+    right = sum(a == b for x, y in pairs for a, b in zip(x, y, strict=True))
     accuracy = right / max(1, sum(map(len, gold)))
     if scheme == "plain":
         return {"accuracy": accuracy, "loss": 1.0 - accuracy, "score": accuracy}
     total = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in found])[-1]
     return {"accuracy": accuracy, "f1": total.f1, "loss": 1.0 - total.f1, "score": total.f1}
+
+
+def _as_bio(tags: Sequence[str], scheme: Scheme) -> list[str]:
+    return list(tags) if scheme == "plain" else convert_tags(tags, scheme, "bio")
 
 
 def sentence_texts(sentences: TaggedSet) -> list[str]:

@@ -56,7 +56,24 @@ class BiLstmStack(nn.Module):
         self.size = 2 * hidden_size
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, W, D), (B,) -> (B, W, 2 H)."""
+        """(B, W, D), (B,) -> (B, W, 2 H).
+
+        A long text runs by itself: how far its gradient goes does not depend on the others of its batch, nor theirs on it.
+        """
+        alone = (lengths > MOST_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
+        if not alone or len(x) == 1:
+            return self._run(x, lengths)
+        together = [row for row in range(len(x)) if row not in set(alone)]
+        result = x.new_zeros(len(x), x.shape[1], self.size)
+        for rows in [rows for rows in (together, *([row] for row in alone)) if rows]:
+            longest = int(lengths[rows].max())
+            places = torch.tensor(rows, device=x.device)
+            part = self._run(x[places, :longest], lengths[places])
+            padded = nn.functional.pad(part, (0, 0, 0, x.shape[1] - longest))
+            result = result.to(part.dtype).index_copy(0, places, padded)
+        return result
+
+    def _run(self, x: Tensor, lengths: Tensor) -> Tensor:
         for layer in self.layers:
             x = self.dropout(layer(x, lengths).transpose(0, 1)).transpose(0, 1)
         return x

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -56,14 +58,6 @@ class Words:
     """(B, W, beside_size): what joins the body's output."""
     lengths: Tensor
     """(B,) words; a text without one has a zero vector, and length 1."""
-
-    def rows(self, numbers: Sequence[int]) -> Words:
-        """Some of the texts, cut to the longest of them."""
-        chosen = list(numbers)
-        lengths = self.lengths[chosen]
-        longest = int(lengths.max())
-        beside = None if self.beside is None else self.beside[chosen, :longest]
-        return Words(self.inputs[chosen, :longest], beside, lengths)
 
 
 class WordInputs(nn.Module):
@@ -219,7 +213,7 @@ class WordInputs(nn.Module):
     def _word_layers(self, encoder: Encoder, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
         """All layers of an encoder, zeros where there is no word, and the words of each text (at least 1)."""
         device = next(encoder.parameters()).device
-        full = [number for number, text in enumerate(texts) if text.strip()]
+        full = [number for number, text in enumerate(texts) if self.words_of(text)]
         lengths = torch.ones(len(texts), dtype=torch.long, device=device)
         if not full:
             return [torch.zeros(len(texts), 1, width, device=device) for width in encoder.widths], lengths
@@ -306,12 +300,20 @@ def cached_layers(
         folder,
         size / max(1, len(sample)) * len(texts) / 1e9,
     )
-    return embed_text(
-        encoder,
-        texts,
-        folder,
-        settings,
-        identity=identity.hexdigest(),
-        precision=precision,
-        progress=progress,
-    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {
+        "identity": identity.hexdigest(),
+        "precision": precision,
+        "progress": progress,
+    }
+    with FileLock(
+        folder.with_name(f"{folder.name}.lock")
+    ):  # of several processes one computes, the others wait
+        try:
+            return embed_text(encoder, texts, folder, settings, **options)
+        except UserError as error:
+            if not folder.is_dir() or "embed the text again" not in str(error):
+                raise
+            logger.warning("%s is damaged and is computed anew", folder)
+            shutil.rmtree(folder)
+            return embed_text(encoder, texts, folder, settings, **options)

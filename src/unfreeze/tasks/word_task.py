@@ -41,6 +41,7 @@ def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings
     Raises:
         UserError: the encoder or the vectors cannot be read, or have none of the words.
     """
+    settings.need_sense()
     encoder = None if settings.contextual is None else load_encoder(settings.contextual)
     vectors, learn = word_table(counts, n_examples, settings)
     return WordInputs(encoder, vectors=vectors, vectors_learn=learn, tokenized=True, **settings.inputs())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from unfreeze.errors import UserError
 from unfreeze.tasks.fit_settings import NO_ENCODER, EncoderSettings, MixAt
 from unfreeze.training.loop import LoopSettings
 from unfreeze.transfer.optimizers import OptimizerName
@@ -19,7 +20,8 @@ class WordTaskSettings(EncoderSettings):
     """Static vectors of each word beside the encoder's layers: a file or a folder. Without an encoder and without these, a
     table of the training words' own vectors learns from random ones."""
     vectors_learn: bool | None = None
-    """Whether word vectors move with the task; by default only those of the task itself."""
+    """Whether word vectors move with the task; by default the task's own, and those of a file where an encoder is
+    fine-tuned."""
     characters: int = 50
     """Width of a character CNN's vector of each word, which learns with the task; 0 is none."""
     layers: Literal["mix"] | int = "mix"
@@ -66,6 +68,7 @@ class WordTaskSettings(EncoderSettings):
     @property
     def mode(self) -> Mode:
         """The transfer asked for; frozen by default where there is an encoder."""
+        self.need_fitting_transfer()
         if self.chosen_encoder == NO_ENCODER:
             return "scratch"
         return self.transfer or "frozen"
@@ -79,6 +82,19 @@ class WordTaskSettings(EncoderSettings):
     def contextual(self) -> str | None:
         """The encoder, where it is more than word vectors."""
         return None if self.starts_from_vectors or self.chosen_encoder == NO_ENCODER else self.chosen_encoder
+
+    def need_sense(self) -> None:
+        """Raise the UserError for options that contradict each other, or that nothing would come of."""
+        self.need_fitting_transfer()
+        if self.starts_from_vectors and self.word_vectors is not None:
+            raise UserError(
+                f"--encoder {self.encoder} is word vectors already: name a contextual encoder beside --word-vectors"
+            )
+        about_layers = (self.layers, self.mix_at, self.mix_l2, self.layer_norm)
+        if self.contextual is None and about_layers != ("mix", "input", 0.0, False):
+            raise UserError(
+                "--layers, --mix-at, --mix-l2 and --layer-norm are for an encoder of several layers"
+            )
 
     def inputs(self) -> dict[str, Any]:
         """Arguments of `WordInputs`, besides the encoders."""

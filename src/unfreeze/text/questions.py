@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from unfreeze.errors import UserError
 from unfreeze.text.lines import existing_file, read_lines
+from unfreeze.text.words import without_surrogates
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,11 @@ class QuestionSet:
         return replace(self, questions=[self.questions[number] for number in sorted(order[:count])])
 
 
-def read_questions(path: str | Path, encoding: str = "utf-8") -> QuestionSet:
+def read_questions(path: str | Path, encoding: str = "utf-8", *, answers: bool = True) -> QuestionSet:
     """Read a file in SQuAD's format.
+
+    Args:
+        answers: read them too; else only what is asked.
 
     Raises:
         UserError: it is not in that format, a question is empty, or an answer is not in its context; with the question's id.
@@ -87,7 +91,7 @@ def read_questions(path: str | Path, encoding: str = "utf-8") -> QuestionSet:
     mended: list[str] = []
     guessed: list[str] = []
     try:
-        questions = list(_questions(data["data"], str(path), mended, guessed))
+        questions = list(_questions(data["data"], str(path), mended, guessed, answers))
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise UserError(f"{path} is not in SQuAD's format (data, paragraphs, qas): {reason}") from None
@@ -105,26 +109,34 @@ def read_questions(path: str | Path, encoding: str = "utf-8") -> QuestionSet:
     return QuestionSet(questions, str(path))
 
 
-def _questions(articles: Any, source: str, mended: list[str], guessed: list[str]) -> Iterator[Question]:
+def _questions(
+    articles: Any, source: str, mended: list[str], guessed: list[str], known: bool
+) -> Iterator[Question]:
     for article in articles:
         for paragraph in article["paragraphs"]:
-            context = paragraph["context"]
+            context = without_surrogates(paragraph["context"])
             for each in paragraph["qas"]:
                 number = str(each["id"])
                 if not each["question"].strip():
                     raise UserError(f"{source}: question {number} is empty")
-                given = [] if each.get("is_impossible") else each["answers"]
+                given = each["answers"] if known and not each.get("is_impossible") else []
                 answers = [
                     _answer(one, context, f"{source}: question {number}", number, mended, guessed)
                     for one in given
                 ]
-                yield Question(number, each["question"], context, tuple(answers), article.get("title", ""))
+                yield Question(
+                    number,
+                    without_surrogates(each["question"]),
+                    context,
+                    tuple(answers),
+                    article.get("title", ""),
+                )
 
 
 def _answer(
     given: Any, context: str, place: str, number: str, mended: list[str], guessed: list[str]
 ) -> Answer:
-    text, start = given["text"], int(given["answer_start"])
+    text, start = without_surrogates(given["text"]), int(given["answer_start"])
     if not text.strip():
         raise UserError(f"{place} has an empty answer")
     places = [match.start() for match in re.finditer(re.escape(text), context)]

@@ -69,6 +69,7 @@ def detect_scheme(sentences: Sequence[Sequence[str]]) -> Scheme:
     if every <= {OUTSIDE}:
         return "bio"
     if not looks_like_spans(every):
+        _need_no_spans(sentences)
         return "plain"
     letters = {split_tag(tag)[0] for tag in every}
     scheme: Scheme = "bioes" if letters & {"E", "S"} else "bio"
@@ -80,6 +81,19 @@ def detect_scheme(sentences: Sequence[Sequence[str]]) -> Scheme:
             raise
         return "iob1"
     return scheme
+
+
+def _need_no_spans(sentences: Sequence[Sequence[str]]) -> None:
+    """Raise IllegalTag at the first tag that is no span, where most of the tags besides O are."""
+    places = [
+        (tag, (number, place))
+        for number, tags in enumerate(sentences)
+        for place, tag in enumerate(tags)
+        if tag != OUTSIDE
+    ]
+    others = [(tag, place) for tag, place in places if not looks_like_spans([tag])]
+    if others and 2 * len(others) < len(places):
+        raise IllegalTag(others[0][1], f"{others[0][0]!r} is no tag of a span, as most are")
 
 
 def _mostly_begins_with_i(sentences: Sequence[Sequence[str]]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 
 from unfreeze.errors import UserError
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
-from unfreeze.text.tag_schemes import IllegalTag, Scheme, convert_tags, detect_scheme
+from unfreeze.text.tag_schemes import IllegalTag, Scheme, convert_tags, detect_scheme, split_tag
+from unfreeze.text.words import without_surrogates
 
 JSON_LINES = (".jsonl", ".ndjson")
 TAG_KEYS = ("tags", "ner_tags", "pos_tags", "labels")
@@ -82,7 +84,8 @@ def tagged_set(
     rows = []
     for number, (words, own) in enumerate(zip(tokens, tags, strict=True), 1):
         _need_pairs(words, own, f"sentence {number}")
-        rows.append(TaggedSentence(tuple(words), tuple(own), number))
+        if len(words):
+            rows.append(TaggedSentence(tuple(map(_joined, words)), tuple(own), number))
     return _in_one_scheme(rows, source, "sentence ", lines=False)
 
 
@@ -118,10 +121,15 @@ def read_tagged(
 def _in_one_scheme(rows: list[TaggedSentence], source: str, prefix: str, *, lines: bool) -> TaggedSet:
     try:
         scheme = detect_scheme([row.tags for row in rows])
+        if scheme == "bioes":  # BIOUL has other letters
+            rows = [
+                replace(row, tags=tuple("-".join(filter(None, split_tag(tag))) for tag in row.tags))
+                for row in rows
+            ]
     except IllegalTag as error:
         sentence, word = error.place
         row = rows[sentence]
-        inside = word if lines and not source.endswith(JSON_LINES) else 0
+        inside = word if lines and plain_suffix(Path(source)) not in JSON_LINES else 0
         raise UserError(
             f"{prefix}{row.line + inside}: {error.reason} (word {word + 1} of its sentence): tags are in "
             "IOB1, BIO or BIOES throughout"
@@ -138,15 +146,14 @@ def _number(column: int | str | None, default: int) -> int:
 
 def _column_rows(path: Path, token: int, tag: int, encoding: str) -> Iterator[TaggedSentence]:
     words: list[tuple[str, str]] = []
-    first, width = 0, None
+    first, width, tabs = 0, None, False
     for number, line in enumerate(read_lines(path, encoding), 1):
-        columns = line.rstrip("\n").split("\t") if "\t" in line else line.split()
+        in_tabs = "\t" in line
+        tabs = tabs or in_tabs
+        columns = line.rstrip("\n").split("\t") if in_tabs else re.split(" +", line.strip(" \n"))
         columns = [column.strip() for column in columns]
-        if (
-            not any(columns)
-            or columns[0].startswith(SKIPPED)
-            or (line.startswith("# ") and len(columns) != width)
-        ):
+        comment = line.startswith("#") and (not in_tabs if tabs else len(columns) != width)
+        if not any(columns) or columns[0].startswith(SKIPPED) or comment:
             if words:
                 yield _sentence(words, first)
             words = []
@@ -161,6 +168,8 @@ def _column_rows(path: Path, token: int, tag: int, encoding: str) -> Iterator[Ta
             raise UserError(
                 f"{path}:{number}: there is no column {token if not -width <= token < width else tag} of {width}"
             )
+        if not columns[tag]:
+            raise UserError(f"{path}:{number}: the tag is empty")
         if not words:
             first = number
         words.append((columns[token], columns[tag]))
@@ -201,7 +210,7 @@ def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:
         if isinstance(row, dict) and key in row:
             found = row[key]
             if isinstance(found, list) and all(isinstance(each, str) for each in found):
-                return found
+                return [without_surrogates(each) for each in found]
             raise UserError(f"{place}: {key!r} is no list of strings")
     raise UserError(f"{place}: there is no {' or '.join(map(repr, keys))}")
 

@@ -24,6 +24,8 @@ from torch.autograd.function import once_differentiable
 from unfreeze.encoders.layers.crf_kernel import best_paths, sum_paths
 from unfreeze.encoders.layers.side_by_side import shares, side_by_side
 
+SEQUENCES = 16
+"""Sequences that are worth a thread."""
 Numbers = NDArray[np.float64]
 Arrays = tuple[Numbers, Numbers, Numbers, Numbers]
 """Scores (N, K), transitions (K, K), first (K,) and last (K,)."""
@@ -95,7 +97,7 @@ class Crf(nn.Module):
         def part(low: int, high: int) -> None:
             best_paths(own, bounds[low : high + 1], transitions, first, last, tags, best[low:high])
 
-        side_by_side([partial(part, low, high) for low, high in shares(len(lengths))])
+        side_by_side([partial(part, low, high) for low, high in shares(len(lengths), least=SEQUENCES)])
         return tags, best
 
 
@@ -113,7 +115,7 @@ def _sums(arrays: Arrays, bounds: NDArray[np.int64], learns: bool) -> tuple[Numb
     unary = np.zeros(scores.shape if learns else (0, n_tags))
     calls: list[Any] = []
     parts = []
-    for low, high in shares(n_rows):
+    for low, high in shares(n_rows, least=SEQUENCES):
         own = (np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags))
         parts.append(own)
         arguments = (

@@ -42,9 +42,13 @@ def _with_threads(threads: int, call: Callable[[], T]) -> T:
     return call()
 
 
-def shares(n: int) -> list[tuple[int, int]]:
-    """n things dealt to the threads: where each one's begin and end."""
-    bounds = np.linspace(0, n, max(1, min(torch.get_num_threads(), n)) + 1).astype(int).tolist()
+def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
+    """n things dealt to the threads: where each one's begin and end.
+
+    Args:
+        least: things that are worth a thread.
+    """
+    bounds = np.linspace(0, n, max(1, min(torch.get_num_threads(), n // least)) + 1).astype(int).tolist()
     return list(itertools.pairwise(bounds))
 
 

@@ -24,6 +24,8 @@ Activation = Literal["relu", "tanh"]
 CARRY_BIAS = -2.0
 """Of a highway's gate at the start: it passes most of its input on."""
 LANES = 16
+ROWS = 128
+"""Words that are worth a thread."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class _Largest(torch.autograd.Function):
         side_by_side(
             [
                 partial(look_up, *arrays, width, n_symbols, *results, first, last)
-                for first, last in shares(len(rows))
+                for first, last in shares(len(rows), least=ROWS)
             ]
         )
         ctx.save_for_backward(rows, places)

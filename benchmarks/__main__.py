@@ -21,7 +21,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Memory first: a process starts with the peak of the one that started it, and later parts of this one grow.
+# Memory first: a process starts with the peak of the one that started it, and later parts of this one grow. flair before
+# AllenNLP, which leaves another transformers behind.
 NAMES = (
     "memory",
     "parity",
@@ -31,12 +32,12 @@ NAMES = (
     "training-paper",
     "perplexity",
     "prediction",
+    "crf",
+    "tagging",
     "elmo-memory",
     "elmo-loop",
     "elmo-embedding",
     "elmo-training",
-    "crf",
-    "tagging",
 )
 GROUPS = {
     "training": ("training-small", "training-paper"),

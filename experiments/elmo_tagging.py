@@ -6,7 +6,9 @@ model of one direction, and on ELMo (its last layer; the mix of all; the mix bes
 
     python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS [--lm LM] [--shares 1 10 100] [--seeds 3]
 
-RESULT
+2026-11-25, an ELMo of 70 minutes of Wikipedia, about an hour of one shared core; F1 at 1 percent (three seeds) and 10: the task's
+own vectors 44.7 and 69.1, Wikipedia's 65.5 and 80.7, a language model 69.6 and 81.4, ELMo's last layer 69.4 and 80.4, its mix 70.3 and
+80.8, the mix beside Wikipedia's 73.0 and 83.0. At 100 percent: docs/results.md.
 """
 
 from __future__ import annotations

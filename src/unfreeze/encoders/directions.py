@@ -6,8 +6,10 @@ length, so that right padding never reaches a real position. What it returns is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,24 +71,35 @@ def word_positions(words: list[list[int]], last: bool) -> tuple[list[list[int]],
 def gather_words(
     layer: Tensor, words: list[list[int]], last: bool, stripped: int = 1
 ) -> tuple[Tensor, Tensor]:
+    """`gather_each` of one layer."""
+    (picked,), mask = gather_each([layer], words, last, stripped)
+    return picked, mask
+
+
+def gather_each(
+    layers: Sequence[Tensor], words: list[list[int]], last: bool, stripped: int = 1
+) -> tuple[list[Tensor], Tensor]:
     """Pick one piece's vector a word.
 
     Args:
-        layer: (B, T, D) whose first position is id number `stripped`.
+        layers: (B, T, D_l) whose first position is id number `stripped`.
         words: the word index of every id, begin symbol included.
         last: take a word's last piece (a forward model has then read all of it), else its first.
 
     Returns:
-        (B, W, D) with zeros past a text's last word, and the mask (B, W).
+        (B, W, D_l) with zeros past a text's last word, and the mask (B, W).
     """
     positions, longest = word_positions(words, last)
-    index = torch.zeros(len(words), longest, dtype=torch.long)
-    mask = torch.zeros(len(words), longest, dtype=torch.bool)
-    for row, places in enumerate(positions):
-        index[row, : len(places)] = torch.tensor(places, dtype=torch.long) - stripped
-        mask[row, : len(places)] = True
-    index, mask = index.to(layer.device), mask.to(layer.device)
+    device = layers[0].device
+    places = np.zeros((len(words), longest), dtype=np.int64)
+    real = np.zeros((len(words), longest), dtype=np.bool_)
+    for row, own in enumerate(positions):
+        places[row, : len(own)] = own
+        real[row, : len(own)] = True
+    index, mask = torch.from_numpy(places - stripped * real).to(device), torch.from_numpy(real).to(device)
     if longest == 0:
-        return layer.new_zeros(len(words), 0, layer.shape[2]), mask
-    picked = layer.gather(1, index[:, :, None].expand(-1, -1, layer.shape[2]))
-    return picked * mask[:, :, None], mask
+        return [layer.new_zeros(len(words), 0, layer.shape[2]) for layer in layers], mask
+    shown = mask[:, :, None]
+    return [
+        layer.gather(1, index[:, :, None].expand(-1, -1, layer.shape[2])) * shown for layer in layers
+    ], mask

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.base import Batch, Encoder
-from unfreeze.encoders.directions import gather_words, module_name, reversed_within
+from unfreeze.encoders.directions import gather_each, module_name, reversed_within
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers
 from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
 from unfreeze.errors import UserError
@@ -307,10 +307,8 @@ class Elmo(Encoder):
         found, after = self._read(vectors, ids, lengths, _rows_of(states, order))
         back = order.argsort()
         doubled = torch.nn.functional.embedding(batch.ids, vectors)
-        picked, mask = [], torch.empty(0)
-        for layer in [torch.cat([doubled, doubled], dim=2), *(layer[back] for layer in found)]:
-            words, mask = gather_words(layer, batch.words, last=True, stripped=0)
-            picked.append(words)
+        every = [torch.cat([doubled, doubled], dim=2), *(layer[back] for layer in found)]
+        picked, mask = gather_each(every, batch.words, last=True, stripped=0)
         return (
             picked,
             mask,

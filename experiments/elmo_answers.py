@@ -7,7 +7,8 @@ question with its own context gets a smaller no-answer score than with another a
 
     python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS [--questions N] [--epochs N]
 
-RESULT
+2026-11-25, --epochs 5 --test 2000, one shared core: word vectors EM 29.7, F1 40.7, no answer 88.2 %, 934 s; ELMo was not reached in the
+session (docs/results.md).
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class Evaluate:
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """Labeled texts, tagged sentences, or text for a language model: a file, a folder, hf:owner/name. For word vectors a file of word pairs
-    or of analogies, or a folder of such files."""
+    """Labeled texts, or text for a language model: a file, a folder, hf:owner/name. A file of tagged sentences or of questions.
+    For word vectors a file of word pairs or of analogies, or a folder of such files."""
 
     worst: int = 10
     """How many of the most confident errors to show."""

@@ -76,14 +76,17 @@ class Predict:
 
 def run(arguments: Predict, console: Console) -> None:
     """Print a result a text, or write them to a file."""
-    if need_task_model(arguments.model, "predict") == ANSWERER:
+    kind = need_task_model(arguments.model, "predict")
+    if kind == ANSWERER:
         return predict_answers(arguments, console)
+    if arguments.top != 1:
+        raise UserError("--top is for answerers: it is how many answers a question gets")
     if arguments.context is not None:
         raise UserError("--context is for answerers: it is the text that questions are about")
     texts = given_texts(
         arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
     )
-    if need_task_model(arguments.model, "predict") == TAGGER:
+    if kind == TAGGER:
         return predict_tags(arguments, texts, console)
     if arguments.output is not None and arguments.output.suffix.lower() not in (*TABLES, *LINES):
         raise UserError(f"--output {arguments.output}: the name has to end in .csv, .tsv or .jsonl")

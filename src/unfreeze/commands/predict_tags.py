@@ -25,8 +25,6 @@ def predict_tags(arguments: Predict, texts: Iterable[str], console: Console) -> 
         raise UserError(
             f"--output {arguments.output}: of a tagger the name has to end in .jsonl, .conll or .html"
         )
-    if arguments.top != 1:
-        raise UserError("--top is for answerers: a tagger finds the one best sequence of tags")
     if arguments.probabilities:
         raise UserError("--probabilities is for classifiers: a tagger gives every span a score")
     from unfreeze.tasks.sequence_tagger import SequenceTagger

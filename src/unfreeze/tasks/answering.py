@@ -24,6 +24,7 @@ from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.tasks.answer_scores import exact_match, f1
 from unfreeze.tasks.answer_windows import Window, windows_of
 from unfreeze.tasks.classification import token_bounded_batches
+from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
 from unfreeze.text.batches import bucketed_batches
@@ -155,7 +156,7 @@ def read_windows(
     return result
 
 
-class AnsweringObjective:
+class AnsweringObjective(SeparateExamples):
     """What the loop trains when it trains an answerer: windows that hold their answer, and some that do not.
 
     Args:
@@ -223,17 +224,6 @@ class AnsweringObjective:
         )
         assert isinstance(loss, Tensor)
         return Loss(loss if batch else loss * 0.0, len(batch), self.network.words.penalty())
-
-    def rate_scale(self, batch: list[Window]) -> float:
-        """Every batch moves alike."""
-        return 1.0
-
-    def carried(self) -> dict[str, Tensor]:
-        """Nothing is carried from question to question."""
-        return {}
-
-    def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
 
     def validate(self) -> dict[str, float]:
         """Exact match and F1 of the best answers; the score is F1."""

@@ -22,6 +22,7 @@ from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
 from unfreeze.tasks.heads import HEADS, Head
+from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.pooling import PIECE, Pooling, pool_documents, pooled_width
 from unfreeze.text.batches import bucketed_batches, pad_sequences
 from unfreeze.training.loop import Loss
@@ -193,7 +194,7 @@ def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
     return total / lengths[:, None]
 
 
-class ClassificationObjective:
+class ClassificationObjective(SeparateExamples):
     """What the loop trains when it trains a classifier.
 
     Args:
@@ -258,17 +259,6 @@ class ClassificationObjective:
         if self.features is not None:
             return {name: x[numbers].to(device) for name, x in self.features.items()}
         return self.network.read([self.texts[n] for n in numbers])
-
-    def rate_scale(self, batch: list[int]) -> float:
-        """Every batch moves alike."""
-        return 1.0
-
-    def carried(self) -> dict[str, Tensor]:
-        """Nothing is carried from document to document."""
-        return {}
-
-    def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
 
     def validate(self) -> dict[str, float]:
         """Loss and accuracy (of all labels together, with many labels) on the validation texts."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.tasks.classification import token_bounded_batches
+from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
@@ -100,7 +101,7 @@ class TaggerNetwork(nn.Module):
         return found
 
 
-class TaggingObjective:
+class TaggingObjective(SeparateExamples):
     """What the loop trains when it trains a tagger.
 
     Args:
@@ -151,17 +152,6 @@ class TaggingObjective:
         tags = torch.tensor([tag for number in numbers for tag in self.targets[number]], device=device)
         loss = self.network.loss([self.texts[number] for number in numbers], tags)
         return Loss(loss if batch else loss * 0.0, len(batch), self.network.words.penalty())
-
-    def rate_scale(self, batch: list[int]) -> float:
-        """Every batch moves alike."""
-        return 1.0
-
-    def carried(self) -> dict[str, Tensor]:
-        """Nothing is carried from sentence to sentence."""
-        return {}
-
-    def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
 
     def validate(self) -> dict[str, float]:
         """F1 of spans, or accuracy of plain tags, and accuracy of all tags."""

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from pathlib import Path
+
+from accelerate import Accelerator
 
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import AnsweringObjective, ReaderNetwork
 from unfreeze.tasks.question_answerer import QuestionAnswerer
-from unfreeze.tasks.word_task import finish_run, keep_layers, make_words, run_identity
+from unfreeze.tasks.word_task import WordTask, fit_word_task, keep_layers, make_words
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet
-from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import seed_everything, train
 from unfreeze.training.precision import Precision
-from unfreeze.training.processes import make_accelerator, together
-
-logger = logging.getLogger(__name__)
+from unfreeze.training.processes import together
 
 EPOCHS = 8
 SNIPPET = """
@@ -53,57 +50,52 @@ def fit_answerer(
             raise UserError(f"{train_set.source}: no question has an answer")
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
-        asked = {} if output is None else {"stage": "fit answerer", **files, **run_identity(settings)}
-    accelerator = make_accelerator(precision)
-    folder = None
-    if output is not None:
-        with accelerator.main_process_first():
-            folder = RunFolder(Path(output), asked, overwrite=overwrite and accelerator.is_main_process)
-        if folder.done:
-            logger.info("%s is complete already", output)
-            return QuestionAnswerer.from_pretrained(output)
-    with together():
-        seed_everything(settings.seed)
-        answerer = make_answerer(train_set, settings)
-    network = answerer.network
-    network.to(accelerator.device)
-    with together():
-        every = [
-            window for each in sets.values() if each is not None for window in windows_of(each.questions)
-        ]
-        texts = [text for window in every for text in (window.context, window.question)]
-        keep_layers(network.words, texts, settings, accelerator, progress)
-        objective = AnsweringObjective(
-            network,
-            train_set,
-            validation,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
-        )
-    records = train(
-        objective,
-        policy=settings.policy(),
-        settings=settings.loop(answerer_epochs(settings), measures=validation is not None),
-        folder=folder,
-        accelerator=accelerator,
-        progress=progress,
-        what="answerer",
+    task = WordTask(
+        name="answerer",
+        load=QuestionAnswerer.from_pretrained,
+        make=lambda: make_answerer(train_set, settings),
+        make_objective=lambda answerer, accelerator: make_objective(
+            answerer, train_set, settings, accelerator, validation, progress
+        ),
+        facts=lambda answerer: {"data": Path(train_set.source).name, "questions": len(train_set)},
+        snippet=SNIPPET,
     )
-    network.words.kept.clear()  # 16 bits of the texts learned from: a fitted model treats all texts alike
-    with together():
-        if folder is not None and accelerator.is_main_process:
-            answerer.save_pretrained(folder.output)
-            facts = {
-                "data": Path(train_set.source).name,
-                "questions": len(train_set),
-                "parameters": sum(p.numel() for p in network.parameters()),
-            }
-            finish_run(
-                folder, records, settings, title="Answerer", facts=facts, command=command, snippet=SNIPPET
-            )
-    return answerer
+    return fit_word_task(
+        task,
+        settings,
+        files=files,
+        epochs=answerer_epochs(settings),
+        measures=validation is not None,
+        output=output,
+        precision=precision,
+        overwrite=overwrite,
+        command=command,
+        progress=progress,
+    )
+
+
+def make_objective(
+    answerer: QuestionAnswerer,
+    train_set: QuestionSet,
+    settings: AnswererSettings,
+    accelerator: Accelerator,
+    validation: QuestionSet | None,
+    progress: Progress,
+) -> AnsweringObjective:
+    """What the loop trains; a frozen encoder's layers of all these texts are computed once."""
+    sets = [each for each in (train_set, validation) if each is not None]
+    every = [window for each in sets for window in windows_of(each.questions)]
+    texts = [text for window in every for text in (window.context, window.question)]
+    keep_layers(answerer.network.words, texts, settings, accelerator, progress)
+    return AnsweringObjective(
+        answerer.network,
+        train_set,
+        validation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
 
 
 def answerer_epochs(settings: AnswererSettings) -> int | None:

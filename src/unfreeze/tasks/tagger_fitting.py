@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 from collections import Counter
 from pathlib import Path
@@ -15,16 +14,12 @@ from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
-from unfreeze.tasks.word_task import finish_run, keep_layers, make_words, run_identity
+from unfreeze.tasks.word_task import WordTask, fit_word_task, keep_layers, make_words
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.text.tagged import TaggedSet
-from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import seed_everything, train
 from unfreeze.training.precision import Precision
-from unfreeze.training.processes import make_accelerator, together
-
-logger = logging.getLogger(__name__)
+from unfreeze.training.processes import together
 
 UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1_000, 6, 60
 """Updates that a small training set should see at least; the number of epochs follows, within bounds."""
@@ -57,44 +52,33 @@ def fit_tagger(
         _check(train_set, validation)
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
-        asked = {} if output is None else {"stage": "fit tagger", **files, **run_identity(settings)}
-    accelerator = make_accelerator(precision)
-    folder = None
-    if output is not None:
-        with accelerator.main_process_first():
-            folder = RunFolder(Path(output), asked, overwrite=overwrite and accelerator.is_main_process)
-        if folder.done:
-            logger.info("%s is complete already", output)
-            return SequenceTagger.from_pretrained(output)
-    with together():
-        seed_everything(settings.seed)
-        tagger = make_tagger(train_set, settings)
-    with together():
-        objective = make_objective(tagger, train_set, settings, accelerator, validation, progress)
-    records = train(
-        objective,
-        policy=settings.policy(),
-        settings=settings.loop(tagger_epochs(len(train_set), settings), measures=validation is not None),
-        folder=folder,
-        accelerator=accelerator,
-        progress=progress,
-        what="tagger",
+    task = WordTask(
+        name="tagger",
+        load=SequenceTagger.from_pretrained,
+        make=lambda: make_tagger(train_set, settings),
+        make_objective=lambda tagger, accelerator: make_objective(
+            tagger, train_set, settings, accelerator, validation, progress
+        ),
+        facts=lambda tagger: {
+            "data": Path(train_set.source).name,
+            "sentences": len(train_set),
+            "words": train_set.n_words,
+            "tags": ", ".join(tagger.kinds[:20]),
+        },
+        snippet=SNIPPET,
     )
-    tagger.network.words.kept.clear()  # 16 bits of the texts learned from: a fitted model treats all texts alike
-    with together():
-        if folder is not None and accelerator.is_main_process:
-            tagger.save_pretrained(folder.output)
-            facts = {
-                "data": Path(train_set.source).name,
-                "sentences": len(train_set),
-                "words": train_set.n_words,
-                "tags": ", ".join(tagger.kinds[:20]),
-                "parameters": sum(p.numel() for p in tagger.network.parameters()),
-            }
-            finish_run(
-                folder, records, settings, title="Tagger", facts=facts, command=command, snippet=SNIPPET
-            )
-    return tagger
+    return fit_word_task(
+        task,
+        settings,
+        files=files,
+        epochs=tagger_epochs(len(train_set), settings),
+        measures=validation is not None,
+        output=output,
+        precision=precision,
+        overwrite=overwrite,
+        command=command,
+        progress=progress,
+    )
 
 
 def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
@@ -149,7 +133,6 @@ def make_objective(
 ) -> TaggingObjective:
     """What the loop trains; a frozen encoder's layers of all these sentences are computed once."""
     network = tagger.network
-    network.to(accelerator.device)
     sets = [each.in_scheme(network.scheme) for each in (train_set, validation) if each is not None]
     texts = [text for each in sets for text in sentence_texts(each)]
     keep_layers(network.words, texts, settings, accelerator, progress)

@@ -23,6 +23,7 @@ from unfreeze.tasks.answering import (
     LONGEST_ANSWER,
     AnsweringObjective,
     ReaderNetwork,
+    answer_texts,
     best_spans,
     read_windows,
 )
@@ -83,8 +84,49 @@ def test_best_spans_by_enumeration(n_words: int, seed: int, count: int) -> None:
         for b in range(a, min(n_words, a + LONGEST_ANSWER))
     )[:count]
     assert [(each.begin, each.end) for each in found] == [(a, b) for _, a, b in every]
-    assert nothing == pytest.approx(float(np.exp(begin[-1] + end[-1])), rel=1e-5)
-    assert [each.score for each in found] == pytest.approx([np.exp(-cost) for cost, _, _ in every], rel=1e-5)
+    assert nothing == pytest.approx(float(begin[-1] + end[-1]), rel=1e-5)
+    assert [each.margin for each in found] == pytest.approx(
+        [-cost - nothing for cost, _, _ in every], rel=1e-5
+    )
+
+
+class Guesses(torch.nn.Module):
+    """Scores as a reader gives them, drawn by a window's first place."""
+
+    def forward(self, windows: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(len(window.words) for window in windows)
+        scores = torch.full((2, len(windows), longest + 1), -torch.inf)
+        for row, window in enumerate(windows):
+            places = [*range(len(window.words)), longest]
+            scores[:, row, places] = self.of(window)
+        return scores[0], scores[1]
+
+    @staticmethod
+    def of(window: Any) -> torch.Tensor:
+        random = np.random.default_rng(window.words[0].start)
+        return torch.tensor(random.normal(0, 3, (2, len(window.words) + 1)), dtype=torch.float32)
+
+
+@settings(max_examples=12)
+@given(n_words=st.sampled_from([1, 9, 400, 401, 650]), count=st.integers(1, 30))
+def test_scores_of_all_windows_are_probabilities_that_fall(n_words: int, count: int) -> None:
+    context = " ".join(f"w{number}" for number in range(n_words))
+    questions = QuestionSet([Question("1", "what", context, ())], "made")
+    (found,) = answer_texts(Guesses(), questions, count)  # type: ignore[arg-type]
+    odds: dict[tuple[int, int], float] = {}
+    against = 1.0
+    for window in windows_of(questions.questions):
+        begin, end = torch.softmax(Guesses.of(window).double(), dim=1).numpy()
+        none = begin[-1] * end[-1]
+        against += (1 - none) / none
+        for a in range(len(window.words)):
+            for b in range(a, min(len(window.words), a + LONGEST_ANSWER)):
+                place = window.words[a].start, window.words[b].end
+                odds[place] = max(odds.get(place, 0.0), begin[a] * end[b] / none)
+    best = sorted(odds.values(), reverse=True)[:count]
+    assert [score for *_, score in found.spans] == pytest.approx([each / against for each in best], rel=1e-3)
+    assert found.nothing == pytest.approx(1 / against, rel=1e-3)
+    assert all(context[a:b] == text for text, a, b, _ in found.spans)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +193,10 @@ def test_a_question_does_not_depend_on_the_others(answerer: QuestionAnswerer, nu
         assert [(each.begin, each.end) for each in found] == [
             (each.begin, each.end) for each in alone[number][0]
         ]
-        assert [each.score for each in found] == pytest.approx(
-            [each.score for each in alone[number][0]], abs=1e-5
+        assert [each.margin for each in found] == pytest.approx(
+            [each.margin for each in alone[number][0]], abs=1e-4
         )
-        assert nothing == pytest.approx(alone[number][1], abs=1e-5)
+        assert nothing == pytest.approx(alone[number][1], abs=1e-4)
 
 
 def test_saved_and_loaded(answerer: QuestionAnswerer, tmp_path: Path) -> None:

@@ -109,14 +109,12 @@ class Found:
     """First word of the window."""
     end: int
     """Last word."""
-    score: float
-    """Probability of both ends."""
     margin: float
-    """How much more likely than no answer, as a difference of logarithms: compares windows of a context."""
+    """How much more likely than no answer in this window, as a difference of logarithms: compares windows of a context."""
 
 
 def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int) -> tuple[list[Found], float]:
-    """The best spans of a window of T words from its log-probabilities (T + 1,), and the probability of none."""
+    """The best spans of a window of T words from its log-probabilities (T + 1,), and the log-probability of none."""
     n_words = len(begin) - 1
     pairs = np.full((n_words, LONGEST_ANSWER), -np.inf, dtype=np.float64)
     for more in range(min(LONGEST_ANSWER, n_words)):
@@ -128,23 +126,22 @@ def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int)
         Found(
             int(place // LONGEST_ANSWER),
             int(place // LONGEST_ANSWER + place % LONGEST_ANSWER),
-            float(np.exp(flat[place])),
             float(flat[place] - nothing),
         )
         for place in chosen
         if np.isfinite(flat[place])
     ]
-    return found, float(np.exp(nothing))
+    return found, nothing
 
 
 @torch.no_grad()
 def read_windows(
     network: ReaderNetwork, windows: Sequence[Window], count: int = 1
 ) -> list[tuple[list[Found], float]]:
-    """The best spans of each window, and the probability that the answer is not there; none depends on the others."""
+    """The best spans of each window, and the log-probability that the answer is not there; none depends on the others."""
     was_training = network.training
     network.eval()
-    result: list[tuple[list[Found], float]] = [([], 1.0)] * len(windows)
+    result: list[tuple[list[Found], float]] = [([], 0.0)] * len(windows)
     lengths = [len(window.words) + 16 for window in windows]
     for numbers in token_bounded_batches(lengths, BATCH_WORDS):
         begin, end = network([windows[number] for number in numbers])
@@ -239,30 +236,39 @@ class Answers:
     """To one question."""
 
     spans: list[tuple[str, int, int, float]]
-    """Text, where it begins and ends in the context, probability in its window; best first, by the margin."""
+    """Text, where it begins and ends in the context, probability; best first."""
     nothing: float
-    """Probability that the answer is not there, in the window that speaks most against it."""
+    """Probability that the answer is not there."""
     margin: float
     """How much more likely the best is than no answer in its window, as a difference of logarithms."""
 
 
 def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> list[Answers]:
-    """The best answers to each question over all windows of its context."""
+    """The best answers to each question over all windows of its context.
+
+    A window says how much likelier a span is than no answer in it. Given that at most one window has the answer, these odds
+    compare all windows, and divided by one more than the odds of all they are probabilities (with one window: its own).
+    """
     windows = windows_of(questions.questions)
-    spans: list[dict[tuple[int, int], tuple[float, float]]] = [{} for _ in questions.questions]
-    nothing = [1.0] * len(questions)
-    for window, (found, none) in zip(windows, read_windows(network, windows, count), strict=True):
-        nothing[window.number] = min(nothing[window.number], none)
-        own = spans[window.number]
+    margins: list[dict[tuple[int, int], float]] = [{} for _ in questions.questions]
+    total = [0.0] * len(questions)  # logarithm of 1 + the odds that a window read so far has the answer
+    for window, (found, nothing) in zip(windows, read_windows(network, windows, count), strict=True):
+        total[window.number] = float(np.logaddexp(total[window.number], _log_odds_against(nothing)))
+        own = margins[window.number]
         for each in found:
             place = window.words[each.begin].start, window.words[each.end].end
-            own[place] = max(own.get(place, (-np.inf, 0.0)), (each.margin, each.score))
+            own[place] = max(own.get(place, -np.inf), each.margin)
     result = []
-    for question, own, none in zip(questions.questions, spans, nothing, strict=True):
-        ordered = sorted(own.items(), key=lambda item: (-item[1][0], item[0]))[:count]
-        texts = [(question.context[a:b], a, b, score) for (a, b), (_, score) in ordered]
-        result.append(Answers(texts, none, ordered[0][1][0] if ordered else -np.inf))
+    for question, own, every in zip(questions.questions, margins, total, strict=True):
+        ordered = sorted(own.items(), key=lambda item: (-item[1], item[0]))[:count]
+        spans = [(question.context[a:b], a, b, float(np.exp(margin - every))) for (a, b), margin in ordered]
+        result.append(Answers(spans, float(np.exp(-every)), ordered[0][1] if ordered else -np.inf))
     return result
+
+
+def _log_odds_against(log_probability: float) -> float:
+    """log((1 - p) / p)."""
+    return float(np.log(-np.expm1(min(log_probability, -1e-12)))) - log_probability
 
 
 def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:

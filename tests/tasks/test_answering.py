@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.encoders.elmos import small_elmo
+from tests.pretraining.models import random_model, word_tokenizer
+from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.errors import UserError
 from unfreeze.tasks.answer_scores import exact_match, f1
@@ -223,15 +225,36 @@ def test_gradients_reach_all_that_learns(mix_at: Any) -> None:
     assert not [name for name, p in network.named_parameters() if p.grad is None]
 
 
-def test_the_output_mix_needs_no_input_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mix_at", ["input", "output", "both"])
+@pytest.mark.parametrize("kind", ["elmo", "lm"])
+def test_on_the_layers_of_an_encoder_frozen_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, mix_at: Any
+) -> None:
     monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
-    small_elmo().save_pretrained(tmp_path / "e")
-    options = AnswererSettings(**{**SMALL, "encoder": str(tmp_path / "e")}, mix_at="both", epochs=1)
-    questions = made_questions(12)
-    found = fit_answerer(questions, options, validation=questions, precision="fp32")
-    assert set(found.layer_weights) == {"input", "output"}
-    found.save_pretrained(tmp_path / "a")
-    assert QuestionAnswerer.from_pretrained(tmp_path / "a").layer_weights == found.layer_weights
+    encoder: Encoder = small_elmo() if kind == "elmo" else random_model(word_tokenizer(), "both", ()).encoder
+    encoder.save_pretrained(tmp_path / "e")
+    options: dict[str, Any] = {**SMALL, "encoder": str(tmp_path / "e"), "mix_at": mix_at, "epochs": 3}
+    questions = made_questions(24)
+    frozen = fit_answerer(questions, AnswererSettings(**options), validation=questions, precision="fp32")
+    before = encoder.weights()
+    assert not changed_tensors(before, frozen) and (tmp_path / "cache").is_dir()
+    assert set(frozen.layer_weights) == ({"input", "output"} if mix_at == "both" else {mix_at})
+    moved = fit_answerer(questions, AnswererSettings(**options, transfer="fine-tune"), precision="fp32")
+    assert 0 < len(changed_tensors(before, moved)) < len(before)  # three epochs thaw the upper groups only
+    at_once = AnswererSettings(**options, transfer="fine-tune", gradual=False)
+    whole = fit_answerer(questions, at_once, precision="fp32")
+    assert len(changed_tensors(before, whole)) > len(changed_tensors(before, moved))
+    moved.save_pretrained(tmp_path / "a")
+    again = QuestionAnswerer.from_pretrained(tmp_path / "a")
+    assert again.layer_weights == moved.layer_weights
+    assert again.answer(questions, count=2) == moved.answer(questions, count=2)
+
+
+def changed_tensors(before: dict[str, torch.Tensor], answerer: QuestionAnswerer) -> list[str]:
+    encoder = answerer.network.words.encoder
+    assert encoder is not None
+    after = encoder.weights()
+    return [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
 
 
 def squad(tmp_path: Path, **changes: Any) -> Path:

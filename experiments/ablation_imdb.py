@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.imdb import Places, Results, fitted_accuracy, table
+from experiments.imdb import Places, fitted_accuracy
+from experiments.results import Results, table
 from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
 from unfreeze.pretraining.settings import small
 from unfreeze.pretraining.stages import pretrain_language_model

@@ -5,7 +5,9 @@ vectors of Wikipedia, with ELMo's mix beside them at the input, and at the input
 chosen on questions of other articles; exact match and F1 are on the first questions of the dev file. "No answer": how often a
 question with its own context gets a smaller no-answer score than with another article's (the area under the curve).
 
-    python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS [--questions N] [--epochs N]
+    python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--questions N] [--epochs N]
+
+What was measured is kept in RUNS and not measured again.
 
 2026-11-25, --epochs 5 --test 2000, one shared core: word vectors EM 29.7, F1 40.7, no answer 88.2 %, 934 s; ELMo was not reached in the
 session (docs/results.md).
@@ -14,15 +16,18 @@ session (docs/results.md).
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from experiments.results import Results
 from unfreeze.tasks.answerer_fitting import fit_answerer
 from unfreeze.tasks.question_answerer import QuestionAnswerer
+from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet, mismatched, read_questions
 
@@ -35,6 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with squad/")
     parser.add_argument("--elmo", required=True, help="an ELMo")
     parser.add_argument("--vectors", required=True, help="word vectors")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--questions", type=int, default=10_000)
     parser.add_argument(
         "--test", type=int, default=3_000, help="questions of dev that are measured on (3,000)"
@@ -53,21 +59,24 @@ def main() -> None:
         f"{len(own):,} questions to learn from, {len(dev):,} choose the epoch, {len(test):,} are measured on",
         flush=True,
     )
+    results = Results(arguments.runs / "results.jsonl")
+    part = f"answers, {arguments.epochs} epochs, {len(test)} of dev, ELMo {encoder_weights_digest(arguments.elmo)[:8]}"
+    learned = replace(train, questions=own)
     for form, settings in forms(arguments):
-        started = time.monotonic()
-        answerer = fit_answerer(replace(train, questions=own), settings, validation=dev)
-        answerer.precision = "auto"
-        figures = answerer.evaluate(test)
-        weights = "; ".join(
-            f"{place} {' '.join(f'{each:.2f}' for each in shares)}"
-            for place, shares in answerer.layer_weights.items()
-        )
-        shown = f"; layers and gamma: {weights}" if weights else ""
-        print(
-            f"{form}: EM {100 * figures['exact_match']:.1f}, F1 {100 * figures['f1']:.1f}, no answer "
-            f"{100 * no_answer(answerer, test):.1f} %, {time.monotonic() - started:.0f} s{shown}",
-            flush=True,
-        )
+        row = results.measure(part, form, len(own), 0, partial(measured, learned, dev, test, settings))
+        figures = ", ".join(f"{name} {100 * row[name]:.1f}" for name in ("exact_match", "f1", "no_answer"))
+        print(f"{form}: {figures} %, {row['seconds']:.0f} s", flush=True)
+
+
+def measured(
+    train: QuestionSet, dev: QuestionSet, test: QuestionSet, settings: AnswererSettings
+) -> dict[str, Any]:
+    """Exact match, F1, the no-answer score, and how much each layer counts."""
+    answerer = fit_answerer(train, settings, validation=dev)
+    answerer.precision = "auto"
+    figures = {name: round(value, 5) for name, value in answerer.evaluate(test).items()}
+    weights = {place: [round(each, 2) for each in shares] for place, shares in answerer.layer_weights.items()}
+    return {**figures, "no_answer": round(no_answer(answerer, test), 5), "layers and gamma": weights}
 
 
 def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings]]:

@@ -5,7 +5,9 @@ with an L2 penalty on its weights), and on both side by side, as in the paper (P
 sentences; IMDb: 1,000 reviews, of which 200 choose the epoch, and measured on so many of the test reviews. Accuracy is the
 mean over seeds; the learned weights of the layers, from the bottom, and gamma are shown.
 
-    python -m experiments.elmo_sentiment --data DATA --elmo ELMO --vectors VECTORS [--set sst5 imdb] [--seeds N]
+    python -m experiments.elmo_sentiment --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--set sst5 imdb] [--seeds N]
+
+What was measured is kept in RUNS and not measured again.
 
 2026-11-25, an ELMo of 70 minutes, --seeds 2, one shared core: SST-5 41.3 % by word vectors, alone 35.9, 39.3 and 38.1, beside them
 41.9, 41.6 and 42.4: alone the mix beats the last layer, and nothing beats word vectors beyond chance. IMDb 73.4, alone 64.7, 67.8 and
@@ -16,13 +18,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from experiments.results import Results
 from unfreeze.folders import WEIGHTS, digest
 from unfreeze.tasks.fitting import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
@@ -48,12 +52,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with sentences/ and imdb/")
     parser.add_argument("--elmo", required=True, help="folder of an ELMo")
     parser.add_argument("--vectors", required=True, help="word vectors")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--set", nargs="+", choices=["sst5", "imdb"], default=["sst5", "imdb"])
     parser.add_argument("--labels", type=int, default=1000, help="reviews of IMDb to learn from (1,000)")
     parser.add_argument("--test", type=int, default=5000, help="reviews of IMDb to measure on (5,000)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
+    results = Results(arguments.runs / "results.jsonl")
+    weights = digest(Path(arguments.elmo) / WEIGHTS)
     for name in arguments.set:
         parts = sst5(arguments.data) if name == "sst5" else imdb(arguments)
         print(
@@ -63,7 +70,17 @@ def main() -> None:
             flush=True,
         )
         for form, settings in forms(arguments):
-            report(form, [replace(settings, seed=seed) for seed in range(arguments.seeds)], parts)
+            rows = [
+                results.measure(
+                    f"{name}, {arguments.epochs} epochs, ELMo {weights[:8]}",
+                    form,
+                    len(parts.train),
+                    seed,
+                    partial(measured, parts, replace(settings, seed=seed)),
+                )
+                for seed in range(arguments.seeds)
+            ]
+            print(said(form, rows), flush=True)
 
 
 def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
@@ -77,18 +94,23 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
         yield f"{words}ELMo, mix with L2 of .001", replace(with_words, mix_l2=0.001)
 
 
-def report(form: str, seeds: list[FitSettings], parts: Parts) -> None:
-    """Fit and measure once a seed, and print the line."""
-    started, found, weights = time.monotonic(), [], ""
-    for settings in seeds:
-        classifier = fit_classifier(parts.train, settings, validation=parts.dev)
-        keep_layers(classifier, settings, parts.test)
-        found.append(100 * classifier.evaluate(parts.test).accuracy)
-        weights = " ".join(f"{each:.2f}" for each in classifier.layer_weights.get("input", []))
-    shown = f"; layers and gamma {weights}" if weights else ""
-    seconds = time.monotonic() - started
+def measured(parts: Parts, settings: FitSettings) -> dict[str, Any]:
+    """Accuracy on the test texts, and how much each layer counts."""
+    classifier = fit_classifier(parts.train, settings, validation=parts.dev)
+    keep_layers(classifier, settings, parts.test)
+    accuracy = classifier.evaluate(parts.test).accuracy
+    shares = [round(each, 2) for each in classifier.layer_weights.get("input", [])]
+    return {"accuracy": round(accuracy, 5), "layers and gamma": shares}
+
+
+def said(form: str, rows: list[dict[str, Any]]) -> str:
+    """The line of a form: the mean over seeds, each, the weights of the last."""
+    found = [100 * row["accuracy"] for row in rows]
     each = f" ({', '.join(f'{one:.1f}' for one in found)})" if len(found) > 1 else ""
-    print(f"  {form}: {statistics.mean(found):.1f} %{each} in {seconds:.0f} s{shown}", flush=True)
+    weights = " ".join(f"{one:.2f}" for one in rows[-1]["layers and gamma"])
+    shown = f"; layers and gamma {weights}" if weights else ""
+    seconds = sum(row["seconds"] for row in rows)
+    return f"  {form}: {statistics.mean(found):.1f} %{each} in {seconds:.0f} s{shown}"
 
 
 def keep_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:

@@ -4,7 +4,9 @@ CoNLL-2003's names: the same biLSTM and CRF, with characters, on the task's own 
 model of one direction, and on ELMo (its last layer; the mix of all; the mix beside Wikipedia's vectors), all frozen, learns from
 1, 10 and 100 percent of the sentences; the epoch is chosen on validation sentences, F1 is on eng.testb.
 
-    python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS [--lm LM] [--shares 1 10 100] [--seeds 3]
+    python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--lm LM] [--shares 1 10 100] [--seeds 3]
+
+What was measured is kept in RUNS and not measured again.
 
 2026-11-25, an ELMo of 70 minutes of Wikipedia, about an hour of one shared core; F1 at 1 percent (three seeds) and 10: the task's
 own vectors 44.7 and 69.1, Wikipedia's 65.5 and 80.7, a language model 69.6 and 81.4, ELMo's last layer 69.4 and 80.4, its mix 70.3 and
@@ -14,13 +16,16 @@ own vectors 44.7 and 69.1, Wikipedia's 65.5 and 80.7, a language model 69.6 and 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from experiments.results import Results
+from unfreeze.analysis.curves import Curve, markdown_table, plot_curves
 from unfreeze.tasks.tagger_fitting import fit_tagger
+from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tagged import TaggedSet, read_tagged, sample_tagged
 
@@ -33,6 +38,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with conll2003/")
     parser.add_argument("--elmo", required=True, help="an ELMo")
     parser.add_argument("--vectors", required=True, help="word vectors")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for the figures and the picture")
     parser.add_argument("--lm", help="a language model of `unfreeze pretrain lm`")
     parser.add_argument(
         "--shares", type=float, nargs="+", default=[1, 10, 100], help="percent of the sentences"
@@ -49,19 +55,37 @@ def main() -> None:
     train, dev, test = (read_tagged(folder / name) for name in ("eng.train", "eng.testa", "eng.testb"))
     dev = sample_tagged(dev, arguments.validation, 0)
     print(f"{len(dev):,} sentences choose the epoch, {len(test):,} are measured on", flush=True)
-    table: dict[str, list[str]] = {}
+    results = Results(arguments.runs / "results.jsonl")
+    part = f"tagging, updates {arguments.updates or 'as fit tagger'}, ELMo {encoder_weights_digest(arguments.elmo)[:8]}"
     for share in arguments.shares:
         count = round(len(train) * share / 100)
         for name, settings in forms(arguments):
-            found = measured(
-                train, dev, test, count, settings, arguments.seeds if share <= 1 else 1, arguments.updates
-            )
-            table.setdefault(name, []).append(f"{statistics.mean(found):5.1f}")
-            each = f" ({', '.join(f'{one:.1f}' for one in found)})" if len(found) > 1 else ""
-            print(f"{count:,} sentences, {name}: F1 {statistics.mean(found):.1f}{each}", flush=True)
-    print("F1 by percent of the sentences: " + ", ".join(f"{share:g}" for share in arguments.shares))
-    for name, cells in table.items():
-        print(f"  {name:<36}{'  '.join(cells)}")
+            for seed in range(arguments.seeds if share <= 1 else 1):
+                own = replace(settings, seed=seed, epochs=epochs(arguments.updates, settings, count))
+                results.measure(part, name, count, seed, partial(measured, train, dev, test, count, own))
+    curves = results.curves(part, "f1")
+    print(markdown_table(curves))
+    plain, *others = curves
+    for curve in others:
+        print(saved(plain, curve))
+    plot_curves(curves, arguments.runs / "elmo-tagging.png", title="Names in CoNLL-2003", what="F1")
+
+
+def epochs(updates: int | None, settings: TaggerSettings, count: int) -> int | None:
+    """As many as give so many updates; None leaves it to the tagger."""
+    return None if updates is None else max(1, round(updates * settings.batch_size / count))
+
+
+def saved(plain: Curve, curve: Curve) -> str:
+    """How many sentences the plain tagger needs for what this one reaches with its fewest."""
+    count = curve.counts[0]
+    needed = plain.labels_for(curve.mean(count))
+    times = (
+        f"more than {plain.counts[-1]:,}" if needed is None else f"{needed:,.0f}: {needed / count:.1f} times"
+    )
+    return (
+        f"{curve.name} with {count:,} sentences: F1 {100 * curve.mean(count):.1f}; {plain.name} need {times}"
+    )
 
 
 def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]:
@@ -79,29 +103,19 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]
 
 
 def measured(
-    train: TaggedSet,
-    dev: TaggedSet,
-    test: TaggedSet,
-    count: int,
-    settings: TaggerSettings,
-    seeds: int,
-    updates: int | None,
-) -> list[float]:
-    """F1 in percent, a number a seed; each has a sample of its own."""
-    found = []
-    for seed in range(seeds):
-        started = time.monotonic()
-        epochs = None if updates is None else max(1, round(updates * settings.batch_size / count))
-        own = replace(settings, seed=seed, epochs=epochs)
-        tagger = fit_tagger(sample_tagged(train, count, seed), own, validation=dev)
-        tagger.precision = "auto"
-        f1 = tagger.evaluate(test).f1
-        assert f1 is not None
-        found.append(100 * f1)
-        weights = ", ".join(f"{each:.2f}" for each in tagger.layer_weights.get("input", []))
-        shown = f"; layers and gamma {weights}" if weights else ""
-        print(f"    seed {seed}: {found[-1]:.1f} in {time.monotonic() - started:.0f} s{shown}", flush=True)
-    return found
+    train: TaggedSet, dev: TaggedSet, test: TaggedSet, count: int, settings: TaggerSettings
+) -> dict[str, Any]:
+    """F1 on the test sentences after learning from a sample, and how much each layer counts."""
+    tagger = fit_tagger(sample_tagged(train, count, settings.seed), settings, validation=dev)
+    tagger.precision = "auto"
+    f1 = tagger.evaluate(test).f1
+    assert f1 is not None
+    return {"f1": round(f1, 5), "layers and gamma": rounded(tagger.layer_weights.get("input", []))}
+
+
+def rounded(weights: list[float]) -> list[float]:
+    """To show."""
+    return [round(each, 2) for each in weights]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the experiments on IMDb share: where things are, which reviews serve for what, and results that are kept.
+"""What the experiments on IMDb share: where things are, and which reviews serve for what.
 
 Of the 25,000 labeled training reviews 5,000 are held back and only ever serve for choosing; samples of 100, 1,000 and
 10,000 labels come out of the rest, nested and stratified by seed. The 25,000 test reviews are for the final lines.
@@ -6,15 +6,11 @@ Of the 25,000 labeled training reviews 5,000 are held back and only ever serve f
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from unfreeze.analysis.curves import Curve
 from unfreeze.tasks.fitting import FitSettings, fit_classifier
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
 
@@ -81,40 +77,6 @@ class Places:
         return self.pool if count >= len(self.pool) else sample_examples(self.pool, count, seed)
 
 
-class Results:
-    """Figures by (part, method, labels, seed) in a file of JSON lines: what is there is not measured again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    def measure(
-        self, part: str, method: str, labels: int, seed: int, run: Callable[[], dict[str, Any]]
-    ) -> dict[str, Any]:
-        """The figures of this combination: from the file, else from `run`, with the seconds that it took."""
-        key = {"part": part, "method": method, "labels": labels, "seed": seed}
-        for row in self.rows:
-            if key.items() <= row.items():
-                return row
-        start = time.monotonic()
-        row = key | run() | {"seconds": round(time.monotonic() - start, 1)}
-        self.rows.append(row)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
-        return row
-
-    def curves(self, part: str) -> list[Curve]:
-        """Accuracy by method and number of labels, methods in the order in which they were first measured."""
-        found: dict[str, dict[int, list[float]]] = {}
-        for row in self.rows:
-            if row["part"] == part:
-                found.setdefault(row["method"], {}).setdefault(row["labels"], []).append(row["accuracy"])
-        return [Curve(name, values) for name, values in found.items()]
-
-
 def fitted_accuracy(
     train: ExampleSet, test: ExampleSet, settings: FitSettings, validation: ExampleSet | None = None
 ) -> dict[str, Any]:
@@ -122,25 +84,3 @@ def fitted_accuracy(
     classifier = fit_classifier(train, settings, validation=validation)
     classifier.precision = "auto"
     return {"accuracy": round(classifier.evaluate(test).accuracy, 5)}
-
-
-def table(curves: Sequence[Curve]) -> str:
-    """Accuracy in percent: a line a method, a column a number of labels, the spread over seeds in brackets."""
-    counts = sorted({count for curve in curves for count in curve.counts})
-    lines = [
-        "| | " + " | ".join(f"{count:,} labels" for count in counts) + " |",
-        "|---|" + "---:|" * len(counts),
-    ]
-    for curve in curves:
-        cells = [_cell(curve.accuracies.get(count)) for count in counts]
-        lines.append(f"| {curve.name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(accuracies: Sequence[float] | None) -> str:
-    if not accuracies:
-        return "-"
-    mean = f"{100 * sum(accuracies) / len(accuracies):.1f}"
-    if len(accuracies) == 1:
-        return mean
-    return f"{mean} ({100 * min(accuracies):.1f} to {100 * max(accuracies):.1f}, {len(accuracies)} seeds)"

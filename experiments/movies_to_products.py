@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.bank_has_one_vector import wikipedia_vectors
-from experiments.imdb import Places, Results, fitted_accuracy, table
+from experiments.imdb import Places, fitted_accuracy
+from experiments.results import Results, table
 from unfreeze.analysis.curves import STYLES, plot_curves
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus

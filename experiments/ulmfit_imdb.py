@@ -34,7 +34,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.imdb import SEEDS, Places, Results, fitted_accuracy, table
+from experiments.imdb import SEEDS, Places, fitted_accuracy
+from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.pretraining.language_model import LanguageModel

@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.imdb import Places, Results, fitted_accuracy, table
+from experiments.imdb import Places, fitted_accuracy
+from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec

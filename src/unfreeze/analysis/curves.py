@@ -42,6 +42,21 @@ class Curve:
         """Over the seeds."""
         return sum(self.accuracies[count]) / len(self.accuracies[count])
 
+    def labels_for(self, accuracy: float) -> float | None:
+        """How many labels reach this mean accuracy, between two points by the logarithm; None beyond the last one.
+
+        Below the first point it is the first point's number.
+        """
+        below: int | None = None
+        for count in self.counts:
+            if self.mean(count) >= accuracy:
+                if below is None:
+                    return float(count)
+                share = (accuracy - self.mean(below)) / (self.mean(count) - self.mean(below))
+                return float(below * (count / below) ** share)
+            below = count
+        return None
+
 
 @dataclass(frozen=True)
 class _Style:

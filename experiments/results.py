@@ -1,0 +1,67 @@
+"""Results of experiments that are kept: what was measured is not measured again, so that a run may be cut into parts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from unfreeze.analysis.curves import Curve
+
+
+class Results:
+    """Figures by (part, method, labels, seed) in a file of JSON lines: what is there is not measured again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+
+    def measure(
+        self, part: str, method: str, labels: int, seed: int, run: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """The figures of this combination: from the file, else from `run`, with the seconds that it took."""
+        key = {"part": part, "method": method, "labels": labels, "seed": seed}
+        for row in self.rows:
+            if key.items() <= row.items():
+                return row
+        start = time.monotonic()
+        row = key | run() | {"seconds": round(time.monotonic() - start, 1)}
+        self.rows.append(row)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+        return row
+
+    def curves(self, part: str, figure: str = "accuracy") -> list[Curve]:
+        """A figure by method and number of labels, methods in the order in which they were first measured."""
+        found: dict[str, dict[int, list[float]]] = {}
+        for row in self.rows:
+            if row["part"] == part and figure in row:
+                found.setdefault(row["method"], {}).setdefault(row["labels"], []).append(row[figure])
+        return [Curve(name, values) for name, values in found.items()]
+
+
+def table(curves: Sequence[Curve]) -> str:
+    """Percent: a line a method, a column a number of labels, the spread over seeds in brackets."""
+    counts = sorted({count for curve in curves for count in curve.counts})
+    lines = [
+        "| | " + " | ".join(f"{count:,} labels" for count in counts) + " |",
+        "|---|" + "---:|" * len(counts),
+    ]
+    for curve in curves:
+        cells = [_cell(curve.accuracies.get(count)) for count in counts]
+        lines.append(f"| {curve.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(figures: Sequence[float] | None) -> str:
+    if not figures:
+        return "-"
+    mean = f"{100 * sum(figures) / len(figures):.1f}"
+    if len(figures) == 1:
+        return mean
+    return f"{mean} ({100 * min(figures):.1f} to {100 * max(figures):.1f}, {len(figures)} seeds)"

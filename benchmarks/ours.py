@@ -16,7 +16,9 @@ from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.batches import LaneBatch
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
-from unfreeze.training.loop import LoopSettings, Objective, train
+from unfreeze.training.loop import train
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Objective
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.policies import TransferPolicy

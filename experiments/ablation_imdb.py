@@ -28,7 +28,7 @@ from unfreeze.pretraining.stages import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.tasks.fitting import FitSettings
-from unfreeze.training.loop import LoopSettings
+from unfreeze.training.loop_settings import LoopSettings
 
 LABELS = 1_000
 

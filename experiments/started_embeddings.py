@@ -26,7 +26,7 @@ from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec import Word2VecSettings
 from unfreeze.progress import Progress
-from unfreeze.training.loop import LoopSettings
+from unfreeze.training.loop_settings import LoopSettings
 
 VOCABULARY = 30_000
 N_MEASURED = 8

@@ -53,7 +53,7 @@ from unfreeze.text.examples import ExampleSet
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
-from unfreeze.training.loop import LoopSettings
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
 VECTOR_SIZE = 200

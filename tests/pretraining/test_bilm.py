@@ -27,7 +27,8 @@ from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.words import word_texts
-from unfreeze.training.loop import LoopSettings, seed_everything, train
+from unfreeze.training.loop import seed_everything, train
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.processes import make_accelerator
 
 TEXTS = [

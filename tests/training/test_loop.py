@@ -17,7 +17,9 @@ from tests.training.toy import N_BATCHES, Regression
 from unfreeze.errors import Interrupted, UserError
 from unfreeze.training import loop
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import VIRTUAL_STEPS, LoopSettings, Loss, train
+from unfreeze.training.loop import VIRTUAL_STEPS, train
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Loss
 from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.policies import TransferPolicy
 from unfreeze.transfer.schedules import slanted_triangular

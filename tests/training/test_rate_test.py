@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unfreeze.training.loop import LoopSettings, Loss
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Loss
 from unfreeze.training.processes import make_accelerator
 from unfreeze.training.rate_test import rate_test
 from unfreeze.transfer.policies import LayerGroups, TransferPolicy

@@ -16,7 +16,8 @@ from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import train_tokenizer
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import LoopSettings, seed_everything, train
+from unfreeze.training.loop import seed_everything, train
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.policies import TransferPolicy
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from unfreeze.training.loop import Loss
+from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
 N_BATCHES = 4

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from unfreeze.pretraining.language_model import LanguageModel
-    from unfreeze.training.loop import LoopSettings, Objective
+    from unfreeze.training.loop_settings import LoopSettings
+    from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
     from unfreeze.transfer.rate_finder import RateCurve
 
@@ -187,7 +188,7 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> Languag
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
     from unfreeze.tasks.fitting import FitSettings, make_classifier, make_objective, make_policy
     from unfreeze.text.examples import read_examples
-    from unfreeze.training.loop import LoopSettings
+    from unfreeze.training.loop_settings import LoopSettings
 
     assert arguments.train is not None
     examples = read_examples(

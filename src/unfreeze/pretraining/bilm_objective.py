@@ -18,7 +18,7 @@ from unfreeze.pretraining.surfaces import Surfaces
 from unfreeze.text.batches import LaneBatch, LanguageModelLanes
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.token_store import TokenStore
-from unfreeze.training.loop import Loss
+from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
 Batches = dict[str, LaneBatch]

@@ -26,7 +26,7 @@ from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import word_texts
-from unfreeze.training.loop import LoopSettings
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 from unfreeze.transfer.policies import TransferPolicy

@@ -12,7 +12,7 @@ from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.text.batches import LaneBatch, LanguageModelLanes
 from unfreeze.text.token_store import TokenStore
-from unfreeze.training.loop import Loss
+from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
 Batches = dict[str, LaneBatch]

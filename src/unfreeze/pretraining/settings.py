@@ -7,7 +7,7 @@ from typing import Literal
 
 from unfreeze.encoders.directions import Direction
 from unfreeze.errors import UserError
-from unfreeze.training.loop import LoopSettings
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
 Softmax = Literal["adaptive", "full"]

@@ -24,7 +24,9 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import LoopSettings, Objective, seed_everything, train
+from unfreeze.training.loop import seed_everything, train
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Objective
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
 from unfreeze.transfer.policies import TransferPolicy

@@ -29,7 +29,7 @@ from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
 from unfreeze.text.batches import bucketed_batches
 from unfreeze.text.questions import QuestionSet
-from unfreeze.training.loop import Loss
+from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
 LONGEST_ANSWER = 17

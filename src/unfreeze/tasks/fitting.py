@@ -32,7 +32,8 @@ from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets
 from unfreeze.text.examples import ExampleSet
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import LoopSettings, seed_everything, train
+from unfreeze.training.loop import seed_everything, train
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
 from unfreeze.transfer.policies import TransferPolicy

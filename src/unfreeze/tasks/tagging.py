@@ -21,7 +21,7 @@ from unfreeze.tasks.word_inputs import WordInputs, Words
 from unfreeze.text.batches import bucketed_batches
 from unfreeze.text.tag_schemes import Scheme, allowed_moves, convert_tags, spans_of
 from unfreeze.text.tagged import TaggedSet
-from unfreeze.training.loop import Loss
+from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
 BATCH_WORDS = 8_192

@@ -27,7 +27,8 @@ from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import Objective, seed_everything, train
+from unfreeze.training.loop import seed_everything, train
+from unfreeze.training.objective import Objective
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
 

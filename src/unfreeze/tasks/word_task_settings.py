@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from unfreeze.errors import UserError
 from unfreeze.tasks.fit_settings import NO_ENCODER, EncoderSettings, MixAt
-from unfreeze.training.loop import LoopSettings
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.optimizers import OptimizerName
 from unfreeze.transfer.policies import Mode, TransferPolicy
 

@@ -12,10 +12,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -26,9 +24,11 @@ from unfreeze.errors import Interrupted, UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.checkpoints import RunFolder
 from unfreeze.training.forecast import Forecast
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Objective
 from unfreeze.training.processes import EndsWithOthers, interrupts, make_accelerator, together
-from unfreeze.transfer.optimizers import NtAsgd, OptimizerName, make_optimizer
-from unfreeze.transfer.policies import LayerGroups, TransferPolicy, apply_rates, parameter_groups
+from unfreeze.transfer.optimizers import NtAsgd, make_optimizer
+from unfreeze.transfer.policies import TransferPolicy, apply_rates, parameter_groups
 from unfreeze.transfer.schedules import SCHEDULES
 
 logger = logging.getLogger(__name__)
@@ -37,84 +37,6 @@ T = TypeVar("T")
 WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
 VIRTUAL_STEPS = 10_000
 """A run that is bounded by time has no number of steps: its schedule is read at this resolution."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What an objective says of one process's part of a batch."""
-
-    total: Tensor
-    """Summed over the items."""
-    n_items: int
-    """Targets or examples that `total` adds up."""
-    penalty: Tensor | None = None
-    """A mean that is added, such as activation regularization."""
-
-
-class Objective(Protocol):
-    """What is trained, and on what."""
-
-    model: nn.Module
-
-    def layer_groups(self) -> LayerGroups:
-        """Parameters bottom to top."""
-
-    def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch, the same in every process."""
-
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """This process's part of the batches of an epoch from number `start` on."""
-
-    def loss(self, batch: Any) -> Loss:
-        """Forward pass in training mode."""
-
-    def rate_scale(self, batch: Any) -> float:
-        """A factor on the rates for this batch."""
-
-    def carried(self) -> dict[str, Tensor]:
-        """State carried from batch to batch; the first dimension is the lanes of this process."""
-
-    def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `carried` gave, for all lanes of all processes."""
-
-    def validate(self) -> dict[str, float]:
-        """Held-out figures, with `loss`, and `score` (higher is better); empty where nothing is held out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """How long, and with what."""
-
-    epochs: int | None = 1
-    """Passes over the data; None with `minutes`."""
-    minutes: float | None = None
-    """Bound by time: the schedule is fitted to it, and passes go on until it is over (or `epochs` are)."""
-    optimizer: OptimizerName = "adamw"
-    """adamw, nt-asgd or adagrad."""
-    betas: tuple[float, float] = (0.8, 0.99)
-    """Adam's; fastai's values for ULMFiT."""
-    weight_decay: float | None = None
-    """Of matrices; vectors take none. By default .01 for AdamW and 1.2e-6 for NT-ASGD, whose rate is a thousand times larger."""
-    clip: float | None = 1.0
-    """Largest norm of the gradient."""
-    checkpoint_minutes: float = 3.0
-    """How much work a kill may cost."""
-    validate_minutes: float | None = None
-    """Validate also within an epoch, this often."""
-    keep_best: bool = False
-    """End with the weights of the epoch whose score was the best."""
-    seed: int = 0
-    """Of everything random."""
-
-    def __post_init__(self) -> None:
-        if self.epochs is None and self.minutes is None:
-            raise UserError("a run needs a bound: epochs, or minutes")
-        if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"{self.epochs} epochs: at least 1")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise UserError(f"{self.minutes} minutes: more than 0")
-        if not self.checkpoint_minutes >= 0:
-            raise UserError(f"a checkpoint every {self.checkpoint_minutes} minutes: at least 0")
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:

@@ -15,7 +15,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from unfreeze.progress import SILENT, Progress
-from unfreeze.training.loop import WEIGHT_DECAY, LoopSettings, Objective, seed_everything
+from unfreeze.training.loop import WEIGHT_DECAY, seed_everything
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Objective
 from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.optimizers import make_optimizer
 from unfreeze.transfer.policies import TransferPolicy, apply_rates, parameter_groups

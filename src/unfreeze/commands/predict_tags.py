@@ -13,7 +13,7 @@ from unfreeze.folders import written_file
 
 if TYPE_CHECKING:
     from unfreeze.commands.predict import Predict
-    from unfreeze.tasks.sequence_tagger import Entity, SequenceTagger
+    from unfreeze.tasks.sequence_tagger import Entity, SequenceTagger, TaggedText
 
 FORMATS = (".jsonl", ".conll", ".html")
 
@@ -63,13 +63,14 @@ def write(
     count = 0
     if suffix == ".html":
         file.write(page_begin(title, tagger.kinds))
-    for text, entities in tagger.predict_stream(texts):
+    for each in tagger.tag_stream(texts):
         if suffix == ".jsonl":
-            file.write(json.dumps({"text": text, "entities": entities}, ensure_ascii=False) + "\n")
+            row = {"text": each.text, "entities": each.entities}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
         elif suffix == ".html":
-            file.write(page_text(text, entities, tagger.kinds))
+            file.write(page_text(each.text, each.entities, tagger.kinds))
         else:
-            file.write(columns(tagger, text))
+            file.write(columns(each))
         advance(1)
         count += 1
     if suffix == ".html":
@@ -77,13 +78,10 @@ def write(
     return count
 
 
-def columns(tagger: SequenceTagger, text: str) -> str:
+def columns(tagged: TaggedText) -> str:
     """A word and its tag a line, an empty line after each sentence."""
-    from unfreeze.tasks.sequence_tagger import sentences_of
-
-    sentences = [[word.text for word in words] for words in sentences_of(text)]
     lines = []
-    for words, tags in zip(sentences, tagger.predict_tags(sentences), strict=True):
-        lines += [f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True)]
+    for words, tags in tagged.sentences:
+        lines += [f"{word.text} {tag}\n" for word, tag in zip(words, tags, strict=True)]
         lines.append("\n")
     return "".join(lines)

@@ -10,7 +10,7 @@ tagger.predict(["Ekeus heads for Baghdad."])
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,17 @@ class TagReport:
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class TaggedText:
+    """A raw text, tagged."""
+
+    text: str
+    sentences: list[tuple[list[Word], list[str]]] = field(default_factory=list)
+    """Words with their places in the text, and a tag for each."""
+    entities: list[Entity] = field(default_factory=list)
+    """Its spans, or each word's tag where tags are plain."""
 
 
 class SequenceTagger:
@@ -133,14 +144,20 @@ class SequenceTagger:
 
     def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, list[Entity]]]:
         """Each text and its spans, in order, in memory that does not grow with the stream."""
+        for each in self.tag_stream(texts):
+            yield each.text, each.entities
+
+    def tag_stream(self, texts: Iterable[str]) -> Iterator[TaggedText]:
+        """The same with all words and their tags."""
         remaining = iter(texts)
         while buffer := list(islice(remaining, BUFFER)):
             split = [(row, words) for row, text in enumerate(buffer) for words in sentences_of(text)]
             tagged = self._tagged([[word.text for word in words] for _, words in split])
-            found: list[list[Entity]] = [[] for _ in buffer]
+            found = [TaggedText(text) for text in buffer]
             for (row, words), (tags, shares) in zip(split, tagged, strict=True):
-                found[row] += self._entities(buffer[row], words, tags, shares)
-            yield from zip(buffer, found, strict=True)
+                found[row].sentences.append((words, tags))
+                found[row].entities.extend(self._entities(buffer[row], words, tags, shares))
+            yield from found
 
     def _entities(
         self, text: str, words: Sequence[Word], tags: Sequence[str], shares: Sequence[float]

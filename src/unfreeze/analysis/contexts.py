@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text, words_of
+from unfreeze.caches import mark_used
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
@@ -82,7 +83,9 @@ def embed_corpus(
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     documents = stream_documents(corpus)
     settings = EmbedSettings(layers=layer, half=True)
-    return embed_text(encoder, sentences(documents), folder, settings, identity=identity, progress=progress)
+    found = embed_text(encoder, sentences(documents), folder, settings, identity=identity, progress=progress)
+    mark_used(folder)
+    return found
 
 
 def sentences(documents: Iterable[str]) -> Iterator[str]:

@@ -110,6 +110,7 @@ VERBS = {
     "similarity": Verb("unfreeze.commands.similarity:Similarity", "how similar two words are"),
     "convert": Verb("unfreeze.commands.convert:Convert", "other people's model files into ours"),
     "export": Verb("unfreeze.commands.export:Export", "our models into other people's files"),
+    "cache": Verb("unfreeze.commands.cache:Cache", "what is kept to save time, and how to delete it"),
 }
 
 OTHER_NAMES = {

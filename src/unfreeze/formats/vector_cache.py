@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from unfreeze.caches import mark_used
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder, read_config, write_config, written_folder
 from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
@@ -62,6 +63,8 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
             _logger.warning("%s is not kept in the cache: %s", path, error.__cause__)
             return read_word_vectors(path)
         table = _mapped(place, key)
+    if table is not None:
+        mark_used(place)
     return read_word_vectors(path) if table is None else table
 
 

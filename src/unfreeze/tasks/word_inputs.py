@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text
+from unfreeze.caches import mark_used
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
@@ -295,7 +296,7 @@ def cached_layers(
     sample = texts[:200]
     size = 2 * sum(encoder.widths) * sum(len(split_words(text)) for text in sample)
     logger.info(
-        "the encoder's layers of %d texts are kept in %s (about %.1f GB)",
+        "the encoder's layers of %d texts are kept in %s (about %.1f GB; `unfreeze cache` lists and deletes)",
         len(texts),
         folder,
         size / max(1, len(sample)) * len(texts) / 1e9,
@@ -310,7 +311,9 @@ def cached_layers(
         folder.with_name(f"{folder.name}.lock")
     ):  # of several processes one computes, the others wait
         try:
-            return embed_text(encoder, texts, folder, settings, **options)
+            found = embed_text(encoder, texts, folder, settings, **options)
+            mark_used(folder)
+            return found
         except UserError as error:
             if not folder.is_dir() or "embed the text again" not in str(error):
                 raise

@@ -12,8 +12,9 @@ from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import AnsweringObjective, ReaderNetwork
+from unfreeze.tasks.fit_run import FitTask, fit_task
 from unfreeze.tasks.question_answerer import QuestionAnswerer
-from unfreeze.tasks.word_task import WordTask, fit_word_task, keep_layers, make_words
+from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet
 from unfreeze.training.precision import Precision
@@ -50,27 +51,29 @@ def fit_answerer(
             raise UserError(f"{train_set.source}: no question has an answer")
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
-    task = WordTask(
-        name="answerer",
-        load=QuestionAnswerer.from_pretrained,
-        make=lambda: make_answerer(train_set, settings),
-        make_objective=lambda answerer, accelerator: make_objective(
-            answerer, train_set, settings, accelerator, validation, progress
-        ),
-        facts=lambda answerer: {"data": Path(train_set.source).name, "questions": len(train_set)},
-        snippet=SNIPPET,
-    )
-    return fit_word_task(
-        task,
-        settings,
-        files=files,
-        epochs=answerer_epochs(settings),
-        measures=validation is not None,
-        output=output,
-        precision=precision,
-        overwrite=overwrite,
-        command=command,
-        progress=progress,
+        task = FitTask(
+            name="answerer",
+            title="Answerer",
+            snippet=SNIPPET,
+            settings=settings,
+            identity=lambda: {**files, **run_identity(settings)},
+            load=QuestionAnswerer.from_pretrained,
+            make=lambda: make_answerer(train_set, settings),
+            make_objective=lambda answerer, accelerator: make_objective(
+                answerer, train_set, settings, accelerator, validation, progress
+            ),
+            policy=settings.policy(),
+            loop=settings.loop(answerer_epochs(settings), measures=validation is not None),
+            after=lambda answerer: answerer.network.words.kept.clear(),  # 16 bits of the texts learned from
+            facts=lambda answerer: {
+                "data": Path(train_set.source).name,
+                "questions": len(train_set),
+                "transfer": settings.mode,
+            },
+            unsaid=("score", "loss"),
+        )
+    return fit_task(
+        task, output=output, precision=precision, overwrite=overwrite, command=command, progress=progress
     )
 
 

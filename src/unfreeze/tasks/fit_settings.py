@@ -13,6 +13,7 @@ from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
+from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.optimizers import OptimizerName
 from unfreeze.transfer.policies import Mode
 
@@ -76,7 +77,54 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSettings(EncoderSettings):
+class LearningSettings(EncoderSettings):
+    """What all tasks have in common: the layers of an encoder that are used, and how the task learns."""
+
+    mix_at: MixAt = "input"
+    """Where a mix of layers stands: at the body's input, its output, or both."""
+    mix_l2: float = 0.0
+    """L2 penalty on the weights of a mix; .001 lets them differ, 1 keeps them equal."""
+    layer_norm: bool = False
+    """Normalize each layer before it is mixed."""
+    epochs: int | None = None
+    """Passes over the examples; by default what suits the task and how many there are."""
+    minutes: float | None = None
+    """Bound by time instead."""
+    discriminative: float = 2.6
+    """Fine-tuning: each lower group's rate is divided by this; 1 turns it off."""
+    gradual: bool = True
+    """Fine-tuning: thaw one layer group an epoch, last first."""
+    optimizer: OptimizerName = "adamw"
+    """adamw or nt-asgd."""
+    weight_decay: float | None = None
+    """Of matrices; by default what suits the optimizer."""
+    keep_best: bool = True
+    """With validation examples: keep the epoch that was best."""
+    checkpoint_minutes: float = 3.0
+    """How much work a kill may cost."""
+    seed: int = 0
+    """Of everything random."""
+
+    def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
+        """How long it learns.
+
+        Args:
+            epochs: None where time bounds the run.
+            measures: whether there are validation examples.
+        """
+        return LoopSettings(
+            epochs=epochs,
+            minutes=self.minutes,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            checkpoint_minutes=self.checkpoint_minutes,
+            keep_best=self.keep_best and measures,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings(LearningSettings):
     """How a classifier is fitted. None means: chosen by what else is given."""
 
     body: Body | None = None
@@ -89,42 +137,20 @@ class FitSettings(EncoderSettings):
     states, or, under a biLSTM on layers, each word's beside the mix."""
     layers: Literal["mix"] | int | None = None
     """Under a biLSTM on a contextual encoder: a learned mix of all its layers, or the number of one; mix by default."""
-    mix_at: MixAt = "input"
-    """Where the mix stands: at the body's input, its output, or both."""
-    mix_l2: float = 0.0
-    """L2 penalty on the weights of a mix; .001 lets them differ, 1 keeps them equal."""
-    layer_norm: bool = False
-    """Normalize each layer before it is mixed."""
     architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
     """From scratch: a biLSTM, or a random AWD-LSTM."""
     pooling: Pooling | None = None
     """top (the paper's), top+vectors, or vectors."""
     head: Head | None = None
     """two-layer (the paper's), or linear; linear on a frozen encoder by default."""
-    epochs: int | None = None
-    """Passes over the examples; more for fewer examples by default."""
-    minutes: float | None = None
-    """Bound by time instead."""
     rate: float | None = None
     """Largest rate, of the head."""
     batch_size: int = 32
     """Examples an update, over all processes."""
     dropout_scale: float | None = None
     """Factor on the dropouts."""
-    discriminative: float = 2.6
-    """Each lower group's rate is divided by this; 1 turns it off."""
-    gradual: bool = True
-    """Thaw one layer group an epoch, last first."""
     schedule: str = "slanted"
     """slanted (triangular), cosine or constant."""
-    optimizer: OptimizerName = "adamw"
-    """adamw or nt-asgd."""
-    weight_decay: float | None = None
-    """Of matrices; by default what suits the optimizer."""
-    keep_best: bool = True
-    """With validation examples: keep the epoch with the best accuracy."""
-    checkpoint_minutes: float = 3.0
-    """How much work a kill may cost."""
     embedding_size: int = 100
     """From scratch: width of the word vectors."""
     hidden_size: int = 128
@@ -133,8 +159,6 @@ class FitSettings(EncoderSettings):
     """From scratch, and for a biLSTM on word vectors: words at most, besides the task's."""
     min_count: int = 2
     """From scratch: rarer words are unknown."""
-    seed: int = 0
-    """Of everything random."""
 
     @property
     def stands_on_layers(self) -> bool:

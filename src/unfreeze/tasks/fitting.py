@@ -20,22 +20,20 @@ from unfreeze.encoders.loading import find_model, load_encoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, digest, load_tensors, read_config
+from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import make_encoder, vectors_beside, weighted_vectors
-from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork, Network
+from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
+from unfreeze.tasks.fit_run import FitTask, Records, fit_task
 from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets
+from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.text.examples import ExampleSet
-from unfreeze.training.cards import write_card
-from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import seed_everything, train
-from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.precision import Precision
-from unfreeze.training.processes import make_accelerator, together
+from unfreeze.training.processes import together
 from unfreeze.transfer.policies import TransferPolicy
 
 logger = logging.getLogger(__name__)
@@ -67,47 +65,43 @@ def fit_classifier(
     """
     with together():
         _check(train_set)
-        asked = {} if output is None else _identity(train_set, settings, validation)
-    accelerator = make_accelerator(precision)
-    folder = None
-    if output is not None:
-        with accelerator.main_process_first():
-            folder = RunFolder(Path(output), asked, overwrite=overwrite and accelerator.is_main_process)
-        if folder.done:
-            logger.info("%s is complete already", output)
-            return TextClassifier.from_pretrained(output)
-    with together():
-        seed_everything(settings.seed)
-        classifier = make_classifier(train_set, settings)
-    with together():
-        objective = make_objective(classifier, train_set, settings, accelerator, validation, progress)
-    if settings.solves_linear_head and _has_linear_heads(classifier.network):
-        records = _solve(objective, settings)
-    else:
-        records = _train(objective, len(train_set), settings, folder, accelerator, progress)
-    if isinstance(classifier.network, LayeredNetwork):
-        classifier.network.words.kept.clear()  # 16 bits of the texts learned from: all texts are treated alike now
-    with together():
-        if folder is not None and accelerator.is_main_process:
-            _save(classifier, folder, records, train_set, settings, command)
-    return classifier
+        epochs = _epochs(len(train_set), settings)
+        task = FitTask(
+            name="classifier",
+            title="Text classifier",
+            snippet=SNIPPET,
+            settings=settings,
+            identity=lambda: _identity(train_set, settings, validation),
+            load=TextClassifier.from_pretrained,
+            make=lambda: make_classifier(train_set, settings),
+            make_objective=lambda classifier, accelerator: make_objective(
+                classifier, train_set, settings, accelerator, validation, progress
+            ),
+            policy=make_policy(settings),
+            loop=settings.loop(epochs, measures=validation is not None),
+            solve=lambda classifier, objective: _solved(classifier, objective, settings),
+            after=_put_away,
+            facts=lambda classifier: {
+                "data": Path(train_set.source).name,
+                "examples": len(train_set),
+                "labels": ", ".join(classifier.label_names[:20]),
+                "transfer": settings.mode,
+            },
+        )
+    return fit_task(
+        task, output=output, precision=precision, overwrite=overwrite, command=command, progress=progress
+    )
 
 
 def _identity(train_set: ExampleSet, settings: FitSettings, validation: ExampleSet | None) -> dict[str, Any]:
     """What tells this run from another: the settings, and what is in the files that they name."""
     scratch = settings.mode == "scratch"
     return {
-        "stage": "fit classifier",
         "train": [train_set.source, _digest(train_set)],
         "validation": None if validation is None else [validation.source, _digest(validation)],
         **asdict(settings),
-        "encoder_weights": None if scratch else _weights_digest(settings.chosen_encoder),
+        "encoder_weights": None if scratch else encoder_weights_digest(settings.chosen_encoder),
     }
-
-
-def _weights_digest(encoder: str) -> str:
-    place = find_model(encoder)
-    return digest(place if place.is_file() else place / WEIGHTS)
 
 
 def _digest(examples: ExampleSet) -> str:
@@ -205,13 +199,14 @@ def _take_over(network: ClassifierNetwork, settings: FitSettings, *, with_heads:
     )
 
 
-def _has_linear_heads(network: Network) -> bool:
-    return not network.multi_label and all(isinstance(head, LinearHead) for head in network.heads.values())
-
-
-def _solve(objective: ClassificationObjective, settings: FitSettings) -> list[dict[str, Any]]:
-    """Every process finds the same solution."""
-    network, start = objective.network, time.monotonic()
+def _solved(
+    classifier: TextClassifier, objective: ClassificationObjective, settings: FitSettings
+) -> Records | None:
+    """Linear heads on what never moves are solved, and every process finds the same solution; else None."""
+    network, start = classifier.network, time.monotonic()
+    linear = not network.multi_label and all(isinstance(head, LinearHead) for head in network.heads.values())
+    if not (settings.solves_linear_head and linear):
+        return None
     assert objective.features is not None
     record: dict[str, Any] = {"step": 0, "epoch": 0}
     for name, features in objective.features.items():
@@ -224,31 +219,10 @@ def _solve(objective: ClassificationObjective, settings: FitSettings) -> list[di
     return [record | {"seconds": round(time.monotonic() - start, 1)} | figures]
 
 
-def _train(
-    objective: ClassificationObjective,
-    n_examples: int,
-    settings: FitSettings,
-    folder: RunFolder | None,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    return train(
-        objective,
-        policy=make_policy(settings),
-        settings=LoopSettings(
-            epochs=_epochs(n_examples, settings),
-            minutes=settings.minutes,
-            optimizer=settings.optimizer,
-            weight_decay=settings.weight_decay,
-            checkpoint_minutes=settings.checkpoint_minutes,
-            keep_best=settings.keep_best and objective.validation is not None,
-            seed=settings.seed,
-        ),
-        folder=folder,
-        accelerator=accelerator,
-        progress=progress,
-        what="classifier",
-    )
+def _put_away(classifier: TextClassifier) -> None:
+    """Of the texts learned from, layers are kept in 16 bits: a fitted model treats all texts alike."""
+    if isinstance(classifier.network, LayeredNetwork):
+        classifier.network.words.kept.clear()
 
 
 def make_objective(
@@ -267,7 +241,7 @@ def make_objective(
     network.to(accelerator.device)
     if isinstance(network, LayeredNetwork) and network.frozen:
         texts = [*train_set.texts(), *([] if validation is None else validation.texts())]
-        weights = _weights_digest(settings.chosen_encoder)
+        weights = encoder_weights_digest(settings.chosen_encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         network.words.keep_layers(texts, weights, precision=precision, progress=progress)
     held_out = None
@@ -308,34 +282,6 @@ def _epochs(n_examples: int, settings: FitSettings) -> int | None:
     if settings.minutes is not None:
         return None
     return default_epochs(n_examples, settings) if settings.epochs is None else settings.epochs
-
-
-def _save(
-    classifier: TextClassifier,
-    folder: RunFolder,
-    records: list[dict[str, Any]],
-    train_set: ExampleSet,
-    settings: FitSettings,
-    command: str,
-) -> None:
-    measured = settings.keep_best and "score" in records[-1]
-    best = max(records, key=lambda record: (record["score"], -record["loss"])) if measured else records[-1]
-    metrics = {name: value for name, value in best.items() if name != "score"}
-    classifier.save_pretrained(folder.output)
-    facts = {
-        "data": Path(train_set.source).name,
-        "examples": len(train_set),
-        "labels": ", ".join(classifier.label_names[:20]),
-        "encoder": Path(settings.chosen_encoder).name,
-        "transfer": settings.mode,
-        "command": command,
-        "settings": json.dumps(
-            {k: v for k, v in asdict(settings).items() if v is not None and k != "encoder"}
-        ),
-        "parameters": sum(p.numel() for p in classifier.network.parameters()),
-    }
-    write_card(folder.output, title="Text classifier", facts=facts, metrics=metrics, snippet=SNIPPET)
-    folder.finish()
 
 
 __all__ = ["FitSettings", "fit_classifier", "make_classifier", "make_objective", "make_policy"]

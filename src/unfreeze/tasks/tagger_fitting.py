@@ -12,9 +12,10 @@ from accelerate import Accelerator
 
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.fit_run import FitTask, fit_task
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
-from unfreeze.tasks.word_task import WordTask, fit_word_task, keep_layers, make_words
+from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.text.tagged import TaggedSet
@@ -52,32 +53,31 @@ def fit_tagger(
         _check(train_set, validation)
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
-    task = WordTask(
-        name="tagger",
-        load=SequenceTagger.from_pretrained,
-        make=lambda: make_tagger(train_set, settings),
-        make_objective=lambda tagger, accelerator: make_objective(
-            tagger, train_set, settings, accelerator, validation, progress
-        ),
-        facts=lambda tagger: {
-            "data": Path(train_set.source).name,
-            "sentences": len(train_set),
-            "words": train_set.n_words,
-            "tags": ", ".join(tagger.kinds[:20]),
-        },
-        snippet=SNIPPET,
-    )
-    return fit_word_task(
-        task,
-        settings,
-        files=files,
-        epochs=tagger_epochs(len(train_set), settings),
-        measures=validation is not None,
-        output=output,
-        precision=precision,
-        overwrite=overwrite,
-        command=command,
-        progress=progress,
+        task = FitTask(
+            name="tagger",
+            title="Tagger",
+            snippet=SNIPPET,
+            settings=settings,
+            identity=lambda: {**files, **run_identity(settings)},
+            load=SequenceTagger.from_pretrained,
+            make=lambda: make_tagger(train_set, settings),
+            make_objective=lambda tagger, accelerator: make_objective(
+                tagger, train_set, settings, accelerator, validation, progress
+            ),
+            policy=settings.policy(),
+            loop=settings.loop(tagger_epochs(len(train_set), settings), measures=validation is not None),
+            after=lambda tagger: tagger.network.words.kept.clear(),  # 16 bits of the texts learned from
+            facts=lambda tagger: {
+                "data": Path(train_set.source).name,
+                "sentences": len(train_set),
+                "words": train_set.n_words,
+                "tags": ", ".join(tagger.kinds[:20]),
+                "transfer": settings.mode,
+            },
+            unsaid=("score", "loss"),
+        )
+    return fit_task(
+        task, output=output, precision=precision, overwrite=overwrite, command=command, progress=progress
     )
 
 

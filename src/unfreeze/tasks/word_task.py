@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -25,14 +23,7 @@ from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import WordTaskSettings
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
-from unfreeze.training.cards import write_card
-from unfreeze.training.checkpoints import RunFolder
-from unfreeze.training.loop import seed_everything, train
-from unfreeze.training.objective import Objective
 from unfreeze.training.precision import Precision
-from unfreeze.training.processes import make_accelerator, together
-
-logger = logging.getLogger(__name__)
 
 FEW = 50
 """Examples up to which every word of the task has a vector of its own."""
@@ -135,124 +126,3 @@ def load_words(
     vectors = WordVectors.from_pretrained(folder / VECTORS) if config.get("word_vectors") else None
     words = made_from_config(WordInputs, folder, encoder, vectors=vectors, tokenized=True, **inputs)
     return words, own
-
-
-class TaskModel(Protocol):
-    """What is fitted."""
-
-    @property
-    def network(self) -> Any:
-        """With its `words`."""
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Into a folder."""
-
-
-Model = TypeVar("Model", bound=TaskModel)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordTask(Generic[Model]):
-    """A task on words, as it is fitted."""
-
-    name: str
-    """ "tagger", "answerer"."""
-    load: Callable[[str | Path], Model]
-    """A model that was saved."""
-    make: Callable[[], Model]
-    """One that is ready to be trained."""
-    make_objective: Callable[[Model, Accelerator], Objective]
-    """What the loop trains; a frozen encoder's layers are kept here."""
-    facts: Callable[[Model], dict[str, Any]]
-    """For the model card."""
-    snippet: str
-    """Python that uses the saved model, for the card."""
-
-
-def fit_word_task(
-    task: WordTask[Model],
-    settings: WordTaskSettings,
-    *,
-    files: dict[str, Any],
-    epochs: int | None,
-    measures: bool,
-    output: str | Path | None,
-    precision: Precision,
-    overwrite: bool,
-    command: str,
-    progress: Progress,
-) -> Model:
-    """Fit, and save into `output` if there is one. Run again after a kill, it goes on.
-
-    Args:
-        files: what tells the data from other data.
-        measures: whether there are validation examples.
-    """
-    with together():
-        asked = {} if output is None else {"stage": f"fit {task.name}", **files, **run_identity(settings)}
-    accelerator = make_accelerator(precision)
-    folder = None
-    if output is not None:
-        with accelerator.main_process_first():
-            folder = RunFolder(Path(output), asked, overwrite=overwrite and accelerator.is_main_process)
-        if folder.done:
-            logger.info("%s is complete already", output)
-            return task.load(output)
-    with together():
-        seed_everything(settings.seed)
-        model = task.make()
-    model.network.to(accelerator.device)
-    with together():
-        objective = task.make_objective(model, accelerator)
-    records = train(
-        objective,
-        policy=settings.policy(),
-        settings=settings.loop(epochs, measures=measures),
-        folder=folder,
-        accelerator=accelerator,
-        progress=progress,
-        what=task.name,
-    )
-    model.network.words.kept.clear()  # 16 bits of the texts learned from: a fitted model treats all texts alike
-    with together():
-        if folder is not None and accelerator.is_main_process:
-            model.save_pretrained(folder.output)
-            facts = {**task.facts(model), "parameters": sum(p.numel() for p in model.network.parameters())}
-            _finish(
-                folder,
-                records,
-                settings,
-                title=task.name.capitalize(),
-                facts=facts,
-                command=command,
-                snippet=task.snippet,
-            )
-    return model
-
-
-def _finish(
-    folder: RunFolder,
-    records: list[dict[str, Any]],
-    settings: WordTaskSettings,
-    *,
-    title: str,
-    facts: dict[str, Any],
-    command: str,
-    snippet: str,
-) -> None:
-    """The model card and metrics.json of what was saved into the run's folder."""
-    measured = settings.keep_best and "score" in records[-1]
-    best = max(records, key=lambda record: record["score"]) if measured else records[-1]
-    metrics = {name: value for name, value in best.items() if name not in ("score", "loss")}
-    shown = {
-        name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"
-    }
-    facts = {
-        **facts,
-        "encoder": Path(settings.chosen_encoder).name,
-        "transfer": settings.mode,
-        "command": command,
-        "settings": json.dumps(shown),
-    }
-    write_card(folder.output, title=title, facts=facts, metrics=metrics, snippet=snippet)
-    folder.finish()

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unfreeze.errors import UserError
-from unfreeze.tasks.fit_settings import NO_ENCODER, EncoderSettings, MixAt
-from unfreeze.training.loop_settings import LoopSettings
-from unfreeze.transfer.optimizers import OptimizerName
+from unfreeze.tasks.fit_settings import NO_ENCODER, LearningSettings
 from unfreeze.transfer.policies import Mode, TransferPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordTaskSettings(EncoderSettings):
+class WordTaskSettings(LearningSettings):
     """How a task on words is fitted. None means: chosen by what else is given."""
 
     word_vectors: str | None = None
@@ -26,44 +24,20 @@ class WordTaskSettings(EncoderSettings):
     """Width of a character CNN's vector of each word, which learns with the task; 0 is none."""
     layers: Literal["mix"] | int = "mix"
     """A learned mix of all of the encoder's layers, or the number of one."""
-    mix_at: MixAt = "input"
-    """Where the mix stands: at the body's input, its output, or both."""
-    mix_l2: float = 0.0
-    """L2 penalty on the weights of a mix."""
-    layer_norm: bool = False
-    """Normalize each layer before it is mixed."""
     input_dropout: float = 0.3
     """Of what the body reads."""
     dropout: float = 0.3
     """Behind each of its layers."""
-    epochs: int | None = None
-    """Passes over the examples."""
-    minutes: float | None = None
-    """Bound by time instead."""
     rate: float = 2e-3
     """Largest rate, of the body and the head."""
-    discriminative: float = 2.6
-    """Fine-tuning: each lower group's rate is divided by this; 1 turns it off."""
-    gradual: bool = True
-    """Fine-tuning: thaw one layer group an epoch, last first."""
     schedule: str = "cosine"
     """slanted (triangular), cosine or constant."""
-    optimizer: OptimizerName = "adamw"
-    """adamw or nt-asgd."""
-    weight_decay: float | None = None
-    """Of matrices; by default what suits the optimizer."""
-    keep_best: bool = True
-    """With validation examples: keep the best epoch."""
-    checkpoint_minutes: float = 3.0
-    """How much work a kill may cost."""
     embedding_size: int = 100
     """Of the task's own word vectors."""
     vocabulary_size: int = 50_000
     """Words of a file of vectors at most, besides the task's."""
     min_count: int = 2
     """Of the task's own word vectors: rarer words are unknown."""
-    seed: int = 0
-    """Of everything random."""
 
     @property
     def mode(self) -> Mode:
@@ -109,22 +83,6 @@ class WordTaskSettings(EncoderSettings):
             discriminative=self.discriminative,
             gradual=self.gradual,
             schedule=self.schedule,
-        )
-
-    def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
-        """How long it learns.
-
-        Args:
-            measures: whether there are validation examples.
-        """
-        return LoopSettings(
-            epochs=epochs,
-            minutes=self.minutes,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            checkpoint_minutes=self.checkpoint_minutes,
-            keep_best=self.keep_best and measures,
-            seed=self.seed,
         )
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import math
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -528,3 +529,9 @@ def test_a_model_of_a_newer_version_is_named(world: World, tmp_path: Path) -> No
         assert f"format version {FORMAT_VERSION + 1}" in fail(*line)
     fit = ["fit", "classifier", "--train", world.train, "--encoder", newer, "--precision", "fp32"]
     assert f"format version {FORMAT_VERSION + 1}" in fail(*fit, "--output", tmp_path / "new")
+
+
+def test_help_has_what_must_be_given_then_the_verbs_own_options_then_shared_ones() -> None:
+    shown = re.findall(r"(?<= )--([a-z-]+)", succeed("fit", "tagger", "--help").out)
+    first = {name: shown.index(name) for name in ("train", "output", "token-column", "encoder", "overwrite")}
+    assert list(first) == sorted(first, key=first.__getitem__)

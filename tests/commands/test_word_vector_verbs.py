@@ -122,8 +122,9 @@ def test_adapt_needs_the_output_matrix(vectors: Path, corpus: Path, tmp_path: Pa
     succeed("pretrain", "word2vec", *small)
     said = fail("adapt", tmp_path / "v", "--corpus", corpus, "--output", tmp_path / "w")
     assert "holds no output matrix" in said
-    said = fail("adapt", vectors, "--corpus", corpus, "--output", tmp_path / "w", "--bptt", "3")
-    assert "--bptt is for language models" in said
+    for option, value in (("--bptt", 3), ("--validation", corpus)):
+        said = fail("adapt", vectors, "--corpus", corpus, "--output", tmp_path / "w", option, value)
+        assert f"{option} is for language models" in said
 
 
 @pytest.mark.parametrize(

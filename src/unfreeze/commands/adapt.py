@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
@@ -12,12 +11,10 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import (
     BILM,
     WORD_VECTORS,
-    corpus_of,
     model_kind,
     need_language_model,
-    need_positive,
 )
-from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.commands.options import TrainsOnText, given, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Adapt:
+class Adapt(TrainsOnText):
     """Go on training a language model, or word2vec's vectors, on the target's text.
 
     A language model takes the target's vocabulary, vectors keep their own and add the target's words. The text needs no labels: all that there is of the target's kind helps. Run the same command again after an
@@ -37,18 +34,6 @@ class Adapt:
 
     encoder: Positional[str]
     """Language model or vectors to start from: a folder, a released name, or owner/name on the hub."""
-
-    corpus: tuple[str, ...]
-    """The target's text: files, folders, globs, hf:owner/name."""
-
-    output: Path
-    """Folder of the model to be."""
-
-    validation: tuple[str, ...] = ()
-    """Held-out text; without it one document in a hundred is held out."""
-
-    minutes: float | None = None
-    """Bound the training by time and fit the schedule to it."""
 
     epochs: int | None = None
     """Passes over the text (1 without --minutes; vectors: as many as they were trained with)."""
@@ -71,48 +56,11 @@ class Adapt:
     vocabulary_size: int | None = None
     """Words at most; as many as the model has by default."""
 
-    min_count: int | None = None
-    """Words that occur less often are unknown."""
-
-    batch_size: int | None = None
-    """Streams that are read side by side."""
-
-    bptt: int | None = None
-    """Tokens of each stream in a step, about."""
-
     optimizer: Literal["adamw", "nt-asgd"] | None = None
     """AdamW, or averaged SGD with the non-monotone trigger."""
 
     dropout_scale: float | None = None
     """Factor on AWD-LSTM's dropouts."""
-
-    validate_minutes: float | None = None
-    """Measure held-out perplexity this often."""
-
-    checkpoint_minutes: float | None = None
-    """Save this often where the training stands (3): so much a kill or a power cut may cost."""
-
-    encoding: str = "utf-8"
-    """Of plain text files."""
-
-    text_column: str | None = None
-    """Of tables and JSON lines."""
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format; auto tries which is faster here."""
-
-    seed: int = 0
-    """The same seed gives the same model."""
-
-    without_output: bool = False
-    """Save the encoder alone: score, fill, generate and adapt will not work."""
-
-    overwrite: bool = False
-    """Replace a model of another run once this one is complete."""
-
-    def __post_init__(self) -> None:
-        need_positive(self, "epochs", "minutes", "rate", "batch_size", "bptt", "validate_minutes")
-        need_positive(self, "vocabulary_size", "min_count")
 
 
 def run(arguments: Adapt, console: Console) -> None:
@@ -128,14 +76,10 @@ def run(arguments: Adapt, console: Console) -> None:
         return run_on_bilm(arguments, console)
     figures = adapt_language_model(
         arguments.encoder,
-        corpus_of(arguments),
+        arguments.text,
         arguments.output,
         make_settings(arguments),
-        precision=arguments.precision,
-        without_output=arguments.without_output,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(
@@ -162,14 +106,10 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
     figures = adapt_bilm(
         arguments.encoder,
-        corpus_of(arguments),
+        arguments.text,
         arguments.output,
         replace(settings, policy=policy, loop=loop, **changes),
-        precision=arguments.precision,
-        without_output=arguments.without_output,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(
@@ -180,7 +120,6 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
 
 def run_on_vectors(arguments: Adapt, console: Console) -> None:
     """Word2vec goes on."""
-    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.pretraining.vector_stages import adapt_word_vectors
 
     for name in (
@@ -191,20 +130,21 @@ def run_on_vectors(arguments: Adapt, console: Console) -> None:
         "bptt",
         "optimizer",
         "dropout_scale",
+        "validation",
+        "validate_minutes",
     ):
-        if getattr(arguments, name) is not None:
+        if getattr(arguments, name) not in (None, ()):
             raise UserError(
                 f"--{name.replace('_', '-')} is for language models: {arguments.encoder} holds word vectors"
             )
+    options = run_options(arguments, console)
+    del options["precision"]
     figures = adapt_word_vectors(
         arguments.encoder,
-        Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),
+        arguments.text,
         arguments.output,
         **given(arguments, "epochs", "rate", "min_count", "seed", "minutes"),
-        without_output=arguments.without_output,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **options,
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`")

@@ -73,7 +73,7 @@ def parse(kind: type[ArgumentsT], tokens: Sequence[str], prog: str) -> Arguments
     try:
         with contextlib.redirect_stderr(report):
             return tyro.cli(
-                _without_empty_defaults(kind) if asks_for_help else kind,
+                _as_help_shows_it(kind) if asks_for_help else kind,
                 prog=prog,
                 description=description,
                 args=tokens,
@@ -93,12 +93,29 @@ def split_docstring(kind: type[object]) -> tuple[str, str]:
     return description.strip(), example.rstrip()
 
 
-def _without_empty_defaults(kind: type[ArgumentsT]) -> type[ArgumentsT]:
-    """The same dataclass, but its help does not say "(default: None)" where an option is simply absent."""
+def _as_help_shows_it(kind: type[ArgumentsT]) -> type[ArgumentsT]:
+    """The same dataclass, but its help does not say "(default: None)" where an option is simply absent.
+
+    Options that the verb shares with others stand behind its own.
+    """
     hints = typing.get_type_hints(kind, include_extras=True)
     absent = [field.name for field in dataclasses.fields(kind) if field.default in (None, ())]  # type: ignore[arg-type]
     silent = {name: Annotated[hints[name], tyro.conf.arg(help_behavior_hint="")] for name in absent}
-    return type(kind.__name__, (kind,), {"__annotations__": silent, "__doc__": kind.__doc__})
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    order = sorted(fields, key=lambda name: _place_in_help(kind, fields[name]))
+    body = {
+        "__annotations__": silent,
+        "__doc__": kind.__doc__,
+        "__dataclass_fields__": {name: fields[name] for name in order},
+    }
+    return type(kind.__name__, (kind,), body)
+
+
+def _place_in_help(kind: type[Any], field: dataclasses.Field[Any]) -> int:
+    """0 for the verb's own options, more the farther away the class they come from; those that must be given are first."""
+    place = next(n for n, base in enumerate(kind.__mro__) if field.name in inspect.get_annotations(base))
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    return -1 if required and place else place
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

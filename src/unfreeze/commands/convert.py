@@ -86,7 +86,7 @@ class Convert:
 
 def run(arguments: Convert, console: Console) -> None:
     """Convert, and say what it was."""
-    from unfreeze.commands.pretrain_lm import command_line
+    from unfreeze.commands.options import command_line
     from unfreeze.formats.fastai import convert_fastai
     from unfreeze.training.cards import write_card
 
@@ -149,7 +149,7 @@ def _bilm_files(arguments: Convert) -> tuple[Path, Path]:
 
 def convert_bilm(arguments: Convert, console: Console) -> None:
     """A published ELMo into a folder of ours."""
-    from unfreeze.commands.pretrain_lm import command_line
+    from unfreeze.commands.options import command_line
     from unfreeze.formats.bilm import read_bilm
     from unfreeze.training.cards import write_card
 
@@ -189,7 +189,7 @@ def _has_ngrams(source: Path) -> bool:
 
 def convert_vectors(arguments: Convert, console: Console) -> None:
     """Between files of vectors and folders of ours."""
-    from unfreeze.commands.pretrain_lm import command_line
+    from unfreeze.commands.options import command_line
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.encoders.word_vectors import WordVectors, read_encoder
     from unfreeze.formats.word_vectors import write_word_vectors

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_language_model, need_picture, need_positive
-from unfreeze.commands.pretrain_lm import given
+from unfreeze.commands.options import given
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:

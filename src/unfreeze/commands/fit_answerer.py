@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
-from unfreeze.commands.pretrain_lm import command_line
+from unfreeze.commands.options import run_options
 
 if TYPE_CHECKING:
     from unfreeze.tasks.word_task_settings import AnswererSettings
@@ -48,10 +48,7 @@ def run(arguments: FitAnswerer, console: Console) -> None:
         settings,
         validation=validation,
         output=arguments.output,
-        precision=arguments.precision,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
     weights: dict[str, Any] = {"layer_weights": answerer.layer_weights} if answerer.layer_weights else {}

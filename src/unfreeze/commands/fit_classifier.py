@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.commands.options import given, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -178,10 +178,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
         settings,
         validation=validation,
         output=arguments.output,
-        precision=arguments.precision,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
     known = {"output": str(arguments.output), "examples": len(train_set), **plan, "duplicates": duplicates}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from unfreeze.commands.fit_classifier import is_number
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.pretrain_lm import given
+from unfreeze.commands.options import given
 from unfreeze.errors import UserError
 
 SETTINGS = (

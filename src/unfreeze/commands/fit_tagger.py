@@ -10,7 +10,7 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.pretrain_lm import command_line
+from unfreeze.commands.options import run_options
 
 if TYPE_CHECKING:
     from unfreeze.tasks.word_task_settings import TaggerSettings
@@ -64,10 +64,7 @@ def run(arguments: FitTagger, console: Console) -> None:
         settings,
         validation=validation,
         output=arguments.output,
-        precision=arguments.precision,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
     weights: dict[str, Any] = {"layer_weights": tagger.layer_weights} if tagger.layer_weights else {}

@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.unlabeled import Corpus
+    pass
 
 LANGUAGE_MODEL = "language model"
 BILM = "biLM"
@@ -50,27 +50,6 @@ def _spoken_texts(texts: Sequence[str]) -> Iterator[str]:
             yield from (line.rstrip("\n") for line in sys.stdin)
         else:
             yield text
-
-
-class ReadsText(Protocol):
-    """The options of a verb that learns from unlabeled text."""
-
-    corpus: tuple[str, ...]
-    validation: tuple[str, ...]
-    encoding: str
-    text_column: str | None
-
-
-def corpus_of(arguments: ReadsText) -> Corpus:
-    """The text that a command line names, to learn from and held out."""
-    from unfreeze.pretraining.unlabeled import Corpus
-
-    return Corpus(
-        paths=arguments.corpus,
-        validation=arguments.validation,
-        encoding=arguments.encoding,
-        text_column=arguments.text_column,
-    )
 
 
 def need_positive(arguments: object, *names: str) -> None:

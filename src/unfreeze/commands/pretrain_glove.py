@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_one_process, need_positive
-from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.commands.options import LearnsFromText, given, run_options
 
 
 @dataclass(kw_only=True)
-class PretrainGlove:
+class PretrainGlove(LearnsFromText):
     """Train word vectors on unlabeled text: GloVe.
 
     Co-occurrences are counted once, on disk where they do not fit --memory-mb, and then learned from for many epochs.
@@ -19,12 +18,6 @@ class PretrainGlove:
     Example:
         unfreeze pretrain glove --corpus texts/ --size 100 --x-max 10 --output my-vectors
     """
-
-    corpus: tuple[str, ...]
-    """Text to learn from: files, folders, globs, hf:owner/name."""
-
-    output: Path
-    """Folder of the vectors to be."""
 
     size: int = 100
     """Numbers in a vector."""
@@ -56,17 +49,8 @@ class PretrainGlove:
     workers: int | None = None
     """Threads; one a core by default. With 1, a seed gives the same bits."""
 
-    encoding: str = "utf-8"
-    """Of plain text files."""
-
-    text_column: str | None = None
-    """Of tables and JSON lines."""
-
     seed: int = 0
     """Of everything random."""
-
-    overwrite: bool = False
-    """Replace a model of another run once this one is complete."""
 
     def __post_init__(self) -> None:
         need_one_process("pretrain glove")
@@ -77,17 +61,14 @@ class PretrainGlove:
 def run(arguments: PretrainGlove, console: Console) -> None:
     """Train, and say where the vectors are."""
     from unfreeze.pretraining.glove_stage import GloveSettings, pretrain_glove
-    from unfreeze.pretraining.unlabeled import Corpus
 
     names = "size window epochs rate x_max alpha vocabulary_size min_count memory_mb seed".split()
     figures = pretrain_glove(
-        Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),
+        arguments.text,
         arguments.output,
         GloveSettings(**given(arguments, *names)),
         workers=arguments.workers,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(

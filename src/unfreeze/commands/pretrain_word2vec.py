@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_one_process, need_positive
-from unfreeze.commands.pretrain_lm import command_line, given
+from unfreeze.commands.options import LearnsFromText, given, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class PretrainWord2vec:
+class PretrainWord2vec(LearnsFromText):
     """Train word vectors on unlabeled text: skip-gram or CBOW.
 
     Wide windows (--window 30 --subsample 1e-4) bring together what is said of the same thing, narrow ones what can take
@@ -25,12 +24,6 @@ class PretrainWord2vec:
     Example:
         unfreeze pretrain word2vec --corpus texts/ --size 100 --output my-vectors
     """
-
-    corpus: tuple[str, ...]
-    """Text to learn from: files, folders, globs, hf:owner/name."""
-
-    output: Path
-    """Folder of the vectors to be."""
 
     architecture: Literal["skip-gram", "cbow"] = "skip-gram"
     """Each context word predicts the center (skip-gram), or their mean does (cbow)."""
@@ -83,20 +76,11 @@ class PretrainWord2vec:
     checkpoint_minutes: float = 3.0
     """Save this often where the training stands: so much a kill or a power cut may cost."""
 
-    encoding: str = "utf-8"
-    """Of plain text files."""
-
-    text_column: str | None = None
-    """Of tables and JSON lines."""
-
     seed: int = 0
     """Of everything random."""
 
     without_output: bool = False
     """Save the vectors alone: adapt will not work."""
-
-    overwrite: bool = False
-    """Replace a model of another run once this one is complete."""
 
     def __post_init__(self) -> None:
         need_one_process("pretrain word2vec")
@@ -109,20 +93,16 @@ class PretrainWord2vec:
 
 def run(arguments: PretrainWord2vec, console: Console) -> None:
     """Train, and say where the vectors are."""
-    from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.pretraining.vector_stages import pretrain_word2vec
 
     figures = pretrain_word2vec(
-        Corpus(paths=arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column),
+        arguments.text,
         arguments.output,
         make_settings(arguments),
         minutes=arguments.minutes,
         workers=arguments.workers,
         checkpoint_minutes=arguments.checkpoint_minutes,
-        without_output=arguments.without_output,
-        overwrite=arguments.overwrite,
-        command=command_line(),
-        progress=console.progress,
+        **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(

@@ -1,0 +1,119 @@
+"""What verbs do with their options: those that were given, those that every long run has, and the options of text to learn from."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_positive
+
+if TYPE_CHECKING:
+    from unfreeze.pretraining.unlabeled import Corpus
+
+
+def given(arguments: object, *names: str, **renamed: str) -> dict[str, Any]:
+    """The options that were given, under the names that the settings have for them."""
+    pairs = {**{name: name for name in names}, **renamed}
+    found = {own: getattr(arguments, option) for own, option in pairs.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def command_line() -> str:
+    """How the user called us, for the model card."""
+    return shlex.join(["unfreeze", *sys.argv[1:]])
+
+
+def run_options(arguments: object, console: Console) -> dict[str, Any]:
+    """What every long run is told besides its data and settings: those of these options that the verb has."""
+    names = ("precision", "without_output", "overwrite")
+    found = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return {**found, "command": command_line(), "progress": console.progress}
+
+
+@dataclass(kw_only=True)
+class LearnsFromText:
+    """Options of a verb that learns from unlabeled text."""
+
+    corpus: tuple[str, ...]
+    """Text to learn from: files, folders, globs, hf:owner/name."""
+
+    output: Path
+    """Folder of the model to be."""
+
+    encoding: str = "utf-8"
+    """Of plain text files."""
+
+    text_column: str | None = None
+    """Of tables and JSON lines."""
+
+    overwrite: bool = False
+    """Replace a model of another run once this one is complete."""
+
+    @property
+    def text(self) -> Corpus:
+        """The text that the command line names, to learn from and held out."""
+        from unfreeze.pretraining.unlabeled import Corpus
+
+        return Corpus(
+            paths=self.corpus,
+            validation=getattr(self, "validation", ()),
+            encoding=self.encoding,
+            text_column=self.text_column,
+        )
+
+
+@dataclass(kw_only=True)
+class HoldsOutText(LearnsFromText):
+    """The same, of a verb that measures on text."""
+
+    validation: tuple[str, ...] = ()
+    """Held-out text; without it one document in a hundred is held out."""
+
+
+@dataclass(kw_only=True)
+class TrainsOnText(HoldsOutText):
+    """The same, of a verb that trains a language model in the training loop."""
+
+    minutes: float | None = None
+    """Bound the training by time and fit the schedule to it."""
+
+    epochs: int | None = None
+    """Passes over the text (1 without --minutes)."""
+
+    vocabulary_size: int | None = None
+    """Entries of the vocabulary at most."""
+
+    min_count: int | None = None
+    """Words that occur less often are unknown."""
+
+    batch_size: int | None = None
+    """Streams that are read side by side."""
+
+    bptt: int | None = None
+    """Tokens of each stream in a step, about."""
+
+    rate: float | None = None
+    """Largest learning rate."""
+
+    validate_minutes: float | None = None
+    """Measure held-out perplexity this often."""
+
+    checkpoint_minutes: float | None = None
+    """Save this often where the training stands (3): so much a kill or a power cut may cost."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format; auto tries which is faster here."""
+
+    seed: int = 0
+    """The same seed gives the same model."""
+
+    without_output: bool = False
+    """Save the encoder alone: score, fill, generate and adapt will not work."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "epochs", "minutes", "rate", "batch_size", "bptt", "validate_minutes")
+        need_positive(self, "vocabulary_size", "min_count")

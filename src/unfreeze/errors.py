@@ -19,3 +19,9 @@ class MissingExtra(UserError):
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C reached a stage that has saved where it is; the message is one line that says how to go on."""
+
+
+def need_several(given: object, what: str) -> None:
+    """Raise the UserError for one text where a list of texts or words is needed: it would be taken for its letters."""
+    if isinstance(given, str):
+        raise UserError(f"{what} come in a list, and {given[:40]!r} is one text")

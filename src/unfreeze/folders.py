@@ -160,7 +160,8 @@ def read_config(
             f"{path} has format version {version}, this unfreeze reads {FORMAT_VERSION}: upgrade with pip install -U unfreeze"
         )
     if kinds is not None and config["kind"] not in kinds:
-        raise UserError(f"{folder} is of kind {config['kind']!r}, which cannot be used here")
+        wanted = f" ({' or '.join(map(repr, kinds))} is needed)" if isinstance(kinds, Iterable) else ""
+        raise UserError(f"{folder} is of kind {config['kind']!r}, which cannot be used here{wanted}")
     if missing := [name for name in needs if name not in config]:
         raise UserError(f"{path} lacks {missing[0]!r}: the file is damaged")
     return config

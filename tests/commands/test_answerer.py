@@ -99,7 +99,7 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     assert "needs a text: add --context" in fail("predict", answerer, "Who?")
     assert "the question is empty" in fail("predict", answerer, " ", "--context", "a text")
     assert "not from both" in fail("predict", answerer, "Who?", "--file", data / "dev.json")
-    assert "end in .jsonl or .html" in fail(
-        "predict", answerer, "Who?", "--context", "a", "--output", tmp_path / "a.csv"
-    )
+    for name in ("a.csv", "a"):
+        asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]
+        assert "end in .jsonl or .html" in fail(*asked)
     assert "is an answerer" in fail("generate", answerer, "a")

@@ -108,7 +108,12 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "there is no column 7" in fail(*asked, data / "train", "--tag-column", 7)
     assert "which training lacked" in fail("evaluate", tagger, other)
     assert "--epochs or by --minutes" in fail(*asked, data / "train", "--epochs", 1, "--minutes", 1)
-    assert "end in .jsonl, .conll or .html" in fail("predict", tagger, "a", "--output", tmp_path / "a.csv")
+    for name in ("a.csv", "a"):
+        said = fail("predict", tagger, "a", "--output", tmp_path / name)
+        assert "end in .jsonl, .conll or .html" in said
+    assert "has to end in .txt, .vec, .bin, .npz" in fail("export", tagger, "--output", tmp_path / "t.onnx")
+    assert "mix-at" in (said := fail(*asked, data / "train", "--mix-at", "middle")) and "None" not in said
+    assert "--layers is for an encoder of several layers" in fail(*asked, data / "train", "--layers", 1)
     assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")
     assert "is a tagger" in fail("generate", tagger, "a")
     assert "--top is for answerers" in fail("predict", tagger, "a", "--top", 3)

@@ -118,6 +118,14 @@ def test_plain_tags_are_measured_by_accuracy() -> None:
     found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=10)
     report = found.evaluate(tagged_set(tokens, tags))
     assert report.accuracy == 1.0 and report.f1 is None and report.spans == []
+    with pytest.raises(UserError, match="texts come in a list, and 'the dog sat' is one text"):
+        found.predict("the dog sat")
+    with pytest.raises(UserError, match="words come in a list"):
+        found.predict_tags(["the dog sat"])
+    with pytest.raises(UserError, match="words and tags are lists of strings"):
+        SequenceTagger.fit(["ab"], ["OO"])
+    with pytest.raises(UserError, match="0 epochs: at least 1"):
+        SequenceTagger.fit(tokens, tags, **SMALL, epochs=0)
     (words,) = found.predict(["the dog sat"])
     assert [each["entity"] for each in words] == ["D", "N", "V"]
 
@@ -196,8 +204,8 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         ({"encoder": str(tmp_path / "e"), "transfer": "scratch"}, "starts from random weights"),
         ({"encoder": "none", "transfer": "fine-tune"}, "needs an encoder"),
         ({"encoder": str(vectors), "word_vectors": str(vectors)}, "is word vectors already"),
-        ({"encoder": "none", "layers": 1}, "are for an encoder of several layers"),
-        ({"encoder": str(vectors), "mix_at": "both"}, "are for an encoder of several layers"),
+        ({"encoder": "none", "layers": 1}, "is for an encoder of several layers"),
+        ({"encoder": str(vectors), "mix_at": "both"}, "is for an encoder of several layers"),
     ):
         with pytest.raises(UserError, match=message):
             fit_tagger(tagged_sentences(8), TaggerSettings(epochs=1, **options), precision="fp32")

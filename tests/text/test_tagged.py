@@ -49,7 +49,7 @@ def test_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("a O\nb\n", "a.conll", "a.conll:2: 1 columns, where the lines before have 2"),
+        ("a O\nb\n", "a.conll", "a.conll:2: 1 columns, where others have 2"),
         (
             "a O\nb B-X\n\nc B-X\nd I-Y\n",
             "a.conll",
@@ -114,3 +114,25 @@ def test_one_bad_tag_does_not_make_all_plain(tmp_path: Path, text: str, message:
     with pytest.raises(UserError) as caught:
         read_tagged(written(tmp_path, text))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("# O\n1 O\nGermany I-LOC\n", [("#", "1", "Germany")]),
+        ("#RT O\nGermany I-LOC\n\n#EU I-ORG\nhere O\n", [("#RT", "Germany"), ("#EU", "here")]),
+        ("#1 NN O\n\n#2 NN O\n", [("#1",), ("#2",)]),
+        ("# a comment of five words\n#1 NN O\nx NN O\n", [("#1", "x")]),
+    ],
+)
+def test_words_that_look_like_comments(tmp_path: Path, text: str, tokens: list[tuple[str, ...]]) -> None:
+    assert [each.tokens for each in read_tagged(written(tmp_path, text)).sentences] == tokens
+
+
+def test_a_word_within_a_sentence_is_no_comment(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a.conll:2: 3 columns, where others have 4"):
+        read_tagged(written(tmp_path, "a b c O\n#hash 2 O\n"))
+    with pytest.raises(UserError, match="words and tags are both in column 1"):
+        read_tagged(written(tmp_path, "a O\n"), token_column=1)
+    with pytest.raises(UserError, match="but of numbers: write the tags' names"):
+        read_tagged(written(tmp_path, '{"tokens": ["a"], "ner_tags": [3]}', "a.json"))

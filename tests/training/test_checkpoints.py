@@ -101,6 +101,18 @@ def test_how_often_it_is_saved_makes_no_other_run(tmp_path: Path) -> None:
         RunFolder(tmp_path, {"loop": {"epochs": 3, "checkpoint_minutes": 3.0}})
 
 
+def test_digests_are_not_shown(tmp_path: Path) -> None:
+    RunFolder(
+        tmp_path, {"train": ["a.csv", "0123456789abcdef"], "weights": "0123456789abcdef", "seed": 0}
+    ).save(STATE)
+    with pytest.raises(
+        UserError, match="another run .other examples of a.csv, another weights, seed 0 there, 1 here"
+    ):
+        RunFolder(
+            tmp_path, {"train": ["a.csv", "f123456789abcdef"], "weights": "f123456789abcdef", "seed": 1}
+        )
+
+
 def test_damaged_files_are_one_line_each(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, {"run": 1})
     folder.save(STATE)

@@ -163,6 +163,7 @@ def one_line(report: str) -> str:
     """What tyro's boxed report says, as one line without its box, its colors and its hints at the help."""
     title, sections = _read_box(report)
     first = " ".join(row.strip() for row in sections[0]) if sections else report.strip()
+    first = re.sub(r"'None', |, 'None'", "", first)  # of a choice that may be left out
     if title == "Required options":
         return "missing " + ", ".join(row.strip() for row in sections[0][1:] if _indent(row) == 4)
     if title == "Unrecognized options":

@@ -44,8 +44,8 @@ class FitClassifier:
     """Labeled texts to measure on after each epoch; the best epoch is kept."""
 
     encoder: str | None = None
-    """Encoder, language model, classifier or word vectors to start from: a folder, a name, a file of vectors; none is from
-    scratch."""
+    """Encoder, language model, classifier or word vectors to start from: a folder, a name, a file of vectors; wiki-small by
+    default; none is from scratch."""
 
     transfer: Literal["scratch", "frozen", "fine-tune"] | None = None
     """How the encoder moves: not at all (frozen), or with the task (fine-tune, by default); scratch has none."""

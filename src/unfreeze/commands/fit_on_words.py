@@ -32,8 +32,8 @@ class FitOnWords:
     """Examples to measure on after each epoch; the best epoch is kept."""
 
     encoder: str | None = None
-    """Encoder, language model, task model or word vectors to start from: a folder, a name, a file of vectors; none is from
-    scratch."""
+    """Encoder, language model, task model or word vectors to start from: a folder, a name, a file of vectors; wiki-small,
+    which ships with unfreeze, by default; none is from scratch."""
 
     transfer: Literal["scratch", "frozen", "fine-tune"] | None = None
     """How the encoder moves: not at all (frozen, by default), or with the task (fine-tune); scratch has none."""

@@ -47,7 +47,7 @@ def given_texts(
 def _spoken_texts(texts: Sequence[str]) -> Iterator[str]:
     for text in texts:
         if text == "-":
-            yield from (line.rstrip("\n") for line in sys.stdin)
+            yield from (line.rstrip("\r\n") for line in sys.stdin)
         else:
             yield text
 
@@ -96,7 +96,7 @@ def need_task_model(model: str, verb: str) -> str:
     if kind in (LANGUAGE_MODEL, BILM):
         raise UserError(
             f"{model} is a language model, {verb} needs a classifier, a tagger or an answerer: "
-            f"use score, fill or generate, or make one with `unfreeze fit classifier --encoder {model}`"
+            f"use score or fill, or make one with `unfreeze fit classifier`, `tagger` or `answerer`"
         )
     if kind == NGRAM:
         raise UserError(
@@ -105,7 +105,7 @@ def need_task_model(model: str, verb: str) -> str:
     if kind not in TASK_MODELS:
         raise UserError(
             f"{model} is a {kind} encoder, {verb} needs a classifier, a tagger or an answerer: "
-            f"make one with `unfreeze fit classifier --encoder {model}`"
+            "make one with `unfreeze fit classifier`, `tagger` or `answerer`"
         )
     return kind
 

@@ -25,7 +25,7 @@ def predict_answers(arguments: Predict, console: Console) -> None:
     if arguments.probabilities:
         raise UserError("--probabilities is for classifiers: an answer has a score")
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
-    if suffix and suffix not in FORMATS:
+    if arguments.output is not None and suffix not in FORMATS:
         raise UserError(f"--output {arguments.output}: of an answerer the name has to end in .jsonl or .html")
     from unfreeze.tasks.question_answerer import QuestionAnswerer
 
@@ -43,7 +43,8 @@ def predict_answers(arguments: Predict, console: Console) -> None:
             lines = [json.dumps(row(*pair), ensure_ascii=False) + "\n" for pair in pairs]
             temporary.write_text("".join(lines), encoding="utf-8", errors="replace")
         else:
-            temporary.write_text(page(pairs, Path(arguments.model).name), encoding="utf-8", errors="replace")
+            text = page(pairs, Path(arguments.model).resolve().name)
+            temporary.write_text(text, encoding="utf-8", errors="replace")
     told = {"output": str(arguments.output), "questions": len(pairs)}
     console.result(told, f"{len(pairs):,} questions: {arguments.output}")
 
@@ -79,12 +80,14 @@ def readable(question: Question, found: Answered) -> str:
 
 
 def page(pairs: list[tuple[Question, Answered]], title: str) -> str:
-    """Each question over its text, in which the best answer is colored."""
+    """Each question over its text, in which the best answer is colored if it is likelier than no answer."""
     from unfreeze.analysis.tag_page import page_begin, page_end, page_heading, page_text
 
     parts = [page_begin(title, [])]
     for question, found in pairs:
         best = [{**each, "entity_group": ""} for each in found["answers"][:1]]
-        parts.append(page_heading(question.question, f"no answer: {found['no_answer']:.2f}"))
+        note = "".join(f"{each['score']:.2f}, " for each in best) + f"no answer {found['no_answer']:.2f}"
+        parts.append(page_heading(question.question, note))
+        best = [each for each in best if each["score"] > found["no_answer"]]
         parts.append(page_text(question.context, best, [""]))
     return "".join([*parts, page_end()])

@@ -21,7 +21,7 @@ FORMATS = (".jsonl", ".conll", ".html")
 def predict_tags(arguments: Predict, texts: Iterable[str], console: Console) -> None:
     """Print what is found, or write it to a file that appears when it is complete."""
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
-    if suffix and suffix not in FORMATS:
+    if arguments.output is not None and suffix not in FORMATS:
         raise UserError(
             f"--output {arguments.output}: of a tagger the name has to end in .jsonl, .conll or .html"
         )
@@ -40,7 +40,7 @@ def predict_tags(arguments: Predict, texts: Iterable[str], console: Console) -> 
         temporary.open("w", encoding="utf-8", errors="replace") as file,
         console.progress.bar("predict", unit="text") as bar,
     ):
-        count = write(tagger, texts, file, suffix, Path(arguments.model).name, bar.advance)
+        count = write(tagger, texts, file, suffix, Path(arguments.model).resolve().name, bar.advance)
     console.result({"output": str(arguments.output), "texts": count}, f"{count:,} texts: {arguments.output}")
 
 

@@ -103,7 +103,9 @@ def make_objective(
 
 def answerer_epochs(settings: AnswererSettings) -> int | None:
     """Passes over the questions; None where time bounds the run."""
-    return None if settings.minutes is not None else settings.epochs or EPOCHS
+    if settings.minutes is not None:
+        return None
+    return EPOCHS if settings.epochs is None else settings.epochs
 
 
 def make_answerer(train_set: QuestionSet, settings: AnswererSettings) -> QuestionAnswerer:

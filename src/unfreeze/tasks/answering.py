@@ -114,7 +114,11 @@ class Found:
 
 
 def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int) -> tuple[list[Found], float]:
-    """The best spans of a window of T words from its log-probabilities (T + 1,), and the log-probability of none."""
+    """The best spans of a window of T words from its log-probabilities (T + 1,), and how much likelier any is than none.
+
+    Returns:
+        The spans, best first; and the logarithm of the odds that one of all spans is the answer.
+    """
     n_words = len(begin) - 1
     pairs = np.full((n_words, LONGEST_ANSWER), -np.inf, dtype=np.float64)
     for more in range(min(LONGEST_ANSWER, n_words)):
@@ -131,17 +135,17 @@ def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int)
         for place in chosen
         if np.isfinite(flat[place])
     ]
-    return found, nothing
+    return found, float(np.logaddexp.reduce(flat)) - nothing if n_words else -np.inf
 
 
 @torch.no_grad()
 def read_windows(
     network: ReaderNetwork, windows: Sequence[Window], count: int = 1
 ) -> list[tuple[list[Found], float]]:
-    """The best spans of each window, and the log-probability that the answer is not there; none depends on the others."""
+    """The best spans of each window, and the logarithm of the odds that the answer is there; none depends on the others."""
     was_training = network.training
     network.eval()
-    result: list[tuple[list[Found], float]] = [([], 0.0)] * len(windows)
+    result: list[tuple[list[Found], float]] = [([], -np.inf)] * len(windows)
     lengths = [len(window.words) + 16 for window in windows]
     for numbers in token_bounded_batches(lengths, BATCH_WORDS):
         begin, end = network([windows[number] for number in numbers])
@@ -247,13 +251,13 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
     """The best answers to each question over all windows of its context.
 
     A window says how much likelier a span is than no answer in it. Given that at most one window has the answer, these odds
-    compare all windows, and divided by one more than the odds of all they are probabilities (with one window: its own).
+    compare all windows, and divided by one more than the odds of all spans they are probabilities.
     """
     windows = windows_of(questions.questions)
     margins: list[dict[tuple[int, int], float]] = [{} for _ in questions.questions]
     total = [0.0] * len(questions)  # logarithm of 1 + the odds that a window read so far has the answer
-    for window, (found, nothing) in zip(windows, read_windows(network, windows, count), strict=True):
-        total[window.number] = float(np.logaddexp(total[window.number], _log_odds_against(nothing)))
+    for window, (found, odds) in zip(windows, read_windows(network, windows, count), strict=True):
+        total[window.number] = float(np.logaddexp(total[window.number], odds))
         own = margins[window.number]
         for each in found:
             place = window.words[each.begin].start, window.words[each.end].end
@@ -264,11 +268,6 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
         spans = [(question.context[a:b], a, b, float(np.exp(margin - every))) for (a, b), margin in ordered]
         result.append(Answers(spans, float(np.exp(-every)), ordered[0][1] if ordered else -np.inf))
     return result
-
-
-def _log_odds_against(log_probability: float) -> float:
-    """log((1 - p) / p)."""
-    return float(np.log(-np.expm1(min(log_probability, -1e-12)))) - log_probability
 
 
 def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:

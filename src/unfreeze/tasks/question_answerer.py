@@ -80,8 +80,10 @@ class QuestionAnswerer:
             count: answers to each question at most.
 
         Raises:
-            UserError: a question is empty.
+            UserError: a question is empty, or no answer is asked for.
         """
+        if count < 1:
+            raise UserError(f"{count} answers to each question: at least 1")
         questions = [
             asked(question, context, str(number)) for number, (question, context) in enumerate(pairs)
         ]
@@ -105,6 +107,11 @@ class QuestionAnswerer:
 
     def evaluate(self, questions: QuestionSet, *, progress: Progress = SILENT) -> dict[str, float]:
         """exact_match and f1 as SQuAD defines them, and n_questions; questions without an answer are to get none.
+
+        Where some questions have no answer, an answer that is less likely than none counts as silence, for all of them.
+
+        Args:
+            questions: such as `unfreeze.text.questions.read_questions` reads from a file.
 
         Raises:
             UserError: there is no question.

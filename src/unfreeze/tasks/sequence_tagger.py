@@ -17,7 +17,7 @@ from typing import Any
 
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import find_model
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, need_several
 from unfreeze.folders import read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
@@ -122,7 +122,13 @@ class SequenceTagger:
     # Prediction
 
     def predict_tags(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """A tag for each word of each sentence, in the scheme that the tagger was fitted on."""
+        """A tag for each word of each sentence, in the scheme that the tagger was fitted on.
+
+        Raises:
+            UserError: a sentence is a text, not a list of words.
+        """
+        for each in (sentences, *sentences):
+            need_several(each, "words")
         return [tags for tags, _ in self._tagged(sentences)]
 
     def _tagged(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[str], list[float]]]:
@@ -139,7 +145,12 @@ class SequenceTagger:
         return result
 
     def predict(self, texts: Sequence[str]) -> list[list[Entity]]:
-        """The spans of each raw text with their places in it, or a tag for each word where tags are plain."""
+        """The spans of each raw text with their places in it, or a tag for each word where tags are plain.
+
+        Raises:
+            UserError: one text instead of several.
+        """
+        need_several(texts, "texts")
         return [found for _, found in self.predict_stream(texts)]
 
     def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, list[Entity]]]:
@@ -185,7 +196,7 @@ class SequenceTagger:
                     )
 
     def evaluate(self, sentences: TaggedSet, *, progress: Progress = SILENT) -> TagReport:
-        """Measure on tagged sentences.
+        """Measure on tagged sentences, such as `unfreeze.text.tagged.read_tagged` reads from a file.
 
         Raises:
             UserError: there is no sentence, one has a tag that training lacked, or tags are of another sort.

@@ -102,8 +102,10 @@ def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:
     """As many epochs as give a small set enough updates, within bounds; None where time bounds the run."""
     if settings.minutes is not None:
         return None
+    if settings.epochs is not None:
+        return settings.epochs
     wanted = math.ceil(UPDATES * settings.batch_size / n_sentences)
-    return settings.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
 
 
 def make_tagger(train_set: TaggedSet, settings: TaggerSettings) -> SequenceTagger:

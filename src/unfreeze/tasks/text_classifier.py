@@ -22,7 +22,7 @@ from torch import Tensor
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, need_several
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
@@ -162,7 +162,12 @@ class TextClassifier:
 
     @torch.no_grad()
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(N, K) probabilities, columns in the order of `label_names`; a text's row does not depend on the others."""
+        """(N, K) probabilities, columns in the order of `label_names`; a text's row does not depend on the others.
+
+        Raises:
+            UserError: one text instead of several.
+        """
+        need_several(texts, "texts")
         if not len(texts):
             return np.zeros((0, len(self.label_names)), dtype=np.float32)
         self.network.eval()

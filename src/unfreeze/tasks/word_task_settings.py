@@ -64,11 +64,10 @@ class WordTaskSettings(LearningSettings):
             raise UserError(
                 f"--encoder {self.encoder} is word vectors already: name a contextual encoder beside --word-vectors"
             )
-        about_layers = (self.layers, self.mix_at, self.mix_l2, self.layer_norm)
-        if self.contextual is None and about_layers != ("mix", "input", 0.0, False):
-            raise UserError(
-                "--layers, --mix-at, --mix-l2 and --layer-norm are for an encoder of several layers"
-            )
+        usual = {"layers": "mix", "mix_at": "input", "mix_l2": 0.0, "layer_norm": False}
+        for name, value in usual.items():
+            if self.contextual is None and getattr(self, name) != value:
+                raise UserError(f"--{name.replace('_', '-')} is for an encoder of several layers")
 
     def inputs(self) -> dict[str, Any]:
         """Arguments of `WordInputs`, besides the encoders."""

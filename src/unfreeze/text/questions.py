@@ -84,17 +84,17 @@ def read_questions(path: str | Path, encoding: str = "utf-8", *, answers: bool =
         UserError: it is not in that format, a question is empty, or an answer is not in its context; with the question's id.
     """
     file = existing_file(Path(path))
+    text = "".join(read_lines(file, encoding))
+    if not text.strip():
+        raise UserError(f"{path} is empty: it needs questions in SQuAD's format")
     try:
-        data = json.loads("".join(read_lines(file, encoding)))
+        data = json.loads(text)
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from None
     mended: list[str] = []
     guessed: list[str] = []
-    try:
-        questions = list(_questions(data["data"], str(path), mended, guessed, answers))
-    except (KeyError, TypeError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path} is not in SQuAD's format (data, paragraphs, qas): {reason}") from None
+    found = _questions(_part(data, "data", list, str(path)), str(path), mended, guessed, answers)
+    questions = list(found)
     if not questions:
         raise UserError(f"{path} holds no question")
     if mended:
@@ -109,34 +109,57 @@ def read_questions(path: str | Path, encoding: str = "utf-8", *, answers: bool =
     return QuestionSet(questions, str(path))
 
 
+def _part(value: Any, name: str, kind: type, place: str) -> Any:
+    """`value[name]`, which has to be of that kind.
+
+    Raises:
+        UserError: it is not, or is missing.
+    """
+    if not isinstance(value, dict):
+        raise UserError(f"{place} is not in SQuAD's format: an object with {name!r} should be there")
+    if name not in value:
+        raise UserError(f"{place} is not in SQuAD's format (data, paragraphs, qas): {name!r} is missing")
+    found = value[name]
+    if not isinstance(found, kind):
+        wanted = {list: "a list", str: "a text", int: "a number"}[kind]
+        raise UserError(f"{place} is not in SQuAD's format: {name!r} is not {wanted}")
+    return found
+
+
 def _questions(
-    articles: Any, source: str, mended: list[str], guessed: list[str], known: bool
+    articles: list[Any], source: str, mended: list[str], guessed: list[str], known: bool
 ) -> Iterator[Question]:
-    for article in articles:
-        for paragraph in article["paragraphs"]:
-            context = without_surrogates(paragraph["context"])
-            for each in paragraph["qas"]:
-                number = str(each["id"])
-                if not each["question"].strip():
-                    raise UserError(f"{source}: question {number} is empty")
-                given = each["answers"] if known and not each.get("is_impossible") else []
-                answers = [
-                    _answer(one, context, f"{source}: question {number}", number, mended, guessed)
-                    for one in given
-                ]
-                yield Question(
-                    number,
-                    without_surrogates(each["question"]),
-                    context,
-                    tuple(answers),
-                    article.get("title", ""),
-                )
+    for number, article in enumerate(articles, 1):
+        place = f"{source}: article {number}"
+        title = article.get("title", "") if isinstance(article, dict) else ""
+        for paragraph in _part(article, "paragraphs", list, place):
+            context = without_surrogates(_part(paragraph, "context", str, place))
+            for each in _part(paragraph, "qas", list, place):
+                yield _question(each, context, str(title), source, mended, guessed, known)
+
+
+def _question(
+    each: Any, context: str, title: str, source: str, mended: list[str], guessed: list[str], known: bool
+) -> Question:
+    if not isinstance(each, dict) or "id" not in each:
+        raise UserError(f"{source} is not in SQuAD's format: a question of article {title!r} has no 'id'")
+    number = str(each["id"])
+    place = f"{source}: question {number}"
+    question = _part(each, "question", str, place)
+    if not question.strip():
+        raise UserError(f"{place} is empty")
+    given = _part(each, "answers", list, place) if known and not each.get("is_impossible") else []
+    answers = [_answer(one, context, place, number, mended, guessed) for one in given]
+    return Question(number, without_surrogates(question), context, tuple(answers), title)
 
 
 def _answer(
     given: Any, context: str, place: str, number: str, mended: list[str], guessed: list[str]
 ) -> Answer:
-    text, start = without_surrogates(given["text"]), int(given["answer_start"])
+    text, start = (
+        without_surrogates(_part(given, "text", str, place)),
+        _part(given, "answer_start", int, place),
+    )
     if not text.strip():
         raise UserError(f"{place} has an empty answer")
     places = [match.start() for match in re.finditer(re.escape(text), context)]

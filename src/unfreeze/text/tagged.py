@@ -1,7 +1,8 @@
 """Tagged sentences: CoNLL's columns, and JSON lines of tokens and tags.
 
 U.N. NNP I-NP I-ORG          a word a line, its columns between spaces or tabs, an empty line after a sentence;
-official NN I-NP O           lines that begin with -DOCSTART- or "# " are passed over
+official NN I-NP O           lines that begin with -DOCSTART-, and comments before
+                             a sentence (# and another number of columns), are passed over
 
 {"tokens": ["U.N.", "official"], "tags": ["I-ORG", "O"]}      or "ner_tags", "pos_tags", "labels"
 """
@@ -21,7 +22,7 @@ from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_schemes import IllegalTag, Scheme, convert_tags, detect_scheme, split_tag
 from unfreeze.text.words import without_surrogates
 
-JSON_LINES = (".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 TAG_KEYS = ("tags", "ner_tags", "pos_tags", "labels")
 SKIPPED = "-DOCSTART-"
 
@@ -83,6 +84,8 @@ def tagged_set(
         raise UserError(f"{len(tokens)} sentences and {len(tags)} lists of tags: there must be one for each")
     rows = []
     for number, (words, own) in enumerate(zip(tokens, tags, strict=True), 1):
+        if isinstance(words, str) or not all(isinstance(each, str) for each in (*words, *own)):
+            raise UserError(f"sentence {number}: words and tags are lists of strings")
         _need_pairs(words, own, f"sentence {number}")
         if len(words):
             rows.append(TaggedSentence(tuple(map(_joined, words)), tuple(own), number))
@@ -96,7 +99,7 @@ def read_tagged(
     tag_column: int | str | None = None,
     encoding: str = "utf-8",
 ) -> TaggedSet:
-    """Read .jsonl, or columns under any other name.
+    """Read JSON lines (.jsonl, .ndjson, .json), or columns under any other name.
 
     Args:
         token_column: number from 0 (-1 is the last), or key of the JSON; the first by default.
@@ -145,36 +148,58 @@ def _number(column: int | str | None, default: int) -> int:
 
 
 def _column_rows(path: Path, token: int, tag: int, encoding: str) -> Iterator[TaggedSentence]:
+    width, tabs = _shape(path, encoding)
     words: list[tuple[str, str]] = []
-    first, width, tabs = 0, None, False
+    first = 0
     for number, line in enumerate(read_lines(path, encoding), 1):
-        in_tabs = "\t" in line
-        tabs = tabs or in_tabs
-        columns = line.rstrip("\n").split("\t") if in_tabs else re.split(" +", line.strip(" \n"))
-        columns = [column.strip() for column in columns]
-        comment = line.startswith("#") and (not in_tabs if tabs else len(columns) != width)
+        columns = _columns(line)
+        strange = "\t" not in line if tabs else not words and len(columns) != width
+        comment = line.startswith("#") and strange
         if not any(columns) or columns[0].startswith(SKIPPED) or comment:
             if words:
                 yield _sentence(words, first)
             words = []
             continue
-        width = width or len(columns)
-        if len(columns) != width or len(columns) < 2:
-            raise UserError(
-                f"{path}:{number}: {len(columns)} columns, where the lines before have {width}: "
-                "every word needs as many, at least a word and its tag"
-            )
-        if not all(-width <= column < width for column in (token, tag)):
-            raise UserError(
-                f"{path}:{number}: there is no column {token if not -width <= token < width else tag} of {width}"
-            )
-        if not columns[tag]:
-            raise UserError(f"{path}:{number}: the tag is empty")
+        _check_columns(columns, width, (token, tag), f"{path}:{number}")
         if not words:
             first = number
         words.append((columns[token], columns[tag]))
     if words:
         yield _sentence(words, first)
+
+
+def _columns(line: str) -> list[str]:
+    found = line.rstrip("\n").split("\t") if "\t" in line else re.split(" +", line.strip(" \n"))
+    return [column.strip() for column in found]
+
+
+def _shape(path: Path, encoding: str) -> tuple[int, bool]:
+    """How many columns a word has, by the first line that cannot be a comment, and whether tabs are between them."""
+    width = 0
+    for line in read_lines(path, encoding):
+        columns = _columns(line)
+        if not any(columns) or columns[0].startswith(SKIPPED):
+            continue
+        if not line.startswith("#"):
+            return len(columns), "\t" in line
+        width = width or len(columns)
+    return width, False
+
+
+def _check_columns(columns: Sequence[str], width: int, wanted: tuple[int, int], place: str) -> None:
+    if len(columns) != width or width < 2:
+        raise UserError(
+            f"{place}: {len(columns)} columns, where others have {width}: every word needs as many, at least a word "
+            "and its tag"
+        )
+    for column in wanted:
+        if not -width <= column < width:
+            raise UserError(f"{place}: there is no column {column} of {width}")
+    token, tag = (column % width for column in wanted)
+    if token == tag:
+        raise UserError(f"{place}: words and tags are both in column {token}: name two")
+    if not columns[tag]:
+        raise UserError(f"{place}: the tag is empty")
 
 
 def _sentence(words: list[tuple[str, str]], line: int) -> TaggedSentence:
@@ -211,7 +236,9 @@ def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:
             found = row[key]
             if isinstance(found, list) and all(isinstance(each, str) for each in found):
                 return [without_surrogates(each) for each in found]
-            raise UserError(f"{place}: {key!r} is no list of strings")
+            numbers = isinstance(found, list) and bool(found) and all(isinstance(each, int) for each in found)
+            hint = " but of numbers: write the tags' names" if numbers else ""
+            raise UserError(f"{place}: {key!r} is no list of strings{hint}")
     raise UserError(f"{place}: there is no {' or '.join(map(repr, keys))}")
 
 

@@ -22,14 +22,14 @@ def write_card(
     Args:
         title: what the model is, in a line.
         facts: data, command, settings, time: what one needs to make it again.
-        metrics: held-out figures.
+        metrics: figures of the run, held-out ones if something was held out.
         snippet: Python that runs with this model.
         licence: of the weights.
     """
     write_json(folder / "metrics.json", metrics)
     lines = [f"# {title}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in {**facts, "licence": licence}.items()]
-    lines += ["", "Held-out figures:", "", "| | |", "|---|---|"]
+    lines += ["", "Figures of the run:", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in metrics.items()]
     lines += ["", "```python", snippet.strip(), "```", ""]
     with written_file(folder / "README.md") as temporary:

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -155,5 +156,15 @@ def _difference(earlier: dict[str, Any] | None, asked: dict[str, Any]) -> str:
         return "already holds a model"
     before, asked = _essence(earlier["asked"]), _essence(asked)
     names = [name for name in {**before, **asked} if before.get(name) != asked.get(name)]
-    shown = ", ".join(f"{name} {before.get(name)!r} there, {asked.get(name)!r} here" for name in names[:3])
+    shown = ", ".join(_shown(name, before.get(name), asked.get(name)) for name in names[:3])
     return f"belongs to another run ({shown})"
+
+
+def _shown(name: str, before: Any, asked: Any) -> str:
+    """A difference for people, to whom digests say nothing."""
+    pairs = [each for each in (before, asked) if isinstance(each, list) and len(each) == 2]
+    if len(pairs) == 2 and before[0] == asked[0]:
+        return f"other examples of {asked[0]}"
+    if any(isinstance(each, str) and re.fullmatch(r"[0-9a-f]{16,}", each) for each in (before, asked)):
+        return f"another {name.replace('_', ' ')}"
+    return f"{name} {before!r} there, {asked!r} here"

@@ -94,9 +94,10 @@ def need_task_model(model: str, verb: str) -> str:
     """The kind of a task model; raises the UserError that names the right verb where `model` is none."""
     kind = model_kind(model)
     if kind in (LANGUAGE_MODEL, BILM):
+        others = "score, fill or generate" if kind == LANGUAGE_MODEL else "score or fill"
         raise UserError(
             f"{model} is a language model, {verb} needs a classifier, a tagger or an answerer: "
-            f"use score or fill, or make one with `unfreeze fit classifier`, `tagger` or `answerer`"
+            f"use {others}, or make one with `unfreeze fit classifier`, `tagger` or `answerer`"
         )
     if kind == NGRAM:
         raise UserError(

@@ -42,6 +42,9 @@ def reversed_within(x: Tensor, lengths: Tensor, first: int = 1) -> Tensor:
         x: (B, T) or (B, T, D).
         lengths: (B,).
     """
+    if len(x) == 1:  # as often as a single sentence is read: an index takes longer than the reversal
+        end = int(lengths)
+        return torch.cat([x[:, :first], x[:, first:end].flip(1), x[:, end:]], dim=1)
     time = torch.arange(x.shape[1], device=x.device)[None, :]
     inside = (time >= first) & (time < lengths[:, None])
     index = torch.where(inside, first + lengths[:, None] - 1 - time, time)
@@ -99,6 +102,8 @@ def gather_each(
     index, mask = torch.from_numpy(places - stripped * real).to(device), torch.from_numpy(real).to(device)
     if longest == 0:
         return [layer.new_zeros(len(words), 0, layer.shape[2]) for layer in layers], mask
+    if len(words) == 1:
+        return [layer.index_select(1, index[0]) for layer in layers], mask
     shown = mask[:, :, None]
     return [
         layer.gather(1, index[:, :, None].expand(-1, -1, layer.shape[2])) * shown for layer in layers

@@ -24,8 +24,12 @@ CELLS, COLUMNS = 16, 64
 
 
 class RowWeights(NamedTuple):
-    """The weights of the state and of the projection in the order of reading."""
+    """Those of the input as they are, those of the state and of the projection in the order of reading."""
 
+    input: Tensor
+    """(I, 4 H)"""
+    bias: Tensor
+    """(4 H,)"""
     state: Tensor
     """(H / 16 * P, 64)"""
     projection: Tensor
@@ -42,12 +46,13 @@ def can_run(size: int, cells: int, compute: torch.dtype, device: torch.device) -
     )
 
 
-def arrange(state: Tensor, projection: Tensor) -> RowWeights:
-    """(4 H, P) and (P, H), as in torch -> the order of reading."""
+def arrange(inputs: Tensor, bias: Tensor, state: Tensor, projection: Tensor) -> RowWeights:
+    """(4 H, I), (4 H,), (4 H, P) and (P, H), as in torch -> the order of reading."""
     size, cells = projection.shape
     by_cell = state.view(4, cells // CELLS, CELLS, size).permute(1, 3, 0, 2)
     by_column = projection.view(size // COLUMNS, COLUMNS, cells).transpose(1, 2)
-    return RowWeights(*(part.reshape(-1, COLUMNS).contiguous() for part in (by_cell, by_column)))
+    ordered = (part.reshape(-1, COLUMNS).contiguous() for part in (by_cell, by_column))
+    return RowWeights(inputs.t(), bias, *ordered)
 
 
 def run_row(
@@ -72,7 +77,8 @@ def run_row(
     states[:1] = h
     cells = c.float().clone(memory_format=torch.contiguous_format)
     inner = torch.empty_like(cells)
-    arrays: list[Any] = [as_array(tensor) for tensor in (gates, *weights, states, cells, inner)]
+    used = (gates, weights.state, weights.projection, states, cells, inner)
+    arrays: list[Any] = [as_array(tensor) for tensor in used]
     z, by_cell, by_column, h_array, c_array, m_array = arrays
     bounds = np.float32(cell_clip), np.float32(projection_clip)
     _run(z, by_cell, by_column, h_array, c_array, m_array, *bounds)

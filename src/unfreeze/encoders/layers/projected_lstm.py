@@ -104,8 +104,7 @@ class ProjectedLstm(nn.Module):
         """The weights in the order in which a single row reads them."""
 
         def make() -> RowWeights:
-            converted = self.weights_as(dtype)
-            return arrange(converted.state, converted.projection)
+            return arrange(*self.weights_as(dtype))
 
         return self.derived.get((dtype, "row"), self.weights(), make)
 
@@ -171,11 +170,11 @@ def _without_gradients(
     clips: Clips,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One direction: the output and the final states."""
-    weights = layer.weights_as(compute)
     if not (set(active) == {1} and x.shape[1] == 1 and can_run(layer.size, layer.cells, compute, x.device)):
-        return _forward((x, h, c), weights, active, clips, learns=False)[:3]
-    gates = torch.addmm(weights.bias, x[:, 0].to(compute), weights.input.t())
-    states, cells = run_row(gates, layer.row_weights(compute), h, c, clips.cell, clips.projection)
+        return _forward((x, h, c), layer.weights_as(compute), active, clips, learns=False)[:3]
+    weights = layer.row_weights(compute)
+    gates = torch.addmm(weights.bias, x[:, 0].to(compute), weights.input)
+    states, cells = run_row(gates, weights, h, c, clips.cell, clips.projection)
     return states[1:, None].to(x.dtype), states[-1:], cells
 
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,8 +47,8 @@ def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
     Args:
         least: things that are worth a thread.
     """
-    bounds = np.linspace(0, n, max(1, min(torch.get_num_threads(), n // least)) + 1).astype(int).tolist()
-    return list(itertools.pairwise(bounds))
+    parts = max(1, min(torch.get_num_threads(), n // least))
+    return list(itertools.pairwise(n * part // parts for part in range(parts + 1)))
 
 
 def as_array(tensor: Tensor) -> Any:

@@ -1,7 +1,8 @@
 """What is kept because it was slow to make: its size, when it was last used, and how it is given up.
 
-    CACHE/KIND/NAME     a folder each; CACHE is the folder in UNFREEZE_CACHE, else ~/.cache/unfreeze
-    CACHE/KIND/NAME.lock    held while it is made
+    CACHE/KIND/NAME         a folder each; CACHE is the folder in UNFREEZE_CACHE, else ~/.cache/unfreeze
+    CACHE/KIND/NAME.lock    held while it is made or deleted; it stays, for its removal would let two in at once
+    CACHE/KIND/.NAME...     being written
 
 Kinds: `layers` of a task's texts (tasks/word_inputs.py), `contexts` of a corpus (analysis/contexts.py), `vectors` of files
 in text formats (formats/vector_cache.py). All of it is made again where it is missed.
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +41,24 @@ def kept_things() -> list[Kept]:
     for kind in KINDS:
         root = cache_folder(kind)
         for path in sorted(root.iterdir()) if root.is_dir() else ():
-            if path.is_dir() and not path.is_symlink():
+            if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
+                continue
+            with suppress(FileNotFoundError):  # another process deletes it meanwhile
                 n_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
                 found.append(Kept(kind, path, n_bytes, path.stat().st_mtime))
     return sorted(found, key=lambda each: each.used)
+
+
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """Within the block nobody else makes or deletes the thing at `path`: others wait until it is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(_lock(path)):
+        yield
+
+
+def _lock(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def mark_used(path: Path) -> None:
@@ -52,11 +69,9 @@ def mark_used(path: Path) -> None:
 
 def give_up(kept: Kept) -> bool:
     """Delete it; False if another process is making it just now."""
-    lock = FileLock(kept.path.with_name(f"{kept.path.name}.lock"))
     try:
-        with lock.acquire(timeout=0):
-            shutil.rmtree(kept.path)
+        with FileLock(_lock(kept.path)).acquire(timeout=0):
+            shutil.rmtree(kept.path, ignore_errors=True)
     except Timeout:
         return False
-    Path(lock.lock_file).unlink(missing_ok=True)
-    return True
+    return not kept.path.exists()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from tests.commands.calls import fail, succeed
 from tests.encoders.elmos import small_elmo
-from unfreeze.caches import give_up, kept_things
+from unfreeze.analysis import embedding
+from unfreeze.analysis.contexts import embed_corpus
+from unfreeze.caches import Kept, give_up, kept_things, making
+from unfreeze.formats import vector_cache
 from unfreeze.formats.vector_cache import open_word_vectors
 from unfreeze.tasks.word_inputs import WordInputs
 
@@ -35,6 +38,7 @@ def test_listed_and_deleted(cache: Path) -> None:
     assert succeed("cache", "--json").rows == []
     old = keep(cache, "layers", "old", 3_000_000, 10)
     new, contexts = keep(cache, "layers", "new", 1_000_000, 0), keep(cache, "contexts", "one", 5, 20)
+    keep(cache, "vectors", ".being-written.part", 5, 30)
     rows = succeed("cache", "--json").rows
     assert [(row["kind"], row["path"]) for row in rows] == [
         ("contexts", str(contexts)),
@@ -46,16 +50,58 @@ def test_listed_and_deleted(cache: Path) -> None:
     assert said == {"deleted": 1, "bytes": 3_000_000}
     assert not old.exists() and new.is_dir() and contexts.is_dir()
     assert "deleted 2" in succeed("cache", "--delete", "all").out
-    assert kept_things() == [] and not list(cache.rglob("*.lock"))
+    assert kept_things() == []
     assert "--unused-days must be at least 0" in fail("cache", "--unused-days", -1)
 
 
 def test_what_is_being_made_stays(cache: Path) -> None:
     folder = keep(cache, "layers", "one", 10, 1)
     (kept,) = kept_things()
-    with FileLock(folder.with_name("one.lock")):
+    with making(folder):
         assert not give_up(kept) and folder.is_dir()
     assert give_up(kept) and not folder.exists()
+    assert give_up(kept)  # another process was faster
+
+
+@pytest.mark.parametrize("kind", ["layers", "contexts", "vectors"])
+def test_all_that_is_kept_is_made_under_its_lock(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A deletion in the middle of the making is refused, whoever makes."""
+    refused = []
+
+    def delete_now(kept: Path) -> None:
+        refused.append(not give_up(Kept(kind, kept, 0, 0.0)))
+
+    real = embedding.embed_text
+
+    def embed(encoder: Any, texts: Any, folder: Path, *rest: Any, **options: Any) -> Any:
+        delete_now(folder)
+        return real(encoder, texts, folder, *rest, **options)
+
+    monkeypatch.setattr(embedding, "embed_text", embed)
+    keep_vectors = vector_cache._keep
+    monkeypatch.setattr(
+        vector_cache, "_keep", lambda path, place, key: (delete_now(place), keep_vectors(path, place, key))
+    )
+    text = tmp_path / "v.txt"
+    text.write_text("a 1 2\nb 3 4\n", encoding="utf-8")
+    makers = {
+        "layers": lambda: WordInputs(small_elmo(), tokenized=True).keep_layers(["the cat"], "digest"),
+        "contexts": lambda: embed_corpus(small_elmo(), "digest", [text], 1),
+        "vectors": lambda: open_word_vectors(text),
+    }
+    makers[kind]()
+    assert refused == [True]
+
+
+def test_what_is_damaged_is_made_anew(cache: Path, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("the cat sat\n", encoding="utf-8")
+    first = embed_corpus(small_elmo(), "digest", [text], 1).vectors[:].copy()
+    (kept,) = kept_things()
+    (kept.path / "vectors.bin").unlink()
+    np.testing.assert_array_equal(embed_corpus(small_elmo(), "digest", [text], 1).vectors[:], first)
 
 
 def test_what_is_used_again_is_new_again(cache: Path, tmp_path: Path) -> None:

@@ -115,21 +115,40 @@ def test_scores_of_all_windows_are_probabilities_that_fall(n_words: int, count: 
     questions = QuestionSet([Question("1", "what", context, ())], "made")
     (found,) = answer_texts(Guesses(), questions, count)  # type: ignore[arg-type]
     odds: dict[tuple[int, int], float] = {}
-    against = 1.0
     for window in windows_of(questions.questions):
         begin, end = torch.softmax(Guesses.of(window).double(), dim=1).numpy()
         none = begin[-1] * end[-1]
-        for a in range(len(window.words)):
+        assert window.owned is not None
+        for a in range(*window.owned):
             for b in range(a, min(len(window.words), a + LONGEST_ANSWER)):
                 place = window.words[a].start, window.words[b].end
-                odds[place] = max(odds.get(place, 0.0), begin[a] * end[b] / none)
-                against += begin[a] * end[b] / none
+                assert place not in odds
+                odds[place] = begin[a] * end[b] / none
+    assert len(odds) == sum(min(LONGEST_ANSWER, n_words - a) for a in range(n_words))  # every place, once
+    against = 1.0 + sum(odds.values())
     best = sorted(odds.values(), reverse=True)[:count]
     assert [score for *_, score in found.spans] == pytest.approx([each / against for each in best], rel=1e-3)
     assert found.nothing == pytest.approx(1 / against, rel=1e-3)
-    if n_words < 400 and count >= len(odds):  # one window: all that may happen
+    if count >= len(odds):  # all that may happen
         assert sum(score for *_, score in found.spans) + found.nothing == pytest.approx(1.0)
     assert all(context[a:b] == text for text, a, b, _ in found.spans)
+
+
+class Sure(Guesses):
+    """A reader that knows the word w300."""
+
+    @staticmethod
+    def of(window: Any) -> torch.Tensor:
+        scores = torch.zeros(2, len(window.words) + 1)
+        known = [number for number, word in enumerate(window.words) if word.text == "w300"]
+        scores[:, known[0] if known else -1] = 20.0
+        return scores
+
+
+def test_a_sure_answer_that_two_windows_show_is_sure() -> None:
+    context = " ".join(f"w{number}" for number in range(600))
+    (found,) = answer_texts(Sure(), QuestionSet([Question("1", "what", context, ())], "made"), 1)  # type: ignore[arg-type]
+    assert found.spans[0][0] == "w300" and found.spans[0][3] == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +297,9 @@ def squad(tmp_path: Path, **changes: Any) -> Path:
 def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (found,) = read_questions(squad(tmp_path)).questions
     assert found.answers == (Answer("Ada", 0, False),) and found.title == "t"
+    articles = json.loads(squad(tmp_path).read_text(encoding="utf-8"))["data"]
+    (found,) = read_questions(squad(tmp_path, data=[{**articles[0], "title": None}])).questions
+    assert found.title == ""
     answers = [{"text": "met Kurt", "answer_start": 20}]
     (found,) = read_questions(squad(tmp_path, qas={"answers": answers})).questions
     assert found.answers == (Answer("met Kurt", 4, True),) and "mended (first: 7)" in caplog.text

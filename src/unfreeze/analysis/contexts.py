@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text, words_of
-from unfreeze.caches import mark_used
+from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_into_cache, words_of
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
@@ -81,11 +80,15 @@ def embed_corpus(
     ]
     identity = repr((weights, facts, layer))
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
-    documents = stream_documents(corpus)
     settings = EmbedSettings(layers=layer, half=True)
-    found = embed_text(encoder, sentences(documents), folder, settings, identity=identity, progress=progress)
-    mark_used(folder)
-    return found
+    return embed_into_cache(
+        encoder,
+        lambda: sentences(stream_documents(corpus)),
+        folder,
+        settings,
+        identity=identity,
+        progress=progress,
+    )
 
 
 def sentences(documents: Iterable[str]) -> Iterator[str]:

@@ -16,7 +16,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfreeze.caches import making, mark_used
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, read_config, write_config, writing
@@ -333,3 +335,29 @@ class _Writer:
         """Say that the folder is whole."""
         config = {**self.config, "shape": [self.n_rows, *self.shape], "n_lines": self.n_lines}
         write_config(self.folder, config)
+
+
+def embed_into_cache(
+    encoder: Encoder,
+    texts: Callable[[], Iterable[str]],
+    folder: Path,
+    settings: EmbedSettings,
+    **options: Any,
+) -> EmbeddedText:
+    """`embed_text` into a folder of the cache: of several processes one computes, and what is damaged is computed anew.
+
+    Args:
+        texts: gives them, from the beginning at each call.
+        options: of `embed_text`.
+    """
+    with making(folder):
+        try:
+            found = embed_text(encoder, texts(), folder, settings, **options)
+        except UserError as error:
+            if not folder.is_dir() or "embed the text again" not in str(error):
+                raise
+            logger.warning("%s is damaged and is computed anew", folder)
+            shutil.rmtree(folder)
+            found = embed_text(encoder, texts(), folder, settings, **options)
+        mark_used(folder)
+    return found

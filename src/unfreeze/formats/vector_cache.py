@@ -24,9 +24,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from unfreeze.caches import mark_used
+from unfreeze.caches import making, mark_used
 from unfreeze.errors import UserError
-from unfreeze.folders import cache_folder, read_config, write_config, written_folder
+from unfreeze.folders import cache_folder, read_config, write_config, writing, written_folder
 from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
 from unfreeze.formats.word_vectors import load_vectors, read_word_vectors
 
@@ -56,7 +56,9 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
     table = _mapped(place, key)
     if table is None:
         try:
-            _keep(path, place, key)
+            with writing(place), making(place):
+                if _mapped(place, key) is None:  # else another process has made it meanwhile
+                    _keep(path, place, key)
         except UserError as error:
             if not isinstance(error.__cause__, OSError):
                 raise

@@ -29,6 +29,9 @@ class Window:
     """With their places in the whole context."""
     span: tuple[int, int] | None = None
     """First and last word of the answer within the window; None where it has none there."""
+    owned: tuple[int, int] | None = None
+    """Answers are looked for that begin from this word of the window on, before that one; None is everywhere. Of windows that
+    overlap each owns its middle, so that every place is looked at once, in the window that shows most around it."""
 
 
 def joined(words: Sequence[Word]) -> str:
@@ -40,6 +43,7 @@ def windows_of(
     questions: Sequence[Question], *, longest: int = LONGEST, stride: int = STRIDE
 ) -> list[Window]:
     """All windows of all questions; a context without words has none."""
+    margin = (longest - stride) // 2
     found: list[Window] = []
     known: dict[str, tuple[list[Word], list[tuple[int, list[Word], str]]]] = {}
     for number, each in enumerate(questions):
@@ -55,7 +59,8 @@ def windows_of(
             continue
         whole = _span(words, each)
         for start, own, context in cut:
-            found.append(Window(number, text, context, own, _within(whole, start, len(own))))
+            owned = (margin if start else 0, len(own) if start == cut[-1][0] else margin + stride)
+            found.append(Window(number, text, context, own, _within(whole, start, len(own)), owned))
     return found
 
 

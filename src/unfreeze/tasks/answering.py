@@ -113,8 +113,16 @@ class Found:
     """How much more likely than no answer in this window, as a difference of logarithms: compares windows of a context."""
 
 
-def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int) -> tuple[list[Found], float]:
+def best_spans(
+    begin: NDArray[np.float32],
+    end: NDArray[np.float32],
+    count: int,
+    owned: tuple[int, int] | None = None,
+) -> tuple[list[Found], float]:
     """The best spans of a window of T words from its log-probabilities (T + 1,), and how much likelier any is than none.
+
+    Args:
+        owned: spans begin in here only.
 
     Returns:
         The spans, best first; and the logarithm of the odds that one of all spans is the answer.
@@ -124,6 +132,8 @@ def best_spans(begin: NDArray[np.float32], end: NDArray[np.float32], count: int)
     for more in range(min(LONGEST_ANSWER, n_words)):
         pairs[: n_words - more, more] = begin[: n_words - more].astype(np.float64) + end[more:n_words]
     nothing = float(begin[-1]) + float(end[-1])
+    if owned is not None:
+        pairs[: owned[0]] = pairs[owned[1] :] = -np.inf
     flat = pairs.ravel()
     chosen = np.argsort(-flat, kind="stable")[:count]
     found = [
@@ -152,7 +162,7 @@ def read_windows(
         begins, ends = (torch.log_softmax(x, dim=1).cpu().numpy() for x in (begin, end))
         for row, number in enumerate(numbers):
             kept = [*range(len(windows[number].words)), begins.shape[1] - 1]
-            result[number] = best_spans(begins[row, kept], ends[row, kept], count)
+            result[number] = best_spans(begins[row, kept], ends[row, kept], count, windows[number].owned)
     network.train(was_training)
     return result
 
@@ -250,23 +260,23 @@ class Answers:
 def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> list[Answers]:
     """The best answers to each question over all windows of its context.
 
-    A window says how much likelier a span is than no answer in it. Given that at most one window has the answer, these odds
-    compare all windows, and divided by one more than the odds of all spans they are probabilities.
+    A window says how much likelier a span is than no answer in it. Given that there is one answer at most, these odds compare
+    the spans of all windows, each of which belongs to one, and divided by one more than their sum they are probabilities.
     """
     windows = windows_of(questions.questions)
-    margins: list[dict[tuple[int, int], float]] = [{} for _ in questions.questions]
+    margins: list[list[tuple[float, int, int]]] = [[] for _ in questions.questions]
     total = [0.0] * len(questions)  # logarithm of 1 + the odds that a window read so far has the answer
     for window, (found, odds) in zip(windows, read_windows(network, windows, count), strict=True):
         total[window.number] = float(np.logaddexp(total[window.number], odds))
-        own = margins[window.number]
-        for each in found:
-            place = window.words[each.begin].start, window.words[each.end].end
-            own[place] = max(own.get(place, -np.inf), each.margin)
+        words = window.words
+        margins[window.number] += [
+            (-each.margin, words[each.begin].start, words[each.end].end) for each in found
+        ]
     result = []
     for question, own, every in zip(questions.questions, margins, total, strict=True):
-        ordered = sorted(own.items(), key=lambda item: (-item[1], item[0]))[:count]
-        spans = [(question.context[a:b], a, b, float(np.exp(margin - every))) for (a, b), margin in ordered]
-        result.append(Answers(spans, float(np.exp(-every)), ordered[0][1] if ordered else -np.inf))
+        ordered = sorted(own)[:count]
+        spans = [(question.context[a:b], a, b, float(np.exp(-cost - every))) for cost, a, b in ordered]
+        result.append(Answers(spans, float(np.exp(-every)), -ordered[0][0] if ordered else -np.inf))
     return result
 
 

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text
-from unfreeze.caches import mark_used
+from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_into_cache
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
@@ -301,22 +298,9 @@ def cached_layers(
         folder,
         size / max(1, len(sample)) * len(texts) / 1e9,
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {
         "identity": identity.hexdigest(),
         "precision": precision,
         "progress": progress,
     }
-    with FileLock(
-        folder.with_name(f"{folder.name}.lock")
-    ):  # of several processes one computes, the others wait
-        try:
-            found = embed_text(encoder, texts, folder, settings, **options)
-            mark_used(folder)
-            return found
-        except UserError as error:
-            if not folder.is_dir() or "embed the text again" not in str(error):
-                raise
-            logger.warning("%s is damaged and is computed anew", folder)
-            shutil.rmtree(folder)
-            return embed_text(encoder, texts, folder, settings, **options)
+    return embed_into_cache(encoder, lambda: texts, folder, settings, **options)

@@ -121,7 +121,7 @@ def _part(value: Any, name: str, kind: type, place: str) -> Any:
         raise UserError(f"{place} is not in SQuAD's format (data, paragraphs, qas): {name!r} is missing")
     found = value[name]
     if not isinstance(found, kind):
-        wanted = {list: "a list", str: "a text", int: "a number"}[kind]
+        wanted = {list: "a list", str: "a text", int: "a whole number"}[kind]
         raise UserError(f"{place} is not in SQuAD's format: {name!r} is not {wanted}")
     return found
 
@@ -131,11 +131,11 @@ def _questions(
 ) -> Iterator[Question]:
     for number, article in enumerate(articles, 1):
         place = f"{source}: article {number}"
-        title = article.get("title", "") if isinstance(article, dict) else ""
+        title = article.get("title") if isinstance(article, dict) else None
         for paragraph in _part(article, "paragraphs", list, place):
             context = without_surrogates(_part(paragraph, "context", str, place))
             for each in _part(paragraph, "qas", list, place):
-                yield _question(each, context, str(title), source, mended, guessed, known)
+                yield _question(each, context, str(title or ""), source, mended, guessed, known)
 
 
 def _question(

@@ -1,8 +1,8 @@
 """Tagged sentences: CoNLL's columns, and JSON lines of tokens and tags.
 
 U.N. NNP I-NP I-ORG          a word a line, its columns between spaces or tabs, an empty line after a sentence;
-official NN I-NP O           lines that begin with -DOCSTART-, and comments before
-                             a sentence (# and another number of columns), are passed over
+official NN I-NP O           lines that begin with -DOCSTART- are passed over, and
+                             comments: # without a tab among tabs, or before a sentence with another number of columns
 
 {"tokens": ["U.N.", "official"], "tags": ["I-ORG", "O"]}      or "ner_tags", "pos_tags", "labels"
 """
@@ -84,7 +84,11 @@ def tagged_set(
         raise UserError(f"{len(tokens)} sentences and {len(tags)} lists of tags: there must be one for each")
     rows = []
     for number, (words, own) in enumerate(zip(tokens, tags, strict=True), 1):
-        if isinstance(words, str) or not all(isinstance(each, str) for each in (*words, *own)):
+        if (
+            isinstance(words, str)
+            or isinstance(own, str)
+            or not all(isinstance(each, str) for each in (*words, *own))
+        ):
             raise UserError(f"sentence {number}: words and tags are lists of strings")
         _need_pairs(words, own, f"sentence {number}")
         if len(words):
@@ -187,11 +191,12 @@ def _shape(path: Path, encoding: str) -> tuple[int, bool]:
 
 
 def _check_columns(columns: Sequence[str], width: int, wanted: tuple[int, int], place: str) -> None:
-    if len(columns) != width or width < 2:
+    if len(columns) != width:
         raise UserError(
-            f"{place}: {len(columns)} columns, where others have {width}: every word needs as many, at least a word "
-            "and its tag"
+            f"{place}: {len(columns)} columns, where others have {width}: every word needs as many"
         )
+    if width < 2:
+        raise UserError(f"{place}: one column: every word needs a tag beside it")
     for column in wanted:
         if not -width <= column < width:
             raise UserError(f"{place}: there is no column {column} of {width}")

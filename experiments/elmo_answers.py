@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import Results
+from experiments.results import Results, part_of
 from unfreeze.tasks.answerer_fitting import fit_answerer
 from unfreeze.tasks.question_answerer import QuestionAnswerer
-from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet, mismatched, read_questions
 
@@ -60,12 +59,16 @@ def main() -> None:
         flush=True,
     )
     results = Results(arguments.runs / "results.jsonl")
-    part = f"answers, {arguments.epochs} epochs, {len(test)} of dev, ELMo {encoder_weights_digest(arguments.elmo)[:8]}"
+    part = part_of("answers", arguments, "forms")
     learned = replace(train, questions=own)
     for form, settings in forms(arguments):
         row = results.measure(part, form, len(own), 0, partial(measured, learned, dev, test, settings))
         figures = ", ".join(f"{name} {100 * row[name]:.1f}" for name in ("exact_match", "f1", "no_answer"))
-        print(f"{form}: {figures} %, {row['seconds']:.0f} s", flush=True)
+        weights = "; ".join(f"{place} {shares}" for place, shares in row["layers and gamma"].items())
+        print(
+            f"{form}: {figures} %, {row['seconds']:.0f} s{'; layers and gamma: ' * bool(weights)}{weights}",
+            flush=True,
+        )
 
 
 def measured(

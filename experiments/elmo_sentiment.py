@@ -26,11 +26,11 @@ from typing import Any
 
 import torch
 
-from experiments.results import Results
-from unfreeze.folders import WEIGHTS, digest
+from experiments.results import Results, part_of
 from unfreeze.tasks.fitting import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
 from unfreeze.training.precision import choose_precision
 
@@ -60,7 +60,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
     results = Results(arguments.runs / "results.jsonl")
-    weights = digest(Path(arguments.elmo) / WEIGHTS)
     for name in arguments.set:
         parts = sst5(arguments.data) if name == "sst5" else imdb(arguments)
         print(
@@ -72,7 +71,7 @@ def main() -> None:
         for form, settings in forms(arguments):
             rows = [
                 results.measure(
-                    f"{name}, {arguments.epochs} epochs, ELMo {weights[:8]}",
+                    part_of(name, arguments, "set", "seeds"),
                     form,
                     len(parts.train),
                     seed,
@@ -116,7 +115,7 @@ def said(form: str, rows: list[dict[str, Any]]) -> str:
 def keep_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
     """The layers of the test texts are the same for all forms: compute them once."""
     if isinstance(classifier.network, LayeredNetwork):
-        weights = digest(Path(settings.chosen_encoder) / WEIGHTS)
+        weights = encoder_weights_digest(settings.chosen_encoder)
         half = choose_precision("auto", torch.device("cpu")) == "bf16"
         classifier.network.words.keep_layers(test.texts(), weights, precision="bf16" if half else "fp32")
 

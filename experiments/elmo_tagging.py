@@ -22,10 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.results import Results
-from unfreeze.analysis.curves import Curve, markdown_table, plot_curves
+from experiments.results import Results, part_of, table
+from unfreeze.analysis.curves import Curve, plot_curves
 from unfreeze.tasks.tagger_fitting import fit_tagger
-from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tagged import TaggedSet, read_tagged, sample_tagged
 
@@ -56,7 +55,7 @@ def main() -> None:
     dev = sample_tagged(dev, arguments.validation, 0)
     print(f"{len(dev):,} sentences choose the epoch, {len(test):,} are measured on", flush=True)
     results = Results(arguments.runs / "results.jsonl")
-    part = f"tagging, updates {arguments.updates or 'as fit tagger'}, ELMo {encoder_weights_digest(arguments.elmo)[:8]}"
+    part = part_of("tagging", arguments, "shares", "seeds")
     for share in arguments.shares:
         count = round(len(train) * share / 100)
         for name, settings in forms(arguments):
@@ -64,7 +63,7 @@ def main() -> None:
                 own = replace(settings, seed=seed, epochs=epochs(arguments.updates, settings, count))
                 results.measure(part, name, count, seed, partial(measured, train, dev, test, count, own))
     curves = results.curves(part, "f1")
-    print(markdown_table(curves))
+    print(table(curves))
     plain, *others = curves
     for curve in others:
         print(saved(plain, curve))
@@ -83,6 +82,8 @@ def saved(plain: Curve, curve: Curve) -> str:
     times = (
         f"more than {plain.counts[-1]:,}" if needed is None else f"{needed:,.0f}: {needed / count:.1f} times"
     )
+    if plain.mean(count) >= curve.mean(count):
+        times = "no more"
     return (
         f"{curve.name} with {count:,} sentences: F1 {100 * curve.mean(count):.1f}; {plain.name} need {times}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.analysis.curves import Curve
+from unfreeze.tasks.word_task import encoder_weights_digest
+
+
+def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
+    """A part's name with a digest of the options that its figures depend on; of models their weights count.
+
+    Args:
+        free: options that only choose which figures are measured.
+    """
+    facts = {key: value for key, value in vars(arguments).items() if key not in ("data", "runs", *free)}
+    for model in ("elmo", "vectors", "lm"):
+        if facts.get(model) is not None:
+            facts[model] = encoder_weights_digest(facts[model])
+    digest = hashlib.blake2b(repr(sorted(facts.items())).encode(), digest_size=4)
+    return f"{name} {digest.hexdigest()}"
 
 
 class Results:

@@ -1,4 +1,4 @@
-"""The one error type that stands for a user's mistake, and the interruption that can be resumed.
+"""The one error type that stands for a user's mistake, the interruption that can be resumed, and a check that all models share.
 
 Everything else that is raised is a bug of ours. Commands turn a `UserError` into one line on stderr and exit status 2.
 """

@@ -111,7 +111,9 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     for name in ("a.csv", "a"):
         said = fail("predict", tagger, "a", "--output", tmp_path / name)
         assert "end in .jsonl, .conll or .html" in said
-    assert "has to end in .txt, .vec, .bin, .npz" in fail("export", tagger, "--output", tmp_path / "t.onnx")
+    assert "a file of vectors ends in .txt, .vec, .bin, .npz" in fail(
+        "export", tagger, "--output", tmp_path / "t.onnx"
+    )
     assert "mix-at" in (said := fail(*asked, data / "train", "--mix-at", "middle")) and "None" not in said
     assert "--layers is for an encoder of several layers" in fail(*asked, data / "train", "--layers", 1)
     assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")

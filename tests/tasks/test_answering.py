@@ -203,6 +203,8 @@ def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
     assert answerer.predict([("Who?", "")])[0] == {"answers": [], "no_answer": 1.0}
     with pytest.raises(UserError, match="the question is empty"):
         answerer.predict([(" ", "Ada likes Kurt .")])
+    with pytest.raises(UserError, match="pairs of question and context come in a list"):
+        answerer.predict(pairs[0])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="0 answers to each question: at least 1"):
         answerer.predict(pairs, count=0)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.encoders.elmos import small_elmo
 from tests.pretraining.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.errors import UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
@@ -122,3 +123,12 @@ def test_a_damaged_cache_is_computed_anew(tmp_path: Path, monkeypatch: pytest.Mo
         (vectors,) = (tmp_path / "cache").rglob("vectors.bin")
         vectors.write_bytes(vectors.read_bytes()[:10])
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_options_about_layers_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    random_model(word_tokenizer(), "both", ()).save_pretrained(tmp_path / "lm")
+    for option in ({"mix_at": "both"}, {"mix_l2": 0.1}, {"layer_norm": True}, {"layers": 1}):
+        with pytest.raises(UserError, match="is for an encoder of several layers that a biLSTM reads"):
+            TextClassifier.fit(
+                ["the cat", "a dog"] * 4, ["a", "b"] * 4, encoder=str(tmp_path / "lm"), **option
+            )

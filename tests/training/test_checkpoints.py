@@ -101,16 +101,30 @@ def test_how_often_it_is_saved_makes_no_other_run(tmp_path: Path) -> None:
         RunFolder(tmp_path, {"loop": {"epochs": 3, "checkpoint_minutes": 3.0}})
 
 
-def test_digests_are_not_shown(tmp_path: Path) -> None:
-    RunFolder(
-        tmp_path, {"train": ["a.csv", "0123456789abcdef"], "weights": "0123456789abcdef", "seed": 0}
-    ).save(STATE)
-    with pytest.raises(
-        UserError, match="another run .other examples of a.csv, another weights, seed 0 there, 1 here"
-    ):
-        RunFolder(
-            tmp_path, {"train": ["a.csv", "f123456789abcdef"], "weights": "f123456789abcdef", "seed": 1}
-        )
+ONE, TWO = "0123456789abcdef", "f123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "said"),
+    [
+        ({"train": ["a.csv", ONE], "seed": 0}, {"train": ["a.csv", TWO], "seed": 1},
+         "other examples of a.csv, seed 0 there, 1 here"),
+        ({"train": ["a.csv", ONE]}, {"train": ["b.csv", TWO]}, "train 'a.csv' there, 'b.csv' here"),
+        ({"validation": None}, {"validation": ["b.csv", TWO]}, "validation None there, 'b.csv' here"),
+        ({"weights": [ONE, None]}, {"weights": [TWO, None]}, "another weights"),
+        ({"weights": [None, ONE]}, {"weights": [None, TWO]}, "another weights"),
+        ({"encoder_weights": ONE}, {"encoder_weights": TWO}, "another encoder weights"),
+        ({"corpus": [["a", 1], ["b", 2]]}, {"corpus": [["a", 1], ["b", 3]]},
+         "corpus [['a', 1], ['b', 2]] there, [['a', 1], ['b', 3]] here"),
+    ],
+)  # fmt: skip
+def test_digests_are_not_shown(
+    tmp_path: Path, before: dict[str, Any], asked: dict[str, Any], said: str
+) -> None:
+    RunFolder(tmp_path, before).save(STATE)
+    with pytest.raises(UserError) as caught:
+        RunFolder(tmp_path, asked)
+    assert f"belongs to another run ({said})" in str(caught.value)
 
 
 def test_damaged_files_are_one_line_each(tmp_path: Path) -> None:

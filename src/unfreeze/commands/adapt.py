@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
@@ -19,6 +19,11 @@ from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.settings import AdaptSettings
+
+FOR_LANGUAGE_MODELS = (
+    "discriminative gradual schedule vocabulary_size new_vocabulary batch_size bptt optimizer dropout_scale validation "
+    "validate_minutes checkpoint_minutes precision"
+)
 
 
 @dataclass(kw_only=True)
@@ -122,18 +127,9 @@ def run_on_vectors(arguments: Adapt, console: Console) -> None:
     """Word2vec goes on."""
     from unfreeze.pretraining.vector_stages import adapt_word_vectors
 
-    for name in (
-        "discriminative",
-        "schedule",
-        "vocabulary_size",
-        "batch_size",
-        "bptt",
-        "optimizer",
-        "dropout_scale",
-        "validation",
-        "validate_minutes",
-    ):
-        if getattr(arguments, name) not in (None, ()):
+    usual = {field.name: field.default for field in fields(arguments)}
+    for name in FOR_LANGUAGE_MODELS.split():
+        if getattr(arguments, name) != usual[name]:
             raise UserError(
                 f"--{name.replace('_', '-')} is for language models: {arguments.encoder} holds word vectors"
             )

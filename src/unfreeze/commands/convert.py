@@ -9,10 +9,10 @@ from typing import Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_vector_file
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.formats.fasttext import is_fasttext, read_fasttext
-from unfreeze.text.lines import plain_suffix
 
 NEXT = {
     "language model": 'unfreeze generate {output} "The"',
@@ -173,14 +173,6 @@ def convert_bilm(arguments: Convert, console: Console) -> None:
     )
 
 
-def _need_known_suffix(output: Path) -> None:
-    known = (".txt", ".vec", ".bin", ".npz")
-    if plain_suffix(output) not in known:
-        raise UserError(
-            f"--output {output}: the name of a file of vectors ends in {', '.join(known)}, or in .gz behind it"
-        )
-
-
 def _has_ngrams(source: Path) -> bool:
     if source.is_file():
         return is_fasttext(source) and read_fasttext(source).maxn > 0
@@ -198,7 +190,7 @@ def convert_vectors(arguments: Convert, console: Console) -> None:
     if arguments.vocabulary is not None or arguments.labels is not None:
         raise UserError("--vocabulary and --labels are for fastai's .pth files")
     if arguments.output.suffix:
-        _need_known_suffix(arguments.output)
+        need_vector_file(arguments.output)
         table = open_vectors(arguments.source)
         write_word_vectors(arguments.output, table)
         if _has_ngrams(arguments.source):

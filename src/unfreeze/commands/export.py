@@ -8,11 +8,10 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_vector_file
 from unfreeze.errors import UserError
 
 KINDS = "an ELMo (to options.json and weights.hdf5), or word vectors (to .txt, .vec, .bin or .npz)"
-
-FORMATS = (".txt", ".vec", ".bin", ".npz", ".txt.gz", ".vec.gz", ".bin.gz")
 
 
 @dataclass(kw_only=True)
@@ -54,11 +53,7 @@ def run(arguments: Export, console: Console) -> None:
         files = write_bilm(encoder, arguments.output)
         console.result({"output": str(arguments.output), "files": [file.name for file in files]})
     elif isinstance(encoder, WordVectors):
-        if not arguments.output.name.endswith(FORMATS):
-            raise UserError(
-                f"--output {arguments.output}: {arguments.model} stands on word vectors, whose file has to end in "
-                f"{', '.join(FORMATS[:4])} (or .gz behind it)"
-            )
+        need_vector_file(arguments.output)
         table = encoder.table()
         write_word_vectors(arguments.output, table)
         console.result({"output": str(arguments.output), "words": len(table), "size": table.size})

@@ -7,12 +7,9 @@ import os
 import sys
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unfreeze.errors import UserError
-
-if TYPE_CHECKING:
-    pass
+from unfreeze.text.lines import plain_suffix
 
 LANGUAGE_MODEL = "language model"
 BILM = "biLM"
@@ -139,3 +136,12 @@ def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) 
             "train one without --without-output"
         )
     return kind
+
+
+def need_vector_file(output: Path) -> None:
+    """Raise the UserError for a name that says no format of word vectors."""
+    known = (".txt", ".vec", ".bin", ".npz")
+    if plain_suffix(output) not in known:
+        raise UserError(
+            f"--output {output}: the name of a file of vectors ends in {', '.join(known)}, or in .gz behind it"
+        )

@@ -55,15 +55,10 @@ class LearnsFromText:
 
     @property
     def text(self) -> Corpus:
-        """The text that the command line names, to learn from and held out."""
+        """The text that the command line names."""
         from unfreeze.pretraining.unlabeled import Corpus
 
-        return Corpus(
-            paths=self.corpus,
-            validation=getattr(self, "validation", ()),
-            encoding=self.encoding,
-            text_column=self.text_column,
-        )
+        return Corpus(paths=self.corpus, encoding=self.encoding, text_column=self.text_column)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +67,13 @@ class HoldsOutText(LearnsFromText):
 
     validation: tuple[str, ...] = ()
     """Held-out text; without it one document in a hundred is held out."""
+
+    @property
+    def text(self) -> Corpus:
+        """The text that the command line names, to learn from and held out."""
+        from dataclasses import replace
+
+        return replace(super().text, validation=self.validation)
 
 
 @dataclass(kw_only=True)

@@ -34,6 +34,21 @@ class PretrainElmo(TrainsOnText):
     softmax: Literal["adaptive", "sampled", "full"] | None = None
     """Output layer; a sampled one is measured in full."""
 
+    vocabulary_size: int | None = None
+    """Words of the output at most; any word can be read."""
+
+    min_count: int | None = None
+    """Words that occur less often are unknown to the output."""
+
+    batch_size: int | None = None
+    """Streams of each direction that are read side by side."""
+
+    bptt: int | None = None
+    """Words of each stream in a step."""
+
+    without_output: bool = False
+    """Save the encoder alone: score, fill and adapt will not work."""
+
     samples: int | None = None
     """Words that a target is compared with in training, with a sampled softmax (8192)."""
 

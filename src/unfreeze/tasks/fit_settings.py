@@ -1,9 +1,9 @@
-"""How a classifier is fitted: the settings, and what is chosen where they say nothing."""
+"""How a task is fitted: what all tasks have in common, and a classifier's settings with what is chosen where they say nothing."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -104,6 +104,15 @@ class LearningSettings(EncoderSettings):
     """How much work a kill may cost."""
     seed: int = 0
     """Of everything random."""
+
+    def need_no_layer_options(self) -> None:
+        """Raise the UserError for an option about an encoder's layers, where none are mixed or chosen from."""
+        usual = {field.name: field.default for field in fields(self)}
+        for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
+            if getattr(self, name) != usual[name]:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is for an encoder of several layers that a biLSTM reads"
+                )
 
     def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
         """How long it learns.

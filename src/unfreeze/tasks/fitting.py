@@ -127,6 +127,7 @@ def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifi
     names = examples.label_names
     if settings.stands_on_layers:
         return _on_layers(examples, settings)
+    settings.need_no_layer_options()
     encoder = make_encoder(examples, settings)
     earlier = _body_for_same_labels(examples, settings)
     body: dict[str, Any] = {

@@ -179,7 +179,11 @@ class TextClassifier:
         return result
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The label of each text and its probability, shaped like transformers' pipeline."""
+        """The label of each text and its probability, shaped like transformers' pipeline.
+
+        Raises:
+            UserError: one text instead of several.
+        """
         return [self.prediction(row) for row in self.predict_proba(texts)]
 
     def prediction(self, probabilities: NDArray[np.float32]) -> Prediction:

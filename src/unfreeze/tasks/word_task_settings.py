@@ -64,10 +64,8 @@ class WordTaskSettings(LearningSettings):
             raise UserError(
                 f"--encoder {self.encoder} is word vectors already: name a contextual encoder beside --word-vectors"
             )
-        usual = {"layers": "mix", "mix_at": "input", "mix_l2": 0.0, "layer_norm": False}
-        for name, value in usual.items():
-            if self.contextual is None and getattr(self, name) != value:
-                raise UserError(f"--{name.replace('_', '-')} is for an encoder of several layers")
+        if self.contextual is None:
+            self.need_no_layer_options()
 
     def inputs(self) -> dict[str, Any]:
         """Arguments of `WordInputs`, besides the encoders."""

@@ -162,9 +162,22 @@ def _difference(earlier: dict[str, Any] | None, asked: dict[str, Any]) -> str:
 
 def _shown(name: str, before: Any, asked: Any) -> str:
     """A difference for people, to whom digests say nothing."""
-    pairs = [each for each in (before, asked) if isinstance(each, list) and len(each) == 2]
-    if len(pairs) == 2 and before[0] == asked[0]:
+    sources = [each[0] if _is_source(each) else each for each in (before, asked)]
+    if _is_source(asked) and sources[0] == sources[1]:
         return f"other examples of {asked[0]}"
-    if any(isinstance(each, str) and re.fullmatch(r"[0-9a-f]{16,}", each) for each in (before, asked)):
+    if _has_digest(sources[0]) or _has_digest(sources[1]):
         return f"another {name.replace('_', ' ')}"
-    return f"{name} {before!r} there, {asked!r} here"
+    return f"{name} {sources[0]!r} there, {sources[1]!r} here"
+
+
+def _is_source(value: Any) -> bool:
+    """Whether it is where examples come from, and their digest."""
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return isinstance(value[0], str) and not _has_digest(value[0]) and _has_digest(value[1])
+
+
+def _has_digest(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_has_digest(each) for each in value)
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{16,}", value) is not None

@@ -12,6 +12,7 @@ Legend: B batch, T words and frames, W words, U different words of a batch, C ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.encoders.directions import gather_each, module_name, reversed_within
-from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers
+from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers, run_stacks
+from unfreeze.encoders.layers.side_by_side import one_thread_each
 from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
 from unfreeze.errors import UserError
 from unfreeze.text.cased_words import CasedTokenizer
@@ -31,6 +33,8 @@ from unfreeze.text.tokenizers import Pieces, TextTokenizer
 DIRECTIONS = ("forward", "backward")
 PIECE = 512
 """Steps that are run at once where no gradient is wanted: memory is bounded by them."""
+FEW_WORDS = 2048
+"""Of a batch that is too small for threads within an operation."""
 CACHE_BATCH = 4096
 """Words whose vectors are computed at once for the cache."""
 
@@ -271,6 +275,14 @@ class Elmo(Encoder):
             For each direction the (T, B, P) of every LSTM layer, and the states at the rows' ends.
         """
         names = list(inputs)
+        if not self.training and not torch.is_grad_enabled():
+            before_each = [None if states is None else states[name] for name in names]
+            stacks = [[self.layer(name, number) for number in range(self.n_layers)] for name in names]
+            results = run_stacks(
+                list(inputs.values()), stacks, before_each, active, self.clips, residual=self.skip_connections
+            )
+            pairs = list(zip(names, results, strict=True))
+            return {name: layers for name, (layers, _) in pairs}, {name: ends for name, (_, ends) in pairs}
         current = list(inputs.values())
         found: dict[str, list[Tensor]] = {name: [] for name in names}
         after: States = {name: [] for name in names}
@@ -301,6 +313,13 @@ class Elmo(Encoder):
         A batch with more rows begins the further ones anew; rows that a batch lacks keep their states.
         """
         assert isinstance(batch, SpelledBatch)
+        is_small = not torch.is_grad_enabled() and batch.ids.numel() < FEW_WORDS
+        with one_thread_each() if is_small else nullcontext():
+            return self._layers_after(batch, states)
+
+    def _layers_after(
+        self, batch: SpelledBatch, states: States | None
+    ) -> tuple[list[Tensor], Tensor, States]:
         order = batch.lengths.argsort(descending=True, stable=True)
         ids, lengths = batch.ids[order], batch.lengths[order]
         vectors = self._vectors(batch)

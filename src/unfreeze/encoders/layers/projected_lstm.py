@@ -153,6 +153,41 @@ def run_layers(
     return outputs, [(result[3 * d + 1], result[3 * d + 2]) for d in range(len(layers))]
 
 
+def run_stacks(
+    inputs: Sequence[Tensor],
+    stacks: Sequence[Sequence[ProjectedLstm]],
+    states: Sequence[Sequence[State] | None],
+    active: Sequence[int],
+    clips: Clips,
+    *,
+    residual: bool,
+) -> list[tuple[list[Tensor], list[State]]]:
+    """All layers of every direction, without gradients: neither direction waits for the other at the end of a layer.
+
+    Args:
+        inputs, active: as of `run_layers`.
+        stacks: the layers of each direction, bottom to top.
+        states: for each direction those of its layers.
+        residual: layers above the first add their input to their output.
+
+    Returns:
+        For each direction the (T, B, P) of every layer, and the states at the rows' ends.
+    """
+    compute, steps = compute_type(inputs[0]), tuple(active)  # here: autocast is a matter of the thread
+
+    def run(x: Tensor, layers: Sequence[ProjectedLstm], before: Sequence[State] | None) -> Any:
+        found, after = [], []
+        for number, layer in enumerate(layers):
+            state = _zero_state(x, layer) if before is None else before[number]
+            y, h, c = _without_gradients(x, *state, layer, compute, steps, clips)
+            x = x + y if residual and number else y
+            found.append(x)
+            after.append((h, c))
+        return found, after
+
+    return side_by_side([partial(run, *each) for each in zip(inputs, stacks, states, strict=True)])
+
+
 def _zero_state(x: Tensor, layer: ProjectedLstm) -> State:
     exact = torch.promote_types(x.dtype, torch.float32)
     h, c = (x.new_zeros(x.shape[1], width, dtype=exact) for width in (layer.size, layer.cells))

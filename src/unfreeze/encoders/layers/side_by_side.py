@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -21,13 +23,38 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="unfreeze")
 
 
+_HELD = threading.local()
+"""Threads that `one_thread_each` holds back for `side_by_side`."""
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Within the block each of torch's operations has one thread, and the calls of `side_by_side` have all.
+
+    Behind an operation of several threads OpenMP's go on waiting busily for the next one, on the processors that
+    `side_by_side` needs: of a single sentence's five milliseconds this took one and a half (docs/lab-notes.md).
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # of this thread alone
+    _HELD.threads = threads
+    try:
+        yield
+    finally:
+        _HELD.threads = None
+        torch.set_num_threads(threads)
+
+
+def _n_threads() -> int:
+    return getattr(_HELD, "threads", None) or torch.get_num_threads()
+
+
 def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
     """What the calls return, in their order.
 
     torch's operations run without Python's lock, so that two threads of one processor each wait for nobody, where two
     processors in each operation wait for each other at its end. One call alone has all of them.
     """
-    threads = torch.get_num_threads()
+    threads = _n_threads()
     if len(calls) < 2 or threads < 2:
         return [call() for call in calls]
     share = max(1, threads // len(calls))
@@ -47,7 +74,7 @@ def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
     Args:
         least: things that are worth a thread.
     """
-    parts = max(1, min(torch.get_num_threads(), n // least))
+    parts = max(1, min(_n_threads(), n // least))
     return list(itertools.pairwise(n * part // parts for part in range(parts + 1)))
 
 

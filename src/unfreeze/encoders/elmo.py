@@ -35,6 +35,8 @@ PIECE = 512
 """Steps that are run at once where no gradient is wanted: memory is bounded by them."""
 FEW_WORDS = 2048
 """Of a batch that is too small for threads within an operation."""
+LIGHT = 4_000_000
+"""Parameters that make a word's vector: to read more of them one thread takes longer than two."""
 CACHE_BATCH = 4096
 """Words whose vectors are computed at once for the cache."""
 
@@ -117,6 +119,7 @@ class Elmo(Encoder):
             if self.spelling is None
             else SpellingEncoder(self.spelling, size)
         )
+        self.is_light = sum(parameter.numel() for parameter in self.words.parameters()) < LIGHT
         self.stacks = nn.ModuleDict(
             {
                 module_name(name): nn.ModuleList(ProjectedLstm(size, cells, size) for _ in range(n_layers))
@@ -313,8 +316,8 @@ class Elmo(Encoder):
         A batch with more rows begins the further ones anew; rows that a batch lacks keep their states.
         """
         assert isinstance(batch, SpelledBatch)
-        is_small = not torch.is_grad_enabled() and batch.ids.numel() < FEW_WORDS
-        with one_thread_each() if is_small else nullcontext():
+        is_small = self.is_light and batch.ids.numel() < FEW_WORDS
+        with one_thread_each() if is_small and not torch.is_grad_enabled() else nullcontext():
             return self._layers_after(batch, states)
 
     def _layers_after(

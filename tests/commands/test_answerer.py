@@ -98,8 +98,16 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     assert "holds 96 questions, not 97" in fail(*asked, data / "train.json", "--labels", 97)
     assert "needs a text: add --context" in fail("predict", answerer, "Who?")
     assert "the question is empty" in fail("predict", answerer, " ", "--context", "a text")
+    asked = ["predict", answerer, "Who?", "--context", "a", "--text-column", "b"]
+    assert "--text-column is for tables" in fail(*asked)
     assert "not from both" in fail("predict", answerer, "Who?", "--file", data / "dev.json")
     for name in ("a.csv", "a"):
         asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]
         assert "end in .jsonl or .html" in fail(*asked)
     assert "is an answerer" in fail("generate", answerer, "a")
+
+
+def test_a_rate_is_found(data: Path) -> None:
+    asked = ["find-rate", "--task", "answerer", "--train", data / "train.json", "--encoder", "none"]
+    (found,) = succeed(*asked, "--low", 1e-4, "--high", 1, "--steps", 25, "--json").rows
+    assert 1e-4 <= found["suggestion"] <= 1 and found["losses"][0] > min(found["losses"])

@@ -124,3 +124,10 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     )
     assert "--layers is mix" in fail(*asked, data / "train", "--layers", "\u00b2")
     assert "no folder" in fail(*asked, data / "train", "--word-vectors", tmp_path / "none.txt")
+
+
+def test_a_rate_is_found(data: Path) -> None:
+    asked = ["find-rate", "--task", "tagger", "--train", data / "train", "--encoder", "none"]
+    (found,) = succeed(*asked, "--low", 1e-4, "--high", 1, "--steps", 25, "--json").rows
+    assert 1e-4 <= found["suggestion"] <= 1 and found["losses"][0] > min(found["losses"])
+    assert "--task tagger goes with --train alone" in fail(*asked, "--multi-label")

@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 
 SAMPLE_CHARACTERS = 2_000_000
 """So much of a corpus is read: more than a hundred updates need."""
+OF_FITS = ("encoder", "transfer", "batch_size", "seed")
+"""Options that are settings of a fit."""
 
 
 @dataclass(kw_only=True)
 class FindRate:
     """Look for a learning rate: raise it at each update until the loss explodes, and see where it fell fastest.
 
-    With --corpus for `unfreeze adapt MODEL`, with --train for `unfreeze fit classifier`. Nothing is saved but the plot.
+    With --corpus for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. Nothing is saved but the plot.
 
     Example:
         unfreeze find-rate my-lm --corpus reviews.txt --plot adapt-rate.png
         unfreeze find-rate --train reviews.csv --encoder my-reviews-lm --plot fit-rate.png
+        unfreeze find-rate --task tagger --train eng.train --encoder my-elmo
     """
 
     model: Positional[str | None] = None
@@ -46,19 +49,22 @@ class FindRate:
     """For adapt: the target's text."""
 
     train: str | None = None
-    """For fit classifier: labeled texts."""
+    """For fit: labeled texts, tagged sentences, or questions in SQuAD's format."""
+
+    task: Literal["classifier", "tagger", "answerer"] = "classifier"
+    """For fit: what the examples are for."""
 
     encoder: str | None = None
-    """For fit classifier: encoder, language model or classifier to start from; none is from scratch."""
+    """For fit: encoder, language model or task model to start from; none is from scratch."""
 
     transfer: Literal["scratch", "frozen", "fine-tune"] | None = None
-    """For fit classifier: how the encoder moves."""
+    """For fit: how the encoder moves."""
 
     text_column: str | None = None
-    """Name or number of the text's column."""
+    """Name or number of the text's column; of a tagger's words."""
 
     label_column: str | None = None
-    """Name or number of the label's column."""
+    """Name or number of the label's column; of a tagger's tags."""
 
     multi_label: bool = False
     """A text may have several labels."""
@@ -96,6 +102,8 @@ class FindRate:
             raise UserError(
                 "find-rate --corpus needs the language model that will be adapted: find-rate MODEL"
             )
+        if self.task != "classifier" and (self.corpus or self.multi_label):
+            raise UserError(f"--task {self.task} goes with --train alone, not with --corpus or --multi-label")
         if self.train is not None and self.model is not None:
             raise UserError(f"find-rate --train takes its encoder as --encoder {self.model}")
 
@@ -106,7 +114,8 @@ def run(arguments: FindRate, console: Console) -> None:
         need_language_model(str(arguments.model), "adapt")
     from unfreeze.training.processes import make_accelerator
 
-    test = _test_adapt if arguments.corpus else _test_fit
+    fits = {"classifier": _test_fit, "tagger": _test_tagger, "answerer": _test_answerer}
+    test = _test_adapt if arguments.corpus else fits[arguments.task]
     curve = test(arguments, make_accelerator(arguments.precision), console)
     if arguments.plot is not None:
         curve.plot(arguments.plot)
@@ -198,9 +207,46 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
         encoding=arguments.encoding,
         multi_label=arguments.multi_label or None,
     )
-    settings = FitSettings(**given(arguments, "encoder", "transfer", "batch_size", "seed"))
+    settings = FitSettings(**given(arguments, *OF_FITS))
     objective = make_objective(make_classifier(examples, settings), examples, settings, accelerator)
     return _test(objective, make_policy(settings), LoopSettings(), arguments, accelerator, console)
+
+
+def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
+    from unfreeze.tasks.tagger_fitting import make_objective, make_tagger
+    from unfreeze.tasks.word_task_settings import TaggerSettings
+    from unfreeze.text.tagged import read_tagged
+
+    assert arguments.train is not None
+    sentences = read_tagged(
+        arguments.train,
+        token_column=arguments.text_column,
+        tag_column=arguments.label_column,
+        encoding=arguments.encoding,
+    )
+    settings = TaggerSettings(**given(arguments, *OF_FITS))
+    tagger = make_tagger(sentences, settings)
+    tagger.network.to(accelerator.device)
+    objective = make_objective(tagger, sentences, settings, accelerator, None, console.progress)
+    return _test(
+        objective, settings.policy(), settings.loop(1, measures=False), arguments, accelerator, console
+    )
+
+
+def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
+    from unfreeze.tasks.answerer_fitting import make_answerer, make_objective
+    from unfreeze.tasks.word_task_settings import AnswererSettings
+    from unfreeze.text.questions import read_questions
+
+    assert arguments.train is not None
+    questions = read_questions(arguments.train, arguments.encoding)
+    settings = AnswererSettings(**given(arguments, *OF_FITS))
+    answerer = make_answerer(questions, settings)
+    answerer.network.to(accelerator.device)
+    objective = make_objective(answerer, questions, settings, accelerator, None, console.progress)
+    return _test(
+        objective, settings.policy(), settings.loop(1, measures=False), arguments, accelerator, console
+    )
 
 
 def _test(

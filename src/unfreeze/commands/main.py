@@ -99,9 +99,7 @@ VERBS = {
     "fit answerer": Verb(
         "unfreeze.commands.fit_answerer:FitAnswerer", "train an answerer on questions and their texts"
     ),
-    "find-rate": Verb(
-        "unfreeze.commands.find_rate:FindRate", "look for a learning rate for adapt or fit classifier"
-    ),
+    "find-rate": Verb("unfreeze.commands.find_rate:FindRate", "look for a learning rate for adapt or fit"),
     "evaluate": Verb("unfreeze.commands.evaluate:Evaluate", "measure a model on held-out data"),
     "predict": Verb("unfreeze.commands.predict:Predict", "label texts, tag their words, or answer questions"),
     "score": Verb("unfreeze.commands.score:Score", "log-probability of a text and of each of its tokens"),

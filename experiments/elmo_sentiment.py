@@ -27,10 +27,10 @@ from typing import Any
 import torch
 
 from experiments.results import Results, part_of
+from unfreeze.encoders.loading import weights_digest
 from unfreeze.tasks.fitting import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
-from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
 from unfreeze.training.precision import choose_precision
 
@@ -115,7 +115,7 @@ def said(form: str, rows: list[dict[str, Any]]) -> str:
 def keep_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
     """The layers of the test texts are the same for all forms: compute them once."""
     if isinstance(classifier.network, LayeredNetwork):
-        weights = encoder_weights_digest(settings.chosen_encoder)
+        weights = weights_digest(settings.chosen_encoder)
         half = choose_precision("auto", torch.device("cpu")) == "bf16"
         classifier.network.words.keep_layers(test.texts(), weights, precision="bf16" if half else "fp32")
 

@@ -8,7 +8,7 @@ model of one direction, and on ELMo (its last layer; the mix of all; the mix bes
 
 What was measured is kept in RUNS and not measured again.
 
-2026-11-25, an ELMo of 70 minutes of Wikipedia, two hours of one shared core; F1 at 1 (three seeds), 10 and 100 percent: the task's own
+2026-11-25, an ELMo of 70 minutes of Wikipedia, an hour of one shared core; F1 at 1 (three seeds), 10 and 100 percent: the task's own
 vectors 44.7, 69.1, 84.5; Wikipedia's 65.5, 80.7, 88.0; a language model 69.6, 81.4, 86.0; ELMo's last layer 69.4, 80.4, 85.0; its
 mix 70.3, 80.8, 86.2; the mix beside Wikipedia's 73.0, 83.0, 88.6: 140 sentences are worth 18 times as many (docs/results.md).
 """

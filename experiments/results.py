@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.analysis.curves import Curve
-from unfreeze.tasks.word_task import encoder_weights_digest
+from unfreeze.encoders.loading import weights_digest
 
 
 def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
@@ -23,7 +23,7 @@ def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
     facts = {key: value for key, value in vars(arguments).items() if key not in ("data", "runs", *free)}
     for model in ("elmo", "vectors", "lm"):
         if facts.get(model) is not None:
-            facts[model] = encoder_weights_digest(facts[model])
+            facts[model] = weights_digest(facts[model])
     digest = hashlib.blake2b(repr(sorted(facts.items())).encode(), digest_size=4)
     return f"{name} {digest.hexdigest()}"
 

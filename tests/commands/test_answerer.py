@@ -110,4 +110,5 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
 def test_a_rate_is_found(data: Path) -> None:
     asked = ["find-rate", "--task", "answerer", "--train", data / "train.json", "--encoder", "none"]
     (found,) = succeed(*asked, "--low", 1e-4, "--high", 1, "--steps", 25, "--json").rows
+    assert "--text-column and --label-column are for tables" in fail(*asked, "--text-column", "a")
     assert 1e-4 <= found["suggestion"] <= 1 and found["losses"][0] > min(found["losses"])

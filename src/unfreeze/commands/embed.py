@@ -145,11 +145,8 @@ def make_settings(arguments: Embed) -> EmbedSettings:
 
 def _identity(arguments: Embed) -> str:
     """Tells this text and encoder from others, without reading all of them."""
-    from unfreeze.encoders.loading import find_model
-    from unfreeze.folders import WEIGHTS, digest
+    from unfreeze.encoders.loading import weights_digest
 
-    place = find_model(arguments.encoder)
     facts = arguments.file.stat()
-    weights = digest(place if place.is_file() else place / WEIGHTS)
-    parts = (weights, facts.st_size, facts.st_mtime_ns, arguments.text_column)
+    parts = (weights_digest(arguments.encoder), facts.st_size, facts.st_mtime_ns, arguments.text_column)
     return hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=12).hexdigest()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import pstdev
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.tasks.fit_run import TaskModel
+    from unfreeze.tasks.word_task_settings import WordTaskSettings
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
@@ -104,6 +108,10 @@ class FindRate:
             )
         if self.task != "classifier" and (self.corpus or self.multi_label):
             raise UserError(f"--task {self.task} goes with --train alone, not with --corpus or --multi-label")
+        if self.task == "answerer" and (self.text_column, self.label_column) != (None, None):
+            raise UserError(
+                "--text-column and --label-column are for tables: questions come in SQuAD's format"
+            )
         if self.train is not None and self.model is not None:
             raise UserError(f"find-rate --train takes its encoder as --encoder {self.model}")
 
@@ -112,8 +120,10 @@ def run(arguments: FindRate, console: Console) -> None:
     """Test the rates, draw the curve, print the suggestion."""
     if arguments.corpus:
         need_language_model(str(arguments.model), "adapt")
+    from unfreeze.training.loop import seed_everything
     from unfreeze.training.processes import make_accelerator
 
+    seed_everything(arguments.seed)
     fits = {"classifier": _test_fit, "tagger": _test_tagger, "answerer": _test_answerer}
     test = _test_adapt if arguments.corpus else fits[arguments.task]
     curve = test(arguments, make_accelerator(arguments.precision), console)
@@ -226,11 +236,8 @@ def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console
     )
     settings = TaggerSettings(**given(arguments, *OF_FITS))
     tagger = make_tagger(sentences, settings)
-    tagger.network.to(accelerator.device)
-    objective = make_objective(tagger, sentences, settings, accelerator, None, console.progress)
-    return _test(
-        objective, settings.policy(), settings.loop(1, measures=False), arguments, accelerator, console
-    )
+    make = partial(make_objective, tagger, sentences, settings)
+    return _test_on_words(tagger, make, settings, arguments, accelerator, console)
 
 
 def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
@@ -242,11 +249,22 @@ def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Conso
     questions = read_questions(arguments.train, arguments.encoding)
     settings = AnswererSettings(**given(arguments, *OF_FITS))
     answerer = make_answerer(questions, settings)
-    answerer.network.to(accelerator.device)
-    objective = make_objective(answerer, questions, settings, accelerator, None, console.progress)
-    return _test(
-        objective, settings.policy(), settings.loop(1, measures=False), arguments, accelerator, console
-    )
+    make = partial(make_objective, answerer, questions, settings)
+    return _test_on_words(answerer, make, settings, arguments, accelerator, console)
+
+
+def _test_on_words(
+    model: TaskModel,
+    make_objective: Callable[..., Objective],
+    settings: WordTaskSettings,
+    arguments: FindRate,
+    accelerator: Accelerator,
+    console: Console,
+) -> RateCurve:
+    model.network.to(accelerator.device)
+    objective = make_objective(accelerator, None, console.progress)
+    loop = settings.loop(1, measures=False)
+    return _test(objective, settings.policy(), loop, arguments, accelerator, console)
 
 
 def _test(

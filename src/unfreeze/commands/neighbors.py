@@ -114,14 +114,12 @@ def run_in_context(arguments: Neighbors, sentence: str, console: Console) -> Non
     """Print the nearest occurrences, each with its sentence."""
     from unfreeze.analysis.contexts import embed_corpus, nearest_occurrences, word_vector
     from unfreeze.commands.embed import load
-    from unfreeze.encoders.loading import find_model
-    from unfreeze.folders import WEIGHTS, digest
+    from unfreeze.encoders.loading import weights_digest
 
-    place = find_model(arguments.vectors)
     encoder = load(arguments.vectors)
     (word,) = arguments.words
     vector = word_vector(encoder, sentence, word, arguments.layer)
-    weights = digest(place if place.is_file() else place / WEIGHTS)
+    weights = weights_digest(arguments.vectors)
     text = embed_corpus(encoder, weights, arguments.corpus, arguments.layer, progress=console.progress)
     found = nearest_occurrences(
         text, vector, word=None if arguments.any_word else word, top=arguments.top, besides=sentence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,8 +71,6 @@ class HoldsOutText(LearnsFromText):
     @property
     def text(self) -> Corpus:
         """The text that the command line names, to learn from and held out."""
-        from dataclasses import replace
-
         return replace(super().text, validation=self.validation)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unfreeze.encoders.base import Encoder, encoder_weights, read_config
 from unfreeze.errors import UserError
+from unfreeze.folders import WEIGHTS, digest
 
 KINDS = {
     "awd_lstm": ("unfreeze.encoders.awd_lstm", "AwdLstm"),
@@ -119,3 +120,13 @@ def load_encoder(
     }
     encoder.load_weights(tensors, str(folder))
     return encoder.eval()
+
+
+def weights_digest(name: str) -> str:
+    """Tells a saved model, or a file of vectors, from others by its numbers.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    place = find_model(name)
+    return digest(place if place.is_file() else place / WEIGHTS)

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
-from unfreeze.encoders.loading import find_model, load_encoder
+from unfreeze.encoders.loading import find_model, load_encoder, weights_digest
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
@@ -30,7 +30,6 @@ from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets
-from unfreeze.tasks.word_task import encoder_weights_digest
 from unfreeze.text.examples import ExampleSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
@@ -100,7 +99,7 @@ def _identity(train_set: ExampleSet, settings: FitSettings, validation: ExampleS
         "train": [train_set.source, _digest(train_set)],
         "validation": None if validation is None else [validation.source, _digest(validation)],
         **asdict(settings),
-        "encoder_weights": None if scratch else encoder_weights_digest(settings.chosen_encoder),
+        "encoder_weights": None if scratch else weights_digest(settings.chosen_encoder),
     }
 
 
@@ -242,7 +241,7 @@ def make_objective(
     network.to(accelerator.device)
     if isinstance(network, LayeredNetwork) and network.frozen:
         texts = [*train_set.texts(), *([] if validation is None else validation.texts())]
-        weights = encoder_weights_digest(settings.chosen_encoder)
+        weights = weights_digest(settings.chosen_encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         network.words.keep_layers(texts, weights, precision=precision, progress=progress)
     held_out = None

@@ -13,9 +13,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from unfreeze.encoders.base import made_from_config
-from unfreeze.encoders.loading import encoder_class, find_model, load_encoder
+from unfreeze.encoders.loading import encoder_class, load_encoder, weights_digest
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-from unfreeze.folders import WEIGHTS, digest, load_tensors, save_tensors, write_config, written_folder
+from unfreeze.folders import WEIGHTS, load_tensors, save_tensors, write_config, written_folder
 from unfreeze.progress import Progress
 from unfreeze.tasks.bodies import SPREAD, need_some
 from unfreeze.tasks.text_classifier import VECTORS, split_encoder
@@ -67,18 +67,12 @@ def word_table(
     return vectors, True if settings.vectors_learn is None else settings.vectors_learn
 
 
-def encoder_weights_digest(name: str) -> str:
-    """Tells an encoder, or a file of vectors, from others."""
-    place = find_model(name)
-    return digest(place if place.is_file() else place / WEIGHTS)
-
-
 def run_identity(settings: WordTaskSettings) -> dict[str, Any]:
     """What of the settings tells a run from another, and what is in the files that they name."""
     names = (settings.contextual, settings.static)
     return {
         **asdict(settings),
-        "weights": [None if name is None else encoder_weights_digest(name) for name in names],
+        "weights": [None if name is None else weights_digest(name) for name in names],
     }
 
 
@@ -92,7 +86,7 @@ def keep_layers(
     """A frozen encoder's layers of these texts are computed once, in the run's number format."""
     if settings.contextual is not None:
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
-        weights = encoder_weights_digest(settings.contextual)
+        weights = weights_digest(settings.contextual)
         words.keep_layers(texts, weights, precision=precision, progress=progress)
 
 

@@ -366,7 +366,7 @@ def test_a_subword_model_scores_fills_and_writes(world: World, tmp_path: Path) -
 
 
 def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
-    options = ["--low", "1e-3", "--high", "3", "--steps", 25, "--precision", "fp32", "--json"]
+    options = ["--low", "1e-4", "--high", "3", "--steps", 40, "--precision", "fp32", "--json"]
     plot = tmp_path / "rate.png"
     ways = [
         [world.lm, "--corpus", world.corpus, "--batch-size", 4, "--plot", plot],
@@ -375,7 +375,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
     ]
     for way in ways:
         found = succeed("find-rate", *way, *options).rows[0]
-        assert 1e-3 <= found["suggestion"] <= 3 and len(found["rates"]) == len(found["losses"])
+        assert 1e-4 <= found["suggestion"] <= 3 and len(found["rates"]) == len(found["losses"])
         assert found["losses"][0] > min(found["losses"])
     assert plot.read_bytes().startswith(b"\x89PNG")
 

@@ -54,7 +54,7 @@ def reference_layers(encoder: StackedEncoder, name: str, ids: list[int]) -> list
     order = ids if name == "forward" else [ids[0], *reversed(ids[1:])]
     x = stack.embedding.weight[order]
     layers = [x]
-    for lstm in stack.lstms:
+    for lstm in stack.cells:
         reference = nn.LSTM(x.shape[1], lstm.hidden_size)  # type: ignore[arg-type]
         reference.load_state_dict({f"{key}_l0": value for key, value in lstm.state_dict().items()})
         x = reference(x)[0]
@@ -184,7 +184,7 @@ def test_layer_groups_hold_every_parameter_once_bottom_to_top(
     assert sorted(held) == sorted(id(parameter) for parameter in encoder.parameters())
     first = encoder.stack(encoder.directions[0])
     assert any(p is first.embedding.weight for p in groups[0])
-    assert any(p is first.lstms[1].weight_hh for p in groups[2])
+    assert any(p is first.cells[1].weight_hh for p in groups[2])
 
 
 def test_dropouts_and_embedding_rows_reach_every_stack() -> None:

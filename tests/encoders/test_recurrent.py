@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from unfreeze.encoders.layers.dropouts import VariationalDropout, drop_weight, embed_with_dropout
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts, LstmStack, WeightDropLstm, detached
+from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts, RecurrentStack, WeightDropLstm, detached
+from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
 
-def make_stack(dropouts: Dropouts = NO_DROPOUT) -> LstmStack:
+def make_stack(dropouts: Dropouts = NO_DROPOUT) -> RecurrentStack:
     torch.manual_seed(0)
-    return LstmStack(nn.Embedding(20, 6), hidden_size=8, output_size=6, n_layers=3, dropouts=dropouts)
+    return RecurrentStack(nn.Embedding(20, 6), hidden_size=8, output_size=6, n_layers=3, dropouts=dropouts)
 
 
 def test_one_layer_equals_torch_lstm() -> None:
@@ -68,9 +69,9 @@ def test_embedding_dropout_drops_whole_words_everywhere() -> None:
 def test_weight_dropout_drops_recurrent_weights_in_training_only() -> None:
     torch.manual_seed(0)
     weight = torch.ones(100, 100)
-    dropped = drop_weight(weight, 0.2, training=True)
+    dropped = drop_weight(weight, 0.2, training=True, dtype=torch.float32)
     assert abs(float((dropped == 0).float().mean()) - 0.2) < 0.02
-    assert torch.equal(drop_weight(weight, 0.2, training=False), weight)
+    assert torch.equal(drop_weight(weight, 0.2, training=False, dtype=torch.float32), weight)
     lstm = WeightDropLstm(4, 4, weight_dropout=0.5)
     x = torch.randn(6, 2, 4)
     assert not torch.equal(lstm.train()(x, None)[0], lstm(x, None)[0])

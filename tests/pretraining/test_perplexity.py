@@ -81,8 +81,8 @@ def test_vocabulary_transfer_keeps_known_words_and_gives_the_mean_to_new_ones() 
             assert torch.equal(row, before.embedding.weight[known])
             assert torch.equal(bias, old.output("forward").bias[known])
     assert old.tokenizer.id("brandnew") is None and tokenizer.id("brandnew") is not None
-    for name, tensor in before.lstms.state_dict().items():
-        assert torch.equal(after.lstms.state_dict()[name], tensor)
+    for name, tensor in before.cells[0].state_dict().items():
+        assert torch.equal(after.cells[0].state_dict()[name], tensor)
 
 
 def test_a_shared_embedding_is_saved_once_and_shared_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, LstmStack, detached
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack, detached
 from unfreeze.tasks import pooling as pooling_module
 from unfreeze.tasks.pooling import Pooling, pool_documents, pooled_width
 
@@ -31,9 +31,9 @@ def _small_pieces() -> object:
 
 
 @lru_cache(maxsize=1)
-def stack() -> LstmStack:
+def stack() -> RecurrentStack:
     torch.manual_seed(0)
-    found = LstmStack(
+    found = RecurrentStack(
         nn.Embedding(VOCABULARY, 4), hidden_size=6, output_size=5, n_layers=2, dropouts=NO_DROPOUT
     )
     for parameter in found.parameters():

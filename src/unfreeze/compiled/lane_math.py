@@ -27,9 +27,9 @@ _SMALL = np.float32(0.625)
 
 
 @inlined_in_order
-def exp(x: Any) -> Any:
-    """e**x; from -87 to 88, beyond which it stays where it is."""
-    x = lanes.within(x, lanes.splat(_LOWEST), lanes.splat(_HIGHEST))
+def exp_within(x: Any, low: Any, high: Any) -> Any:
+    """e**x; from `low` to `high`, beyond which it stays where it is. The bounds are at least -87 and at most 88."""
+    x = lanes.within(x, lanes.splat(low), lanes.splat(high))
     shifted = lanes.fused(x, lanes.splat(_LOG2_E), lanes.splat(_SHIFT))
     n = lanes.subtract(shifted, lanes.splat(_SHIFT))
     rest = lanes.fused(n, lanes.splat(_LN2_HIGH), x)
@@ -42,6 +42,12 @@ def exp(x: Any) -> Any:
     square = lanes.multiply(rest, rest)
     sum_ = lanes.fused(sum_, square, lanes.add(rest, lanes.splat(_ONE)))
     return lanes.multiply(sum_, lanes.power_of_two(shifted))
+
+
+@inlined_in_order
+def exp(x: Any) -> Any:
+    """e**x; from -87 to 88, beyond which it stays where it is."""
+    return exp_within(x, _LOWEST, _HIGHEST)
 
 
 @inlined_in_order

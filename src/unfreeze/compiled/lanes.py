@@ -94,7 +94,12 @@ def load(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
 def _from_half(builder: Any, pointer: Any) -> Any:
     found = builder.load(builder.bitcast(pointer, _HALVES.as_pointer()))
     found.align = 2
-    return builder.bitcast(builder.shl(builder.zext(found, _INTEGERS), _whole(16)), _VECTOR)
+    return _widened(builder, found)
+
+
+def _widened(builder: Any, halves: Any) -> Any:
+    """bfloat16 as float32: the same bits, then zeros."""
+    return builder.bitcast(builder.shl(builder.zext(halves, _INTEGERS), _whole(16)), _VECTOR)
 
 
 def _to_half(builder: Any, value: Any) -> Any:
@@ -111,17 +116,24 @@ def _whole(number: int) -> Any:
 
 @intrinsic
 def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> Any:
-    """The first n of matrix[row, column : column + 16], then zeros."""
+    """The first n of matrix[row, column : column + 16], then zeros; of float32 or bfloat16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *place, n = arguments
         pointer = _address(context, builder, signature.args[0], *place)
-        masks = ir.VectorType(_I1, WIDTH)
-        name = f"llvm.masked.load.v{WIDTH}f32.p0"
-        call = _function(builder, name, _VECTOR, _VECTOR.as_pointer(), _I32, masks, _VECTOR)
-        return builder.call(call, [pointer, _I32(4), _mask(builder, n), ir.Constant(_VECTOR, [0.0] * WIDTH)])
+        if matrix.dtype == types.int16:
+            return _widened(builder, _load_masked(builder, pointer, n, _HALVES, "v16i16", 2))
+        return _load_masked(builder, pointer, n, _VECTOR, "v16f32", 4)
 
     return lanes(matrix, types.intp, types.intp, types.intp), generate
+
+
+def _load_masked(builder: Any, pointer: Any, n: Any, vector: Any, suffix: str, align: int) -> Any:
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    masks = ir.VectorType(_I1, WIDTH)
+    name = f"llvm.masked.load.{suffix}.p0"
+    call = _function(builder, name, vector, vector.as_pointer(), _I32, masks, vector)
+    return builder.call(call, [pointer, _I32(align), _mask(builder, n), ir.Constant(vector, [0] * WIDTH)])
 
 
 @intrinsic
@@ -142,18 +154,27 @@ def store(_context: Any, matrix: Any, _row: Any, _column: Any, _value: Any) -> A
 
 @intrinsic
 def store_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any, _value: Any) -> Any:
-    """The first n of matrix[row, column : column + 16] = value."""
+    """The first n of matrix[row, column : column + 16] = value, in float32 or rounded to bfloat16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *place, n, value = arguments
         pointer = _address(context, builder, signature.args[0], *place)
-        masks = ir.VectorType(_I1, WIDTH)
-        name = f"llvm.masked.store.v{WIDTH}f32.p0"
-        call = _function(builder, name, ir.VoidType(), _VECTOR, _VECTOR.as_pointer(), _I32, masks)
-        builder.call(call, [value, pointer, _I32(4), _mask(builder, n)])
+        if matrix.dtype == types.int16:
+            _store_masked(builder, pointer, n, _to_half(builder, value), "v16i16", 2)
+        else:
+            _store_masked(builder, pointer, n, value, "v16f32", 4)
         return context.get_dummy_value()
 
     return types.void(matrix, types.intp, types.intp, types.intp, lanes), generate
+
+
+def _store_masked(builder: Any, pointer: Any, n: Any, value: Any, suffix: str, align: int) -> None:
+    vector = value.type
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    masks = ir.VectorType(_I1, WIDTH)
+    name = f"llvm.masked.store.{suffix}.p0"
+    call = _function(builder, name, ir.VoidType(), vector, vector.as_pointer(), _I32, masks)
+    builder.call(call, [value, pointer, _I32(align), _mask(builder, n)])
 
 
 @intrinsic
@@ -307,3 +328,70 @@ def where_greater(_context: Any, _a: Any, _b: Any, _yes: Any, _no: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", a, b), yes, no)
 
     return lanes(lanes, lanes, lanes, lanes), generate
+
+
+@intrinsic
+def survivors(_context: Any, _number: Any, _seed: Any, _threshold: Any, _kept: Any) -> Any:
+    """Zero in each lane with probability threshold / 2**32, else `kept`; the same for the same number of a lane and seed.
+
+    `number` is that of the first lane. The bits are those of a 32-bit integer hash (two rounds of multiplication and
+    shift), so that any part of a mask can be made again from its place alone.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number, seed, threshold, kept = arguments
+        lanes_numbers = ir.Constant(_INTEGERS, list(range(WIDTH)))
+        bits = builder.add(_splat(builder, builder.trunc(number, _I32)), lanes_numbers)
+        bits = builder.mul(bits, _whole(0x9E3779B1))
+        bits = builder.xor(bits, _splat(builder, builder.trunc(seed, _I32)))
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            bits = builder.mul(builder.xor(bits, builder.lshr(bits, _whole(shift))), _whole(factor))
+        bits = builder.xor(bits, builder.lshr(bits, _whole(16)))
+        dropped = builder.icmp_unsigned("<", bits, _splat(builder, builder.trunc(threshold, _I32)))
+        return builder.select(dropped, ir.Constant(_VECTOR, [0.0] * WIDTH), _splat(builder, kept))
+
+    return lanes(types.intp, types.intp, types.intp, types.float32), generate
+
+
+@intrinsic
+def transpose_tile(_context: Any, source: Any, _row: Any, _column: Any, target: Any, _add: Any) -> Any:
+    """target[column + i, row + k] = source[row + k, column + i] for i and k from 0 to 15.
+
+    The source is of bfloat16, the target of bfloat16 or of float32, to which the tile is added where `add` is true.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, row, column, target, add = arguments
+        source_type, _, _, target_type, _ = signature.args
+
+        def place(array_type: Any, array: Any, row: Any, column: Any, step: int, vector: Any) -> Any:
+            row = builder.add(row, ir.Constant(row.type, step))
+            pointer = _address(context, builder, array_type, array, row, column)
+            return builder.bitcast(pointer, vector.as_pointer())
+
+        rows = []
+        for k in range(WIDTH):
+            rows.append(builder.load(place(source_type, source, row, column, k, _HALVES)))
+            rows[-1].align = 2
+        # Butterflies: in each round element i of one row changes places with element i - step of the row `step` below.
+        for step in (8, 4, 2, 1):
+            taken = [lane + WIDTH - step if lane & step else lane for lane in range(WIDTH)]
+            given = [lane + WIDTH if lane & step else lane + step for lane in range(WIDTH)]
+            upper, lower = (ir.Constant(ir.VectorType(_I32, WIDTH), mask) for mask in (taken, given))
+            for k in range(WIDTH):
+                if not k & step:
+                    a, b = rows[k], rows[k + step]
+                    rows[k] = builder.shuffle_vector(a, b, upper)
+                    rows[k + step] = builder.shuffle_vector(a, b, lower)
+        for i, value in enumerate(rows):
+            if target_type.dtype == types.int16:
+                builder.store(value, place(target_type, target, column, row, i, _HALVES), align=2)
+                continue
+            pointer = place(target_type, target, column, row, i, _VECTOR)
+            before = builder.load(pointer)
+            before.align = 4
+            before = builder.select(add, before, ir.Constant(_VECTOR, [0.0] * WIDTH))
+            builder.store(builder.fadd(before, _widened(builder, value)), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, types.intp, target, types.boolean), generate

@@ -1,7 +1,7 @@
 """AWD-LSTM, the encoder of ULMFiT (Merity, Keskar & Socher 2018; Howard & Ruder 2018).
 
 Embedding and three LSTMs of one direction, the last one as wide as the embedding because the output layer is tied to
-it. Two directions are two such stacks, concatenated layer by layer; they share the embedding unless told otherwise
+it. QRNNs may take the LSTMs' place, as in MultiFiT (Eisenschlos et al. 2019), with all else as it is. Two directions are two such stacks, concatenated layer by layer; they share the embedding unless told otherwise
 (the paper trains two models apart), which saves most of a small model's weights.
 """
 
@@ -22,7 +22,7 @@ from unfreeze.encoders.directions import (
     reversed_within,
     stack_names,
 )
-from unfreeze.encoders.layers.recurrent import Dropouts, LstmStack, need_layers
+from unfreeze.encoders.layers.recurrent import CellKind, Cells, Dropouts, RecurrentStack, need_layers
 from unfreeze.text.tokenizers import TextTokenizer
 
 
@@ -33,10 +33,10 @@ class StackedEncoder(Encoder):
     shared: bool
     """Whether the stacks have one embedding between them."""
 
-    def stack(self, name: str) -> LstmStack:
+    def stack(self, name: str) -> RecurrentStack:
         """The stack of a direction."""
         stack = self.stacks[module_name(name)]
-        assert isinstance(stack, LstmStack)
+        assert isinstance(stack, RecurrentStack)
         return stack
 
     @property
@@ -88,7 +88,7 @@ class StackedEncoder(Encoder):
         return [torch.cat(parts, dim=2) for parts in zip(*per_stack, strict=True)], mask
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Embedding, then each LSTM; the directions side by side, a shared embedding once."""
+        """Embedding, then each layer; the directions side by side, a shared embedding once."""
         per_stack = [self.stack(name).layer_groups() for name in self.directions]
         groups = [[p for part in parts for p in part] for parts in zip(*per_stack, strict=True)]
         return [list(dict.fromkeys(group)) for group in groups]
@@ -104,15 +104,18 @@ class StackedEncoder(Encoder):
 
 
 class AwdLstm(StackedEncoder):
-    """Embedding and LSTMs with AWD-LSTM's dropouts.
+    """Embedding and LSTMs, or QRNNs, with AWD-LSTM's dropouts.
 
     Args:
         tokenizer: its length is V.
-        embedding_size: E, also the width of the last LSTM.
-        hidden_size: H of the LSTMs between.
-        n_layers: number of LSTMs.
+        embedding_size: E, also the width of the last layer.
+        hidden_size: H of the layers between.
+        n_layers: number of recurrent layers.
         direction: forward, backward, or both.
         share_embedding: with both directions, whether they have one embedding.
+        cell: lstm or qrnn.
+        windows: of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1.
+        zoneout: of QRNNs: probability of a forget gate to be 1 in training.
         dropouts: the language model's, by default.
     """
 
@@ -127,18 +130,25 @@ class AwdLstm(StackedEncoder):
         n_layers: int = 3,
         direction: Direction = "forward",
         share_embedding: bool = True,
+        cell: CellKind = "lstm",
+        windows: Sequence[int] = (2,),
+        zoneout: float = 0.0,
         dropouts: Dropouts | None = None,
     ) -> None:
         super().__init__()
         need_layers(n_layers)
         self.tokenizer = tokenizer
-        self._arguments = {
+        cells = Cells(kind=cell, windows=tuple(windows), zoneout=zoneout)
+        self._arguments: dict[str, Any] = {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,
             "n_layers": n_layers,
             "direction": direction,
             "share_embedding": share_embedding,
+            "cell": cell,
         }
+        if cell == "qrnn":
+            self._arguments |= {"windows": list(cells.windows), "zoneout": zoneout}
         names = stack_names(direction)
         self.shared = share_embedding and len(names) > 1
         self.stacks = nn.ModuleDict()
@@ -146,12 +156,13 @@ class AwdLstm(StackedEncoder):
         for name in names:
             if embedding is None or not self.shared:
                 embedding = _embedding(len(tokenizer), embedding_size)
-            self.stacks[module_name(name)] = LstmStack(
+            self.stacks[module_name(name)] = RecurrentStack(
                 embedding,
                 hidden_size=hidden_size,
                 output_size=embedding_size,
                 n_layers=n_layers,
                 dropouts=dropouts or Dropouts(),
+                cells=cells,
             )
 
     def arguments(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.layers.recurrent import Dropouts, LstmStack, need_layers
+from unfreeze.encoders.layers.recurrent import Dropouts, RecurrentStack, need_layers
 from unfreeze.text.tokenizers import TextTokenizer
 
 SCRATCH_DROPOUTS = Dropouts(embedding=0.1, input=0.3, hidden=0.2, weight=0.2, output=0.3)
@@ -47,7 +47,7 @@ class LstmEncoder(StackedEncoder):
         embedding = nn.Embedding(len(tokenizer), embedding_size)
         self.stacks = nn.ModuleDict(
             {
-                module_name(name): LstmStack(
+                module_name(name): RecurrentStack(
                     embedding,
                     hidden_size=hidden_size,
                     output_size=hidden_size,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.base import Batch
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, LstmStack
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
 from unfreeze.formats.fasttext import FastTextVectors, is_fasttext, read_fasttext
@@ -63,7 +63,7 @@ class WordVectors(StackedEncoder):
         nn.init.zeros_(embedding.weight)
         self.stacks = nn.ModuleDict(
             {
-                "forwards": LstmStack(
+                "forwards": RecurrentStack(
                     embedding, hidden_size=size, output_size=size, n_layers=0, dropouts=NO_DROPOUT
                 )
             }

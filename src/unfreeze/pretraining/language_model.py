@@ -99,11 +99,14 @@ class LanguageModel(nn.Module):
             beta: weight of temporal regularization, on differences of the undropped ones.
         """
         stack = self.encoder.stack(name)
-        output = stack(inputs.t(), state)
+        output = stack(inputs.t(), state, tied=True)
         targets = targets.t()
         real = targets != IGNORE
-        hidden = output.top[real]
-        nll = self.output(name).loss(hidden, stack.embedding.weight, targets[real])
+        if bool(real.all()):  # as in every batch but the last ones: nothing has to be picked
+            hidden, wanted = output.top.flatten(0, 1), targets.flatten()
+        else:
+            hidden, wanted = output.top[real], targets[real]
+        nll = self.output(name).loss(hidden, stack.embedding.weight, wanted)
         penalty = _activation_penalties(output.top, output.layers[-1], real, alpha, beta)
         return DirectionLoss(nll, penalty, len(hidden), output.state)
 
@@ -165,13 +168,20 @@ class LanguageModel(nn.Module):
 
 def _activation_penalties(dropped: Tensor, raw: Tensor, real: Tensor, alpha: float, beta: float) -> Tensor:
     """Mean of squares over real positions: alpha * dropped^2 + beta * (raw_t - raw_{t-1})^2; padding counts nowhere."""
-    penalty = dropped.new_zeros(())
+    penalty = dropped.new_zeros((), dtype=torch.float32)
     if alpha and bool(real.any()):  # all lanes of a process may have ended
-        penalty = penalty + alpha * dropped[real].float().pow(2).mean()
+        penalty = penalty + alpha * _mean_square(dropped, real)
     pairs = real[1:] & real[:-1]
     if beta and bool(pairs.any()):
-        penalty = penalty + beta * (raw[1:] - raw[:-1])[pairs].float().pow(2).mean()
+        penalty = penalty + beta * _mean_square(raw[1:] - raw[:-1], pairs)
     return penalty
+
+
+def _mean_square(x: Tensor, real: Tensor) -> Tensor:
+    """The mean of x (T, B, D) squared over the positions (T, B) that are real."""
+    if not bool(real.all()):
+        x = x[real]
+    return x.float().pow(2).mean()
 
 
 def start_from_vectors(model: LanguageModel, matrix: Tensor) -> None:

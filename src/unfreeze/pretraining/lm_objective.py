@@ -70,9 +70,9 @@ class LanguageModelObjective:
         }
 
     def layer_groups(self) -> LayerGroups:
-        """Each LSTM, then the embedding with the output layer that is tied to it: new words must learn fastest."""
-        embedding, *lstms = self.language_model.encoder.layer_groups()
-        return [*lstms, embedding + list(self.language_model.outputs.parameters())]
+        """Each layer, then the embedding with the output layer that is tied to it: new words must learn fastest."""
+        embedding, *layers = self.language_model.encoder.layer_groups()
+        return [*layers, embedding + list(self.language_model.outputs.parameters())]
 
     def n_batches(self, epoch: int) -> int:
         """Batches of an epoch: the same for all directions, which draw the same lengths."""
@@ -109,25 +109,25 @@ class LanguageModelObjective:
         return next(iter(batch.values())).rate_scale
 
     def carried(self) -> dict[str, Tensor]:
-        """h and c of every layer, lanes first."""
+        """What every layer carries on, lanes first: (B, k, D)."""
         return {
-            f"{name}.{layer}.{part}": tensor[0]
+            f"{name}.{layer}.{part}": tensor.transpose(0, 1)
             for name, state in self.states.items()
             if state is not None
-            for layer, pair in enumerate(state)
-            for part, tensor in zip("hc", pair, strict=True)
+            for layer, tensors in enumerate(state)
+            for part, tensor in enumerate(tensors)
         }
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
         """Take this process's lanes out of all lanes; as fp32, for the run may have begun in another precision."""
         device = next(self.model.parameters()).device
-        mine = {
-            name: t.chunk(self.world_size)[self.rank][None].to(device).float() for name, t in tensors.items()
-        }
-        for name in self.states:
-            n_layers = sum(key.startswith(f"{name}.") for key in mine) // 2
-            layers = [(mine[f"{name}.{layer}.h"], mine[f"{name}.{layer}.c"]) for layer in range(n_layers)]
-            self.states[name] = layers or None
+        states: dict[str, dict[str, list[Tensor]]] = {name: {} for name in self.states}
+        for key, tensor in tensors.items():
+            name, layer, _ = key.split(".")
+            mine = tensor.chunk(self.world_size)[self.rank].transpose(0, 1)
+            states[name].setdefault(layer, []).append(mine.contiguous().to(device).float())
+        for name, layers in states.items():
+            self.states[name] = [tuple(parts) for parts in layers.values()] or None
 
     def validate(self) -> dict[str, float]:
         """Perplexity of the held-out documents; the score is the loss, negated."""

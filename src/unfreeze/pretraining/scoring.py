@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.layers.recurrent import State
+from unfreeze.encoders.layers.recurrent import State, rows_of
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.text.batches import IGNORE, pad_sequences
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
@@ -137,7 +137,7 @@ def read_documents(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor
     for start in range(0, targets.shape[1], PIECE):
         alive, piece = int((lengths > start + 1).sum()), slice(start, start + PIECE)
         if state is not None:
-            state = [(h[:, :alive].contiguous(), c[:, :alive].contiguous()) for h, c in state]
+            state = rows_of(state, slice(alive))
         found[:alive, piece], state = model.target_log_probabilities(
             name, ids[:alive, :-1][:, piece], targets[:alive, piece], state
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unfreeze.encoders.directions import Direction
+from unfreeze.encoders.layers.recurrent import CellKind, Cells
 from unfreeze.errors import UserError
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
@@ -44,9 +45,15 @@ class PretrainSettings:
     embedding_size: int = 400
     """E."""
     hidden_size: int = 1152
-    """H of the LSTMs between."""
+    """H of the layers between."""
     n_layers: int = 3
-    """Number of LSTMs."""
+    """Number of recurrent layers."""
+    cell: CellKind = "lstm"
+    """lstm, or qrnn: no recurrent product, several times as fast on a CPU."""
+    windows: tuple[int, ...] = (2,)
+    """Of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1."""
+    zoneout: float = 0.0
+    """Of QRNNs: probability of a forget gate to be 1 in training."""
     direction: Direction = "forward"
     """forward, backward, or both."""
     share_embedding: bool = True
@@ -61,6 +68,7 @@ class PretrainSettings:
     """Output layer: adaptive needs a frequency-sorted vocabulary (word); full works with any."""
 
     def __post_init__(self) -> None:
+        Cells(kind=self.cell, windows=self.windows, zoneout=self.zoneout)  # checks them
         if self.softmax == "adaptive" and self.tokenizer == "subword":
             raise UserError(
                 "the adaptive softmax needs a frequency-sorted vocabulary: take --softmax full for subwords"

@@ -94,6 +94,9 @@ def pretrain_language_model(
             n_layers=settings.n_layers,
             direction=settings.direction,
             share_embedding=settings.share_embedding,
+            cell=settings.cell,
+            windows=settings.windows,
+            zoneout=settings.zoneout,
         )
         model = LanguageModel(
             encoder, default_cutoffs(len(tokenizer)) if settings.softmax == "adaptive" else ()

@@ -38,7 +38,8 @@ def transfer_vocabulary(model: LanguageModel, tokenizer: TextTokenizer) -> Langu
     logger.info("%d of the target's %d words are in the pre-trained vocabulary", known, len(places))
     for name in encoder.directions:
         old, new = model.encoder.stack(name), encoder.stack(name)
-        new.lstms.load_state_dict(old.lstms.state_dict())
+        for after, before in zip(new.cells, old.cells, strict=True):
+            after.load_state_dict(before.state_dict())
         new.embedding.weight.copy_(_rows_by_word(old.embedding.weight, places))
         _move_output(model.output(name), result.output(name), places)
     return result

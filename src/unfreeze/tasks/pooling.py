@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.layers.recurrent import LstmStack, StackOutput, State
+from unfreeze.encoders.layers.recurrent import RecurrentStack, StackOutput, rows_of
 
 Pooling = Literal["top", "top+vectors", "vectors"]
 """`top` is the paper's; `top+vectors` adds the mean of the word vectors, which short pre-training is well advised to keep;
@@ -64,7 +64,7 @@ def pooled_width(widths: list[int], pooling: Pooling) -> int:
     return 3 * widths[-1] + (widths[0] if pooling == "top+vectors" else 0)
 
 
-def pool_documents(stack: LstmStack, ids: Tensor, lengths: Tensor, pooling: Pooling = "top") -> Tensor:
+def pool_documents(stack: RecurrentStack, ids: Tensor, lengths: Tensor, pooling: Pooling = "top") -> Tensor:
     """Read whole documents.
 
     Args:
@@ -76,12 +76,12 @@ def pool_documents(stack: LstmStack, ids: Tensor, lengths: Tensor, pooling: Pool
     """
     batch, weight = len(lengths), stack.embedding.weight
     running = _Running.start(batch, stack.widths[-1], stack.widths[0], weight)
-    state: State = [(weight.new_zeros(1, batch, d), weight.new_zeros(1, batch, d)) for d in stack.widths[1:]]
+    state = stack.initial_state(batch)
     body = _read_without_gradients(lengths)
     with torch.no_grad():
         for start, stop in _pieces(body):
             rows = (body > start).nonzero()[:, 0]
-            piece = stack(ids[start:stop, rows], [(h[:, rows], c[:, rows]) for h, c in state])
+            piece = stack(ids[start:stop, rows], rows_of(state, rows))
             running = running.add(rows, piece, lengths[rows] - start)
             for carried, new in zip(state, piece.state, strict=True):
                 for whole, part in zip(carried, new, strict=True):

@@ -21,6 +21,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from unfreeze.errors import Interrupted, UserError
+from unfreeze.memory import keep_freed_blocks
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.checkpoints import RunFolder
 from unfreeze.training.forecast import Forecast
@@ -65,6 +66,7 @@ def train(
         UserError: the loss is no longer a number, or the disk is full.
         EndsWithOthers: so it was, and another process says it.
     """
+    keep_freed_blocks()
     run = _Run(objective, policy, settings, folder, accelerator or make_accelerator())
     run.resume()
     with (
@@ -174,16 +176,14 @@ class _Run:
         apply_rates(self.optimizer, self.groups, rates, multiplier)
         with self.accelerator.autocast():
             loss = self.objective.loss(batch)
-        n_items = float(self._sum(torch.tensor(float(loss.n_items))))
-        objective = loss.total / max(1.0, n_items)
-        if loss.penalty is not None:
-            objective = objective + loss.penalty * (loss.n_items / max(1.0, n_items))
-        mean = float(self._sum(loss.total.detach().float())) / max(1.0, n_items)
+        n_items = max(1.0, float(self._sum(torch.tensor(float(loss.n_items)))))
+        mean = float(self._sum(loss.total.detach().float())) / n_items
         self._check(mean, "loss")
+        # The gradient of the sum: a large model's gradients are then divided and clipped in one pass, not in three.
+        objective = loss.total if loss.penalty is None else loss.total + loss.penalty * loss.n_items
         objective.backward()  # type: ignore[no-untyped-call]
         self._add_up_gradients()
-        if self.settings.clip is not None:
-            self._check(float(nn.utils.clip_grad_norm_(self.learned, self.settings.clip)), "gradient's norm")
+        self._divide_and_clip(n_items)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step, self.batch = self.step + 1, self.batch + 1
@@ -202,6 +202,16 @@ class _Run:
             parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True
         ):
             parameter.grad = grad.view_as(parameter).clone()
+
+    def _divide_and_clip(self, n_items: float) -> None:
+        """Gradients of a sum over `n_items` become those of the mean, their norm at most `settings.clip`."""
+        grads = [p.grad for p in self.learned if p.grad is not None]
+        factor = 1.0 / n_items
+        if self.settings.clip is not None:
+            norm = float(nn.utils.get_total_norm(grads)) / n_items
+            self._check(norm, "gradient's norm")
+            factor *= min(1.0, self.settings.clip / (norm + 1e-6))
+        torch._foreach_mul_(grads, factor)
 
     def _check(self, figure: float, name: str) -> None:
         """Before the update: not a number must never reach the weights."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from unfreeze.encoders.layers.output import compute_type
+from unfreeze.encoders.layers.products import compute_type
 
 T = TypeVar("T")
 Facts = tuple[object, ...]

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.encoders.layers.lookup import look_up_tied
+
 
 class VariationalDropout(nn.Module):
     """Drops the same features at every time step (Gal & Ghahramani 2016): one mask a sequence.
@@ -35,7 +37,9 @@ class VariationalDropout(nn.Module):
         return f"probability={self.probability}"
 
 
-def embed_with_dropout(ids: Tensor, weight: Tensor, probability: float, training: bool) -> Tensor:
+def embed_with_dropout(
+    ids: Tensor, weight: nn.Parameter, probability: float, training: bool, *, tied: bool = False
+) -> Tensor:
     """Look up embeddings, dropping whole words of the vocabulary for the whole batch (Gal & Ghahramani 2016).
 
     The mask is drawn for the V words but applied to the looked-up rows only: a dense (V, D) product a step would
@@ -44,20 +48,16 @@ def embed_with_dropout(ids: Tensor, weight: Tensor, probability: float, training
     Args:
         ids: (T, B) of word ids.
         weight: (V, D).
+        tied: the weight is also an output layer's, whose dense gradient the lookup's is added to (lookup.py).
 
     Returns:
         (T, B, D).
     """
-    vectors = F.embedding(ids, weight)
+    vectors = look_up_tied(ids, weight) if tied else F.embedding(ids, weight)
     if not training or probability == 0.0:
         return vectors
     mask = survivors(weight.new_empty(weight.shape[0], 1), probability)
     return vectors * F.embedding(ids, mask)
-
-
-def drop_weight(weight: Tensor, probability: float, training: bool) -> Tensor:
-    """DropConnect on a recurrent weight matrix (Wan et al. 2013): one mask for all the time steps of a call."""
-    return F.dropout(weight, probability, training) if probability else weight
 
 
 def survivors(like: Tensor, probability: float) -> Tensor:

@@ -12,17 +12,20 @@ Legend: N positions, V vocabulary, E width, K clusters, C columns of a part (the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from unfreeze.encoders.layers.products import compute_type, weight_gradient
 from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
 from unfreeze.errors import UserError
 
-CHUNK_ELEMENTS = 1 << 23
-"""Logits that exist at once: 32 MB in fp32, wide enough for the matrix products."""
+CHUNK_ELEMENTS = 1 << 24
+"""Logits that exist at once: 32 MB in bf16, wide enough for the matrix products."""
 BLOCK_ELEMENTS = 1 << 17
 """Logits that become their gradient at once: 512 KB in fp32, which stays in the cache."""
 KERNEL_TYPES = (torch.float32, torch.bfloat16)
@@ -129,18 +132,26 @@ def default_cutoffs(vocabulary_size: int) -> tuple[int, ...]:
     return tuple(cutoff for cutoff in (2000, 8000) if cutoff * 2 <= vocabulary_size)
 
 
-class _Part:
-    """The head or one cluster: C columns scored for the rows that need them."""
+Rows = slice | Tensor
 
-    def __init__(self, rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> None:
+
+class _Part:
+    """The head or one cluster: C columns scored for the rows that need them, all of them where `rows` is None."""
+
+    def __init__(self, rows: Tensor | None, labels: Tensor, weight: Tensor, bias: Tensor) -> None:
         self.rows, self.labels, self.weight, self.bias = rows, labels, weight, bias
 
-    def chunks(self, elements: int) -> list[tuple[Tensor, Tensor]]:
-        """Row numbers and their labels within the part, at most `elements` logits at a time."""
-        size = max(1, elements // (len(self.weight) + -len(self.weight) % 16))
-        if not len(self.rows):
-            return []
-        return list(zip(torch.split(self.rows, size), torch.split(self.labels, size), strict=True))
+    def chunks(self, elements: int) -> list[tuple[Rows, Tensor]]:
+        """Row numbers and their labels within the part, at most `elements` logits at a time, in even shares."""
+        n, columns = len(self.labels), len(self.weight) + -len(self.weight) % 16
+        size = max(1, elements // columns)
+        n_chunks = -(-n // size)
+        bounds = [n * number // max(1, n_chunks) for number in range(n_chunks + 1)]
+        found: list[tuple[Rows, Tensor]] = []
+        for start, stop in pairwise(bounds):
+            rows = slice(start, stop)
+            found.append((rows if self.rows is None else self.rows[rows], self.labels[rows]))
+        return found
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(n, E) -> (n, C) in fp32."""
@@ -156,16 +167,15 @@ def _parts(
     bounds: list[int],
 ) -> list[_Part]:
     """The head, where a rare word counts as its cluster's entry, then each cluster with the rows that hit it."""
-    everything = torch.arange(len(targets), device=targets.device)
     if len(bounds) == 2:
-        return [_Part(everything, targets, weight, bias)]
+        return [_Part(None, targets, weight, bias)]
     head_size = bounds[1]
     inner = torch.tensor(bounds[1:-1], device=targets.device)
     cluster_of = torch.bucketize(targets, inner, right=True)  # 0: the head
     head_labels = torch.where(cluster_of == 0, targets, head_size + cluster_of - 1)
     parts = [
         _Part(
-            everything,
+            None,
             head_labels,
             torch.cat([weight[:head_size], cluster_weight]),
             torch.cat([bias[:head_size], cluster_bias]),
@@ -177,17 +187,12 @@ def _parts(
     return parts
 
 
-def compute_type(hidden: Tensor) -> torch.dtype:
-    """What the matrix products run in: autocast's type where it is on (custom functions do not see it by themselves)."""
-    device = hidden.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-
-
 class _SoftmaxLoss(torch.autograd.Function):
     """Loss and gradient in one pass over the chunks; backward only scales what forward found.
 
     A chunk's logits are turned into their own gradient where they lie, in the format of the matrix products and a few
-    rows at a time, so that what is done to each of them happens in the cache.
+    rows at a time, so that what is done to each of them happens in the cache. The gradient of a large vocabulary is as
+    large as all the rest of a step: its rows are written once where one chunk is enough, and never filled with zeros first.
     """
 
     @staticmethod
@@ -204,32 +209,67 @@ class _SoftmaxLoss(torch.autograd.Function):
     ) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32)
         learns = any(ctx.needs_input_grad)
-        inputs = (hidden, weight, bias, cluster_weight, cluster_bias)
-        grads = [torch.zeros_like(tensor) for tensor in inputs] if learns else []
+        d_hidden, d_weight = torch.empty_like(hidden), weight.new_empty(weight.shape if learns else 0)
+        d_bias, d_cluster_weight, d_cluster_bias = (
+            torch.zeros_like(tensor) for tensor in (bias, cluster_weight, cluster_bias)
+        )
         for number, part in enumerate(_parts(weight, bias, cluster_weight, cluster_bias, targets, bounds)):
-            weight_c, part_bias = _padded(part.weight, part.bias, compute)
-            for rows, labels in part.chunks(CHUNK_ELEMENTS):
+            words = slice(bounds[number], bounds[number + 1])
+            size = bounds[number + 1] - bounds[number]
+            chunks = part.chunks(CHUNK_ELEMENTS)
+            if learns and not chunks:
+                d_weight[words] = 0.0
+            weight_c, part_bias = _padded(part.weight, part.bias, compute) if chunks else (weight, bias)
+            for chunk, (rows, labels) in enumerate(chunks):
                 hidden_c = hidden[rows].to(compute)
                 logits = F.linear(hidden_c, weight_c)
-                d_bias = torch.zeros_like(part_bias)
-                total += _nll_and_gradient(logits, part_bias, labels, d_bias)
-                if learns:
-                    grads[0].index_add_(0, rows, (logits @ weight_c).to(hidden.dtype))
-                    size = len(part.weight)
-                    _add_to_part(grads, number, (hidden_c.T @ logits).T[:size], d_bias[:size], bounds)
-        ctx.save_for_backward(*grads)
+                d_part_bias = torch.zeros_like(part_bias)
+                total += _nll_and_gradient(logits, part_bias, labels, d_part_bias)
+                if not learns:
+                    continue
+                product = (logits @ weight_c).to(hidden.dtype)
+                if isinstance(rows, slice):  # the head comes first and has every row once
+                    d_hidden[rows] = product
+                else:
+                    d_hidden.index_add_(0, rows, product)
+                d_bias[words] += d_part_bias[:size]
+                if len(weight_c) == size:
+                    weight_gradient(logits, hidden_c, d_weight[words], add=chunk > 0)
+                    continue
+                d_part = weight_gradient(logits, hidden_c).to(weight.dtype)
+                if chunk > 0:
+                    d_weight[words] += d_part[:size]
+                else:
+                    d_weight[words] = d_part[:size]
+                if number == 0:
+                    entries = slice(size, size + len(cluster_weight))
+                    d_cluster_weight += d_part[entries]
+                    d_cluster_bias += d_part_bias[entries]
+        # Not by save_for_backward: backward gives these tensors away, for the next gradient to be added where they lie.
+        ctx.gradients = (d_hidden, d_weight, d_bias, d_cluster_weight, d_cluster_bias) if learns else None
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *(saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None, None
+        gradients: tuple[Tensor, ...] | None = ctx.gradients
+        if gradients is None:
+            raise RuntimeError("the gradients of a softmax loss are given away once: run forward again")
+        if gradients[0].dtype == torch.float64:  # in which gradients are checked, by several backward passes
+            return *(gradient * grad for gradient in gradients), None, None, None
+        ctx.gradients = None
+        if grad.device.type != "cpu" or float(grad) != 1.0:
+            for gradient in gradients:
+                gradient.mul_(grad.to(gradient.dtype))
+        return *gradients, None, None, None
 
 
 def _padded(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
     """A part's weight in the format of the products and its bias, with columns that no word has up to a multiple of 16."""
     columns = len(weight) + -len(weight) % 16
-    weight_c = weight.new_zeros(columns, weight.shape[1], dtype=compute)
+    weight_c = weight.new_empty(columns, weight.shape[1], dtype=compute)
     weight_c[: len(weight)] = weight
+    weight_c[len(weight) :] = 0.0
     return weight_c, F.pad(bias, (0, columns - len(bias)), value=NOWHERE)
 
 
@@ -255,14 +295,3 @@ def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tens
             rows.copy_(block)
         d_bias += block.sum(0)
     return torch.stack(totals).sum()
-
-
-def _add_to_part(grads: list[Tensor], number: int, weight: Tensor, bias: Tensor, bounds: list[int]) -> None:
-    """Add the gradient of part `number` (0: the head with the clusters' entries) where its parameters live."""
-    low, high = bounds[number], bounds[number + 1]
-    size = high - low
-    grads[1][low:high] += weight[:size]
-    grads[2][low:high] += bias[:size]
-    if number == 0:
-        grads[3] += weight[size:]
-        grads[4] += bias[size:]

@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 from unfreeze.encoders.layers.derived import Derived
 from unfreeze.encoders.layers.lstm_cell import CellSteps
 from unfreeze.encoders.layers.lstm_row import RowWeights, arrange, can_run, run_row
-from unfreeze.encoders.layers.output import compute_type
+from unfreeze.encoders.layers.products import compute_type
 from unfreeze.encoders.layers.side_by_side import side_by_side
 
 State = tuple[Tensor, Tensor]

@@ -1,8 +1,9 @@
-"""A stack of one-direction LSTMs over word ids, with all of AWD-LSTM's dropouts: the engine of two rungs.
+"""A stack of one-direction recurrent layers over word ids, with all of AWD-LSTM's dropouts: the engine of two rungs.
 
+The layers are LSTMs or QRNNs; what differs between them is their weights and what they carry from one call to the next.
 Time comes first inside (T, B, D): oneDNN's LSTM works on that layout without a copy. It also wants unpacked batches,
 no projection and fp32 or bf16; anything else falls back, silently and slowly. So batches are bucketed by length and
-padded on the right, where a one-direction LSTM never lets padding reach a real position.
+padded on the right, where a one-direction layer never lets padding reach a real position.
 
 Legend: T time, B batch, V vocabulary, E embedding width, H hidden width, D a layer's width (H, and E for the last).
 """
@@ -11,15 +12,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.dropouts import VariationalDropout, drop_weight, embed_with_dropout
+from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
+from unfreeze.encoders.layers.products import compute_type
+from unfreeze.encoders.layers.qrnn import QrnnLayer
+from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
-State = list[tuple[Tensor, Tensor]]
-"""(h, c), each (1, B, D), for every layer."""
+CellKind = Literal["lstm", "qrnn"]
+
+State = list[tuple[Tensor, ...]]
+"""What every layer carries on, each (k, B, D): of an LSTM (h, c) with k = 1, of a QRNN c with k = 1 and, where its window
+is over 1, the inputs that the next step sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +42,7 @@ class Dropouts:
     hidden: float = 0.15
     """Of features between the LSTMs, the same at all time steps (dropout_h)."""
     weight: float = 0.2
-    """Of hidden-to-hidden weights (wdrop)."""
+    """Of an LSTM's hidden-to-hidden weights, of a QRNN's input weights (wdrop)."""
     output: float = 0.1
     """Of features that the output layer or the head sees (dropout_o)."""
 
@@ -49,6 +58,31 @@ class Dropouts:
 
 NO_DROPOUT = Dropouts(embedding=0.0, input=0.0, hidden=0.0, weight=0.0, output=0.0)
 CLASSIFIER_DROPOUTS = Dropouts(embedding=0.05, input=0.4, hidden=0.3, weight=0.5, output=0.4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """What the layers of a stack are."""
+
+    kind: CellKind = "lstm"
+    """lstm, or qrnn: no recurrent product, so that training is several times as fast on a CPU."""
+    windows: tuple[int, ...] = (2,)
+    """Of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1."""
+    zoneout: float = 0.0
+    """Of QRNNs: probability of a forget gate to be 1 in training."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(CellKind):
+            raise UserError(f"cell {self.kind!r}: it is {' or '.join(get_args(CellKind))}")
+        if self.kind == "lstm" and (self.windows != (2,) or self.zoneout):
+            raise UserError("windows and zoneout belong to the cell qrnn; these are LSTMs")
+
+    def make(self, number: int, input_size: int, hidden_size: int, weight_dropout: float) -> Cell:
+        """Layer `number` of a stack."""
+        if self.kind == "lstm":
+            return WeightDropLstm(input_size, hidden_size, weight_dropout)
+        window = self.windows[number] if number < len(self.windows) else 1
+        return QrnnLayer(input_size, hidden_size, weight_dropout, window=window, zoneout=self.zoneout)
 
 
 class WeightDropLstm(nn.Module):
@@ -72,12 +106,15 @@ class WeightDropLstm(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        """(h, c) of (1, B, H): zeros."""
+        zeros = self.weight_hh.new_zeros(1, batch, self.hidden_size)
+        return zeros, zeros.clone()
+
+    def forward(self, x: Tensor, state: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(T, B, input) and (h, c) of (1, B, H) -> (T, B, H) and the new (h, c)."""
-        if state is None:
-            zeros = x.new_zeros(1, x.shape[1], self.hidden_size)
-            state = (zeros, zeros)
-        weight_hh = drop_weight(self.weight_hh, self.weight_dropout, self.training)
+        state = self.initial_state(x.shape[1]) if state is None else state
+        weight_hh = drop_weight(self.weight_hh, self.weight_dropout, self.training, compute_type(x))
         weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
         output, h, c = torch.lstm(x, state, weights, True, 1, 0.0, self.training, False, False)
         return output, (h, c)
@@ -87,26 +124,30 @@ class WeightDropLstm(nn.Module):
         return f"{self.input_size}, {self.hidden_size}, weight_dropout={self.weight_dropout}"
 
 
+Cell = WeightDropLstm | QrnnLayer
+
+
 @dataclass(frozen=True)
 class StackOutput:
     """What a stack computes from a piece of text."""
 
     layers: list[Tensor]
-    """The embedded words and every LSTM's states as the next one reads them, undropped: (T, B, D_l) each."""
+    """The embedded words and every layer's states, undropped: (T, B, D_l) each."""
     top: Tensor
-    """The last LSTM's states after the output dropout: (T, B, E)."""
+    """The last layer's states after the output dropout: (T, B, E)."""
     state: State
     """To be carried to the text that follows."""
 
 
-class LstmStack(nn.Module):
-    """Embedding and one-direction LSTMs; the last one's width is `output_size`.
+class RecurrentStack(nn.Module):
+    """Embedding and one-direction recurrent layers; the last one's width is `output_size`.
 
     Args:
         embedding: (V, E), possibly shared with another stack.
-        hidden_size: H of every LSTM but the last.
-        output_size: width of the last LSTM; E where the output layer is tied to the embedding.
-        n_layers: LSTMs; with none the embedded words are the top.
+        hidden_size: H of every layer but the last.
+        output_size: width of the last layer; E where the output layer is tied to the embedding.
+        n_layers: with none the embedded words are the top.
+        cells: what the layers are; saved tensors begin with `lstms` or `qrnns`.
     """
 
     def __init__(
@@ -117,19 +158,34 @@ class LstmStack(nn.Module):
         output_size: int,
         n_layers: int,
         dropouts: Dropouts,
+        cells: Cells | None = None,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         sizes = [embedding.embedding_dim] + [hidden_size] * (n_layers - 1) + [output_size] * (n_layers > 0)
-        self.lstms = nn.ModuleList(
-            WeightDropLstm(inputs, outputs, dropouts.weight)
-            for inputs, outputs in zip(sizes, sizes[1:], strict=False)
+        cells = cells or Cells()
+        self._cells = f"{cells.kind}s"
+        self.add_module(
+            self._cells,
+            nn.ModuleList(
+                cells.make(number, inputs, outputs, dropouts.weight)
+                for number, (inputs, outputs) in enumerate(pairwise(sizes))
+            ),
         )
         self.widths = sizes
         self.embedding_dropout = dropouts.embedding
         self.input_dropout = VariationalDropout(dropouts.input)
         self.hidden_dropout = VariationalDropout(dropouts.hidden)
         self.output_dropout = VariationalDropout(dropouts.output)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The layers, bottom to top."""
+        return list(self.get_submodule(self._cells).children())  # type: ignore[arg-type]
+
+    def initial_state(self, batch: int) -> State:
+        """The state in which nothing was read."""
+        return [cell.initial_state(batch) for cell in self.cells]
 
     def set_dropouts(self, dropouts: Dropouts) -> None:
         """Change the dropouts, as the next stage of training wants them."""
@@ -140,38 +196,45 @@ class LstmStack(nn.Module):
             (self.output_dropout, dropouts.output),
         ):
             module.probability = value
-        for lstm in self.lstms:
-            assert isinstance(lstm, WeightDropLstm)
-            lstm.weight_dropout = dropouts.weight
+        for cell in self.cells:
+            cell.weight_dropout = dropouts.weight
 
-    def forward(self, ids: Tensor, state: State | None = None) -> StackOutput:
+    def forward(self, ids: Tensor, state: State | None = None, *, tied: bool = False) -> StackOutput:
         """Run over a piece of text.
 
         Args:
             ids: (T, B), padded at the end.
             state: what the stack returned for the text before; None starts anew.
+            tied: the embedding is also an output layer's and has a dense gradient from there; the lookup's is added to it.
         """
-        x = embed_with_dropout(ids, self.embedding.weight, self.embedding_dropout, self.training)
+        embedding, dropout = self.embedding.weight, self.embedding_dropout
+        x = embed_with_dropout(ids, embedding, dropout, self.training, tied=tied)
         layers, new_state = [x], []
         x = self.input_dropout(x)
-        for number, lstm in enumerate(self.lstms):
-            x, layer_state = lstm(x, None if state is None else state[number])
+        cells = self.cells
+        for number, cell in enumerate(cells):
+            x, layer_state = cell(x, None if state is None else state[number])
             layers.append(x)
             new_state.append(layer_state)
-            x = self.hidden_dropout(x) if number + 1 < len(self.lstms) else self.output_dropout(x)
+            x = self.hidden_dropout(x) if number + 1 < len(cells) else self.output_dropout(x)
         return StackOutput(layers, x, new_state)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Bottom to top: the embedding, then each LSTM."""
-        return [list(self.embedding.parameters()), *(list(lstm.parameters()) for lstm in self.lstms)]
+        """Bottom to top: the embedding, then each layer."""
+        return [list(self.embedding.parameters()), *(list(cell.parameters()) for cell in self.cells)]
 
 
 def need_layers(n_layers: int) -> None:
-    """Raise the UserError for an encoder of LSTMs that would have none."""
+    """Raise the UserError for an encoder of recurrent layers that would have none."""
     if n_layers < 1:
-        raise UserError(f"{n_layers} LSTM layers: at least one is needed")
+        raise UserError(f"{n_layers} recurrent layers: at least one is needed")
 
 
 def detached(state: State) -> State:
     """The same values without their history: back-propagation stops here."""
-    return [(h.detach(), c.detach()) for h, c in state]
+    return [tuple(tensor.detach() for tensor in layer) for layer in state]
+
+
+def rows_of(state: State, rows: slice | Tensor) -> State:
+    """The same for some rows of the batch."""
+    return [tuple(tensor[:, rows].contiguous() for tensor in layer) for layer in state]

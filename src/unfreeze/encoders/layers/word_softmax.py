@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.output import BLOCK_ELEMENTS, TiedSoftmax, compute_type, default_cutoffs
+from unfreeze.encoders.layers.output import BLOCK_ELEMENTS, TiedSoftmax, default_cutoffs
+from unfreeze.encoders.layers.products import compute_type
 
 SoftmaxKind = Literal["adaptive", "full", "sampled"]
 

@@ -1,0 +1,91 @@
+"""Matrix products for gradients of weights, in the order of memory in which the processor is fast.
+
+With AMX oneDNN multiplies in bf16 at 1,200 to 1,500 GFLOP/s on one core, but where the first matrix has to be read by
+columns, as in the gradient of a weight, at 500. So the inputs are transposed beforehand and the result afterwards, by a
+kernel that moves tiles of 16 x 16 through registers (docs/lab-notes.md has the figures).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unfreeze.compiled import lanes
+from unfreeze.compiled.decorators import compiled_in_order
+from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+
+TILE = 16
+_TILES_WORTH_A_THREAD = 256
+
+
+def compute_type(x: Tensor) -> torch.dtype:
+    """What the matrix products run in: autocast's type where it is on (custom functions do not see it by themselves)."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def weight_gradient(
+    d_outputs: Tensor, inputs: Tensor, out: Tensor | None = None, *, add: bool = False
+) -> Tensor:
+    """The gradient of W in outputs = inputs W^T.
+
+    Args:
+        d_outputs: (N, M).
+        inputs: (N, K), in the same format.
+        out: (M, K) of float32, contiguous: where the result is written to.
+        add: add it to what `out` holds.
+
+    Returns:
+        `out`, or (M, K) in float32 at least.
+    """
+    if inputs.device.type != "cpu" or inputs.dtype != torch.bfloat16:
+        product = d_outputs.t() @ inputs
+        if out is None:
+            return product.float() if product.dtype == torch.bfloat16 else product
+        return out.add_(product) if add else out.copy_(product)
+    product = transposed(inputs) @ d_outputs
+    if out is None:
+        out = torch.empty(product.shape[1], product.shape[0])
+    _transpose_into(product, out, add)
+    return out
+
+
+def transposed(x: Tensor) -> Tensor:
+    """(N, K) -> (K, N), contiguous; bf16 on the CPU by tiles."""
+    if x.device.type != "cpu" or x.dtype != torch.bfloat16:
+        return x.t().contiguous()
+    result = x.new_empty(x.shape[1], x.shape[0])
+    _transpose_into(x.contiguous(), result, False)
+    return result
+
+
+def _transpose_into(x: Tensor, out: Tensor, add: bool) -> None:
+    """x (N, K) of bfloat16 -> out (K, N) of bfloat16, or of float32, which it may be added to."""
+    n_rows, n_columns = x.shape
+    whole_rows, whole_columns = n_rows - n_rows % TILE, n_columns - n_columns % TILE
+    columns = whole_columns // TILE
+    least = max(1, _TILES_WORTH_A_THREAD * TILE // max(TILE, whole_rows))
+    calls = [
+        partial(_tiles, as_array(x), as_array(out), TILE * first, TILE * last, whole_rows, add)
+        for first, last in shares(columns, least)
+    ]
+    side_by_side(calls)
+    for rows, some in (
+        (slice(whole_rows, None), slice(None)),
+        (slice(0, whole_rows), slice(whole_columns, None)),
+    ):
+        rest = x[rows, some].t()
+        if rest.numel():
+            target = out[some, rows]
+            target.copy_(target + rest if add else rest)
+
+
+@compiled_in_order
+def _tiles(source: Any, target: Any, first: int, last: int, n_rows: int, add: bool) -> None:
+    """Columns `first` to `last` of the source."""
+    for column in range(first, last, TILE):
+        for row in range(0, n_rows, TILE):
+            lanes.transpose_tile(source, row, column, target, add)

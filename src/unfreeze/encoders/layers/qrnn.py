@@ -1,0 +1,204 @@
+"""The quasi-recurrent layer with fo-pooling (Bradbury et al. 2017): a cell without a recurrent product.
+
+    z_t, f_t, o_t = tanh, sigmoid, sigmoid of W [x_t; x_(t-1); ...] + b
+    c_t = f_t c_(t-1) + (1 - f_t) z_t        h_t = o_t c_t
+
+An LSTM multiplies its state by a matrix at every step and has to wait for the step before. Here all steps of a layer are
+one product with the last `window` inputs, as fast as the processor multiplies, and what is left to do step by step is one
+compiled pass over memory each way (qrnn_kernel.py), or a parallel scan on other devices and formats (scan.py).
+
+Zoneout (Krueger et al. 2017, section 4 of Bradbury et al.): a forget gate is set to 1 with the given probability, without
+rescaling, and in evaluation 1 - f is multiplied by the probability of not being so.
+
+Legend: T time, B batch, N = T B, I input width, H hidden size, K window.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from unfreeze.encoders.layers.derived import Derived
+from unfreeze.encoders.layers.products import compute_type, weight_gradient
+from unfreeze.encoders.layers.qrnn_kernel import FORMATS, Pooling, pool_backward, pool_forward
+from unfreeze.encoders.layers.scan import forget_scan
+from unfreeze.encoders.layers.weight_drop import drop_weight
+from unfreeze.errors import UserError
+
+State = tuple[Tensor, ...]
+"""c (1, B, H) and, with a window over 1, the last K - 1 inputs (K - 1, B, I)."""
+
+
+class QrnnLayer(nn.Module):
+    """One layer, whose weights are dropped in training.
+
+    `weight` is (3 H, K I): the candidate, the forget gate and the output gate, each over x_t, then x_(t-1) and so on.
+
+    Args:
+        input_size: I.
+        hidden_size: H; multiples of 16 are fastest.
+        weight_dropout: of the input product's weights, one mask for all steps of a call.
+        window: K, inputs that a step sees.
+        zoneout: probability of a forget gate to be 1 in training.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        weight_dropout: float,
+        *,
+        window: int = 1,
+        zoneout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if window < 1:
+            raise UserError(f"a window of {window} inputs: at least 1")
+        if not 0.0 <= zoneout < 1.0:
+            raise UserError(f"zoneout is {zoneout}: it is at least 0 and under 1")
+        self.input_size, self.hidden_size, self.weight_dropout = input_size, hidden_size, weight_dropout
+        self.window, self.zoneout = window, zoneout
+        self.weight = nn.Parameter(torch.empty(3 * hidden_size, window * input_size))
+        self.bias = nn.Parameter(torch.empty(3 * hidden_size))
+        self.derived = Derived()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform in +-1/sqrt(K I), biases too, as the papers' own code leaves a linear layer."""
+        bound = 1.0 / math.sqrt(self.window * self.input_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros: nothing was read."""
+        cell = self.weight.new_zeros(1, batch, self.hidden_size)
+        if self.window == 1:
+            return (cell,)
+        return cell, self.weight.new_zeros(self.window - 1, batch, self.input_size)
+
+    def forward(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """(T, B, I) and what the call before returned -> (T, B, H) and the new state."""
+        cell, *earlier = self.initial_state(x.shape[1]) if state is None else state
+        compute = compute_type(x)
+        weight = drop_weight(self.weight, self.weight_dropout, self.training, compute)
+        x = x.to(compute)
+        read = torch.cat([earlier[0].to(compute), x]) if earlier else x  # (K - 1 + T, B, I)
+        if x.device.type != "cpu" or compute not in FORMATS:
+            out, cell = self._scanned(read, weight.to(compute), cell)
+        elif torch.is_grad_enabled():
+            out, cell = _Pooled.apply(read, weight, self.bias, cell, self._update(x), self.window)  # type: ignore[no-untyped-call]
+        else:
+            out, cell = self._predicted(read, weight, cell)
+        return out, (cell, read[len(x) :]) if earlier else (cell,)
+
+    def _update(self, x: Tensor) -> Tensor:
+        """Factor on 1 - f: (T B, H) in training, (1, H) in evaluation; (0, H) without zoneout."""
+        if self.zoneout == 0.0:
+            return x.new_empty(0, self.hidden_size)
+        if not self.training:
+            return x.new_full((1, self.hidden_size), 1.0 - self.zoneout)
+        return x.new_empty(x.shape[0] * x.shape[1], self.hidden_size).bernoulli_(1.0 - self.zoneout)
+
+    def _scanned(self, read: Tensor, weight: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """By torch's own operations."""
+        steps, batch = len(read) - self.window + 1, read.shape[1]
+        products = F.linear(_windows(read, self.window), weight)
+        gates = products.to(cell.dtype) + self.bias
+        z, f, o = gates.view(steps, batch, -1).chunk(3, dim=2)
+        new = torch.sigmoid(-f)  # 1 - sigmoid(f), to the last digit
+        update = self._update(read[self.window - 1 :]).to(cell.dtype)
+        if len(update):
+            new = new * update.view(-1, 1 if len(update) == 1 else batch, self.hidden_size)
+        cells = forget_scan(1.0 - new, new * z.tanh(), cell[0])
+        return (o.sigmoid() * cells).to(read.dtype), cells[-1:]
+
+    def _predicted(self, read: Tensor, weight: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Without anything kept for gradients."""
+        if self.training and self.weight_dropout:
+            weight = weight.to(read.dtype)
+        else:
+            weight = self.derived.get(read.dtype, (self.weight,), lambda: self.weight.detach().to(read.dtype))
+        inputs = _windows(read, self.window)
+        pooling, out = _pooling(
+            inputs @ weight.t(), self.bias, self._update(read[self.window - 1 :]), keep=False
+        )
+        after = cell[0].float().clone()
+        pool_forward(pooling, after, out, keep=False)
+        return out.view(-1, read.shape[1], self.hidden_size), after[None]
+
+    def extra_repr(self) -> str:
+        """What `print(module)` shows."""
+        return (
+            f"{self.input_size}, {self.hidden_size}, window={self.window}, "
+            f"weight_dropout={self.weight_dropout}, zoneout={self.zoneout}"
+        )
+
+
+def _windows(read: Tensor, window: int) -> Tensor:
+    """(K - 1 + T, B, I) -> (T B, K I): x_t, then x_(t-1) and so on."""
+    steps = len(read) - window + 1
+    if window == 1:
+        return read.reshape(-1, read.shape[2])
+    parts = [read[back : back + steps] for back in reversed(range(window))]
+    return torch.cat(parts, dim=2).view(-1, window * read.shape[2])
+
+
+def _pooling(gates: Tensor, bias: Tensor, update: Tensor, *, keep: bool) -> tuple[Pooling, Tensor]:
+    """What the kernels work on, and (N, H) for h."""
+    out = gates.new_empty(len(gates), gates.shape[1] // 3)
+    cells = torch.empty_like(out) if keep else out
+    return Pooling(gates, bias.detach().float(), cells, update), out
+
+
+class _Pooled(torch.autograd.Function):
+    """Product and pooling with gradients by the compiled passes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, read: Tensor, weight: Tensor, bias: Tensor, cell: Tensor, update: Tensor, window: int
+    ) -> tuple[Tensor, Tensor]:
+        inputs, weight_c = _windows(read, window), weight.to(read.dtype)
+        pooling, out = _pooling(inputs @ weight_c.t(), bias, update, keep=True)
+        before = cell[0].float()
+        after = before.clone()
+        pool_forward(pooling, after, out, keep=True)
+        ctx.save_for_backward(inputs, weight_c, before, *pooling)
+        ctx.window, ctx.shape, ctx.types = window, read.shape, (weight.dtype, bias.dtype, cell.dtype)
+        return out.view(-1, read.shape[1], out.shape[1]), after[None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight_c, before, *pooling = ctx.saved_tensors
+        if ctx.window == 0:
+            raise RuntimeError("the gates of a QRNN became gradients in place: run forward again")
+        window, ctx.window = ctx.window, 0
+        steps = ctx.shape[0] - window + 1
+        d_state = d_after[0].float().contiguous().clone()
+        d_out = d_out.to(inputs.dtype).reshape(len(inputs), -1).contiguous()
+        d_bias = pool_backward(Pooling(*pooling), before, d_out, d_state)
+        d_gates = pooling[0]
+        needs_read, needs_weight = ctx.needs_input_grad[:2]
+        d_weight = weight_gradient(d_gates, inputs).to(ctx.types[0]) if needs_weight else None
+        d_read = None
+        if needs_read:
+            d_inputs = (d_gates @ weight_c).view(steps, ctx.shape[1], window, ctx.shape[2])
+            d_read = _unwindowed(d_inputs)
+        return d_read, d_weight, d_bias.to(ctx.types[1]), d_state[None].to(ctx.types[2]), None, None
+
+
+def _unwindowed(d_inputs: Tensor) -> Tensor:
+    """(T, B, K, I) -> (K - 1 + T, B, I): what every input was given through the windows that saw it."""
+    steps, batch, window, width = d_inputs.shape
+    if window == 1:
+        return d_inputs[:, :, 0]
+    d_read = d_inputs.new_zeros(window - 1 + steps, batch, width)
+    for back in range(window):
+        first = window - 1 - back
+        d_read[first : first + steps] += d_inputs[:, :, back]
+    return d_read

@@ -1,0 +1,254 @@
+"""fo-pooling of a QRNN on a CPU: one compiled pass over a layer's gates forward, and one backward.
+
+The gates lie as the product with the input left them, in its own format, and are read once. What backward needs of them
+is computed again from there: storing three activations would cost as much memory traffic as it saves arithmetic, and a
+forget gate near 1, which is what long memory is, does not survive rounding to bfloat16, while its argument does.
+
+Legend: T time, B batch, N = T B rows in the order of time, H hidden size. Arithmetic is in float32 throughout.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unfreeze.compiled import lanes
+from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
+from unfreeze.compiled.lane_math import exp_within
+from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+
+FORMATS = (torch.float32, torch.bfloat16)
+"""Number formats of gates that the kernels read."""
+
+_ONE, _TWO, _MINUS_ONE = np.float32(1.0), np.float32(2.0), np.float32(-1.0)
+_LIMIT = np.float32(28.0)
+"""Arguments of exponentials stay within +-28, so that a product of three such terms is still a float32."""
+
+
+class Pooling(NamedTuple):
+    """What the kernels read and write of one layer."""
+
+    gates: Tensor
+    """(N, 3 H): the products for candidate, forget gate and output gate, without the bias."""
+    bias: Tensor
+    """(3 H,) of float32."""
+    cells: Tensor
+    """(N, H): c of every step, in the format of the gates; forward writes it where backward will need it."""
+    update: Tensor
+    """(N, H) or (1, H): factor on 1 - f, by which zoneout works; (0, H) is none."""
+
+
+def pool_forward(pooling: Pooling, state: Tensor, out: Tensor, *, keep: bool) -> None:
+    """Run the recurrence c = f c + (1 - f) z, h = o c over all steps.
+
+    Args:
+        state: (B, H) of float32: c before the first step, becomes c after the last one.
+        out: (N, H), becomes h, in the format of the gates.
+        keep: write c of every step into `pooling.cells`.
+    """
+    arrays = *_arrays(pooling), as_array(state), as_array(out)
+    calls = [partial(_forward, *arrays, first, last, keep) for first, last in shares(len(state))]
+    side_by_side(calls)
+
+
+def pool_backward(pooling: Pooling, before: Tensor, d_out: Tensor, d_state: Tensor) -> Tensor:
+    """The gradients of `pool_forward`; the gates become theirs.
+
+    Args:
+        before: (B, H) of float32: c before the first step.
+        d_out: (N, H): the gradient of h, in the format of the gates.
+        d_state: (B, H) of float32: the gradient of c after the last step, becomes that of `before`.
+
+    Returns:
+        (3 H,): the gradient of the bias.
+    """
+    parts = shares(len(before))
+    sums = np.zeros((len(parts), pooling.gates.shape[1]), dtype=np.float32)
+    arrays = *_arrays(pooling), as_array(before), as_array(d_out), as_array(d_state), sums
+    calls = [partial(_backward, *arrays, number, first, last) for number, (first, last) in enumerate(parts)]
+    side_by_side(calls)
+    return torch.from_numpy(sums.sum(0))
+
+
+def _arrays(pooling: Pooling) -> tuple[Any, Any, Any, Any]:
+    return (
+        as_array(pooling.gates),
+        pooling.bias.numpy()[None],
+        as_array(pooling.cells),
+        as_array(pooling.update),
+    )
+
+
+@inlined_in_order
+def _activations(for_z: Any, for_f: Any, for_o: Any) -> Any:
+    """tanh(z), sigmoid(f), 1 - sigmoid(f) and sigmoid(o), by one division, which takes as long as an exponential."""
+    one = lanes.splat(_ONE)
+    e_z = lanes.add(one, exp_within(lanes.multiply(for_z, lanes.splat(_TWO)), -_LIMIT, _LIMIT))
+    e_f = exp_within(lanes.multiply(for_f, lanes.splat(_MINUS_ONE)), -_LIMIT, _LIMIT)
+    e_o = lanes.add(one, exp_within(lanes.multiply(for_o, lanes.splat(_MINUS_ONE)), -_LIMIT, _LIMIT))
+    f_and_o = lanes.multiply(lanes.add(one, e_f), e_o)
+    inverse = lanes.divide(one, lanes.multiply(e_z, f_and_o))
+    z = lanes.subtract(one, lanes.multiply(lanes.splat(_TWO), lanes.multiply(inverse, f_and_o)))
+    inverse_f_and_o = lanes.multiply(inverse, e_z)
+    f = lanes.multiply(inverse_f_and_o, e_o)
+    o = lanes.multiply(inverse_f_and_o, lanes.add(one, e_f))
+    return z, f, lanes.multiply(e_f, f), o
+
+
+@inlined_in_order
+def _pooled(z: Any, i: Any, c: Any) -> Any:
+    """c + i (z - c), which is f c + i z."""
+    return lanes.fused(i, lanes.subtract(z, c), c)
+
+
+@inlined_in_order
+def _argument(gates: Any, bias: Any, row: int, column: int) -> Any:
+    return lanes.add(lanes.load(gates, row, column), lanes.load(bias, 0, column))
+
+
+@inlined_in_order
+def _argument_some(gates: Any, bias: Any, row: int, column: int, n: int) -> Any:
+    return lanes.add(lanes.load_some(gates, row, column, n), lanes.load_some(bias, 0, column, n))
+
+
+@compiled_in_order
+def _forward(
+    gates: Any,
+    bias: Any,
+    cells: Any,
+    update: Any,
+    state: Any,
+    out: Any,
+    first: int,
+    last: int,
+    keep: bool,
+) -> None:
+    """Rows `first` to `last` of the batch."""
+    batch, size = state.shape
+    whole = size - size % 16
+    rest = size - whole
+    zoned, zone_step = len(update) > 0, int(len(update) > 1)
+    for t in range(len(gates) // batch):
+        for b in range(first, last):
+            row = t * batch + b
+            for j in range(0, whole, 16):
+                z, f, i, o = _activations(
+                    _argument(gates, bias, row, j),
+                    _argument(gates, bias, row, size + j),
+                    _argument(gates, bias, row, 2 * size + j),
+                )
+                if zoned:
+                    i = lanes.multiply(i, lanes.load(update, row * zone_step, j))
+                c = _pooled(z, i, lanes.load(state, b, j))
+                lanes.store(state, b, j, c)
+                if keep:
+                    lanes.store(cells, row, j, c)
+                lanes.store(out, row, j, lanes.multiply(o, c))
+            if rest:
+                j = whole
+                z, f, i, o = _activations(
+                    _argument_some(gates, bias, row, j, rest),
+                    _argument_some(gates, bias, row, size + j, rest),
+                    _argument_some(gates, bias, row, 2 * size + j, rest),
+                )
+                if zoned:
+                    i = lanes.multiply(i, lanes.load_some(update, row * zone_step, j, rest))
+                c = _pooled(z, i, lanes.load_some(state, b, j, rest))
+                lanes.store_some(state, b, j, rest, c)
+                if keep:
+                    lanes.store_some(cells, row, j, rest, c)
+                lanes.store_some(out, row, j, rest, lanes.multiply(o, c))
+
+
+@inlined_in_order
+def _gradients(
+    z: Any, f: Any, i: Any, o: Any, factor: Any, c_before: Any, c: Any, d_out: Any, d_c: Any
+) -> Any:
+    """Of the arguments of z, f and o, and of c_before; `factor` is zoneout's, on i = 1 - f."""
+    one = lanes.splat(_ONE)
+    d_c = lanes.fused(d_out, o, d_c)
+    d_o = lanes.multiply(lanes.multiply(d_out, c), lanes.multiply(o, lanes.subtract(one, o)))
+    updated = lanes.multiply(i, factor)
+    d_z = lanes.multiply(lanes.multiply(d_c, updated), lanes.subtract(one, lanes.multiply(z, z)))
+    slope = lanes.multiply(lanes.multiply(f, i), factor)
+    d_f = lanes.multiply(lanes.multiply(d_c, lanes.subtract(c_before, z)), slope)
+    return d_z, d_f, d_o, lanes.multiply(d_c, lanes.subtract(one, updated))
+
+
+@inlined_in_order
+def _keep(gates: Any, sums: Any, share: int, row: int, column: int, value: Any) -> None:
+    lanes.store(gates, row, column, value)
+    lanes.store(sums, share, column, lanes.add(lanes.load(sums, share, column), value))
+
+
+@inlined_in_order
+def _keep_some(gates: Any, sums: Any, share: int, row: int, column: int, n: int, value: Any) -> None:
+    lanes.store_some(gates, row, column, n, value)
+    total = lanes.add(lanes.load_some(sums, share, column, n), value)
+    lanes.store_some(sums, share, column, n, total)
+
+
+@compiled_in_order
+def _backward(
+    gates: Any,
+    bias: Any,
+    cells: Any,
+    update: Any,
+    before: Any,
+    d_out: Any,
+    d_state: Any,
+    sums: Any,
+    share: int,
+    first: int,
+    last: int,
+) -> None:
+    """Rows `first` to `last` of the batch, the last step first."""
+    batch, size = before.shape
+    whole = size - size % 16
+    rest = size - whole
+    zoned, zone_step = len(update) > 0, int(len(update) > 1)
+    factor = lanes.splat(_ONE)
+    for step in range(len(gates) // batch):
+        t = len(gates) // batch - 1 - step
+        for b in range(first, last):
+            row = t * batch + b
+            for j in range(0, whole, 16):
+                z, f, i, o = _activations(
+                    _argument(gates, bias, row, j),
+                    _argument(gates, bias, row, size + j),
+                    _argument(gates, bias, row, 2 * size + j),
+                )
+                if zoned:
+                    factor = lanes.load(update, row * zone_step, j)
+                c_before = lanes.load(cells, row - batch, j) if t > 0 else lanes.load(before, b, j)
+                c, d_h, d_c = lanes.load(cells, row, j), lanes.load(d_out, row, j), lanes.load(d_state, b, j)
+                d_z, d_f, d_o, d_c = _gradients(z, f, i, o, factor, c_before, c, d_h, d_c)
+                _keep(gates, sums, share, row, j, d_z)
+                _keep(gates, sums, share, row, size + j, d_f)
+                _keep(gates, sums, share, row, 2 * size + j, d_o)
+                lanes.store(d_state, b, j, d_c)
+            if rest:
+                j = whole
+                z, f, i, o = _activations(
+                    _argument_some(gates, bias, row, j, rest),
+                    _argument_some(gates, bias, row, size + j, rest),
+                    _argument_some(gates, bias, row, 2 * size + j, rest),
+                )
+                if zoned:
+                    factor = lanes.load_some(update, row * zone_step, j, rest)
+                c_before = (
+                    lanes.load_some(cells, row - batch, j, rest)
+                    if t > 0
+                    else lanes.load_some(before, b, j, rest)
+                )
+                c, d_h = lanes.load_some(cells, row, j, rest), lanes.load_some(d_out, row, j, rest)
+                d_c = lanes.load_some(d_state, b, j, rest)
+                d_z, d_f, d_o, d_c = _gradients(z, f, i, o, factor, c_before, c, d_h, d_c)
+                _keep_some(gates, sums, share, row, j, rest, d_z)
+                _keep_some(gates, sums, share, row, size + j, rest, d_f)
+                _keep_some(gates, sums, share, row, 2 * size + j, rest, d_o)
+                lanes.store_some(d_state, b, j, rest, d_c)

@@ -1,0 +1,80 @@
+"""DropConnect on a weight matrix (Wan et al. 2013), as AWD-LSTM uses it: one mask for all the time steps of a call.
+
+torch draws the numbers of a mask one after the other: for the weights of a layer of 1,152 units that took longer than the
+product with them. Here a number is a hash of its place and of a seed that torch's generator draws, so that sixteen are made
+at once, no mask is stored, and the weights are written in the format of the products on the way.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from unfreeze.compiled import lanes
+from unfreeze.compiled.decorators import compiled_in_order
+from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+
+FORMATS = (torch.float32, torch.bfloat16)
+_WORTH_A_THREAD = 1 << 16
+
+
+def drop_weight(weight: Tensor, probability: float, training: bool, dtype: torch.dtype) -> Tensor:
+    """In training each element is dropped with `probability`, the others are scaled up; else the weight itself.
+
+    Args:
+        weight: (M, K) of float32, or anything else that torch's own dropout takes.
+        dtype: format of what was dropped, that of the products.
+    """
+    if not training or probability == 0.0:
+        return weight
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or dtype not in FORMATS:
+        return F.dropout(weight, probability).to(dtype)
+    seed = int(torch.randint(1 << 31, ()))
+    result: Tensor = _Dropped.apply(weight, probability, seed, dtype)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Dropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, probability: float, seed: int, dtype: torch.dtype) -> Tensor:
+        ctx.probability, ctx.seed = probability, seed
+        return _masked(weight, probability, seed, dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _masked(grad, ctx.probability, ctx.seed, torch.float32), None, None, None
+
+
+def _masked(x: Tensor, probability: float, seed: int, dtype: torch.dtype) -> Tensor:
+    x = x.contiguous()
+    result = torch.empty_like(x, dtype=dtype)
+    arrays = as_array(x).reshape(1, -1), as_array(result).reshape(1, -1)
+    threshold, kept = round(probability * 2**32), np.float32(1.0 / (1.0 - probability))
+    blocks = -(-x.numel() // 16)
+    calls = [
+        partial(_mask, *arrays, 16 * first, min(16 * last, x.numel()), seed, threshold, kept)
+        for first, last in shares(blocks, least=_WORTH_A_THREAD)
+    ]
+    side_by_side(calls)
+    return result
+
+
+@compiled_in_order
+def _mask(source: Any, target: Any, first: int, last: int, seed: int, threshold: int, kept: Any) -> None:
+    """Elements `first`, a multiple of 16, to `last`."""
+    whole = last - (last - first) % 16
+    for j in range(first, whole, 16):
+        factor = lanes.survivors(j, seed, threshold, kept)
+        lanes.store(target, 0, j, lanes.multiply(lanes.load(source, 0, j), factor))
+    if whole < last:
+        factor = lanes.survivors(whole, seed, threshold, kept)
+        rest = last - whole
+        value = lanes.multiply(lanes.load_some(source, 0, whole, rest), factor)
+        lanes.store_some(target, 0, whole, rest, value)

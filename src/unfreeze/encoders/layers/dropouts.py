@@ -38,7 +38,7 @@ class VariationalDropout(nn.Module):
 
 
 def embed_with_dropout(
-    ids: Tensor, weight: nn.Parameter, probability: float, training: bool, *, tied: bool = False
+    ids: Tensor, weight: Tensor, probability: float, training: bool, *, tied: bool = False
 ) -> Tensor:
     """Look up embeddings, dropping whole words of the vocabulary for the whole batch (Gal & Ghahramani 2016).
 

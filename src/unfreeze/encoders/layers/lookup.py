@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unfreeze.compiled.decorators import compiled_in_order
 
 
-def look_up_tied(ids: Tensor, weight: nn.Parameter) -> Tensor:
+def look_up_tied(ids: Tensor, weight: Tensor) -> Tensor:
     """`F.embedding` for `backward()`, with the gradient added to `weight.grad`; not for `torch.autograd.grad`.
 
     Args:

@@ -370,7 +370,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
     plot = tmp_path / "rate.png"
     ways = [
         [world.lm, "--corpus", world.corpus, "--batch-size", 4, "--plot", plot],
-        ["--train", world.train, "--encoder", world.lm, "--batch-size", 40],
+        ["--train", world.train, "--encoder", world.lm, "--batch-size", 80],
         ["--train", world.train, "--encoder", world.lm, "--transfer", "frozen", "--batch-size", 8],
     ]
     for way in ways:

@@ -1,0 +1,71 @@
+"""What a language model's states know of sentiment: a logistic regression on the mean of its top states.
+
+No fine-tuning and no choice but that of C, by cross-validation within the labels: minutes for a model, and a figure that
+rises with the model (docs/results.md). Reviews for measuring are the held-back ones of imdb.py; test reviews are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.imdb import Places
+from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.base import Encoder
+from unfreeze.tasks.classification import ClassifierNetwork, all_features
+from unfreeze.tasks.logistic_regression import fit_regression
+from unfreeze.text.examples import ExampleSet
+from unfreeze.training.precision import Precision, prediction_format
+
+SEEDS = {100: 5, 1_000: 2}
+"""Number of labels -> how many samples of them are drawn."""
+
+
+def mean_top_states(
+    model: str | Path, texts: Sequence[str], *, precision: Precision = "auto"
+) -> NDArray[np.float64]:
+    """(N, D): the mean over each text of the top layer's states, the directions side by side."""
+    encoder = Encoder.from_pretrained(model)
+    assert isinstance(encoder, AwdLstm)
+    network = ClassifierNetwork(encoder, 2, pooling="top", head="linear").eval()
+    prepared = [np.array(encoder.tokenizer.encode(text).ids, dtype=np.uint32) for text in texts]
+    with prediction_format(precision, next(encoder.parameters()).device):
+        pooled = all_features(network, prepared)  # last, max, mean for each direction
+    parts = [features.double().numpy() for features in pooled.values()]
+    return np.concatenate([part[:, -part.shape[1] // 3 :] for part in parts], axis=1)
+
+
+def readout(model: str | Path, places: Places) -> dict[int, list[float]]:
+    """Number of labels -> accuracy on the held-back reviews for tuning, for each sample."""
+    samples = {
+        (count, seed): places.sample(count, seed) for count, seeds in SEEDS.items() for seed in range(seeds)
+    }
+    chosen = {example.text: 0 for sample in samples.values() for example in sample.examples}
+    states = mean_top_states(model, list(chosen))
+    chosen = {text: number for number, text in enumerate(chosen)}
+    measured = mean_top_states(model, [example.text for example in places.tuning.examples])
+    wanted = _targets(places.tuning)
+    found: dict[int, list[float]] = {count: [] for count in SEEDS}
+    for (count, seed), sample in samples.items():
+        x = states[[chosen[example.text] for example in sample.examples]]
+        center, scale = x.mean(0), x.std(0) + 1e-8
+        solution = fit_regression((x - center) / scale, _targets(sample), 2, seed=seed)
+        logits = (measured - center) / scale @ solution.weight.T + solution.bias
+        found[count].append(float((logits.argmax(1) == wanted).mean()))
+    return found
+
+
+def _targets(examples: ExampleSet) -> NDArray[np.int64]:
+    names = list(examples.label_names)
+    return np.array([names.index(example.labels[0]) for example in examples.examples])
+
+
+def shown(figures: dict[int, list[float]]) -> str:
+    """Percent: the mean of each number of labels, with its samples."""
+    return ", ".join(
+        f"{count:,} labels {100 * np.mean(values):.1f} ({', '.join(f'{100 * v:.1f}' for v in values)})"
+        for count, values in figures.items()
+    )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import tempfile
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -26,16 +27,18 @@ from experiments.imdb import Places
 from experiments.readout import readout, shown
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings, small
 from unfreeze.pretraining.stages import adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.corpus import stream_documents
+from unfreeze.text.token_store import TokenStore
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
-HELD_OUT_DOCUMENTS = 60
-"""Of the held-out file: enough for a course of several points, each measured in seconds."""
+ON_THE_WAY, AT_THE_END = 10, 100
+"""Documents of the held-out file: few for the points of a course, since measuring takes minutes too, more for the figure."""
 VOCABULARY = 30_000
 
 
@@ -81,11 +84,11 @@ def small_corpus(places: Places, megabytes: float) -> Path:
     return path
 
 
-def held_out(places: Places) -> Path:
+def held_out(places: Places, count: int) -> Path:
     """The first documents of the held-out file."""
-    path = places.runs / "held-out.txt"
+    path = places.runs / f"held-out-{count}.txt"
     if not path.is_file():
-        documents = islice(stream_documents([places.held_out_wikipedia]), HELD_OUT_DOCUMENTS)
+        documents = islice(stream_documents([places.held_out_wikipedia]), count)
         path.write_text("\n\n".join(documents), encoding="utf-8")
     return path
 
@@ -94,7 +97,7 @@ def settings_of(variant: Variant, minutes: float | None) -> PretrainSettings:
     """The preset `small` with what the variant changes."""
     settings = small()
     bound = {"epochs": 1, "minutes": None} if minutes is None else {"epochs": None, "minutes": minutes}
-    loop = LoopSettings(**bound, validate_minutes=1.0, checkpoint_minutes=1.0)  # type: ignore[arg-type]
+    loop = LoopSettings(**bound, validate_minutes=1.5, checkpoint_minutes=1.0)  # type: ignore[arg-type]
     return replace(
         settings,
         training=replace(settings.training, loop=loop, bptt=variant.bptt),
@@ -118,22 +121,34 @@ def train(places: Places, name: str, corpora: dict[bool, list[Path]], minutes: f
         VARIANTS[name],
         places.runs / name.replace(", ", "-").replace(" ", "-").replace("/", "-"),
     )
-    corpus = Corpus(paths=corpora[variant.same_tokens], validation=[held_out(places)])
+    corpus = Corpus(paths=corpora[variant.same_tokens], validation=[held_out(places, ON_THE_WAY)])
     bound = None if variant.same_tokens else minutes
     pretrain_language_model(corpus, output, settings_of(variant, bound), progress=Progress())
     return output
 
 
-def row(name: str, output: Path) -> str:
+def final_perplexity(places: Places, output: Path) -> float:
+    """Of the finished model, on more text than its course was measured on; kept in its folder."""
+    kept = output / "training" / "perplexity.json"
+    if not kept.is_file():
+        model = LanguageModel.from_pretrained(output)
+        documents = stream_documents([held_out(places, AT_THE_END)])
+        with tempfile.TemporaryDirectory() as name:
+            store = TokenStore.build(documents, model.tokenizer, Path(name) / "tokens")
+            kept.write_text(json.dumps(evaluate_perplexity(model, store).perplexity), encoding="utf-8")
+    return float(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def row(places: Places, name: str, output: Path) -> str:
     """A line of the table: size, tokens, minutes, and the held-out perplexity at every point."""
     points = course(output)
     model = LanguageModel.from_pretrained(output)
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     tokens = points[-1]["step"] * 32 * VARIANTS[name].bptt / 1e6
-    seen = ", ".join(f"{point['perplexity']:.1f} at {point['seconds'] / 60:.1f} min" for point in points[:-1])
+    seen = ", ".join(f"{point['perplexity']:.1f} at {point['seconds'] / 60:.1f} min" for point in points)
     return (
         f"| {name} | {parameters:.1f} | {tokens:.1f} | {points[-1]['seconds'] / 60:.1f} "
-        f"| **{points[-1]['perplexity']:.1f}** | {seen} |"
+        f"| **{final_perplexity(places, output):.1f}** | {seen} |"
     )
 
 
@@ -176,12 +191,12 @@ def main() -> None:
         folders[name] = train(places, name, corpora, minutes)
         if minutes is None:  # the LSTM's, which comes first
             minutes = course(folders[name])[-1]["seconds"] / 60
-        print(row(name, folders[name]), flush=True)
+        print(row(places, name, folders[name]), flush=True)
     print(
         "| | parameters (M) | tokens (M) | minutes | perplexity | on the way |\n|---|---:|---:|---:|---:|---|"
     )
     for name, folder in folders.items():
-        print(row(name, folder))
+        print(row(places, name, folder))
     for name in ADAPTED:
         if name in folders:
             adapted = adapt(places, folders[name], arguments.adapt_minutes)

@@ -1,0 +1,236 @@
+"""The language models that read for days: all of Wikipedia's files several times, then IMDb's reviews up to twenty times.
+
+MultiFiT (Eisenschlos et al. 2019) pre-trains a QRNN for ten epochs and tunes it on the target's text for twenty; ULMFiT's
+model read a billion tokens. Here the same is done a piece at a time on one core of a laptop's kind. Two models, by one recipe:
+
+- `pair`: both directions over one embedding, small enough to ship (16 MB in half precision). It becomes `wiki-lm`.
+- `chase`: the widest that the minutes pay for, for the experiments on IMDb with 100 labels. No size binds it.
+
+    OMP_NUM_THREADS=1 python -m experiments.long_training --data DATA --runs RUNS --model pair --passes 2
+    python -m experiments.long_training --data DATA --runs RUNS --model pair --show
+    python -m experiments.long_training --data DATA --runs RUNS --model pair --release DIR
+
+A pass over the eleven files is a run of its own with a rate that rises and falls (warm restarts, Loshchilov & Hutter 2017), so
+that every finished pass is a model to use. A pass that was stopped, by Ctrl-C or `kill -9`, goes on when the same command is
+given again; a finished one is not repeated. The last file of enwiki-2015 is held out; reviews held out are one in a hundred
+of the unlabeled ones. `--show` prints what was measured so far, `--readout` what 100 and 1,000 labels make of each model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.imdb import Places
+from experiments.readout import readout, shown
+from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.perplexity import evaluate_perplexity
+from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
+from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
+from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.progress import Progress
+from unfreeze.text.token_store import TokenStore
+from unfreeze.training.cards import write_card
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.transfer.policies import TransferPolicy
+
+VALIDATE_MINUTES = 15.0
+REVIEWS = "reviews"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A model that is trained for long."""
+
+    embedding_size: int
+    hidden_size: int
+    n_layers: int
+    vocabulary_size: int
+    """Words, of Wikipedia and then of the reviews."""
+    batch_size: int
+    bptt: int
+    rates: tuple[float, ...]
+    """Highest rate of each pass; those beyond have the last one."""
+    dropout_scale: float = 0.1
+    """While there is more text than the model can remember; the reviews take REVIEW_DROPOUT."""
+
+    def rate(self, number: int) -> float:
+        """Of pass `number`, from 1."""
+        return self.rates[min(number, len(self.rates)) - 1]
+
+
+PLANS = {
+    "pair": Plan(
+        embedding_size=192,
+        hidden_size=512,
+        n_layers=3,
+        vocabulary_size=24_000,
+        batch_size=32,
+        bptt=140,
+        rates=(6e-3, 4e-3, 3e-3),
+    ),
+    "chase": Plan(
+        embedding_size=400,
+        hidden_size=1152,
+        n_layers=4,
+        vocabulary_size=60_000,
+        batch_size=32,
+        bptt=140,
+        rates=(4e-3, 3e-3, 2e-3),
+    ),
+}
+REVIEW_PASSES, REVIEW_RATE, REVIEW_DROPOUT = 20, 2e-3, 0.3
+
+
+def training(plan: Plan, rate: float, *, epochs: int, seed: int, dropout_scale: float) -> TrainingSettings:
+    """How a pass learns: one rise and fall of the rate, the same for all layers."""
+    return TrainingSettings(
+        policy=TransferPolicy(
+            mode="fine-tune", rate=rate, gradual=False, discriminative=1.0, schedule="cosine"
+        ),
+        loop=LoopSettings(
+            epochs=epochs, validate_minutes=VALIDATE_MINUTES, checkpoint_minutes=3.0, seed=seed
+        ),
+        batch_size=plan.batch_size,
+        bptt=plan.bptt,
+        alpha=0.0,
+        beta=0.0,
+        dropout_scale=dropout_scale,
+    )
+
+
+def folder_of(places: Places, model: str, stage: int | str) -> Path:
+    """Of a pass over Wikipedia, by its number from 1, or of the reviews."""
+    return places.runs / model / (stage if isinstance(stage, str) else f"pass-{stage}")
+
+
+def read_wikipedia(places: Places, model: str, number: int) -> None:
+    """Pass `number`: the first one from random weights, every other one from the pass before."""
+    plan = PLANS[model]
+    corpus = Corpus(paths=places.wikipedia, validation=[places.held_out_wikipedia])
+    settings = training(plan, plan.rate(number), epochs=1, seed=number, dropout_scale=plan.dropout_scale)
+    output = folder_of(places, model, number)
+    if number > 1:
+        source = folder_of(places, model, number - 1)
+        going_on = AdaptSettings(training=settings, new_vocabulary=False)
+        adapt_language_model(source, corpus, output, going_on, progress=Progress())
+        return
+    policy = replace(settings.policy, mode="scratch")
+    wanted = PretrainSettings(
+        training=replace(settings, policy=policy),
+        embedding_size=plan.embedding_size,
+        hidden_size=plan.hidden_size,
+        n_layers=plan.n_layers,
+        direction="both",
+        cell="qrnn",
+        vocabulary_size=plan.vocabulary_size,
+    )
+    pretrain_language_model(corpus, output, wanted, progress=Progress())
+
+
+def read_reviews(places: Places, model: str, passes: int) -> None:
+    """Twenty passes over IMDb's reviews without labels, from the last finished pass over Wikipedia."""
+    plan, source = PLANS[model], folder_of(places, model, passes)
+    settings = training(plan, REVIEW_RATE, epochs=REVIEW_PASSES, seed=0, dropout_scale=REVIEW_DROPOUT)
+    wanted = AdaptSettings(training=settings, vocabulary_size=plan.vocabulary_size)
+    output = folder_of(places, model, REVIEWS)
+    adapt_language_model(
+        source, Corpus(paths=[places.unlabeled_reviews]), output, wanted, progress=Progress()
+    )
+
+
+def stages(places: Places, model: str) -> Iterator[tuple[str, Path, list[dict[str, Any]]]]:
+    """Every stage that has begun: its name, its folder and what was measured in it."""
+    for folder in sorted((places.runs / model).glob("*")):
+        log = folder / "training" / "log.jsonl"
+        if log.is_file():
+            yield (
+                folder.name,
+                folder,
+                [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()],
+            )
+
+
+def show(places: Places, model: str) -> None:
+    """The curve so far as a table."""
+    print("| stage | updates | hours | held-out perplexity | bits a byte |\n|---|---:|---:|---:|---:|")
+    for name, folder, records in stages(places, model):
+        state = name if (folder / "config.json").is_file() else f"{name} (going on)"
+        for record in records:
+            print(
+                f"| {state} | {record['step']:,} | {record['seconds'] / 3600:.2f} "
+                f"| {record['perplexity']:.2f} | {record['bits_per_byte']:.4f} |"
+            )
+
+
+def release(places: Places, model: str, output: Path) -> None:
+    """The last finished pass over Wikipedia in half precision, to ship with the package."""
+    finished = [
+        (folder, records)
+        for name, folder, records in stages(places, model)
+        if name != REVIEWS and (folder / "config.json").is_file()
+    ]
+    source = finished[-1][0]
+    LanguageModel.from_pretrained(source).save_pretrained(output, half=True)
+    released = LanguageModel.from_pretrained(output)
+    held_out = Corpus(paths=[], validation=[places.held_out_wikipedia]).held_out_documents()
+    store = TokenStore.build(held_out, released.tokenizer, places.runs / f"{model}-release-{source.name}")
+    found = evaluate_perplexity(released, store)
+    steps, hours = (sum(records[-1][key] for _, records in finished) for key in ("step", "seconds"))
+    write_card(
+        output,
+        title=f"{output.name}: a language model of English (QRNN, both directions)",
+        facts={
+            "data": f"enwiki-2015 (Wikipedia), 11 of 12 files, {len(finished)} times; the last one held out",
+            "held out": f"the first {found.n_tokens:,} tokens of the last file; figures are the directions' mean",
+            "command": f"python -m experiments.long_training --model {model} --passes {len(finished)} --release DIR",
+            "training": f"{steps:,} updates, {hours / 3600:.1f} hours of one core",
+            "parameters": sum(p.numel() for p in released.parameters()),
+            "precision": "stored in fp16",
+        },
+        metrics=found.figures(),
+        snippet=SNIPPET,
+        licence="CC BY-SA (the text is Wikipedia's)",
+    )
+    print(f"released into {output}: {found}")
+
+
+def main() -> None:
+    """Train, or tell of the training."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--model", choices=list(PLANS), required=True)
+    parser.add_argument("--passes", type=int, default=2, help="over Wikipedia's eleven files")
+    parser.add_argument("--reviews", action="store_true", help="then read IMDb's unlabeled reviews")
+    parser.add_argument("--show", action="store_true", help="print what was measured so far, train nothing")
+    parser.add_argument("--readout", action="store_true", help="what labels make of each finished stage")
+    parser.add_argument("--release", type=Path, metavar="DIR", help="write the last finished pass there")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    places, model = Places(arguments.data, arguments.runs), arguments.model
+    if arguments.show:
+        show(places, model)
+    if arguments.readout:
+        for name, folder, _ in stages(places, model):
+            if (folder / "config.json").is_file():
+                print(f"{name}: {shown(readout(folder, places))}", flush=True)
+    if arguments.release is not None:
+        release(places, model, arguments.release)
+    if arguments.show or arguments.readout or arguments.release is not None:
+        return
+    for number in range(1, arguments.passes + 1):
+        read_wikipedia(places, model, number)
+    if arguments.reviews:
+        read_reviews(places, model, arguments.passes)
+
+
+if __name__ == "__main__":
+    main()

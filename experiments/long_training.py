@@ -72,7 +72,7 @@ PLANS = {
         vocabulary_size=24_000,
         batch_size=32,
         bptt=140,
-        rates=(6e-3, 4e-3, 3e-3),
+        rates=(5e-3, 4e-3, 3e-3),
     ),
     "chase": Plan(
         embedding_size=400,

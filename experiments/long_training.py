@@ -6,13 +6,13 @@ model read a billion tokens. Here the same is done a piece at a time on one core
 - `pair`: both directions over one embedding, small enough to ship (16 MB in half precision). It becomes `wiki-lm`.
 - `chase`: the widest that the minutes pay for, for the experiments on IMDb with 100 labels. No size binds it.
 
-    OMP_NUM_THREADS=1 python -m experiments.long_training --data DATA --runs RUNS --model pair --passes 2
+    OMP_NUM_THREADS=1 python -m experiments.long_training --data DATA --runs RUNS --model pair --stages 4
     python -m experiments.long_training --data DATA --runs RUNS --model pair --show
     python -m experiments.long_training --data DATA --runs RUNS --model pair --release DIR
 
-A pass over the eleven files is a run of its own with a rate that rises and falls (warm restarts, Loshchilov & Hutter 2017), so
-that every finished pass is a model to use. A pass that was stopped, by Ctrl-C or `kill -9`, goes on when the same command is
-given again; a finished one is not repeated. The last file of enwiki-2015 is held out; reviews held out are one in a hundred
+A stage is half a pass, five or six of the eleven files, as a run of its own with a rate that rises and falls (warm restarts,
+Loshchilov & Hutter 2017), so that every finished stage is a model to use. A stage that was stopped, by Ctrl-C or `kill -9`,
+goes on when the same command is given again; a finished one is not repeated. The last file of enwiki-2015 is held out; reviews held out are one in a hundred
 of the unlabeled ones. `--show` prints what was measured so far, `--readout` what 100 and 1,000 labels make of each model.
 """
 
@@ -55,12 +55,12 @@ class Plan:
     batch_size: int
     bptt: int
     rates: tuple[float, ...]
-    """Highest rate of each pass; those beyond have the last one."""
+    """Highest rate of each stage; those beyond have the last one."""
     dropout_scale: float = 0.1
     """While there is more text than the model can remember; the reviews take REVIEW_DROPOUT."""
 
     def rate(self, number: int) -> float:
-        """Of pass `number`, from 1."""
+        """Of stage `number`, from 1."""
         return self.rates[min(number, len(self.rates)) - 1]
 
 
@@ -88,7 +88,7 @@ REVIEW_PASSES, REVIEW_RATE, REVIEW_DROPOUT = 20, 2e-3, 0.3
 
 
 def training(plan: Plan, rate: float, *, epochs: int, seed: int, dropout_scale: float) -> TrainingSettings:
-    """How a pass learns: one rise and fall of the rate, the same for all layers."""
+    """How a stage learns: one rise and fall of the rate, the same for all layers."""
     return TrainingSettings(
         policy=TransferPolicy(
             mode="fine-tune", rate=rate, gradual=False, discriminative=1.0, schedule="cosine"
@@ -105,14 +105,15 @@ def training(plan: Plan, rate: float, *, epochs: int, seed: int, dropout_scale: 
 
 
 def folder_of(places: Places, model: str, stage: int | str) -> Path:
-    """Of a pass over Wikipedia, by its number from 1, or of the reviews."""
-    return places.runs / model / (stage if isinstance(stage, str) else f"pass-{stage}")
+    """Of a stage on Wikipedia, by its number from 1, or of the reviews."""
+    return places.runs / model / (stage if isinstance(stage, str) else f"wikipedia-{stage:02d}")
 
 
 def read_wikipedia(places: Places, model: str, number: int) -> None:
-    """Pass `number`: the first one from random weights, every other one from the pass before."""
-    plan = PLANS[model]
-    corpus = Corpus(paths=places.wikipedia, validation=[places.held_out_wikipedia])
+    """Stage `number`: the first one from random weights, every other one from the stage before."""
+    plan, middle = PLANS[model], len(places.wikipedia) // 2
+    files = places.wikipedia[:middle] if number % 2 else places.wikipedia[middle:]
+    corpus = Corpus(paths=files, validation=[places.held_out_wikipedia])
     settings = training(plan, plan.rate(number), epochs=1, seed=number, dropout_scale=plan.dropout_scale)
     output = folder_of(places, model, number)
     if number > 1:
@@ -133,9 +134,9 @@ def read_wikipedia(places: Places, model: str, number: int) -> None:
     pretrain_language_model(corpus, output, wanted, progress=Progress())
 
 
-def read_reviews(places: Places, model: str, passes: int) -> None:
-    """Twenty passes over IMDb's reviews without labels, from the last finished pass over Wikipedia."""
-    plan, source = PLANS[model], folder_of(places, model, passes)
+def read_reviews(places: Places, model: str, last: int) -> None:
+    """Twenty passes over IMDb's reviews without labels, from the last stage on Wikipedia."""
+    plan, source = PLANS[model], folder_of(places, model, last)
     settings = training(plan, REVIEW_RATE, epochs=REVIEW_PASSES, seed=0, dropout_scale=REVIEW_DROPOUT)
     wanted = AdaptSettings(training=settings, vocabulary_size=plan.vocabulary_size)
     output = folder_of(places, model, REVIEWS)
@@ -169,7 +170,7 @@ def show(places: Places, model: str) -> None:
 
 
 def release(places: Places, model: str, output: Path) -> None:
-    """The last finished pass over Wikipedia in half precision, to ship with the package."""
+    """The last finished stage on Wikipedia in half precision, to ship with the package."""
     finished = [
         (folder, records)
         for name, folder, records in stages(places, model)
@@ -186,9 +187,9 @@ def release(places: Places, model: str, output: Path) -> None:
         output,
         title=f"{output.name}: a language model of English (QRNN, both directions)",
         facts={
-            "data": f"enwiki-2015 (Wikipedia), 11 of 12 files, {len(finished)} times; the last one held out",
+            "data": f"enwiki-2015 (Wikipedia), 11 of 12 files, read {len(finished) / 2:g} times; the last one held out",
             "held out": f"the first {found.n_tokens:,} tokens of the last file; figures are the directions' mean",
-            "command": f"python -m experiments.long_training --model {model} --passes {len(finished)} --release DIR",
+            "command": f"python -m experiments.long_training --model {model} --stages {len(finished)} --release DIR",
             "training": f"{steps:,} updates, {hours / 3600:.1f} hours of one core",
             "parameters": sum(p.numel() for p in released.parameters()),
             "precision": "stored in fp16",
@@ -208,11 +209,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--model", choices=list(PLANS), required=True)
-    parser.add_argument("--passes", type=int, default=2, help="over Wikipedia's eleven files")
+    parser.add_argument("--stages", type=int, default=4, help="on Wikipedia; two are a pass")
     parser.add_argument("--reviews", action="store_true", help="then read IMDb's unlabeled reviews")
     parser.add_argument("--show", action="store_true", help="print what was measured so far, train nothing")
     parser.add_argument("--readout", action="store_true", help="what labels make of each finished stage")
-    parser.add_argument("--release", type=Path, metavar="DIR", help="write the last finished pass there")
+    parser.add_argument("--release", type=Path, metavar="DIR", help="write the last finished stage there")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places, model = Places(arguments.data, arguments.runs), arguments.model
@@ -226,10 +227,10 @@ def main() -> None:
         release(places, model, arguments.release)
     if arguments.show or arguments.readout or arguments.release is not None:
         return
-    for number in range(1, arguments.passes + 1):
+    for number in range(1, arguments.stages + 1):
         read_wikipedia(places, model, number)
     if arguments.reviews:
-        read_reviews(places, model, arguments.passes)
+        read_reviews(places, model, arguments.stages)
 
 
 if __name__ == "__main__":

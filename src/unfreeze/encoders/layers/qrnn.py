@@ -169,16 +169,17 @@ class _Pooled(torch.autograd.Function):
         pool_forward(pooling, after, out, keep=True)
         ctx.save_for_backward(inputs, weight_c, before, *pooling)
         ctx.window, ctx.shape, ctx.types = window, read.shape, (weight.dtype, bias.dtype, cell.dtype)
+        ctx.spent = False
         return out.view(-1, read.shape[1], out.shape[1]), after[None]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight_c, before, *pooling = ctx.saved_tensors
-        if ctx.window == 0:
+        if ctx.spent:
             raise RuntimeError("the gates of a QRNN became gradients in place: run forward again")
-        window, ctx.window = ctx.window, 0
-        steps = ctx.shape[0] - window + 1
+        ctx.spent = True
+        steps = ctx.shape[0] - ctx.window + 1
         d_state = d_after[0].float().contiguous().clone()
         d_out = d_out.to(inputs.dtype).reshape(len(inputs), -1).contiguous()
         d_bias = pool_backward(Pooling(*pooling), before, d_out, d_state)
@@ -187,7 +188,7 @@ class _Pooled(torch.autograd.Function):
         d_weight = weight_gradient(d_gates, inputs).to(ctx.types[0]) if needs_weight else None
         d_read = None
         if needs_read:
-            d_inputs = (d_gates @ weight_c).view(steps, ctx.shape[1], window, ctx.shape[2])
+            d_inputs = (d_gates @ weight_c).view(steps, ctx.shape[1], ctx.window, ctx.shape[2])
             d_read = _unwindowed(d_inputs)
         return d_read, d_weight, d_bias.to(ctx.types[1]), d_state[None].to(ctx.types[2]), None, None
 

@@ -1,15 +1,15 @@
 """Claim: a QRNN learns a language as well as an LSTM from the same text, and more in the same minutes.
 
 Bradbury et al. 2017 and MultiFiT say so; the lecture adds "as many layers as we want". On Wikipedia (enwiki-2015, its last
-file held out), one vocabulary, widths and batch: both cells over the same tokens; the QRNN for the minutes that the LSTM
-took; 1, 2 and 4 layers and a wider one for the same minutes, and with longer streams (BPTT 140). Then both cells go on on
-IMDb's unlabeled reviews for equal minutes, and a logistic regression reads sentiment from the mean of their top states
-(experiments/readout.py).
+file held out), one vocabulary, batch and rate: both cells over the same tokens, and over as many as each reads in the same
+minutes; 1, 2 and 4 layers, longer streams (BPTT 140) and a wider one for the same minutes. Then both cells go on on
+IMDb's unlabeled reviews, and a logistic regression reads sentiment from the mean of their top states (experiments/readout.py).
 
-    python -m experiments.lstm_or_qrnn --data DATA --runs RUNS --megabytes 14
+    OMP_NUM_THREADS=1 python -m experiments.lstm_or_qrnn --data DATA --runs RUNS --minutes 5
 
-Run it on a core of its own, for minutes are compared: `OMP_NUM_THREADS=1 taskset -c 1 ...`. Every run is a folder of RUNS and
-goes on where it was stopped.
+Minutes are those of a quiet core: every variant's updates are timed in turns beside the others' first, and each then reads
+minutes times its speed, so that what else the machine does while it trains changes nothing. Every run is a folder of RUNS
+and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -17,29 +17,39 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import statistics
 import tempfile
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ours import Recipe, training
+from benchmarks.turns import tokens_per_second
 from experiments.imdb import Places
 from experiments.readout import readout, shown
+from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
-from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings, small
-from unfreeze.pretraining.stages import adapt_language_model, pretrain_language_model
+from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
+from unfreeze.pretraining.stages import adapt_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.training.loop import seed_everything
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
 ON_THE_WAY, AT_THE_END = 10, 100
-"""Documents of the held-out file: few for the points of a course, since measuring takes minutes too, more for the figure."""
-VOCABULARY = 30_000
+"""Documents of the held-out file: few for the points of a course, more for the figure at the end."""
+VOCABULARY, FILES = 30_000, 3
+BATCH = 32
+ROUNDS, STEPS = 5, 3
+"""Of the timing: a round is so many updates of each variant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,124 +61,168 @@ class Variant:
     sizes: tuple[int, int] = (256, 640)
     """Embedding and hidden size."""
     bptt: int = 70
-    same_tokens: bool = False
-    """One pass over the small corpus, instead of the LSTM's minutes on the large one."""
+    tokens_of: str | None = None
+    """Read as many tokens as this variant, instead of those of the same minutes."""
 
 
+LSTM, QRNN = "LSTM, 3 layers", "QRNN, 3 layers"
 VARIANTS = {
-    "LSTM, 3 layers, same tokens": Variant(cell="lstm", same_tokens=True),
-    "QRNN, 3 layers, same tokens": Variant(cell="qrnn", same_tokens=True),
-    "QRNN, 3 layers": Variant(cell="qrnn"),
+    LSTM: Variant(cell="lstm"),
+    "QRNN, 3 layers, the LSTM's tokens": Variant(cell="qrnn", tokens_of=LSTM),
+    QRNN: Variant(cell="qrnn"),
     "QRNN, 4 layers": Variant(cell="qrnn", layers=4),
     "QRNN, 2 layers": Variant(cell="qrnn", layers=2),
     "QRNN, 1 layer": Variant(cell="qrnn", layers=1),
-    "QRNN, 3 layers, 400/1152": Variant(cell="qrnn", sizes=(400, 1152)),
     "QRNN, 3 layers, BPTT 140": Variant(cell="qrnn", bptt=140),
+    "QRNN, 3 layers, 400/1152": Variant(cell="qrnn", sizes=(400, 1152)),
 }
-ADAPTED = ("LSTM, 3 layers, same tokens", "QRNN, 3 layers")
-"""The two that took the same minutes."""
 
 
-def small_corpus(places: Places, megabytes: float) -> Path:
-    """The beginning of the first file, which both cells read once."""
-    path = places.runs / "small-corpus.txt"
-    if not path.is_file():
-        with places.wikipedia[0].open(encoding="utf-8") as file:
-            lines, size = [], 0.0
-            for line in file:
-                size += len(line.encode())
-                if size > 1e6 * megabytes and not line.strip():
+class Bench:
+    """What all variants share: the text, its vocabulary, and where things are kept.
+
+    Args:
+        places: data and runs.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self.places, self.files = places, places.wikipedia[:FILES]
+        places.runs.mkdir(parents=True, exist_ok=True)
+        kept = places.runs / "vocabulary"
+        if not kept.is_dir():
+            train_tokenizer(
+                stream_documents(self.files), vocabulary_size=VOCABULARY, progress=Progress()
+            ).save(kept)
+        self.tokenizer = TextTokenizer.load(kept)
+
+    def held_out(self, count: int) -> Path:
+        """The first documents of the held-out file."""
+        path = self.places.runs / f"held-out-{count}.txt"
+        if not path.is_file():
+            documents = islice(stream_documents([self.places.held_out_wikipedia]), count)
+            path.write_text("\n\n".join(documents), encoding="utf-8")
+        return path
+
+    def text(self, n_tokens: float) -> Path:
+        """The beginning of the files, about so many tokens of it in whole documents."""
+        path = self.places.runs / f"text-{n_tokens / 1e6:.2f}M.txt"
+        if not path.is_file():
+            found, size = [], 0
+            for document in stream_documents(self.files):
+                found.append(document)
+                size += len(self.tokenizer.encode(document).ids)
+                if size >= n_tokens:
                     break
-                lines.append(line)
-        path.write_text("".join(lines), encoding="utf-8")
-    return path
+            assert size >= n_tokens, f"{FILES} files hold {size:,} tokens only: raise FILES"
+            path.write_text("\n\n".join(found), encoding="utf-8")
+        return path
 
+    def model(self, variant: Variant) -> LanguageModel:
+        """With random weights."""
+        seed_everything(0)
+        encoder = AwdLstm(
+            self.tokenizer,
+            embedding_size=variant.sizes[0],
+            hidden_size=variant.sizes[1],
+            n_layers=variant.layers,
+            cell=variant.cell,
+        )
+        return LanguageModel(encoder, default_cutoffs(len(self.tokenizer)))
 
-def held_out(places: Places, count: int) -> Path:
-    """The first documents of the held-out file."""
-    path = places.runs / f"held-out-{count}.txt"
-    if not path.is_file():
-        documents = islice(stream_documents([places.held_out_wikipedia]), count)
-        path.write_text("\n\n".join(documents), encoding="utf-8")
-    return path
+    def speeds(self) -> dict[str, float]:
+        """Tokens a second of every variant's updates, timed in turns; kept in RUNS."""
+        kept = self.places.runs / "speeds.json"
+        if not kept.is_file():
+            with tempfile.TemporaryDirectory() as name:
+                documents = stream_documents([self.text(300_000)])
+                store = TokenStore.build(documents, self.tokenizer, Path(name) / "tokens")
+                running = [
+                    training(
+                        name,
+                        self.model(variant),
+                        store,
+                        Recipe(batch_size=BATCH, bptt=variant.bptt, alpha=0.0, beta=0.0, dropout_scale=0.1),
+                        n_steps=10_000,
+                    )
+                    for name, variant in VARIANTS.items()
+                    if variant.tokens_of is None
+                ]
+                found: dict[str, list[float]] = {contender.name: [] for contender in running}
+                for number in range(1 + ROUNDS):
+                    for contender in running:
+                        speed = tokens_per_second(contender.go_on(steps=STEPS))
+                        if number:  # the first round warms up
+                            found[contender.name].append(speed)
+                for contender in running:
+                    contender.stop()
+            medians = {name: statistics.median(values) for name, values in found.items()}
+            kept.write_text(json.dumps(medians), encoding="utf-8")
+        speeds: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
+        return speeds
 
+    def train(self, name: str, n_tokens: float) -> Path:
+        """One pass over so many tokens; the folder of the language model."""
+        variant, output = VARIANTS[name], self.places.runs / name.translate(str.maketrans(" /", "--", ",'"))
+        start = output.with_name(f"{output.name}-start")
+        if not start.is_dir():
+            self.model(variant).save_pretrained(start)
+        recipe = small().training
+        settings = replace(
+            recipe,
+            policy=replace(recipe.policy, mode="fine-tune", gradual=False, discriminative=1.0),
+            loop=LoopSettings(epochs=1, validate_minutes=1.0, checkpoint_minutes=1.0),
+            batch_size=BATCH,
+            bptt=variant.bptt,
+        )
+        corpus = Corpus(paths=[self.text(n_tokens)], validation=[self.held_out(ON_THE_WAY)])
+        wanted = AdaptSettings(training=settings, new_vocabulary=False)
+        adapt_language_model(start, corpus, output, wanted, progress=Progress())
+        return output
 
-def settings_of(variant: Variant, minutes: float | None) -> PretrainSettings:
-    """The preset `small` with what the variant changes."""
-    settings = small()
-    bound = {"epochs": 1, "minutes": None} if minutes is None else {"epochs": None, "minutes": minutes}
-    loop = LoopSettings(**bound, validate_minutes=1.5, checkpoint_minutes=1.0)  # type: ignore[arg-type]
-    return replace(
-        settings,
-        training=replace(settings.training, loop=loop, bptt=variant.bptt),
-        vocabulary_size=VOCABULARY,
-        cell=variant.cell,
-        n_layers=variant.layers,
-        embedding_size=variant.sizes[0],
-        hidden_size=variant.sizes[1],
-    )
+    def perplexity(self, model: Path) -> float:
+        """Of a finished model, on more text than its course was measured on; kept in its folder."""
+        kept = model / "training" / "perplexity.json"
+        if not kept.is_file():
+            documents = stream_documents([self.held_out(AT_THE_END)])
+            with tempfile.TemporaryDirectory() as name:
+                store = TokenStore.build(documents, self.tokenizer, Path(name) / "tokens")
+                found = evaluate_perplexity(LanguageModel.from_pretrained(model), store)
+            kept.write_text(json.dumps(found.perplexity), encoding="utf-8")
+        return float(json.loads(kept.read_text(encoding="utf-8")))
+
+    def row(self, name: str, model: Path, n_tokens: float, speed: float) -> str:
+        """A line of the table: size, speed, tokens, minutes at that speed, perplexity, and that of every point."""
+        points, variant = course(model), VARIANTS[name]
+        parameters = sum(p.numel() for p in LanguageModel.from_pretrained(model).parameters()) / 1e6
+        at = BATCH * variant.bptt / 1e6
+        seen = ", ".join(f"{point['perplexity']:.1f} at {point['step'] * at:.1f} M" for point in points)
+        return (
+            f"| {name} | {parameters:.1f} | {speed:,.0f} | {n_tokens / 1e6:.2f} | {n_tokens / speed / 60:.1f} "
+            f"| **{self.perplexity(model):.1f}** | {seen} |"
+        )
+
+    def adapt(self, source: Path, minutes: float) -> Path:
+        """On the reviews without labels, for minutes of this machine."""
+        output = source.with_name(source.name + "-reviews")
+        training = TrainingSettings(
+            policy=TransferPolicy(
+                mode="fine-tune", rate=4e-3, gradual=False, discriminative=1.3, schedule="slanted"
+            ),
+            loop=LoopSettings(epochs=None, minutes=minutes, checkpoint_minutes=1.0),
+            dropout_scale=0.2,
+            alpha=0.0,
+            beta=0.0,
+        )
+        settings = AdaptSettings(training=training, vocabulary_size=VOCABULARY)
+        corpus = Corpus(paths=[self.places.unlabeled_reviews])
+        adapt_language_model(source, corpus, output, settings, progress=Progress())
+        return output
 
 
 def course(folder: Path) -> list[dict[str, Any]]:
     """What was measured on the way."""
     lines = (folder / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
-
-
-def train(places: Places, name: str, corpora: dict[bool, list[Path]], minutes: float | None) -> Path:
-    """One variant; the folder of its language model."""
-    variant, output = (
-        VARIANTS[name],
-        places.runs / name.replace(", ", "-").replace(" ", "-").replace("/", "-"),
-    )
-    corpus = Corpus(paths=corpora[variant.same_tokens], validation=[held_out(places, ON_THE_WAY)])
-    bound = None if variant.same_tokens else minutes
-    pretrain_language_model(corpus, output, settings_of(variant, bound), progress=Progress())
-    return output
-
-
-def final_perplexity(places: Places, output: Path) -> float:
-    """Of the finished model, on more text than its course was measured on; kept in its folder."""
-    kept = output / "training" / "perplexity.json"
-    if not kept.is_file():
-        model = LanguageModel.from_pretrained(output)
-        documents = stream_documents([held_out(places, AT_THE_END)])
-        with tempfile.TemporaryDirectory() as name:
-            store = TokenStore.build(documents, model.tokenizer, Path(name) / "tokens")
-            kept.write_text(json.dumps(evaluate_perplexity(model, store).perplexity), encoding="utf-8")
-    return float(json.loads(kept.read_text(encoding="utf-8")))
-
-
-def row(places: Places, name: str, output: Path) -> str:
-    """A line of the table: size, tokens, minutes, and the held-out perplexity at every point."""
-    points = course(output)
-    model = LanguageModel.from_pretrained(output)
-    parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    tokens = points[-1]["step"] * 32 * VARIANTS[name].bptt / 1e6
-    seen = ", ".join(f"{point['perplexity']:.1f} at {point['seconds'] / 60:.1f} min" for point in points)
-    return (
-        f"| {name} | {parameters:.1f} | {tokens:.1f} | {points[-1]['seconds'] / 60:.1f} "
-        f"| **{final_perplexity(places, output):.1f}** | {seen} |"
-    )
-
-
-def adapt(places: Places, source: Path, minutes: float) -> Path:
-    """On the reviews without labels."""
-    output = source.with_name(source.name + "-reviews")
-    training = TrainingSettings(
-        policy=TransferPolicy(
-            mode="fine-tune", rate=4e-3, gradual=False, discriminative=1.3, schedule="slanted"
-        ),
-        loop=LoopSettings(epochs=None, minutes=minutes, checkpoint_minutes=1.0),
-        dropout_scale=0.2,
-        alpha=0.0,
-        beta=0.0,
-    )
-    settings = AdaptSettings(training=training, vocabulary_size=VOCABULARY)
-    adapt_language_model(
-        source, Corpus(paths=[places.unlabeled_reviews]), output, settings, progress=Progress()
-    )
-    return output
 
 
 def main() -> None:
@@ -178,31 +232,34 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
-    parser.add_argument("--megabytes", type=float, default=14, help="of text that both cells read once")
+    parser.add_argument("--minutes", type=float, default=5, help="of a quiet core, for each variant")
     parser.add_argument("--adapt-minutes", type=float, default=5)
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="variants to train; all by default")
+    parser.add_argument("--only", nargs="+", choices=["speeds", *VARIANTS], help="all by default")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    places = Places(arguments.data, arguments.runs)
-    places.runs.mkdir(parents=True, exist_ok=True)
-    corpora = {True: [small_corpus(places, arguments.megabytes)], False: places.wikipedia[:2]}
-    folders, minutes = {}, None
-    for name in arguments.only or VARIANTS:
-        folders[name] = train(places, name, corpora, minutes)
-        if minutes is None:  # the LSTM's, which comes first
-            minutes = course(folders[name])[-1]["seconds"] / 60
-        print(row(places, name, folders[name]), flush=True)
+    bench = Bench(Places(arguments.data, arguments.runs))
+    speeds = bench.speeds()
     print(
-        "| | parameters (M) | tokens (M) | minutes | perplexity | on the way |\n|---|---:|---:|---:|---:|---|"
+        "tokens a second, in turns: " + ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items()),
+        flush=True,
     )
-    for name, folder in folders.items():
-        print(row(places, name, folder))
-    for name in ADAPTED:
+    wanted, folders = arguments.only or list(VARIANTS), {}
+    print("| | parameters (M) | tokens/s | tokens (M) | minutes | perplexity | on the way |")
+    print("|---|---:|---:|---:|---:|---:|---|", flush=True)
+    for name, variant in VARIANTS.items():
+        if name in wanted:
+            n_tokens = 60 * arguments.minutes * speeds[variant.tokens_of or name]
+            folders[name] = bench.train(name, n_tokens)
+            print(
+                bench.row(name, folders[name], n_tokens, speeds[QRNN if variant.tokens_of else name]),
+                flush=True,
+            )
+    for name in (LSTM, QRNN):
         if name in folders:
-            adapted = adapt(places, folders[name], arguments.adapt_minutes)
+            adapted = bench.adapt(folders[name], arguments.adapt_minutes)
             perplexity = course(adapted)[-1]["perplexity"]
             print(
-                f"{name}: perplexity of reviews {perplexity:.1f}; {shown(readout(adapted, places))}",
+                f"{name}: perplexity of reviews {perplexity:.1f}; {shown(readout(adapted, bench.places))}",
                 flush=True,
             )
 

@@ -1,0 +1,334 @@
+"""Claim: n-gram models miss what is far away, recurrent ones use the whole history: how far back do they look?
+
+At the same sampled positions of the held-out last file of enwiki-2015, the loss of recurrent language models (LSTM, QRNN)
+whose history is cut to the last k tokens, or whose tokens before the last k (of 256) are shuffled (Khandelwal et al. 2018,
+"Sharp Nearby, Fuzzy Far Away"), beside n-gram models (interpolated modified Kneser-Ney) of orders 2 to 6 over the first
+model's vocabulary: an n-gram is a history of n - 1 tokens.
+
+    python -m experiments.how_far_back --data DATA --runs RUNS --models LSTM=FOLDER QRNN=FOLDER
+
+What was chosen:
+
+- A cut history is exactly k tokens, read from a state of zeros, with no begin symbol before them. Training hardly ever shows
+  that: the state is carried on, and documents start with the begin symbol. So for small k a part of the loss is surprise,
+  not lack of history, and an n-gram says better what k tokens are worth. `--begin` also measures the begin symbol before
+  the k tokens. It is the worse choice, for it says that an article begins: a tiny LSTM lost 5.059 and 5.195 with it at
+  k = 1 (QRNN 5.006 and 5.390), 4.593 and 4.613 at 4 (4.621 and 4.657), and from 16 on within 0.002 the same.
+- "whole" is everything since the begin symbol of the document, as `unfreeze.pretraining.scoring` has it.
+- Shuffled histories are compared with the 256 tokens in order, cut ones with the whole history: "+ x %" is the increase
+  of the loss, its standard error that of the paired difference, with documents as clusters.
+- Positions: at least 257 tokens into a document of the first 1.5 million characters, by which `experiments.ngrams_against_lstm`
+  measures too. All targets count, unknown words and capital marks as well, as in every held-out figure here.
+- Losses a token compare over one vocabulary: models of another one than the first are refused; give them a run of their own.
+
+Everything that was measured is kept in RUNS (results.jsonl, and the loss of every position in losses/), and is not measured
+again. The shuffled histories take four fifths of the time: at 4,000 positions a model reads 10 million tokens. CPU time of
+one core (AMD EPYC, other work beside it): 45 seconds for those tiny models (64/128, 2 layers, `unfreeze pretrain lm --preset
+tiny --cell CELL --minutes 2 --vocabulary-size 10000` on the first 12 MB of wiki-00.txt); 256/640 with 3 layers read 8,600
+tokens a second as LSTMs, 13,000 as QRNNs, which makes 20 and 13 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiments.imdb import Places
+from experiments.results import Results, part_of
+from unfreeze.analysis.history import (
+    Positions,
+    clustered_error,
+    cut_windows,
+    history_losses,
+    ngram_losses,
+    sample_positions,
+    shuffled_beyond,
+    whole_losses,
+)
+from unfreeze.analysis.history_plot import HistoryLine, plot_histories
+from unfreeze.errors import UserError
+from unfreeze.folders import written_file
+from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.ngram import MOST_ORDER, NgramModel
+from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.progress import Progress
+from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizers import TextTokenizer
+
+WINDOW = 256
+"""Tokens before each position: the longest cut history, and what is shuffled."""
+HISTORIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+WHOLE = 0
+"""Stands for the whole history where its length is asked."""
+NEAR = 0.01
+"""Relative increase of the loss under which a change of the history counts as none (Khandelwal et al.)."""
+
+Row = dict[str, Any]
+Compute = Callable[[str, int], Tensor]
+"""How the history is changed, and its length -> (N,) losses in nats."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The positions at which everything is measured."""
+
+    documents: list[list[int]]
+    """Ids of the held-out documents."""
+    positions: Positions
+    """(N, 2)."""
+
+    @cached_property
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """(N, 256) ids before the targets, and the targets (N,)."""
+        return cut_windows(self.documents, self.positions, WINDOW)
+
+
+class Measurement:
+    """Losses of one model, kept by position, and their means, kept in the results.
+
+    Args:
+        part: names the model and the sample.
+        facts: that each row of the results says besides.
+    """
+
+    def __init__(
+        self, results: Results, part: str, sample: Sample, seed: int, facts: Row, compute: Compute
+    ) -> None:
+        self.results, self.part, self.sample, self.seed = results, part, sample, seed
+        self.facts, self.compute = facts, compute
+
+    def losses(self, change: str, k: int) -> NDArray[np.float32]:
+        """(N,) of every position."""
+        name = f"{self.part}-{change}-{k}".replace(" ", "-")
+        path = self.results.path.parent / "losses" / f"{name}.npy"
+        if not path.is_file():
+            found = self.compute(change, k).numpy()
+            with written_file(path) as temporary, temporary.open("wb") as file:
+                np.save(file, found)
+        kept: NDArray[np.float32] = np.load(path)
+        return kept
+
+    def row(self, change: str, k: int, reference: tuple[str, int] | None = None) -> Row:
+        """Mean loss, and how much it is over that of another history."""
+        return self.results.measure(self.part, change, k, self.seed, partial(self._row, change, k, reference))
+
+    def _row(self, change: str, k: int, reference: tuple[str, int] | None) -> Row:
+        documents = self.sample.positions[:, 0]
+        losses = self.losses(change, k)
+        mean = float(losses.mean(dtype=np.float64))
+        row = {**self.facts, "loss": mean, "perplexity": float(np.exp(mean))}
+        row["error"] = clustered_error(losses, documents)
+        if reference is not None:
+            other = self.losses(*reference)
+            base = float(other.mean(dtype=np.float64))
+            row["increase"] = mean / base - 1
+            row["increase_error"] = clustered_error(losses - other, documents) / base
+        return row
+
+
+def model_losses(model: LanguageModel, sample: Sample, seed: int, change: str, k: int) -> Tensor:
+    """What a recurrent model loses with a changed history."""
+    contexts, targets = sample.windows
+    if change == "whole":
+        return whole_losses(model, sample.documents, sample.positions)
+    if change == "shuffled":
+        return history_losses(model, shuffled_beyond(contexts, k, seed), targets, WINDOW)
+    begin = model.tokenizer.bos_id if change == "behind the begin symbol" else None
+    return history_losses(model, contexts, targets, k, begin=begin)
+
+
+def counted_losses(
+    corpus: Corpus, tokenizer: TextTokenizer, store: Path, sample: Sample, change: str, k: int
+) -> Tensor:
+    """What an n-gram model of order k + 1 loses; the model itself is not kept."""
+    tokens = TokenStore.build(corpus.training_documents(), tokenizer, store, progress=Progress())
+    model = NgramModel.fit(tokens, tokenizer, k + 1, progress=Progress())
+    return ngram_losses(model, *sample.windows)
+
+
+def measured_model(
+    measurement: Measurement, histories: Sequence[int], begin: bool, shuffled: Sequence[int]
+) -> dict[str, dict[int, Row]]:
+    """All rows of a recurrent model, by how its history is changed and its length."""
+    whole = ("whole", WHOLE)
+    rows = {"whole": {WHOLE: measurement.row(*whole)}}
+    for change in ("cut", *["behind the begin symbol"] * begin):
+        rows[change] = {k: measurement.row(change, k, whole) for k in histories}
+    in_order = ("cut", WINDOW)
+    rows["shuffled"] = {k: measurement.row("shuffled", k, in_order) for k in shuffled if k < WINDOW}
+    return rows
+
+
+def loaded(models: Sequence[tuple[str, str]]) -> dict[str, LanguageModel]:
+    """The models by name.
+
+    Raises:
+        UserError: one does not read forward, or its vocabulary is not the first one's.
+    """
+    found = {name: LanguageModel.from_pretrained(folder) for name, folder in models}
+    if len(found) < len(models):
+        raise UserError("two models have one name")
+    first, *_ = found
+    for name, model in found.items():
+        if "forward" not in model.encoder.directions:
+            raise UserError(f"{name} reads backward only: its history is what follows, not what went before")
+        if model.tokenizer.fingerprint() != found[first].tokenizer.fingerprint():
+            raise UserError(
+                f"{name} has another vocabulary than {first}: losses a token compare over one vocabulary only; "
+                f"measure {name} in a run of its own"
+            )
+    return found
+
+
+def table(models: dict[str, dict[str, dict[int, Row]]], ngrams: dict[int, Row]) -> str:
+    """Markdown: a line a length of history."""
+    titles = {
+        "cut": "{}, cut | over whole",
+        "behind the begin symbol": "{}, cut, begin symbol before | over whole",
+        "shuffled": "{}, older shuffled | over in order",
+    }
+    columns = {
+        title.format(name): rows[change] | (rows["whole"] if change == "cut" else {})
+        for name, rows in models.items()
+        for change, title in titles.items()
+        if change in rows
+    }
+    histories = {k for rows in columns.values() for k in rows} | set(ngrams)
+    lines = [
+        "| tokens of history | n-gram | " + " | ".join(columns) + " |",
+        "|" + "---:|" * (2 + 2 * len(columns)),
+    ]
+    for k in sorted(histories, key=lambda k: (k == WHOLE, k)):
+        pairs = [f"{_loss(rows.get(k))} | {_increase(rows.get(k))}" for rows in columns.values()]
+        cells = ["whole" if k == WHOLE else str(k), _loss(ngrams.get(k)), *pairs]
+        lines.append("| " + " | ".join(cells) + " |")
+    error = max(row["error"] for rows in columns.values() for row in rows.values())
+    lines.append(
+        f"\nNats a token (perplexity), standard error {error:.3f} at most; increases with their standard error."
+    )
+    return "\n".join(lines)
+
+
+def _loss(row: Row | None) -> str:
+    return "-" if row is None else f"{row['loss']:.3f} ({row['perplexity']:.1f})"
+
+
+def _increase(row: Row | None) -> str:
+    if row is None or "increase" not in row:
+        return "-"
+    return f"{100 * row['increase']:+z.2f} % ± {100 * row['increase_error']:.2f}"
+
+
+def enough(rows: dict[int, Row]) -> str:
+    """The least history from which on a change of what is beyond it raises the loss by less than 1 %."""
+    found = f"more than {max(rows)}"
+    for k in sorted(rows, reverse=True):
+        if rows[k]["increase"] >= NEAR:
+            break
+        found = str(k)
+    return found
+
+
+def sentence(name: str, rows: dict[str, dict[int, Row]]) -> str:
+    """How far back a model looks."""
+    words = f"{name} needs {enough(rows['cut'])} tokens to be within {100 * NEAR:g} % of its loss with the whole history"
+    if rows["shuffled"]:
+        words += f", and {enough(rows['shuffled'])} in order where the older ones of {WINDOW} are shuffled"
+    return words + "."
+
+
+def _named_folder(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER")
+    return name, folder
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder with enwiki-2015/")
+    add("--runs", type=Path, required=True, help="folder for what is made")
+    add("--models", type=_named_folder, nargs="+", required=True, metavar="NAME=FOLDER")
+    add("--corpus", type=Path, nargs="+", help="text that n-grams are counted in, instead of --files")
+    add("--files", type=int, default=2, help="of the eleven training files: so many are counted (2)")
+    add("--orders", type=int, nargs="*", default=[2, 3, 4, 5, 6], help="of the n-gram models")
+    add("--histories", type=int, nargs="+", default=list(HISTORIES), help=f"tokens, at most {WINDOW}")
+    add("--positions", type=int, default=4_000, help="at which everything is measured")
+    add("--begin", action="store_true", help="also cut with the begin symbol before the k tokens")
+    add("--seed", type=int, default=0, help="of the positions, and of the order of what is shuffled")
+    add("--picture", type=Path, help="file of the picture (RUNS/how-far-back.png)")
+    arguments = parser.parse_args()
+    if not all(1 <= k <= WINDOW for k in arguments.histories):
+        parser.error(f"a history has 1 to {WINDOW} tokens")
+    if not all(2 <= order <= MOST_ORDER for order in arguments.orders):
+        parser.error(f"an order is from 2 to {MOST_ORDER}")
+    return arguments
+
+
+def main() -> None:
+    """Measures what is not measured yet, prints the table and draws the picture."""
+    arguments = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    places = Places(arguments.data, arguments.runs)
+    models = loaded(arguments.models)
+    tokenizer = next(iter(models.values())).tokenizer
+    corpus = Corpus(
+        paths=arguments.corpus or places.wikipedia[: arguments.files], validation=[places.held_out_wikipedia]
+    )
+    documents = tokenizer.encode_ids(list(corpus.held_out_documents()))
+    lengths = [len(document) for document in documents]
+    sample = Sample(documents, sample_positions(lengths, arguments.positions, WINDOW, arguments.seed))
+    results, identity = Results(places.runs / "results.jsonl"), corpus.identity()
+    facts = {"held_out": identity["validation"], "positions": arguments.positions, "window": WINDOW}
+    histories = sorted({*arguments.histories, *(order - 1 for order in arguments.orders), WINDOW})
+
+    rows = {}
+    for name, folder in arguments.models:
+        part = part_of("lm", argparse.Namespace(**facts, seed=arguments.seed, lm=folder))
+        compute = partial(model_losses, models[name], sample, arguments.seed)
+        measurement = Measurement(results, part, sample, arguments.seed, {"model": name}, compute)
+        rows[name] = measured_model(measurement, histories, arguments.begin, sorted(arguments.histories))
+
+    counted = {"corpus": identity["corpus"], "vocabulary": tokenizer.fingerprint()}
+    store = places.runs / f"tokens-{hashlib.blake2b(repr(counted).encode(), digest_size=4).hexdigest()}"
+    part = part_of("ngram", argparse.Namespace(**facts, **counted, seed=arguments.seed))
+    compute = partial(counted_losses, corpus, tokenizer, store, sample)
+    measurement = Measurement(results, part, sample, arguments.seed, {"model": "n-gram"}, compute)
+    ngrams = {order - 1: measurement.row("n-gram", order - 1) for order in sorted(arguments.orders)}
+
+    print(table(rows, ngrams))
+    print("\n".join(sentence(name, found) for name, found in rows.items()))
+    picture = arguments.picture or places.runs / "how-far-back.png"
+    lines = [
+        HistoryLine(
+            name=name,
+            cut={k: row["loss"] for k, row in found["cut"].items()},
+            shuffled={k: row["loss"] for k, row in found["shuffled"].items()},
+            whole=found["whole"][WHOLE]["loss"],
+        )
+        for name, found in rows.items()
+    ]
+    plot_histories(
+        lines,
+        {k: row["loss"] for k, row in ngrams.items()},
+        picture,
+        title=f"Held-out loss by length of history, {arguments.positions:,} positions",
+    )
+    print(f"picture: {picture}")
+
+
+if __name__ == "__main__":
+    main()

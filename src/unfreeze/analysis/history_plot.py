@@ -1,0 +1,178 @@
+"""Loss against the length of the history, as a picture: recurrent models as lines, n-gram models as points.
+
+One color and one marker a model. Where older tokens were cut away the line is solid and its markers are filled; where they
+were shuffled it is dashed, lighter, with hollow markers: a grey copy reads as well. The whole history stands at the right
+end, where the models' names are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unfreeze.analysis.curves import STYLES, spread
+from unfreeze.errors import UserError
+from unfreeze.folders import written_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NGRAMS = "#222222"
+NAME_GAP = 0.045
+"""Least distance of two names, as a share of the height."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryLine:
+    """What a recurrent model loses by length of the history, all in nats a token."""
+
+    name: str
+    """Of the model, as the picture says it."""
+    cut: Mapping[int, float]
+    """Tokens of history -> loss where the ones before were cut away."""
+    shuffled: Mapping[int, float]
+    """Tokens of history in order -> loss where the ones before were shuffled; may be empty."""
+    whole: float
+    """Loss with all of the document before."""
+
+
+def plot_histories(
+    lines: Sequence[HistoryLine], ngrams: Mapping[int, float], path: Path, *, title: str = ""
+) -> None:
+    """Draw losses over a logarithmic axis of tokens of history into a file (PNG, SVG or PDF, by its suffix).
+
+    Args:
+        lines: at most six can be told apart.
+        ngrams: tokens of history, one less than the order, -> loss in nats a token; may be empty.
+        title: above the picture; it should say what is to be seen.
+
+    Raises:
+        UserError: more lines than styles, or a suffix that matplotlib does not write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if len(lines) > len(STYLES):
+        raise UserError(f"{len(lines)} models in one picture: at most {len(STYLES)} can be told apart")
+    figure = Figure(figsize=(8.4, 4.8), dpi=150, layout="constrained")
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
+        raise UserError(f"cannot draw {str(path)!r}: the name has to end in .png, .svg or .pdf")
+    axes = figure.add_subplot()
+    longest = max(max(line.cut) for line in lines)
+    for line, style in reversed(list(zip(lines, STYLES, strict=False))):
+        _draw(axes, line, style.color, style.marker, 2 * longest)
+    _draw_ngrams(axes, ngrams)
+    _set_axes(axes, longest)
+    _name_lines(axes, lines, 2 * longest)
+    _explain(axes, any(line.shuffled for line in lines))
+    if title:
+        axes.set_title(title, loc="left", fontsize=11)
+    with written_file(path) as temporary:
+        figure.savefig(temporary, format=kind)
+
+
+def _draw(axes: Axes, line: HistoryLine, color: str, marker: str, whole: int) -> None:
+    histories = sorted(line.cut)
+    losses = [line.cut[history] for history in histories]
+    axes.plot(histories, losses, color=color, marker=marker, markersize=5, linewidth=1.8, zorder=3)
+    # What is between the longest cut history and the whole one is no part of the logarithmic axis.
+    axes.plot(
+        [histories[-1], whole], [losses[-1], line.whole], color=color, linestyle=":", linewidth=1.4, zorder=2
+    )
+    axes.plot([whole], [line.whole], color=color, marker=marker, markersize=5, zorder=3)
+    histories = sorted(line.shuffled)
+    axes.plot(
+        histories,
+        [line.shuffled[history] for history in histories],
+        color=color,
+        linestyle="--",
+        marker=marker,
+        markerfacecolor="white",
+        markersize=5,
+        linewidth=1.0,
+        alpha=0.8,
+        zorder=2,
+    )
+
+
+def _draw_ngrams(axes: Axes, ngrams: Mapping[int, float]) -> None:
+    """A cross with its order under it; only the first one says what the numbers are, for they stand close together."""
+    for history, loss in ngrams.items():
+        axes.plot([history], [loss], color=NGRAMS, marker="x", markersize=7, markeredgewidth=1.8, zorder=4)
+        axes.annotate(
+            f"{history + 1}-gram" if history == min(ngrams) else f"{history + 1}",
+            (history, loss),
+            xytext=(0, -8),
+            textcoords="offset points",
+            color=NGRAMS,
+            fontsize=8,
+            ha="center",
+            va="top",
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.8},  # lines may pass behind
+            zorder=4,
+        )
+
+
+def _set_axes(axes: Axes, longest: int) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("log")
+    axes.margins(y=0.08)
+    ticks = [2**power for power in range(int(math.log2(longest)) + 1)]
+    axes.xaxis.set_major_locator(FixedLocator([*ticks, 2 * longest]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: "whole" if value > 1.5 * longest else f"{round(value)}")
+    )
+    axes.set_xlabel("tokens of history in order (logarithmic)")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} ({math.exp(value):.0f})"))
+    axes.set_ylabel("loss, nats a token (perplexity)")
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name_lines(axes: Axes, lines: Sequence[HistoryLine], whole: int) -> None:
+    """Each model's name beside its loss with the whole history; names that would lie upon each other are moved apart."""
+    low, high = axes.get_ylim()
+    heights = spread([(line.whole - low) / (high - low) for line in lines], NAME_GAP)
+    for line, style, height in zip(lines, STYLES, heights, strict=False):
+        axes.annotate(
+            line.name,
+            (whole, height),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(9, 0),
+            textcoords="offset points",
+            color=style.color,
+            fontsize=9,
+            va="center",
+        )
+
+
+def _explain(axes: Axes, shuffled: bool) -> None:
+    """What the two kinds of lines mean; both belong to every model, so no line's end is the place to say it."""
+    from matplotlib.lines import Line2D
+
+    grey = "#333333"
+    kinds = [
+        Line2D([], [], color=grey, marker="o", markersize=5, linewidth=1.8, label="older tokens cut away")
+    ]
+    if shuffled:
+        kinds.append(
+            Line2D(
+                [],
+                [],
+                color=grey,
+                linestyle="--",
+                marker="o",
+                markerfacecolor="white",
+                markersize=5,
+                linewidth=1.0,
+                label="older tokens shuffled",
+            )
+        )
+    axes.legend(handles=kinds, loc="upper right", frameon=False, fontsize=9)

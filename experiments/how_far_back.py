@@ -23,7 +23,7 @@ What was chosen:
 
 Everything that was measured is kept in RUNS (results.jsonl, and the loss of every position in losses/), and is not measured
 again. The shuffled histories take four fifths of the time: at 4,000 positions a model reads 10 million tokens. CPU time of
-one core (AMD EPYC, other work beside it): 45 seconds for those tiny models (64/128, 2 layers, `unfreeze pretrain lm --preset
+one core (other work beside it): 45 seconds for those tiny models (64/128, 2 layers, `unfreeze pretrain lm --preset
 tiny --cell CELL --minutes 2 --vocabulary-size 10000` on the first 12 MB of wiki-00.txt); 256/640 with 3 layers read 8,600
 tokens a second as LSTMs, 13,000 as QRNNs, which makes 20 and 13 minutes.
 """

@@ -2,8 +2,8 @@
 
     benchmarks/.peers/bin/python -m benchmarks --only parity
 
-The language models and classifiers are made here with random weights, saved as fastai saves them and converted as a
-user would. Both sides run in fp32. Three facts of fastai's classifier matter here, ours gives a document the same logits
+The language models and classifiers are made here with random weights, of LSTMs and of QRNNs, saved as fastai saves them
+and converted as a user would. Both sides run in fp32. Three facts of fastai's classifier matter here, ours gives a document the same logits
 in all of these cases:
 
 - A batch must be sorted by length, longest first; ours get the documents in another order.
@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +51,14 @@ def run(say: Callable[[str], None]) -> list[Row]:
     """Differences for each size and kind."""
     torch.manual_seed(0)
     worst: dict[str, float] = {}
+    cells: list[peers.Cell] = ["lstm", "qrnn"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for size, sizes in SIZES:
-            rows = {"language model": language_model_difference(size, sizes, folder)}
-            rows["classifier"], itself = classifier_differences(size, sizes, folder)
+        for cell, (size, sizes) in product(cells, SIZES):
+            rows = {f"language model, {cell}": language_model_difference(size, sizes, cell, folder)}
+            rows[f"classifier, {cell}"], itself = classifier_differences(size, sizes, cell, folder)
             for kind, difference in rows.items():
-                say(f"{size:>6,} words, {'/'.join(map(str, sizes)):<10} {kind:<15} {difference:.2e}")
+                say(f"{size:>6,} words, {'/'.join(map(str, sizes)):<10} {kind:<20} {difference:.2e}")
                 worst[kind] = max(worst.get(kind, 0.0), difference)
     say(f"fastai's own logits of a document of 5 tokens, alone and beside one of 400, differ by {itself:.2g}")
     return [
@@ -79,9 +81,9 @@ def vocabulary_file(folder: Path, size: int) -> Path:
     return path
 
 
-def language_model_difference(size: int, sizes: peers.Sizes, folder: Path) -> float:
+def language_model_difference(size: int, sizes: peers.Sizes, cell: peers.Cell, folder: Path) -> float:
     """Largest difference of logits over a batch of 5 in two pieces, the state carried from the first to the second."""
-    model = peers.language_model(size, sizes).eval()
+    model = peers.language_model(size, sizes, cell=cell).eval()
     with torch.no_grad():
         model[1].decoder.bias.normal_()
     convert_fastai(peers.save(model, folder / "lm.pth"), vocabulary_file(folder, size), folder / "lm")
@@ -102,9 +104,11 @@ def language_model_difference(size: int, sizes: peers.Sizes, folder: Path) -> fl
     return worst
 
 
-def classifier_differences(size: int, sizes: peers.Sizes, folder: Path) -> tuple[float, float]:
+def classifier_differences(
+    size: int, sizes: peers.Sizes, cell: peers.Cell, folder: Path
+) -> tuple[float, float]:
     """Largest difference of logits, over batches and documents alone; and how far fastai is from itself."""
-    model = peers.classifier(size, sizes, 3).eval()
+    model = peers.classifier(size, sizes, 3, cell=cell).eval()
     convert_fastai(
         peers.save(model, folder / "c.pth"),
         vocabulary_file(folder, size),

@@ -1,10 +1,16 @@
-"""fastai's side: models, data loaders and steps as fastai's own learners use them. Runs in benchmarks/.peers only."""
+"""fastai's side: models, data loaders and steps as fastai's own learners use them. Runs in benchmarks/.peers only.
+
+fastai has no QRNNs any more: AWD_QRNN comes from the files of fastai 2.3.1, which had them last, as modules of this one.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,12 +33,35 @@ from fastai.text.all import (
     get_language_model,
     get_text_classifier,
 )
+from fastai.text.models import core
 from torch import nn
 
 from benchmarks.turns import Contender, StepEnd
 
 Sizes = tuple[int, int, int]
 """Embedding, hidden width, layers."""
+Cell = Literal["lstm", "qrnn"]
+OLDER = Path(__file__).parent / ".peers" / "fastai-2.3.1" / "fastai" / "text" / "models"
+
+
+def _older_module(name: str, file: str) -> Any:
+    """A file of fastai 2.3.1 as a module of fastai.text.models, so that what it imports from there is today's."""
+    spec = spec_from_file_location(f"fastai.text.models.{name}", OLDER / file)
+    assert spec is not None and spec.loader is not None
+    sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[spec.name])
+    return sys.modules[spec.name]
+
+
+@lru_cache(maxsize=1)
+def awd_qrnn() -> type[nn.Module]:
+    """fastai's AWD_QRNN, known to its get_language_model and get_text_classifier."""
+    _older_module("qrnn", "qrnn.py")
+    older = _older_module("awdlstm_of_2_3", "awdlstm.py")
+    arch: type[nn.Module] = older.AWD_QRNN
+    configs = {"config_lm": older.awd_qrnn_lm_config, "config_clas": older.awd_qrnn_clas_config}
+    core._model_meta[arch] = {**core._model_meta[AWD_LSTM], **configs}
+    return arch
 
 
 def sized(config: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
@@ -40,16 +69,25 @@ def sized(config: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
     return {**config, "emb_sz": sizes[0], "n_hid": sizes[1], "n_layers": sizes[2]}
 
 
-def language_model(vocabulary_size: int, sizes: Sizes, dropout_scale: float = 1.0) -> nn.Module:
-    """fastai's AWD-LSTM with random weights."""
+def arch_of(cell: Cell) -> type[nn.Module]:
+    """AWD_LSTM or AWD_QRNN."""
+    return awd_qrnn() if cell == "qrnn" else AWD_LSTM
+
+
+def language_model(
+    vocabulary_size: int, sizes: Sizes, dropout_scale: float = 1.0, cell: Cell = "lstm"
+) -> nn.Module:
+    """fastai's AWD-LSTM, or AWD-QRNN, with random weights."""
     config = sized(awd_lstm_lm_config, sizes)
-    return get_language_model(AWD_LSTM, vocabulary_size, config=config, drop_mult=dropout_scale)
+    return get_language_model(arch_of(cell), vocabulary_size, config=config, drop_mult=dropout_scale)
 
 
-def classifier(vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int | None = 72 * 20) -> nn.Module:
+def classifier(
+    vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int | None = 72 * 20, cell: Cell = "lstm"
+) -> nn.Module:
     """fastai's classifier with random weights and batch statistics that are far from the identity."""
     config = sized(awd_lstm_clas_config, sizes)
-    model = get_text_classifier(AWD_LSTM, vocabulary_size, n_labels, config=config, max_len=max_len)
+    model = get_text_classifier(arch_of(cell), vocabulary_size, n_labels, config=config, max_len=max_len)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.running_mean.normal_(0.0, 0.1)

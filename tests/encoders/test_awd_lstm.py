@@ -1,4 +1,5 @@
-"""Encoders of LSTM stacks: every layer against torch.nn.LSTM on each text alone, and what must not matter."""
+"""Encoders of LSTM and QRNN stacks: every layer against torch.nn.LSTM, or the QRNN's equations in NumPy, on each text alone;
+and what must not matter."""
 
 from __future__ import annotations
 
@@ -6,16 +7,19 @@ import itertools
 from functools import lru_cache
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.pretraining.models import TEXTS, word_tokenizer
+from tests.encoders.qrnn_oracle import QrnnOracle
+from tests.pretraining.models import CELL_ARGUMENTS, TEXTS, word_tokenizer
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT
+from unfreeze.encoders.layers.qrnn import QrnnLayer
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Cell, CellKind
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.errors import UserError
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
@@ -38,11 +42,12 @@ def make_encoder(
     torch.manual_seed(0)
     tokenizer = subword_tokenizer() if subword else word_tokenizer()
     sizes = {"embedding_size": 5, "hidden_size": 6, "n_layers": 2}
-    encoder: StackedEncoder = (
-        AwdLstm(tokenizer, **sizes, direction=direction, share_embedding=shared)  # type: ignore[arg-type]
-        if kind == "awd_lstm"
-        else LstmEncoder(tokenizer, **sizes)
-    )
+    encoder: StackedEncoder
+    if kind == "lstm":
+        encoder = LstmEncoder(tokenizer, **sizes)
+    else:
+        cells = CELL_ARGUMENTS["qrnn" if kind == "awd_qrnn" else "lstm"]
+        encoder = AwdLstm(tokenizer, **sizes, direction=direction, share_embedding=shared, **cells)  # type: ignore[arg-type]
     for parameter in encoder.parameters():
         nn.init.normal_(parameter, 0.0, 0.6)
     return encoder.eval()
@@ -54,23 +59,36 @@ def reference_layers(encoder: StackedEncoder, name: str, ids: list[int]) -> list
     order = ids if name == "forward" else [ids[0], *reversed(ids[1:])]
     x = stack.embedding.weight[order]
     layers = [x]
-    for lstm in stack.cells:
-        reference = nn.LSTM(x.shape[1], lstm.hidden_size)  # type: ignore[arg-type]
-        reference.load_state_dict({f"{key}_l0": value for key, value in lstm.state_dict().items()})
-        x = reference(x)[0]
+    for cell in stack.cells:
+        x = reference_layer(cell, x)
         layers.append(x)
     return [layer[1:] if name == "forward" else layer[1:].flip(0) for layer in layers]
 
 
+def reference_layer(cell: Cell, x: Tensor) -> Tensor:
+    """(T, I) -> (T, H) from nothing read."""
+    if not isinstance(cell, QrnnLayer):
+        reference = nn.LSTM(x.shape[1], cell.hidden_size)
+        reference.load_state_dict({f"{key}_l0": value for key, value in cell.state_dict().items()})
+        states: Tensor = reference(x)[0]
+        return states
+    weight, bias = (tensor.double().numpy() for tensor in (cell.weight, cell.bias))
+    factors = np.full((len(x), 1, cell.hidden_size), 1.0 - cell.zoneout)
+    earlier, c = np.zeros((cell.window - 1, 1, x.shape[1])), np.zeros((1, cell.hidden_size))
+    found, _ = QrnnOracle(weight, bias, cell.window, factors).forward(x.double().numpy()[:, None], earlier, c)
+    return torch.from_numpy(found[:, 0]).float()
+
+
 ENCODERS = [
-    ("awd_lstm", direction, shared) for direction, shared in itertools.product(DIRECTIONS, [True, False])
+    (kind, direction, shared)
+    for kind, direction, shared in itertools.product(["awd_lstm", "awd_qrnn"], DIRECTIONS, [True, False])
 ]
 ENCODERS.append(("lstm", "both", True))
 
 
 @pytest.mark.parametrize(("kind", "direction", "shared"), ENCODERS)
 @torch.no_grad()
-def test_layers_are_those_of_torch_lstm_on_each_text_alone(
+def test_layers_are_those_of_the_reference_on_each_text_alone(
     kind: str, direction: Direction, shared: bool
 ) -> None:
     encoder = make_encoder(kind, direction, shared)
@@ -87,8 +105,8 @@ def test_layers_are_those_of_torch_lstm_on_each_text_alone(
             )
 
 
-@settings(max_examples=20)
-@given(texts=texts_strategy, seed=st.integers(0, 99), kind=st.sampled_from(["awd_lstm", "lstm"]))
+@settings(max_examples=30)
+@given(texts=texts_strategy, seed=st.integers(0, 99), kind=st.sampled_from(["awd_lstm", "awd_qrnn", "lstm"]))
 @torch.no_grad()
 def test_vectors_do_not_depend_on_the_batch_its_order_or_padding(
     texts: list[str], seed: int, kind: str
@@ -184,13 +202,14 @@ def test_layer_groups_hold_every_parameter_once_bottom_to_top(
     assert sorted(held) == sorted(id(parameter) for parameter in encoder.parameters())
     first = encoder.stack(encoder.directions[0])
     assert any(p is first.embedding.weight for p in groups[0])
-    assert any(p is first.cells[1].weight_hh for p in groups[2])
+    top = first.cells[1]
+    assert any(p is (top.weight if isinstance(top, QrnnLayer) else top.weight_hh) for p in groups[2])
 
 
-def test_dropouts_and_embedding_rows_reach_every_stack() -> None:
-    encoder = AwdLstm(
-        word_tokenizer(), embedding_size=4, hidden_size=4, n_layers=1, direction="both", share_embedding=False
-    )
+@pytest.mark.parametrize("cell", ["lstm", "qrnn"])
+def test_dropouts_and_embedding_rows_reach_every_stack(cell: CellKind) -> None:
+    sizes = {"embedding_size": 4, "hidden_size": 4, "n_layers": 1}
+    encoder = AwdLstm(word_tokenizer(), **sizes, direction="both", share_embedding=False, cell=cell)  # type: ignore[arg-type]
     batch = encoder.train().prepare_text(TEXTS)
     assert not torch.equal(encoder.layers(batch)[0][1], encoder.layers(batch)[0][1])
     encoder.set_dropouts(NO_DROPOUT)

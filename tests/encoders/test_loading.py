@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from tests.pretraining.models import CELL_ARGUMENTS, CELLS, TEXTS, random_model, word_tokenizer
 from unfreeze.encoders import loading
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.encoders.loading import find_model, released_names
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.errors import UserError
@@ -52,9 +53,11 @@ def assert_same_layers(found: Encoder, expected: Encoder) -> None:
         lambda: AwdLstm(word_tokenizer(), **SIZES, direction="backward"),
         lambda: AwdLstm(word_tokenizer(), **SIZES, direction="both"),
         lambda: AwdLstm(word_tokenizer(), **SIZES, direction="both", share_embedding=False),
+        lambda: AwdLstm(word_tokenizer(), **SIZES, **CELL_ARGUMENTS["qrnn"], direction="backward"),
+        lambda: AwdLstm(word_tokenizer(), **SIZES, **CELL_ARGUMENTS["qrnn"], direction="both"),
         lambda: LstmEncoder(word_tokenizer(), **SIZES),
     ],
-    ids=["backward", "both", "apart", "lstm"],
+    ids=["backward", "both", "apart", "backward qrnn", "both qrnn", "lstm"],
 )
 def test_an_encoder_comes_back_from_its_folder(make: Callable[[], Encoder], tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -66,8 +69,9 @@ def test_an_encoder_comes_back_from_its_folder(make: Callable[[], Encoder], tmp_
     assert_same_layers(found, encoder)
 
 
-def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(tmp_path: Path) -> None:
-    model = random_model(word_tokenizer(), "both", (12, 25))
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(cell: CellKind, tmp_path: Path) -> None:
+    model = random_model(word_tokenizer(), "both", (12, 25), cell=cell)
     model.save_pretrained(tmp_path / "lm")
     model.save_pretrained(tmp_path / "encoder", without_output=True)
     settings = {"pooling": "top", "head": "linear"}
@@ -80,8 +84,9 @@ def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(tmp_path: Pat
         assert kind in message and "output layer" in message
 
 
-def test_a_language_model_comes_back_also_from_half_precision(tmp_path: Path) -> None:
-    model = random_model(word_tokenizer(), "both", (12, 25))
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_language_model_comes_back_also_from_half_precision(cell: CellKind, tmp_path: Path) -> None:
+    model = random_model(word_tokenizer(), "both", (12, 25), cell=cell)
     model.save_pretrained(tmp_path / "whole")
     found = LanguageModel.from_pretrained(tmp_path / "whole")
     assert found.cutoffs == model.cutoffs and not found.training
@@ -180,6 +185,8 @@ def test_a_newer_or_unknown_config_is_one_line(saved: Path, tmp_path: Path) -> N
         ({"arguments": {**config["arguments"], "n_layers": 3}}, "lacks tensor"),
         ({"arguments": {**config["arguments"], "n_layers": 1}}, "tensor"),
         ({"arguments": {**config["arguments"], "wings": 2}}, "wings"),
+        ({"arguments": {**config["arguments"], "cell": "qrnn"}}, "lacks tensor"),
+        ({"arguments": {**config["arguments"], "cell": "gru"}}, "cell 'gru'"),
     ]
     for change, part in changes:
         (folder / "config.json").write_text(json.dumps({**config, **change}))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts, RecurrentStack, WeightDropLstm, detached
+from unfreeze.encoders.layers.recurrent import (
+    NO_DROPOUT,
+    Cells,
+    Dropouts,
+    RecurrentStack,
+    WeightDropLstm,
+    detached,
+)
 from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
@@ -84,6 +93,22 @@ def test_dropouts_scale_and_are_checked() -> None:
     )
     with pytest.raises(UserError, match="dropout is 1"):
         Dropouts().times(5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kind": "gru"}, "cell 'gru': it is lstm or qrnn"),
+        ({"windows": (2, 1)}, "belong to the cell qrnn"),
+        ({"zoneout": 0.1}, "belong to the cell qrnn"),
+        ({"kind": "qrnn", "windows": (2, 0)}, "a window of 0 inputs"),
+        ({"kind": "qrnn", "windows": (), "zoneout": 1.0}, "zoneout is 1.0"),
+        ({"kind": "qrnn", "zoneout": float("nan")}, "zoneout is nan"),
+    ],
+)
+def test_cells_are_checked_before_a_layer_is_made(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Cells(**settings)
 
 
 def test_layer_groups_hold_every_parameter_once() -> None:

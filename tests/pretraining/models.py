@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.directions import Direction
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
@@ -19,17 +21,30 @@ TEXTS = [
 ]
 
 
+CELLS: list[CellKind] = ["lstm", "qrnn"]
+CELL_ARGUMENTS: dict[CellKind, dict[str, Any]] = {
+    "lstm": {},
+    "qrnn": {"cell": "qrnn", "windows": (3,), "zoneout": 0.1},
+}
+"""The first QRNN carries two inputs on beside its cell, and zoneout counts in evaluation too."""
+
+
 def word_tokenizer() -> TextTokenizer:
     """All words of `TEXTS`."""
     return train_tokenizer(TEXTS, kind="word", min_count=1, workers=1)
 
 
 def random_model(
-    tokenizer: TextTokenizer, direction: Direction = "forward", cutoffs: Sequence[int] = (), seed: int = 0
+    tokenizer: TextTokenizer,
+    direction: Direction = "forward",
+    cutoffs: Sequence[int] = (),
+    seed: int = 0,
+    cell: CellKind = "lstm",
 ) -> LanguageModel:
     """Weights that are spread, so that a wrong gate, order or cluster shows."""
     torch.manual_seed(seed)
-    encoder = AwdLstm(tokenizer, embedding_size=7, hidden_size=11, n_layers=2, direction=direction)
+    sizes = {"embedding_size": 7, "hidden_size": 11, "n_layers": 2}
+    encoder = AwdLstm(tokenizer, **sizes, direction=direction, **CELL_ARGUMENTS[cell])
     model = LanguageModel(encoder, cutoffs)
     with torch.no_grad():
         for parameter in model.parameters():

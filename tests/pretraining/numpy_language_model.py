@@ -4,6 +4,8 @@ LSTM (Hochreiter & Schmidhuber 1997, with forget gate; gate order of the file: i
 
     i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of W_ih x + b_ih + W_hh h + b_hh;  c = f c + i g;  h = o tanh(c)
 
+QRNN: tests/encoders/qrnn_oracle.py; with zoneout 1 - f is multiplied by the probability of not being 0.
+
 Softmax over the vocabulary, tied to the embedding; adaptive (Grave et al. 2017): p(w) = p(w | head) for the head's words,
 p(cluster | head) p(w | cluster) for the others.
 """
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from tests.encoders.qrnn_oracle import QrnnOracle
+
 Array = NDArray[np.float64]
 
 
@@ -25,7 +29,7 @@ class NumpyLanguageModel:
 
     def __init__(self, folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        self.n_layers = config["arguments"]["n_layers"]
+        self.arguments = config["arguments"]
         self.cutoffs = config["output"]["cutoffs"]
         self.weights = {
             name: tensor.astype(np.float64)
@@ -36,8 +40,11 @@ class NumpyLanguageModel:
         """(T, V): after each of `ids`, in the order of reading, log p of what comes next."""
         embedding = self._embedding(direction)
         states: Array = embedding[ids]
-        for layer in range(self.n_layers):
-            states = self._lstm(f"encoder.stacks.{direction}s.lstms.{layer}.", states)
+        for number in range(self.arguments["n_layers"]):
+            if self.arguments["cell"] == "qrnn":
+                states = self._qrnn(f"encoder.stacks.{direction}s.qrnns.{number}.", number, states)
+            else:
+                states = self._lstm(f"encoder.stacks.{direction}s.lstms.{number}.", states)
         return self._log_softmax_over_vocabulary(direction, states, embedding)
 
     def token_log_probabilities(self, direction: str, ids: list[int]) -> list[float]:
@@ -64,6 +71,16 @@ class NumpyLanguageModel:
             h = _sigmoid(o) * np.tanh(c)
             states.append(h)
         return np.array(states)
+
+    def _qrnn(self, prefix: str, number: int, inputs: Array) -> Array:
+        weight, bias = self.weights[f"{prefix}weight"], self.weights[f"{prefix}bias"]
+        window, size = [*self.arguments["windows"], *[1] * (number + 1)][number], len(bias) // 3
+        factors = np.full((len(inputs), 1, size), 1.0 - self.arguments["zoneout"])
+        oracle = QrnnOracle(weight, bias, window, factors)
+        states, _ = oracle.forward(
+            inputs[:, None], np.zeros((window - 1, 1, inputs.shape[1])), np.zeros((1, size))
+        )
+        return states[:, 0]
 
     def _log_softmax_over_vocabulary(self, direction: str, states: Array, embedding: Array) -> Array:
         bias = self.weights[f"outputs.{direction}s.bias"]

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
 from unfreeze.pretraining.filling import fill_gap, read_gap, split_at_gap
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
@@ -47,10 +48,13 @@ def brute_force(
     }
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("text", GAPS)
 @pytest.mark.parametrize("cutoffs", [(), (12, 25)], ids=["full", "adaptive"])
-def test_words_are_those_of_brute_force(text: str, cutoffs: tuple[int, ...], tmp_path: Path) -> None:
-    model = random_model(TOKENIZER, "both", cutoffs)
+def test_words_are_those_of_brute_force(
+    cell: CellKind, text: str, cutoffs: tuple[int, ...], tmp_path: Path
+) -> None:
+    model = random_model(TOKENIZER, "both", cutoffs, cell=cell)
     model.save_pretrained(tmp_path / "model")
     expected = brute_force(NumpyLanguageModel(tmp_path / "model"), TOKENIZER, *text.split("___"))
     words = fill_gap(model, text, top=10_000)

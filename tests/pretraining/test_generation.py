@@ -11,8 +11,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from tests.pretraining.models import random_model, word_tokenizer
+from tests.pretraining.models import CELLS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
 from unfreeze.pretraining import generation
 from unfreeze.pretraining.generation import Reader, draw_ids, generate_text, stream_text
@@ -29,9 +30,12 @@ def drawn(model: LanguageModel, count: int, **changes: float) -> list[int]:
     return list(islice(draw_ids(Reader(model, "forward"), model.tokenizer, PROMPT, **settings), count))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("cutoffs", [(), (12, 25)], ids=["full", "adaptive"])
-def test_temperature_0_takes_the_likeliest_token_each_time(cutoffs: tuple[int, ...], tmp_path: Path) -> None:
-    model = random_model(TOKENIZER, "both", cutoffs)
+def test_temperature_0_takes_the_likeliest_token_each_time(
+    cell: CellKind, cutoffs: tuple[int, ...], tmp_path: Path
+) -> None:
+    model = random_model(TOKENIZER, "both", cutoffs, cell=cell)
     model.save_pretrained(tmp_path / "model")
     oracle = NumpyLanguageModel(tmp_path / "model")
     ids = TOKENIZER.encode(PROMPT).ids
@@ -124,8 +128,9 @@ def test_the_document_ends_or_goes_on() -> None:
     assert len(going_on) == 30 and TOKENIZER.bos_id not in going_on
 
 
-def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = random_model(TOKENIZER)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_long_prompt_is_read_in_pieces(cell: CellKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model(TOKENIZER, cell=cell)
     ids = TOKENIZER.encode(PROMPT * 9).ids
     whole, parts = Reader(model, "forward"), Reader(model, "forward")
     whole.read(ids)

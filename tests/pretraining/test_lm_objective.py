@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, CellKind, Dropouts
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.token_store import TokenStore
@@ -27,18 +27,21 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     )
 
 
-def objective_for(store: TokenStore, direction: Direction, **settings: object) -> LanguageModelObjective:
-    model = random_model(word_tokenizer(), direction, (12, 25))
+def objective_for(
+    store: TokenStore, direction: Direction, cell: CellKind = "lstm", **settings: object
+) -> LanguageModelObjective:
+    model = random_model(word_tokenizer(), direction, (12, 25), cell=cell)
     model.encoder.set_dropouts(NO_DROPOUT)
     return LanguageModelObjective(model, store, **settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_losses_of_an_epoch_are_that_of_its_stream_read_at_once(
-    direction: Direction, store: TokenStore, tmp_path: Path
+    cell: CellKind, direction: Direction, store: TokenStore, tmp_path: Path
 ) -> None:
     """State is carried over all batches of an epoch, and begins anew with the next one."""
-    objective = objective_for(store, direction, batch_size=1, bptt=9, alpha=0.0, beta=0.0)
+    objective = objective_for(store, direction, cell, batch_size=1, bptt=9, alpha=0.0, beta=0.0)
     objective.language_model.save_pretrained(tmp_path / "model")
     oracle = NumpyLanguageModel(tmp_path / "model")
     for epoch in range(2):
@@ -131,22 +134,26 @@ def test_the_embedding_learns_fastest_together_with_the_output(
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
 
 
-def test_carried_states_are_dealt_to_other_numbers_of_processes(store: TokenStore) -> None:
-    whole = objective_for(store, "both", batch_size=4, bptt=6)
+@pytest.mark.parametrize(("cell", "n_parts"), [("lstm", 2 + 2), ("qrnn", 2 + 1)])
+def test_carried_states_are_dealt_to_other_numbers_of_processes(
+    cell: CellKind, n_parts: int, store: TokenStore
+) -> None:
+    """An LSTM carries (h, c), a QRNN c and, in the first layer, the inputs that its window still sees."""
+    whole = objective_for(store, "both", cell, batch_size=4, bptt=6)
     batches = whole.batches(0, 0)
     whole.loss(next(batches))
     carried = {name: tensor.detach().clone() for name, tensor in whole.carried().items()}
-    assert len(carried) == 2 * 2 * 2 and all(len(tensor) == 4 for tensor in carried.values())
+    assert len(carried) == 2 * n_parts and all(len(tensor) == 4 for tensor in carried.values())
     expected = whole.loss(next(batches))
     parts = []
     for rank in range(2):
-        half = objective_for(store, "both", batch_size=4, bptt=6, rank=rank, world_size=2)
+        half = objective_for(store, "both", cell, batch_size=4, bptt=6, rank=rank, world_size=2)
         half.carry(carried)
         assert all(torch.equal(t, carried[n][2 * rank : 2 * rank + 2]) for n, t in half.carried().items())
         parts.append(half.loss(next(half.batches(0, 1))))
     assert sum(part.n_items for part in parts) == expected.n_items
     assert sum(part.total.item() for part in parts) == pytest.approx(expected.total.item(), rel=1e-5)
-    fresh = objective_for(store, "both", batch_size=4)
+    fresh = objective_for(store, "both", cell, batch_size=4)
     fresh.carry({})
     assert fresh.states == {"forward": None, "backward": None}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import Direction
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.pretraining import perplexity, scoring
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
@@ -20,13 +21,14 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import train_tokenizer
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("cutoffs", [(), (6, 12)])
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_perplexity_equals_an_independent_computation(
-    tmp_path: Path, direction: Direction, cutoffs: tuple[int, ...]
+    tmp_path: Path, cell: CellKind, direction: Direction, cutoffs: tuple[int, ...]
 ) -> None:
     tokenizer = word_tokenizer()
-    model = random_model(tokenizer, direction, cutoffs)
+    model = random_model(tokenizer, direction, cutoffs, cell=cell)
     model.save_pretrained(tmp_path / "model")
     reference = NumpyLanguageModel(tmp_path / "model")
     documents = [*TEXTS, "A wombat sat on the bank."]
@@ -49,10 +51,11 @@ def test_perplexity_equals_an_independent_computation(
         assert found.n_tokens == n_tokens
 
 
+@pytest.mark.parametrize("cell", CELLS)
 def test_perplexity_does_not_depend_on_batches_pieces_or_the_order_of_documents(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cell: CellKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = random_model(word_tokenizer(), "both", (6, 12))
+    model = random_model(word_tokenizer(), "both", (6, 12), cell=cell)
     documents = [*TEXTS, "A bank.", "I", " ".join(TEXTS), "The zebra sat."]
     store = TokenStore.build(documents, model.tokenizer, tmp_path / "a", workers=1)
     turned = TokenStore.build(documents[::-1], model.tokenizer, tmp_path / "b", workers=1)
@@ -66,8 +69,9 @@ def test_perplexity_does_not_depend_on_batches_pieces_or_the_order_of_documents(
         assert found.figures() == pytest.approx(expected.figures(), rel=1e-6)
 
 
-def test_vocabulary_transfer_keeps_known_words_and_gives_the_mean_to_new_ones() -> None:
-    old = random_model(word_tokenizer(), cutoffs=(6, 12))
+@pytest.mark.parametrize("cell", CELLS)
+def test_vocabulary_transfer_keeps_known_words_and_gives_the_mean_to_new_ones(cell: CellKind) -> None:
+    old = random_model(word_tokenizer(), cutoffs=(6, 12), cell=cell)
     tokenizer = train_tokenizer(["the mouse reads a brandnew book by the river"], min_count=1, workers=1)
     new = transfer_vocabulary(old, tokenizer)
     before, after = old.encoder.stack("forward"), new.encoder.stack("forward")
@@ -81,8 +85,10 @@ def test_vocabulary_transfer_keeps_known_words_and_gives_the_mean_to_new_ones() 
             assert torch.equal(row, before.embedding.weight[known])
             assert torch.equal(bias, old.output("forward").bias[known])
     assert old.tokenizer.id("brandnew") is None and tokenizer.id("brandnew") is not None
-    for name, tensor in before.cells[0].state_dict().items():
-        assert torch.equal(after.cells[0].state_dict()[name], tensor)
+    assert new.encoder.arguments() == old.encoder.arguments()
+    for new_cell, old_cell in zip(after.cells, before.cells, strict=True):
+        for name, tensor in old_cell.state_dict().items():
+            assert torch.equal(new_cell.state_dict()[name], tensor)
 
 
 def test_a_shared_embedding_is_saved_once_and_shared_again(tmp_path: Path) -> None:
@@ -95,9 +101,10 @@ def test_a_shared_embedding_is_saved_once_and_shared_again(tmp_path: Path) -> No
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
-def test_layers_do_not_depend_on_padding(direction: Direction) -> None:
-    encoder = random_model(word_tokenizer(), direction).encoder
+def test_layers_do_not_depend_on_padding(cell: CellKind, direction: Direction) -> None:
+    encoder = random_model(word_tokenizer(), direction, cell=cell).encoder
     together, mask = encoder.layers(encoder.prepare_text(TEXTS))
     words, word_mask = encoder.word_layers(encoder.prepare_text(TEXTS))
     assert [layer.shape[2] for layer in together] == encoder.widths

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.pretraining import scoring
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.scoring import score_text, score_texts
@@ -21,12 +22,13 @@ CUTOFFS = [(), (12, 25)]
 UNSEEN = "The unseen zebra SAT on the bank."
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 @pytest.mark.parametrize("cutoffs", CUTOFFS, ids=["full", "adaptive"])
 def test_scores_are_those_of_the_equations(
-    direction: Direction, cutoffs: tuple[int, ...], tmp_path: Path
+    cell: CellKind, direction: Direction, cutoffs: tuple[int, ...], tmp_path: Path
 ) -> None:
-    model = random_model(word_tokenizer(), direction, cutoffs)
+    model = random_model(word_tokenizer(), direction, cutoffs, cell=cell)
     model.save_pretrained(tmp_path / "model")
     oracle = NumpyLanguageModel(tmp_path / "model")
     texts = [*TEXTS, UNSEEN]
@@ -40,12 +42,14 @@ def test_scores_are_those_of_the_equations(
             assert found.perplexity == pytest.approx(math.exp(-sum(expected) / len(expected)), rel=1e-4)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("piece", [1, 7])
 @pytest.mark.parametrize("name", ["forward", "backward"])
 def test_a_text_of_many_pieces_carries_its_state(
-    name: Direction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cell: CellKind, piece: int, name: Direction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "PIECE", 7)
-    model = random_model(word_tokenizer(), name)
+    monkeypatch.setattr(scoring, "PIECE", piece)
+    model = random_model(word_tokenizer(), name, cell=cell)
     model.save_pretrained(tmp_path / "model")
     text = " ".join(TEXTS)
     expected = NumpyLanguageModel(tmp_path / "model").token_log_probabilities(
@@ -55,21 +59,24 @@ def test_a_text_of_many_pieces_carries_its_state(
     assert [token.log_probability for token in found.tokens] == pytest.approx(expected, abs=1e-4)
 
 
-MODEL: LanguageModel = random_model(word_tokenizer(), "both", CUTOFFS[1])
+MODELS: dict[CellKind, LanguageModel] = {
+    cell: random_model(word_tokenizer(), "both", CUTOFFS[1], cell=cell) for cell in CELLS
+}
 WORDS = sorted({word for text in TEXTS for word in text.split()})
 
 
+@pytest.mark.parametrize("cell", CELLS)
 @settings(max_examples=8)
 @given(
     texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join), min_size=1, max_size=9),
     seed=st.integers(0, 99),
 )
-def test_a_score_depends_on_its_text_alone(texts: list[str], seed: int) -> None:
+def test_a_score_depends_on_its_text_alone(cell: CellKind, texts: list[str], seed: int) -> None:
     order = list(range(len(texts)))
     Random(seed).shuffle(order)
-    together = score_texts(MODEL, [texts[n] for n in order])
+    together = score_texts(MODELS[cell], [texts[n] for n in order])
     for number, score in zip(order, together, strict=True):
-        alone = score_text(MODEL, texts[number])
+        alone = score_text(MODELS[cell], texts[number])
         assert score.text == texts[number]
         for name, found in score.directions.items():
             tokens = alone.directions[name].tokens
@@ -91,13 +98,13 @@ def test_batches_are_bounded_and_hold_every_text_once(monkeypatch: pytest.Monkey
 
 def test_tokens_know_their_places() -> None:
     text = "A mouse  sat on the HIGH bank!"
-    for found in score_text(MODEL, text).directions.values():
+    for found in score_text(MODELS["lstm"], text).directions.values():
         words = [text[t.start : t.end].lower() for t in found.tokens if not t.token.startswith("xx")]
         assert words == "a mouse sat on the high bank !".split()
 
 
 def test_an_empty_text_has_no_token() -> None:
-    for score in score_texts(MODEL, ["", "the river", "  "])[::2]:
+    for score in score_texts(MODELS["lstm"], ["", "the river", "  "])[::2]:
         for found in score.directions.values():
             assert (found.log_probability, found.tokens) == (0.0, [])
             assert math.isnan(found.perplexity)

@@ -41,6 +41,7 @@ FIT = "fit classifier --train train.csv --validation validation.csv --batch-size
 SGD = "--optimizer nt-asgd --rate 0.03"
 COMMANDS = {
     "pretrain": PRETRAIN,
+    "qrnn": f"{PRETRAIN} --cell qrnn --batch-size 6 --bptt 12",
     "adapt": ADAPT,
     "scratch": f"{FIT} --encoder none --epochs 2 --embedding-size 12 --hidden-size 16",
     "frozen": f"{FIT} --encoder lm --transfer frozen --epochs 2",
@@ -279,8 +280,10 @@ def test_a_full_disk_ends_both_with_one_line(pair: Pair, name: str) -> None:
     assert "No space left" in endings[0].complaints[0] and not endings[1].err
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-@pytest.mark.parametrize("name", ["adapt", "fine-tune"])
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("adapt", 2, 1), ("adapt", 1, 2), ("fine-tune", 2, 1), ("fine-tune", 1, 2), ("qrnn", 2, 1)],
+)
 def test_an_interrupted_run_goes_on_with_another_number_of_processes(
     pair: Pair, name: str, before: int, after: int
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
@@ -50,11 +51,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
     return found
 
 
+CELLS: dict[CellKind, dict[str, Any]] = {
+    "lstm": {},
+    "qrnn": {"cell": "qrnn", "windows": (2,), "zoneout": 0.1},
+}
+
+
 def run(
-    store: TokenStore, folder: Path, dies_at: Any = None, optimizer: Any = "adamw"
+    store: TokenStore,
+    folder: Path,
+    dies_at: Any = None,
+    optimizer: Any = "adamw",
+    cell: CellKind = "lstm",
 ) -> dict[str, torch.Tensor]:
     seed_everything(0)
-    encoder = AwdLstm(store.tokenizer, embedding_size=8, hidden_size=12, n_layers=2, direction="both")  # type: ignore[attr-defined]
+    sizes = {"embedding_size": 8, "hidden_size": 12, "n_layers": 2}
+    encoder = AwdLstm(store.tokenizer, **sizes, direction="both", **CELLS[cell])  # type: ignore[attr-defined]
     model = LanguageModel(encoder, (10,))
     objective = Objective(model, store, store, batch_size=4, bptt=12)
     objective.dies_at = dies_at
@@ -70,16 +82,22 @@ def run(
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "nt-asgd"])
-@pytest.mark.parametrize("dies_at", [(0, 0), (0, 3), (1, 2)])
+@pytest.mark.parametrize(
+    ("cell", "optimizer", "dies_at"),
+    [
+        *(("lstm", optimizer, at) for optimizer in ("adamw", "nt-asgd") for at in ((0, 0), (0, 3), (1, 2))),
+        ("qrnn", "adamw", (0, 3)),
+        ("qrnn", "nt-asgd", (1, 2)),
+    ],
+)
 def test_a_killed_run_ends_with_the_same_bits(
-    store: TokenStore, tmp_path: Path, dies_at: Any, optimizer: str
+    store: TokenStore, tmp_path: Path, cell: CellKind, optimizer: str, dies_at: tuple[int, int]
 ) -> None:
-    expected = run(store, tmp_path / "whole", optimizer=optimizer)
+    expected = run(store, tmp_path / "whole", optimizer=optimizer, cell=cell)
     with pytest.raises(Killed):
-        run(store, tmp_path / "killed", dies_at, optimizer)
+        run(store, tmp_path / "killed", dies_at, optimizer, cell)
     torch.randn(7)  # whatever happened in between
-    found = run(store, tmp_path / "killed", optimizer=optimizer)
+    found = run(store, tmp_path / "killed", optimizer=optimizer, cell=cell)
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
 

@@ -48,7 +48,7 @@ VECTOR_SNIPPET = (
 
 @dataclass(kw_only=True)
 class Convert:
-    """Turn a fastai AWD-LSTM (NAME.pth), a published ELMo or a file of word vectors into a folder that unfreeze reads.
+    """Turn a fastai AWD-LSTM or AWD-QRNN (NAME.pth), a published ELMo or a file of word vectors into a folder that unfreeze reads.
 
     An ELMo is options.json with its --weights, or the folder that both lie in; of any size.
 

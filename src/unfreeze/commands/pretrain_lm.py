@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import TrainsOnText, given, run_options
+from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.settings import PretrainSettings
@@ -83,6 +84,15 @@ def run(arguments: PretrainLm, console: Console) -> None:
     console.note(f'the model is in {arguments.output}: try `unfreeze generate {arguments.output} "The"`')
 
 
+def refuse_qrnn_options(arguments: PretrainLm) -> None:
+    """Raise the UserError that names an option which LSTMs do not have."""
+    if arguments.windows is not None:
+        given_windows = " ".join(map(str, arguments.windows))
+        raise UserError(f"--windows {given_windows} is for QRNNs: add --cell qrnn, or leave it out")
+    if arguments.zoneout is not None:
+        raise UserError(f"--zoneout {arguments.zoneout} is for QRNNs: add --cell qrnn, or leave it out")
+
+
 def make_settings(arguments: PretrainLm) -> PretrainSettings:
     """The preset with what the command line changes."""
     from dataclasses import replace
@@ -107,6 +117,8 @@ def make_settings(arguments: PretrainLm) -> PretrainSettings:
         **given(arguments, "batch_size", "bptt", "dropout_scale"),
     )
     softmax = arguments.softmax or ("full" if arguments.tokenizer == "subword" else "adaptive")
+    if (arguments.cell or settings.cell) != "qrnn":
+        refuse_qrnn_options(arguments)
     names = ("vocabulary_size", "min_count", "embedding_size", "hidden_size", "cell", "windows", "zoneout")
     changes = given(arguments, *names, direction="direction", n_layers="layers", tokenizer="tokenizer")
     return replace(settings, training=training, softmax=softmax, **changes)

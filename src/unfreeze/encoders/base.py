@@ -162,7 +162,7 @@ def made_from_config(make: Callable[..., T], folder: Path, *own: object, **argum
     """`make(*own, **arguments)` with the arguments that `folder`'s config.json names.
 
     Raises:
-        UserError: `make` has no such argument, or needs another one.
+        UserError: `make` has no such argument, needs another one, or refuses its value.
     """
     try:
         signature(make).bind(*own, **arguments)  # beforehand: a TypeError from within `make` is a bug
@@ -170,7 +170,10 @@ def made_from_config(make: Callable[..., T], folder: Path, *own: object, **argum
         raise UserError(
             f"{folder / CONFIG} does not fit this version of unfreeze ({error}): upgrade with pip install -U unfreeze"
         ) from error
-    return make(*own, **arguments)
+    try:
+        return make(*own, **arguments)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from error
 
 
 def save_model(

@@ -4,11 +4,16 @@ Special here: nobody's code is run. Weights are read by `torch.load(weights_only
 unpickler that refuses every name of a class or function, so that nothing but lists, strings and numbers can come out
 of it (fastai pickles plain lists).
 
-fastai's AWD-LSTM has `torch.nn.LSTM`'s gates in its order, so that weights are copied as they are. What differs lies in
-how a document is read: fastai's classifier pools over the last 1,440 tokens unless told otherwise (`max_len`), ours over
-all; logits agree to 1e-5 where both see the same tokens (benchmarks/fastai_parity.py).
+fastai's AWD-LSTM has `torch.nn.LSTM`'s gates in its order, so that weights are copied as they are. Its AWD-QRNN (fastai 1
+with `qrnn=True`, fastai 2 until 2.3) has our gates in our order, and its first layer sees x_t and then x_(t-1) as ours
+does. But its second gate says how much is new, c_t = f z_t + (1 - f) c_(t-1), where ours says how much is kept: since
+1 - sigmoid(a) = sigmoid(-a), that gate's weights and bias change their sign. A file does not say what zoneout it was
+trained with; fastai's works in training alone, so that without it predictions are fastai's.
 
-Legend: V vocabulary, E embedding width, H hidden width, K labels.
+What differs lies in how a document is read: fastai's classifier pools over the last 1,440 tokens unless told otherwise
+(`max_len`), ours over all; logits agree to 1e-5 where both see the same tokens (benchmarks/fastai_parity.py).
+
+Legend: V vocabulary, E embedding width, H hidden width of a layer, K labels.
 """
 
 from __future__ import annotations
@@ -18,13 +23,15 @@ import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
 from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork
@@ -35,9 +42,30 @@ from unfreeze.text.tokenizers import WordTokenizer
 Kind = Literal["language model", "classifier", "encoder"]
 
 _PREFIXES: dict[Kind, str] = {"classifier": "0.module.", "language model": "0.", "encoder": ""}
-"""Where each kind of file keeps its AWD-LSTM."""
-_LSTM = re.compile(r"rnns\.(\d+)\.(?:module\.)?(weight_ih|weight_hh|bias_ih|bias_hh)_l0(_raw)?")
-_PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""Where each kind of file keeps its encoder."""
+
+
+class _Names(NamedTuple):
+    """What fastai calls the tensors of a kind of layer."""
+
+    place: str
+    """Within `rnns.N.`."""
+    parts: tuple[str, ...]
+    """As we call them."""
+    suffix: str
+    """Behind a part."""
+
+    def of(self, number: int, part: str) -> list[str]:
+        """Where a part of a layer may be, the best first: the matrix before dropout ("raw"), then the one behind it."""
+        place, name = f"rnns.{number}.{self.place}", f"{part}{self.suffix}"
+        return [f"{place}{name}_raw", f"{place}module.{name}_raw", f"{place}module.{name}", f"{place}{name}"]
+
+
+_CELLS: dict[CellKind, _Names] = {
+    "lstm": _Names("", ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), "_l0"),
+    "qrnn": _Names("layers.0.linear.", ("weight", "bias"), ""),
+}
+_LAYER = re.compile(r"rnns\.(\d+)\.")
 _HEAD = re.compile(r"1\.layers\.(\d+)\.(\d+)\.(\w+)")
 _SUBWORD_MARK = "▁"
 
@@ -47,6 +75,7 @@ class Converted:
     """What was found in the file."""
 
     kind: Kind
+    cell: CellKind
     vocabulary_size: int
     embedding_size: int
     hidden_size: int
@@ -62,7 +91,9 @@ def convert_fastai(
     labels: Sequence[str] = (),
     direction: Literal["forward", "backward"] = "forward",
 ) -> Converted:
-    """Write a fastai AWD-LSTM as one of our folders, whole or not at all.
+    """Write a fastai AWD-LSTM or AWD-QRNN as one of our folders, whole or not at all.
+
+    Of QRNNs windows are read off the weights, and zoneout is 0, as it is in all that fastai itself makes.
 
     Args:
         weights: what `learn.save(name, with_opt=False)` or `learn.save_encoder(name)` wrote; of fastai 1
@@ -96,6 +127,7 @@ def convert_fastai(
     sizes = encoder.arguments()
     return Converted(
         kind,
+        sizes["cell"],
         len(tokens),
         sizes["embedding_size"],
         sizes["hidden_size"],
@@ -185,7 +217,7 @@ def _kind_of(state: Mapping[str, Tensor], source: str | Path) -> Kind:
             return kind
     some = ", ".join(list(state)[:3])
     raise UserError(
-        f"{source} has no tensor 0.encoder.weight: it is no AWD-LSTM of fastai (it begins with {some})"
+        f"{source} has no tensor 0.encoder.weight: it is no AWD-LSTM or AWD-QRNN of fastai (it begins with {some})"
     )
 
 
@@ -193,15 +225,63 @@ def _without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tenso
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def _lstm_weights(state: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The weights of each layer; of a matrix that stands twice, the one before dropout ("raw")."""
-    layers: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if found := _LSTM.fullmatch(name):
-            layer, part, raw = layers.setdefault(int(found[1]), {}), found[2], found[3]
-            if raw or part not in layer:
-                layer[part] = tensor
-    return layers
+def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, list[dict[str, Tensor]]]:
+    """What the layers are, and the tensors of each under our names, as fastai has them.
+
+    Raises:
+        UserError: there are none, they are not all of one kind, or one lacks something or has more.
+    """
+    numbers = sorted({int(match[1]) for name in state if (match := _LAYER.match(name))})
+    unknown = {name for name in state if _LAYER.match(name)}
+    layers: dict[CellKind, dict[int, dict[str, Tensor]]] = {}
+    for cell, names in _CELLS.items():
+        for number, part in product(numbers, names.parts):
+            candidates = names.of(number, part)
+            unknown.difference_update(candidates)
+            if present := [state[name] for name in candidates if name in state]:
+                layers.setdefault(cell, {}).setdefault(number, {})[part] = present[0]
+    if unknown:
+        raise UserError(
+            f"{source}: tensor {min(unknown)!r} is of a bidirectional or another layer, which is not read"
+        )
+    if not layers:
+        examples = " nor ".join(names.of(0, names.parts[0])[0] for names in _CELLS.values())
+        raise UserError(f"{source} has neither {examples}: it is no AWD-LSTM or AWD-QRNN of fastai")
+    if len(layers) > 1:
+        raise UserError(f"{source} has layers of LSTMs and of QRNNs: stacks of one kind are read")
+    ((cell, found),) = layers.items()
+    for number, part in product(range(len(found)), _CELLS[cell].parts):
+        if part not in found.get(number, {}):
+            name = _CELLS[cell].of(number, part)[-1]
+            raise UserError(f"{source} lacks the tensor {name}: the file is incomplete")
+    return cell, [found[number] for number in range(len(found))]
+
+
+def _qrnn_windows(layers: Sequence[Mapping[str, Tensor]], width: int, source: str) -> list[int]:
+    """How many inputs a step of each layer sees, by the width of its weight; E is `width`.
+
+    Raises:
+        UserError: the weights are of no QRNN that fastai makes.
+    """
+    if layers[-1]["weight"].shape[:1] == (2 * width,):
+        raise UserError(f"{source}: its QRNNs have no output gate (output_gate=False), which is not read")
+    windows = []
+    for number, layer in enumerate(layers):
+        shape, bias = list(layer["weight"].shape), list(layer["bias"].shape)
+        if len(shape) != 2 or shape[0] % 3 or bias != shape[:1] or shape[1] not in (width, 2 * width):
+            raise UserError(
+                f"{source}: {_CELLS['qrnn'].of(number, 'weight')[-1]} is {shape} and its bias {bias}: "
+                f"3 gates over 1 or 2 inputs of {width} numbers are read"
+            )
+        windows.append(shape[1] // width)
+        width = shape[0] // 3
+    return windows
+
+
+def _flip_forget_gate(tensor: Tensor) -> Tensor:
+    """(3 H, ...): what is kept instead of what is new."""
+    z, f, o = tensor.chunk(3)
+    return torch.cat([z, -f, o])
 
 
 def _make_encoder(
@@ -211,34 +291,29 @@ def _make_encoder(
     sources: tuple[str, str],
 ) -> AwdLstm:
     weights, vocabulary = sources
-    if odd := [
-        name for name in state if "_reverse" in name or ".layers." in name and name.startswith("rnns.")
-    ]:
-        raise UserError(
-            f"{weights}: tensor {odd[0]!r} is of a QRNN or a bidirectional LSTM, which is not read"
-        )
-    layers = _lstm_weights(state)
+    cell, layers = _read_layers(state, weights)
     embedding = state["encoder.weight"]
-    if not layers:
-        raise UserError(f"{weights} has no tensor rnns.0.weight_hh_l0_raw: it is no AWD-LSTM of fastai")
-    for number in range(max(layers) + 1):
-        for part in _PARTS:
-            if part not in layers.get(number, {}):
-                raise UserError(f"{weights} lacks the tensor rnns.{number}.{part}_l0: the file is incomplete")
     if len(embedding) != len(tokens):
         raise UserError(
             f"{vocabulary} has {len(tokens):,} tokens, {weights} has {len(embedding):,} embeddings: they do not belong together"
         )
+    windows: Sequence[int] = (2,)  # the default, which LSTMs need
+    if cell == "qrnn":
+        windows = _qrnn_windows(layers, embedding.shape[1], weights)
+        layers = [{part: _flip_forget_gate(tensor) for part, tensor in layer.items()} for layer in layers]
     encoder = AwdLstm(
         WordTokenizer.from_vocabulary(tokens),
         embedding_size=embedding.shape[1],
-        hidden_size=layers[0]["weight_hh"].shape[1],
+        hidden_size=layers[0]["weight_hh"].shape[1] if cell == "lstm" else len(layers[0]["bias"]) // 3,
         n_layers=len(layers),
         direction=direction,
+        cell=cell,
+        windows=windows,
     )
     prefix = f"stacks.{direction}s."
     tensors = {f"{prefix}embedding.weight": embedding}
-    tensors |= {f"{prefix}lstms.{n}.{part}": t for n, layer in layers.items() for part, t in layer.items()}
+    for number, layer in enumerate(layers):
+        tensors |= {f"{prefix}{cell}s.{number}.{part}": tensor for part, tensor in layer.items()}
     encoder.load_weights(tensors, weights)
     return encoder
 

@@ -57,10 +57,7 @@ class QrnnLayer(nn.Module):
         zoneout: float = 0.0,
     ) -> None:
         super().__init__()
-        if window < 1:
-            raise UserError(f"a window of {window} inputs: at least 1")
-        if not 0.0 <= zoneout < 1.0:
-            raise UserError(f"zoneout is {zoneout}: it is at least 0 and under 1")
+        need_qrnn(window, zoneout)
         self.input_size, self.hidden_size, self.weight_dropout = input_size, hidden_size, weight_dropout
         self.window, self.zoneout = window, zoneout
         self.weight = nn.Parameter(torch.empty(3 * hidden_size, window * input_size))
@@ -137,6 +134,14 @@ class QrnnLayer(nn.Module):
             f"{self.input_size}, {self.hidden_size}, window={self.window}, "
             f"weight_dropout={self.weight_dropout}, zoneout={self.zoneout}"
         )
+
+
+def need_qrnn(window: int, zoneout: float) -> None:
+    """Raise the UserError for a layer that cannot be."""
+    if window < 1:
+        raise UserError(f"a window of {window} inputs: at least 1")
+    if not 0.0 <= zoneout < 1.0:
+        raise UserError(f"zoneout is {zoneout}: it is at least 0 and under 1")
 
 
 def _windows(read: Tensor, window: int) -> Tensor:

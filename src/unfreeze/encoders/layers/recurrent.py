@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
 from unfreeze.encoders.layers.products import compute_type
-from unfreeze.encoders.layers.qrnn import QrnnLayer
+from unfreeze.encoders.layers.qrnn import QrnnLayer, need_qrnn
 from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
@@ -76,6 +76,8 @@ class Cells:
             raise UserError(f"cell {self.kind!r}: it is {' or '.join(get_args(CellKind))}")
         if self.kind == "lstm" and (self.windows != (2,) or self.zoneout):
             raise UserError("windows and zoneout belong to the cell qrnn; these are LSTMs")
+        for window in (1, *self.windows):  # here already: the layers are made after the text was read
+            need_qrnn(window, self.zoneout)
 
     def make(self, number: int, input_size: int, hidden_size: int, weight_dropout: float) -> Cell:
         """Layer `number` of a stack."""

@@ -89,6 +89,7 @@ def files_of(size: int) -> Iterator[None]:
         (f"{PRETRAIN} {{plain}} --windows 2", "--windows 2 is for QRNNs: add --cell qrnn"),
         (f"{PRETRAIN} {{plain}} --zoneout 0.1", "--zoneout 0.1 is for QRNNs: add --cell qrnn"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --windows 2 0", "a window of 0 inputs"),
+        (f"{PRETRAIN} {{plain}} --cell qrnn --layers 1 --windows 2 1", "2 windows are given for 1 layers"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --zoneout 1", "zoneout is 1.0: it is at least 0 and under 1"),
         (f"{PRETRAIN} {{plain}} --seed -1", "--seed must be from 0 to 4294967295, not -1"),
         (f"{FIT} {{train}} --seed 99999999999999999999", "--seed must be from 0"),

@@ -136,9 +136,9 @@ class AwdLstm(StackedEncoder):
         dropouts: Dropouts | None = None,
     ) -> None:
         super().__init__()
-        need_layers(n_layers)
-        self.tokenizer = tokenizer
         cells = Cells(kind=cell, windows=tuple(windows), zoneout=zoneout)
+        need_layers(n_layers, cells)
+        self.tokenizer = tokenizer
         self._arguments: dict[str, Any] = {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind, Cells
+from unfreeze.encoders.layers.recurrent import CellKind, Cells, need_layers
 from unfreeze.errors import UserError
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
@@ -68,7 +68,7 @@ class PretrainSettings:
     """Output layer: adaptive needs a frequency-sorted vocabulary (word); full works with any."""
 
     def __post_init__(self) -> None:
-        Cells(kind=self.cell, windows=self.windows, zoneout=self.zoneout)  # checks them
+        need_layers(self.n_layers, Cells(kind=self.cell, windows=self.windows, zoneout=self.zoneout))
         if self.softmax == "adaptive" and self.tokenizer == "subword":
             raise UserError(
                 "the adaptive softmax needs a frequency-sorted vocabulary: take --softmax full for subwords"

@@ -226,10 +226,12 @@ class RecurrentStack(nn.Module):
         return [list(self.embedding.parameters()), *(list(cell.parameters()) for cell in self.cells)]
 
 
-def need_layers(n_layers: int) -> None:
-    """Raise the UserError for an encoder of recurrent layers that would have none."""
+def need_layers(n_layers: int, cells: Cells | None = None) -> None:
+    """Raise the UserError for an encoder that would have no recurrent layer, or windows for more layers than it has."""
     if n_layers < 1:
         raise UserError(f"{n_layers} recurrent layers: at least one is needed")
+    if cells is not None and len(cells.windows) > n_layers:
+        raise UserError(f"{len(cells.windows)} windows are given for {n_layers} layers")
 
 
 def detached(state: State) -> State:

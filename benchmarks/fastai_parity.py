@@ -27,6 +27,7 @@ import torch
 
 from benchmarks import peers
 from benchmarks.report import Row
+from benchmarks.sizes import Sizes
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork, Ids
@@ -34,7 +35,7 @@ from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.batches import pad_sequences
 
 LIMIT = 1e-5
-SIZES: list[tuple[int, peers.Sizes]] = [
+SIZES: list[tuple[int, Sizes]] = [
     (50, (6, 10, 1)),
     (400, (32, 48, 2)),
     (2_000, (64, 150, 4)),
@@ -79,7 +80,7 @@ def vocabulary_file(folder: Path, size: int) -> Path:
     return path
 
 
-def language_model_difference(size: int, sizes: peers.Sizes, folder: Path) -> float:
+def language_model_difference(size: int, sizes: Sizes, folder: Path) -> float:
     """Largest difference of logits over a batch of 5 in two pieces, the state carried from the first to the second."""
     model = peers.language_model(size, sizes).eval()
     with torch.no_grad():
@@ -102,7 +103,7 @@ def language_model_difference(size: int, sizes: peers.Sizes, folder: Path) -> fl
     return worst
 
 
-def classifier_differences(size: int, sizes: peers.Sizes, folder: Path) -> tuple[float, float]:
+def classifier_differences(size: int, sizes: Sizes, folder: Path) -> tuple[float, float]:
     """Largest difference of logits, over batches and documents alone; and how far fastai is from itself."""
     model = peers.classifier(size, sizes, 3).eval()
     convert_fastai(

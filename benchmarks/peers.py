@@ -29,10 +29,8 @@ from fastai.text.all import (
 )
 from torch import nn
 
+from benchmarks.sizes import Sizes
 from benchmarks.turns import Contender, StepEnd
-
-Sizes = tuple[int, int, int]
-"""Embedding, hidden width, layers."""
 
 
 def sized(config: dict[str, Any], sizes: Sizes) -> dict[str, Any]:

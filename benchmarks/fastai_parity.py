@@ -28,6 +28,8 @@ import torch
 
 from benchmarks import peers
 from benchmarks.report import Row
+from benchmarks.sizes import Sizes
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork, Ids
@@ -35,7 +37,7 @@ from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.batches import pad_sequences
 
 LIMIT = 1e-5
-SIZES: list[tuple[int, peers.Sizes]] = [
+SIZES: list[tuple[int, Sizes]] = [
     (50, (6, 10, 1)),
     (400, (32, 48, 2)),
     (2_000, (64, 150, 4)),
@@ -51,7 +53,7 @@ def run(say: Callable[[str], None]) -> list[Row]:
     """Differences for each size and kind."""
     torch.manual_seed(0)
     worst: dict[str, float] = {}
-    cells: list[peers.Cell] = ["lstm", "qrnn"]
+    cells: list[CellKind] = ["lstm", "qrnn"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for cell, (size, sizes) in product(cells, SIZES):
@@ -81,7 +83,7 @@ def vocabulary_file(folder: Path, size: int) -> Path:
     return path
 
 
-def language_model_difference(size: int, sizes: peers.Sizes, cell: peers.Cell, folder: Path) -> float:
+def language_model_difference(size: int, sizes: Sizes, cell: CellKind, folder: Path) -> float:
     """Largest difference of logits over a batch of 5 in two pieces, the state carried from the first to the second."""
     model = peers.language_model(size, sizes, cell=cell).eval()
     with torch.no_grad():
@@ -104,9 +106,7 @@ def language_model_difference(size: int, sizes: peers.Sizes, cell: peers.Cell, f
     return worst
 
 
-def classifier_differences(
-    size: int, sizes: peers.Sizes, cell: peers.Cell, folder: Path
-) -> tuple[float, float]:
+def classifier_differences(size: int, sizes: Sizes, cell: CellKind, folder: Path) -> tuple[float, float]:
     """Largest difference of logits, over batches and documents alone; and how far fastai is from itself."""
     model = peers.classifier(size, sizes, 3, cell=cell).eval()
     convert_fastai(

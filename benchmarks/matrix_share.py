@@ -1,8 +1,9 @@
 """How much of the machine's matrix products a training step uses: its own arithmetic over the rate of a large product.
 
-Counted are the products of the LSTMs and of the output layer as it is really computed (the adaptive softmax scores a
-cluster only where the target is in it), two operations a multiplication, three times for training (forward, and two
-gradients). Everything else, pointwise work, dropout, optimizer, loading, costs time and counts nothing.
+Counted are the products of the LSTMs or QRNNs and of the output layer as it is really computed (the adaptive softmax
+scores a cluster only where the target is in it), two operations a multiplication, three times for training (forward, and
+two gradients). Everything else, pointwise work, dropout, optimizer, loading, costs time and counts nothing. So a QRNN's
+share may be lower than an LSTM's and its tokens a second higher: it has fewer products to make.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from benchmarks.sizes import Sizes, layer_weights
+from unfreeze.encoders.layers.recurrent import CellKind
 
 PRODUCT_SIZE = 2048
 TRAINING = 3
@@ -30,11 +34,9 @@ def product_rate(dtype: torch.dtype, repeats: int = 3) -> float:
     return 2 * PRODUCT_SIZE**3 / best
 
 
-def lstm_operations(sizes: Sequence[int]) -> int:
-    """A token's forward products in an AWD-LSTM of these sizes (embedding, hidden width, layers)."""
-    embedding, hidden, n_layers = sizes
-    widths = [embedding] + [hidden] * (n_layers - 1) + [embedding]
-    return sum(2 * 4 * output * (inputs + output) for inputs, output in zip(widths, widths[1:], strict=False))
+def recurrent_operations(sizes: Sizes, cell: CellKind) -> int:
+    """A token's forward products in the layers of an AWD-LSTM of these sizes."""
+    return sum(2 * weights for weights, _ in layer_weights(sizes, cell))
 
 
 def softmax_operations(embedding: int, shares: NDArray[np.float64], cutoffs: Sequence[int]) -> float:
@@ -54,7 +56,7 @@ def softmax_operations(embedding: int, shares: NDArray[np.float64], cutoffs: Seq
 
 
 def training_operations(
-    sizes: Sequence[int], shares: NDArray[np.float64], cutoffs: Sequence[int] = ()
+    sizes: Sizes, cell: CellKind, shares: NDArray[np.float64], cutoffs: Sequence[int] = ()
 ) -> float:
     """A token's products in a training step."""
-    return TRAINING * (lstm_operations(sizes) + softmax_operations(sizes[0], shares, cutoffs))
+    return TRAINING * (recurrent_operations(sizes, cell) + softmax_operations(sizes[0], shares, cutoffs))

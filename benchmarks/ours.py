@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from typing import Any, Literal
 
+from benchmarks.sizes import Sizes
 from benchmarks.turns import Contender, StepEnd
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
-from unfreeze.encoders.layers.recurrent import Dropouts
+from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.batches import LaneBatch
@@ -46,18 +47,28 @@ class Recipe:
     """Factor on AWD-LSTM's dropouts."""
 
 
-def language_model(
-    tokenizer: TextTokenizer, sizes: Sequence[int], softmax: Softmax, dropout_scale: float = 1.0
-) -> LanguageModel:
-    """A model with random weights; sizes are embedding, hidden width and number of layers."""
-    encoder = AwdLstm(
+def encoder(tokenizer: TextTokenizer, sizes: Sizes, cell: CellKind, dropout_scale: float = 1.0) -> AwdLstm:
+    """With random weights."""
+    return AwdLstm(
         tokenizer,
         embedding_size=sizes[0],
         hidden_size=sizes[1],
         n_layers=sizes[2],
+        cell=cell,
         dropouts=Dropouts().times(dropout_scale),
     )
-    return LanguageModel(encoder, default_cutoffs(len(tokenizer)) if softmax == "adaptive" else ())
+
+
+def cutoffs(softmax: Softmax, n_words: int) -> tuple[int, ...]:
+    """As `pretrain lm` chooses them."""
+    return default_cutoffs(n_words) if softmax == "adaptive" else ()
+
+
+def language_model(
+    tokenizer: TextTokenizer, sizes: Sizes, cell: CellKind, softmax: Softmax, dropout_scale: float = 1.0
+) -> LanguageModel:
+    """A model with random weights."""
+    return LanguageModel(encoder(tokenizer, sizes, cell, dropout_scale), cutoffs(softmax, len(tokenizer)))
 
 
 def stepped(objective: Objective, n_steps: int, step: StepEnd, tokens: Callable[[Any], int]) -> Objective:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,11 +36,10 @@ from fastai.text.all import (
 from fastai.text.models import core
 from torch import nn
 
+from benchmarks.sizes import Sizes
 from benchmarks.turns import Contender, StepEnd
+from unfreeze.encoders.layers.recurrent import CellKind
 
-Sizes = tuple[int, int, int]
-"""Embedding, hidden width, layers."""
-Cell = Literal["lstm", "qrnn"]
 OLDER = Path(__file__).parent / ".peers" / "fastai-2.3.1" / "fastai" / "text" / "models"
 
 
@@ -69,13 +68,13 @@ def sized(config: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
     return {**config, "emb_sz": sizes[0], "n_hid": sizes[1], "n_layers": sizes[2]}
 
 
-def arch_of(cell: Cell) -> type[nn.Module]:
+def arch_of(cell: CellKind) -> type[nn.Module]:
     """AWD_LSTM or AWD_QRNN."""
     return awd_qrnn() if cell == "qrnn" else AWD_LSTM
 
 
 def language_model(
-    vocabulary_size: int, sizes: Sizes, dropout_scale: float = 1.0, cell: Cell = "lstm"
+    vocabulary_size: int, sizes: Sizes, dropout_scale: float = 1.0, cell: CellKind = "lstm"
 ) -> nn.Module:
     """fastai's AWD-LSTM, or AWD-QRNN, with random weights."""
     config = sized(awd_lstm_lm_config, sizes)
@@ -83,7 +82,7 @@ def language_model(
 
 
 def classifier(
-    vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int | None = 72 * 20, cell: Cell = "lstm"
+    vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int | None = 72 * 20, cell: CellKind = "lstm"
 ) -> nn.Module:
     """fastai's classifier with random weights and batch statistics that are far from the identity."""
     config = sized(awd_lstm_clas_config, sizes)

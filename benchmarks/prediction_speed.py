@@ -1,39 +1,42 @@
-"""Documents a second that a classifier labels, ours beside fastai's, with the same weights on real reviews.
+"""Documents a second that a classifier labels, our LSTM's and our QRNN's beside fastai's, on real reviews.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only prediction
 
-A fastai classifier with random weights is converted; both get the same ids (tokenizing is not part of it) of the same
-reviews. Many at once: what `TextClassifier.predict_proba` does with ids, against `learn.get_preds` with batches of 64.
-One at a time: the same of a single text, against what `learn.predict` does with one (a loader of its own, `get_preds`
-with the decoded label). Both in fp32, ours also in the format that precision auto chooses. A round is all reviews once on either side, ours first.
+A fastai classifier with random weights is converted; our QRNN has the same sizes and random weights of its own. All get
+the same ids (tokenizing is not part of it) of the same reviews. Many at once: what `TextClassifier.predict_proba` does with
+ids, against `learn.get_preds` with batches of 64. One at a time: the same of a single text, against what `learn.predict`
+does with one (a loader of its own, `get_preds` with the decoded label). fastai in fp32; ours in fp32 and in the format that
+precision auto chooses. A round is all reviews once on every side, ours first.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import peers
-from benchmarks.report import Row
+from benchmarks import ours, peers
+from benchmarks.report import Row, precision_name, speed_row
+from benchmarks.sizes import Sizes
 from benchmarks.texts import Texts
-from benchmarks.turns import median_ratio
+from benchmarks.turns import rates_in_turns
 from unfreeze.formats.fastai import convert_fastai
-from unfreeze.tasks.classification import Ids, all_features
+from unfreeze.tasks.classification import ClassifierNetwork, Ids, all_features
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, prediction_format
 
 N_WORDS = 16_000
-SIZES: peers.Sizes = (256, 640, 3)
+SIZES: Sizes = (256, 640, 3)
 LABELS = ["neg", "pos"]
 N_REVIEWS, N_SINGLE = 128, 12
+PRECISIONS: tuple[Precision, ...] = ("fp32", "auto")
 Predict = Callable[[Sequence[Ids]], torch.Tensor]
 
 
@@ -41,30 +44,20 @@ def run(texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
     """Many reviews at once, and one at a time."""
     tokenizer = texts.words(N_WORDS).tokenizer
     reviews = [np.asarray(ids, dtype=np.uint32) for ids in tokenizer.encode_ids(texts.reviews(N_REVIEWS))]
-    peer, ours = same_classifier(tokenizer)
-    say(agreement(probabilities(ours, reviews), peer.probabilities(reviews)))
-    what = f"documents/s, {N_WORDS:,} words, {SIZES[0]}/{SIZES[1]} x {SIZES[2]}"
+    peer, lstm = same_classifier(tokenizer)
+    say(agreement(probabilities(lstm, reviews), peer.probabilities(reviews)))
+    classifiers = {"LSTM": lstm, "QRNN": qrnn_classifier(tokenizer)}
+    what = f"classify, documents/s, {N_WORDS:,} words, {SIZES[0]}/{SIZES[1]} x {SIZES[2]}"
+    many, single = [reviews], [[review] for review in reviews[:N_SINGLE]]
     return [
-        compare(
-            f"classify, {what}: {N_REVIEWS} reviews",
-            lambda documents: probabilities(ours, documents),
-            peer.probabilities,
-            [reviews],
-            rounds,
-        ),
-        compare(
-            f"classify, {what}: {N_REVIEWS} reviews, ours in precision auto",
-            lambda documents: probabilities(ours, documents, "auto"),
-            peer.probabilities,
-            [reviews],
-            rounds,
-        ),
-        compare(
-            f"classify, {what}: one at a time",
-            lambda documents: probabilities(ours, documents),
+        *compare(f"{what}: {N_REVIEWS} reviews", classifiers, peer.probabilities, many, rounds, say),
+        *compare(
+            f"{what}: one at a time",
+            classifiers,
             lambda documents: peer.predict(documents[0]),
-            [[review] for review in reviews[:N_SINGLE]],
+            single,
             rounds,
+            say,
         ),
     ]
 
@@ -81,6 +74,13 @@ def same_classifier(tokenizer: TextTokenizer) -> tuple[peers.ClassifierPeer, Tex
         return peers.ClassifierPeer(model), TextClassifier.from_pretrained(folder / "c")
 
 
+def qrnn_classifier(tokenizer: TextTokenizer) -> TextClassifier:
+    """Of the same sizes, with random weights."""
+    torch.manual_seed(0)
+    network = ClassifierNetwork(ours.encoder(tokenizer, SIZES, "qrnn"), len(LABELS))
+    return TextClassifier(network.eval(), LABELS, {})
+
+
 @torch.no_grad()
 def probabilities(
     classifier: TextClassifier, documents: Sequence[Ids], precision: Precision = "fp32"
@@ -91,30 +91,46 @@ def probabilities(
     return classifier.network.probabilities(features)
 
 
-def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> str:
+def agreement(found: torch.Tensor, theirs: torch.Tensor) -> str:
     """How far two tables of probabilities are apart."""
-    difference = (ours - theirs).abs().max(1).values
+    difference = (found - theirs).abs().max(1).values
     return (
         f"probabilities differ by {difference.median():.1e} (median), {difference.max():.1e} (largest; fastai pools a "
-        f"document's last 1,440 tokens, ours all); {int((difference < 1e-5).sum())} of {len(ours)} by less than 1e-5"
+        f"document's last 1,440 tokens, ours all); {int((difference < 1e-5).sum())} of {len(found)} by less than 1e-5"
     )
 
 
-def compare(what: str, ours: Predict, theirs: Predict, calls: Sequence[Sequence[Ids]], rounds: int) -> Row:
-    """Documents a second of both over the same calls, in turns."""
-    n_documents = sum(len(documents) for documents in calls)
-    speeds: dict[Predict, list[float]] = {ours: [], theirs: []}
-    for predict in speeds:
-        predict(calls[-1][-1:])  # the first call sets things up
-    for _ in range(rounds):
-        for predict, found in speeds.items():
-            start = time.perf_counter()
-            for documents in calls:
-                predict(documents)
-            found.append(n_documents / (time.perf_counter() - start))
-    return Row(
-        what=what,
-        ours=statistics.median(speeds[ours]),
-        theirs=statistics.median(speeds[theirs]),
-        ratio=median_ratio(speeds[ours], speeds[theirs]),
-    )
+def compare(
+    what: str,
+    classifiers: dict[str, TextClassifier],
+    theirs: Predict,
+    calls: Sequence[Sequence[Ids]],
+    rounds: int,
+    say: Callable[[str], None],
+) -> list[Row]:
+    """Documents a second of each classifier of ours in each precision, and of fastai, over the same calls in turns."""
+
+    def all_calls(predict: Predict) -> None:
+        for documents in calls:
+            predict(documents)
+
+    names = {
+        (cell, precision): f"{cell}, {precision_name(precision)}"
+        for precision, cell in product(PRECISIONS, classifiers)
+    }
+    sides: dict[str, Predict] = {
+        name: partial(probabilities, classifiers[cell], precision=precision)
+        for (cell, precision), name in names.items()
+    }
+    work = {name: partial(all_calls, predict) for name, predict in (sides | {"fastai": theirs}).items()}
+    speeds = rates_in_turns(work, sum(map(len, calls)), rounds)
+    say(f"{what}: " + "; ".join(f"{name} {found[-1]:,.1f}" for name, found in speeds.items()))
+    return [
+        speed_row(
+            f"{what}, {name}",
+            speeds[name],
+            speeds["fastai"],
+            lstm=speeds[names["LSTM", precision]] if cell == "QRNN" else None,
+        )
+        for (cell, precision), name in names.items()
+    ]

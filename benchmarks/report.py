@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, Literal
 
 import torch
 
-from unfreeze.training.precision import choose_precision, probe_bf16
+from benchmarks.turns import median_ratio
+from unfreeze.training.precision import Precision, choose_precision, probe_bf16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +26,35 @@ class Row:
     theirs: float | None = None
     ratio: float | None = None
     """Ours over theirs, or what `what` says; the median over rounds."""
+    lstm_ratio: float | None = None
+    """The same over our own LSTM in the same run, where ours is a QRNN."""
     goal: str = "-"
     """Of the ratio, where there is one."""
     failed: bool = False
     """Whether something that must hold does not; never a matter of time."""
+
+
+def speed_row(
+    what: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    lstm: Sequence[float] | None = None,
+    goal: str = "-",
+) -> Row:
+    """Speeds in each round as a row.
+
+    Args:
+        lstm: our own LSTM's, where ours is a QRNN.
+    """
+    return Row(
+        what=what,
+        ours=statistics.median(ours),
+        theirs=statistics.median(theirs),
+        ratio=median_ratio(ours, theirs),
+        lstm_ratio=None if lstm is None else median_ratio(ours, lstm),
+        goal=goal,
+    )
 
 
 def machine() -> dict[str, Any]:
@@ -50,6 +77,11 @@ def machine() -> dict[str, Any]:
 def auto_precision() -> Literal["fp32", "bf16"]:
     """What precision auto means on this machine."""
     return "bf16" if choose_precision("auto", torch.device("cpu")) == "bf16" else "fp32"
+
+
+def precision_name(precision: Precision) -> str:
+    """As rows name it, with what auto means here."""
+    return f"auto ({auto_precision()})" if precision == "auto" else precision
 
 
 def _processor() -> tuple[str, set[str]]:
@@ -82,10 +114,14 @@ def number(value: float | None) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as aligned columns."""
-    lines = [["what", "ours", "theirs", "ratio", "goal"]]
-    lines += [[row.what, number(row.ours), number(row.theirs), number(row.ratio), row.goal] for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    """The rows as aligned columns; the one of ratios to our LSTM where a row has such a ratio."""
+    lines = [["what", "ours", "theirs", "ratio", "to our LSTM", "goal"]]
+    for row in rows:
+        figures = (row.ours, row.theirs, row.ratio, row.lstm_ratio)
+        lines.append([row.what, *map(number, figures), row.goal])
+    if all(row.lstm_ratio is None for row in rows):
+        lines = [[*line[:4], line[5]] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             [line[0].ljust(widths[0])] + [text.rjust(w) for text, w in zip(line[1:], widths[1:], strict=True)]

@@ -9,17 +9,15 @@ weights, sentences of CoNLL-2003 split into words; tagging in batches of 32 in e
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 import torch
 
-from benchmarks.report import Row
+from benchmarks.report import Row, speed_row
 from benchmarks.texts import NoData, Texts
-from benchmarks.turns import median_ratio
+from benchmarks.turns import rates_in_turns
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.tasks.sequence_tagger import SequenceTagger
@@ -55,25 +53,9 @@ def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> lis
 
 def compare(what: str, calls: dict[str, Call], count: int, rounds: int, say: Callable[[str], None]) -> Row:
     """So many things a second of "ours" and of "theirs", in turns."""
-    rates: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()  # the first call sets things up
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start, times = time.perf_counter(), 0
-            while times == 0 or time.perf_counter() - start < 1.0:
-                call()
-                times += 1
-            rates[name].append(times * count / (time.perf_counter() - start))
+    rates = rates_in_turns(calls, count, rounds, seconds=1.0)
     say(f"{what}: " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in rates.items()))
-    ours, theirs = rates["ours"], rates["theirs"]
-    return Row(
-        what=what,
-        ours=statistics.median(ours),
-        theirs=statistics.median(theirs),
-        ratio=median_ratio(ours, theirs),
-        goal=">= 2",
-    )
+    return speed_row(what, rates["ours"], rates["theirs"], goal=">= 2")
 
 
 def crf(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> list[Row]:

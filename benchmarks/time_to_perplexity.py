@@ -2,11 +2,13 @@
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only perplexity --minutes 6
 
-Both have the same words, sizes, batch and dropouts and take turns of some seconds. fastai runs its `fit_one_cycle`
-fitted to `--minutes`; ours runs as a user gets it (precision auto, adaptive softmax, cosine schedule) fitted to the
-same time. After each turn the held-out perplexity of both is measured by our exact code, fastai's weights through
-`unfreeze convert`; measuring counts for neither. The level to be reached is the one at which fastai ends. Regularization
-is light on both sides (dropouts times .1, no activation regularization): in minutes nobody overfits.
+The sides are our LSTM, our QRNN and fastai's LSTM. All have the same words, sizes, batch and dropouts and take turns of
+some seconds, the first ones shorter, because ours are soon past the level at which fastai ends. fastai runs its
+`fit_one_cycle` fitted to `--minutes`; ours run as a user gets them (precision auto, adaptive softmax, cosine schedule)
+fitted to the same time, either cell with its own learning rate. After each turn the held-out perplexity is measured by our
+exact code, fastai's weights through `unfreeze convert`; measuring counts for nobody. The level to be reached is the one at
+which fastai ends, and for the QRNN also the one at which our LSTM does. Regularization is light on all sides (dropouts
+times .1, no activation regularization): in minutes nobody overfits.
 """
 
 from __future__ import annotations
@@ -14,26 +16,36 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 from benchmarks import ours, peers
 from benchmarks.report import Row
+from benchmarks.sizes import Sizes
 from benchmarks.texts import Texts, Words
 from benchmarks.turns import Contender
+from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 
 N_WORDS = 10_000
-SIZES: peers.Sizes = (128, 256, 2)
+SIZES: Sizes = (128, 256, 2)
 BATCH, BPTT = 32, 70
-OUR_RATE, FASTAI_RATE = 5e-3, 1e-2
+OUR_RATES: dict[CellKind, float] = {"lstm": 5e-3, "qrnn": 5e-3}
+FASTAI_RATE = 1e-2
 DROPOUT_SCALE = 0.1
 TURNS = 8
-"""Of each side; so many levels are measured of each."""
+"""Of each side, as long as each other; after each its level is measured."""
+FIRST_TURNS = (0.125, 0.125, 0.25, 0.5)
+"""The shares in which the first turn is taken."""
 CALIBRATION_STEPS = 4
+
+Course = list[tuple[float, float]]
+"""(seconds, perplexity) after each turn."""
 
 
 @dataclass
@@ -43,38 +55,65 @@ class Side:
     training: Contender
     model: Callable[[], LanguageModel]
     """The weights as they are now."""
-    course: list[tuple[float, float]]
-    """(seconds, perplexity) after each turn."""
+    course: Course
+    """As far as it is."""
 
 
 def run(texts: Texts, minutes: float, say: Callable[[str], None]) -> list[Row]:
-    """Train both, and compare the times."""
+    """Train all, and compare the times."""
     words = texts.words(N_WORDS)
+    makers = [*(partial(our_side, cell) for cell in OUR_RATES), fastai_side]
     with tempfile.TemporaryDirectory() as name:
-        steps = [calibrated(make(words, 1_000, Path(name)), minutes) for make in (our_side, fastai_side)]
-        sides = our_side(words, steps[0], Path(name)), fastai_side(words, steps[1], Path(name))
+        folder = Path(name)
+        steps = [calibrated(make(words, 1_000, folder), minutes) for make in makers]
+        sides = [make(words, n_steps, folder) for make, n_steps in zip(makers, steps, strict=True)]
         train_in_turns(sides, words, 60 * minutes / TURNS, say)
-    our_course, their_course = (side.course for side in sides)
-    level = their_course[-1][1]
-    times = [seconds_to(course, level) for course in (our_course, their_course)]
+    courses = {side.training.name: side.course for side in sides}
+    ends = {name: course[-1][1] for name, course in courses.items()}
     what = f"{N_WORDS:,} words, {SIZES[0]}/{SIZES[1]} x {SIZES[2]}"
-    ratio = times[1] / times[0] if times[0] and times[1] else None
-    return [
-        Row(what=f"seconds to perplexity {level:.1f}, {what}", ours=times[0], theirs=times[1], ratio=ratio),
-        Row(
-            what=f"perplexity after {minutes:g} minutes, {what}",
-            ours=our_course[-1][1],
-            theirs=level,
-            ratio=our_course[-1][1] / level,
-        ),
-    ]
+    rows = []
+    for name in (cell.upper() for cell in OUR_RATES):
+        rows += [time_row(courses, "fastai", name, what), end_row(ends, name, minutes, what)]
+    return [*rows, time_row(courses, "LSTM", "QRNN", what)]
 
 
-def our_side(words: Words, n_steps: int, folder: Path) -> Side:
-    """Ours as a user gets it."""
-    model = ours.language_model(words.tokenizer, SIZES, "adaptive", DROPOUT_SCALE)
-    recipe = ours.Recipe(rate=OUR_RATE, batch_size=BATCH, bptt=BPTT, variable_bptt=True, alpha=0.0, beta=0.0)
-    training = ours.training("ours", model, words.store, recipe, n_steps=n_steps)
+def time_row(courses: dict[str, Course], goal: str, name: str, what: str) -> Row:
+    """When one of ours, and the others, are at the perplexity at which the side `goal` ends."""
+    level = courses[goal][-1][1]
+    seconds = {side: seconds_to(course, level) for side, course in courses.items()}
+    whose = "" if goal == "fastai" else f" of our {goal}"
+    return Row(
+        what=f"seconds to perplexity {level:.1f}{whose}, {what}, {name}",
+        ours=seconds[name],
+        theirs=seconds["fastai"],
+        ratio=times_faster(seconds[name], seconds["fastai"]),
+        lstm_ratio=None if name == "LSTM" else times_faster(seconds[name], seconds["LSTM"]),
+    )
+
+
+def end_row(ends: dict[str, float], name: str, minutes: float, what: str) -> Row:
+    """The perplexities with which one of ours, and the others, end."""
+    return Row(
+        what=f"perplexity after {minutes:g} minutes, {what}, {name}",
+        ours=ends[name],
+        theirs=ends["fastai"],
+        ratio=ends[name] / ends["fastai"],
+        lstm_ratio=None if name == "LSTM" else ends[name] / ends["LSTM"],
+    )
+
+
+def times_faster(seconds: float | None, others: float | None) -> float | None:
+    """How many times as long the others need; None if one of them is never there."""
+    return others / seconds if seconds and others else None
+
+
+def our_side(cell: CellKind, words: Words, n_steps: int, folder: Path) -> Side:
+    """Ours as a user gets it; the folder is for others."""
+    model = ours.language_model(words.tokenizer, SIZES, cell, "adaptive", DROPOUT_SCALE)
+    recipe = ours.Recipe(
+        rate=OUR_RATES[cell], batch_size=BATCH, bptt=BPTT, variable_bptt=True, alpha=0.0, beta=0.0
+    )
+    training = ours.training(cell.upper(), model, words.store, recipe, n_steps=n_steps)
     return Side(training, lambda: model, [])
 
 
@@ -109,12 +148,14 @@ def calibrated(side: Side, minutes: float) -> int:
 
 
 def train_in_turns(
-    sides: tuple[Side, Side], words: Words, turn_seconds: float, say: Callable[[str], None]
+    sides: Sequence[Side], words: Words, turn_seconds: float, say: Callable[[str], None]
 ) -> None:
-    """Until both have made their steps."""
-    while not all(side.training.done for side in sides):
+    """Until all have made their steps."""
+    for share in chain(FIRST_TURNS, repeat(1.0)):
+        if all(side.training.done for side in sides):
+            break
         for side in sides:
-            if not side.training.go_on(seconds=turn_seconds):
+            if not side.training.go_on(seconds=share * turn_seconds):
                 continue
             perplexity = evaluate_perplexity(side.model(), words.held_out).perplexity
             side.course.append((side.training.seconds, perplexity))
@@ -126,7 +167,7 @@ def train_in_turns(
         side.training.stop()
 
 
-def seconds_to(course: list[tuple[float, float]], level: float) -> float | None:
+def seconds_to(course: Course, level: float) -> float | None:
     """When a course is first at `level`, straight lines in log perplexity between its points; None if it never is."""
     before: tuple[float, float] | None = None
     for seconds, perplexity in course:

@@ -1,76 +1,117 @@
-"""Tokens a second of language-model training, ours beside fastai's, on the same ids, at two sizes.
+"""Tokens a second of language-model training, our LSTM and our QRNN beside fastai's LSTM, on the same ids, at two sizes.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only training
 
-Batch 64, 70 tokens, AWD-LSTM's dropouts at full strength, activation regularization 2 and 1, on both sides. Ours three
-times: as a user gets it (precision auto, adaptive softmax), with the full softmax, and with the full softmax in fp32,
-which is the same arithmetic as fastai's. All go through their libraries' own loops, optimizers included, and take turns;
-a round is some steps of each, and a row's ratio is the median over rounds. A round also measures matrix products, which
-gives the share of the machine that our steps use (matrix_share.py).
+Batch 64, 70 tokens, AWD-LSTM's dropouts at full strength, activation regularization 2 and 1, on all sides. Ours in six
+forms: either cell as a user gets it (precision auto, adaptive softmax); either cell with the full softmax in fp32, which
+with LSTMs is the same arithmetic as fastai's; and with the full softmax in precision auto an LSTM, and a QRNN whose hidden
+width gives it as many parameters. All go through their libraries' own loops, optimizers included, and take turns; a round
+is some steps of each, and a row's ratio is the median over rounds; a QRNN's second one is to the LSTM with the same softmax
+and precision. A round also measures matrix products, which gives the share of the machine that our steps use
+(matrix_share.py).
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from numpy.typing import NDArray
 
 from benchmarks import ours, peers
 from benchmarks.matrix_share import product_rate, training_operations
-from benchmarks.report import Row, auto_precision
+from benchmarks.report import Row, auto_precision, precision_name, speed_row
+from benchmarks.sizes import Sizes, count_parameters, equal_hidden_size
 from benchmarks.texts import Texts, Words
 from benchmarks.turns import Contender, median_ratio, tokens_per_second
-from unfreeze.encoders.layers.output import default_cutoffs
+from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.training.precision import Precision
 
 BATCH, BPTT = 64, 70
 MANY = 10_000
 """Steps to which the schedules are fitted; so many are never made."""
-SIZES: dict[str, tuple[int, peers.Sizes, int]] = {
+SIZES: dict[str, tuple[int, Sizes, int]] = {
     "training-small": (16_000, (256, 640, 3), 3),
     "training-paper": (60_000, (400, 1152, 3), 1),
 }
 """Words; embedding, hidden width and layers; steps a round."""
 
-FORMS: dict[str, tuple[ours.Softmax, ours.Precision]] = {
-    "auto, adaptive softmax": ("adaptive", "auto"),
-    "auto, full softmax": ("full", "auto"),
-    "fp32, full softmax": ("full", "fp32"),
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A language model of ours, and how it is trained."""
+
+    n_words: int
+    sizes: Sizes
+    cell: CellKind
+    softmax: ours.Softmax
+    precision: Precision
+
+    @property
+    def cutoffs(self) -> tuple[int, ...]:
+        """Of the adaptive softmax."""
+        return ours.cutoffs(self.softmax, self.n_words)
+
+    @property
+    def name(self) -> str:
+        """In the report; M are millions of parameters."""
+        embedding, hidden, n_layers = self.sizes
+        millions = count_parameters(self.sizes, self.cell, self.n_words, len(self.cutoffs)) / 1e6
+        return (
+            f"{self.cell.upper()} {embedding}/{hidden} x {n_layers}, {millions:.1f} M, "
+            f"{precision_name(self.precision)}, {self.softmax} softmax"
+        )
+
+
+def all_forms(n_words: int, sizes: Sizes) -> list[Form]:
+    """A QRNN after each LSTM: of the same widths, but for the full softmax in precision auto of as many parameters."""
+    equal = (sizes[0], equal_hidden_size(sizes, n_words), sizes[2])
+    kinds: list[tuple[ours.Softmax, Precision, Sizes]] = [
+        ("adaptive", "auto", sizes),
+        ("full", "auto", equal),
+        ("full", "fp32", sizes),
+    ]
+    return [
+        Form(n_words=n_words, sizes=chosen, cell=cell, softmax=softmax, precision=precision)
+        for softmax, precision, qrnn_sizes in kinds
+        for cell, chosen in (("lstm", sizes), ("qrnn", qrnn_sizes))
+    ]
 
 
 def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
     """The rows of one size."""
     n_words, sizes, steps = SIZES[name]
     words = texts.words(n_words)
-    what = f"{n_words:,} words, {sizes[0]}/{sizes[1]} x {sizes[2]}"
-    speeds, peaks = measure(contenders(words, sizes), rounds, steps, say)
-    theirs = speeds.pop("fastai")
+    forms = all_forms(len(words.tokenizer), sizes)
+    speeds, peaks = measure(contenders(words, sizes, forms), rounds, steps, say)
+    lstms = {(form.softmax, form.precision): speeds[form.name] for form in forms if form.cell == "lstm"}
+    what = f"train {n_words:,} words"
     rows = [
-        Row(
-            what=f"train {what}, tokens/s: {form}",
-            ours=statistics.median(found),
-            theirs=statistics.median(theirs),
-            ratio=median_ratio(found, theirs),
+        speed_row(
+            f"{what}, tokens/s: {form.name}",
+            speeds[form.name],
+            speeds["fastai"],
+            lstm=lstms[form.softmax, form.precision] if form.cell == "qrnn" else None,
         )
-        for form, found in speeds.items()
+        for form in forms
     ]
-    return rows + shares(what, sizes, words.shares(), speeds, peaks)
+    return rows + shares(what, forms, words.shares(), speeds, peaks)
 
 
-def contenders(words: Words, sizes: peers.Sizes) -> list[Contender]:
-    """Ours in three forms, and fastai."""
+def contenders(words: Words, sizes: Sizes, forms: Sequence[Form]) -> list[Contender]:
+    """Ours in all forms, and fastai."""
     found = [
         ours.training(
-            form,
-            ours.language_model(words.tokenizer, sizes, softmax),
+            form.name,
+            ours.language_model(words.tokenizer, form.sizes, form.cell, form.softmax),
             words.store,
             ours.Recipe(batch_size=BATCH, bptt=BPTT),
             n_steps=MANY,
-            precision=precision,
+            precision=form.precision,
         )
-        for form, (softmax, precision) in FORMS.items()
+        for form in forms
     ]
     peer = peers.LanguageModelPeer(
         words.documents(), len(words.tokenizer), sizes, batch_size=BATCH, bptt=BPTT
@@ -91,7 +132,7 @@ def measure(
         peaks["bf16"].append(product_rate(torch.bfloat16))
         for contender in running:
             speeds[contender.name].append(tokens_per_second(contender.go_on(steps=steps)))
-        say("tokens/s " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
+        say("tokens/s " + "; ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items()))
     for contender in running:
         contender.stop()
     return speeds, peaks
@@ -99,23 +140,23 @@ def measure(
 
 def shares(
     what: str,
-    sizes: peers.Sizes,
+    forms: Sequence[Form],
     word_shares: NDArray,
     speeds: dict[str, list[float]],
     peaks: dict[str, list[float]],
 ) -> list[Row]:
     """The share of the matrix-product rate that each of our forms uses, in the format that it computes in."""
     rows = []
-    for form, (softmax, precision) in FORMS.items():
-        cutoffs = default_cutoffs(len(word_shares)) if softmax == "adaptive" else ()
-        operations = training_operations(sizes, word_shares, cutoffs)
-        peak = peaks["fp32" if precision == "fp32" else auto_precision()]
+    for form in forms:
+        operations = training_operations(form.sizes, form.cell, word_shares, form.cutoffs)
+        peak = peaks["fp32" if form.precision == "fp32" else auto_precision()]
+        found = [speed * operations for speed in speeds[form.name]]
         rows.append(
             Row(
-                what=f"train {what}, GFLOP/s of a product's: {form}",
-                ours=statistics.median(speeds[form]) * operations / 1e9,
+                what=f"{what}, GFLOP/s of a product's: {form.name}",
+                ours=statistics.median(found) / 1e9,
                 theirs=statistics.median(peak) / 1e9,
-                ratio=median_ratio([speed * operations for speed in speeds[form]], peak),
+                ratio=median_ratio(found, peak),
             )
         )
     return rows

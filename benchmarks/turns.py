@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 StepEnd = Callable[[int], None]
@@ -108,6 +108,29 @@ class Contender:
         finally:
             self.done = True
             self._paused.release()
+
+
+def rates_in_turns(
+    calls: Mapping[str, Callable[[], object]], count: int, rounds: int, seconds: float = 0.0
+) -> dict[str, list[float]]:
+    """So many things a second of each side in each round; the first call of each sets things up and does not count.
+
+    Args:
+        calls: by the names of the sides, in the order of their turns.
+        count: of things that one call is through with.
+        seconds: that a turn lasts at least, in whole calls; 0 is one call.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start, times = time.perf_counter(), 0
+            while times == 0 or time.perf_counter() - start < seconds:
+                call()
+                times += 1
+            rates[name].append(times * count / (time.perf_counter() - start))
+    return rates
 
 
 def tokens_per_second(steps: Iterable[Step]) -> float:

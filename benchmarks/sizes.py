@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from itertools import chain, pairwise, repeat
 
-from unfreeze.encoders.layers.recurrent import CellKind, Cells
+from unfreeze.encoders.layers.recurrent import CellKind, CellSettings
 
 Sizes = tuple[int, int, int]
 """Embedding, hidden width, layers."""
@@ -28,7 +28,7 @@ def layer_weights(sizes: Sizes, cell: CellKind) -> list[tuple[int, int]]:
     shapes = pairwise([embedding] + [hidden] * (n_layers - 1) + [embedding])
     if cell == "lstm":
         return [(4 * width * (inputs + width), 8 * width) for inputs, width in shapes]
-    windows = chain(Cells(kind=cell).windows, repeat(1))
+    windows = chain(CellSettings(kind=cell).windows, repeat(1))
     return [
         (3 * width * window * inputs, 3 * width)
         for (inputs, width), window in zip(shapes, windows, strict=False)

@@ -1,10 +1,10 @@
 """The language models that read for days: all of Wikipedia's files several times, then IMDb's reviews up to twenty times.
 
 MultiFiT (Eisenschlos et al. 2019) pre-trains a QRNN for ten epochs and tunes it on the target's text for twenty; ULMFiT's
-model read a billion tokens. Here the same is done a piece at a time on one core of a laptop's kind. Two models, by one recipe:
+model read a billion tokens. Here the same is done on one CPU core, in pieces of any length. Two models, by one recipe:
 
 - `pair`: both directions over one embedding, small enough to ship (16 MB in half precision). It becomes `wiki-lm`.
-- `chase`: the widest that the minutes pay for, for the experiments on IMDb with 100 labels. No size binds it.
+- `chase`: as wide as training time allows, for the experiments on IMDb with 100 labels; its size is not limited.
 
     OMP_NUM_THREADS=1 python -m experiments.long_training --data DATA --runs RUNS --model pair --stages 4
     python -m experiments.long_training --data DATA --runs RUNS --model pair --show
@@ -19,7 +19,6 @@ of the unlabeled ones. `--show` prints what was measured so far, `--readout` wha
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
 from unfreeze.training.cards import write_card
+from unfreeze.training.checkpoints import read_log
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
@@ -148,13 +148,8 @@ def read_reviews(places: Places, model: str, last: int) -> None:
 def stages(places: Places, model: str) -> Iterator[tuple[str, Path, list[dict[str, Any]]]]:
     """Every stage that has begun: its name, its folder and what was measured in it."""
     for folder in sorted((places.runs / model).glob("*")):
-        log = folder / "training" / "log.jsonl"
-        if log.is_file():
-            yield (
-                folder.name,
-                folder,
-                [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()],
-            )
+        if records := read_log(folder):
+            yield folder.name, folder, records
 
 
 def show(places: Places, model: str) -> None:
@@ -176,6 +171,8 @@ def release(places: Places, model: str, output: Path) -> None:
         for name, folder, records in stages(places, model)
         if name != REVIEWS and (folder / "config.json").is_file()
     ]
+    if not finished:
+        raise SystemExit(f"no stage of {model} is finished: there is nothing to release")
     source = finished[-1][0]
     LanguageModel.from_pretrained(source).save_pretrained(output, half=True)
     released = LanguageModel.from_pretrained(output)
@@ -189,7 +186,8 @@ def release(places: Places, model: str, output: Path) -> None:
         facts={
             "data": f"enwiki-2015 (Wikipedia), 11 of 12 files, read {len(finished) / 2:g} times; the last one held out",
             "held out": f"the first {found.n_tokens:,} tokens of the last file; figures are the directions' mean",
-            "command": f"python -m experiments.long_training --model {model} --stages {len(finished)} --release DIR",
+            "command": f"python -m experiments.long_training --data DATA --runs RUNS --model {model} "
+            f"--stages {len(finished)}, then the same with --release DIR",
             "training": f"{steps:,} updates, {hours / 3600:.1f} hours of one core",
             "parameters": sum(p.numel() for p in released.parameters()),
             "precision": "stored in fp16",

@@ -1,15 +1,15 @@
 """Claim: a QRNN learns a language as well as an LSTM from the same text, and more in the same minutes.
 
-Bradbury et al. 2017 and MultiFiT say so; the lecture adds "as many layers as we want". On Wikipedia (enwiki-2015, its last
+Bradbury et al. 2017 and MultiFiT say so; a lecture on transfer learning adds "as many layers as we want". On Wikipedia (enwiki-2015, its last
 file held out), one vocabulary, batch and rate: both cells over the same tokens, and over as many as each reads in the same
-minutes; 1, 2 and 4 layers, longer streams (BPTT 140) and a wider one for the same minutes. Then both cells go on on
+minutes; 1, 2 and 4 layers, longer streams (BPTT 140) and a wider one for the same minutes. Then both cells are adapted to
 IMDb's unlabeled reviews, and a logistic regression reads sentiment from the mean of their top states (experiments/readout.py).
 
     OMP_NUM_THREADS=1 python -m experiments.lstm_or_qrnn --data DATA --runs RUNS --minutes 5
 
 Minutes are those of a quiet core: every variant's updates are timed in turns beside the others' first, and each then reads
-minutes times its speed, so that what else the machine does while it trains changes nothing. Every run is a folder of RUNS
-and goes on where it was stopped.
+minutes times its speed, so that what else the machine does while it trains changes nothing. Adapting alone is bounded by
+the clock. Every run is a folder of RUNS and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import tempfile
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from benchmarks.ours import Recipe, training
 from benchmarks.turns import tokens_per_second
@@ -30,7 +29,7 @@ from experiments.imdb import Places
 from experiments.readout import readout, shown
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
@@ -40,6 +39,7 @@ from unfreeze.progress import Progress
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.training.checkpoints import read_log
 from unfreeze.training.loop import seed_everything
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
@@ -47,7 +47,7 @@ from unfreeze.transfer.policies import TransferPolicy
 ON_THE_WAY, AT_THE_END = 10, 100
 """Documents of the held-out file: few for the points of a course, more for the figure at the end."""
 VOCABULARY, FILES = 30_000, 3
-BATCH = 32
+BATCH, DROPOUT_SCALE = 32, 0.1
 ROUNDS, STEPS = 5, 3
 """Of the timing: a round is so many updates of each variant."""
 
@@ -78,7 +78,7 @@ VARIANTS = {
 }
 
 
-class Bench:
+class Comparison:
     """What all variants share: the text, its vocabulary, and where things are kept.
 
     Args:
@@ -126,6 +126,7 @@ class Bench:
             hidden_size=variant.sizes[1],
             n_layers=variant.layers,
             cell=variant.cell,
+            dropouts=Dropouts().times(DROPOUT_SCALE),
         )
         return LanguageModel(encoder, default_cutoffs(len(self.tokenizer)))
 
@@ -141,7 +142,7 @@ class Bench:
                         name,
                         self.model(variant),
                         store,
-                        Recipe(batch_size=BATCH, bptt=variant.bptt, alpha=0.0, beta=0.0, dropout_scale=0.1),
+                        Recipe(batch_size=BATCH, bptt=variant.bptt, alpha=0.0, beta=0.0, variable_bptt=True),
                         n_steps=10_000,
                     )
                     for name, variant in VARIANTS.items()
@@ -173,6 +174,7 @@ class Bench:
             loop=LoopSettings(epochs=1, validate_minutes=1.0, checkpoint_minutes=1.0),
             batch_size=BATCH,
             bptt=variant.bptt,
+            dropout_scale=DROPOUT_SCALE,
         )
         corpus = Corpus(paths=[self.text(n_tokens)], validation=[self.held_out(ON_THE_WAY)])
         wanted = AdaptSettings(training=settings, new_vocabulary=False)
@@ -192,7 +194,7 @@ class Bench:
 
     def row(self, name: str, model: Path, n_tokens: float, speed: float) -> str:
         """A line of the table: size, speed, tokens, minutes at that speed, perplexity, and that of every point."""
-        points, variant = course(model), VARIANTS[name]
+        points, variant = read_log(model), VARIANTS[name]
         parameters = sum(p.numel() for p in LanguageModel.from_pretrained(model).parameters()) / 1e6
         at = BATCH * variant.bptt / 1e6
         seen = ", ".join(f"{point['perplexity']:.1f} at {point['step'] * at:.1f} M" for point in points)
@@ -219,12 +221,6 @@ class Bench:
         return output
 
 
-def course(folder: Path) -> list[dict[str, Any]]:
-    """What was measured on the way."""
-    lines = (folder / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def main() -> None:
     """All variants, the table, and what the adapted ones know."""
     parser = argparse.ArgumentParser(
@@ -237,8 +233,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=["speeds", *VARIANTS], help="all by default")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    bench = Bench(Places(arguments.data, arguments.runs))
-    speeds = bench.speeds()
+    comparison = Comparison(Places(arguments.data, arguments.runs))
+    speeds = comparison.speeds()
     print(
         "tokens a second, in turns: " + ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items()),
         flush=True,
@@ -249,17 +245,17 @@ def main() -> None:
     for name, variant in VARIANTS.items():
         if name in wanted:
             n_tokens = 60 * arguments.minutes * speeds[variant.tokens_of or name]
-            folders[name] = bench.train(name, n_tokens)
+            folders[name] = comparison.train(name, n_tokens)
             print(
-                bench.row(name, folders[name], n_tokens, speeds[QRNN if variant.tokens_of else name]),
+                comparison.row(name, folders[name], n_tokens, speeds[QRNN if variant.tokens_of else name]),
                 flush=True,
             )
     for name in (LSTM, QRNN):
         if name in folders:
-            adapted = bench.adapt(folders[name], arguments.adapt_minutes)
-            perplexity = course(adapted)[-1]["perplexity"]
+            adapted = comparison.adapt(folders[name], arguments.adapt_minutes)
+            perplexity = read_log(adapted)[-1]["perplexity"]
             print(
-                f"{name}: perplexity of reviews {perplexity:.1f}; {shown(readout(adapted, bench.places))}",
+                f"{name}: perplexity of reviews {perplexity:.1f}; {shown(readout(adapted, comparison.places))}",
                 flush=True,
             )
 

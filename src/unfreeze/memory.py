@@ -1,10 +1,14 @@
-"""What the C library does with memory that is free: kept while a training asks for the same blocks again and again, given
-back before it begins."""
+"""What the C library does with memory that was freed.
+
+Preparing a corpus leaves holes that are better given back before a training keeps them for hours; a training frees and
+asks for the same large blocks at every step, which are better kept.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 
 WORTHWHILE = 1_000_000
 
@@ -20,6 +24,8 @@ def release_free_memory(n_words: int) -> None:
     if n_words < WORTHWHILE:
         return
     gc.collect()
+    if sys.platform != "linux":
+        return
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -30,13 +36,16 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 def keep_freed_blocks() -> None:
-    """Let the C library (glibc) keep large blocks that are freed, for the rest of the process; elsewhere do nothing.
+    """Let the C library (glibc) keep large blocks that are freed, for the rest of the process; on other systems do nothing.
 
     By default a block of 32 MB or more goes back to the system when it is freed, and each of its pages is found and zeroed
-    anew when the next step asks for it: a product of 4,480 x 400 x 8,016 in bf16 took 65 ms so, and 36 in memory that was
-    kept (docs/lab-notes.md).
+    anew when the next step asks for it: a product of 4,480 x 400 by 400 x 8,016 in bf16 took 65 ms so, and 36 in memory
+    that was kept (docs/lab-notes.md).
     """
+    if sys.platform != "linux":
+        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 1 << 30)
+    # Older glibc refuses thresholds over 32 MB. Where none is taken, the other setting alone would make things worse: it
+    # stops malloc from raising the threshold by itself.
+    if mallopt is not None and (mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, 32 << 20)):
         mallopt(_TRIM_THRESHOLD, 1 << 30)

@@ -170,3 +170,62 @@ def test_the_compiled_softmax_is_the_one_in_float64(
     assert len(found[0]) == len(found[1]) == 3 + len(sizes)
     for wanted, got in zip(*found, strict=True):
         assert (got - wanted).norm() <= tolerance * (1.0 + wanted.norm())
+
+
+@pytest.mark.parametrize("cutoffs", [(), (16,), (16, 32)])
+@pytest.mark.parametrize("chunk", [1 << 24, 400])
+@pytest.mark.parametrize("types", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)])
+def test_gradients_in_bf16_are_those_of_float64(
+    cutoffs: tuple[int, ...],
+    chunk: int,
+    types: tuple[torch.dtype, torch.dtype],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights in the first format, states in the second; in several chunks, and clusters whose rows are filled up."""
+    monkeypatch.setattr(output_module, "CHUNK_ELEMENTS", chunk)
+    torch.manual_seed(0)
+    exact, weight = random_softmax(64, 16, cutoffs)
+    hidden = torch.randn(70, 16, dtype=torch.double, requires_grad=True)
+    targets = torch.randint(0, 64, (70,))
+    (exact.loss(hidden, weight, targets) / 70).backward()
+    own = TiedSoftmax(64, 16, cutoffs).to(types[0])
+    own.load_state_dict(exact.state_dict())
+    own_weight = weight.detach().to(types[0]).requires_grad_()
+    own_hidden = hidden.detach().to(types[1]).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        (own.loss(own_hidden, own_weight, targets) / 70).backward()
+    pairs = [
+        (own_weight, weight),
+        (own_hidden, hidden),
+        *zip(own.parameters(), exact.parameters(), strict=True),
+    ]
+    for found, expected in pairs:
+        assert found.grad is not None and expected.grad is not None
+        if expected.numel():
+            error = (found.grad.double() - expected.grad).norm() / expected.grad.norm()
+            assert error < 0.03, float(error)
+
+
+def test_a_frozen_embedding_takes_no_gradient_and_the_rest_the_same() -> None:
+    torch.manual_seed(0)
+    softmax, targets = TiedSoftmax(64, 16, (16, 32)), torch.randint(0, 64, (50,))
+    for parameter in softmax.parameters():
+        torch.nn.init.normal_(parameter)
+    weight, hidden = torch.randn(64, 16), torch.randn(50, 16)
+    gradients = []
+    for moves in (True, False):
+        own, states = weight.clone().requires_grad_(moves), hidden.clone().requires_grad_()
+        softmax.zero_grad()
+        softmax.loss(states, own, targets).backward()
+        assert (own.grad is not None) == moves
+        gradients.append([states.grad, *(parameter.grad.clone() for parameter in softmax.parameters())])  # type: ignore[union-attr]
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second)
+
+
+def test_backward_runs_once() -> None:
+    softmax, hidden = TiedSoftmax(20, 8), torch.randn(5, 8, requires_grad=True)
+    loss = softmax.loss(hidden, torch.randn(20, 8), torch.arange(5))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="run forward again"):
+        loss.backward()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from unfreeze.encoders.layers import weight_drop
 from unfreeze.encoders.layers.lookup import add_rows, look_up_tied
 from unfreeze.encoders.layers.products import transposed, weight_gradient
 from unfreeze.encoders.layers.weight_drop import drop_weight
@@ -103,6 +104,19 @@ def test_a_dropped_weight_and_its_gradient_have_one_mask(
     dropped.sum().backward()
     assert weight.grad is not None
     torch.testing.assert_close(weight.grad, kept.float() / 0.6)
+
+
+def test_threads_draw_the_mask_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_drop, "_WORTH_A_THREAD", 4)
+    threads, weight, masks = torch.get_num_threads(), torch.ones(37, 41), []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            torch.manual_seed(0)
+            masks.append(drop_weight(weight, 0.3, training=True, dtype=torch.float32))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*masks)
 
 
 def test_masks_are_random_and_follow_torchs_seed() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
 from unfreeze.encoders.layers.recurrent import (
     NO_DROPOUT,
-    Cells,
+    CellSettings,
     Dropouts,
     RecurrentStack,
     WeightDropLstm,
@@ -108,7 +108,7 @@ def test_dropouts_scale_and_are_checked() -> None:
 )
 def test_cells_are_checked_before_a_layer_is_made(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Cells(**settings)
+        CellSettings(**settings)
 
 
 def test_layer_groups_hold_every_parameter_once() -> None:

@@ -41,7 +41,7 @@ class NumpyLanguageModel:
         embedding = self._embedding(direction)
         states: Array = embedding[ids]
         for number in range(self.arguments["n_layers"]):
-            if self.arguments["cell"] == "qrnn":
+            if self.arguments.get("cell", "lstm") == "qrnn":
                 states = self._qrnn(f"encoder.stacks.{direction}s.qrnns.{number}.", number, states)
             else:
                 states = self._lstm(f"encoder.stacks.{direction}s.lstms.{number}.", states)

@@ -158,6 +158,22 @@ def test_carried_states_are_dealt_to_other_numbers_of_processes(
     assert fresh.states == {"forward": None, "backward": None}
 
 
+def test_states_of_earlier_checkpoints_are_read(store: TokenStore) -> None:
+    """Before there were QRNNs h and c were kept as (B, D), under their letters."""
+    whole = objective_for(store, "forward", batch_size=4, bptt=6)
+    batches = whole.batches(0, 0)
+    whole.loss(next(batches))
+    carried = {
+        f"{name[:-1]}{'hc'[int(name[-1])]}": tensor[:, 0].detach().clone()
+        for name, tensor in whole.carried().items()
+    }
+    assert sorted(carried)[:2] == ["forward.0.c", "forward.0.h"]
+    expected = whole.loss(next(batches)).total
+    later = objective_for(store, "forward", batch_size=4, bptt=6)
+    later.carry(carried)
+    torch.testing.assert_close(later.loss(next(later.batches(0, 1))).total, expected)
+
+
 def test_figures_of_held_out_documents(store: TokenStore) -> None:
     assert objective_for(store, "forward", batch_size=2).validate() == {}
     figures = objective_for(store, "forward", batch_size=2, validation=store).validate()

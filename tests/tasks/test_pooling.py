@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack, detached
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, CellSettings, RecurrentStack, detached
 from unfreeze.tasks import pooling as pooling_module
 from unfreeze.tasks.pooling import Pooling, pool_documents, pooled_width
 
@@ -21,21 +22,32 @@ lengths_strategy = st.lists(st.integers(1, 65), min_size=1, max_size=5)
 poolings = st.sampled_from(["top", "top+vectors"])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _small_pieces() -> object:
+CELLS = {"lstm": CellSettings(), "qrnn": CellSettings(kind="qrnn", windows=(2, 2))}
+
+
+@pytest.fixture(autouse=True, scope="module", params=CELLS)
+def _small_pieces(request: pytest.FixtureRequest) -> object:
+    """Every test with LSTMs and with QRNNs, whose states have other parts."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "CELL", request.param)
         patch.setattr(pooling_module, "PIECE", PIECE)
         patch.setattr(pooling_module, "STEP", 3)
         patch.setattr(pooling_module, "GRADIENT_TOKENS", GRADIENT_TOKENS)
         yield
 
 
-@lru_cache(maxsize=1)
+CELL = "lstm"
+
+
 def stack() -> RecurrentStack:
+    return _stack(CELL)
+
+
+@lru_cache(maxsize=2)
+def _stack(cell: str) -> RecurrentStack:
     torch.manual_seed(0)
-    found = RecurrentStack(
-        nn.Embedding(VOCABULARY, 4), hidden_size=6, output_size=5, n_layers=2, dropouts=NO_DROPOUT
-    )
+    sizes = {"hidden_size": 6, "output_size": 5, "n_layers": 2}
+    found = RecurrentStack(nn.Embedding(VOCABULARY, 4), **sizes, dropouts=NO_DROPOUT, cells=CELLS[cell])
     for parameter in found.parameters():
         nn.init.normal_(parameter, 0.0, 0.5)
     return found.train()

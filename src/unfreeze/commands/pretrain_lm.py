@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class PretrainLm(TrainsOnText):
-    """Train a language model (AWD-LSTM) on unlabeled text.
+    """Train a language model (AWD-LSTM, or QRNNs in its place) on unlabeled text.
 
     Run the same command again after an interruption and it goes on. Options that are left out come from the preset.
 
@@ -50,13 +50,13 @@ class PretrainLm(TrainsOnText):
     """Number of recurrent layers."""
 
     cell: Literal["lstm", "qrnn"] | None = None
-    """Recurrent layer: LSTM, or QRNN, which trains several times as fast on a CPU."""
+    """Recurrent layer, by default the preset's: lstm, or qrnn, which trains faster (docs/results.md)."""
 
     windows: tuple[int, ...] | None = None
-    """Inputs that a step of the first QRNN layers sees (2: this one and the one before); layers beyond see 1."""
+    """Window of each QRNN layer, bottom to top: how many inputs a step sees (default: 2; further layers 1)."""
 
     zoneout: float | None = None
-    """Probability of a QRNN's forget gate to be 1 in training."""
+    """Probability of a QRNN's forget gate to be 1 in training (default: 0)."""
 
     optimizer: Literal["adamw", "nt-asgd"] = "adamw"
     """AdamW, or averaged SGD with the non-monotone trigger."""

@@ -1,7 +1,7 @@
 """AWD-LSTM, the encoder of ULMFiT (Merity, Keskar & Socher 2018; Howard & Ruder 2018).
 
 Embedding and three LSTMs of one direction, the last one as wide as the embedding because the output layer is tied to
-it. QRNNs may take the LSTMs' place, as in MultiFiT (Eisenschlos et al. 2019), with all else as it is. Two directions are two such stacks, concatenated layer by layer; they share the embedding unless told otherwise
+it. QRNNs may take the LSTMs' place, as in MultiFiT (Eisenschlos et al. 2019). Two directions are two such stacks, concatenated layer by layer; they share the embedding unless told otherwise
 (the paper trains two models apart), which saves most of a small model's weights.
 """
 
@@ -22,7 +22,7 @@ from unfreeze.encoders.directions import (
     reversed_within,
     stack_names,
 )
-from unfreeze.encoders.layers.recurrent import CellKind, Cells, Dropouts, RecurrentStack, need_layers
+from unfreeze.encoders.layers.recurrent import CellKind, CellSettings, Dropouts, RecurrentStack, need_layers
 from unfreeze.text.tokenizers import TextTokenizer
 
 
@@ -136,19 +136,18 @@ class AwdLstm(StackedEncoder):
         dropouts: Dropouts | None = None,
     ) -> None:
         super().__init__()
-        cells = Cells(kind=cell, windows=tuple(windows), zoneout=zoneout)
+        cells = CellSettings(kind=cell, windows=tuple(windows), zoneout=zoneout)
         need_layers(n_layers, cells)
-        self.tokenizer = tokenizer
+        self.tokenizer, self.cell = tokenizer, cell
         self._arguments: dict[str, Any] = {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,
             "n_layers": n_layers,
             "direction": direction,
             "share_embedding": share_embedding,
-            "cell": cell,
         }
-        if cell == "qrnn":
-            self._arguments |= {"windows": list(cells.windows), "zoneout": zoneout}
+        if cell == "qrnn":  # not of LSTMs, whose folders earlier versions can read
+            self._arguments |= {"cell": cell, "windows": list(cells.windows), "zoneout": zoneout}
         names = stack_names(direction)
         self.shared = share_embedding and len(names) > 1
         self.stacks = nn.ModuleDict()

@@ -173,6 +173,8 @@ def made_from_config(make: Callable[..., T], folder: Path, *own: object, **argum
     try:
         return make(*own, **arguments)
     except UserError as error:
+        if str(folder) in str(error):
+            raise
         raise UserError(f"{folder / CONFIG}: {error}") from error
 
 

@@ -127,7 +127,7 @@ def convert_fastai(
     sizes = encoder.arguments()
     return Converted(
         kind,
-        sizes["cell"],
+        encoder.cell,
         len(tokens),
         sizes["embedding_size"],
         sizes["hidden_size"],

@@ -1,7 +1,7 @@
 """Go on writing from a prompt: one token after the other, drawn from a forward language model.
 
 p'(w) is proportional to p(w)^(1 / temperature) over the `top_k` likeliest tokens; temperature 0 takes the likeliest.
-What stands for nothing readable (unknown words, padding) is never drawn. One token costs one step of the LSTMs and one
+What stands for nothing readable (unknown words, padding) is never drawn. One token costs one step of the recurrent layers and one
 pass over the vocabulary.
 """
 

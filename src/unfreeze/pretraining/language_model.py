@@ -97,6 +97,8 @@ class LanguageModel(nn.Module):
             state: carried from the batch before.
             alpha: weight of activation regularization, on the dropped top states (Merity et al. 2018, section 4.7).
             beta: weight of temporal regularization, on differences of the undropped ones.
+
+        The embedding's gradient is complete after `backward()`; `torch.autograd.grad` sees the output layer's part only.
         """
         stack = self.encoder.stack(name)
         output = stack(inputs.t(), state, tied=True)

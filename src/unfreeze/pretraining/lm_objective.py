@@ -124,6 +124,8 @@ class LanguageModelObjective:
         states: dict[str, dict[str, list[Tensor]]] = {name: {} for name in self.states}
         for key, tensor in tensors.items():
             name, layer, _ = key.split(".")
+            if tensor.dim() == 2:  # of a checkpoint from before there were QRNNs: h, then c, (B, D)
+                tensor = tensor[:, None]
             mine = tensor.chunk(self.world_size)[self.rank].transpose(0, 1)
             states[name].setdefault(layer, []).append(mine.contiguous().to(device).float())
         for name, layers in states.items():

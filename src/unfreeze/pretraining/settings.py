@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind, Cells, need_layers
+from unfreeze.encoders.layers.recurrent import CellKind, CellSettings, need_layers
 from unfreeze.errors import UserError
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
@@ -49,7 +49,7 @@ class PretrainSettings:
     n_layers: int = 3
     """Number of recurrent layers."""
     cell: CellKind = "lstm"
-    """lstm, or qrnn: no recurrent product, several times as fast on a CPU."""
+    """lstm, or qrnn, which has no recurrent product and trains faster (docs/results.md)."""
     windows: tuple[int, ...] = (2,)
     """Of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1."""
     zoneout: float = 0.0
@@ -68,7 +68,7 @@ class PretrainSettings:
     """Output layer: adaptive needs a frequency-sorted vocabulary (word); full works with any."""
 
     def __post_init__(self) -> None:
-        need_layers(self.n_layers, Cells(kind=self.cell, windows=self.windows, zoneout=self.zoneout))
+        need_layers(self.n_layers, CellSettings(kind=self.cell, windows=self.windows, zoneout=self.zoneout))
         if self.softmax == "adaptive" and self.tokenizer == "subword":
             raise UserError(
                 "the adaptive softmax needs a frequency-sorted vocabulary: take --softmax full for subwords"

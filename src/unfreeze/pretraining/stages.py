@@ -73,7 +73,7 @@ def pretrain_language_model(
         asked = {
             "stage": "pretrain lm",
             **corpus.identity(),
-            **asdict(settings),
+            **_identity(settings),
             "word_vectors": str(word_vectors),
         }
 
@@ -157,6 +157,14 @@ def adapt_language_model(
     training = settings.training
     stage = Stage(corpus, Path(output), asked, training.policy, training.loop, precision, overwrite, progress)
     return stage.run(recipe, command=command, without_output=without_output)
+
+
+def _identity(settings: PretrainSettings) -> dict[str, Any]:
+    """What tells these settings from others; those of QRNNs only where there are any, for runs from before know none."""
+    found = asdict(settings)
+    if settings.cell == "lstm":
+        del found["cell"], found["windows"], found["zoneout"]
+    return found
 
 
 def _start(model: LanguageModel, word_vectors: str | Path, width: int) -> None:

@@ -21,7 +21,7 @@ from unfreeze.encoders.layers.recurrent import RecurrentStack, StackOutput, rows
 
 Pooling = Literal["top", "top+vectors", "vectors"]
 """`top` is the paper's; `top+vectors` adds the mean of the word vectors, which short pre-training is well advised to keep;
-`vectors` is that mean alone, and no LSTM is run."""
+`vectors` is that mean alone, and no recurrent layer is run."""
 
 GRADIENT_TOKENS = 1440
 PIECE = 512

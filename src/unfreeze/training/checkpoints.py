@@ -135,12 +135,15 @@ class RunFolder:
 
     def records(self) -> list[dict[str, Any]]:
         """All lines of the log."""
-        path = self.folder / LOG
-        return (
-            [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            if path.is_file()
-            else []
-        )
+        return read_log(self.output)
+
+
+def read_log(output: Path) -> list[dict[str, Any]]:
+    """What was measured while the model in `output` was trained; nothing where that has not begun."""
+    path = output / TRAINING / LOG
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _essence(asked: Any) -> Any:

@@ -1,9 +1,9 @@
 """The one training loop, for every rung and every task.
 
 It reads top to bottom in `train`. What is trained is an `Objective`; how fast each layer group learns is a
-`TransferPolicy`; many processes are Accelerate's matter, but gradients are added up here: each process divides its
-summed loss by the number of items of all processes, so that two processes make the update that one would have made,
-whatever their shares and whichever layers are frozen just then.
+`TransferPolicy`; many processes are Accelerate's matter, but gradients are added up here: those of the summed losses are
+added over processes and then divided by the number of items of all of them, so that two processes make the update that
+one would have made, whatever their shares and whichever layers are frozen just then.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ from unfreeze.compiled.decorators import compiled_in_order
 
 
 def look_up_tied(ids: Tensor, weight: Tensor) -> Tensor:
-    """`F.embedding` for `backward()`, with the gradient added to `weight.grad`; not for `torch.autograd.grad`.
+    """Look up rows; their gradient is added to `weight.grad` at the end of `backward()`.
+
+    `torch.autograd.grad` does not see it.
 
     Args:
         ids: any shape.
@@ -28,6 +30,7 @@ def look_up_tied(ids: Tensor, weight: Tensor) -> Tensor:
     """
     if not (torch.is_grad_enabled() and weight.requires_grad):
         return F.embedding(ids, weight)
+    assert weight.is_leaf
     result: Tensor = _TiedLookup.apply(weight, ids)  # type: ignore[no-untyped-call]
     return result
 

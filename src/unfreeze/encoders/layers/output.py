@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
+from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS
 from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
 from unfreeze.errors import UserError
 
 CHUNK_ELEMENTS = 1 << 24
-"""Logits that exist at once: 32 MB in bf16, wide enough for the matrix products."""
+"""Logits that exist at once: 32 MB in bf16, 64 MB in fp32, wide enough for the matrix products."""
+ROWS = 64
+"""Rows of a cluster are a multiple of this on a CPU in bf16."""
 BLOCK_ELEMENTS = 1 << 17
 """Logits that become their gradient at once: 512 KB in fp32, which stays in the cache."""
-KERNEL_TYPES = (torch.float32, torch.bfloat16)
 SCORED_ELEMENTS = 1 << 20
 """Logits that exist at once where there is no gradient: measuring needs less memory than training, and is no slower."""
 
@@ -208,8 +210,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         compute: torch.dtype,
     ) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32)
-        learns = any(ctx.needs_input_grad)
-        d_hidden, d_weight = torch.empty_like(hidden), weight.new_empty(weight.shape if learns else 0)
+        learns, moves_words = any(ctx.needs_input_grad), ctx.needs_input_grad[1]
+        d_hidden = torch.empty_like(hidden)
+        d_weight = weight.new_empty(weight.shape) if moves_words else None
         d_bias, d_cluster_weight, d_cluster_bias = (
             torch.zeros_like(tensor) for tensor in (bias, cluster_weight, cluster_bias)
         )
@@ -217,34 +220,37 @@ class _SoftmaxLoss(torch.autograd.Function):
             words = slice(bounds[number], bounds[number + 1])
             size = bounds[number + 1] - bounds[number]
             chunks = part.chunks(CHUNK_ELEMENTS)
-            if learns and not chunks:
-                d_weight[words] = 0.0
-            weight_c, part_bias = _padded(part.weight, part.bias, compute) if chunks else (weight, bias)
+            if not chunks:
+                if d_weight is not None:
+                    d_weight[words] = 0.0
+                continue
+            weight_c, part_bias = _padded(part.weight, part.bias, compute)
             for chunk, (rows, labels) in enumerate(chunks):
-                hidden_c = hidden[rows].to(compute)
-                logits = F.linear(hidden_c, weight_c)
+                hidden_c = _filled_up(hidden[rows].to(compute))
+                logits, n = F.linear(hidden_c, weight_c), len(labels)
                 d_part_bias = torch.zeros_like(part_bias)
-                total += _nll_and_gradient(logits, part_bias, labels, d_part_bias)
+                total += _nll_and_gradient(logits[:n], part_bias, labels, d_part_bias)
                 if not learns:
                     continue
-                product = (logits @ weight_c).to(hidden.dtype)
+                logits[n:] = 0.0
+                product = (logits @ weight_c)[:n].to(hidden.dtype)
                 if isinstance(rows, slice):  # the head comes first and has every row once
                     d_hidden[rows] = product
                 else:
                     d_hidden.index_add_(0, rows, product)
                 d_bias[words] += d_part_bias[:size]
-                if len(weight_c) == size:
+                if number == 0:
+                    d_cluster_bias += d_part_bias[size : size + len(cluster_bias)]
+                if d_weight is None and (number > 0 or not len(cluster_weight)):
+                    continue
+                if d_weight is not None and len(weight_c) == size and weight.dtype == torch.float32:
                     weight_gradient(logits, hidden_c, d_weight[words], add=chunk > 0)
                     continue
                 d_part = weight_gradient(logits, hidden_c).to(weight.dtype)
-                if chunk > 0:
-                    d_weight[words] += d_part[:size]
-                else:
-                    d_weight[words] = d_part[:size]
+                if d_weight is not None:
+                    d_weight[words] = d_part[:size] + (d_weight[words] if chunk > 0 else 0.0)
                 if number == 0:
-                    entries = slice(size, size + len(cluster_weight))
-                    d_cluster_weight += d_part[entries]
-                    d_cluster_bias += d_part_bias[entries]
+                    d_cluster_weight += d_part[size : size + len(cluster_weight)]
         # Not by save_for_backward: backward gives these tensors away, for the next gradient to be added where they lie.
         ctx.gradients = (d_hidden, d_weight, d_bias, d_cluster_weight, d_cluster_bias) if learns else None
         return total
@@ -252,16 +258,28 @@ class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gradients: tuple[Tensor, ...] | None = ctx.gradients
+        gradients: tuple[Tensor | None, ...] | None = ctx.gradients
         if gradients is None:
-            raise RuntimeError("the gradients of a softmax loss are given away once: run forward again")
-        if gradients[0].dtype == torch.float64:  # in which gradients are checked, by several backward passes
-            return *(gradient * grad for gradient in gradients), None, None, None
+            raise RuntimeError(
+                "backward of a softmax loss can run once only: its gradients are not kept; run forward again"
+            )
+        if grad.dtype == torch.float64:  # in which gradients are checked, by several backward passes
+            return *(None if found is None else found * grad for found in gradients), None, None, None
         ctx.gradients = None
         if grad.device.type != "cpu" or float(grad) != 1.0:
-            for gradient in gradients:
-                gradient.mul_(grad.to(gradient.dtype))
+            for found in gradients:
+                if found is not None:
+                    found.mul_(grad.to(found.dtype))
         return *gradients, None, None, None
+
+
+def _filled_up(hidden: Tensor) -> Tensor:
+    """Rows of zeros up to a multiple of ROWS where oneDNN multiplies, which compiles its product anew for each new size:
+    how many words of a batch fall into a cluster differs from step to step."""
+    missing = -len(hidden) % ROWS
+    if not missing or hidden.device.type != "cpu" or hidden.dtype != torch.bfloat16:
+        return hidden
+    return F.pad(hidden, (0, 0, 0, missing))
 
 
 def _padded(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -278,7 +296,7 @@ def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tens
 
     d_bias (C,) is given their sums over the rows.
     """
-    if logits.device.type == "cpu" and bias.dtype == torch.float32 and logits.dtype in KERNEL_TYPES:
+    if logits.device.type == "cpu" and bias.dtype == torch.float32 and logits.dtype in KERNEL_FORMATS:
         return normalize_rows(logits, bias, labels, d_bias)
     size = max(1, BLOCK_ELEMENTS // logits.shape[1])
     totals = []

@@ -35,7 +35,7 @@ def weight_gradient(
     Args:
         d_outputs: (N, M).
         inputs: (N, K), in the same format.
-        out: (M, K) of float32, contiguous: where the result is written to.
+        out: (M, K) of float32, contiguous where the inputs are bf16: where the result is written to.
         add: add it to what `out` holds.
 
     Returns:
@@ -46,6 +46,7 @@ def weight_gradient(
         if out is None:
             return product.float() if product.dtype == torch.bfloat16 else product
         return out.add_(product) if add else out.copy_(product)
+    assert out is None or (out.dtype == torch.float32 and out.is_contiguous())
     product = transposed(inputs) @ d_outputs
     if out is None:
         out = torch.empty(product.shape[1], product.shape[0])

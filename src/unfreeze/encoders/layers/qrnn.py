@@ -25,8 +25,9 @@ from torch.autograd.function import once_differentiable
 
 from unfreeze.encoders.layers.derived import Derived
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
-from unfreeze.encoders.layers.qrnn_kernel import FORMATS, Pooling, pool_backward, pool_forward
+from unfreeze.encoders.layers.qrnn_kernel import Pooling, pool_backward, pool_forward
 from unfreeze.encoders.layers.scan import forget_scan
+from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS
 from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
@@ -41,7 +42,7 @@ class QrnnLayer(nn.Module):
 
     Args:
         input_size: I.
-        hidden_size: H; multiples of 16 are fastest.
+        hidden_size: H; a multiple of 32 is fastest.
         weight_dropout: of the input product's weights, one mask for all steps of a call.
         window: K, inputs that a step sees.
         zoneout: probability of a forget gate to be 1 in training.
@@ -72,7 +73,7 @@ class QrnnLayer(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros: nothing was read."""
+        """The state before the first input: zeros."""
         cell = self.weight.new_zeros(1, batch, self.hidden_size)
         if self.window == 1:
             return (cell,)
@@ -85,48 +86,49 @@ class QrnnLayer(nn.Module):
         weight = drop_weight(self.weight, self.weight_dropout, self.training, compute)
         x = x.to(compute)
         read = torch.cat([earlier[0].to(compute), x]) if earlier else x  # (K - 1 + T, B, I)
-        if x.device.type != "cpu" or compute not in FORMATS:
+        if x.device.type != "cpu" or compute not in KERNEL_FORMATS:
             out, cell = self._scanned(read, weight.to(compute), cell)
         elif torch.is_grad_enabled():
-            out, cell = _Pooled.apply(read, weight, self.bias, cell, self._update(x), self.window)  # type: ignore[no-untyped-call]
+            out, cell = _Pooled.apply(read, weight, self.bias, cell, self._zoneout_factor(x), self.window)  # type: ignore[no-untyped-call]
         else:
             out, cell = self._predicted(read, weight, cell)
-        return out, (cell, read[len(x) :]) if earlier else (cell,)
+        # A copy: a view would keep all inputs of this call until the next one.
+        return out, (cell, read[len(x) :].clone()) if earlier else (cell,)
 
-    def _update(self, x: Tensor) -> Tensor:
+    def _zoneout_factor(self, x: Tensor) -> Tensor:
         """Factor on 1 - f: (T B, H) in training, (1, H) in evaluation; (0, H) without zoneout."""
         if self.zoneout == 0.0:
             return x.new_empty(0, self.hidden_size)
         if not self.training:
-            return x.new_full((1, self.hidden_size), 1.0 - self.zoneout)
+            return self.bias.new_full((1, self.hidden_size), 1.0 - self.zoneout, dtype=torch.float32)
         return x.new_empty(x.shape[0] * x.shape[1], self.hidden_size).bernoulli_(1.0 - self.zoneout)
 
     def _scanned(self, read: Tensor, weight: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """By torch's own operations."""
+        """On other devices and in other formats, by torch's own operations."""
         steps, batch = len(read) - self.window + 1, read.shape[1]
         products = F.linear(_windows(read, self.window), weight)
         gates = products.to(cell.dtype) + self.bias
         z, f, o = gates.view(steps, batch, -1).chunk(3, dim=2)
         new = torch.sigmoid(-f)  # 1 - sigmoid(f), to the last digit
-        update = self._update(read[self.window - 1 :]).to(cell.dtype)
-        if len(update):
-            new = new * update.view(-1, 1 if len(update) == 1 else batch, self.hidden_size)
+        factor = self._zoneout_factor(read[self.window - 1 :]).to(cell.dtype)
+        if len(factor):
+            new = new * factor.view(-1, 1 if len(factor) == 1 else batch, self.hidden_size)
         cells = forget_scan(1.0 - new, new * z.tanh(), cell[0])
         return (o.sigmoid() * cells).to(read.dtype), cells[-1:]
 
     def _predicted(self, read: Tensor, weight: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Without anything kept for gradients."""
+        """Where no gradient is wanted: h and the last c are all that is written."""
         if self.training and self.weight_dropout:
             weight = weight.to(read.dtype)
         else:
             weight = self.derived.get(read.dtype, (self.weight,), lambda: self.weight.detach().to(read.dtype))
         inputs = _windows(read, self.window)
         pooling, out = _pooling(
-            inputs @ weight.t(), self.bias, self._update(read[self.window - 1 :]), keep=False
+            inputs @ weight.t(), self.bias, self._zoneout_factor(read[self.window - 1 :]), keep=False
         )
-        after = cell[0].float().clone()
+        after = cell[0].float().contiguous().clone()
         pool_forward(pooling, after, out, keep=False)
-        return out.view(-1, read.shape[1], self.hidden_size), after[None]
+        return out.view(len(read) - self.window + 1, read.shape[1], self.hidden_size), after[None]
 
     def extra_repr(self) -> str:
         """What `print(module)` shows."""
@@ -148,16 +150,16 @@ def _windows(read: Tensor, window: int) -> Tensor:
     """(K - 1 + T, B, I) -> (T B, K I): x_t, then x_(t-1) and so on."""
     steps = len(read) - window + 1
     if window == 1:
-        return read.reshape(-1, read.shape[2])
+        return read.reshape(steps * read.shape[1], read.shape[2])
     parts = [read[back : back + steps] for back in reversed(range(window))]
-    return torch.cat(parts, dim=2).view(-1, window * read.shape[2])
+    return torch.cat(parts, dim=2).view(steps * read.shape[1], window * read.shape[2])
 
 
-def _pooling(gates: Tensor, bias: Tensor, update: Tensor, *, keep: bool) -> tuple[Pooling, Tensor]:
+def _pooling(gates: Tensor, bias: Tensor, factor: Tensor, *, keep: bool) -> tuple[Pooling, Tensor]:
     """What the kernels work on, and (N, H) for h."""
     out = gates.new_empty(len(gates), gates.shape[1] // 3)
     cells = torch.empty_like(out) if keep else out
-    return Pooling(gates, bias.detach().float(), cells, update), out
+    return Pooling(gates, bias.detach().float(), cells, factor), out
 
 
 class _Pooled(torch.autograd.Function):
@@ -165,17 +167,17 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, read: Tensor, weight: Tensor, bias: Tensor, cell: Tensor, update: Tensor, window: int
+        ctx: Any, read: Tensor, weight: Tensor, bias: Tensor, cell: Tensor, factor: Tensor, window: int
     ) -> tuple[Tensor, Tensor]:
         inputs, weight_c = _windows(read, window), weight.to(read.dtype)
-        pooling, out = _pooling(inputs @ weight_c.t(), bias, update, keep=True)
-        before = cell[0].float()
+        pooling, out = _pooling(inputs @ weight_c.t(), bias, factor, keep=True)
+        before = cell[0].float().contiguous()
         after = before.clone()
         pool_forward(pooling, after, out, keep=True)
         ctx.save_for_backward(inputs, weight_c, before, *pooling)
         ctx.window, ctx.shape, ctx.types = window, read.shape, (weight.dtype, bias.dtype, cell.dtype)
         ctx.spent = False
-        return out.view(-1, read.shape[1], out.shape[1]), after[None]
+        return out.view(len(read) - window + 1, read.shape[1], out.shape[1]), after[None]
 
     @staticmethod
     @once_differentiable

@@ -21,9 +21,6 @@ from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
 from unfreeze.compiled.lane_math import exp_within
 from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
 
-FORMATS = (torch.float32, torch.bfloat16)
-"""Number formats of gates that the kernels read."""
-
 _ONE, _TWO, _MINUS_ONE = np.float32(1.0), np.float32(2.0), np.float32(-1.0)
 _LIMIT = np.float32(28.0)
 """Arguments of exponentials stay within +-28, so that a product of three such terms is still a float32."""
@@ -38,8 +35,8 @@ class Pooling(NamedTuple):
     """(3 H,) of float32."""
     cells: Tensor
     """(N, H): c of every step, in the format of the gates; forward writes it where backward will need it."""
-    update: Tensor
-    """(N, H) or (1, H): factor on 1 - f, by which zoneout works; (0, H) is none."""
+    zoneout: Tensor
+    """(N, H) or (1, H): factor on 1 - f; (0, H) is none."""
 
 
 def pool_forward(pooling: Pooling, state: Tensor, out: Tensor, *, keep: bool) -> None:
@@ -75,11 +72,12 @@ def pool_backward(pooling: Pooling, before: Tensor, d_out: Tensor, d_state: Tens
 
 
 def _arrays(pooling: Pooling) -> tuple[Any, Any, Any, Any]:
+    assert all(tensor.is_contiguous() for tensor in pooling), "the kernels read rows in C order"
     return (
         as_array(pooling.gates),
         pooling.bias.numpy()[None],
         as_array(pooling.cells),
-        as_array(pooling.update),
+        as_array(pooling.zoneout),
     )
 
 
@@ -120,7 +118,7 @@ def _forward(
     gates: Any,
     bias: Any,
     cells: Any,
-    update: Any,
+    zoneout: Any,
     state: Any,
     out: Any,
     first: int,
@@ -131,7 +129,7 @@ def _forward(
     batch, size = state.shape
     whole = size - size % 16
     rest = size - whole
-    zoned, zone_step = len(update) > 0, int(len(update) > 1)
+    zoned, zone_step = len(zoneout) > 0, int(len(zoneout) > 1)
     for t in range(len(gates) // batch):
         for b in range(first, last):
             row = t * batch + b
@@ -142,7 +140,7 @@ def _forward(
                     _argument(gates, bias, row, 2 * size + j),
                 )
                 if zoned:
-                    i = lanes.multiply(i, lanes.load(update, row * zone_step, j))
+                    i = lanes.multiply(i, lanes.load(zoneout, row * zone_step, j))
                 c = _pooled(z, i, lanes.load(state, b, j))
                 lanes.store(state, b, j, c)
                 if keep:
@@ -156,7 +154,7 @@ def _forward(
                     _argument_some(gates, bias, row, 2 * size + j, rest),
                 )
                 if zoned:
-                    i = lanes.multiply(i, lanes.load_some(update, row * zone_step, j, rest))
+                    i = lanes.multiply(i, lanes.load_some(zoneout, row * zone_step, j, rest))
                 c = _pooled(z, i, lanes.load_some(state, b, j, rest))
                 lanes.store_some(state, b, j, rest, c)
                 if keep:
@@ -180,13 +178,14 @@ def _gradients(
 
 
 @inlined_in_order
-def _keep(gates: Any, sums: Any, share: int, row: int, column: int, value: Any) -> None:
+def _store_and_sum(gates: Any, sums: Any, share: int, row: int, column: int, value: Any) -> None:
+    """A gate's gradient, in its place and in the bias's sum."""
     lanes.store(gates, row, column, value)
     lanes.store(sums, share, column, lanes.add(lanes.load(sums, share, column), value))
 
 
 @inlined_in_order
-def _keep_some(gates: Any, sums: Any, share: int, row: int, column: int, n: int, value: Any) -> None:
+def _store_and_sum_some(gates: Any, sums: Any, share: int, row: int, column: int, n: int, value: Any) -> None:
     lanes.store_some(gates, row, column, n, value)
     total = lanes.add(lanes.load_some(sums, share, column, n), value)
     lanes.store_some(sums, share, column, n, total)
@@ -197,7 +196,7 @@ def _backward(
     gates: Any,
     bias: Any,
     cells: Any,
-    update: Any,
+    zoneout: Any,
     before: Any,
     d_out: Any,
     d_state: Any,
@@ -210,7 +209,7 @@ def _backward(
     batch, size = before.shape
     whole = size - size % 16
     rest = size - whole
-    zoned, zone_step = len(update) > 0, int(len(update) > 1)
+    zoned, zone_step = len(zoneout) > 0, int(len(zoneout) > 1)
     factor = lanes.splat(_ONE)
     for step in range(len(gates) // batch):
         t = len(gates) // batch - 1 - step
@@ -223,13 +222,13 @@ def _backward(
                     _argument(gates, bias, row, 2 * size + j),
                 )
                 if zoned:
-                    factor = lanes.load(update, row * zone_step, j)
+                    factor = lanes.load(zoneout, row * zone_step, j)
                 c_before = lanes.load(cells, row - batch, j) if t > 0 else lanes.load(before, b, j)
                 c, d_h, d_c = lanes.load(cells, row, j), lanes.load(d_out, row, j), lanes.load(d_state, b, j)
                 d_z, d_f, d_o, d_c = _gradients(z, f, i, o, factor, c_before, c, d_h, d_c)
-                _keep(gates, sums, share, row, j, d_z)
-                _keep(gates, sums, share, row, size + j, d_f)
-                _keep(gates, sums, share, row, 2 * size + j, d_o)
+                _store_and_sum(gates, sums, share, row, j, d_z)
+                _store_and_sum(gates, sums, share, row, size + j, d_f)
+                _store_and_sum(gates, sums, share, row, 2 * size + j, d_o)
                 lanes.store(d_state, b, j, d_c)
             if rest:
                 j = whole
@@ -239,7 +238,7 @@ def _backward(
                     _argument_some(gates, bias, row, 2 * size + j, rest),
                 )
                 if zoned:
-                    factor = lanes.load_some(update, row * zone_step, j, rest)
+                    factor = lanes.load_some(zoneout, row * zone_step, j, rest)
                 c_before = (
                     lanes.load_some(cells, row - batch, j, rest)
                     if t > 0
@@ -248,7 +247,7 @@ def _backward(
                 c, d_h = lanes.load_some(cells, row, j, rest), lanes.load_some(d_out, row, j, rest)
                 d_c = lanes.load_some(d_state, b, j, rest)
                 d_z, d_f, d_o, d_c = _gradients(z, f, i, o, factor, c_before, c, d_h, d_c)
-                _keep_some(gates, sums, share, row, j, rest, d_z)
-                _keep_some(gates, sums, share, row, size + j, rest, d_f)
-                _keep_some(gates, sums, share, row, 2 * size + j, rest, d_o)
+                _store_and_sum_some(gates, sums, share, row, j, rest, d_z)
+                _store_and_sum_some(gates, sums, share, row, size + j, rest, d_f)
+                _store_and_sum_some(gates, sums, share, row, 2 * size + j, rest, d_o)
                 lanes.store_some(d_state, b, j, rest, d_c)

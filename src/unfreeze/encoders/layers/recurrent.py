@@ -61,11 +61,11 @@ CLASSIFIER_DROPOUTS = Dropouts(embedding=0.05, input=0.4, hidden=0.3, weight=0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells:
-    """What the layers of a stack are."""
+class CellSettings:
+    """What kind of recurrent layers a stack has."""
 
     kind: CellKind = "lstm"
-    """lstm, or qrnn: no recurrent product, so that training is several times as fast on a CPU."""
+    """lstm, or qrnn, which has no recurrent product and trains faster (docs/results.md)."""
     windows: tuple[int, ...] = (2,)
     """Of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1."""
     zoneout: float = 0.0
@@ -160,15 +160,15 @@ class RecurrentStack(nn.Module):
         output_size: int,
         n_layers: int,
         dropouts: Dropouts,
-        cells: Cells | None = None,
+        cells: CellSettings | None = None,
     ) -> None:
         super().__init__()
         self.embedding = embedding
         sizes = [embedding.embedding_dim] + [hidden_size] * (n_layers - 1) + [output_size] * (n_layers > 0)
-        cells = cells or Cells()
-        self._cells = f"{cells.kind}s"
+        cells = cells or CellSettings()
+        self._layers_name = f"{cells.kind}s"
         self.add_module(
-            self._cells,
+            self._layers_name,
             nn.ModuleList(
                 cells.make(number, inputs, outputs, dropouts.weight)
                 for number, (inputs, outputs) in enumerate(pairwise(sizes))
@@ -183,7 +183,7 @@ class RecurrentStack(nn.Module):
     @property
     def cells(self) -> list[Cell]:
         """The layers, bottom to top."""
-        return list(self.get_submodule(self._cells).children())  # type: ignore[arg-type]
+        return list(self.get_submodule(self._layers_name).children())  # type: ignore[arg-type]
 
     def initial_state(self, batch: int) -> State:
         """The state in which nothing was read."""
@@ -226,7 +226,7 @@ class RecurrentStack(nn.Module):
         return [list(self.embedding.parameters()), *(list(cell.parameters()) for cell in self.cells)]
 
 
-def need_layers(n_layers: int, cells: Cells | None = None) -> None:
+def need_layers(n_layers: int, cells: CellSettings | None = None) -> None:
     """Raise the UserError for an encoder that would have no recurrent layer, or windows for more layers than it has."""
     if n_layers < 1:
         raise UserError(f"{n_layers} recurrent layers: at least one is needed")

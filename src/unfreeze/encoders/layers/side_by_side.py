@@ -78,6 +78,10 @@ def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
     return list(itertools.pairwise(n * part // parts for part in range(parts + 1)))
 
 
+KERNEL_FORMATS = (torch.float32, torch.bfloat16)
+"""Number formats that compiled kernels read and write."""
+
+
 def as_array(tensor: Tensor) -> Any:
     """The memory of a tensor as NumPy sees it: bfloat16 as int16."""
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,6 +1,6 @@
 """DropConnect on a weight matrix (Wan et al. 2013), as AWD-LSTM uses it: one mask for all the time steps of a call.
 
-torch draws the numbers of a mask one after the other: for the weights of a layer of 1,152 units that took longer than the
+torch draws the numbers of a mask one after the other: for the weights of a layer of 1,152 units that takes as long as the
 product with them. Here a number is a hash of its place and of a seed that torch's generator draws, so that sixteen are made
 at once, no mask is stored, and the weights are written in the format of the products on the way.
 """
@@ -18,9 +18,8 @@ from torch.autograd.function import once_differentiable
 
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order
-from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS, as_array, shares, side_by_side
 
-FORMATS = (torch.float32, torch.bfloat16)
 _WORTH_A_THREAD = 1 << 16
 
 
@@ -33,7 +32,7 @@ def drop_weight(weight: Tensor, probability: float, training: bool, dtype: torch
     """
     if not training or probability == 0.0:
         return weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or dtype not in FORMATS:
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or dtype not in KERNEL_FORMATS:
         return F.dropout(weight, probability).to(dtype)
     seed = int(torch.randint(1 << 31, ()))
     result: Tensor = _Dropped.apply(weight, probability, seed, dtype)  # type: ignore[no-untyped-call]

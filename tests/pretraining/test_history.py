@@ -13,8 +13,11 @@ from torch import Tensor
 
 from tests.pretraining.models import TEXTS, random_model, word_tokenizer
 from tests.pretraining.numpy_language_model import NumpyLanguageModel
-from unfreeze.analysis import history
-from unfreeze.analysis.history import (
+from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.errors import UserError
+from unfreeze.pretraining import history
+from unfreeze.pretraining.history import (
     clustered_error,
     cut_windows,
     history_losses,
@@ -23,9 +26,6 @@ from unfreeze.analysis.history import (
     shuffled_beyond,
     whole_losses,
 )
-from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.layers.recurrent import CellKind
-from unfreeze.errors import UserError
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.ngram import NgramModel
 from unfreeze.pretraining.scoring import token_log_probabilities

@@ -140,7 +140,7 @@ def ngram_losses(model: NgramModel, contexts: Tensor, targets: Tensor) -> Tensor
     before = contexts.shape[1] - (model.order - 1)
     if before < 0:
         raise UserError(f"an n-gram model of order {model.order} needs {model.order - 1} tokens of history")
-    # The rows stand one after the other: what a row's first tokens are given by the row before it, its last is not.
+    # Rows are concatenated; only each row's last token, whose history lies within the row, is used.
     rows = torch.cat([contexts[:, before:], targets[:, None]], dim=1)
     found = model.token_log_probabilities(rows.reshape(-1).numpy())
     return -torch.from_numpy(found).reshape(rows.shape)[:, -1].float()

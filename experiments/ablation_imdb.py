@@ -20,10 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.imdb import Places, fitted_accuracy
+from experiments.imdb import Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
-from unfreeze.pretraining.settings import small
 from unfreeze.pretraining.stages import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
@@ -35,7 +34,7 @@ LABELS = 1_000
 
 def without_pretraining(places: Places, progress: Progress) -> Path:
     """A language model of the reviews alone, from random weights, as long as the other one adapts."""
-    settings = small()
+    settings = small_lstm()
     loop = LoopSettings(epochs=ADAPT_EPOCHS, validate_minutes=10, checkpoint_minutes=3)
     settings = replace(settings, training=replace(settings.training, loop=loop), vocabulary_size=VOCABULARY)
     output = places.runs / "imdb-lm-from-random"

@@ -6,11 +6,12 @@ Of the 25,000 labeled training reviews 5,000 are held back and only ever serve f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from unfreeze.pretraining.settings import PretrainSettings, small
 from unfreeze.tasks.fitting import FitSettings, fit_classifier
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
 
@@ -19,6 +20,11 @@ TUNING = 1_500
 """So many of the held-back reviews are enough to choose epochs by."""
 SEEDS = {100: 5, 1_000: 2, 10_000: 1}
 """Number of labels -> how many samples of them are drawn."""
+
+
+def small_lstm() -> PretrainSettings:
+    """The preset `small` as it was when the LSTMs of these experiments were trained."""
+    return replace(small(), cell="lstm", embedding_size=200, hidden_size=400)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from experiments.imdb import Places
+from experiments.imdb import Places, small_lstm
 from unfreeze.folders import written_file
-from unfreeze.pretraining.settings import small
 from unfreeze.pretraining.stages import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
@@ -34,7 +33,7 @@ N_MEASURED = 8
 
 def train(places: Places, output: Path, minutes: float, vectors: Path | None) -> list[tuple[float, float]]:
     """A language model; (minutes, held-out perplexity) of its course."""
-    preset = small()
+    preset = small_lstm()
     loop = LoopSettings(epochs=None, minutes=minutes, validate_minutes=minutes / N_MEASURED)
     settings = replace(preset, training=replace(preset.training, loop=loop), vocabulary_size=VOCABULARY)
     corpus = Corpus(paths=places.wikipedia, validation=[places.held_out_wikipedia])

@@ -34,13 +34,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.imdb import SEEDS, Places, fitted_accuracy
+from experiments.imdb import SEEDS, Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.pretraining.perplexity import evaluate_perplexity
-from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
+from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings
 from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -95,7 +95,7 @@ def train_vectors(corpus: list[Path], output: Path, progress: Progress, **option
 
 def pretrain(places: Places, minutes: float, vectors: Path, progress: Progress) -> Path:
     """Stage 1: Wikipedia."""
-    settings = small()
+    settings = small_lstm()
     loop = LoopSettings(epochs=None, minutes=minutes, validate_minutes=10, checkpoint_minutes=3)
     settings = replace(settings, training=replace(settings.training, loop=loop), vocabulary_size=VOCABULARY)
     output = places.runs / "wiki-lm"

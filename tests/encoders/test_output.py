@@ -53,7 +53,7 @@ cutoff_choices = st.sampled_from([(), (10,), (5, 20), (1, 2, 49)])
     cutoffs=cutoff_choices,
     n=st.integers(1, 40),
     seed=st.integers(0, 1000),
-    chunk=st.sampled_from([1, 60, 1 << 23]),
+    chunk=st.sampled_from([8, 480, 1 << 26]),
 )
 def test_loss_and_log_probabilities_equal_the_definition(
     cutoffs: tuple[int, ...], n: int, seed: int, chunk: int
@@ -63,7 +63,7 @@ def test_loss_and_log_probabilities_equal_the_definition(
     hidden, targets = torch.randn(n, 6, dtype=torch.double), torch.randint(0, 50, (n,))
     expected = defined_log_probabilities(softmax, weight.detach().numpy(), hidden.numpy())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output_module, "CHUNK_ELEMENTS", chunk)
+        patch.setattr(output_module, "CHUNK_BYTES", chunk)
         loss = softmax.loss(hidden, weight, targets)
         assert math.isclose(loss.item(), -expected[np.arange(n), targets.numpy()].sum(), rel_tol=1e-10)
     single, weight_32 = softmax.float(), weight.detach().float()
@@ -108,7 +108,7 @@ def test_full_softmax_equals_torch_cross_entropy() -> None:
 
 
 def test_no_logits_of_a_whole_batch_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr(output_module, "CHUNK_BYTES", 100)
     monkeypatch.setattr(output_module, "SCORED_ELEMENTS", 100)
     seen: list[int] = []
     original = torch.nn.functional.linear
@@ -173,7 +173,7 @@ def test_the_compiled_softmax_is_the_one_in_float64(
 
 
 @pytest.mark.parametrize("cutoffs", [(), (16,), (16, 32)])
-@pytest.mark.parametrize("chunk", [1 << 24, 400])
+@pytest.mark.parametrize("chunk", [1 << 26, 800])
 @pytest.mark.parametrize("types", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)])
 def test_gradients_in_bf16_are_those_of_float64(
     cutoffs: tuple[int, ...],
@@ -182,7 +182,7 @@ def test_gradients_in_bf16_are_those_of_float64(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weights in the first format, states in the second; in several chunks, and clusters whose rows are filled up."""
-    monkeypatch.setattr(output_module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(output_module, "CHUNK_BYTES", chunk)
     torch.manual_seed(0)
     exact, weight = random_softmax(64, 16, cutoffs)
     hidden = torch.randn(70, 16, dtype=torch.double, requires_grad=True)

@@ -25,8 +25,8 @@ from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS
 from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
 from unfreeze.errors import UserError
 
-CHUNK_ELEMENTS = 1 << 24
-"""Logits that exist at once: 32 MB in bf16, 64 MB in fp32, wide enough for the matrix products."""
+CHUNK_BYTES = 1 << 26
+"""Logits that exist at once, 64 MB: the fewer chunks, the fewer passes over the gradient of the whole vocabulary."""
 ROWS = 64
 """Rows of a cluster are a multiple of this on a CPU in bf16."""
 BLOCK_ELEMENTS = 1 << 17
@@ -219,7 +219,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         for number, part in enumerate(_parts(weight, bias, cluster_weight, cluster_bias, targets, bounds)):
             words = slice(bounds[number], bounds[number + 1])
             size = bounds[number + 1] - bounds[number]
-            chunks = part.chunks(CHUNK_ELEMENTS)
+            chunks = part.chunks(CHUNK_BYTES // compute.itemsize)
             if not chunks:
                 if d_weight is not None:
                     d_weight[words] = 0.0

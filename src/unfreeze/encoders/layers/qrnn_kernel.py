@@ -113,6 +113,26 @@ def _argument_some(gates: Any, bias: Any, row: int, column: int, n: int) -> Any:
     return lanes.add(lanes.load_some(gates, row, column, n), lanes.load_some(bias, 0, column, n))
 
 
+@inlined_in_order
+def _activations_at(gates: Any, bias: Any, row: int, j: int, size: int) -> Any:
+    """Of 16 units from unit j on."""
+    return _activations(
+        _argument(gates, bias, row, j),
+        _argument(gates, bias, row, size + j),
+        _argument(gates, bias, row, 2 * size + j),
+    )
+
+
+@inlined_in_order
+def _some_activations_at(gates: Any, bias: Any, row: int, j: int, size: int, n: int) -> Any:
+    """Of the n units from unit j on that are left where H is no multiple of 16."""
+    return _activations(
+        _argument_some(gates, bias, row, j, n),
+        _argument_some(gates, bias, row, size + j, n),
+        _argument_some(gates, bias, row, 2 * size + j, n),
+    )
+
+
 @compiled_in_order
 def _forward(
     gates: Any,
@@ -134,11 +154,7 @@ def _forward(
         for b in range(first, last):
             row = t * batch + b
             for j in range(0, whole, 16):
-                z, f, i, o = _activations(
-                    _argument(gates, bias, row, j),
-                    _argument(gates, bias, row, size + j),
-                    _argument(gates, bias, row, 2 * size + j),
-                )
+                z, f, i, o = _activations_at(gates, bias, row, j, size)
                 if zoned:
                     i = lanes.multiply(i, lanes.load(zoneout, row * zone_step, j))
                 c = _pooled(z, i, lanes.load(state, b, j))
@@ -148,11 +164,7 @@ def _forward(
                 lanes.store(out, row, j, lanes.multiply(o, c))
             if rest:
                 j = whole
-                z, f, i, o = _activations(
-                    _argument_some(gates, bias, row, j, rest),
-                    _argument_some(gates, bias, row, size + j, rest),
-                    _argument_some(gates, bias, row, 2 * size + j, rest),
-                )
+                z, f, i, o = _some_activations_at(gates, bias, row, j, size, rest)
                 if zoned:
                     i = lanes.multiply(i, lanes.load_some(zoneout, row * zone_step, j, rest))
                 c = _pooled(z, i, lanes.load_some(state, b, j, rest))
@@ -216,11 +228,7 @@ def _backward(
         for b in range(first, last):
             row = t * batch + b
             for j in range(0, whole, 16):
-                z, f, i, o = _activations(
-                    _argument(gates, bias, row, j),
-                    _argument(gates, bias, row, size + j),
-                    _argument(gates, bias, row, 2 * size + j),
-                )
+                z, f, i, o = _activations_at(gates, bias, row, j, size)
                 if zoned:
                     factor = lanes.load(zoneout, row * zone_step, j)
                 c_before = lanes.load(cells, row - batch, j) if t > 0 else lanes.load(before, b, j)
@@ -232,11 +240,7 @@ def _backward(
                 lanes.store(d_state, b, j, d_c)
             if rest:
                 j = whole
-                z, f, i, o = _activations(
-                    _argument_some(gates, bias, row, j, rest),
-                    _argument_some(gates, bias, row, size + j, rest),
-                    _argument_some(gates, bias, row, 2 * size + j, rest),
-                )
+                z, f, i, o = _some_activations_at(gates, bias, row, j, size, rest)
                 if zoned:
                     factor = lanes.load_some(zoneout, row * zone_step, j, rest)
                 c_before = (

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 IGNORE = -100
 """A target that is none; the default `ignore_index` of PyTorch's losses."""
 
+GRAIN = 4
+"""Random lengths are multiples of this: a C library and oneDNN keep memory and compiled products for each length that
+occurs, so that a training with lengths of every number goes on growing (docs/lab-notes.md)."""
 SHORTEST = 5
 """Variable lengths are drawn no shorter than this."""
 
@@ -72,7 +75,7 @@ class LanguageModelLanes:
 
         Args:
             bptt: tokens a lane and batch; with `variable` the base of a random length.
-            variable: draw T anew for each batch (base `bptt` with probability .95, else half of it; normal, sd 5).
+            variable: draw T anew for each batch (base `bptt` with probability .95, else half of it; normal, sd 5, in fours).
             direction: "backward" reads each document as its first token (xxbos), then the rest from the end; "reversed"
                 from its last token to its first.
             shuffle: a new order of the documents in each epoch; else the order of the store (or of `documents`).
@@ -157,7 +160,8 @@ class LanguageModelLanes:
         random = np.random.default_rng([self.seed, epoch, _LENGTHS])
         most = total // shortest + 1
         base = np.where(random.random(most) < 0.95, self.bptt, self.bptt / 2)
-        lengths = np.maximum(shortest, random.normal(base, 5.0).astype(np.int64))
+        drawn = GRAIN * np.rint(random.normal(base, 5.0) / GRAIN).astype(np.int64)
+        lengths = np.maximum(shortest, drawn)
         cuts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
         # A rest shorter than the shortest batch joins the batch before it.
         return np.append(cuts[(cuts == 0) | (cuts <= total - shortest)], total) if total else cuts[:1]

@@ -32,8 +32,8 @@ IGNORE = -100
 """A target that is none; the default `ignore_index` of PyTorch's losses."""
 
 GRAIN = 4
-"""Random lengths are multiples of this: a C library and oneDNN keep memory and compiled products for each length that
-occurs, so that a training with lengths of every number goes on growing (docs/lab-notes.md)."""
+"""Random lengths are multiples of this: with each new length the memory of a training grows (docs/lab-notes.md), and
+oneDNN compiles its products anew."""
 SHORTEST = 5
 """Variable lengths are drawn no shorter than this."""
 

@@ -2,8 +2,9 @@
 
 Bradbury et al. 2017 and MultiFiT say so; a lecture on transfer learning adds "as many layers as we want". On Wikipedia (enwiki-2015, its last
 file held out), one vocabulary, batch and rate: both cells over the same tokens, and over as many as each reads in the same
-minutes; 1, 2 and 4 layers, longer streams (BPTT 140) and a wider one for the same minutes. Then both cells are adapted to
-IMDb's unlabeled reviews, and a logistic regression reads sentiment from the mean of their top states (experiments/readout.py).
+minutes; 1, 2 and 4 layers, longer streams (BPTT 140), a wider one, other rates and batches for the same minutes. Then both
+cells are adapted to IMDb's unlabeled reviews, and a logistic regression reads sentiment from the mean of their top states
+(experiments/readout.py).
 
     OMP_NUM_THREADS=1 python -m experiments.lstm_or_qrnn --data DATA --runs RUNS --minutes 5
 
@@ -47,7 +48,7 @@ from unfreeze.transfer.policies import TransferPolicy
 ON_THE_WAY, AT_THE_END = 10, 100
 """Documents of the held-out file: few for the points of a course, more for the figure at the end."""
 VOCABULARY, FILES = 30_000, 3
-BATCH, DROPOUT_SCALE = 32, 0.1
+DROPOUT_SCALE = 0.1
 ROUNDS, STEPS = 5, 3
 """Of the timing: a round is so many updates of each variant."""
 
@@ -60,7 +61,10 @@ class Variant:
     layers: int = 3
     sizes: tuple[int, int] = (256, 640)
     """Embedding and hidden size."""
+    batch_size: int = 32
     bptt: int = 70
+    rate: float = 6e-3
+    """Highest learning rate."""
     tokens_of: str | None = None
     """Read as many tokens as this variant, instead of those of the same minutes."""
 
@@ -75,6 +79,10 @@ VARIANTS = {
     "QRNN, 1 layer": Variant(cell="qrnn", layers=1),
     "QRNN, 3 layers, BPTT 140": Variant(cell="qrnn", bptt=140),
     "QRNN, 3 layers, 400/1152": Variant(cell="qrnn", sizes=(400, 1152)),
+    "QRNN, 3 layers, 16 lanes": Variant(cell="qrnn", batch_size=16),
+    "QRNN, 3 layers, 64 lanes": Variant(cell="qrnn", batch_size=64),
+    "QRNN, 3 layers, rate 3e-3": Variant(cell="qrnn", rate=3e-3),
+    "QRNN, 3 layers, rate 1.2e-2": Variant(cell="qrnn", rate=1.2e-2),
 }
 
 
@@ -142,7 +150,13 @@ class Comparison:
                         name,
                         self.model(variant),
                         store,
-                        Recipe(batch_size=BATCH, bptt=variant.bptt, alpha=0.0, beta=0.0, variable_bptt=True),
+                        Recipe(
+                            batch_size=variant.batch_size,
+                            bptt=variant.bptt,
+                            alpha=0.0,
+                            beta=0.0,
+                            variable_bptt=True,
+                        ),
                         n_steps=10_000,
                     )
                     for name, variant in VARIANTS.items()
@@ -170,9 +184,11 @@ class Comparison:
         recipe = small().training
         settings = replace(
             recipe,
-            policy=replace(recipe.policy, mode="fine-tune", gradual=False, discriminative=1.0),
+            policy=replace(
+                recipe.policy, mode="fine-tune", rate=variant.rate, gradual=False, discriminative=1.0
+            ),
             loop=LoopSettings(epochs=1, validate_minutes=1.0, checkpoint_minutes=1.0),
-            batch_size=BATCH,
+            batch_size=variant.batch_size,
             bptt=variant.bptt,
             dropout_scale=DROPOUT_SCALE,
         )
@@ -196,7 +212,7 @@ class Comparison:
         """A line of the table: size, speed, tokens, minutes at that speed, perplexity, and that of every point."""
         points, variant = read_log(model), VARIANTS[name]
         parameters = sum(p.numel() for p in LanguageModel.from_pretrained(model).parameters()) / 1e6
-        at = BATCH * variant.bptt / 1e6
+        at = variant.batch_size * variant.bptt / 1e6
         seen = ", ".join(f"{point['perplexity']:.1f} at {point['step'] * at:.1f} M" for point in points)
         return (
             f"| {name} | {parameters:.1f} | {speed:,.0f} | {n_tokens / 1e6:.2f} | {n_tokens / speed / 60:.1f} "

@@ -22,6 +22,7 @@ from unfreeze.encoders.layers.recurrent import State
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config
+from unfreeze.pretraining.activation_penalties import activation_penalties
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.tokenizers import TextTokenizer
 
@@ -109,7 +110,7 @@ class LanguageModel(nn.Module):
         else:
             hidden, wanted = output.top[real], targets[real]
         nll = self.output(name).loss(hidden, stack.embedding.weight, wanted)
-        penalty = _activation_penalties(output.top, output.layers[-1], real, alpha, beta)
+        penalty = activation_penalties(output.top, output.layers[-1], real, alpha, beta)
         return DirectionLoss(nll, penalty, len(hidden), output.state)
 
     @torch.no_grad()
@@ -166,24 +167,6 @@ class LanguageModel(nn.Module):
         model = cls(encoder, config["output"].get("cutoffs", ()))
         load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
         return model.eval()
-
-
-def _activation_penalties(dropped: Tensor, raw: Tensor, real: Tensor, alpha: float, beta: float) -> Tensor:
-    """Mean of squares over real positions: alpha * dropped^2 + beta * (raw_t - raw_{t-1})^2; padding counts nowhere."""
-    penalty = dropped.new_zeros((), dtype=torch.float32)
-    if alpha and bool(real.any()):  # all lanes of a process may have ended
-        penalty = penalty + alpha * _mean_square(dropped, real)
-    pairs = real[1:] & real[:-1]
-    if beta and bool(pairs.any()):
-        penalty = penalty + beta * _mean_square(raw[1:] - raw[:-1], pairs)
-    return penalty
-
-
-def _mean_square(x: Tensor, real: Tensor) -> Tensor:
-    """The mean of x (T, B, D) squared over the positions (T, B) that are real."""
-    if not bool(real.all()):
-        x = x[real]
-    return x.float().pow(2).mean()
 
 
 def start_from_vectors(model: LanguageModel, matrix: Tensor) -> None:

@@ -1,0 +1,80 @@
+"""AWD-LSTM's two penalties on its top states (Merity, Keskar & Socher 2018, section 4.7), with gradients of their own.
+
+Written with torch's operations alone they cost a dozen passes over the states in float32, most of them in backward. Here
+backward is two passes for each penalty, in the format of the states.
+
+Legend: T time, B batch, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def activation_penalties(dropped: Tensor, raw: Tensor, real: Tensor, alpha: float, beta: float) -> Tensor:
+    """Mean of squares over real positions: alpha * dropped^2 + beta * (raw_t - raw_(t-1))^2; padding counts nowhere.
+
+    Args:
+        dropped: (T, B, D), after the output dropout.
+        raw: (T, B, D), before it.
+        real: (T, B), which positions are no padding.
+    """
+    penalty = raw.new_zeros((), dtype=torch.float32)
+    if alpha and bool(real.any()):  # all lanes of a process may have ended
+        penalty = penalty + alpha * _MeanSquare.apply(dropped, real)  # type: ignore[no-untyped-call]
+    pairs = real[1:] & real[:-1]
+    if beta and bool(pairs.any()):
+        penalty = penalty + beta * _MeanSquaredStep.apply(raw, pairs)  # type: ignore[no-untyped-call]
+    return penalty
+
+
+class _MeanSquare(torch.autograd.Function):
+    """Of x (T, B, D) where `real` (T, B)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, real: Tensor) -> Tensor:
+        x, ctx.size = _counted(x, real)
+        ctx.save_for_backward(x)
+        return _sum_of_squares(x) / ctx.size
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return x * (grad * (2.0 / ctx.size)), None
+
+
+class _MeanSquaredStep(torch.autograd.Function):
+    """Of x_t - x_(t-1), x (T, B, D), where `pairs` (T - 1, B)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pairs: Tensor) -> Tensor:
+        steps, ctx.size = _counted(x[1:] - x[:-1], pairs)
+        ctx.save_for_backward(steps)
+        return _sum_of_squares(steps) / ctx.size
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (steps,) = ctx.saved_tensors
+        d_steps = steps * (grad * (2.0 / ctx.size))
+        d_x = d_steps.new_empty(len(d_steps) + 1, *d_steps.shape[1:])
+        d_x[0], d_x[-1] = -d_steps[0], d_steps[-1]
+        torch.sub(d_steps[:-1], d_steps[1:], out=d_x[1:-1])
+        return d_x, None
+
+
+def _counted(x: Tensor, counts: Tensor) -> tuple[Tensor, int]:
+    """x (T, B, D) with zeros where `counts` (T, B) is false, and how many of its numbers count."""
+    number = int(counts.sum())
+    return x if number == counts.numel() else x * counts[..., None], number * x.shape[-1]
+
+
+def _sum_of_squares(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    return torch.linalg.vector_norm(wide) ** 2

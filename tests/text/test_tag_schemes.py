@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfreeze.text.tag_schemes import (
+    UNTYPED,
     IllegalTag,
     Scheme,
     Span,
     allowed_moves,
+    check_scheme,
     convert_tags,
     detect_scheme,
     spans_of,
@@ -66,6 +68,12 @@ def test_the_papers_example() -> None:
         ([["NN", "VB"]], "plain"),
         ([["O", "O"]], "bio"),
         ([["B-PER", "O", "VB"], ["NN", "VB"]], "plain"),
+        ([["B", "I", "O"], ["B"]], "bio"),
+        ([["I", "I", "B", "O"], ["O", "I"]], "iob1"),
+        ([["B", "E", "S", "O"]], "bioes"),
+        ([["B", "L", "U"]], "bioes"),
+        ([["B", "N", "V"]], "plain"),
+        ([["E", "S"]], "plain"),
     ],
 )
 def test_the_scheme_is_found(tags: list[list[str]], scheme: str) -> None:
@@ -79,12 +87,46 @@ def test_the_scheme_is_found(tags: list[list[str]], scheme: str) -> None:
         ([["S-PER", "O", "E-PER"]], (0, 2)),
         ([["S-PER"], ["B-PER", "O"]], (1, 1)),
         ([["B-PER", "I-LOC"]], (0, 1)),
+        ([["B", "O"], ["O", "B", "O", "I"]], (1, 3)),
+        ([["B-PER", "I-PER", "O", "B"]], (0, 3)),
+        ([["B", "I", "O", "X"]], (0, 3)),
     ],
 )
 def test_what_is_in_no_scheme_is_placed(tags: list[list[str]], place: tuple[int, int]) -> None:
     with pytest.raises(IllegalTag) as caught:
         detect_scheme(tags)
     assert caught.value.place == place
+
+
+def test_tags_without_a_type_are_spans_as_seqeval_finds_them() -> None:
+    entities = pytest.importorskip("seqeval.metrics.sequence_labeling").get_entities
+    tags = ["B", "I", "O", "B", "B", "I"]
+    spans = spans_of(tags, "bio")
+    assert [(start, end - 1) for _, start, end in spans] == [(start, end) for _, start, end in entities(tags)]
+    assert {kind for kind, _, _ in entities(tags)} == {UNTYPED} and {kind for kind, _, _ in spans} == {""}
+    assert convert_tags(tags, "bio", "bioes") == ["B", "E", "O", "S", "B", "E"]
+    for scheme in SCHEMES:
+        assert convert_tags(convert_tags(tags, "bio", scheme), scheme, "bio") == tags
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme", "place"),
+    [
+        ([["B-PER", "O"], ["VB"]], "bio", (1, 0)),
+        ([["B-PER", "O", "S-PER"]], "bio", (0, 2)),
+        ([["O", "I-PER"]], "bio", (0, 1)),
+        ([["B-PER", "B"]], "iob1", (0, 1)),
+        ([["B-PER", "O"]], "bioes", (0, 1)),
+        ([["B-"]], "bio", (0, 0)),
+    ],
+)
+def test_a_scheme_that_is_asked_for_is_held(
+    tags: list[list[str]], scheme: Scheme, place: tuple[int, int]
+) -> None:
+    with pytest.raises(IllegalTag) as caught:
+        check_scheme(tags, scheme)
+    assert caught.value.place == place
+    check_scheme(tags, "plain")
 
 
 @pytest.mark.parametrize("scheme", ["bio", "bioes"])

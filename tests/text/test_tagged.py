@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import data_folder
 from unfreeze.errors import UserError
-from unfreeze.text.tagged import read_tagged, tagged_set
+from unfreeze.text.tagged import read_split, read_tagged, tagged_set
 
 CONLL = """-DOCSTART- -X- O O
 
@@ -136,3 +138,97 @@ def test_a_word_within_a_sentence_is_no_comment(tmp_path: Path) -> None:
         read_tagged(written(tmp_path, "a O\n"), token_column=1)
     with pytest.raises(UserError, match="but of numbers: write the tags' names"):
         read_tagged(written(tmp_path, '{"tokens": ["a"], "ner_tags": [3]}', "a.json"))
+
+
+SENTENCE = "Oslo NNP I-NP B-LOC\nwins VB I-VP O\n"
+
+
+def test_a_comment_of_as_many_columns_is_no_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "\n".join(f"# sent_id = {number}\n{SENTENCE}" for number in range(1, 6))
+    found = read_tagged(written(tmp_path, text))
+    assert found.scheme == "bio" and len(found) == 5 and found.n_words == 10
+    assert {each.tokens for each in found.sentences} == {("Oslo", "wins")}
+    assert [each.line for each in found.sentences] == [2, 6, 10, 14, 18]
+    assert "lines that begin with # are read as comments (5, the first is line 1)" in caplog.text
+    assert read_tagged(written(tmp_path, text), comments="words").sentences[0].tokens == ("#", "Oslo", "wins")
+    assert [each.tokens for each in read_split(written(tmp_path, text))] == [("Oslo", "wins")] * 5
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("is\tO\n#ibm B-ORG\n", [("is", "#ibm")]),
+        ("#ibm\tB-ORG\nis\tO\n", [("#ibm", "is")]),
+        ("#ibm B-ORG\n\nAda\tB-PER\nis\tO\n", [("#ibm",), ("Ada", "is")]),
+        ("is\tO\n# a comment\nAda\tB-PER\n", [("is",), ("Ada",)]),
+        ("is VB\n\n#win VB\n", [("is",), ("#win",)]),
+        ("#new comment\nis VB\n", [("is",)]),
+        ("# x = VB\nis VB O VB\n", [("is",)]),
+        ("# a = b\n#ibm B-ORG\n", [("#ibm",)]),
+    ],
+)
+def test_a_hash_begins_a_word_or_a_comment(tmp_path: Path, text: str, tokens: list[tuple[str, ...]]) -> None:
+    path = written(tmp_path, text)
+    assert [each.tokens for each in read_tagged(path).sentences] == tokens
+    assert [each.tokens for each in read_split(path)] == tokens
+    skipped = [[token for token in own if token[0] != "#"] for own in tokens]
+    if any(skipped):
+        found = read_tagged(path, comments="skip").sentences
+        assert [list(each.tokens) for each in found] == [own for own in skipped if own]
+
+
+def test_a_word_that_lacks_a_column_is_no_comment(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a.conll:1: 2 columns, where others have 3"):
+        read_tagged(written(tmp_path, "#ibm B-ORG\nis\tVB\tO\n"))
+
+
+def test_conllu_has_lines_that_are_no_words(tmp_path: Path) -> None:
+    rows = ["1-2 don't _", "1 do AUX", "2 n't PART", "2.1 so ADV", "3 go VERB"]
+    lines = ["{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n".format(*row.split()) for row in rows]
+    path = written(tmp_path, "# sent_id = 1\n# text = don't go\n" + "".join(lines), "a.conllu")
+    (found,) = read_tagged(path, token_column=1, tag_column=3).sentences
+    assert found.tokens == ("do", "n't", "go") and found.tags == ("AUX", "PART", "VERB")
+    other = written(tmp_path, "".join(lines).replace("3\tgo", "x\tgo"))  # numbers are words there
+    assert read_tagged(other, tag_column=3).sentences[0].tokens == ("1-2", "1", "2", "2.1", "x")
+
+
+def test_what_is_guessed_of_tags_is_said_and_can_be_said_otherwise(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mixed = written(tmp_path, "a B-PER\nb O\n\nc VB\nd NN\n")
+    assert read_tagged(mixed).scheme == "plain"
+    assert "some tags are spans (1, such as B-PER) and others are not (2, such as VB," in caplog.text
+    assert f"{mixed}:4)" in caplog.text
+    with pytest.raises(UserError, match="a.conll:4: 'VB' is no tag of bio"):
+        read_tagged(mixed, scheme="bio")
+    caplog.clear()
+    letters = written(tmp_path, "a B\nb I\nc O\n")
+    assert read_tagged(letters).scheme == "bio"
+    assert "its tags (B, I) name no type: they are read as spans of one type" in caplog.text
+    caplog.clear()
+    assert read_tagged(letters, scheme="plain").scheme == "plain"
+    assert tagged_set([["a", "b"]], [["S", "O"]], scheme="bioes").scheme == "bioes"
+    assert not caplog.text
+
+
+def test_words_without_tags(tmp_path: Path) -> None:
+    words = read_split(written(tmp_path, "-DOCSTART-\n\n# two words\nNew York\tx\nis\tx\n\nOslo\tx\n"))
+    assert [each.tokens for each in words] == [("New_York", "is"), ("Oslo",)]
+    assert words[0].lines == ("New York\tx", "is\tx")
+    alone = read_split(written(tmp_path, "#ibm\nis\n\n# a comment\nhere\n"))
+    assert [each.tokens for each in alone] == [("#ibm", "is"), ("here",)]
+    lines = read_split(written(tmp_path, '{"tokens": ["a", "b"]}\n{"tokens": []}\n', "a.jsonl"))
+    assert [each.tokens for each in lines] == [("a", "b"), ()]
+    with pytest.raises(UserError, match="a.conll:1: there is no column 1 of 1"):
+        read_split(written(tmp_path, "a\n"), token_column=1)
+    with pytest.raises(UserError, match="holds no sentence"):
+        read_split(written(tmp_path, "\n"))
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(CONLL,))
+    writer.start()
+    assert read_tagged(pipe).n_words == 4
+    writer.join()

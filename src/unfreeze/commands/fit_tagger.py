@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
@@ -36,6 +36,12 @@ class FitTagger(FitOnWords):
 
     tag_column: str | None = None
     """The same of the tags; the last by default."""
+
+    scheme: Literal["iob1", "bio", "bioes", "plain"] | None = None
+    """Of the tags; found out by default. plain reads tags such as B and I as names of their own."""
+
+    comments: Literal["auto", "skip", "words"] = "auto"
+    """What lines of columns are that begin with #: comments (skip), words, or what the other lines suggest."""
 
     n_layers: int | None = None
     """Of the biLSTM (1)."""
@@ -108,6 +114,8 @@ def read_sets(arguments: FitTagger) -> tuple[TaggedSet, TaggedSet | None]:
         "token_column": arguments.token_column,
         "tag_column": arguments.tag_column,
         "encoding": arguments.encoding,
+        "comments": arguments.comments,
+        "scheme": arguments.scheme,
     }
     train_set = read_tagged(arguments.train, **columns)
     if arguments.labels is not None:

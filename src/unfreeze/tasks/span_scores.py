@@ -1,6 +1,6 @@
 """Precision, recall and F1 of spans, by type and over all: seqeval's strict ones.
 
-A span counts where its type and both ends are right. Micro: over all spans of all types.
+A span counts where its type and both ends are right. Micro: over all spans of all types. Spans without a type are named "_".
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from unfreeze.text.tag_schemes import Span
+from unfreeze.text.tag_schemes import UNTYPED, Span
 
 ALL = "all"
 
@@ -34,7 +34,7 @@ def span_figures(true: Sequence[Iterable[Span]], predicted: Sequence[Iterable[Sp
     for gold, found in zip(true, predicted, strict=True):
         gold_set, found_set = set(gold), set(found)
         for counter, spans in ((wanted, gold_set), (said, found_set), (right, gold_set & found_set)):
-            counter.update(span.kind for span in spans)
+            counter.update(span.kind or UNTYPED for span in spans)
     names = sorted(wanted | said)
     every = [_figures(name, right[name], wanted[name], said[name]) for name in names]
     return [*every, _figures(ALL, right.total(), wanted.total(), said.total())]

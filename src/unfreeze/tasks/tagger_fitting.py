@@ -17,7 +17,7 @@ from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
 from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import TaggerSettings
-from unfreeze.text.tag_schemes import Scheme
+from unfreeze.text.tag_schemes import OUTSIDE, Scheme, joined_tag, split_tag
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
@@ -94,7 +94,7 @@ def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
 
 
 def _digest(sentences: TaggedSet) -> str:
-    rows = json.dumps([[each.tokens, each.tags] for each in sentences.sentences])
+    rows = json.dumps([sentences.scheme, *([each.tokens, each.tags] for each in sentences.sentences)])
     return hashlib.blake2b(rows.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -121,8 +121,8 @@ def make_tagger(train_set: TaggedSet, settings: TaggerSettings) -> SequenceTagge
 
 def span_tags(train_set: TaggedSet) -> list[str]:
     """Every letter of BIOES for every type, whether training has it or not."""
-    kinds = sorted({tag.partition("-")[2] for tag in train_set.tag_names()} - {""})
-    return ["O", *(f"{letter}-{kind}" for kind in kinds for letter in "BIES")]
+    kinds = sorted({split_tag(tag)[1] for tag in train_set.tag_names() if tag != OUTSIDE})
+    return [OUTSIDE, *(joined_tag(letter, kind) for kind in kinds for letter in "BIES")]
 
 
 def make_objective(

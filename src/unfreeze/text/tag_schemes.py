@@ -5,7 +5,7 @@
     BIO       B-ORG  O         B-PER  O      O    B-LOC    B-LOC     every span begins with B
     BIOES     S-ORG  O         S-PER  O      O    S-LOC    S-LOC     E ends a span, S is one of a single word
 
-Tags that are no spans, such as parts of speech, are "plain".
+Letters alone (B, I, O) are spans of one type without a name. Tags that are no spans, such as parts of speech, are "plain".
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Scheme = Literal["iob1", "bio", "bioes", "plain"]
 OUTSIDE = "O"
+UNTYPED = "_"
+"""How the type of tags without one is shown; seqeval calls it so too."""
 _LETTERS = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 """BIOUL's letters are read as those of BIOES."""
 
@@ -51,12 +53,25 @@ def split_tag(tag: str) -> tuple[str, str]:
     return _LETTERS.get(letter, letter), kind
 
 
+def joined_tag(letter: str, kind: str) -> str:
+    """("B", "PER") -> "B-PER"; without a type the letter alone."""
+    return f"{letter}-{kind}" if kind else letter
+
+
+def has_type(tag: str) -> bool:
+    """Whether it is a letter of a scheme, a hyphen and a type."""
+    return tag[:1] in _LETTERS and tag[1:2] == "-" and len(tag) > 2
+
+
 def looks_like_spans(tags: Iterable[str]) -> bool:
-    """Whether all tags are O or a letter of a scheme, a hyphen and a type, and some are."""
-    every = set(tags)
-    return every != {OUTSIDE} and all(
-        tag == OUTSIDE or (tag[:1] in _LETTERS and tag[1:2] == "-" and len(tag) > 2) for tag in every
-    )
+    """Whether all tags but O are a letter of a scheme, a hyphen and a type, or all are letters alone; and there are some."""
+    every = set(tags) - {OUTSIDE}
+    return bool(every) and (all(map(has_type, every)) or _without_type(every))
+
+
+def _without_type(tags: set[str]) -> bool:
+    """Whether they are the letters of one scheme, B or I among them."""
+    return bool(tags & {"B", "I"}) and any(tags <= set(letters) for letters in ("BIES", "BILU"))
 
 
 def detect_scheme(sentences: Sequence[Sequence[str]]) -> Scheme:
@@ -83,6 +98,20 @@ def detect_scheme(sentences: Sequence[Sequence[str]]) -> Scheme:
     return scheme
 
 
+def check_scheme(sentences: Sequence[Sequence[str]], scheme: Scheme) -> None:
+    """Raise IllegalTag at the first tag that is not in a scheme which was asked for; all are plain tags."""
+    if scheme == "plain":
+        return
+    letters = set("BIES" if scheme == "bioes" else "BI")
+    typed = any(has_type(tag) for tags in sentences for tag in tags)
+    for number, tags in enumerate(sentences):
+        for place, tag in enumerate(tags):
+            complete = has_type(tag) if typed else tag in _LETTERS
+            if tag != OUTSIDE and not (complete and split_tag(tag)[0] in letters):
+                raise IllegalTag((number, place), f"{tag!r} is no tag of {scheme}")
+        spans_of(tags, scheme, number)
+
+
 def _need_no_spans(sentences: Sequence[Sequence[str]]) -> None:
     """Raise IllegalTag at the first tag that is no span, where most of the tags besides O are."""
     places = [
@@ -91,7 +120,11 @@ def _need_no_spans(sentences: Sequence[Sequence[str]]) -> None:
         for place, tag in enumerate(tags)
         if tag != OUTSIDE
     ]
-    others = [(tag, place) for tag, place in places if not looks_like_spans([tag])]
+    typed = [has_type(tag) for tag, _ in places]
+    has_outside = len(places) < sum(map(len, sentences))
+    letters = [has_outside and tag in ("B", "I") for tag, _ in places]  # plain tags have these names too
+    is_span = max(typed, letters, key=sum)
+    others = [each for each, known in zip(places, is_span, strict=True) if not known]
     if others and 2 * len(others) < len(places):
         raise IllegalTag(others[0][1], f"{others[0][0]!r} is no tag of a span, as most are")
 
@@ -102,7 +135,7 @@ def _mostly_begins_with_i(sentences: Sequence[Sequence[str]]) -> bool:
     for tags in sentences:
         before = (OUTSIDE, "")
         for tag in map(split_tag, tags):
-            if tag[0] in begins and tag[1] != before[1]:
+            if tag[0] in begins and (before[0] == OUTSIDE or tag[1] != before[1]):
                 begins[tag[0]] += 1
             before = tag
     return begins["I"] > begins["B"]
@@ -127,11 +160,12 @@ def spans_of(tags: Sequence[str], scheme: Scheme, sentence: int = 0) -> list[Spa
             letter = "B"
         if letter in "IE" and not goes_on:
             raise IllegalTag(
-                (sentence, place), f"{tag} goes on with a span that {_shown(before)} does not begin"
+                (sentence, place), f"{tag} goes on with a span that {joined_tag(*before)} does not begin"
             )
         if open_span and not goes_on:
             if scheme == "bioes":
-                raise IllegalTag((sentence, place), f"{tag} stands where a span of {kind} has not ended")
+                unfinished = f"a span of {kind}" if kind else "a span"
+                raise IllegalTag((sentence, place), f"{tag} stands where {unfinished} has not ended")
             spans.append(Span(kind, start, place))
             open_span = False
         if letter in "BS":
@@ -140,10 +174,6 @@ def spans_of(tags: Sequence[str], scheme: Scheme, sentence: int = 0) -> list[Spa
             spans.append(Span(kind, start, place + 1))
             open_span = False
     return spans
-
-
-def _shown(tag: tuple[str, str]) -> str:
-    return "-".join(part for part in tag if part)
 
 
 def tags_of(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
@@ -156,7 +186,7 @@ def tags_of(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
         letters = [first] + ["I"] * (end - start - 1)
         if scheme == "bioes":
             letters[-1] = "E" if end - start > 1 else "S"
-        tags[start:end] = [f"{letter}-{kind}" for letter in letters]
+        tags[start:end] = [joined_tag(letter, kind) for letter in letters]
     return tags
 
 

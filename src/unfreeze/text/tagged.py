@@ -1,30 +1,57 @@
-"""Tagged sentences: CoNLL's columns, and JSON lines of tokens and tags.
+"""Sentences that are split into words, with tags or without: CoNLL's columns, and JSON lines of tokens and tags.
 
 U.N. NNP I-NP I-ORG          a word a line, its columns between spaces or tabs, an empty line after a sentence;
-official NN I-NP O           lines that begin with -DOCSTART- are passed over, and
-                             comments: # without a tab among tabs, or before a sentence with another number of columns
+official NN I-NP O           lines that begin with -DOCSTART- are passed over, and so are comments
 
 {"tokens": ["U.N.", "official"], "tags": ["I-ORG", "O"]}      or "ner_tags", "pos_tags", "labels"
+
+A line that begins with # may be a comment or a word. It is a word where its columns are as many as those of other words
+and its tag is one of theirs, or a span as theirs are; otherwise it is a comment if it stands before a sentence, or has no
+tab where all words have tabs. Comments that could be words are counted and said. In CoNLL-U's ten columns, ranges (1-2) and
+empty nodes (1.1) are no words.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unfreeze.errors import UserError
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
-from unfreeze.text.tag_schemes import IllegalTag, Scheme, convert_tags, detect_scheme, split_tag
+from unfreeze.text.tag_schemes import (
+    OUTSIDE,
+    IllegalTag,
+    Scheme,
+    check_scheme,
+    convert_tags,
+    detect_scheme,
+    has_type,
+    joined_tag,
+    looks_like_spans,
+    split_tag,
+)
 from unfreeze.text.words import without_surrogates
 
+logger = logging.getLogger(__name__)
+
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+COLUMN_FILES = (".conll", ".conllu", ".iob", ".iob2", ".bio")
+"""Names that only files of columns have."""
 TAG_KEYS = ("tags", "ner_tags", "pos_tags", "labels")
 SKIPPED = "-DOCSTART-"
+
+Comments = Literal["auto", "skip", "words"]
+"""What lines that begin with # are: comments, words, or what the other lines suggest."""
+
+_KEY_AND_VALUE = re.compile(r"#\s?\S+\s=(\s|$)")
+_NO_WORD_OF_CONLLU = re.compile(r"\d+[-.]\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +99,26 @@ class TaggedSet:
         return replace(self, sentences=self.sentences[:count])
 
 
+@dataclass(frozen=True, slots=True)
+class SplitSentence:
+    """Words without a look at their tags."""
+
+    tokens: tuple[str, ...]
+    lines: tuple[str, ...]
+    """The line of each word as it stands in the file, without its end; of JSON the word alone."""
+
+
 def tagged_set(
-    tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], source: str = "the given sentences"
+    tokens: Sequence[Sequence[str]],
+    tags: Sequence[Sequence[str]],
+    source: str = "the given sentences",
+    *,
+    scheme: Scheme | None = None,
 ) -> TaggedSet:
     """Sentences that are in memory.
+
+    Args:
+        scheme: of the tags; found out by default.
 
     Raises:
         UserError: not a tag for each word, or tags that are in no scheme.
@@ -93,7 +136,7 @@ def tagged_set(
         _need_pairs(words, own, f"sentence {number}")
         if len(words):
             rows.append(TaggedSentence(tuple(map(_joined, words)), tuple(own), number))
-    return _in_one_scheme(rows, source, "sentence ", lines=False)
+    return _in_one_scheme(rows, source, lambda sentence, _: f"sentence {rows[sentence].line}", scheme)
 
 
 def read_tagged(
@@ -102,46 +145,114 @@ def read_tagged(
     token_column: int | str | None = None,
     tag_column: int | str | None = None,
     encoding: str = "utf-8",
+    comments: Comments = "auto",
+    scheme: Scheme | None = None,
 ) -> TaggedSet:
     """Read JSON lines (.jsonl, .ndjson, .json), or columns under any other name.
 
     Args:
         token_column: number from 0 (-1 is the last), or key of the JSON; the first by default.
         tag_column: the same; the last by default.
+        comments: what lines of columns are that begin with #.
+        scheme: of the tags; found out by default.
 
     Raises:
         UserError: with the line, where columns are missing or tags are in no scheme; or the file holds no sentence.
     """
     file = existing_file(Path(path))
+    places: list[list[int]] = []
     if plain_suffix(file) in JSON_LINES:
         rows = list(_json_rows(file, token_column, tag_column, encoding))
+        places = [[row.line] * len(row.tokens) for row in rows]
     else:
-        columns = (_number(token_column, 0), _number(tag_column, -1))
-        rows = list(_column_rows(file, *columns, encoding))
+        token, tag = _number(token_column, 0), _number(tag_column, -1)
+        rows = []
+        for words in _column_sentences(file, tag, encoding, comments):
+            for word in words:
+                _check_columns(word, (token, tag), path)
+            tags = tuple(word.columns[tag] for word in words)
+            rows.append(TaggedSentence(_tokens(words, token), tags, words[0].number))
+            places.append([word.number for word in words])
     if not rows:
         raise UserError(
             f"{path} holds no sentence: a word a line with its tag, or JSON lines of tokens and tags"
         )
-    return _in_one_scheme(rows, str(path), f"{path}:", lines=True)
+    return _in_one_scheme(rows, str(path), lambda sentence, word: f"{path}:{places[sentence][word]}", scheme)
 
 
-def _in_one_scheme(rows: list[TaggedSentence], source: str, prefix: str, *, lines: bool) -> TaggedSet:
+def read_split(
+    path: str | Path,
+    *,
+    token_column: int | str | None = None,
+    encoding: str = "utf-8",
+    comments: Comments = "auto",
+) -> list[SplitSentence]:
+    """Read the words of the same files, whether they have tags or not.
+
+    Raises:
+        UserError: with the line, where a column is missing; or the file holds no sentence.
+    """
+    file = existing_file(Path(path))
+    if plain_suffix(file) in JSON_LINES:
+        found = [SplitSentence(tokens, tokens) for _, _, tokens in _json_tokens(file, token_column, encoding)]
+    else:
+        token = _number(token_column, 0)
+        found = []
+        for words in _column_sentences(file, -1, encoding, comments):
+            for word in words:
+                _check_columns(word, (token,), path)
+            found.append(SplitSentence(_tokens(words, token), tuple(word.line for word in words)))
+    if not found:
+        raise UserError(f"{path} holds no sentence: a word a line, or JSON lines of tokens")
+    return found
+
+
+def _in_one_scheme(
+    rows: list[TaggedSentence], source: str, place: Callable[[int, int], str], wanted: Scheme | None
+) -> TaggedSet:
+    """The sentences in the scheme that is wanted or found; `place` names a word of a sentence."""
+    tags = [row.tags for row in rows]
     try:
-        scheme = detect_scheme([row.tags for row in rows])
-        if scheme == "bioes":  # BIOUL has other letters
-            rows = [
-                replace(row, tags=tuple("-".join(filter(None, split_tag(tag))) for tag in row.tags))
-                for row in rows
-            ]
+        if wanted is not None:
+            check_scheme(tags, wanted)
+        scheme = wanted or detect_scheme(tags)
     except IllegalTag as error:
-        sentence, word = error.place
-        row = rows[sentence]
-        inside = word if lines and plain_suffix(Path(source)) not in JSON_LINES else 0
+        word = error.place[1] + 1
         raise UserError(
-            f"{prefix}{row.line + inside}: {error.reason} (word {word + 1} of its sentence): tags are in "
-            "IOB1, BIO or BIOES throughout"
+            f"{place(*error.place)}: {error.reason} (word {word} of its sentence): tags are in "
+            "IOB1, BIO or BIOES throughout, or plain ones by fit tagger --scheme plain"
         ) from None
+    if wanted is None:
+        _say_what_was_guessed(tags, scheme, source, place)
+    if scheme == "bioes":  # BIOUL has other letters
+        rows = [replace(row, tags=tuple(joined_tag(*split_tag(tag)) for tag in row.tags)) for row in rows]
     return TaggedSet(rows, scheme, source)
+
+
+def _say_what_was_guessed(
+    tags: Sequence[Sequence[str]], scheme: Scheme, source: str, place: Callable[[int, int], str]
+) -> None:
+    counts = Counter(tag for own in tags for tag in own if tag != OUTSIDE)
+    spans = [tag for tag in counts if has_type(tag)]
+    if scheme == "plain" and spans:
+        sentence, word, odd = next(
+            (sentence, word, tag)
+            for sentence, own in enumerate(tags)
+            for word, tag in enumerate(own)
+            if tag != OUTSIDE and not has_type(tag)
+        )
+        n_spans = sum(counts[tag] for tag in spans)
+        logger.warning(
+            "%s: some tags are spans (%d, such as %s) and others are not (%d, such as %s, %s): all are read as plain tags, which have no F1; "
+            "fit tagger --scheme bio refuses such tags",
+            source, n_spans, spans[0], counts.total() - n_spans, odd, place(sentence, word),
+        )  # fmt: skip
+    elif scheme != "plain" and counts and not spans:
+        logger.warning(
+            "%s: its tags (%s) name no type: they are read as spans of one type; fit tagger --scheme plain reads them as plain tags",
+            source,
+            ", ".join(sorted(counts)),
+        )
 
 
 def _number(column: int | str | None, default: int) -> int:
@@ -151,55 +262,117 @@ def _number(column: int | str | None, default: int) -> int:
         raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {column!r}") from None
 
 
-def _column_rows(path: Path, token: int, tag: int, encoding: str) -> Iterator[TaggedSentence]:
-    width, tabs = _shape(path, encoding)
-    words: list[tuple[str, str]] = []
-    first = 0
-    for number, line in enumerate(read_lines(path, encoding), 1):
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """The line of a word."""
+
+    number: int
+    line: str
+    columns: list[str]
+    width: int
+    """Columns that every word of the file should have."""
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How the lines of a file look that cannot be comments."""
+
+    width: int
+    """Columns of a word."""
+    tabs: bool
+    """Whether tabs are between them."""
+    tags: frozenset[str]
+    is_conllu: bool
+
+
+def _column_sentences(path: Path, tag: int, encoding: str, comments: Comments) -> Iterator[list[_Word]]:
+    """The words of each sentence; `tag` is the column that helps to tell comments from words."""
+    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # read once: it may be a pipe
+    shape = _shape(lines, tag)
+    words: list[_Word] = []
+    doubtful: list[int] = []
+    for number, line in enumerate(lines, 1):
         columns = _columns(line)
-        strange = "\t" not in line if tabs else not words and len(columns) != width
-        comment = line.startswith("#") and strange
+        comment = line.startswith("#") and _is_comment(line, columns, shape, tag, bool(words), comments)
+        if comment and comments == "auto" and (len(columns) == shape.width or columns[0] != "#"):
+            doubtful.append(number)
         if not any(columns) or columns[0].startswith(SKIPPED) or comment:
             if words:
-                yield _sentence(words, first)
+                yield words
             words = []
-            continue
-        _check_columns(columns, width, (token, tag), f"{path}:{number}")
-        if not words:
-            first = number
-        words.append((columns[token], columns[tag]))
+        elif not (shape.is_conllu and _NO_WORD_OF_CONLLU.fullmatch(columns[0])):
+            words.append(_Word(number, line, columns, shape.width))
     if words:
-        yield _sentence(words, first)
+        yield words
+    if doubtful:
+        logger.warning(
+            "%s: lines that begin with # are read as comments (%d, the first is line %d); --comments words reads them as words",
+            path,
+            len(doubtful),
+            doubtful[0],
+        )
 
 
 def _columns(line: str) -> list[str]:
-    found = line.rstrip("\n").split("\t") if "\t" in line else re.split(" +", line.strip(" \n"))
+    found = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
     return [column.strip() for column in found]
 
 
-def _shape(path: Path, encoding: str) -> tuple[int, bool]:
-    """How many columns a word has, by the first line that cannot be a comment, and whether tabs are between them."""
-    width = 0
-    for line in read_lines(path, encoding):
+def _shape(lines: Sequence[str], tag: int) -> _Shape:
+    """By the lines that do not begin with #; where all do, by the first one."""
+    rows: list[tuple[list[str], bool]] = []
+    hashes: list[tuple[list[str], bool]] = []
+    for line in lines:
         columns = _columns(line)
-        if not any(columns) or columns[0].startswith(SKIPPED):
-            continue
-        if not line.startswith("#"):
-            return len(columns), "\t" in line
-        width = width or len(columns)
-    return width, False
+        if any(columns) and not columns[0].startswith(SKIPPED) and not _KEY_AND_VALUE.match(line):
+            (hashes if line.startswith("#") else rows).append((columns, "\t" in line))
+    if not rows:
+        return _Shape(len(hashes[0][0]) if hashes else 0, False, frozenset(), False)
+    width, tabs = len(rows[0][0]), rows[0][1]
+    tags = {columns[tag] for columns, _ in rows if len(columns) == width and -width <= tag < width}
+    ids = re.compile(r"\d+([-.]\d+)?")
+    is_conllu = tabs and width == 10 and all(ids.fullmatch(columns[0]) for columns, _ in rows)
+    return _Shape(width, tabs, frozenset(tags), is_conllu)
 
 
-def _check_columns(columns: Sequence[str], width: int, wanted: tuple[int, int], place: str) -> None:
+def _is_comment(
+    line: str, columns: Sequence[str], shape: _Shape, tag: int, inside: bool, comments: Comments
+) -> bool:
+    """Whether a line that begins with # is a comment; `inside` a sentence, in columns between spaces, none is guessed."""
+    if comments != "auto":
+        return comments == "skip"
+    if (shape.tabs and "\t" in line) or (inside and not shape.tabs):
+        return False
+    if _KEY_AND_VALUE.match(line):  # # sent_id = 1
+        return True
+    whole = len(columns) == shape.width
+    if not whole and (columns[0] == "#" or len(columns) == 1):
+        return True
+    if shape.width == 1 or not -shape.width <= tag < shape.width:
+        return not whole
+    # A word that lacks a column is a mistake, and is refused as one.
+    return not _may_be_tag(columns[tag] if whole else columns[-1], shape.tags)
+
+
+def _may_be_tag(tag: str, known: frozenset[str]) -> bool:
+    """Whether it is a known tag, or a span as the known ones are."""
+    return not known or tag in known or looks_like_spans({tag, *known})
+
+
+def _check_columns(word: _Word, wanted: Sequence[int], path: str | Path) -> None:
+    """Raise the UserError for a word without the columns of its token and, where two are wanted, its tag."""
+    place, columns, width = f"{path}:{word.number}", word.columns, word.width
     if len(columns) != width:
         raise UserError(
             f"{place}: {len(columns)} columns, where others have {width}: every word needs as many"
         )
-    if width < 2:
+    if width < len(wanted):
         raise UserError(f"{place}: one column: every word needs a tag beside it")
     for column in wanted:
         if not -width <= column < width:
             raise UserError(f"{place}: there is no column {column} of {width}")
+    if len(wanted) < 2:
+        return
     token, tag = (column % width for column in wanted)
     if token == tag:
         raise UserError(f"{place}: words and tags are both in column {token}: name two")
@@ -207,9 +380,8 @@ def _check_columns(columns: Sequence[str], width: int, wanted: tuple[int, int], 
         raise UserError(f"{place}: the tag is empty")
 
 
-def _sentence(words: list[tuple[str, str]], line: int) -> TaggedSentence:
-    tokens, tags = zip(*words, strict=True)
-    return TaggedSentence(tuple(_joined(token) for token in tokens), tags, line)
+def _tokens(words: Sequence[_Word], column: int) -> tuple[str, ...]:
+    return tuple(_joined(word.columns[column]) for word in words)
 
 
 def _joined(token: str) -> str:
@@ -220,6 +392,19 @@ def _joined(token: str) -> str:
 def _json_rows(
     path: Path, token_key: int | str | None, tag_key: int | str | None, encoding: str
 ) -> Iterator[TaggedSentence]:
+    keys = [str(tag_key)] if tag_key is not None else list(TAG_KEYS)
+    for number, row, tokens in _json_tokens(path, token_key, encoding):
+        tags = _strings(row, keys, f"{path}:{number}")
+        _need_pairs(tokens, tags, f"{path}:{number}")
+        if tokens:
+            yield TaggedSentence(tokens, tuple(tags), number)
+
+
+def _json_tokens(
+    path: Path, key: int | str | None, encoding: str
+) -> Iterator[tuple[int, Any, tuple[str, ...]]]:
+    """Number, object and tokens of each line."""
+    keys = ["tokens" if key is None else str(key)]
     for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():
             continue
@@ -227,12 +412,8 @@ def _json_rows(
             row = json.loads(line)
         except ValueError as error:
             raise UserError(f"{path}:{number}: not valid JSON: {error}") from None
-        keys = [str(tag_key)] if tag_key is not None else list(TAG_KEYS)
-        tokens = _strings(row, ["tokens" if token_key is None else str(token_key)], f"{path}:{number}")
-        tags = _strings(row, keys, f"{path}:{number}")
-        _need_pairs(tokens, tags, f"{path}:{number}")
-        if tokens:
-            yield TaggedSentence(tuple(_joined(token) for token in tokens), tuple(tags), number)
+        tokens = _strings(row, keys, f"{path}:{number}")
+        yield number, row, tuple(_joined(token) for token in tokens)
 
 
 def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:

@@ -10,6 +10,10 @@ class UserError(ValueError):
     """What the user gave cannot work: the message is one line that says what, where, and what would be right."""
 
 
+class UnknownLabel(UserError):
+    """Held-out data has a label or a tag that training lacked; `evaluate` can count it as an error instead."""
+
+
 class MissingExtra(UserError):
     """An optional dependency is not installed; the message names the `pip install` that mends it."""
 

@@ -98,6 +98,49 @@ def test_lines_that_begin_with_the_label(tmp_path: Path) -> None:
     assert pairs(read_examples(path)) == [("a b  c", "1"), ("d", "0"), ("", "1")]
 
 
+def test_fasttexts_lines_have_any_number_of_labels(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "cooking.txt", "__label__cake __label__pan how  heavy\n__label__cake which, one\n"
+    )
+    expected = [("how  heavy", "__label__cake", "__label__pan"), ("which, one", "__label__cake")]
+    for multi_label in (None, True):
+        found = read_examples(path, multi_label=multi_label)
+        assert pairs(found) == expected and found.multi_label
+    with pytest.raises(UserError, match="cooking.txt:1: 2 labels where an example takes one"):
+        read_examples(path, multi_label=False)
+    one = write(tmp_path / "one.txt", "__label__a,b\tfine\nwhat else __label__c\n__label__c  \n")
+    assert pairs(read_examples(one)) == [
+        ("fine", "__label__a,b"),
+        ("what else", "__label__c"),
+        ("", "__label__c"),
+    ]
+    assert not read_examples(one).multi_label
+    assert pairs(read_examples(one, multi_label=True)) == pairs(read_examples(one))
+    missing = write(tmp_path / "missing.txt", "__label__a fine\nno label here\n")
+    with pytest.raises(UserError, match="missing.txt:2: this example has no label"):
+        read_examples(missing)
+    assert pairs(read_examples(missing, label_separator="space"))[1] == ("label here", "no")
+
+
+def test_labels_before_a_tab_may_have_spaces(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "genres.txt", "sci fi\tGreat movie\ndrama\tA tear\tjerker\n\nsci fi\t\n")
+    assert pairs(read_examples(path)) == [
+        ("Great movie", "sci fi"),
+        ("A tear\tjerker", "drama"),
+        ("", "sci fi"),
+    ]
+    assert "labels end at the tab, such as 'sci fi' (line 1)" in caplog.text
+    cut = read_examples(path, label_separator="space")
+    assert pairs(cut)[0] == ("fi\tGreat movie", "sci")
+    mixed = write(tmp_path / "mixed.txt", "sci fi\tGreat movie\ndrama A tear\n")
+    with pytest.raises(UserError, match=r"mixed.txt:1: a tab stands behind 'sci fi' and line 2 has none"):
+        read_examples(mixed)
+    assert pairs(read_examples(mixed, label_separator="space"))[1] == ("A tear", "drama")
+    unlabeled = write(tmp_path / "unlabeled.txt", "drama\tA tear\n\tGreat movie\n")
+    with pytest.raises(UserError, match="unlabeled.txt:2: this example has no label"):
+        read_examples(unlabeled)
+
+
 def test_hub_data_sets_know_the_names_of_their_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     names = StubData(names=["neg", "pos"])
     records = [{"text": "a", "label": 1, "topics": [0]}, {"text": "b", "label": -1, "topics": [0, 1]}]

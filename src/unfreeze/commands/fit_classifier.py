@@ -83,7 +83,10 @@ class FitClassifier:
     """Name or number of the label's column."""
 
     multi_label: bool = False
-    """A text may have several labels, as a list or separated by "|" or commas."""
+    """A text may have several labels, as a list, separated by "|" or commas, or as several __label__NAME."""
+
+    label_separator: Literal["auto", "tab", "space"] = "auto"
+    """What ends the label of a line of a label and a text: the tab where all lines have one, otherwise white space."""
 
     encoding: str = "utf-8"
     """Of text files."""
@@ -226,6 +229,7 @@ def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
         "text_column": arguments.text_column,
         "label_column": arguments.label_column,
         "encoding": arguments.encoding,
+        "label_separator": arguments.label_separator,
     }
     train_set = read_examples(arguments.train, multi_label=arguments.multi_label or None, **columns)
     if arguments.labels is not None:

@@ -9,14 +9,17 @@ short ones takes less than 10 seconds.
 from __future__ import annotations
 
 import json
+import logging
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
+from typing import Literal
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.records import (
     MISSING,
@@ -30,6 +33,14 @@ from unfreeze.text.records import (
     open_table,
     read_text,
 )
+
+logger = logging.getLogger(__name__)
+
+LabelSeparator = Literal["auto", "tab", "space"]
+"""What ends the label of a line of a label and a text."""
+
+FASTTEXT = "__label__"
+_FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ def read_examples(
     multi_label: bool | None = None,
     labels_required: bool = True,
     known_labels: Collection[str] | None = None,
+    label_separator: LabelSeparator = "auto",
 ) -> ExampleSet:
     """Reads labeled texts in their order; an empty text is an example too.
 
@@ -83,12 +95,15 @@ def read_examples(
     number, from 1, or found by their usual names; several text columns, separated by commas, are joined by
     newlines.
 
+    A line's label ends at its tab where all lines have one, otherwise at the first white space; `label_separator` says it.
+    Where a line holds fastText's `__label__NAME`, all such words of a line are its labels.
+
     `multi_label=True` takes lists, and splits strings: a JSON list, else at "|", else at ","; None means
-    True for a set that holds a list. Raises UserError for a missing column, a missing label (unless
+    True for a set that holds a list or a line of several `__label__NAME`. Raises UserError for a missing column, a missing label (unless
     `labels_required=False`), one that is not among `known_labels` (those of the training set), a broken
     record, and a source without examples.
     """
-    found = _open(path, text_column, label_column, encoding, labels_required)
+    found = _open(path, text_column, label_column, encoding, labels_required, label_separator)
     rows = list(found.rows)
     if not rows:
         raise UserError(f"{path}: no example in it")
@@ -101,6 +116,8 @@ def read_examples(
                 _need_known(labels or (), known_labels)
         except _BadLabel as error:
             raise UserError(f"{found.place(number)}: {error}") from None
+        except _UnknownName as error:
+            raise UnknownLabel(f"{found.place(number)}: {error}") from None
         if labels is None and labels_required:
             raise UserError(f"{found.place(number)}: this example has no label")
         examples.append(TextExample(text, labels or ()))
@@ -167,7 +184,12 @@ def duplicates_between(train: ExampleSet, test: ExampleSet) -> int:
 
 
 def _open(
-    path: str | Path, text_column: str | None, label_column: str | None, encoding: str, labels_required: bool
+    path: str | Path,
+    text_column: str | None,
+    label_column: str | None,
+    encoding: str,
+    labels_required: bool,
+    label_separator: LabelSeparator,
 ) -> _Rows:
     if is_table(path):
         return _read_table(path, text_column, label_column, encoding, labels_required)
@@ -175,7 +197,8 @@ def _open(
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
     if Path(path).is_dir():
         return _Rows(_read_folder(Path(path), encoding), lambda number: f"{path}, file {number}")
-    return _Rows(_read_labeled_lines(existing_file(Path(path)), encoding), lambda number: f"{path}:{number}")
+    rows = _read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
+    return _Rows(rows, lambda number: f"{path}:{number}")
 
 
 def _open_columns(
@@ -231,11 +254,52 @@ def _read_folder(folder: Path, encoding: str) -> Iterator[tuple[int, str, object
             yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
 
 
-def _read_labeled_lines(path: Path, encoding: str) -> Iterator[tuple[int, str, object]]:
-    for number, line in enumerate(read_lines(path, encoding), 1):
-        label, *text = line.split(maxsplit=1) or [""]
-        if label:
-            yield number, text[0].rstrip() if text else "", label
+def _read_labeled_lines(
+    path: Path, encoding: str, separator: LabelSeparator
+) -> Iterator[tuple[int, str, object]]:
+    lines = [(number, line) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
+    if separator == "auto" and any(FASTTEXT in line and _FASTTEXT_LABEL.search(line) for _, line in lines):
+        for number, line in lines:
+            names = sorted({label.rstrip() for label in _FASTTEXT_LABEL.findall(line)})
+            yield number, _FASTTEXT_LABEL.sub("", line).strip(), names if len(names) > 1 else "".join(names)
+        return
+    if separator == "auto":
+        separator = _label_separator(lines, path)
+    for number, line in lines:
+        label, *rest = line.split("\t", 1) if separator == "tab" else line.split(maxsplit=1)
+        yield number, "".join(rest).strip(), label
+
+
+def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSeparator:
+    """tab where all lines of more than one word have one.
+
+    Raises:
+        UserError: some have none, and before another's tab are several words, which could be a label or not.
+    """
+    without = next((number for number, line in lines if "\t" not in line and len(line.split()) > 1), None)
+    spaced = next(
+        (
+            (number, label)
+            for number, line in lines
+            if "\t" in line and len((label := line.partition("\t")[0].strip()).split()) > 1
+        ),
+        None,
+    )
+    if spaced is None:
+        return "space" if without is not None else "tab"
+    number, label = spaced
+    if without is not None:
+        raise UserError(
+            f"{path}:{number}: a tab stands behind {label[:40]!r} and line {without} has none: "
+            "--label-separator tab or space says where labels end"
+        )
+    logger.warning(
+        "%s: labels end at the tab, such as %r (line %d); --label-separator space ends them at the first space",
+        path,
+        label[:40],
+        number,
+    )
+    return "tab"
 
 
 def _texts(path: str | Path, text_column: str | None, encoding: str) -> Iterator[str]:
@@ -257,6 +321,10 @@ class _BadLabel(ValueError):
     """A label that cannot be one; says why."""
 
 
+class _UnknownName(ValueError):
+    """A label that training lacked."""
+
+
 def _labels(value: object, multi_label: bool) -> tuple[str, ...] | None:
     """The labels that a value stands for; None where it stands for none."""
     if not isinstance(value, list):
@@ -274,11 +342,11 @@ def _need_known(labels: Iterable[str], known: Collection[str]) -> None:
     for label in labels:
         if label not in known:
             shown = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-            raise _BadLabel(f"the label {label!r}, which training lacked (it had {shown})")
+            raise _UnknownName(f"the label {label!r}, which training lacked (it had {shown})")
 
 
 def _split_labels(value: object) -> object:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value.startswith(FASTTEXT):
         return value
     if value.lstrip().startswith("["):
         try:

@@ -332,6 +332,13 @@ def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixt
         ),
         ({"answers": ["Ada"]}, "an object with 'text' should be there"),
         ({"question": None}, "'question' is not a text"),
+        (
+            {"is_impossible": "false"},
+            "question 7 is not in SQuAD's format: 'is_impossible' is not true or false",
+        ),
+        ({"is_impossible": 1}, "'is_impossible' is not true or false"),
+        ({"id": True}, "the 'id' of a question of article 't' is no text or number"),
+        ({"id": ["7"]}, "the 'id' of a question of article 't' is no text or number"),
     ],
 )
 def test_mistakes_in_files(tmp_path: Path, qas: dict[str, Any], message: str) -> None:
@@ -340,6 +347,38 @@ def test_mistakes_in_files(tmp_path: Path, qas: dict[str, Any], message: str) ->
     assert message in str(caught.value)
     with pytest.raises(UserError, match="not in SQuAD's format"):
         read_questions(squad(tmp_path, data=[{}]))
+
+
+def test_wrong_starts_are_mended_to_the_nearest_place_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(start: Any, text: str = "anana", **options: Any) -> Answer:
+        each = {"id": "7", "question": "What?", "answers": [{"text": text, "answer_start": start}]}
+        paragraph = {"context": "ananana banana anana", "qas": [each]}
+        path = squad(tmp_path, data=[{"title": "t", "paragraphs": [paragraph]}])
+        (found,) = read_questions(path, **options).questions
+        return found.answers[0]
+
+    assert read(3) == Answer("anana", 2, False)
+    assert "1 wrong answer_starts have several places; the nearest is taken (first: 7)" in caplog.text
+    assert read(2) == Answer("anana", 2, False) and read(11).start == 9 and read(-1).start == 0
+    with pytest.raises(UserError, match="not at its answer_start 1, and stands as near at 0 as at 2"):
+        read(1)
+    with pytest.raises(UserError, match="question 7: its answer 'anana' is not at its answer_start 3"):
+        read(3, mend_starts=False)
+    assert read(8, "banana", mend_starts=False) == Answer("banana", 8)
+    with pytest.raises(UserError, match="question 7 is not in SQuAD's format: 'answer_start' is not a whole"):
+        read(True)
+
+
+def test_questions_that_nothing_can_be_measured_on(answerer: QuestionAnswerer, tmp_path: Path) -> None:
+    unanswered = read_questions(squad(tmp_path, qas={"answers": []}))
+    with pytest.raises(UserError, match=r"none of its questions \(1\) has an answer to compare with"):
+        answerer.evaluate(unanswered)
+    with pytest.raises(UserError, match="has an answer to compare with"):
+        fit_answerer(made_questions(8), AnswererSettings(**SMALL, epochs=1), validation=unanswered)
+    impossible = read_questions(squad(tmp_path, qas={"answers": [], "is_impossible": True}))
+    assert answerer.evaluate(impossible)["exact_match"] in (0.0, 1.0)
 
 
 def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:

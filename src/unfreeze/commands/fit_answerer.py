@@ -31,6 +31,9 @@ class FitAnswerer(FitOnWords):
     sure: bool = False
     """Learn only from questions whose answer has one place in its text."""
 
+    mend_starts: bool = True
+    """Move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
+
 
 def run(arguments: FitAnswerer, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
@@ -82,11 +85,12 @@ def read_sets(arguments: FitAnswerer) -> tuple[QuestionSet, QuestionSet | None]:
     """The questions to learn from, sampled if so asked, and those to measure on."""
     from unfreeze.text.questions import read_questions
 
-    train_set = read_questions(arguments.train, arguments.encoding)
+    mend = arguments.mend_starts
+    train_set = read_questions(arguments.train, arguments.encoding, mend_starts=mend)
     if arguments.sure:
         train_set = train_set.sure()
     if arguments.labels is not None:
         train_set = train_set.sample(arguments.labels, arguments.seed)
     if arguments.validation is None:
         return train_set, None
-    return train_set, read_questions(arguments.validation, arguments.encoding)
+    return train_set, read_questions(arguments.validation, arguments.encoding, mend_starts=mend)

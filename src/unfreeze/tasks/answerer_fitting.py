@@ -49,6 +49,8 @@ def fit_answerer(
     with together():
         if not any(each.answers for each in train_set.questions):
             raise UserError(f"{train_set.source}: no question has an answer")
+        if validation is not None:
+            validation.need_answers()
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
         task = FitTask(

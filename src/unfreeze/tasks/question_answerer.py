@@ -116,10 +116,11 @@ class QuestionAnswerer:
             questions: such as `unfreeze.text.questions.read_questions` reads from a file.
 
         Raises:
-            UserError: there is no question.
+            UserError: there is no question, or none has an answer or is said to have none.
         """
         if not len(questions):
             raise UserError(f"{questions.source} holds no question to evaluate on")
+        questions.need_answers()
         answers = said(questions, self._answers(questions, 1, progress))
         return {**answer_figures(questions, answers), "n_questions": float(len(questions))}
 

@@ -3,8 +3,8 @@
     {"data": [{"title": ..., "paragraphs": [{"context": ..., "qas": [
         {"id": ..., "question": ..., "answers": [{"text": ..., "answer_start": ...}], "is_impossible": false}]}]}]}
 
-An answer stands in its context. Where `answer_start` is wrong it is mended: to the only place of the text, or, where there
-are several, to the nearest, which is said.
+An answer stands in its context. Where `answer_start` is wrong it is mended, which is said: to the only place of the text, or,
+where there are several, to the nearest. Two that are equally near are refused.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 import logging
 import random
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +43,8 @@ class Question:
     context: str
     answers: tuple[Answer, ...]
     title: str = ""
+    is_impossible: bool = False
+    """Whether the file says that there is none."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,14 @@ class QuestionSet:
         kept = [each for each in self.questions if each.answers and each.answers[0].sure]
         return replace(self, questions=kept)
 
+    def need_answers(self) -> None:
+        """Raise the UserError for questions that nothing can be measured on: without answers, and not said to have none."""
+        if not any(each.answers or each.is_impossible for each in self.questions):
+            raise UserError(
+                f"{self.source}: none of its questions ({len(self):,}) has an answer to compare with; one that has none in "
+                "its context is marked by is_impossible"
+            )
+
     def sample(self, count: int, seed: int) -> QuestionSet:
         """So many, fixed by the seed, in the order of the file; smaller samples are parts of larger ones.
 
@@ -74,14 +83,31 @@ class QuestionSet:
         return replace(self, questions=[self.questions[number] for number in sorted(order[:count])])
 
 
-def read_questions(path: str | Path, encoding: str = "utf-8", *, answers: bool = True) -> QuestionSet:
+@dataclass(frozen=True)
+class _Reading:
+    """Of one file."""
+
+    source: str
+    answers: bool
+    mend: bool
+    mended: list[str] = field(default_factory=list)
+    """Ids of questions with a wrong answer_start whose answer has one place."""
+    guessed: list[str] = field(default_factory=list)
+    """The same of several places."""
+
+
+def read_questions(
+    path: str | Path, encoding: str = "utf-8", *, answers: bool = True, mend_starts: bool = True
+) -> QuestionSet:
     """Read a file in SQuAD's format.
 
     Args:
         answers: read them too; else only what is asked.
+        mend_starts: move an answer whose answer_start is wrong to its nearest place, and say so; else refuse it.
 
     Raises:
-        UserError: it is not in that format, a question is empty, or an answer is not in its context; with the question's id.
+        UserError: it is not in that format, a question is empty, or an answer is not in its context, or is equally near
+            in two places; with the question's id.
     """
     file = existing_file(Path(path))
     text = "".join(read_lines(file, encoding))
@@ -91,21 +117,22 @@ def read_questions(path: str | Path, encoding: str = "utf-8", *, answers: bool =
         data = json.loads(text)
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON: {error}") from None
-    mended: list[str] = []
-    guessed: list[str] = []
-    found = _questions(_part(data, "data", list, str(path)), str(path), mended, guessed, answers)
-    questions = list(found)
+    reading = _Reading(str(path), answers, mend_starts)
+    questions = list(_questions(_part(data, "data", list, str(path)), reading))
     if not questions:
         raise UserError(f"{path} holds no question")
-    if mended:
-        logger.warning("%s: %d wrong answer_starts are mended (first: %s)", path, len(mended), mended[0])
-    if guessed:
-        logger.warning(
-            "%s: %d wrong answer_starts have several places; the nearest is taken (first: %s)",
-            path,
-            len(guessed),
-            guessed[0],
-        )
+    for numbers, what in (
+        (reading.mended, "are mended"),
+        (reading.guessed, "have several places; the nearest is taken"),
+    ):
+        if numbers:
+            logger.warning(
+                "%s: %d wrong answer_starts %s (first: %s); --no-mend-starts refuses them",
+                path,
+                len(numbers),
+                what,
+                numbers[0],
+            )
     return QuestionSet(questions, str(path))
 
 
@@ -120,55 +147,76 @@ def _part(value: Any, name: str, kind: type, place: str) -> Any:
     if name not in value:
         raise UserError(f"{place} is not in SQuAD's format (data, paragraphs, qas): {name!r} is missing")
     found = value[name]
-    if not isinstance(found, kind):
-        wanted = {list: "a list", str: "a text", int: "a whole number"}[kind]
+    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):  # true is an int of Python
+        wanted = {list: "a list", str: "a text", int: "a whole number", bool: "true or false"}[kind]
         raise UserError(f"{place} is not in SQuAD's format: {name!r} is not {wanted}")
     return found
 
 
-def _questions(
-    articles: list[Any], source: str, mended: list[str], guessed: list[str], known: bool
-) -> Iterator[Question]:
+def _questions(articles: list[Any], reading: _Reading) -> Iterator[Question]:
     for number, article in enumerate(articles, 1):
-        place = f"{source}: article {number}"
+        place = f"{reading.source}: article {number}"
         title = article.get("title") if isinstance(article, dict) else None
         for paragraph in _part(article, "paragraphs", list, place):
             context = without_surrogates(_part(paragraph, "context", str, place))
             for each in _part(paragraph, "qas", list, place):
-                yield _question(each, context, str(title or ""), source, mended, guessed, known)
+                yield _question(each, context, str(title or ""), reading)
 
 
-def _question(
-    each: Any, context: str, title: str, source: str, mended: list[str], guessed: list[str], known: bool
-) -> Question:
+def _question(each: Any, context: str, title: str, reading: _Reading) -> Question:
+    source = reading.source
     if not isinstance(each, dict) or "id" not in each:
         raise UserError(f"{source} is not in SQuAD's format: a question of article {title!r} has no 'id'")
+    if isinstance(each["id"], bool) or not isinstance(each["id"], (str, int)):
+        raise UserError(
+            f"{source} is not in SQuAD's format: the 'id' of a question of article {title!r} is no text or number"
+        )
     number = str(each["id"])
     place = f"{source}: question {number}"
     question = _part(each, "question", str, place)
     if not question.strip():
         raise UserError(f"{place} is empty")
-    given = _part(each, "answers", list, place) if known and not each.get("is_impossible") else []
-    answers = [_answer(one, context, place, number, mended, guessed) for one in given]
-    return Question(number, without_surrogates(question), context, tuple(answers), title)
+    impossible = each.get("is_impossible") is not None and _part(each, "is_impossible", bool, place)
+    given = _part(each, "answers", list, place) if reading.answers and not impossible else []
+    answers = tuple(_answer(one, context, place, number, reading) for one in given)
+    return Question(number, without_surrogates(question), context, answers, title, impossible)
 
 
-def _answer(
-    given: Any, context: str, place: str, number: str, mended: list[str], guessed: list[str]
-) -> Answer:
+def _answer(given: Any, context: str, place: str, number: str, reading: _Reading) -> Answer:
     text, start = (
         without_surrogates(_part(given, "text", str, place)),
         _part(given, "answer_start", int, place),
     )
     if not text.strip():
         raise UserError(f"{place} has an empty answer")
-    places = [match.start() for match in re.finditer(re.escape(text), context)]
+    places = _places(text, context)
     if not places:
         raise UserError(f"{place}: its answer {text!r} is not in its context")
-    if context[start : start + len(text)] != text or start < 0:
-        (mended if len(places) == 1 else guessed).append(number)
-        start = min(places, key=lambda each: abs(each - start))
+    if start not in places:
+        if not reading.mend:
+            raise UserError(f"{place}: its answer {text!r} is not at its answer_start {start}")
+        (reading.mended if len(places) == 1 else reading.guessed).append(number)
+        start = _nearest(places, start, f"{place}: its answer {text!r}")
     return Answer(text, start, len(places) == 1)
+
+
+def _places(text: str, context: str) -> list[int]:
+    """Every place of the text, also where one overlaps another."""
+    places = []
+    start = context.find(text)
+    while start >= 0:
+        places.append(start)
+        start = context.find(text, start + 1)
+    return places
+
+
+def _nearest(places: Sequence[int], start: int, what: str) -> int:
+    first, *others = sorted(places, key=lambda each: abs(each - start))
+    if others and abs(others[0] - start) == abs(first - start):
+        raise UserError(
+            f"{what} is not at its answer_start {start}, and stands as near at {first} as at {others[0]}"
+        )
+    return first
 
 
 def asked(question: str, context: str, number: str = "") -> Question:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,22 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
         asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]
         assert "end in .jsonl or .html" in fail(*asked)
     assert "is an answerer" in fail("generate", answerer, "a")
+
+
+def test_questions_without_answers_are_not_measured(answerer: Path, data: Path, tmp_path: Path) -> None:
+    known = made_questions(4)
+    bare = written(
+        tmp_path / "bare.json", QuestionSet([replace(each, answers=()) for each in known.questions], "made")
+    )
+    assert "none of its questions (4) has an answer" in fail("evaluate", answerer, bare)
+    assert len(succeed("predict", answerer, "--file", bare, "--json").rows) == 4
+    first = known.questions[0]
+    start = first.answers[0].start + 1
+    moved = replace(first, answers=(first.answers[0]._replace(start=start),))
+    wrong = written(tmp_path / "wrong.json", QuestionSet([moved], "made"))
+    outcome = succeed("evaluate", answerer, wrong)
+    assert "--no-mend-starts refuses them" in outcome.err
+    assert f"is not at its answer_start {start}" in fail("evaluate", answerer, wrong, "--no-mend-starts")
 
 
 def test_a_rate_is_found(data: Path) -> None:

@@ -135,6 +135,37 @@ def test_a_label_that_training_lacked_is_told_with_its_line(world: Path, tmp_pat
     assert said in fail(*words(line, world, tmp_path / "new"))
 
 
+def test_a_label_that_training_lacked_counts_as_an_error_when_told(world: Path, tmp_path: Path) -> None:
+    data = write_table(tmp_path / "test.csv", [("Fine.", "pos"), ("Bad.", "neg"), ("So so.", "meh")])
+    said = fail("evaluate", world / "model", data)
+    assert "--unknown-labels wrong counts it as an error" in said
+    asked = ["evaluate", world / "model", data, "--unknown-labels", "wrong"]
+    (values,) = succeed(*asked, "--json", "--plot", tmp_path / "p.png").rows
+    assert values["labels"] == ["neg", "pos", "meh"] and values["n_unknown"] == 1
+    assert [row["support"] for row in values["classes"]] == [1, 1, 1]
+    assert sum(values["confusion"][2]) == 1 and values["confusion"][2][2] == 0
+    assert "1 text has a label that training lacked (meh); it counts as an error" in succeed(*asked).out
+    line = f"{FIT} {{train}} --validation {data}"
+    assert "--unknown-labels" not in fail(*words(line, world, tmp_path / "new"))
+
+
+def test_several_labels_of_fasttext_and_labels_before_a_tab(world: Path, tmp_path: Path) -> None:
+    fast, tabs = tmp_path / "fast.txt", tmp_path / "tabs.txt"
+    fast.write_text("__label__a __label__b one\n__label__b two\n", encoding="utf-8")
+    tabs.write_text("sci fi\tone\ndrama\ttwo\n", encoding="utf-8")
+    for number, (file, options, labels) in enumerate(
+        (
+            (fast, ["--multi-label"], ["__label__a", "__label__b"]),
+            (tabs, [], ["drama", "sci fi"]),
+            (tabs, ["--label-separator", "space"], ["drama", "sci"]),
+        )
+    ):
+        output = tmp_path / f"model{number}"
+        succeed(*words(f"{FIT} {file}", world, output), *options)
+        assert json.loads((output / "config.json").read_text())["labels"] == labels
+    assert "2 labels where an example takes one" in fail("evaluate", world / "model", fast)
+
+
 def test_labels_are_names_without_the_spaces_around_them(world: Path, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("text,label\nfine, pos\nbad,neg \nok,\tpos\n", encoding="utf-8")
     succeed(*words(f"{FIT} {{here}}/x.csv", world, tmp_path / "new"))

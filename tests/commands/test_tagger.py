@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.commands.calls import fail, succeed
 from tests.encoders.elmos import small_elmo
 from tests.tasks.sentences import columns, tagged_sentences
+from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.text.tagged import read_tagged
 
 SMALL = ["--hidden-size", 16, "--characters", 8, "--rate", 0.02, "--precision", "fp32"]
@@ -62,6 +65,88 @@ def test_predicted_in_every_format(tagger: Path, tmp_path: Path) -> None:
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     assert "&lt;" in page and "<mark" in page and "PER" in page and "<script" not in page
     assert page.count("<p>") == 2
+
+
+def test_predicted_tags_stand_behind_the_columns_of_the_file(
+    tagger: Path, data: Path, tmp_path: Path
+) -> None:
+    gold = read_tagged(data / "dev")
+    asked = ["predict", tagger, "--file", data / "dev", "--tokenized"]
+    assert succeed(*asked, "--output", tmp_path / "a.conll").out.startswith("20 texts")
+    lines = (tmp_path / "a.conll").read_text(encoding="utf-8").splitlines()
+    first = (data / "dev").read_text(encoding="utf-8").splitlines()[0]
+    assert lines[0].startswith(f"{first} ") and len(lines[0].split()) == 4
+    predicted = read_tagged(tmp_path / "a.conll")
+    assert [each.tokens for each in predicted.sentences] == [each.tokens for each in gold.sentences]
+    again = read_tagged(tmp_path / "a.conll", tag_column=-2)
+    assert [each.tags for each in again.sentences] == [each.tags for each in gold.sentences]
+    metrics = pytest.importorskip("seqeval.metrics")
+    (values,) = succeed("evaluate", tagger, data / "dev", "--json").rows
+    pairs = [[list(each.tags) for each in found.sentences] for found in (again, predicted)]
+    assert metrics.f1_score(*pairs) == pytest.approx(values["f1"])
+    assert succeed(*asked).out == (tmp_path / "a.conll").read_text(encoding="utf-8")
+
+
+def test_words_that_are_split_already_come_from_everywhere(
+    tagger: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gold = read_tagged(data / "dev")
+    sentences = [list(each.tokens) for each in gold.sentences]
+    expected = SequenceTagger.from_pretrained(tagger).predict_tags(sentences)
+    named = tmp_path / "b.conll"
+    named.write_text("\n".join("\n".join(each.tokens) + "\n" for each in gold.sentences), encoding="utf-8")
+    rows = succeed("predict", tagger, "--file", named, "--json").rows
+    assert [row["tokens"] for row in rows] == sentences and [row["tags"] for row in rows] == expected
+    succeed("predict", tagger, "--file", named, "--output", tmp_path / "c.jsonl")
+    written = read_tagged(tmp_path / "c.jsonl")
+    assert [list(each.tags) for each in written.sentences] == expected
+    succeed("predict", tagger, "--file", tmp_path / "c.jsonl", "--tokenized", "--output", tmp_path / "d.html")
+    assert (tmp_path / "d.html").read_text(encoding="utf-8").count("<p>") == 20
+    text = " ".join(gold.sentences[0].tokens)
+    assert succeed("predict", tagger, text, "--tokenized", "--json").rows == rows[:1]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
+    assert succeed("predict", tagger, "-", "--tokenized", "--json").rows == rows[:1]
+    assert "not from both" in fail("predict", tagger, "a", "--file", named)
+
+
+def test_evaluate_says_why_f1_is_zero(tagger: Path, tmp_path: Path) -> None:
+    (tmp_path / "lower").write_text("so B-PER\nit O\nis O\n", encoding="utf-8")
+    (tmp_path / "none").write_text("is O\nit O\n", encoding="utf-8")
+    network = SequenceTagger.from_pretrained(tagger)
+    with torch.no_grad():
+        network.network.scores.weight.zero_()
+        network.network.scores.bias.copy_(torch.tensor([9.0] + [0.0] * 8))
+    network.save_pretrained(tmp_path / "silent")
+    remark = "no entity was predicted: the tagger gave every word the tag O\n"
+    assert succeed("evaluate", tmp_path / "silent", tmp_path / "lower").err.endswith(remark)
+    assert f"{tmp_path / 'none'} has no entity" in succeed("evaluate", tagger, tmp_path / "none").err
+    assert "entity" not in succeed("evaluate", tmp_path / "silent", tmp_path / "lower", "--quiet").err
+
+
+def test_unknown_tags_are_counted_when_told(tagger: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("Ada B-PER\nlikes O\nMars B-PLANET\n. O\n", encoding="utf-8")
+    assert "--unknown-labels wrong counts it as an error" in fail("evaluate", tagger, other)
+    asked = ["evaluate", tagger, other, "--unknown-labels", "wrong"]
+    (values,) = succeed(*asked, "--json").rows
+    assert values["n_unknown"] == 1 and values["spans"][-1]["true"] == 2
+    said = "1 word has a tag that training lacked (PLANET); it counts as an error"
+    assert said in succeed(*asked).out
+
+
+def test_comments_and_schemes_are_options(data: Path, tagger: Path, tmp_path: Path) -> None:
+    lines = (data / "train").read_text(encoding="utf-8").split("\n\n")
+    (tmp_path / "t").write_text("\n\n".join(f"# id 1\n{each}" for each in lines), encoding="utf-8")
+    asked = ["fit", "tagger", "--train", tmp_path / "t", "--encoder", "none", *SMALL, "--epochs", 1, "--json"]
+    (values,) = succeed(*asked, "--output", tmp_path / "a").rows
+    assert values["scheme"] == "bio" and values["sentences"] == 60
+    (values,) = succeed(*asked, "--scheme", "plain", "--output", tmp_path / "b").rows
+    assert values["scheme"] == "plain" and "B-LOC" in values["tags"]
+    assert "f1" not in succeed("evaluate", tmp_path / "b", data / "dev", "--json").rows[0]["spans"]
+    assert "t:1: '1' is no tag of bio" in fail(
+        *asked, "--scheme", "bio", "--comments", "words", "--output", tmp_path / "c"
+    )
+    assert len(succeed("predict", tagger, "--file", tmp_path / "t", "--tokenized", "--json").rows) == 60
 
 
 def test_a_sample_and_plain_tags(data: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.encoders.elmos import small_elmo
 from tests.pretraining.models import random_model, word_tokenizer
 from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
-from unfreeze.errors import UserError
+from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.span_scores import span_figures
@@ -179,6 +179,61 @@ def test_mistakes() -> None:
         fit_tagger(sentences, TaggerSettings(**SMALL, epochs=1), validation=tagged_set([["a"]], [["N"]]))
     with pytest.raises(UserError, match="something to read"):
         WordInputs(None)
+
+
+def test_tags_that_training_lacked_count_as_errors_when_told(tagger: SequenceTagger) -> None:
+    metrics = pytest.importorskip("seqeval.metrics")
+    known = tagged_sentences(10, seed=5)
+    tokens = [list(each.tokens) for each in known.sentences] + [["Ada", "visits", "Mars", "Base", "."]]
+    tags = [list(each.tags) for each in known.sentences] + [["B-PER", "O", "B-PLANET", "I-PLANET", "O"]]
+    both = tagged_set(tokens, tags)
+    with pytest.raises(UnknownLabel, match="word 3 has the tag 'B-PLANET', which training lacked"):
+        tagger.evaluate(both)
+    report = tagger.evaluate(both, unknown_labels="wrong")
+    assert report.n_unknown == 2
+    assert report.f1 == pytest.approx(metrics.f1_score(tags, tagger.predict_tags(tokens)))
+    (planet,) = (each for each in report.spans if each.name == "PLANET")
+    assert (planet.true, planet.predicted, planet.recall) == (1, 0, 0.0)
+
+
+def test_plain_tags_that_training_lacked() -> None:
+    tokens, tags = [["the", "cat", "sat"]] * 20, [["D", "N", "V"]] * 20
+    found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=6)
+    other = tagged_set([["the", "cat", "sat"]], [["D", "X", "V"]])
+    with pytest.raises(UnknownLabel, match="word 2 has the tag 'X'"):
+        found.evaluate(other)
+    report = found.evaluate(other, unknown_labels="wrong")
+    assert report.n_unknown == 1 and report.accuracy == pytest.approx(2 / 3)
+
+
+def test_tags_without_a_type_come_back_as_they_came(tmp_path: Path) -> None:
+    known = tagged_sentences(40)
+    tokens = [list(each.tokens) for each in known.sentences]
+    tags = [[tag[0] for tag in each.tags] for each in known.sentences]
+    found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=12)
+    assert found.scheme == "bio" and found.kinds == ["_"]
+    found.save_pretrained(tmp_path / "t")
+    found = SequenceTagger.from_pretrained(tmp_path / "t")
+    assert found.predict_tags(tokens) == tags
+    report = found.evaluate(tagged_set(tokens, tags))
+    assert report.f1 == 1.0 and [each.name for each in report.spans] == ["_", "all"]
+    assert {each["entity_group"] for each in found.predict(["Ada visits New York."])[0]} == {"_"}
+    with pytest.raises(UnknownLabel, match="'B-PER', which training lacked"):
+        found.evaluate(known)
+    plain = SequenceTagger.fit(tokens, tags, **SMALL, epochs=1, scheme="plain")
+    assert plain.scheme == "plain" and set(plain.kinds) == {"B", "I", "O"}
+
+
+def test_sentences_that_are_split_already_keep_their_words(tagger: SequenceTagger) -> None:
+    sentences = [["Ada", "likes", "New", "York", "..."], [], ["don't", "Paris"]]
+    found = list(tagger.tag_split_stream(sentences))
+    assert [each.text for each in found] == ["Ada likes New York ...", "", "don't Paris"]
+    assert [each.sentences[0][1] for each in found] == tagger.predict_tags(sentences)
+    assert [[word.text for word in each.sentences[0][0]] for each in found] == sentences
+    for each in found:
+        for entity in each.entities:
+            assert each.text[entity["start"] : entity["end"]] == entity["word"]
+    assert [each["word"] for each in found[0].entities] == ["Ada", "New York"]
 
 
 def test_a_long_sentence_takes_no_gradient_from_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from sklearn.metrics import precision_recall_fscore_support
 
 from unfreeze.encoders.base import Encoder
-from unfreeze.errors import UserError
+from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.generated import movie_reviews
 from unfreeze.tasks import pooling
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.metrics import class_figures, confusion_matrix
 from unfreeze.tasks.pooling import pool_documents
-from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.tasks.text_classifier import TextClassifier, example_set
 from unfreeze.text.batches import pad_sequences
 
 REVIEWS = movie_reviews(24, 5)
@@ -175,3 +176,40 @@ def test_mean_vectors_alone_are_the_features_where_asked(classifier: TextClassif
     for row, own in zip(found, ids, strict=True):
         mean = rows[own.astype(np.int64)].mean(0)
         torch.testing.assert_close(row, mean if static else mean.repeat(2))
+
+
+def test_labels_that_training_lacked_count_as_errors_when_told(classifier: TextClassifier) -> None:
+    sample = [review.text for review in REVIEWS[:6]]
+    labels = [review.label for review in REVIEWS[:4]] + ["meh", "odd"]
+    examples = example_set(sample, labels)
+    with pytest.raises(UnknownLabel, match="example 5 has the label 'meh', which training lacked"):
+        classifier.evaluate(examples)
+    known = classifier.evaluate(example_set(sample[:4], labels[:4]))
+    report = classifier.evaluate(examples, unknown_labels="wrong")
+    assert report.n_unknown == 2 and known.n_unknown == 0
+    assert report.accuracy == pytest.approx(known.accuracy * 4 / 6)
+    assert report.loss == pytest.approx(known.loss)
+    said = [found["label"] for found in classifier.predict(sample)]
+    assert report.label_names == (*classifier.label_names, "meh", "odd")
+    oracle = sklearn_confusion_matrix(labels, said, labels=list(report.label_names))
+    assert report.confusion == oracle.tolist()
+    _, _, f1, _ = precision_recall_fscore_support(
+        labels, said, labels=list(report.label_names), zero_division=0
+    )
+    assert report.macro_f1 == pytest.approx(f1.mean())
+    assert math.isnan(classifier.evaluate(example_set(["a"], ["meh"]), unknown_labels="wrong").loss)
+
+
+def test_unknown_ones_of_several_labels_count_too() -> None:
+    found = TextClassifier.fit(
+        ["good long", "good short", "bad long", "bad short"] * 3,
+        [["pos", "long"], ["pos"], ["long"], []] * 3,
+        encoder="none", epochs=1, embedding_size=4, hidden_size=4,
+    )  # fmt: skip
+    examples = example_set(["good long", "bad short"], [["pos", "new"], []])
+    with pytest.raises(UnknownLabel, match="the label 'new'"):
+        found.evaluate(examples)
+    report = found.evaluate(examples, unknown_labels="wrong")
+    assert report.n_unknown == 1 and report.accuracy <= 0.5
+    assert report.label_names == ("long", "pos", "new")
+    assert (report.classes[2].recall, report.classes[2].support) == (0.0, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,9 +26,10 @@ from unfreeze.commands.inputs import (
     need_picture,
     need_positive,
 )
-from unfreeze.errors import UserError
+from unfreeze.errors import UnknownLabel, UserError
 
 if TYPE_CHECKING:
+    from unfreeze.tasks.span_scores import SpanFigures
     from unfreeze.tasks.text_classifier import Report
 
 MOST_CLASSES_CROSSED = 12
@@ -70,6 +73,19 @@ class Evaluate:
 
     label_column: str | None = None
     """Name or number of the label's column; of a tagger's tags, the last by default."""
+
+    label_separator: Literal["auto", "tab", "space"] = "auto"
+    """What ends the label of a line of a label and a text."""
+
+    unknown_labels: Literal["error", "wrong"] = "error"
+    """A classifier's label or a tagger's tag that training lacked: an error that ends the run (error), or one that is counted
+    as a wrong prediction (wrong)."""
+
+    comments: Literal["auto", "skip", "words"] = "auto"
+    """What lines of tagged sentences are that begin with #: comments (skip), words, or what the other lines suggest."""
+
+    mend_starts: bool = True
+    """Questions: move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
 
     encoding: str = "utf-8"
     """Of text files."""
@@ -124,19 +140,29 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
         raise UserError(
             "--plot draws the confusion matrix of exclusive labels; this classifier gives several"
         )
-    examples = read_examples(
-        arguments.data,
-        text_column=arguments.text_column,
-        label_column=arguments.label_column,
-        encoding=arguments.encoding,
-        multi_label=classifier.multi_label,
-        known_labels=classifier.label_names,
+    with naming_the_option():
+        examples = read_examples(
+            arguments.data,
+            text_column=arguments.text_column,
+            label_column=arguments.label_column,
+            encoding=arguments.encoding,
+            multi_label=classifier.multi_label,
+            known_labels=classifier.label_names if arguments.unknown_labels == "error" else None,
+            label_separator=arguments.label_separator,
+        )
+    report = classifier.evaluate(
+        examples,
+        n_worst=arguments.worst,
+        unknown_labels=arguments.unknown_labels,
+        progress=console.progress,
     )
-    report = classifier.evaluate(examples, n_worst=arguments.worst, progress=console.progress)
     if arguments.plot is not None:
-        plot_confusion(report.confusion, classifier.label_names, arguments.plot)
-    values = {"labels": list(classifier.label_names), **report.as_dict()}
-    text = readable(report, classifier.label_names)
+        plot_confusion(report.confusion, report.label_names, arguments.plot)
+    values = {"labels": list(report.label_names), **report.as_dict()}
+    text = readable(report, report.label_names)
+    if report.n_unknown:
+        lacked = report.label_names[len(classifier.label_names) :]
+        text += f"\n\n{unknown_line(report.n_unknown, 'text', 'label', lacked)}"
     if classifier.layer_weights:
         values["layer_weights"] = classifier.layer_weights
         text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
@@ -155,12 +181,23 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
         token_column=arguments.text_column,
         tag_column=arguments.label_column,
         encoding=arguments.encoding,
+        comments=arguments.comments,
+        scheme="plain" if tagger.scheme == "plain" else None,
     )
-    report = tagger.evaluate(sentences, progress=console.progress)
+    with naming_the_option():
+        report = tagger.evaluate(
+            sentences, unknown_labels=arguments.unknown_labels, progress=console.progress
+        )
     values: dict[str, object] = report.as_dict()
     text = f"accuracy {report.accuracy:.4f} on {report.n_words:,} words of {report.n_sentences:,} sentences"
     if report.f1 is not None:
         text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(figures) for figures in report.spans])}"
+        note_missing_spans(report.spans[-1], sentences.source, console)
+    if report.n_unknown:
+        lacked = sorted({figures.name for figures in report.spans[:-1]} - set(tagger.kinds))
+        if tagger.scheme == "plain":
+            lacked = [name for name in sentences.tag_names() if name not in tagger.kinds]
+        text += f"\n\n{unknown_line(report.n_unknown, 'word', 'tag', lacked)}"
     if tagger.layer_weights:
         values["layer_weights"] = tagger.layer_weights
         text += f"\n\n{layer_weights_line(tagger.layer_weights)}"
@@ -174,7 +211,8 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
 
     answerer = QuestionAnswerer.from_pretrained(arguments.model)
     answerer.precision = arguments.precision
-    found = answerer.evaluate(read_questions(arguments.data, arguments.encoding), progress=console.progress)
+    questions = read_questions(arguments.data, arguments.encoding, mend_starts=arguments.mend_starts)
+    found = answerer.evaluate(questions, progress=console.progress)
     values: dict[str, object] = {**found, "n_questions": int(found["n_questions"])}
     text = (
         f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {values['n_questions']:,} questions"
@@ -183,6 +221,33 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
         values["layer_weights"] = answerer.layer_weights
         text += f"\n\n{layer_weights_line(answerer.layer_weights)}"
     console.result(values, text)
+
+
+@contextlib.contextmanager
+def naming_the_option() -> Iterator[None]:
+    """What is raised for an unknown label names the option that counts it instead."""
+    try:
+        yield
+    except UnknownLabel as error:
+        raise UnknownLabel(f"{error}; --unknown-labels wrong counts it as an error") from None
+
+
+def unknown_line(count: int, what: str, kind: str, names: Sequence[str]) -> str:
+    """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    several = count != 1
+    return (
+        f"{count:,} {what}{'s have' if several else ' has'} a {kind} that training lacked ({shown}); "
+        f"{'they count as errors' if several else 'it counts as an error'}"
+    )
+
+
+def note_missing_spans(total: SpanFigures, source: str, console: Console) -> None:
+    """Say why F1 is 0 where that is no matter of single spans."""
+    if not total.true:
+        console.note(f"{source} has no entity: all its tags are O, and F1 is 0")
+    if not total.predicted:
+        console.note("no entity was predicted: the tagger gave every word the tag O")
 
 
 def readable(report: Report, names: tuple[str, ...]) -> str:

@@ -73,6 +73,15 @@ class FindRate:
     multi_label: bool = False
     """A text may have several labels."""
 
+    label_separator: Literal["auto", "tab", "space"] = "auto"
+    """What ends the label of a line of a label and a text."""
+
+    comments: Literal["auto", "skip", "words"] = "auto"
+    """What lines of tagged sentences are that begin with #: comments (skip), words, or what the other lines suggest."""
+
+    mend_starts: bool = True
+    """Questions: move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
+
     encoding: str = "utf-8"
     """Of text files."""
 
@@ -216,6 +225,7 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
         label_column=arguments.label_column,
         encoding=arguments.encoding,
         multi_label=arguments.multi_label or None,
+        label_separator=arguments.label_separator,
     )
     settings = FitSettings(**given(arguments, *OF_FITS))
     objective = make_objective(make_classifier(examples, settings), examples, settings, accelerator)
@@ -233,6 +243,7 @@ def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console
         token_column=arguments.text_column,
         tag_column=arguments.label_column,
         encoding=arguments.encoding,
+        comments=arguments.comments,
     )
     settings = TaggerSettings(**given(arguments, *OF_FITS))
     tagger = make_tagger(sentences, settings)
@@ -246,7 +257,7 @@ def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Conso
     from unfreeze.text.questions import read_questions
 
     assert arguments.train is not None
-    questions = read_questions(arguments.train, arguments.encoding)
+    questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
     settings = AnswererSettings(**given(arguments, *OF_FITS))
     answerer = make_answerer(questions, settings)
     make = partial(make_objective, answerer, questions, settings)

@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_task_model
 from unfreeze.commands.predict_answers import predict_answers
-from unfreeze.commands.predict_tags import predict_tags
+from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_split
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 
@@ -34,11 +34,14 @@ class Predict:
 
     Texts are read and answered as a stream, in their order; what is said of one does not depend on the others. What a
     tagger finds is written as JSON lines, as CoNLL's columns, or as a colored page; answers as JSON lines or a page.
+    A tagger reads raw text, or sentences that are split into words already: each of their words is then shown with its tag,
+    in a last column behind those of the file.
 
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
         unfreeze predict my-classifier --file reviews.csv --text-column review --output labels.csv
         unfreeze predict my-tagger --file letters.txt --output names.html
+        unfreeze predict my-tagger --file eng.testb --tokenized --output tagged.conll
         unfreeze predict my-answerer "Who is chasing?" --context "A mouse chases a cat."
     """
 
@@ -61,11 +64,18 @@ class Predict:
     """Write .csv, .tsv or .jsonl (a tagger: .jsonl, .conll or .html; an answerer: .jsonl or .html) instead of printing; the
     file appears when it is complete."""
 
+    tokenized: bool = False
+    """A tagger: the texts are split already. --file is CoNLL's columns, or JSON lines of tokens (.jsonl, .ndjson, .json); other
+    texts have their words between spaces. A file named .conll, .conllu, .iob, .iob2 or .bio always is."""
+
+    comments: Literal["auto", "skip", "words"] = "auto"
+    """What lines of such columns are that begin with #: comments (skip), words, or what the other lines suggest."""
+
     probabilities: bool = False
     """The probability of every label of a classifier."""
 
     text_column: str | None = None
-    """Name or number of the text's column in a table."""
+    """Name or number of the text's column in a table; of the words' column (from 0) or key in a file that is split already."""
 
     encoding: str = "utf-8"
     """Of text files."""
@@ -83,6 +93,10 @@ def run(arguments: Predict, console: Console) -> None:
         raise UserError("--top is for answerers: it is how many answers a question gets")
     if arguments.context is not None:
         raise UserError("--context is for answerers: it is the text that questions are about")
+    if kind == TAGGER and reads_split(arguments):
+        return predict_split(arguments, console)
+    if arguments.tokenized:
+        raise UserError("--tokenized is for taggers: a classifier splits texts itself")
     texts = given_texts(
         arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
     )

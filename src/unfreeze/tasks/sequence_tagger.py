@@ -13,18 +13,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import find_model
-from unfreeze.errors import UserError, need_several
+from unfreeze.errors import UnknownLabel, UserError, need_several
 from unfreeze.folders import read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
 from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
 from unfreeze.tasks.word_task import load_words, save_task_model
-from unfreeze.text.tag_schemes import Scheme, convert_tags, spans_of
-from unfreeze.text.tagged import TaggedSet, tagged_set
+from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
+from unfreeze.text.tagged import TaggedSentence, TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
@@ -48,6 +48,8 @@ class TagReport:
     """By type, then of all."""
     n_sentences: int
     n_words: int
+    n_unknown: int = 0
+    """Words with a tag that training lacked; each counts as an error."""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -56,7 +58,7 @@ class TagReport:
 
 @dataclass(frozen=True)
 class TaggedText:
-    """A raw text, tagged."""
+    """A text, tagged; of a sentence that was split already its words between spaces."""
 
     text: str
     sentences: list[tuple[list[Word], list[str]]] = field(default_factory=list)
@@ -90,10 +92,11 @@ class SequenceTagger:
 
     @property
     def kinds(self) -> list[str]:
-        """The types of spans, or the plain tags."""
+        """The types of spans ("_" where tags name none), or the plain tags."""
         if self.scheme == "plain":
             return list(self.network.tags)
-        return list(dict.fromkeys(tag.partition("-")[2] for tag in self.network.tags if tag != "O"))
+        kinds = (split_tag(tag)[1] or UNTYPED for tag in self.network.tags if tag != OUTSIDE)
+        return list(dict.fromkeys(kinds))
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:
@@ -102,13 +105,19 @@ class SequenceTagger:
 
     @classmethod
     def fit(
-        cls, tokens: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], **settings: Any
+        cls,
+        tokens: Sequence[Sequence[str]],
+        tags: Sequence[Sequence[str]],
+        *,
+        scheme: Scheme | None = None,
+        **settings: Any,
     ) -> SequenceTagger:
         """Fit a tagger in memory.
 
         Args:
             tokens: the words of each sentence.
             tags: a tag for each of them, in IOB1, BIO, BIOES, or plain ones.
+            scheme: which of these; found out by default.
             settings: of `unfreeze.tasks.word_task_settings.TaggerSettings`.
 
         Raises:
@@ -117,7 +126,7 @@ class SequenceTagger:
         from unfreeze.tasks.tagger_fitting import fit_tagger
         from unfreeze.tasks.word_task_settings import TaggerSettings
 
-        return fit_tagger(tagged_set(tokens, tags), TaggerSettings(**settings))
+        return fit_tagger(tagged_set(tokens, tags, scheme=scheme), TaggerSettings(**settings))
 
     # Prediction
 
@@ -170,6 +179,14 @@ class SequenceTagger:
                 found[row].entities.extend(self._entities(buffer[row], words, tags, shares))
             yield from found
 
+    def tag_split_stream(self, sentences: Iterable[Sequence[str]]) -> Iterator[TaggedText]:
+        """The same for sentences that are split into words already; each is a text of its words between spaces."""
+        remaining = iter(sentences)
+        while buffer := list(islice(remaining, BUFFER)):
+            for tokens, (tags, shares) in zip(buffer, self._tagged(buffer), strict=True):
+                text, words = " ".join(tokens), _placed(tokens)
+                yield TaggedText(text, [(words, tags)], list(self._entities(text, words, tags, shares)))
+
     def _entities(
         self, text: str, words: Sequence[Word], tags: Sequence[str], shares: Sequence[float]
     ) -> Iterator[Entity]:
@@ -179,24 +196,39 @@ class SequenceTagger:
             return
         for kind, start, end in spans_of(tags, self.scheme):
             share = sum(shares[start:end]) / (end - start)
-            yield _entity("entity_group", kind, share, text, words[start].start, words[end - 1].end)
+            first, last = words[start], words[end - 1]
+            yield _entity("entity_group", kind or UNTYPED, share, text, first.start, last.end)
 
     # Evaluation
 
     def need_known(self, sentences: TaggedSet) -> None:
-        """Raise the UserError for a tag that training lacked, with its place."""
-        known = set(self.kinds)
+        """Raise UnknownLabel for a tag that training lacked, with its place."""
+        for each, place, tag in self._unknown(sentences):
+            raise UnknownLabel(
+                f"{sentences.source}:{each.line}: word {place + 1} has the tag {tag!r}, which training lacked "
+                f"(it had {', '.join(self.kinds[:10])})"
+            )
+
+    def _unknown(self, sentences: TaggedSet) -> Iterator[tuple[TaggedSentence, int, str]]:
+        """Sentence, place and tag of each word whose tag, or its type, training lacked."""
+        plain = self.scheme == "plain"
+        known = {tag if plain else split_tag(tag)[1] for tag in self.network.tags if plain or tag != OUTSIDE}
         for each in sentences.sentences:
             for place, tag in enumerate(each.tags):
-                kind = tag if self.scheme == "plain" else tag.partition("-")[2]
-                if kind and kind not in known and tag != "O":
-                    raise UserError(
-                        f"{sentences.source}:{each.line}: word {place + 1} has the tag {tag!r}, which training lacked "
-                        f"(it had {', '.join(self.kinds[:10])})"
-                    )
+                if (plain or tag != OUTSIDE) and (tag if plain else split_tag(tag)[1]) not in known:
+                    yield each, place, tag
 
-    def evaluate(self, sentences: TaggedSet, *, progress: Progress = SILENT) -> TagReport:
+    def evaluate(
+        self,
+        sentences: TaggedSet,
+        *,
+        unknown_labels: Literal["error", "wrong"] = "error",
+        progress: Progress = SILENT,
+    ) -> TagReport:
         """Measure on tagged sentences, such as `unfreeze.text.tagged.read_tagged` reads from a file.
+
+        Args:
+            unknown_labels: what a tag that training lacked is: an error that is raised, or one that is counted.
 
         Raises:
             UserError: there is no sentence, one has a tag that training lacked, or tags are of another sort.
@@ -206,7 +238,9 @@ class SequenceTagger:
         if (sentences.scheme == "plain") != (self.scheme == "plain"):
             sort = "plain tags" if self.scheme == "plain" else "spans"
             raise UserError(f"{sentences.source}: the tagger was fitted on {sort} (which column is it?)")
-        self.need_known(sentences)
+        if unknown_labels != "wrong":
+            self.need_known(sentences)
+        n_unknown = sum(1 for _ in self._unknown(sentences))
         own = sentences.in_scheme(self.network.scheme)
         texts, gold = sentence_texts(own), [each.tags for each in own.sentences]
         named: list[list[str]] = []
@@ -221,7 +255,7 @@ class SequenceTagger:
         spans: list[SpanFigures] = []
         if scheme != "plain":
             spans = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
-        return TagReport(found["accuracy"], found.get("f1"), spans, len(texts), own.n_words)
+        return TagReport(found["accuracy"], found.get("f1"), spans, len(texts), own.n_words, n_unknown)
 
     # Saving
 
@@ -263,6 +297,15 @@ def sentences_of(text: str) -> Iterator[list[Word]]:
             number += 1
         if own:
             yield own
+
+
+def _placed(tokens: Sequence[str]) -> list[Word]:
+    """Words between single spaces with their places."""
+    words, start = [], 0
+    for token in tokens:
+        words.append(Word(token, start, start + len(token)))
+        start += len(token) + 1
+    return words
 
 
 def _entity(key: str, name: str, share: float, text: str, start: int, end: int) -> Entity:

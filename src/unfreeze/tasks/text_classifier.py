@@ -8,11 +8,12 @@ classifier.predict(["A stunning story with a lot of twists"])  # [{"label": "pos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.errors import UserError, need_several
+from unfreeze.errors import UnknownLabel, UserError, need_several
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
@@ -69,15 +70,22 @@ class Report:
     macro_f1: float
     """Mean F1 over classes."""
     loss: float
-    """Mean cross-entropy in nats."""
+    """Mean cross-entropy in nats, of texts whose labels training had; not a number where there is none."""
     n_examples: int
     """Texts measured."""
     classes: list[ClassFigures]
-    """By class."""
+    """By class; those that training lacked stand behind the others."""
     confusion: list[list[int]]
-    """Rows: true; columns: predicted. Empty with many labels."""
+    """Rows: true; columns: predicted; both in the order of `classes`. Empty with many labels."""
     worst: list[dict[str, Any]]
     """The most confident errors: text, label, predicted, score."""
+    n_unknown: int = 0
+    """Texts with a label that training lacked; each counts as an error."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes' names in their order."""
+        return tuple(figures.label for figures in self.classes)
 
     def figures(self) -> dict[str, float]:
         """As metrics.json has them."""
@@ -210,45 +218,72 @@ class TextClassifier:
         """
         return make_targets(examples, self.label_names, self.multi_label)
 
-    def evaluate(self, examples: ExampleSet, *, n_worst: int = 10, progress: Progress = SILENT) -> Report:
+    def evaluate(
+        self,
+        examples: ExampleSet,
+        *,
+        n_worst: int = 10,
+        unknown_labels: Literal["error", "wrong"] = "error",
+        progress: Progress = SILENT,
+    ) -> Report:
         """Measure on labeled texts.
+
+        Args:
+            n_worst: errors in the report.
+            unknown_labels: what a label that training lacked is: an error that is raised, or a class that is never
+                predicted, so that each of its texts counts as an error.
 
         Raises:
             UserError: there is no example, or one has a label that training lacked.
         """
         if not len(examples):
             raise UserError(f"{examples.source} holds no example to evaluate on")
-        targets = self.targets(examples).numpy()
+        names = self.label_names
+        if unknown_labels == "wrong":
+            used = {label for example in examples.examples for label in example.labels}
+            names += tuple(name for name in examples.label_names if name in used and name not in names)
+        targets = make_targets(examples, names, self.multi_label).numpy()
         rows = []
         with progress.bar("evaluate", total=len(examples), unit="text") as bar:
             for _, row in self.predict_stream(example.text for example in examples.examples):
                 rows.append(row)
                 bar.advance()
-        return self._report(examples, targets, np.stack(rows), n_worst)
+        return self._report(examples, targets, np.stack(rows), names, n_worst)
 
     def _report(
-        self, examples: ExampleSet, targets: NDArray[Any], found: NDArray[np.float32], n_worst: int
+        self,
+        examples: ExampleSet,
+        targets: NDArray[Any],
+        found: NDArray[np.float32],
+        names: Sequence[str],
+        n_worst: int,
     ) -> Report:
-        safe = np.clip(found, 1e-12, 1.0).astype(np.float64)
+        """`names` are the classifier's, then those that training lacked: their probability is 0."""
+        n_known = len(self.label_names)
+        shares = np.pad(found, ((0, 0), (0, len(names) - n_known)))
+        safe = np.clip(shares, 1e-12, 1.0).astype(np.float64)
         if self.multi_label:
-            predicted, true = found >= THRESHOLD, targets > 0.5
+            predicted, true = shares >= THRESHOLD, targets > 0.5
             right = (predicted == true).all(1)
-            loss = -np.where(true, np.log(safe), np.log(np.clip(1.0 - found, 1e-12, 1.0))).sum(1).mean()
-            classes, confusion = multi_label_figures(true, predicted, self.label_names), []
+            unknown = true[:, n_known:].any(1)
+            losses = -np.where(true, np.log(safe), np.log(np.clip(1.0 - shares, 1e-12, 1.0))).sum(1)
+            classes, confusion = multi_label_figures(true, predicted, names), []
         else:
             best = found.argmax(1)
             right = best == targets
-            loss = -np.log(safe[np.arange(len(targets)), targets]).mean()
-            matrix = confusion_matrix(targets.tolist(), best.tolist(), len(self.label_names))
-            classes, confusion = class_figures(matrix, self.label_names), matrix.tolist()
+            unknown = targets >= n_known
+            losses = -np.log(safe[np.arange(len(targets)), targets])
+            matrix = confusion_matrix(targets.tolist(), best.tolist(), len(names))
+            classes, confusion = class_figures(matrix, names), matrix.tolist()
         return Report(
             float(right.mean()),
             macro_f1(classes),
-            float(loss),
+            float(losses[~unknown].mean()) if not unknown.all() else math.nan,
             len(examples),
             classes,
             confusion,
             self._worst(examples, found, right, n_worst),
+            int(unknown.sum()),
         )
 
     def _worst(
@@ -354,7 +389,7 @@ def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: 
         for label in example.labels:
             if label not in number_of:
                 known = ", ".join(label_names[:10])
-                raise UserError(
+                raise UnknownLabel(
                     f"{examples.source}: example {position} has the label {label!r}, which training lacked (it had {known})"
                 )
         rows.append([number_of[label] for label in example.labels])

@@ -287,12 +287,14 @@ class _Shape:
 
 def _column_sentences(path: Path, tag: int, encoding: str, comments: Comments) -> Iterator[list[_Word]]:
     """The words of each sentence; `tag` is the column that helps to tell comments from words."""
-    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # read once: it may be a pipe
-    shape = _shape(lines, tag)
+    rows = []  # in memory: a pipe cannot be read twice
+    for text in read_lines(path, encoding):
+        line = text.rstrip("\n")
+        rows.append((line, _columns(line)))
+    shape = _shape(rows, tag)
     words: list[_Word] = []
     doubtful: list[int] = []
-    for number, line in enumerate(lines, 1):
-        columns = _columns(line)
+    for number, (line, columns) in enumerate(rows, 1):
         comment = line.startswith("#") and _is_comment(line, columns, shape, tag, bool(words), comments)
         if comment and comments == "auto" and (len(columns) == shape.width or columns[0] != "#"):
             doubtful.append(number)
@@ -318,20 +320,17 @@ def _columns(line: str) -> list[str]:
     return [column.strip() for column in found]
 
 
-def _shape(lines: Sequence[str], tag: int) -> _Shape:
-    """By the lines that do not begin with #; where all do, by the first one."""
-    rows: list[tuple[list[str], bool]] = []
-    hashes: list[tuple[list[str], bool]] = []
-    for line in lines:
-        columns = _columns(line)
-        if any(columns) and not columns[0].startswith(SKIPPED) and not _KEY_AND_VALUE.match(line):
-            (hashes if line.startswith("#") else rows).append((columns, "\t" in line))
-    if not rows:
-        return _Shape(len(hashes[0][0]) if hashes else 0, False, frozenset(), False)
-    width, tabs = len(rows[0][0]), rows[0][1]
-    tags = {columns[tag] for columns, _ in rows if len(columns) == width and -width <= tag < width}
+def _shape(rows: Sequence[tuple[str, list[str]]], tag: int) -> _Shape:
+    """By the lines (each with its columns) that do not begin with #; where all do, by the first one."""
+    full = [row for row in rows if any(row[1]) and not row[1][0].startswith(SKIPPED)]
+    words = [row for row in full if not row[0].startswith("#")]
+    if not words:
+        width = next((len(columns) for line, columns in full if not _KEY_AND_VALUE.match(line)), 0)
+        return _Shape(width, False, frozenset(), False)
+    width, tabs = len(words[0][1]), "\t" in words[0][0]
+    tags = {columns[tag] for _, columns in words if len(columns) == width and -width <= tag < width}
     ids = re.compile(r"\d+([-.]\d+)?")
-    is_conllu = tabs and width == 10 and all(ids.fullmatch(columns[0]) for columns, _ in rows)
+    is_conllu = tabs and width == 10 and all(ids.fullmatch(columns[0]) for _, columns in words)
     return _Shape(width, tabs, frozenset(tags), is_conllu)
 
 

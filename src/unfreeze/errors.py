@@ -5,6 +5,8 @@ Everything else that is raised is a bug of ours. Commands turn a `UserError` int
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """What the user gave cannot work: the message is one line that says what, where, and what would be right."""
@@ -29,3 +31,13 @@ def need_several(given: object, what: str) -> None:
     """Raise the UserError for one text where a list of texts or words is needed: it would be taken for its letters."""
     if isinstance(given, str):
         raise UserError(f"{what} come in a list, and {given[:40]!r} is one text")
+
+
+def need_texts(given: Iterable[object], what: str, *, first: int = 0) -> None:
+    """Raise the UserError for one text instead of a list, and for what is no text, by its position (from `first`)."""
+    need_several(given, what)
+    for position, text in enumerate(given, first):
+        if not isinstance(text, str):
+            kind = repr(text) if text is None or isinstance(text, float) else f"of type {type(text).__name__}"
+            mend = ": decode it first" if isinstance(text, bytes) else ""
+            raise UserError(f"{what}[{position}] is {kind}, not a text{mend}")

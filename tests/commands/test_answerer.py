@@ -100,7 +100,7 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     assert "needs a text: add --context" in fail("predict", answerer, "Who?")
     assert "the question is empty" in fail("predict", answerer, " ", "--context", "a text")
     asked = ["predict", answerer, "Who?", "--context", "a", "--text-column", "b"]
-    assert "--text-column is for tables" in fail(*asked)
+    assert "--text-column and --header are for tables" in fail(*asked)
     assert "not from both" in fail("predict", answerer, "Who?", "--file", data / "dev.json")
     for name in ("a.csv", "a"):
         asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]

@@ -110,10 +110,10 @@ TABLES = {
     "a column twice": ("text,label,label\nfine,pos,x\nbad,neg,y\n", "x.csv:1: the header names the column 'label' twice"),
     "an open quote": ('text,label\n"fine",pos\n"bad,neg\nmore,neg\n', "x.csv:3: not CSV"),
     "a separator too many": ("text,label\nfine, film,pos\nbad,neg\n", "x.csv:2: 3 fields, but 2"),
-    "no label": ("text,label\nfine,pos\nbad,\n", "x.csv:3: this example has no label"),
+    "no label": ("text,label\nfine,pos\nbad,\n", "x.csv:3: this example has no label; --skip-unlabeled leaves such examples out"),
     "one class": ("text,label\nfine,pos\nbad,pos\n", "all 2 examples are of one class (pos)"),
     "only a header": ("text,label\n", "x.csv: no example in it"),
-    "an unknown header": ("a,b\nfine,pos\nbad,neg\n", "(or by its name in the first line)"),
+    "an unknown header": ("a,b\nfine,pos\nbad,neg\n", "the first line holds 'a', 'b': name the column by its number"),
     "nothing": ("", "x.csv: the file is empty"),
     "a NUL": ("text,label\nfine,pos\nb\0d,neg\n", "x.csv:3: a NUL byte"),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,3 +214,25 @@ def test_unknown_ones_of_several_labels_count_too() -> None:
     assert report.n_unknown == 1 and report.accuracy <= 0.5
     assert report.label_names == ("long", "pos", "new")
     assert (report.classes[2].recall, report.classes[2].support) == (0.0, 1)
+@pytest.mark.parametrize("wrong", [float("nan"), None, b"fine"])
+def test_what_is_no_text_is_named_by_its_position(classifier: TextClassifier, wrong: object) -> None:
+    texts: list[Any] = ["fine", wrong]
+    for use in (
+        classifier.predict,
+        classifier.predict_proba,
+        lambda given: list(classifier.predict_stream(given)),
+    ):
+        with pytest.raises(UserError, match=r"texts\[1\] is "):
+            use(texts)
+    many: list[Any] = ["fine"] * 3000 + [wrong]
+    with pytest.raises(UserError, match=r"texts\[3000\] is "):
+        list(classifier.predict_stream(many))
+    with pytest.raises(UserError, match=r"texts\[1\] is "):
+        classifier.network.encoder.prepare_text(texts)
+    with pytest.raises(UserError, match=r"texts\[1\] is "):
+        TextClassifier.fit(texts, ["p", "n"])
+
+
+def test_labels_that_are_none_are_no_classes() -> None:
+    with pytest.raises(UserError, match=r"labels\[2\] is None: this text has no label"):
+        TextClassifier.fit(["a", "b", "c", "d"], ["p", "n", None, float("nan")])

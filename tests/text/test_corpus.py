@@ -261,7 +261,11 @@ def test_a_damaged_compressed_file_is_told(tmp_path: Path, suffix: str) -> None:
             '{"id": 1, "blurb": "a"}\n',
             r"no text column .*the columns are 'id', 'blurb'; .*--text-column",
         ),
-        ("c.csv", "id,blurb\n1,a\n", r"no header says which of 2 columns is the text; .*--text-column 1"),
+        (
+            "c.csv",
+            "id,blurb\n1,a\n",
+            r"no header says which of 2 columns is the text; .*'id', 'blurb'.*--text-column 1",
+        ),
         ("c.csv", "id,stars\n1,a\n", r"no text column .*the columns are 'id', 'stars'"),
         ("c.csv", 'id,text\n1,a\n2,"b\nb"\n3,c,d\n', r"c\.csv:5: 3 fields, but 2 in the first row"),
         ("c.csv", "id,text\n1,a\n2\n", r"c\.csv:3: 1 fields"),
@@ -289,7 +293,7 @@ def test_broken_records_are_told_with_their_line(
         ("title,text\nt,a\n", None, ["a"]),  # the more usual name wins
         ("title,body\nt,a\nu,\n", "title,body", ["t\na", "u"]),
         ("title,body\nt,a\n", "TITLE", ["t"]),
-        ("title,body\nt,a\n", "2", ["a"]),
+        ("title,body\nt,a\n", "2", ["body", "a"]),
         ('"last, first",n\nt,1\n', "last, first", ["t"]),
         ("id;text\n1;a, b\n", None, ["a, b"]),
         ("3,t,a\n4,u,b\n", None, ["t\na", "u\nb"]),
@@ -311,6 +315,28 @@ def test_quotes_in_tsv_are_undone_only_around_whole_fields(tmp_path: Path) -> No
     content = 'text\tn\n"a ""b"" c"\t1\n"d" or "e"\t2\n" f\t3\n"\t4\n'
     path = write(tmp_path / "c.tsv", content)
     assert list(stream_documents([path])) == ['a "b" c', '"d" or "e"', '" f', '"']
+
+
+def test_quotes_in_tsv_enclose_tabs_and_lines_where_the_fields_would_be_too_many_or_too_few(
+    tmp_path: Path,
+) -> None:
+    content = 'text\tn\n"a\tb"\t1\n"c\n""d""\n\te"\t2\n"f\t3\nlast\t4\n'
+    path = write(tmp_path / "c.tsv", content)
+    assert list(stream_documents([path])) == ["a\tb", 'c\n"d"\n\te', '"f', "last"]
+    path = write(tmp_path / "c.tsv", content + '"g\nh\n')
+    with pytest.raises(UserError, match=r"c\.tsv:8: 1 fields, but 2"):
+        list(stream_documents([path]))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"), [(None, ["title", "a"]), (False, ["title", "a"]), (True, ["a"])]
+)
+def test_a_header_is_told_to_a_corpus(tmp_path: Path, header: bool | None, expected: list[str]) -> None:
+    write(tmp_path / "c.csv", "title,n\na,x\n")
+    write(tmp_path / "c.tsv", "title\tn\na\tx\n")
+    for paths in ([tmp_path / "c.csv"], [tmp_path / "c.tsv"]):
+        assert list(stream_documents(paths, text_column="1", header=header)) == expected
+    assert list(stream_documents([tmp_path], text_column="1", header=header)) == expected * 2
 
 
 def test_columns_that_come_later_are_found(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import logging
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,8 @@ from unfreeze.text.examples import (
     ExampleSet,
     TextExample,
     duplicates_between,
+    example_set,
+    join_labels,
     read_examples,
     sample_examples,
     split_validation,
@@ -33,7 +37,7 @@ def pairs(examples: ExampleSet) -> list[tuple[str, ...]]:
     return [(example.text, *example.labels) for example in examples.examples]
 
 
-def example_set(labels: list[tuple[str, ...]], multi_label: bool = False) -> ExampleSet:
+def labeled(labels: list[tuple[str, ...]], multi_label: bool = False) -> ExampleSet:
     examples = [TextExample(f"text {i}", names) for i, names in enumerate(labels)]
     names = tuple(sorted({name for names in labels for name in names}))
     return ExampleSet(examples, names, multi_label, "here")
@@ -56,7 +60,7 @@ def test_all_formats_give_the_same_examples(tmp_path: Path, rows: list[tuple[str
         with (tmp_path / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, dialect).writerows([("label", "text"), *((label, text) for text, label in rows)])
     for name in ("a.jsonl", "b.jsonl.gz", "c.csv", "d.tsv"):
-        examples = read_examples(tmp_path / name)
+        examples = read_examples(tmp_path / name, label_column="label")
         assert pairs(examples) == rows
         assert not examples.multi_label and set(examples.label_names) == {label for _, label in rows}
         assert list(stream_texts(tmp_path / name)) == [text for text, _ in rows]
@@ -189,7 +193,7 @@ def test_which_columns_of_a_csv_are_text_and_label(
         ),
         ("text,label\na,1\n", {"text_column": "txt"}, "no column 'txt' for --text-column; .*'text', 'label'"),
         ("text,label\na,1\n", {"text_column": "label"}, "'label' cannot be both the text and the label"),
-        ("text,label\na,1\n", {"text_column": "3"}, "no column '3'"),
+        ("text,label\na,1\n", {"text_column": "3", "label_column": "2"}, "no column '3'"),
         ("good,a\nbad,b\n", {}, "no header says which of 2 columns is the label; .*--label-column 1"),
         ("text,label\na,1\nb,\n", {}, r"e\.csv:3: this example has no label"),
         ("", {}, r"e\.csv: the file is empty"),
@@ -207,7 +211,8 @@ def test_what_is_wrong_with_columns_and_labels(
 def test_labels_of_other_types_are_kept_as_json_writes_them(tmp_path: Path) -> None:
     values = ["true", "false", "3", "-12", "2.5", '"x"']
     path = write(tmp_path / "e.jsonl", "".join(f'{{"text": "a", "label": {value}}}\n' for value in values))
-    assert [example.labels[0] for example in read_examples(path).examples] == [*values[:-1], "x"]
+    examples = read_examples(path, label_column="label")
+    assert [example.labels[0] for example in examples.examples] == [*values[:-1], "x"]
 
 
 def test_names_of_classes_are_in_numeric_order_where_they_are_numbers(tmp_path: Path) -> None:
@@ -278,6 +283,278 @@ def test_plain_text_has_no_columns(tmp_path: Path) -> None:
         read_examples(write(tmp_path / "e.txt", "1 a\n"), label_column="label")
 
 
+# The first line of a table: a header, or data
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What is said at all, whatever a verb has set before."""
+    monkeypatch.setattr(logging.getLogger("unfreeze"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="unfreeze")
+    return caplog
+
+
+def file_of(folder: Path, name: str, rows: list[tuple[str, ...]]) -> Path:
+    """A table without quotes, separated as the suffix says."""
+    separator = "\t" if name.endswith(".tsv") else ","
+    return write(folder / name, "".join(separator.join(row) + "\n" for row in rows))
+
+
+ASKED = [("where is the station", "question"), ("hello there", "statement"), ("who is it", "question")]
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv"])
+def test_columns_by_number_say_that_there_is_no_header(tmp_path: Path, name: str) -> None:
+    path = file_of(tmp_path, name, ASKED)
+    texts = [text for text, _ in ASKED]
+    assert list(stream_texts(path, text_column="1")) == texts
+    assert list(stream_texts(path, text_column="1", header=False)) == texts
+    assert list(stream_texts(path, text_column="1", header=True)) == texts[1:]
+    assert pairs(read_examples(path, text_column="1", label_column="2")) == ASKED
+    assert pairs(read_examples(path, text_column="1", label_column="2", header=True)) == ASKED[1:]
+    assert list(stream_texts(path, text_column="question")) == ["statement", "question"]
+
+
+def test_a_first_line_like_a_header_that_is_read_as_data_is_said(
+    tmp_path: Path, said: pytest.LogCaptureFixture
+) -> None:
+    path = file_of(tmp_path, "q.csv", ASKED)
+    list(stream_texts(path, text_column="1"))
+    (line,) = said.messages
+    assert line.startswith(f"{path}: the first line ('where is the station', 'question') is read as data")
+    assert "--header" in line and "--no-header" in line
+    said.clear()
+    list(stream_texts(path, text_column="1", header=False))
+    read_examples(path, text_column="1", label_column="2")  # "question" is a label further down: no doubt
+    list(stream_texts(file_of(tmp_path, "r.csv", [("a", "x"), ("b", "y")]), text_column="1"))
+    assert not said.messages
+
+
+def test_a_header_that_is_guessed_can_be_overridden(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    path = file_of(tmp_path, "q.csv", [("Review", "very good?"), ("fine", "yes")])
+    assert list(stream_texts(path)) == ["fine"]
+    assert said.messages == [
+        f"{path}: the first line is read as the names of the columns; --no-header reads it as data"
+    ]
+    assert list(stream_texts(path, text_column="1", header=False)) == ["Review", "fine"]
+    said.clear()
+    list(stream_texts(file_of(tmp_path, "r.csv", [("id", "review_text"), ("1", "fine")])))
+    assert not said.messages
+
+
+def test_a_first_line_that_may_be_either_is_refused(tmp_path: Path) -> None:
+    path = file_of(tmp_path, "q.csv", ASKED)
+    for read in (read_examples, lambda path: list(stream_texts(path))):
+        with pytest.raises(UserError, match=r"q\.csv:1: 'question' may name .* --header .* --no-header"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv"])
+def test_a_label_in_the_first_line_alone_may_be_a_header(tmp_path: Path, name: str) -> None:
+    rows = [("phrase", "outcome"), ("fine", "pos"), ("dull", "neg"), ("great", "pos"), ("bad", "neg")]
+    path = file_of(tmp_path, name, rows)
+    by_number = {"text_column": "1", "label_column": "2"}
+    with pytest.raises(
+        UserError, match=rf"{name}:1: the label 'outcome' occurs in this line alone: add --header"
+    ):
+        read_examples(path, **by_number)  # type: ignore[arg-type]
+    with_header = read_examples(path, header=True, **by_number)  # type: ignore[arg-type]
+    assert with_header.label_names == ("neg", "pos") and pairs(with_header) == rows[1:]
+    assert with_header == read_examples(path, text_column="phrase", label_column="outcome")
+    assert pairs(read_examples(path, header=False, **by_number)) == rows  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"{name}:1: the label 'outcome', which .*; add --header"):
+        read_examples(path, known_labels=["pos", "neg"], **by_number)  # type: ignore[arg-type]
+
+
+def test_a_header_above_labels_and_texts_is_no_example(tmp_path: Path) -> None:
+    path = write(tmp_path / "e.train", "label text\n1 a\n0 b\n1 c\n")
+    with pytest.raises(UserError, match=r"e\.train:1: the label 'label' occurs in this line alone"):
+        read_examples(path)
+    assert len(read_examples(write(path, "label text\n1 a\nlabel b\n1 c\n"))) == 4
+
+
+def test_too_few_lines_to_tell_are_said(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    path = file_of(tmp_path, "p.csv", [("good", "a"), ("bad", "b")])
+    assert pairs(read_examples(path, label_column="1")) == [("a", "good"), ("b", "bad")]
+    assert [f"{path}:1: the label 'good' occurs in this line alone" in line for line in said.messages] == [
+        True
+    ]
+    said.clear()
+    read_examples(path, label_column="1", header=False)
+    assert not said.messages
+
+
+def test_the_advice_about_columns_leads_to_the_right_classes(tmp_path: Path) -> None:
+    rows = [("phrase", "outcome"), ("fine", "pos"), ("dull", "neg"), ("great", "pos"), ("bad", "neg")]
+    path = file_of(tmp_path, "p.csv", rows)
+    with pytest.raises(
+        UserError, match="the first line holds 'phrase', 'outcome': name the column .* by its name"
+    ):
+        read_examples(path)
+    assert read_examples(path, text_column="phrase", label_column="outcome").label_names == ("neg", "pos")
+
+
+# Ids are no classes
+
+COUNTED = [
+    ("1", "great fun", "pos"),
+    ("2", "dull mess", "neg"),
+    ("3", "lovely", "pos"),
+    ("4", "awful", "neg"),
+]
+
+
+@pytest.mark.parametrize("name", ["i.csv", "i.tsv"])
+def test_numbers_that_count_the_rows_are_no_classes(tmp_path: Path, name: str) -> None:
+    path = file_of(tmp_path, name, COUNTED)
+    with pytest.raises(
+        UserError, match="column 1 holds another number in each row, as ids do; .*'1', 'great fun', 'pos'"
+    ):
+        read_examples(path)
+    with pytest.raises(UserError, match="which of 3 columns is the text; .*'1', 'great fun', 'pos'"):
+        list(stream_texts(path))
+    right = read_examples(path, text_column="2", label_column="3")
+    assert pairs(right) == [row[1:] for row in COUNTED] and right.label_names == ("neg", "pos")
+    assert list(stream_texts(file_of(tmp_path, f"two-{name}", [row[:2] for row in COUNTED]))) == [
+        row[1] for row in COUNTED
+    ]
+    taken = read_examples(path, label_column="1")  # the user says that they are the labels
+    assert pairs(taken)[0] == ("great fun\npos", "1") and taken.label_names == ("1", "2", "3", "4")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("r.csv", "rating,text\n4.1,a\n3.2,b\n2.5,c\n4.9,d\n"),
+        ("r.tsv", "target\ttext\n11\ta\n12\tb\n13\tc\n14\td\n"),
+        ("r.jsonl", "".join(f'{{"label": "u{i}", "text": "a"}}\n' for i in range(4))),
+    ],
+)
+def test_labels_that_are_all_different_are_refused_unless_named(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    path = write(tmp_path / name, content)
+    said = r"4 different labels in 4 examples, as ids are: .* from the column '(\w+)' of .*'text'; .*--label-column"
+    with pytest.raises(UserError, match=said):
+        read_examples(path)
+    column = {"r.csv": "rating", "r.tsv": "target", "r.jsonl": "label"}[name]
+    assert len(read_examples(path, label_column=column).label_names) == 4
+
+
+def test_lines_of_text_are_no_labels_and_texts(tmp_path: Path) -> None:
+    lines = ["The film was good.", "A dull mess.", "I liked it.", "Never again."]
+    with pytest.raises(UserError, match="4 different labels .* the first word of each line is its label"):
+        read_examples(write(tmp_path / "t.txt", "\n".join(lines)))
+    many = "\n".join(f"word{i // 2 if i < 10 else i} x" for i in range(25))
+    with pytest.raises(UserError, match="20 different labels in 25 examples"):
+        read_examples(write(tmp_path / "t.txt", many))
+
+
+# What is written, and in memory
+
+
+@pytest.mark.parametrize(
+    "labels", [("a",), ("a", "b"), (), ("b, c",), ("a|b", "c"), ("[x",), ("a", 'say "x", y')]
+)
+def test_joined_labels_are_split_as_they_were(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    with (tmp_path / "e.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), ("t", join_labels(labels))])
+    assert read_examples(tmp_path / "e.csv", multi_label=True).examples[0].labels == labels
+
+
+def test_labels_in_memory_are_those_of_a_file(tmp_path: Path) -> None:
+    values: list[Any] = [10, 9, -1, 10]
+    path = write(tmp_path / "e.jsonl", "".join(json.dumps({"text": "t", "label": v}) + "\n" for v in values))
+    from_file = read_examples(path)
+    assert from_file.label_names == ("-1", "9", "10")
+    for labels in (values, np.array(values), tuple(map(str, values))):
+        given = example_set(["t"] * 4, labels)
+        assert (given.label_names, given.examples) == (from_file.label_names, from_file.examples)
+    assert example_set(["t", "u"], [True, False]).label_names == ("false", "true")
+    assert example_set(["t", "u"], np.array([0.5, 2.0])).label_names == ("0.5", "2.0")
+    several = example_set(["t", "u"], [["b", "a"], []])
+    assert several.multi_label and pairs(several) == [("t", "a", "b"), ("u",)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["p", "n", None, float("nan")], r"labels\[2\] is None: this text has no label"),
+        (["p", "n", float("nan"), "p"], r"labels\[2\] is nan: this text has no label"),
+        (np.array(["p", "n", "p", np.nan], dtype=object), r"labels\[3\] is nan: this text has no label"),
+        (["p", " ", "n", "p"], r"labels\[1\] is ' ': this text has no label"),
+        (["p", b"n", "p", "n"], r"labels\[1\]: the label is a byte string, not a string or a number"),
+        ([["p"], ["n", b"q"], [], []], r"labels\[1\]: the label is a byte string"),
+        (["p", {"n": 1}, "p", "n"], r"labels\[1\]: the label is a record"),
+        ("pnpn", "labels come in a list"),
+        (["p", "n"], "4 texts and 2 labels"),
+    ],
+)
+def test_labels_in_memory_that_are_none(labels: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        example_set(["a", "b", "c", "d"], labels)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["a", float("nan")], r"texts\[1\] is nan, not a text"),
+        ([None, "a"], r"texts\[0\] is None, not a text"),
+        (["a", b"b"], r"texts\[1\] is of type bytes, not a text: decode it first"),
+        (["a", 3], r"texts\[1\] is of type int, not a text"),
+        ("ab", "texts come in a list"),
+    ],
+)
+def test_texts_in_memory_that_are_none(texts: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        example_set(texts, ["p", "n"])
+
+
+# Unlabeled and empty texts
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("h.csv", "text,label\na,x\nb,\nc,y\nd,\n"),
+        ("h.tsv", "text\tlabel\na\tx\nb\t \nc\ty\nd\t\n"),
+        (
+            "h.jsonl",
+            '{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n{"text": "c", "label": "y"}\n{"text": "d"}\n',
+        ),
+    ],
+)
+def test_unlabeled_texts_are_left_out_when_told(
+    tmp_path: Path, said: pytest.LogCaptureFixture, name: str, content: str
+) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(
+        UserError, match="this example has no label; --skip-unlabeled leaves such examples out"
+    ):
+        read_examples(path)
+    examples = read_examples(path, skip_unlabeled=True)
+    assert pairs(examples) == [("a", "x"), ("c", "y")] and examples.label_names == ("x", "y")
+    place = f"{path}:{2 if name == 'h.jsonl' else 3}"
+    assert said.messages == [f"{path}: 2 of 4 examples have no label and are left out, the first is {place}"]
+
+
+def test_a_file_in_which_nothing_is_labeled_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "h.csv", "text,label\na,\nb,\n")
+    with pytest.raises(UserError, match=r"h\.csv: none of its 2 examples has a label"):
+        read_examples(path, skip_unlabeled=True)
+
+
+def test_empty_texts_are_said(tmp_path: Path, said: pytest.LogCaptureFixture) -> None:
+    read_examples(write(tmp_path / "e.csv", "text,label\na,x\n,x\n  ,y\nb,y\n"))
+    read_examples(write(tmp_path / "e.train", "1 a\n0\n"))
+    example_set(["a", ""], ["x", "y"])
+    assert said.messages == [
+        f"{tmp_path}/e.csv:3: the text is empty, as in 1 more",
+        f"{tmp_path}/e.train:2: the text is empty",
+        "texts[1]: the text is empty",
+    ]
+
+
 # Texts to predict
 
 
@@ -307,7 +584,7 @@ quick = settings(max_examples=40, deadline=None)
 @given(single_label | multi_label, seeds)
 def test_a_sample_grows_by_the_class_that_is_behind(names: list[tuple[str, ...]], seed: int) -> None:
     """Oracle: Webster's (Sainte-Laguë's) method, a seat at a time, once each label has one."""
-    whole = example_set(names, multi_label=True)
+    whole = labeled(names, multi_label=True)
     sizes, n_first = Counter(names), len(whole.label_names)
     assume(n_first <= len(whole))
     order = sample_examples(whole, len(whole), seed).examples
@@ -324,7 +601,7 @@ def test_a_sample_grows_by_the_class_that_is_behind(names: list[tuple[str, ...]]
 def test_samples_are_nested_exact_and_show_every_class(
     names: list[tuple[str, ...]], seed: int, data: st.DataObject
 ) -> None:
-    whole = example_set(names, multi_label=True)
+    whole = labeled(names, multi_label=True)
     assume(len(whole.label_names) <= len(whole))
     counts = st.integers(max(1, len(whole.label_names)), len(whole))
     small, large = sorted([data.draw(counts), data.draw(counts)])
@@ -337,14 +614,14 @@ def test_samples_are_nested_exact_and_show_every_class(
 
 
 def test_another_seed_gives_another_sample() -> None:
-    whole = example_set([("a",), ("b",)] * 50)
+    whole = labeled([("a",), ("b",)] * 50)
     samples = {tuple(sample_examples(whole, 10, seed).examples) for seed in range(10)}
     assert len(samples) == 10
 
 
 def test_samples_stay_what_they_were() -> None:
     """Published comparisons name a seed: another version must draw the same examples for it."""
-    whole = example_set([("a",), ("a",), ("b",)] * 4)
+    whole = labeled([("a",), ("a",), ("b",)] * 4)
     drawn = [example.text for example in sample_examples(whole, 5, seed=3).examples]
     assert drawn == ["text 5", "text 6", "text 9", "text 0", "text 8"]
 
@@ -354,7 +631,7 @@ def test_samples_stay_what_they_were() -> None:
 )
 def test_samples_that_cannot_be(count: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        sample_examples(example_set([("a",), ("b",), ("c",)] * 2), count, seed=0)
+        sample_examples(labeled([("a",), ("b",), ("c",)] * 2), count, seed=0)
 
 
 @quick
@@ -362,7 +639,7 @@ def test_samples_that_cannot_be(count: int, message: str) -> None:
 def test_a_split_keeps_every_example_once_and_every_class_in_training(
     names: list[tuple[str, ...]], fraction: float, seed: int
 ) -> None:
-    whole = example_set(names, multi_label=True)
+    whole = labeled(names, multi_label=True)
     assume(len(whole) > max(1, len(whole.label_names)))
     training, validation = split_validation(whole, fraction, seed)
     assert sorted(training.examples + validation.examples, key=whole.examples.index) == whole.examples
@@ -375,16 +652,16 @@ def test_a_split_keeps_every_example_once_and_every_class_in_training(
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4), seeds)
 def test_a_split_has_the_classes_of_scikit_learns(tens: list[int], seed: int) -> None:
     names = [(f"class {i}",) for i, ten in enumerate(tens) for _ in range(10 * ten)]
-    _, validation = split_validation(example_set(names), 0.3, seed)
+    _, validation = split_validation(labeled(names), 0.3, seed)
     _, expected = train_test_split(names, test_size=0.3, stratify=names, random_state=seed)
     assert Counter(example.labels for example in validation.examples) == Counter(expected)
 
 
 def test_splits_that_cannot_be() -> None:
     with pytest.raises(UserError, match="2 examples of 2 classes are too few"):
-        split_validation(example_set([("a",), ("b",)]), 0.5, seed=0)
+        split_validation(labeled([("a",), ("b",)]), 0.5, seed=0)
     with pytest.raises(UserError, match=r"fraction of 1\.5"):
-        split_validation(example_set([("a",)] * 4), 1.5, seed=0)
+        split_validation(labeled([("a",)] * 4), 1.5, seed=0)
 
 
 def test_duplicates_are_counted_in_the_test_set() -> None:

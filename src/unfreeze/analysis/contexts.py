@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,21 +70,23 @@ def embed_corpus(
     layer: int,
     *,
     progress: Progress = SILENT,
+    **reading: Any,
 ) -> EmbeddedText:
     """The corpus's sentences with one layer of each word, from the cache where they are there already.
 
     Args:
         weights: tells the encoder from others, such as a digest of its weights.
+        reading: how to read the corpus, as keywords of `stream_documents`.
     """
     facts = [
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
     ]
-    identity = repr((weights, facts, layer))
+    identity = repr((weights, facts, layer, sorted(reading.items())))
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     settings = EmbedSettings(layers=layer, half=True)
     return embed_into_cache(
         encoder,
-        lambda: sentences(stream_documents(corpus)),
+        lambda: sentences(stream_documents(corpus, **reading)),
         folder,
         settings,
         identity=identity,

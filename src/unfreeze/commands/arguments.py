@@ -149,7 +149,7 @@ def _option_names(kind: type[Any]) -> set[str]:
             continue
         name = field.name.replace("_", "-")
         names.add(f"--{name}")
-        if getattr(hint, "__origin__", hint) is bool and no_pair not in markers:
+        if getattr(hint, "__origin__", hint) in (bool, bool | None) and no_pair not in markers:
             names.add(f"--no-{name}")
     return names
 

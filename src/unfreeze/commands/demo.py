@@ -91,7 +91,7 @@ class _Texts:
     def __init__(self, arguments: Demo) -> None:
         from unfreeze.folders import written_file
         from unfreeze.generated import movie_reviews, plain_text
-        from unfreeze.tasks.text_classifier import example_set
+        from unfreeze.text.examples import example_set
 
         self.output = arguments.output
         self.plain, self.unlabeled = arguments.output / "plain.txt", arguments.output / "reviews.txt"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Embed:
+class Embed(ReadsText):
     """The vectors of every word of a text, line by line, by any encoder.
 
     All layers are written (or one, or their mean), for each word or pooled to one vector a line. The work is streamed: its
@@ -56,12 +57,6 @@ class Embed:
     cache_words: int = 0
     """ELMo: compute the vectors of so many frequent words of its vocabulary once, and look them up from then on."""
 
-    text_column: str | None = None
-    """Name or number of the text's column in a table."""
-
-    encoding: str = "utf-8"
-    """Of text files."""
-
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Number format; bf16 is faster where the processor has it, auto tries."""
 
@@ -87,7 +82,7 @@ def run(arguments: Embed, console: Console) -> None:
     if arguments.output.exists() and not arguments.overwrite:
         raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
     writer_for(arguments.output)
-    texts = stream_texts(arguments.file, encoding=arguments.encoding, text_column=arguments.text_column)
+    texts = stream_texts(arguments.file, **arguments.reading)
     encoder = load(arguments.encoder, arguments.cache_words)
     growing = arguments.output.with_name(f".{arguments.output.name}.embedding")
     text = embed_text(
@@ -148,5 +143,5 @@ def _identity(arguments: Embed) -> str:
     from unfreeze.encoders.loading import weights_digest
 
     facts = arguments.file.stat()
-    parts = (weights_digest(arguments.encoder), facts.st_size, facts.st_mtime_ns, arguments.text_column)
+    parts = (weights_digest(arguments.encoder), facts.st_size, facts.st_mtime_ns, arguments.reading)
     return hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=12).hexdigest()

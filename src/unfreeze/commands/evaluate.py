@@ -26,6 +26,7 @@ from unfreeze.commands.inputs import (
     need_picture,
     need_positive,
 )
+from unfreeze.commands.options import ReadsExamples
 from unfreeze.errors import UnknownLabel, UserError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ TEXT_WIDTH = 160
 
 
 @dataclass(kw_only=True)
-class Evaluate:
+class Evaluate(ReadsExamples):
     """Measure a model on held-out data.
 
     A classifier: accuracy, F1 by class, the confusion matrix and the worst errors, on labeled texts. A tagger: F1 of spans
@@ -69,13 +70,10 @@ class Evaluate:
     """Draw the confusion matrix into this file (.png, .svg or .pdf)."""
 
     text_column: str | None = None
-    """Name or number of the text's column."""
+    """Name or number (from 1) of the text's column; of a tagger's words, from 0, the first by default."""
 
     label_column: str | None = None
-    """Name or number of the label's column; of a tagger's tags, the last by default."""
-
-    label_separator: Literal["auto", "tab", "space"] = "auto"
-    """What ends the label of a line of a label and a text."""
+    """Name or number (from 1) of the label's column; of a tagger's tags, from 0, the last by default."""
 
     unknown_labels: Literal["error", "wrong"] = "error"
     """A classifier's label or a tagger's tag that training lacked: an error that ends the run (error), or one that is counted
@@ -86,9 +84,6 @@ class Evaluate:
 
     mend_starts: bool = True
     """Questions: move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
-
-    encoding: str = "utf-8"
-    """Of text files."""
 
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Number format of a task model; bf16 is faster where the processor has it, auto tries."""
@@ -143,12 +138,9 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     with naming_the_option():
         examples = read_examples(
             arguments.data,
-            text_column=arguments.text_column,
-            label_column=arguments.label_column,
-            encoding=arguments.encoding,
+            **arguments.reading_examples,
             multi_label=classifier.multi_label,
             known_labels=classifier.label_names if arguments.unknown_labels == "error" else None,
-            label_separator=arguments.label_separator,
         )
     report = classifier.evaluate(
         examples,

@@ -49,9 +49,7 @@ def evaluate_language_model(arguments: Evaluate, console: Console, kind: str) ->
         raise UserError("--plot draws a classifier's confusion matrix; this is a language model")
 
     def documents() -> Iterator[str]:
-        return stream_documents(
-            [arguments.data], encoding=arguments.encoding, text_column=arguments.text_column
-        )
+        return stream_documents([arguments.data], **arguments.reading)
 
     measurer = make_measurer(arguments.model, kind, documents)
     with tempfile.TemporaryDirectory() as folder:

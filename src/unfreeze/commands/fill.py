@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
 from unfreeze.commands.inputs import BILM, given_texts, need_language_model
+from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class Fill:
+class Fill(ReadsText):
     """Words for the gap ___ in a text, by a language model.
 
     A forward model knows the text left of the gap, a backward one the text right of it; a model of both directions
@@ -45,12 +46,6 @@ class Fill:
     candidates: tuple[str, ...] = ()
     """Rank these words only; the probabilities stay those among all words."""
 
-    text_column: str | None = None
-    """Name or number of the text's column in a table."""
-
-    encoding: str = "utf-8"
-    """Of text files."""
-
     def __post_init__(self) -> None:
         if self.top < 1:
             raise UserError(f"--top must be at least 1, not {self.top}")
@@ -58,9 +53,7 @@ class Fill:
 
 def run(arguments: Fill, console: Console) -> None:
     """Print the ranked words of each text, in order."""
-    texts = given_texts(
-        arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
-    )
+    texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
     read_gap = reader(arguments.model)
     for text in texts:
         words = read_gap(text).name(arguments.top, arguments.candidates or None)

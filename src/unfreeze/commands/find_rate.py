@@ -14,7 +14,7 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_language_model, need_picture, need_positive
-from unfreeze.commands.options import given
+from unfreeze.commands.options import ReadsExamples, given
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ OF_FITS = ("encoder", "transfer", "batch_size", "seed")
 
 
 @dataclass(kw_only=True)
-class FindRate:
+class FindRate(ReadsExamples):
     """Look for a learning rate: raise it at each update until the loss explodes, and see where it fell fastest.
 
     With --corpus for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. Nothing is saved but the plot.
@@ -65,25 +65,19 @@ class FindRate:
     """For fit: how the encoder moves."""
 
     text_column: str | None = None
-    """Name or number of the text's column; of a tagger's words."""
+    """Name or number (from 1) of the text's column; of a tagger's words, from 0, the first by default."""
 
     label_column: str | None = None
-    """Name or number of the label's column; of a tagger's tags."""
+    """Name or number (from 1) of the label's column; of a tagger's tags, from 0, the last by default."""
 
     multi_label: bool = False
     """A text may have several labels."""
-
-    label_separator: Literal["auto", "tab", "space"] = "auto"
-    """What ends the label of a line of a label and a text."""
 
     comments: Literal["auto", "skip", "words"] = "auto"
     """What lines of tagged sentences are that begin with #: comments (skip), words, or what the other lines suggest."""
 
     mend_starts: bool = True
     """Questions: move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
-
-    encoding: str = "utf-8"
-    """Of text files."""
 
     batch_size: int | None = None
     """Streams or texts an update, as the run will have."""
@@ -121,6 +115,8 @@ class FindRate:
             raise UserError(
                 "--text-column and --label-column are for tables: questions come in SQuAD's format"
             )
+        if self.task != "classifier" and (self.header is not None or self.skip_unlabeled):
+            raise UserError("--header and --skip-unlabeled are for tables of labeled texts")
         if self.train is not None and self.model is not None:
             raise UserError(f"find-rate --train takes its encoder as --encoder {self.model}")
 
@@ -188,9 +184,7 @@ def _sample(arguments: FindRate) -> list[str]:
 
     documents: list[str] = []
     size = 0
-    for text in stream_documents(
-        arguments.corpus, encoding=arguments.encoding, text_column=arguments.text_column
-    ):
+    for text in stream_documents(arguments.corpus, **arguments.reading):
         documents.append(text)
         size += len(text)
         if size >= SAMPLE_CHARACTERS:
@@ -221,11 +215,8 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
     assert arguments.train is not None
     examples = read_examples(
         arguments.train,
-        text_column=arguments.text_column,
-        label_column=arguments.label_column,
-        encoding=arguments.encoding,
+        **arguments.reading_examples,
         multi_label=arguments.multi_label or None,
-        label_separator=arguments.label_separator,
     )
     settings = FitSettings(**given(arguments, *OF_FITS))
     objective = make_objective(make_classifier(examples, settings), examples, settings, accelerator)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.options import given, run_options
+from unfreeze.commands.options import ReadsExamples, given, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ MOST_CLASSES_SHOWN = 8
 
 
 @dataclass(kw_only=True)
-class FitClassifier:
+class FitClassifier(ReadsExamples):
     """Train a text classifier on labeled examples.
 
     Examples are a table (CSV, TSV, JSON lines, Parquet), a folder with a folder of texts for each class, or lines of a
@@ -76,20 +76,8 @@ class FitClassifier:
     labels: int | None = None
     """Learn from so many of the examples only: a fixed, stratified sample that smaller ones are part of."""
 
-    text_column: str | None = None
-    """Name or number of the text's column; several, separated by commas, are joined."""
-
-    label_column: str | None = None
-    """Name or number of the label's column."""
-
     multi_label: bool = False
     """A text may have several labels, as a list, separated by "|" or commas, or as several __label__NAME."""
-
-    label_separator: Literal["auto", "tab", "space"] = "auto"
-    """What ends the label of a line of a label and a text: the tab where all lines have one, otherwise white space."""
-
-    encoding: str = "utf-8"
-    """Of text files."""
 
     epochs: int | None = None
     """Passes over the examples; chosen by their number by default."""
@@ -225,19 +213,14 @@ def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
     """The examples to learn from, sampled if so asked, and those to measure on."""
     from unfreeze.text.examples import read_examples, sample_examples
 
-    columns: dict[str, Any] = {
-        "text_column": arguments.text_column,
-        "label_column": arguments.label_column,
-        "encoding": arguments.encoding,
-        "label_separator": arguments.label_separator,
-    }
-    train_set = read_examples(arguments.train, multi_label=arguments.multi_label or None, **columns)
+    reading = arguments.reading_examples
+    train_set = read_examples(arguments.train, multi_label=arguments.multi_label or None, **reading)
     if arguments.labels is not None:
         train_set = sample_examples(train_set, arguments.labels, arguments.seed)
     if arguments.validation is None:
         return train_set, None
     names, multi_label = train_set.label_names, train_set.multi_label
-    validation = read_examples(arguments.validation, multi_label=multi_label, known_labels=names, **columns)
+    validation = read_examples(arguments.validation, multi_label=multi_label, known_labels=names, **reading)
     return train_set, validation
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from unfreeze.errors import UserError
 from unfreeze.text.lines import plain_suffix
@@ -22,10 +23,11 @@ WORD_VECTORS = "word_vectors"
 PICTURES = (".png", ".svg", ".pdf")
 
 
-def given_texts(
-    texts: Sequence[str], file: Path | None, *, encoding: str = "utf-8", text_column: str | None = None
-) -> Iterator[str]:
+def given_texts(texts: Sequence[str], file: Path | None, **reading: Any) -> Iterator[str]:
     """The texts of TEXT..., where "-" stands for the lines of standard input, or those of --file.
+
+    Args:
+        reading: how to read the file, as keywords of `stream_texts`.
 
     Raises:
         UserError: there are none, or both are named. At once; what is wrong within a file, on the way.
@@ -35,7 +37,7 @@ def given_texts(
     if texts and file is not None:
         raise UserError("texts come from the command line or from --file, not from both")
     if file is not None and str(file) != "-":
-        return stream_texts(file, encoding=encoding, text_column=text_column)
+        return stream_texts(file, **reading)
     if not texts and file is None:
         raise UserError('no text was given: add "a text", - for standard input, or --file FILE')
     return _spoken_texts(texts or ["-"])

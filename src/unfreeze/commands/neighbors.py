@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from unfreeze.commands.console import Console, aligned
 from unfreeze.commands.inputs import need_picture
+from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 from unfreeze.text.display import cut
 
@@ -18,7 +19,7 @@ SHOWN = 200
 
 
 @dataclass(kw_only=True)
-class Neighbors:
+class Neighbors(ReadsText):
     """The words whose vectors are nearest to a word's, or to the sum of several words' vectors.
 
     A sum answers analogies: man is to king as woman is to "king woman --minus man". For cosines each vector of a sum has
@@ -120,7 +121,9 @@ def run_in_context(arguments: Neighbors, sentence: str, console: Console) -> Non
     (word,) = arguments.words
     vector = word_vector(encoder, sentence, word, arguments.layer)
     weights = weights_digest(arguments.vectors)
-    text = embed_corpus(encoder, weights, arguments.corpus, arguments.layer, progress=console.progress)
+    text = embed_corpus(
+        encoder, weights, arguments.corpus, arguments.layer, **arguments.reading, progress=console.progress
+    )
     found = nearest_occurrences(
         text, vector, word=None if arguments.any_word else word, top=arguments.top, besides=sentence
     )

@@ -35,7 +35,46 @@ def run_options(arguments: object, console: Console) -> dict[str, Any]:
 
 
 @dataclass(kw_only=True)
-class LearnsFromText:
+class ReadsText:
+    """Options of a verb that reads texts from files: tables, or plain text."""
+
+    text_column: str | None = None
+    """Name or number (from 1) of the text's column in a table; several, separated by commas, are joined."""
+
+    header: bool | None = None
+    """Whether the first line of a CSV or TSV names its columns; by default told from the names themselves, and columns given
+    by number mean that it does not."""
+
+    encoding: str = "utf-8"
+    """Of text files."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How to read the files, as keywords of what reads them."""
+        return given(self, "text_column", "header", "encoding")
+
+
+@dataclass(kw_only=True)
+class ReadsExamples(ReadsText):
+    """The same, of a verb that reads labeled texts."""
+
+    label_column: str | None = None
+    """Name or number (from 1) of the label's column in a table."""
+
+    skip_unlabeled: bool = False
+    """Leave out texts without a label, and say how many."""
+
+    label_separator: Literal["auto", "tab", "space"] = "auto"
+    """What ends the label of a line of a label and a text: the tab where all lines have one, otherwise white space."""
+
+    @property
+    def reading_examples(self) -> dict[str, Any]:
+        """How to read labeled texts, as keywords of `read_examples`."""
+        return {**self.reading, **given(self, "label_column", "skip_unlabeled", "label_separator")}
+
+
+@dataclass(kw_only=True)
+class LearnsFromText(ReadsText):
     """Options of a verb that learns from unlabeled text."""
 
     corpus: tuple[str, ...]
@@ -43,12 +82,6 @@ class LearnsFromText:
 
     output: Path
     """Folder of the model to be."""
-
-    encoding: str = "utf-8"
-    """Of plain text files."""
-
-    text_column: str | None = None
-    """Of tables and JSON lines."""
 
     overwrite: bool = False
     """Replace a model of another run once this one is complete."""
@@ -58,7 +91,7 @@ class LearnsFromText:
         """The text that the command line names."""
         from unfreeze.pretraining.unlabeled import Corpus
 
-        return Corpus(paths=self.corpus, encoding=self.encoding, text_column=self.text_column)
+        return Corpus(paths=self.corpus, **self.reading)
 
 
 @dataclass(kw_only=True)

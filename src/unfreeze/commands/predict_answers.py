@@ -24,8 +24,8 @@ def predict_answers(arguments: Predict, console: Console) -> None:
     need_positive(arguments, "top")
     if arguments.probabilities:
         raise UserError("--probabilities is for classifiers: an answer has a score")
-    if arguments.text_column is not None:
-        raise UserError("--text-column is for tables: questions come in SQuAD's format")
+    if (arguments.text_column, arguments.header) != (None, None):
+        raise UserError("--text-column and --header are for tables: questions come in SQuAD's format")
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
     if arguments.output is not None and suffix not in FORMATS:
         raise UserError(f"--output {arguments.output}: of an answerer the name has to end in .jsonl or .html")

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
 from unfreeze.commands.inputs import BILM, NGRAM, given_texts, need_language_model
+from unfreeze.commands.options import ReadsText
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.scoring import TextScore
@@ -21,7 +22,7 @@ TEXTS_AT_ONCE = 64
 
 
 @dataclass(kw_only=True)
-class Score:
+class Score(ReadsText):
     """Log-probability of texts and of each of their tokens under a language model, in nats.
 
     Sums of texts of one model compare with each other. Between models compare `unfreeze evaluate`'s bits per byte.
@@ -42,18 +43,10 @@ class Score:
     tokens: bool = True
     """Each token too, not only the sum."""
 
-    text_column: str | None = None
-    """Name or number of the text's column in a table."""
-
-    encoding: str = "utf-8"
-    """Of text files."""
-
 
 def run(arguments: Score, console: Console) -> None:
     """Print the scores of each text, in order."""
-    texts = given_texts(
-        arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
-    )
+    texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
     score_texts = scorer(arguments.model)
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
         for score in score_texts(batch):

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
@@ -82,6 +82,7 @@ class Encoder(nn.Module, ABC):
 
     def prepare_text(self, texts: Sequence[str]) -> Batch:
         """Raw texts -> a batch."""
+        need_texts(texts, "texts")
         return self._batch([self.tokenizer.encode(text) for text in texts])
 
     def prepare(self, sentences: Sequence[list[str]]) -> Batch:

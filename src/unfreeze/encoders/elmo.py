@@ -25,7 +25,7 @@ from unfreeze.encoders.directions import gather_each, module_name, reversed_with
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers, run_stacks
 from unfreeze.encoders.layers.side_by_side import one_thread_each
 from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, need_texts
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.characters import frame_rows, spell
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
@@ -228,6 +228,7 @@ class Elmo(Encoder):
 
     def prepare_text(self, texts: Sequence[str]) -> SpelledBatch:
         """Raw texts, split into words and sentences -> a batch."""
+        need_texts(texts, "texts")
         pieces = [self.tokenizer.encode(text) for text in texts]
         spellings = [
             [text[start:end] for start, end in piece.offsets]

@@ -19,7 +19,7 @@ from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.base import Batch
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack
 from unfreeze.encoders.vector_source import open_vectors
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, need_texts
 from unfreeze.formats.fasttext import FastTextVectors, is_fasttext, read_fasttext
 from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.character_ngrams import ngram_buckets
@@ -207,6 +207,7 @@ class WordVectors(StackedEncoder):
 
     def prepare_text(self, texts: Sequence[str]) -> Batch:
         """Raw texts -> a batch."""
+        need_texts(texts, "texts")
         return self._with_unseen([self.tokenizer.encode(text) for text in texts], texts)
 
     def prepare(self, sentences: Sequence[list[str]]) -> Batch:

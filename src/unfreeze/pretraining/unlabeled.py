@@ -27,6 +27,8 @@ class Corpus:
     """Of plain text files."""
     text_column: str | None = None
     """Of tables and JSON lines; found by its name by default."""
+    header: bool | None = None
+    """Whether the first line of a CSV or TSV names its columns; told from it by default."""
 
     def identity(self) -> dict[str, Any]:
         """What tells this corpus from another: names and sizes of its files."""
@@ -34,6 +36,7 @@ class Corpus:
             "corpus": [_identity(path) for path in self.paths],
             "validation": [_identity(path) for path in self.validation],
             "text_column": self.text_column,
+            **({} if self.header is None else {"header": self.header}),
         }
 
     def documents(self) -> Iterator[str]:
@@ -64,7 +67,9 @@ class Corpus:
             yield text
 
     def _stream(self, paths: Sequence[str | Path]) -> Iterator[str]:
-        return stream_documents(paths, encoding=self.encoding, text_column=self.text_column)
+        return stream_documents(
+            paths, encoding=self.encoding, text_column=self.text_column, header=self.header
+        )
 
 
 def _identity(path: str | Path) -> list[Any]:

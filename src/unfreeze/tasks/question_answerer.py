@@ -15,7 +15,7 @@ from typing import Any
 
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import find_model
-from unfreeze.errors import UserError, need_several
+from unfreeze.errors import UserError, need_several, need_texts
 from unfreeze.folders import read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.answering import Answers, ReaderNetwork, answer_figures, answer_texts, said
@@ -82,8 +82,9 @@ class QuestionAnswerer:
         Raises:
             UserError: a question is empty, one pair is given instead of several, or no answer is asked for.
         """
-        for pair in pairs:
+        for number, pair in enumerate(pairs):
             need_several(pair, "pairs of question and context")
+            need_texts(pair, f"pairs[{number}]")
         if count < 1:
             raise UserError(f"{count} answers to each question: at least 1")
         questions = [

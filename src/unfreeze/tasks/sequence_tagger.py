@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import find_model
-from unfreeze.errors import UnknownLabel, UserError, need_several
+from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.folders import read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
@@ -159,7 +159,7 @@ class SequenceTagger:
         Raises:
             UserError: one text instead of several.
         """
-        need_several(texts, "texts")
+        need_texts(texts, "texts")
         return [found for _, found in self.predict_stream(texts)]
 
     def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, list[Entity]]]:

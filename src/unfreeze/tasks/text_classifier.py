@@ -23,7 +23,7 @@ from torch import Tensor
 from unfreeze.encoders.base import load_matching, made_from_config
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.errors import UnknownLabel, UserError, need_several
+from unfreeze.errors import UnknownLabel, UserError, need_texts
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
@@ -45,7 +45,7 @@ from unfreeze.tasks.metrics import (
     multi_label_figures,
 )
 from unfreeze.tasks.pooling import Pooling
-from unfreeze.text.examples import ExampleSet, TextExample
+from unfreeze.text.examples import ExampleSet, example_set
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
@@ -145,18 +145,17 @@ class TextClassifier:
         return self.network.mix_shares()
 
     @classmethod
-    def fit(
-        cls, texts: Sequence[str], labels: Sequence[str | Sequence[str]], **settings: Any
-    ) -> TextClassifier:
+    def fit(cls, texts: Sequence[str], labels: Sequence[Any], **settings: Any) -> TextClassifier:
         """Fit a classifier in memory.
 
         Args:
             texts: N texts.
-            labels: a label, or a list of labels, for each.
+            labels: a label, a string or a number, or a list of labels, for each.
             settings: of `unfreeze.tasks.fitting.FitSettings`, for example encoder, transfer, epochs, seed.
 
         Raises:
-            UserError: the texts and labels do not fit together, or hold one class only.
+            UserError: the texts and labels do not fit together, hold one class only, or one of them is missing or of
+                another type (the message has its position, from 0).
         """
         from unfreeze.tasks.fitting import FitSettings, fit_classifier
 
@@ -173,9 +172,9 @@ class TextClassifier:
         """(N, K) probabilities, columns in the order of `label_names`; a text's row does not depend on the others.
 
         Raises:
-            UserError: one text instead of several.
+            UserError: one text instead of several, or something else than text among them.
         """
-        need_several(texts, "texts")
+        need_texts(texts, "texts")
         if not len(texts):
             return np.zeros((0, len(self.label_names)), dtype=np.float32)
         self.network.eval()
@@ -190,7 +189,7 @@ class TextClassifier:
         """The label of each text and its probability, shaped like transformers' pipeline.
 
         Raises:
-            UserError: one text instead of several.
+            UserError: one text instead of several, or something else than text among them.
         """
         return [self.prediction(row) for row in self.predict_proba(texts)]
 
@@ -204,8 +203,10 @@ class TextClassifier:
 
     def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Each text and its probabilities, in order, in memory that does not grow with the stream."""
-        remaining = iter(texts)
+        remaining, n_read = iter(texts), 0
         while buffer := list(islice(remaining, BUFFER)):
+            need_texts(buffer, "texts", first=n_read)
+            n_read += len(buffer)
             yield from zip(buffer, self.predict_proba(buffer), strict=True)
 
     # Evaluation
@@ -399,27 +400,3 @@ def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: 
     for position, row in enumerate(rows):
         targets[position, row] = 1.0
     return targets
-
-
-def example_set(
-    texts: Sequence[str], labels: Sequence[str | Sequence[str]], source: str = "the given texts"
-) -> ExampleSet:
-    """Texts and labels that are in memory, as examples.
-
-    Raises:
-        UserError: not as many labels as texts.
-    """
-    if len(texts) != len(labels):
-        raise UserError(
-            f"{len(texts)} texts and {len(labels)} labels: there must be one (list of) label(s) a text"
-        )
-    multi_label = any(not _is_single(label) for label in labels)
-    rows = [(str(label),) if _is_single(label) else tuple(map(str, label)) for label in labels]
-    names = tuple(sorted({name for row in rows for name in row}))
-    examples = [TextExample(text, row) for text, row in zip(texts, rows, strict=True)]
-    return ExampleSet(examples, names, multi_label, source)
-
-
-def _is_single(label: object) -> bool:
-    """Whether it is a label, perhaps a number as scikit-learn's users have them, and no list of labels."""
-    return isinstance(label, str) or not isinstance(label, Iterable)

@@ -24,6 +24,8 @@ from unfreeze.text.records import (
     is_table,
     open_table,
     read_text,
+    wanted_columns,
+    warn_of_header,
 )
 
 Documents = Literal["auto", "blank-line", "line", "file"]
@@ -52,12 +54,13 @@ def stream_documents(
     *,
     encoding: str = "utf-8",
     text_column: str | None = None,
+    header: bool | None = None,
     documents: Documents = "auto",
 ) -> Iterator[str]:
     r"""Yields the documents of a corpus, never an empty one; lines within a document are separated by `\n`.
 
     Tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`) give a
-    document a record. Any other file is plain text: `blank-line` separates its documents by blank lines,
+    document a record; `header` says whether the first line of a CSV or TSV names its columns. Any other file is plain text: `blank-line` separates its documents by blank lines,
     `line` takes each line for a document, `file` the whole file; `auto` takes blank lines where one stands
     between two lines among the first 1,000,000 characters, else lines.
 
@@ -72,16 +75,20 @@ def stream_documents(
         raise UserError("no corpus was named")
     files = find_files([path for path in paths if not is_hub(path)])
     hub = [str(path) for path in paths if is_hub(path)]
-    return _stream([*files, *hub], encoding, text_column, documents)
+    return _stream([*files, *hub], encoding, text_column, header, documents)
 
 
 def _stream(
-    sources: Sequence[str | Path], encoding: str, text_column: str | None, documents: Documents
+    sources: Sequence[str | Path],
+    encoding: str,
+    text_column: str | None,
+    header: bool | None,
+    documents: Documents,
 ) -> Iterator[str]:
     found_any = False
     for source in sources:
         found = False
-        for document in _documents_of(source, encoding, text_column, documents):
+        for document in _documents_of(source, encoding, text_column, header, documents):
             if document and not document.isspace():
                 found = True
                 yield document
@@ -93,10 +100,10 @@ def _stream(
 
 
 def _documents_of(
-    source: str | Path, encoding: str, text_column: str | None, documents: Documents
+    source: str | Path, encoding: str, text_column: str | None, header: bool | None, documents: Documents
 ) -> Iterator[str]:
     if is_table(source):
-        return _records(source, encoding, text_column)
+        return _records(source, encoding, text_column, header)
     lines = read_lines(Path(source), encoding)
     if documents == "auto":
         documents, lines = _recognize(lines)
@@ -105,12 +112,15 @@ def _documents_of(
     return (line.rstrip("\n") for line in lines) if documents == "line" else _blank_line_separated(lines)
 
 
-def _records(source: str | Path, encoding: str, text_column: str | None) -> Iterator[str]:
+def _records(
+    source: str | Path, encoding: str, text_column: str | None, header: bool | None
+) -> Iterator[str]:
     try:
-        table = open_table(source, encoding, text_column.split(",") if text_column else ())
+        table = open_table(source, encoding, wanted_columns(text_column), header)
     except EmptyTable:
         return
     columns = find_text_columns(table, text_column)
+    warn_of_header(table)
     for number, values in table.rows(columns):
         yield read_text(table, number, columns, values)
 

@@ -17,13 +17,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as count_from
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from unfreeze.errors import UnknownLabel, UserError
+from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.records import (
+    FEW,
+    LABEL_COLUMNS,
     MISSING,
-    Table,
+    TEXT_COLUMNS,
     find_label_column,
     find_text_columns,
     is_hub,
@@ -32,6 +34,8 @@ from unfreeze.text.records import (
     kind_of_value,
     open_table,
     read_text,
+    wanted_columns,
+    warn_of_header,
 )
 
 logger = logging.getLogger(__name__)
@@ -74,6 +78,11 @@ class _Rows:
 
     rows: Iterable[tuple[int, str, object]]
     place: Callable[[int], str]
+    guessed: str = ""
+    """What the labels are, where nobody said so, and what to do if they are none."""
+    is_table: bool = False
+    undecided: bool = False
+    """Whether the first row of a table may be its header."""
 
 
 def read_examples(
@@ -81,9 +90,11 @@ def read_examples(
     *,
     text_column: str | None = None,
     label_column: str | None = None,
+    header: bool | None = None,
     encoding: str = "utf-8",
     multi_label: bool | None = None,
     labels_required: bool = True,
+    skip_unlabeled: bool = False,
     known_labels: Collection[str] | None = None,
     label_separator: LabelSeparator = "auto",
 ) -> ExampleSet:
@@ -93,39 +104,96 @@ def read_examples(
     folder that holds a folder of .txt files for each class, and any other file as lines of a label, white
     space, and a text; all but Parquet plain or compressed (.gz, .xz, .zst). Columns are given by name or by
     number, from 1, or found by their usual names; several text columns, separated by commas, are joined by
-    newlines.
+    newlines. `header` says whether the first line of a CSV or TSV names its columns; by default columns given
+    by number say that it does not.
 
     A line's label ends at its tab where all lines have one, otherwise at the first white space; `label_separator` says it.
     Where a line holds fastText's `__label__NAME`, all such words of a line are its labels.
 
     `multi_label=True` takes lists, and splits strings: a JSON list, else at "|", else at ","; None means
-    True for a set that holds a list or a line of several `__label__NAME`. Raises UserError for a missing column, a missing label (unless
-    `labels_required=False`), one that is not among `known_labels` (those of the training set), a broken
-    record, and a source without examples.
+    True for a set that holds a list or a line of several `__label__NAME`. Raises UserError for a missing
+    column, a missing label (unless `labels_required=False`, or `skip_unlabeled`, which leaves such examples out
+    and says how many), one that is not among `known_labels` (those of the training set), a broken record, and a
+    source without examples.
+
+    Without `known_labels` the classes are those of the file, and what cannot be told from a mistake is
+    refused: labels that are found without `label_column` and nearly all different, as ids are, and a label in
+    the first line alone where that may be a header.
     """
-    found = _open(path, text_column, label_column, encoding, labels_required, label_separator)
+    found = _open(path, text_column, label_column, header, encoding, labels_required, label_separator)
     rows = list(found.rows)
     if not rows:
         raise UserError(f"{path}: no example in it")
     several = any(isinstance(value, list) for _, _, value in rows) if multi_label is None else multi_label
-    examples = []
+    examples: list[TextExample] = []
+    unlabeled: list[int] = []
+    empty: list[str] = []
     for number, text, value in rows:
         try:
             labels = _labels(_split_labels(value) if multi_label else value, several)
             if known_labels is not None:
                 _need_known(labels or (), known_labels)
         except _BadLabel as error:
-            raise UserError(f"{found.place(number)}: {error}") from None
-        except _UnknownName as error:
-            raise UnknownLabel(f"{found.place(number)}: {error}") from None
+            hint = "; add --header if this line names the columns" if found.undecided and not examples else ""
+            kind = UnknownLabel if isinstance(error, _UnknownName) else UserError
+            raise kind(f"{found.place(number)}: {error}{hint}") from None
+        if labels is None and skip_unlabeled:
+            unlabeled.append(number)
+            continue
         if labels is None and labels_required:
-            raise UserError(f"{found.place(number)}: this example has no label")
+            raise UserError(
+                f"{found.place(number)}: this example has no label; --skip-unlabeled leaves such examples out"
+            )
         examples.append(TextExample(text, labels or ()))
+        if not text.strip():
+            empty.append(found.place(number))
+    if not examples:
+        raise UserError(f"{path}: none of its {len(rows)} examples has a label")
+    if known_labels is None:
+        if not several:
+            _need_no_ids(path, examples, found.guessed)
+        if unlabeled[:1] != [rows[0][0]]:
+            _need_no_header(examples, found, found.place(rows[0][0]))
+    if unlabeled:
+        logger.info(
+            "%s: %s of %s examples have no label and are left out, the first is %s",
+            *(path, f"{len(unlabeled):,}", f"{len(rows):,}", found.place(unlabeled[0])),
+        )
+    _say_empty(empty)
     return ExampleSet(examples, _ordered_names(examples), several, str(path))
 
 
+def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the given texts") -> ExampleSet:
+    """Texts and labels that are in memory, as examples.
+
+    A label is a string or a number, as in a file; a list of them for each text makes the set multi-label.
+
+    Raises:
+        UserError: not as many labels as texts, or a text or label that is none, named by its position from 0.
+    """
+    need_texts(texts, "texts")
+    need_several(labels, "labels")
+    if len(texts) != len(labels):
+        raise UserError(
+            f"{len(texts)} texts and {len(labels)} labels: there must be one (list of) label(s) a text"
+        )
+    values = [_as_read(label) for label in labels]
+    several = any(isinstance(value, list) for value in values)
+    examples = []
+    for position, (text, value) in enumerate(zip(texts, values, strict=True)):
+        try:
+            found = _labels(value, several)
+        except _BadLabel as error:
+            raise UserError(f"labels[{position}]: {error}") from None
+        if found is None:
+            raise UserError(f"labels[{position}] is {value!r}: this text has no label")
+        examples.append(TextExample(text, found))
+    _say_empty([f"texts[{n}]" for n, each in enumerate(examples) if not each.text.strip()])
+    return ExampleSet(examples, _ordered_names(examples), several, source)
+
+
 def stream_texts(
-    path: str | Path, *, text_column: str | None = None, encoding: str = "utf-8"
+    path: str | Path, *, text_column: str | None = None, header: bool | None = None, encoding: str = "utf-8"
 ) -> Iterator[str]:
     """Yields the texts of a table or hub data set, or each line of any other file, empty ones too.
 
@@ -133,7 +201,7 @@ def stream_texts(
     """
     if not is_hub(path):
         existing_file(Path(path))
-    return _texts(path, text_column, encoding)
+    return _texts(path, text_column, header, encoding)
 
 
 def sample_examples(examples: ExampleSet, count: int, seed: int) -> ExampleSet:
@@ -187,31 +255,32 @@ def _open(
     path: str | Path,
     text_column: str | None,
     label_column: str | None,
+    header: bool | None,
     encoding: str,
     labels_required: bool,
     label_separator: LabelSeparator,
 ) -> _Rows:
     if is_table(path):
-        return _read_table(path, text_column, label_column, encoding, labels_required)
-    if text_column or label_column:
+        return _read_table(path, text_column, label_column, header, encoding, labels_required)
+    if text_column or label_column or header is not None:
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
     if Path(path).is_dir():
         return _Rows(_read_folder(Path(path), encoding), lambda number: f"{path}, file {number}")
-    rows = _read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
-    return _Rows(rows, lambda number: f"{path}:{number}")
-
-
-def _open_columns(
-    path: str | Path, text_column: str | None, label_column: str | None, encoding: str
-) -> Table:
-    wanted = [*(text_column.split(",") if text_column else []), *([label_column] if label_column else [])]
-    return open_table(path, encoding, wanted)
+    lines = _read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
+    mend = "each line begins with its label; if that is not so, give the file as a table (.csv, .tsv, .jsonl)"
+    return _Rows(lines, lambda number: f"{path}:{number}", mend)
 
 
 def _read_table(
-    path: str | Path, text_column: str | None, label_column: str | None, encoding: str, labels_required: bool
+    path: str | Path,
+    text_column: str | None,
+    label_column: str | None,
+    header: bool | None,
+    encoding: str,
+    labels_required: bool,
 ) -> _Rows:
-    table = _open_columns(path, text_column, label_column, encoding)
+    wanted = [*wanted_columns(text_column), *([label_column] if label_column else [])]
+    table = open_table(path, encoding, wanted, header)
     label = find_label_column(table, label_column, required=labels_required)
     columns = find_text_columns(table, text_column, label)
     if label in columns:
@@ -224,7 +293,15 @@ def _read_table(
             value = values[-1] if label else None
             yield number, text, value if names is None else _named(value, names)
 
-    return _Rows(rows(), table.place)
+    if label is None:
+        warn_of_header(table)
+    guessed = (
+        f"the labels are taken from the column {label!r} of {', '.join(map(repr, table.columns[:20]))}; "
+    )
+    guessed += f"name the label's column with --label-column, {label} too if it is the one"
+    return _Rows(
+        rows(), table.place, "" if label_column else guessed, is_table=True, undecided=table.undecided
+    )
 
 
 def _named(value: object, names: Sequence[str]) -> object:
@@ -302,11 +379,12 @@ def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSepar
     return "tab"
 
 
-def _texts(path: str | Path, text_column: str | None, encoding: str) -> Iterator[str]:
+def _texts(path: str | Path, text_column: str | None, header: bool | None, encoding: str) -> Iterator[str]:
     empty = True
     if is_table(path):
-        table = _open_columns(path, text_column, None, encoding)
+        table = open_table(path, encoding, wanted_columns(text_column), header)
         columns = find_text_columns(table, text_column)
+        warn_of_header(table)
         texts = (read_text(table, number, columns, values) for number, values in table.rows(columns))
     else:
         texts = (line.rstrip("\n") for line in read_lines(Path(path), encoding))
@@ -317,11 +395,56 @@ def _texts(path: str | Path, text_column: str | None, encoding: str) -> Iterator
         raise UserError(f"{path}: no text in it")
 
 
+def _need_no_ids(path: str | Path, examples: Sequence[TextExample], guessed: str) -> None:
+    """Refuses labels that nobody named where they tell the examples apart instead of grouping them."""
+    labels = [example.labels for example in examples if example.labels]
+    n_classes = len(set(labels))
+    all_differ = FEW <= len(labels) == n_classes
+    if guessed and (all_differ or (len(labels) >= 5 * FEW and 2 * n_classes > len(labels))):
+        raise UserError(
+            f"{path}: {n_classes:,} different labels in {len(labels):,} examples, as ids are: {guessed}"
+        )
+
+
+def _need_no_header(examples: Sequence[TextExample], found: _Rows, place: str) -> None:
+    """Refuses a first line whose label occurs there alone, if nothing says that it is an example."""
+    labels, text = examples[0].labels, examples[0].text
+    others = {label for example in examples[1:] for label in example.labels}
+    usual = text.strip().lower() in TEXT_COLUMNS and all(label.lower() in LABEL_COLUMNS for label in labels)
+    doubtful = found.undecided if found.is_table else usual
+    if not labels or not doubtful or not others.isdisjoint(labels):
+        return
+    said = f"{place}: the label {', '.join(labels)!r} occurs in this line alone"
+    if not found.is_table:
+        raise UserError(
+            f"{said}, as the name of a column does: take it out, or give the file as a table (.csv, .tsv)"
+        )
+    mend = "add --header if this line names the columns, or --no-header if it is an example"
+    if len(examples) > 2 or usual:
+        raise UserError(f"{said}: {mend}")
+    logger.warning("%s; %s", said, mend)
+
+
+def _say_empty(places: Sequence[str]) -> None:
+    if places:
+        more = f", as in {len(places) - 1:,} more" if len(places) > 1 else ""
+        logger.warning("%s: the text is empty%s", places[0], more)
+
+
+def _as_read(value: object) -> object:
+    """A label from Python as a file would give it: numbers and arrays of NumPy become Python's, sets become lists."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (tuple, set, frozenset)):
+        value = list(value)
+    return [_as_read(item) for item in value] if isinstance(value, list) else value
+
+
 class _BadLabel(ValueError):
     """A label that cannot be one; says why."""
 
 
-class _UnknownName(ValueError):
+class _UnknownName(_BadLabel):
     """A label that training lacked."""
 
 
@@ -356,6 +479,12 @@ def _split_labels(value: object) -> object:
     return list(value.split("|" if "|" in value else ","))
 
 
+def join_labels(labels: Sequence[str]) -> str:
+    """Several labels in one cell, as `read_examples` splits them: joined by "|", or a JSON list where that would not do."""
+    ambiguous = any(mark in label for label in labels for mark in "|,[")
+    return json.dumps(labels, ensure_ascii=False) if ambiguous else "|".join(labels)
+
+
 def _label_name(value: object) -> str | None:
     if value is MISSING or is_null(value):
         return None
@@ -365,6 +494,8 @@ def _label_name(value: object) -> str | None:
         return str(value)
     if isinstance(value, str):
         return value.strip() or None
+    if isinstance(value, dict) and value.keys() == {"label", "score"}:  # as predict writes several labels
+        return _label_name(value["label"])
     raise _BadLabel(f"the label is a {kind_of_value(value)}, not a string or a number")
 
 

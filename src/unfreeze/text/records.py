@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import re
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unfreeze.errors import UserError
+from unfreeze.text.display import cut
 from unfreeze.text.lines import (
     COMPRESSIONS,
     existing_file,
@@ -55,6 +57,13 @@ Row = tuple[int, tuple[object, ...]]
 _HUB = re.compile(r"hf:(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<first>[^:]*))?(:(?P<second>[^:]+))?")
 _SPLIT = re.compile(r"(train|validation|valid|val|dev|test|unsupervised|unlabeled)\b")
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
+_PLAIN_NAME = re.compile(r"([^\W\d][\w.-]*)?")
+"""A column's name as programs write it; a data frame's index has none."""
+
+FEW = 4
+"""From so many records on, numbers or labels that are all different are taken for ids."""
+
+_log = logging.getLogger(__name__)
 
 
 class EmptyTable(UserError):
@@ -76,6 +85,12 @@ class Table:
     has_header: bool = True
     class_first: bool = False
     """No header, and nothing but integers in the first of several columns (as in Zhang et al. 2015)."""
+    ids_first: bool = False
+    """The same, but the integers are all different: they count the records and are no classes."""
+    first_line: Sequence[str] = ()
+    """What the first line of a CSV or TSV holds."""
+    undecided: bool = False
+    """The first line is a record only because columns are given by number."""
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """For columns of class numbers: what the numbers stand for, where the data set says so."""
 
@@ -94,8 +109,14 @@ def is_table(source: str | Path) -> bool:
     return is_hub(source) or plain_suffix(Path(source)) in TABLES
 
 
-def open_table(source: str | Path, encoding: str = "utf-8", wanted: Sequence[str] = ()) -> Table:
-    """Opens a table; the columns that are `wanted` of it help to tell whether a CSV has a header."""
+def open_table(
+    source: str | Path, encoding: str = "utf-8", wanted: Sequence[str] = (), header: bool | None = None
+) -> Table:
+    """Opens a table.
+
+    `header` says whether the first line of a CSV or TSV names its columns; None is told from what the line
+    holds and from the columns that are `wanted`.
+    """
     if is_hub(source):
         return _open_hub(str(source))
     path = existing_file(Path(source))
@@ -104,7 +125,23 @@ def open_table(source: str | Path, encoding: str = "utf-8", wanted: Sequence[str
         return _open_json_lines(path, encoding)
     if kind == "parquet":
         return _open_parquet(path)
-    return _open_delimited(path, encoding, wanted, tabs=kind == "tsv")
+    return _open_delimited(path, encoding, wanted, header, tabs=kind == "tsv")
+
+
+def wanted_columns(*options: str | None) -> list[str]:
+    """The columns that options name, of which each may name several, separated by commas."""
+    return [name for option in options if option for name in option.split(",")]
+
+
+def warn_of_header(table: Table) -> None:
+    """Warns where the first line counts as a text although it holds a usual name of a column."""
+    if table.undecided and _holds_usual_name(table.first_line):
+        _log.warning(
+            "%s: the first line (%s) is read as data, because columns are given by number; "
+            "add --header if it names the columns, or --no-header to confirm",
+            table.source,
+            _shown_cells(table.first_line),
+        )
 
 
 def _peek(records: Iterator[T], path: Path) -> tuple[list[T], Iterator[T]]:
@@ -119,22 +156,27 @@ def _peek(records: Iterator[T], path: Path) -> tuple[list[T], Iterator[T]]:
     return head, chain(head, records)
 
 
-def _open_delimited(path: Path, encoding: str, wanted: Sequence[str], tabs: bool) -> Table:
+def _open_delimited(
+    path: Path, encoding: str, wanted: Sequence[str], header: bool | None, tabs: bool
+) -> Table:
     """CSV, with or without a header, or TSV. Without a header the columns are called "1", "2", ...
 
-    The first row is a header when it holds a usual name of a text or label column and no number, or when
-    columns were asked for by something else than numbers. Semicolons separate a CSV whose first line has no
-    comma. In a TSV a line is a row: quotes are undone where they enclose a whole field, and are plain
-    characters elsewhere.
+    Unless `header` says it, columns asked for by name say that there is one, columns asked for by number that
+    there is none, and else the first row is one when it holds a usual name of a text or label column and no
+    number. Semicolons separate a CSV whose first line has no comma. In a TSV a line is a row: quotes are
+    undone where they enclose a whole field, and are plain characters elsewhere. Only where a line has not as
+    many fields as the first does a quote at the beginning of one enclose tabs and line ends too, as in CSV.
     """
     lines = read_lines(path, encoding)
     head, records = _peek(_tab_separated(lines) if tabs else _comma_separated(lines, path), path)
     first = head[0][1]
-    has_header = _is_header(first, wanted)
+    has_header = _guess_header(head, wanted, path) if header is None else header
     columns = [cell.strip() if has_header and cell.strip() else str(i) for i, cell in enumerate(first, 1)]
     if twice := [column for column in columns if columns.count(column) > 1]:
         raise UserError(f"{path}:1: the header names the column {twice[0]!r} twice")
-    class_first = not has_header and len(first) > 1 and all(_INTEGER.fullmatch(row[0]) for _, row in head)
+    numbered = not has_header and len(first) > 1 and all(_INTEGER.fullmatch(row[0]) for _, row in head)
+    all_differ = numbered and len(head) >= FEW and len({row[0].strip() for _, row in head}) == len(head)
+    by_number = header is None and not has_header and bool(wanted)
     data = islice(records, int(has_header), None)
 
     def rows(chosen: Sequence[str]) -> Iterator[Row]:
@@ -145,7 +187,16 @@ def _open_delimited(path: Path, encoding: str, wanted: Sequence[str], tabs: bool
                 raise UserError(f"{path}:{line}: {len(row)} fields, but {mend}")
             yield line, tuple(row[index] for index in indices)
 
-    return Table(str(path), columns, rows, has_header=has_header, class_first=class_first)
+    return Table(
+        str(path),
+        columns,
+        rows,
+        has_header=has_header,
+        class_first=numbered and not all_differ,
+        ids_first=all_differ,
+        first_line=first,
+        undecided=by_number and not any(map(_INTEGER.fullmatch, first)),
+    )
 
 
 def _comma_separated(lines: Iterator[str], path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -164,9 +215,23 @@ def _comma_separated(lines: Iterator[str], path: Path) -> Iterator[tuple[int, li
 
 
 def _tab_separated(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(lines, 1):
-        if line != "\n":
-            yield number, [_unquoted(cell) for cell in line.rstrip("\n").split("\t")]
+    csv.field_size_limit(sys.maxsize)
+    number = width = 0
+    for line in lines:
+        number += 1
+        if line == "\n":
+            continue
+        cells = line.rstrip("\n").split("\t")
+        width = width or len(cells)
+        if len(cells) == width or not any(cell.startswith('"') for cell in cells):
+            yield number, [_unquoted(cell) for cell in cells]
+            continue
+        reader = csv.reader(chain([line], lines), delimiter="\t", strict=True)
+        try:
+            yield number, next(reader)
+        except csv.Error:
+            yield number, cells  # has the wrong number of fields, which is told where rows are read
+        number += reader.line_num - 1
 
 
 def _unquoted(cell: str) -> str:
@@ -175,11 +240,28 @@ def _unquoted(cell: str) -> str:
     return inner.replace('""', '"') if enclosed else cell
 
 
-def _is_header(row: Sequence[str], wanted: Sequence[str]) -> bool:
-    if not all(_INTEGER.fullmatch(name) for name in wanted):
-        return True
-    cells = {cell.strip().lower() for cell in row}
-    return not cells.isdisjoint(TEXT_COLUMNS + LABEL_COLUMNS) and not any(map(_INTEGER.fullmatch, row))
+def _guess_header(head: Sequence[tuple[int, list[str]]], wanted: Sequence[str], path: Path) -> bool:
+    if wanted:
+        return not all(_INTEGER.fullmatch(name) for name in wanted)
+    row = head[0][1]
+    if not _holds_usual_name(row) or any(map(_INTEGER.fullmatch, row)):
+        return False
+    usual = [column for column, cell in enumerate(row) if _holds_usual_name([cell])]
+    values = {records[usual[0]] for _, records in head[1:] if len(records) > usual[0]}
+    if len(usual) == 1 and row[usual[0]] in values:
+        raise UserError(
+            f"{path}:1: {row[usual[0]]!r} may name the column or be a value of it, as in later lines: "
+            "add --header if this line names the columns, --no-header if it does not"
+        )
+    if not all(_PLAIN_NAME.fullmatch(cell.strip()) for cell in row):
+        _log.info(
+            "%s: the first line is read as the names of the columns; --no-header reads it as data", path
+        )
+    return True
+
+
+def _holds_usual_name(row: Sequence[str]) -> bool:
+    return not {cell.strip().lower() for cell in row}.isdisjoint(TEXT_COLUMNS + LABEL_COLUMNS)
 
 
 def _open_json_lines(path: Path, encoding: str) -> Table:
@@ -287,13 +369,15 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
     """The columns that make up the text: `wanted` (several are separated by commas), else by the usual names.
 
     Columns are wanted by name (in any case) or number, from 1; `taken` is the label's column. Without a
-    header the text is the only other column, or all that follow a first column of integers (the class).
+    header the text is the only other column, or all that follow a first column of integers (the class, unless
+    they are all different).
     """
     if wanted is not None:
         names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
         return [_find_column(table, name, "--text-column") for name in names]
-    free = [column for column in table.columns[table.class_first :] if column != taken]
-    if not table.has_header and (table.class_first or len(free) == 1):
+    class_first = table.class_first or (table.ids_first and taken == table.columns[0])
+    free = [column for column in table.columns[class_first or table.ids_first :] if column != taken]
+    if not table.has_header and (class_first or len(free) == 1):
         return free
     by_name = [column for name in TEXT_COLUMNS for column in free if column.lower() == name]
     if not by_name:
@@ -307,6 +391,12 @@ def find_label_column(table: Table, wanted: str | None, *, required: bool = True
         return _find_column(table, wanted, "--label-column")
     by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]
     found = table.columns[:1] if table.class_first else by_name[:1]
+    if not found and required and table.ids_first:
+        raise UserError(
+            f"{table.source}: no header says which column is the label, and column 1 holds another number in each row, "
+            f"as ids do; the first line holds {_shown_cells(table.first_line)}: name the columns by number with "
+            "--text-column and --label-column (--label-column 1 takes these numbers for the labels)"
+        )
     if not found and required:
         raise _no_column(table, "label", LABEL_COLUMNS)
     return found[0] if found else None
@@ -331,13 +421,23 @@ def _resolve(table: Table, wanted: str) -> str | None:
 
 def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
     if not table.has_header:
-        mend = f"name it, such as --{role}-column 1 (or by its name in the first line), or add a header"
+        number = 2 if table.ids_first else 1
+        mend = (
+            f"by its number, such as --{role}-column {number}, if this line is data, "
+            "or by its name if this line is a header"
+        )
         return UserError(
-            f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; {mend}"
+            f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; "
+            f"the first line holds {_shown_cells(table.first_line)}: name the column {mend}"
         )
     usual = ", ".join(names[:5])
     mend = f"{_listing(table)}; name one with --{role}-column"
     return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {mend}")
+
+
+def _shown_cells(cells: Sequence[str]) -> str:
+    more = ", ..." if len(cells) > 10 else ""
+    return ", ".join(repr(cut(cell, 40)) for cell in cells[:10]) + more
 
 
 def _listing(table: Table) -> str:
@@ -370,5 +470,13 @@ def is_null(value: object) -> bool:
 
 def kind_of_value(value: object) -> str:
     """What a user calls the type of a value read from JSON or Parquet."""
-    names = {list: "list", str: "string", bool: "truth value", int: "number", float: "number", dict: "record"}
+    names = {
+        list: "list",
+        str: "string",
+        bytes: "byte string",
+        bool: "truth value",
+        int: "number",
+        float: "number",
+        dict: "record",
+    }
     return "null" if value is None else names.get(type(value), type(value).__name__)

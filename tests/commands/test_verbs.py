@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import logging
@@ -18,8 +19,12 @@ import pytest
 
 from tests.commands.calls import Outcome, fail, succeed
 from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
+from unfreeze.commands.arguments import parse
 from unfreeze.commands.find_rate import is_noisy
+from unfreeze.commands.main import VERBS, load_verb
+from unfreeze.commands.options import LearnsFromText
 from unfreeze.folders import FORMAT_VERSION
+from unfreeze.text.examples import read_examples, stream_texts
 from unfreeze.transfer.rate_finder import RateCurve
 
 
@@ -179,6 +184,11 @@ def test_fit_learns_several_labels_at_once(world: World, tmp_path: Path) -> None
     for row in found:
         named = {label["label"] for label in row["labels"]}
         assert named == {label for label, share in row["probabilities"].items() if share >= 0.5}
+    for suffix in (".csv", ".tsv", ".jsonl"):  # what is written is read again
+        target = tmp_path / f"out{suffix}"
+        succeed("predict", tmp_path / "many", "--file", train, "--output", target)
+        again = read_examples(target, multi_label=True).examples
+        assert [set(each.labels) for each in again] == [{x["label"] for x in row["labels"]} for row in found]
     report = succeed("evaluate", tmp_path / "many", train)
     assert "macro F1" in report.out and "true \\ predicted" not in report.out
     assert "several" in fail("evaluate", tmp_path / "many", train, "--plot", tmp_path / "x.png")
@@ -248,11 +258,169 @@ def test_predict_writes_files_whole(suffix: str, world: World, tmp_path: Path) -
             found = list(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","))
             assert list(found[0]) == ["text", "label", "score", "p(neg)", "p(pos)"]
     assert [(row["text"], row["label"]) for row in found] == [(r["text"], r["label"]) for r in expected]
+    assert [text for text, _ in reviews(40, seed=2)] == list(stream_texts(target))[:40]
     before = target.read_bytes()
     broken = tmp_path / "broken.txt"
     broken.write_bytes(b"fine\nnot \xff fine\n")
     assert "broken.txt:2" in fail("predict", world.classifier, "--file", broken, "--output", target)
     assert target.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
+
+
+ODD = [
+    "two\nlines",
+    "a\ttab",
+    'a "quote"',
+    '"quoted"',
+    '"',
+    "",
+    " spaces ",
+    "label",
+    'both "\n\t',
+    "a\x0bb\x85c\u2028d",
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_what_predict_writes_is_read_again(suffix: str, world: World, tmp_path: Path) -> None:
+    source, target = tmp_path / "odd.jsonl", tmp_path / f"out{suffix}"
+    texts = [*ODD, "a NUL \0", "a\rb"]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    expected = succeed("predict", world.classifier, "--file", source, "--json").rows
+    succeed("predict", world.classifier, "--file", source, "--output", target)
+    found = read_examples(target, label_column="label")
+    assert [example.labels[0] for example in found.examples] == [row["label"] for row in expected]
+    if suffix != ".jsonl":  # a table holds no NUL, its line ends become line feeds, and see `_cell_text`
+        texts[-2:] = ["a NUL \ufffd", "a\nb"]
+    if suffix == ".tsv":
+        texts[ODD.index('both "\n\t')] = 'both "\n '
+    assert found.texts() == texts
+    again = succeed("predict", world.classifier, "--file", target, "--text-column", "text", "--json").rows
+    assert [row["text"] for row in again] == texts
+    assert succeed("evaluate", world.classifier, target, "--json").rows[0]["n_examples"] == len(texts)
+
+
+def test_predict_escapes_formulas_when_told(world: World, tmp_path: Path) -> None:
+    texts = ["=HYPERLINK(1)", "+1", "-1", "@a", "a=b", "\t=1"]
+    for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
+        target = tmp_path / f"out{suffix}"
+        for option, mark in (([], ""), (["--escape-formulas"], "'")):
+            succeed("predict", world.classifier, "--output", target, *option, "--", *texts)
+            with target.open(encoding="utf-8", newline="") as file:
+                found = [row["text"] for row in csv.DictReader(file, delimiter=delimiter)]
+            assert found == [text if text == "a=b" else mark + text for text in texts]
+    for place in ([], ["--output", tmp_path / "out.jsonl"]):
+        assert "--escape-formulas is for tables" in fail(
+            "predict", world.classifier, "a", "--escape-formulas", *place
+        )
+
+
+def test_no_text_commands_the_terminal(world: World, tmp_path: Path) -> None:
+    text = "a \x1b[31mfilm\x9b2J"
+    shown = r"a \x1b[31mfilm\x9b2J"
+    assert shown in succeed("predict", world.classifier, text).out
+    row = succeed("predict", world.classifier, text, "--json")
+    assert not set("\x1b\x9b") & set(row.out) and row.rows[0]["text"] == text
+    data = write_table(tmp_path / "odd.csv", [(text, "pos"), (text, "neg")])
+    assert shown in succeed("evaluate", world.classifier, data).out
+    bad = write_table(tmp_path / "bad.csv", [("a", "po\x1b[1m")])
+    assert r"the label 'po\x1b[1m', which" in fail("evaluate", world.classifier, bad)
+    assert succeed("generate", world.lm, "\x1b[1mThe", "--tokens", 1).out.startswith(r"\x1b[1mThe")
+
+
+# Tables with and without a header
+
+CELLS = [
+    ("I saw the ___ .", "pos", "title"),
+    ("The ___ was dull .", "neg", "other"),
+    ("The ___ was superb .", "pos", "other"),
+]
+READERS = {
+    "predict": "predict {classifier} --file {data}",
+    "score": "score {lm} --no-tokens --file {data}",
+    "fill": "fill {lm} --file {data}",
+    "embed": "embed {lm} {data} --layers -1 --output {new}/out.npz",
+    "evaluate classifier": "evaluate {classifier} {data} --label-column 2",
+    "evaluate lm": "evaluate {lm} {data}",
+    "fit classifier": "fit classifier --train {data} --label-column 2 --encoder {lm} --transfer frozen "
+    "--precision fp32 --output {new}/model",
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_verbs_read_all_rows_of_a_table_whose_columns_are_given_by_number(
+    reader: str, world: World, tmp_path: Path
+) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("".join(",".join(row) + "\n" for row in CELLS), encoding="utf-8")
+    for option, count in (("--no-header", 3), ("", 3), ("--header", 2)):
+        new = tmp_path / f"new{option}"
+        new.mkdir()
+        line = READERS[reader].format(classifier=world.classifier, lm=world.lm, data=data, new=new)
+        rows = succeed(*line.split(), "--text-column", 1, *option.split(), "--json").rows
+        counts = [
+            row[key] for row in rows for key in ("n_examples", "documents", "examples", "lines") if key in row
+        ]
+        assert (counts or [len(rows)]) == [count]
+
+
+def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> None:
+    """Verbs that learn from unlabeled text read it by their `text`; find-rate by a sample."""
+    data = tmp_path / "rows.csv"
+    data.write_text("".join(",".join(row) + "\n" for row in CELLS), encoding="utf-8")
+    readers, corpora = set(), set()
+    for name in VERBS:
+        kind, _ = load_verb(name)
+        names = {field.name for field in dataclasses.fields(kind)}
+        assert ("text_column" in names) == ("header" in names), name
+        readers |= {name} if "header" in names else set()
+        if not issubclass(kind, LearnsFromText):
+            continue
+        corpora.add(name)
+        line = ["--corpus", str(data), "--output", str(tmp_path / "new"), "--text-column", "1"]
+        line += ["encoder"] if name == "adapt" else []
+        for option, expected in (([], CELLS), (["--no-header"], CELLS), (["--header"], CELLS[1:])):
+            arguments = parse(kind, [*line, *option], name)
+            assert arguments is not None
+            assert list(arguments.text.documents()) == [text for text, *_ in expected]
+    assert corpora == {
+        "adapt",
+        *(f"pretrain {name}" for name in ("ngram", "lm", "word2vec", "glove", "elmo")),
+    }
+    others = "fit classifier, find-rate, evaluate, predict, score, fill, embed, neighbors"
+    assert readers == corpora | set(others.split(", "))
+
+
+def test_a_warning_about_data_is_said_once(world: World, tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("".join(",".join(row) + "\n" for row in CELLS * 40), encoding="utf-8")
+    line = ["pretrain", "ngram", "--corpus", data, "--text-column", 1, "--output", tmp_path / "new"]
+    said = succeed(*line).err
+    assert said.count("the first line ('I saw the ___ .', 'pos', 'title') is read as data") == 1
+
+
+def test_fit_leaves_out_unlabeled_texts_when_told(world: World, tmp_path: Path) -> None:
+    rows = [*reviews(8, seed=1), *((text, "") for text, _ in reviews(4, seed=2)), ("", "pos")]
+    data = write_table(tmp_path / "half.csv", rows)
+    line = [
+        "fit",
+        "classifier",
+        "--train",
+        data,
+        "--encoder",
+        world.lm,
+        "--transfer",
+        "frozen",
+        "--precision",
+        "fp32",
+    ]
+    line += ["--output", tmp_path / "new"]
+    assert "half.csv:10: this example has no label; --skip-unlabeled leaves" in fail(*line)
+    outcome = succeed(*line, "--skip-unlabeled", "--json")
+    assert outcome.rows[0]["examples"] == 9
+    assert "4 of 13 examples have no label and are left out, the first is" in outcome.err
+    assert "half.csv:14: the text is empty" in outcome.err
+    measured = succeed("evaluate", tmp_path / "new", data, "--skip-unlabeled", "--json").rows[0]
+    assert measured["n_examples"] == 9
 
 
 # evaluate

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -17,7 +18,10 @@ from typing import Any
 
 from unfreeze.commands.progress import LoggedProgress, LogHandler, TerminalProgress
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.display import cut
+from unfreeze.text.display import cut, printable
+
+_JSON_CONTROLS = re.compile(r"[\x7f-\x9f]")
+"""Control characters that JSON need not escape and a terminal may obey."""
 
 
 class Console:
@@ -44,11 +48,12 @@ class Console:
         if not self.speaks:
             return
         if self.json:
-            print(json.dumps(plain(values), ensure_ascii=_writes_ascii_only(), allow_nan=False))
+            line = json.dumps(plain(values), ensure_ascii=_writes_ascii_only(), allow_nan=False)
+            print(_JSON_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", line))
         elif text is not None:
-            print(text)
+            print(printable(text))
         else:
-            print("\n".join(f"{name}: {cell(value)}" for name, value in values.items()))
+            print(printable("\n".join(f"{name}: {cell(value)}" for name, value in values.items())))
 
     def table(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Rows with the same keys: a JSON object each, or aligned columns below the keys."""
@@ -56,12 +61,12 @@ class Console:
             for row in rows:
                 self.result(row)
         elif rows and self.speaks:
-            print(aligned(rows))
+            print(printable(aligned(rows)))
 
     def note(self, text: str) -> None:
         """A remark for people (where the model is, what to do next), on standard error."""
         if self.speaks and not self.quiet:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
 
 def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:

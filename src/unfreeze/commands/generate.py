@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import NGRAM, need_language_model, need_positive
+from unfreeze.text.display import printable
 
 
 @dataclass(kw_only=True)
@@ -61,9 +62,9 @@ def run(arguments: Generate, console: Console) -> None:
     if console.json:
         console.result({"text": prompt + "".join(pieces)})
     elif console.speaks:
-        print(prompt, end="", flush=True)
+        print(printable(prompt), end="", flush=True)
         for piece in pieces:
-            print(piece, end="", flush=True)
+            print(printable(piece), end="", flush=True)
         print()
 
 

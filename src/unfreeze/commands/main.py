@@ -60,6 +60,7 @@ from unfreeze.commands.arguments import (
 )
 from unfreeze.commands.console import Console, make_console
 from unfreeze.errors import UserError
+from unfreeze.text.display import printable
 
 
 class Verb(NamedTuple):
@@ -162,7 +163,7 @@ def _status(argv: Sequence[str] | None) -> int:
             traceback.print_exc()
         status, line = explain(error)
         if line:
-            print(f"unfreeze: {' '.join(line.split())}", file=sys.stderr)
+            print(f"unfreeze: {printable(' '.join(line.split()))}", file=sys.stderr)
         _give_up_unwritable_output()
         return status
 

@@ -13,23 +13,27 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_task_model
+from unfreeze.commands.options import ReadsText
 from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_split
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.examples import join_labels
 
 if TYPE_CHECKING:
     from unfreeze.tasks.text_classifier import TextClassifier
 
 TABLES = {".csv": ",", ".tsv": "\t"}
 LINES = (".jsonl", ".ndjson")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What begins a cell that spreadsheets run."""
 
 Row = dict[str, Any]
 """What is said of a text; "labels" and "probabilities" hold lists and mappings."""
 
 
 @dataclass(kw_only=True)
-class Predict:
+class Predict(ReadsText):
     """Label texts with a classifier, the words of texts with a tagger, or answer questions about a text.
 
     Texts are read and answered as a stream, in their order; what is said of one does not depend on the others. What a
@@ -75,10 +79,11 @@ class Predict:
     """The probability of every label of a classifier."""
 
     text_column: str | None = None
-    """Name or number of the text's column in a table; of the words' column (from 0) or key in a file that is split already."""
+    """Name or number (from 1) of the text's column in a table; several, separated by commas, are joined. In a file that is
+    split already the column of the words, from 0, or their key."""
 
-    encoding: str = "utf-8"
-    """Of text files."""
+    escape_formulas: bool = False
+    """In .csv and .tsv put an apostrophe before texts and labels that a spreadsheet would run as formulas."""
 
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Number format; bf16 is faster where the processor has it, auto tries."""
@@ -87,6 +92,9 @@ class Predict:
 def run(arguments: Predict, console: Console) -> None:
     """Print a result a text, or write them to a file."""
     kind = need_task_model(arguments.model, "predict")
+    suffix = "" if arguments.output is None else arguments.output.suffix.lower()
+    if arguments.escape_formulas and suffix not in TABLES:
+        raise UserError("--escape-formulas is for tables: it goes with --output and a name in .csv or .tsv")
     if kind == ANSWERER:
         return predict_answers(arguments, console)
     if arguments.top != 1:
@@ -97,12 +105,10 @@ def run(arguments: Predict, console: Console) -> None:
         return predict_split(arguments, console)
     if arguments.tokenized:
         raise UserError("--tokenized is for taggers: a classifier splits texts itself")
-    texts = given_texts(
-        arguments.texts, arguments.file, encoding=arguments.encoding, text_column=arguments.text_column
-    )
+    texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
     if kind == TAGGER:
         return predict_tags(arguments, texts, console)
-    if arguments.output is not None and arguments.output.suffix.lower() not in (*TABLES, *LINES):
+    if arguments.output is not None and suffix not in (*TABLES, *LINES):
         raise UserError(f"--output {arguments.output}: the name has to end in .csv, .tsv or .jsonl")
     from unfreeze.tasks.text_classifier import TextClassifier
 
@@ -114,7 +120,7 @@ def run(arguments: Predict, console: Console) -> None:
             console.result(row, readable(row))
         return
     with written_file(arguments.output) as temporary:
-        count = write_rows(rows, temporary, arguments.output.suffix.lower(), console)
+        count = write_rows(rows, temporary, suffix, console, escape_formulas=arguments.escape_formulas)
     console.result({"output": str(arguments.output), "texts": count}, f"{count:,} texts: {arguments.output}")
 
 
@@ -143,14 +149,18 @@ def _chosen(row: Row) -> dict[str, float]:
     return {each["label"]: each["score"] for each in found}
 
 
-def write_rows(rows: Iterable[Row], path: Path, suffix: str, console: Console) -> int:
-    """Write rows in the format of `suffix`; returns their number."""
+def write_rows(
+    rows: Iterable[Row], path: Path, suffix: str, console: Console, *, escape_formulas: bool = False
+) -> int:
+    """Write rows in the format of `suffix`, as `read_examples` reads them; returns their number."""
     count = 0
     with (
         path.open("w", encoding="utf-8", newline="") as file,
         console.progress.bar("predict", unit="text") as bar,
     ):
-        write = _line_writer(file) if suffix in LINES else _table_writer(file, TABLES[suffix])
+        write = (
+            _line_writer(file) if suffix in LINES else _table_writer(file, TABLES[suffix], escape_formulas)
+        )
         for row in rows:
             write(row)
             bar.advance()
@@ -162,25 +172,39 @@ def _line_writer(file: TextIO) -> Callable[[Row], None]:
     return lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
 
 
-def _table_writer(file: TextIO, delimiter: str) -> Callable[[Row], None]:
+def _table_writer(file: TextIO, delimiter: str, escape_formulas: bool) -> Callable[[Row], None]:
     table = csv.writer(file, delimiter=delimiter)
     is_first = True
 
     def write(row: Row) -> None:
         nonlocal is_first
         flat = flattened(row)
+        flat["text"] = _cell_text(row["text"], delimiter)
         if is_first:
             table.writerow(flat)
             is_first = False
-        table.writerow(flat.values())
+        cells = flat.values()
+        table.writerow(map(_without_formula, cells) if escape_formulas else cells)
 
     return write
 
 
+def _cell_text(text: str, delimiter: str) -> str:
+    """A text as a table can hold it: no NUL, and in a TSV no tab where line ends could make a row of its beginning."""
+    text = text.replace("\0", "\ufffd")
+    has_line_end = "\n" in text or "\r" in text
+    return text.replace("\t", " ") if delimiter == "\t" and has_line_end else text
+
+
+def _without_formula(cell: str | float) -> str | float:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
 def flattened(row: Row) -> dict[str, str | float]:
-    """A row as a table has it: several labels joined by "|", a column for every label's probability."""
-    chosen = _chosen(row)
-    flat: dict[str, str | float] = {"text": row["text"], "label": "|".join(chosen)}
+    """A row as a table has it: several labels joined, a column for every label's probability."""
+    label = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
+    flat: dict[str, str | float] = {"text": row["text"], "label": label}
     if "score" in row:
         flat["score"] = row["score"]
     return flat | {f"p({label})": share for label, share in row.get("probabilities", {}).items()}

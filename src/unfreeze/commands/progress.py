@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from unfreeze.progress import Bar, Progress
+from unfreeze.text.display import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -19,11 +20,22 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class LogHandler(logging.Handler):
-    """Writes to standard error, above the bars where there are some."""
+    """Writes to standard error, above the bars where there are some.
+
+    What is said of data is said once, although a run may read it several times.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
-        text = self.format(record)
+        if record.name.startswith("unfreeze.text."):
+            if record.getMessage() in self.said:
+                return
+            self.said.add(record.getMessage())
+        text = printable(self.format(record))
         if "tqdm" in sys.modules:
             from tqdm import tqdm
 

@@ -159,7 +159,7 @@ def read_examples(
             "%s: %s of %s examples have no label and are left out, the first is %s",
             *(path, f"{len(unlabeled):,}", f"{len(rows):,}", found.place(unlabeled[0])),
         )
-    _say_empty(empty)
+    _say_empty(empty, logging.INFO)
     return ExampleSet(examples, _ordered_names(examples), several, str(path))
 
 
@@ -188,7 +188,8 @@ def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the 
         if found is None:
             raise UserError(f"labels[{position}] is {value!r}: this text has no label")
         examples.append(TextExample(text, found))
-    _say_empty([f"texts[{n}]" for n, each in enumerate(examples) if not each.text.strip()])
+    empty = [f"texts[{n}]" for n, each in enumerate(examples) if not each.text.strip()]
+    _say_empty(empty, logging.WARNING)  # what Python shows without being told to
     return ExampleSet(examples, _ordered_names(examples), several, source)
 
 
@@ -425,10 +426,10 @@ def _need_no_header(examples: Sequence[TextExample], found: _Rows, place: str) -
     logger.warning("%s; %s", said, mend)
 
 
-def _say_empty(places: Sequence[str]) -> None:
+def _say_empty(places: Sequence[str], level: int) -> None:
     if places:
         more = f", as in {len(places) - 1:,} more" if len(places) > 1 else ""
-        logger.warning("%s: the text is empty%s", places[0], more)
+        logger.log(level, "%s: the text is empty%s", places[0], more)
 
 
 def _as_read(value: object) -> object:

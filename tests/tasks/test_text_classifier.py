@@ -214,6 +214,8 @@ def test_unknown_ones_of_several_labels_count_too() -> None:
     assert report.n_unknown == 1 and report.accuracy <= 0.5
     assert report.label_names == ("long", "pos", "new")
     assert (report.classes[2].recall, report.classes[2].support) == (0.0, 1)
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), None, b"fine"])
 def test_what_is_no_text_is_named_by_its_position(classifier: TextClassifier, wrong: object) -> None:
     texts: list[Any] = ["fine", wrong]

@@ -443,7 +443,7 @@ def test_labels_that_are_all_different_are_refused_unless_named(
 
 def test_lines_of_text_are_no_labels_and_texts(tmp_path: Path) -> None:
     lines = ["The film was good.", "A dull mess.", "I liked it.", "Never again."]
-    with pytest.raises(UserError, match="4 different labels .* the first word of each line is its label"):
+    with pytest.raises(UserError, match="4 different labels .* each line begins with its label"):
         read_examples(write(tmp_path / "t.txt", "\n".join(lines)))
     many = "\n".join(f"word{i // 2 if i < 10 else i} x" for i in range(25))
     with pytest.raises(UserError, match="20 different labels in 25 examples"):

@@ -37,14 +37,15 @@ class _MeanSquare(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, real: Tensor) -> Tensor:
-        x, ctx.size = _counted(x, real)
+        x, size = _counted(x, real)
         ctx.save_for_backward(x)
-        return _sum_of_squares(x) / ctx.size
+        ctx.size = size
+        return _sum_of_squares(x) / size
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
+        x: Tensor = ctx.saved_tensors[0]
         return x * (grad * (2.0 / ctx.size)), None
 
 
@@ -53,14 +54,15 @@ class _MeanSquaredStep(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, pairs: Tensor) -> Tensor:
-        steps, ctx.size = _counted(x[1:] - x[:-1], pairs)
+        steps, size = _counted(x[1:] - x[:-1], pairs)
         ctx.save_for_backward(steps)
-        return _sum_of_squares(steps) / ctx.size
+        ctx.size = size
+        return _sum_of_squares(steps) / size
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (steps,) = ctx.saved_tensors
+        steps: Tensor = ctx.saved_tensors[0]
         d_steps = steps * (grad * (2.0 / ctx.size))
         d_x = d_steps.new_empty(len(d_steps) + 1, *d_steps.shape[1:])
         d_x[0], d_x[-1] = -d_steps[0], d_steps[-1]
@@ -77,4 +79,5 @@ def _counted(x: Tensor, counts: Tensor) -> tuple[Tensor, int]:
 def _sum_of_squares(x: Tensor) -> Tensor:
     """In float32 at least."""
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    return torch.linalg.vector_norm(wide) ** 2
+    total: Tensor = torch.linalg.vector_norm(wide).square()
+    return total

@@ -133,14 +133,14 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
         known_labels=classifier.label_names,
     )
     report = classifier.evaluate(examples, n_worst=arguments.worst, progress=console.progress)
-    if arguments.plot is not None:
-        plot_confusion(report.confusion, classifier.label_names, arguments.plot)
     values = {"labels": list(classifier.label_names), **report.as_dict()}
     text = readable(report, classifier.label_names)
     if classifier.layer_weights:
         values["layer_weights"] = classifier.layer_weights
         text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
     console.result(values, text)
+    if arguments.plot is not None:
+        plot_confusion(report.confusion, classifier.label_names, arguments.plot)
 
 
 def evaluate_tagger(arguments: Evaluate, console: Console) -> None:

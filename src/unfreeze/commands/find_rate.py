@@ -127,9 +127,6 @@ def run(arguments: FindRate, console: Console) -> None:
     fits = {"classifier": _test_fit, "tagger": _test_tagger, "answerer": _test_answerer}
     test = _test_adapt if arguments.corpus else fits[arguments.task]
     curve = test(arguments, make_accelerator(arguments.precision), console)
-    if arguments.plot is not None:
-        curve.plot(arguments.plot)
-        console.note(f"the curve is in {arguments.plot}")
     if is_noisy(curve):
         console.note(
             "the loss falls less than it jumps from update to update: look at --plot, or take more --steps"
@@ -144,6 +141,9 @@ def run(arguments: FindRate, console: Console) -> None:
         f"--rate {curve.suggestion:.1e}  (the loss falls fastest there; "
         f"a tenth of the rate at its minimum is {curve.tenth_of_minimum:.1e})",
     )
+    if arguments.plot is not None:
+        curve.plot(arguments.plot)
+        console.note(f"the curve is in {arguments.plot}")
 
 
 def is_noisy(curve: RateCurve) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from unfreeze.errors import UserError
-from unfreeze.text.lines import plain_suffix
+from unfreeze.text.lines import codec_name, plain_suffix
 
 LANGUAGE_MODEL = "language model"
 BILM = "biLM"
@@ -38,15 +39,45 @@ def given_texts(
         return stream_texts(file, encoding=encoding, text_column=text_column)
     if not texts and file is None:
         raise UserError('no text was given: add "a text", - for standard input, or --file FILE')
-    return _spoken_texts(texts or ["-"])
+    if texts.count("-") > 1:
+        raise UserError("- stands for standard input, which can be read once")
+    return _spoken_texts(texts or ["-"], encoding)
 
 
-def _spoken_texts(texts: Sequence[str]) -> Iterator[str]:
+def _spoken_texts(texts: Sequence[str], encoding: str) -> Iterator[str]:
     for text in texts:
         if text == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
+            yield from (line.rstrip("\r\n") for line in standard_lines(encoding))
         else:
             yield text
+
+
+def standard_lines(encoding: str | None = None) -> Iterator[str]:
+    """The lines of standard input, with their ends, whatever the terminal's encoding.
+
+    Args:
+        encoding: what --encoding says; None is UTF-8, of a verb without that option.
+
+    Raises:
+        UserError: standard input is closed, or not in this encoding.
+    """
+    if sys.stdin is None:
+        raise UserError("standard input is closed: name the texts, or a file of them")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        codec = "utf-8-sig" if encoding is None or codec_name(encoding) == "utf-8" else encoding
+        sys.stdin.reconfigure(encoding=codec, errors="strict")
+    count = 0
+    try:
+        for count, line in enumerate(sys.stdin, 1):  # noqa: B007  (the count is read where a line fails)
+            yield line
+    except UnicodeDecodeError as error:
+        line_number = count + 1 + error.object[: error.start].count(b"\n")
+        byte = error.object[error.start]
+        likely = "cp1252" if 0x80 <= byte < 0xA0 else "latin-1"
+        mend = "convert it" if encoding is None else f"name its encoding, such as --encoding {likely}"
+        raise UserError(
+            f"standard input, line {line_number}: not {encoding or 'utf-8'}: byte 0x{byte:02x}; {mend}"
+        ) from None
 
 
 def need_positive(arguments: object, *names: str) -> None:

@@ -133,7 +133,7 @@ def write_rows(rows: Iterable[Row], path: Path, suffix: str, console: Console) -
     """Write rows in the format of `suffix`; returns their number."""
     count = 0
     with (
-        path.open("w", encoding="utf-8", newline="") as file,
+        path.open("w", encoding="utf-8", errors="replace", newline="") as file,
         console.progress.bar("predict", unit="text") as bar,
     ):
         write = _line_writer(file) if suffix in LINES else _table_writer(file, TABLES[suffix])

@@ -9,7 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_vector_file
+from unfreeze.commands.inputs import need_new, need_vector_file
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.formats.fasttext import is_fasttext, read_fasttext
@@ -93,8 +93,7 @@ def run(arguments: Convert, console: Console) -> None:
     labels = [] if arguments.labels is None else [name.strip() for name in arguments.labels.split(",")]
     if "" in labels or len(set(labels)) < len(labels):
         raise UserError(f"--labels {arguments.labels}: names with commas between, none empty or twice")
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    need_new(arguments.output, overwrite=arguments.overwrite)
     if _is_bilm(arguments.source):
         return convert_bilm(arguments, console)
     if arguments.weights is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_new
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def run(arguments: Embed, console: Console) -> None:
     from unfreeze.analysis.embedding import embed_text
     from unfreeze.text.examples import stream_texts
 
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    need_new(arguments.output, overwrite=arguments.overwrite)
     writer_for(arguments.output)
     texts = stream_texts(arguments.file, encoding=arguments.encoding, text_column=arguments.text_column)
     encoder = load(arguments.encoder, arguments.cache_words)

@@ -83,11 +83,14 @@ class Evaluate:
     case_sensitive: bool = False
     """Word vectors: tell upper and lower case apart."""
 
+    overwrite: bool = False
+    """Replace a picture that is there."""
+
     def __post_init__(self) -> None:
         if self.worst < 0:
             raise UserError(f"--worst must be at least 0, not {self.worst}")
         need_positive(self, "restrict")
-        need_picture(self.plot)
+        need_picture(self.plot, overwrite=self.overwrite)
 
 
 def run(arguments: Evaluate, console: Console) -> None:

@@ -97,9 +97,12 @@ class FindRate:
     seed: int = 0
     """The same seed gives the same curve."""
 
+    overwrite: bool = False
+    """Replace a picture that is there."""
+
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "low", "high", "steps")
-        need_picture(self.plot)
+        need_picture(self.plot, overwrite=self.overwrite)
         if bool(self.corpus) == (self.train is not None):
             raise UserError("find-rate needs MODEL --corpus PATH (for adapt) or --train FILE (for fit)")
         if self.corpus and self.model is None:

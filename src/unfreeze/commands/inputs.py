@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from unfreeze.errors import UserError
+from unfreeze.pictures import picture_format
 from unfreeze.text.lines import codec_name, plain_suffix
 
 LANGUAGE_MODEL = "language model"
@@ -20,7 +21,6 @@ TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
 TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def given_texts(
@@ -97,10 +97,17 @@ def need_one_process(verb: str) -> None:
         raise UserError(f"{verb} is one process with threads: start it without accelerate launch or torchrun")
 
 
-def need_picture(path: Path | None) -> None:
-    """Raise the UserError for a name that no picture can be drawn into, before the work that it would show."""
-    if path is not None and path.suffix.lower() not in PICTURES:
-        raise UserError(f"cannot draw {str(path)!r}: the name has to end in {', '.join(PICTURES)}")
+def need_picture(path: Path | None, *, overwrite: bool) -> None:
+    """Raise the UserError for a place where no picture can be drawn, or one is already, before the work that it would show."""
+    if path is not None:
+        picture_format(path)
+        need_new(path, overwrite=overwrite, option="--plot")
+
+
+def need_new(path: Path | None, *, overwrite: bool, option: str = "--output") -> None:
+    """Raise the UserError for an output that is there already, unless it may be replaced."""
+    if path is not None and path.exists() and not overwrite:
+        raise UserError(f"{option} {path} exists: take another name, or add --overwrite")
 
 
 def model_kind(model: str) -> str:

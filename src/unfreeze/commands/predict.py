@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_task_model
+from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_new, need_task_model
 from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_tags
 from unfreeze.errors import UserError
@@ -73,9 +73,13 @@ class Predict:
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Number format; bf16 is faster where the processor has it, auto tries."""
 
+    overwrite: bool = False
+    """Replace a file that is there."""
+
 
 def run(arguments: Predict, console: Console) -> None:
     """Print a result a text, or write them to a file."""
+    need_new(arguments.output, overwrite=arguments.overwrite)
     kind = need_task_model(arguments.model, "predict")
     if kind == ANSWERER:
         return predict_answers(arguments, console)

@@ -190,7 +190,9 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
 
 def readable(report: Report, names: tuple[str, ...]) -> str:
     """A report for people."""
-    counted = f"{report.n_examples:,} text" + "s" * (report.n_examples != 1)
+    counted = counted_in_words(report.n_examples, "text")
+    if report.n_unknown:
+        counted += f", {report.n_unknown:,} of them without any known word"
     parts = [
         f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {counted}",
         aligned([asdict(figures) for figures in report.classes]),

@@ -112,8 +112,8 @@ def predicted_rows(
     classifier: TextClassifier, texts: Iterable[str], *, with_probabilities: bool
 ) -> Iterator[Row]:
     """What is said of each text."""
-    for text, found in classifier.predict_stream(texts):
-        row: Row = {"text": text, **classifier.prediction(found)}
+    for text, found, known in classifier.predict_stream(texts):
+        row: Row = {"text": text, **classifier.prediction(found, known)}
         if with_probabilities:
             row["probabilities"] = dict(zip(classifier.label_names, found.tolist(), strict=True))
         yield row
@@ -125,6 +125,8 @@ def readable(row: Row) -> str:
     said = ", ".join(f"{label} {share:.3f}" for label, share in chosen.items()) or "-"
     if "probabilities" in row:
         said = f"{'|'.join(_chosen(row)) or '-'} ({said})"
+    if "unknown" in row:
+        said += ", no known word"
     return f"{said}\t{' '.join(row['text'].split())}"
 
 
@@ -168,9 +170,11 @@ def _table_writer(file: TextIO, delimiter: str) -> Callable[[Row], None]:
 
 
 def flattened(row: Row) -> dict[str, str | float]:
-    """A row as a table has it: several labels joined by "|", a column for every label's probability."""
+    """A row as a table has it: several labels joined by "|", "unknown" for a text without a known word, a column for every
+    label's probability."""
     chosen = _chosen(row)
     flat: dict[str, str | float] = {"text": row["text"], "label": "|".join(chosen)}
     if "score" in row:
         flat["score"] = row["score"]
+    flat["unknown"] = "true" if "unknown" in row else ""
     return flat | {f"p({label})": share for label, share in row.get("probabilities", {}).items()}

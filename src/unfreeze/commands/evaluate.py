@@ -25,6 +25,7 @@ from unfreeze.commands.inputs import (
     need_positive,
 )
 from unfreeze.errors import UserError
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.text_classifier import Report
@@ -161,7 +162,8 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
     )
     report = tagger.evaluate(sentences, progress=console.progress)
     values: dict[str, object] = report.as_dict()
-    text = f"accuracy {report.accuracy:.4f} on {report.n_words:,} words of {report.n_sentences:,} sentences"
+    measured = f"{counted(report.n_words, 'word')} of {counted(report.n_sentences, 'sentence')}"
+    text = f"accuracy {report.accuracy:.4f} on {measured}"
     if report.f1 is not None:
         text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(figures) for figures in report.spans])}"
     if tagger.layer_weights:
@@ -178,10 +180,10 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
     answerer = QuestionAnswerer.from_pretrained(arguments.model)
     answerer.precision = arguments.precision
     found = answerer.evaluate(read_questions(arguments.data, arguments.encoding), progress=console.progress)
-    values: dict[str, object] = {**found, "n_questions": int(found["n_questions"])}
-    text = (
-        f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {values['n_questions']:,} questions"
-    )
+    n_questions = int(found["n_questions"])
+    values: dict[str, object] = {**found, "n_questions": n_questions}
+    measured = counted(n_questions, "question")
+    text = f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {measured}"
     if answerer.layer_weights:
         values["layer_weights"] = answerer.layer_weights
         text += f"\n\n{layer_weights_line(answerer.layer_weights)}"
@@ -190,11 +192,11 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
 
 def readable(report: Report, names: tuple[str, ...]) -> str:
     """A report for people."""
-    counted = counted_in_words(report.n_examples, "text")
+    measured = counted(report.n_examples, "text")
     if report.n_unknown:
-        counted += f", {report.n_unknown:,} of them without any known word"
+        measured += f", {report.n_unknown:,} of them without any known word"
     parts = [
-        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {counted}",
+        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {measured}",
         aligned([asdict(figures) for figures in report.classes]),
     ]
     if report.confusion and len(names) <= MOST_CLASSES_CROSSED:

@@ -21,6 +21,7 @@ TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
 TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
+FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
 
 
 def given_texts(
@@ -132,7 +133,7 @@ def need_task_model(model: str, verb: str) -> str:
         others = "score, fill or generate" if kind == LANGUAGE_MODEL else "score or fill"
         raise UserError(
             f"{model} is a language model, {verb} needs a classifier, a tagger or an answerer: "
-            f"use {others}, or make one with `unfreeze fit classifier`, `tagger` or `answerer`"
+            f"use {others}, or make one with {FITS}"
         )
     if kind == NGRAM:
         raise UserError(
@@ -141,7 +142,7 @@ def need_task_model(model: str, verb: str) -> str:
     if kind not in TASK_MODELS:
         raise UserError(
             f"{model} is a {kind} encoder, {verb} needs a classifier, a tagger or an answerer: "
-            "make one with `unfreeze fit classifier`, `tagger` or `answerer`"
+            f"make one with {FITS}"
         )
     return kind
 
@@ -167,6 +168,10 @@ def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) 
         raise UserError(
             f"{model} is {'an' if kind == ANSWERER else 'a'} {TASK_MODELS[kind]}, {verb} needs a language model: use predict or evaluate, "
             "or take the language model that it was fitted from"
+        )
+    if kind == WORD_VECTORS:
+        raise UserError(
+            f"{model} holds word vectors, {verb} needs a language model: train one with `unfreeze pretrain lm`"
         )
     if kind not in (LANGUAGE_MODEL, BILM, NGRAM):
         raise UserError(

@@ -55,13 +55,13 @@ from unfreeze.commands.arguments import (
     COMMON_HELP,
     HELP,
     CommonOptions,
-    did_you_mean,
     parse,
     split_common_options,
 )
 from unfreeze.commands.console import Console, make_console
 from unfreeze.errors import UserError
 from unfreeze.interrupts import raise_at_interrupts
+from unfreeze.text.display import did_you_mean
 
 
 class Verb(NamedTuple):
@@ -223,6 +223,8 @@ def find_verb(tokens: Sequence[str]) -> tuple[str, list[str]]:
     choices = " or ".join(f"'unfreeze {first} {second}'" for second in seconds)
     if not rest or rest[0].startswith("-"):
         raise UserError(f"{first} what? say {choices}")
+    if near := did_you_mean(rest[0], seconds):
+        raise UserError(f"cannot {first} {rest[0]!r}{near} (unfreeze {first} --help lists them)")
     raise UserError(f"cannot {first} {rest[0]!r}; say {choices}")
 
 
@@ -270,7 +272,9 @@ def need_utf8(words: Sequence[str]) -> None:
         if found := re.search("[\ud800-\udfff]", word):
             byte = f"0x{ord(found[0]) & 0xFF:02x}"
             shown = word.encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\x")
-            raise UserError(f"'{shown}' is not UTF-8 (byte {byte}): rename the file, or write the text in UTF-8")
+            raise UserError(
+                f"'{shown}' is not UTF-8 (byte {byte}): rename the file, or write the text in UTF-8"
+            )
 
 
 def _replace_closed_streams() -> None:
@@ -280,8 +284,8 @@ def _replace_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the process ends)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _accept_any_character() -> None:

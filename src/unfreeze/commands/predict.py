@@ -17,6 +17,7 @@ from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_tags
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.text_classifier import TextClassifier
@@ -105,7 +106,9 @@ def run(arguments: Predict, console: Console) -> None:
         return
     with written_file(arguments.output) as temporary:
         count = write_rows(rows, temporary, arguments.output.suffix.lower(), console)
-    console.result({"output": str(arguments.output), "texts": count}, f"{count:,} texts: {arguments.output}")
+    console.result(
+        {"output": str(arguments.output), "texts": count}, f"{counted(count, 'text')}: {arguments.output}"
+    )
 
 
 def predicted_rows(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from unfreeze.commands.console import Console
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.commands.predict import Predict
@@ -41,7 +42,9 @@ def predict_tags(arguments: Predict, texts: Iterable[str], console: Console) -> 
         console.progress.bar("predict", unit="text") as bar,
     ):
         count = write(tagger, texts, file, suffix, Path(arguments.model).resolve().name, bar.advance)
-    console.result({"output": str(arguments.output), "texts": count}, f"{count:,} texts: {arguments.output}")
+    console.result(
+        {"output": str(arguments.output), "texts": count}, f"{counted(count, 'text')}: {arguments.output}"
+    )
 
 
 def readable(text: str, entities: list[Entity]) -> str:

@@ -27,6 +27,7 @@ from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.pooling import PIECE, Pooling, pool_documents, pooled_width
 from unfreeze.text.batches import bucketed_batches, pad_sequences
+from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups

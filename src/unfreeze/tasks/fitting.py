@@ -29,7 +29,7 @@ from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.logistic_regression import solve_head
-from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets
+from unfreeze.tasks.text_classifier import KIND, TextClassifier, label_shares, make_targets
 from unfreeze.text.examples import ExampleSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together

@@ -1,8 +1,33 @@
-"""Text as people are shown it."""
+"""Text, numbers and times as people are shown them."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 def cut(text: str, most: int) -> str:
     """`text`, or its beginning and an ellipsis: at most `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def counted(count: float, noun: str) -> str:
+    """ "1 text", "2,000 texts", "2 classes", "0.5 minutes"."""
+    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if count == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """ "47 seconds", "12 minutes", "3.5 hours": two digits or so."""
+    if round(seconds) < 90:
+        return counted(round(seconds), "second")
+    if round(seconds / 60) < 90:
+        return counted(round(seconds / 60), "minute")
+    return f"{seconds / 3600:.1f} hours"
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """ "; did you mean 'X'?" for the nearest candidate, or nothing where none is near."""
+    nearest = difflib.get_close_matches(word, list(candidates), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -51,7 +51,9 @@ def test_predicted_in_every_format(tagger: Path, tmp_path: Path) -> None:
             assert row["text"][each["start"] : each["end"]] == each["word"]
     assert "PER Grace" in succeed("predict", tagger, texts[1]).out
     for name in ("a.jsonl", "a.conll", "a.html"):
-        succeed("predict", tagger, "--file", tmp_path / "texts.txt", "--output", tmp_path / name)
+        line = ["predict", tagger, "--file", tmp_path / "texts.txt", "--output", tmp_path / name]
+        succeed(*line)
+        assert f"--output {tmp_path / name} exists" in fail(*line)
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [each["text"] for each in lines] == texts
     found = read_tagged(tmp_path / "a.conll")

@@ -97,9 +97,6 @@ def run(arguments: Neighbors, console: Console) -> None:
         {"rank": rank, "word": neighbor.word, arguments.measure: neighbor.score}
         for rank, neighbor in enumerate(found, start=1)
     ]
-    query = as_formula(arguments.words, arguments.minus)
-    text = aligned(rows) if rows else "no other word has a vector with a direction"
-    console.result({"query": query, "measure": arguments.measure, "neighbors": rows}, f"{query}\n{text}")
     if arguments.plot is not None:
         plot_neighborhood(
             index,
@@ -109,6 +106,10 @@ def run(arguments: Neighbors, console: Console) -> None:
             arguments.plot,
             projection=arguments.projection,
         )
+    query = as_formula(arguments.words, arguments.minus)
+    text = aligned(rows) if rows else "no other word has a vector with a direction"
+    console.result({"query": query, "measure": arguments.measure, "neighbors": rows}, f"{query}\n{text}")
+    if arguments.plot is not None:
         console.note(f"drawn: {arguments.plot}")
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from unfreeze.progress import Bar, Progress
-from unfreeze.text.display import duration
+from unfreeze.text.display import counted, duration
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -115,9 +115,10 @@ class _LoggedBar(Bar):
     def line(self, now: float) -> str:
         """ "adapting: 1,200/5,000 batches (24 %), loss 4.321, 10 minutes left"."""
         if not self.total:
-            parts = [f"{self.done:,} {self.unit}"]
+            parts = [counted(self.done, self.unit)]
         else:
-            parts = [f"{self.done:,}/{self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %)"]
+            share = 100 * self.done / self.total
+            parts = [f"{self.done:,}/{counted(self.total, self.unit)} ({share:.0f} %)"]
         parts += [_show(self.figures)] if self.figures else []
         if (left := self._seconds_left(now)) is not None:
             parts.append(f"{duration(left)} left")
@@ -134,14 +135,8 @@ class _LoggedBar(Bar):
         """Log how long it took, where lines were logged before."""
         if self.last > self.started:
             figures = f", {_show(self.figures)}" if self.figures else ""
-            LOGGER.info(
-                "%s: %s %s in %s%s",
-                self.what,
-                f"{self.done:,}",
-                self.unit,
-                duration(self.clock() - self.started),
-                figures,
-            )
+            taken = duration(self.clock() - self.started)
+            LOGGER.info("%s: %s in %s%s", self.what, counted(self.done, self.unit), taken, figures)
 
 
 def _show(figures: dict[str, float]) -> str:

@@ -78,16 +78,15 @@ def _may_be_on_hub(name: str) -> bool:
 
 def _nothing_there(name: str) -> str:
     """What a mistyped name is told: the saved model beside it, or the released one, whose name is nearest."""
-    parent = Path(name).parent
-    saved = [str(path.parent) for path in parent.glob(f"*/{CONFIG}")]
+    path = Path(name)
+    saved = [config.parent.name for config in path.parent.glob(f"*/{CONFIG}")]
     if "/" in name:
-        return f"there is no folder {name!r}{did_you_mean(str(Path(name)), saved)}"
+        before = "" if path.parent == Path() else f"{path.parent}/"
+        return f"there is no folder {name!r}{did_you_mean(path.name, saved, before)}"
     known = released_names()
     released = ", ".join(known) or "none"
-    return (
-        f"there is no folder {name!r}, and no released model of that name (released: {released})"
-        f"{did_you_mean(name, [*saved, *known])}"
-    )
+    near = did_you_mean(name, [*saved, *known])
+    return f"there is no folder {name!r}, and no released model of that name (released: {released}){near}"
 
 
 def encoder_class(kind: str, folder: Path) -> type[Encoder]:

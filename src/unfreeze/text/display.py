@@ -14,7 +14,7 @@ def cut(text: str, most: int) -> str:
 def counted(count: float, noun: str) -> str:
     """ "1 text", "2,000 texts", "2 classes", "0.5 minutes"."""
     number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith(("s", "tch")) else f"{noun}s"
     return f"{number} {noun if count == 1 else plural}"
 
 
@@ -27,7 +27,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours"
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """ "; did you mean 'X'?" for the nearest candidate, or nothing where none is near."""
+def did_you_mean(word: str, candidates: Iterable[str], before: str = "") -> str:
+    """ "; did you mean 'X'?" for the nearest candidate, with `before` before it; nothing where none is near."""
     nearest = difflib.get_close_matches(word, list(candidates), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"; did you mean {before + nearest[0]!r}?" if nearest else ""

@@ -204,3 +204,9 @@ def test_digest_tells_contents_apart(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     with pytest.raises(UserError, match="missing"):
         digest(tmp_path / "a")
+
+
+def test_names_that_are_not_utf8_come_back_from_json(tmp_path: Path) -> None:
+    value = {"label": os.fsdecode(b"caf\xe9"), "other": "café"}
+    write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value

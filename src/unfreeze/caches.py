@@ -19,6 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from unfreeze.errors import CannotWrite
 from unfreeze.folders import cache_folder
 
 KINDS = ("layers", "contexts", "vectors")
@@ -51,10 +52,41 @@ def kept_things() -> list[Kept]:
 
 @contextmanager
 def making(path: Path) -> Iterator[None]:
-    """Within the block nobody else makes or deletes the thing at `path`: others wait until it is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(_lock(path)):
+    """Within the block nobody else makes or deletes the thing at `path`: others wait until it is there.
+
+    Raises:
+        CannotWrite: the cache cannot be written.
+    """
+    try:
+        with _locked(path):
+            yield
+    except CannotWrite as error:
+        if isinstance(error.__cause__, OSError):  # of the thing itself, such as a full disk
+            raise _unwritable(path, error.__cause__) from error
+        raise
+
+
+@contextmanager
+def _locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    lock = FileLock(_lock(path), timeout=timeout)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def _unwritable(path: Path, error: OSError) -> CannotWrite:
+    return CannotWrite(
+        f"the cache {path.parent} cannot be written: {error.strerror or error}; "
+        "set UNFREEZE_CACHE to a folder with room that can be written"
+    )
 
 
 def _lock(path: Path) -> Path:
@@ -68,9 +100,13 @@ def mark_used(path: Path) -> None:
 
 
 def give_up(kept: Kept) -> bool:
-    """Delete it; False if another process is making it just now."""
+    """Delete it; False if another process is making it just now.
+
+    Raises:
+        CannotWrite: the cache cannot be written.
+    """
     try:
-        with FileLock(_lock(kept.path)).acquire(timeout=0):
+        with _locked(kept.path, timeout=0):
             shutil.rmtree(kept.path, ignore_errors=True)
     except Timeout:
         return False

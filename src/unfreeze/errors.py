@@ -23,6 +23,10 @@ class MissingExtra(UserError):
         super().__init__(f"this needs the package {package!r}: pip install 'unfreeze[{extra}]'")
 
 
+class CannotWrite(UserError):
+    """A file, a folder or the cache cannot be written."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C reached a stage that has saved where it is; the message is one line that says how to go on."""
 

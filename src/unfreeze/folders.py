@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unfreeze.errors import UserError
+from unfreeze.errors import CannotWrite, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
+        raise CannotWrite(
             f"cannot write {path}: {error.strerror or error}; what was there before is intact"
         ) from error
 
@@ -60,7 +60,9 @@ def writing(path: Path) -> Iterator[None]:
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, atomically."""
     with written_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        # Names of files may hold bytes that are not UTF-8; what "backslashreplace" writes is JSON's escape of them.
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
@@ -121,9 +123,19 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """Where one kind of things is kept that can be made again: in UNFREEZE_CACHE, else ~/.cache/unfreeze."""
-    root = os.environ.get("UNFREEZE_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "unfreeze") / name
+    """Where one kind of things is kept that can be made again: in UNFREEZE_CACHE, else ~/.cache/unfreeze.
+
+    Raises:
+        CannotWrite: neither is there.
+    """
+    if root := os.environ.get("UNFREEZE_CACHE"):
+        return Path(root) / name
+    try:
+        return Path.home() / ".cache" / "unfreeze" / name
+    except RuntimeError as error:
+        raise CannotWrite(
+            "there is no home folder to keep the cache in: set HOME, or UNFREEZE_CACHE to a folder"
+        ) from error
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -68,7 +68,9 @@ def test_answered_in_every_format(answerer: Path, data: Path, tmp_path: Path) ->
     for each in found["answers"]:
         assert context[each["start"] : each["end"]] == each["answer"]
     assert "no answer" in succeed("predict", answerer, "Who likes Ada?", "--context", context).out
-    succeed("predict", answerer, "--file", data / "dev.json", "--output", tmp_path / "a.jsonl")
+    line = ["predict", answerer, "--file", data / "dev.json", "--output", tmp_path / "a.jsonl"]
+    succeed(*line)
+    assert "a.jsonl exists: take another name, or add --overwrite" in fail(*line)
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(lines) == 24 and lines[0]["id"] == "0"
     succeed("predict", answerer, "Who likes Ada?", "--context", context, "--output", tmp_path / "a.html")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
 
-from tests.commands.calls import fail, succeed
+from tests.commands.calls import call, fail, succeed
 from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
+from tests.disk import files_of
 
 SIZES = "--preset tiny --embedding-size 16 --hidden-size 16 --softmax full --batch-size 8 --bptt 20"
 FIT = "fit classifier --encoder {lm} --epochs 1 --batch-size 4 --precision fp32 --output {new} --train"
@@ -52,17 +50,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in files
         if "training" not in path.relative_to(folder).parts
     }
-
-
-@contextmanager
-def files_of(size: int) -> Iterator[None]:
-    """Within the block no file can grow beyond `size` bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # Options
@@ -141,7 +128,7 @@ def test_a_label_that_training_lacked_counts_as_an_error_when_told(world: Path, 
     assert "--unknown-labels wrong counts it as an error" in said
     asked = ["evaluate", world / "model", data, "--unknown-labels", "wrong"]
     (values,) = succeed(*asked, "--json", "--plot", tmp_path / "p.png").rows
-    assert values["labels"] == ["neg", "pos", "meh"] and values["n_unknown"] == 1
+    assert values["labels"] == ["neg", "pos", "meh"] and values["n_unknown_labels"] == 1
     assert [row["support"] for row in values["classes"]] == [1, 1, 1]
     assert sum(values["confusion"][2]) == 1 and values["confusion"][2][2] == 0
     assert "1 text has a label that training lacked (meh); it counts as an error" in succeed(*asked).out
@@ -178,7 +165,7 @@ def test_2000_classes(world: Path, tmp_path: Path) -> None:
     said = "a sample of 1999 cannot show each of its 2000 classes"
     assert said in fail(*words(f"{FIT} {{here}}/x.csv --labels 1999", world, tmp_path / "new"))
     line = f"{FIT} {{here}}/x.csv --labels 2000 --batch-size 500"
-    assert "of 2000 classes (class 0 1, " in succeed(*words(line, world, tmp_path / "new")).err
+    assert "of 2,000 classes (class 0 1, " in succeed(*words(line, world, tmp_path / "new")).err
     row = succeed("predict", tmp_path / "new", "film", "--probabilities", "--json").rows[0]
     assert len(row["probabilities"]) == 2000
 
@@ -203,6 +190,19 @@ def test_word_vectors_that_hold_no_numbers(verb: str, number: str, world: Path, 
     (tmp_path / "v.txt").write_text(f"film 1 2\nstory 1 {number}\n", encoding="utf-8")
     said = fail(*words(f"{verb} --word-vectors {{here}}/v.txt", world, tmp_path / "new"))
     assert "v.txt, line 2: " in said and number in said
+
+
+def test_a_class_whose_folder_is_not_utf8_is_learned_and_told(world: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for label, text in ((name, "fine film"), ("neg", "dull film")):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in "12":
+            (tmp_path / "data" / label / f"{number}.txt").write_text(f"{text} {number}")
+    succeed(*words(f"{FIT} {{here}}/data --head linear", world, tmp_path / "new"))
+    assert json.loads((tmp_path / "new" / "config.json").read_text())["labels"] == [name, "neg"]
+    line = ["predict", tmp_path / "new", "film", "--probabilities"]
+    succeed(*line, "--output", tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()[0].endswith(",p(caf?),p(neg)")
 
 
 # Places
@@ -267,9 +267,52 @@ def test_a_full_disk_leaves_the_earlier_predictions(world: Path, tmp_path: Path)
     target = tmp_path / "labels.csv"
     target.write_text("before")
     with files_of(1000):
-        said = fail("predict", world / "model", "--file", world / "plain.txt", "--output", target)
+        said = fail(
+            "predict", world / "model", "--file", world / "plain.txt", "--output", target, "--overwrite"
+        )
     assert f"cannot write {target}: File too large" in said
     assert contents(tmp_path) == {"labels.csv": b"before"}
+
+
+@pytest.mark.parametrize("line", [
+    "predict {model} --file {plain} --output {here}/there.csv",
+    "predict {model} --file {plain} --output {here}/there.jsonl",
+    "evaluate {model} {train} --plot {here}/there.png",
+    "embed {lm} {plain} --layers -1 --output {here}/there.npz",
+    "find-rate {lm} --corpus {plain} --plot {here}/there.svg",
+    "neighbors {lm} film --plot {here}/there.pdf",
+    "convert {here}/there.txt --output {here}/there.bin",
+])  # fmt: skip
+def test_an_output_that_exists_is_refused_by_every_verb(line: str, world: Path, tmp_path: Path) -> None:
+    suffix = line[-4:] if line.endswith(("bin", "npz", "png", "svg", "pdf", "csv")) else ".jsonl"
+    there = tmp_path / f"there{suffix}"
+    there.write_bytes(b"mine")
+    before = contents(tmp_path)
+    option = "--plot" if "--plot" in line else "--output"
+    said = fail(*words(line, world, tmp_path / "new"))
+    assert f"{option} {there} exists: take another name, or add --overwrite" in said
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("line", [
+    "predict {model} --file {train} --output {here}/there.csv --overwrite",
+    "evaluate {model} {train} --plot {here}/there.png --overwrite",
+    "neighbors {lm} film --plot {here}/there.svg --overwrite",
+])  # fmt: skip
+def test_an_output_that_exists_is_replaced_when_asked(line: str, world: Path, tmp_path: Path) -> None:
+    there = next(Path(word.format(here=tmp_path)) for word in line.split() if word.startswith("{here}"))
+    there.write_bytes(b"mine")
+    succeed(*words(line, world, tmp_path / "new"))
+    assert there.read_bytes() != b"mine"
+
+
+def test_a_full_disk_does_not_cost_the_report(world: Path, tmp_path: Path) -> None:
+    """What was measured is printed before the picture of it is drawn."""
+    with files_of(1000):
+        done = call("evaluate", world / "model", world / "train.csv", "--plot", tmp_path / "a.png", "--quiet")
+    assert done.status == 2 and done.out.startswith("accuracy ")
+    assert done.err.startswith(f"unfreeze: cannot write {tmp_path / 'a.png'}: File too large")
+    assert contents(tmp_path) == {}
 
 
 # Sizes

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from tests.commands.calls import fail, succeed
+from tests.disk import files_of
 from tests.encoders.elmos import small_elmo
 from unfreeze.analysis import embedding
 from unfreeze.analysis.contexts import embed_corpus
 from unfreeze.caches import Kept, give_up, kept_things, making
+from unfreeze.errors import UserError
 from unfreeze.formats import vector_cache
 from unfreeze.formats.vector_cache import open_word_vectors
 from unfreeze.tasks.word_inputs import WordInputs
@@ -93,6 +95,50 @@ def test_all_that_is_kept_is_made_under_its_lock(
     }
     makers[kind]()
     assert refused == [True]
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "file"))
+    text = tmp_path / "a.txt"
+    text.write_text("the cat sat\n", encoding="utf-8")
+    makers = {
+        "layers": lambda: WordInputs(small_elmo(), tokenized=True).keep_layers(["the cat"], "digest"),
+        "contexts": lambda: embed_corpus(small_elmo(), "digest", [text], 1),
+    }
+    for kind, make in makers.items():
+        with pytest.raises(UserError) as caught:
+            make()
+        said = str(caught.value)
+        assert said.startswith(f"the cache {tmp_path / 'file' / kind} cannot be written: ")
+        assert said.endswith("; set UNFREEZE_CACHE to a folder with room that can be written")
+
+
+def test_a_cache_on_a_full_disk_is_named_with_its_variable(cache: Path, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("the cat sat\n" * 200, encoding="utf-8")
+    with files_of(500), pytest.raises(UserError) as caught:
+        embed_corpus(small_elmo(), "digest", [text], 1)
+    assert str(caught.value).startswith(f"the cache {cache / 'contexts'} cannot be written: File too large; ")
+
+
+def test_what_else_is_wrong_is_not_blamed_on_the_cache(cache: Path, tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_bytes(b"caf\xe9\n")
+    with pytest.raises(UserError, match=r"a\.txt:1:4: not utf-8"):
+        embed_corpus(small_elmo(), "digest", [text], 1)
+
+
+def test_without_a_home_the_variable_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("UNFREEZE_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    said = "there is no home folder to keep the cache in: set HOME, or UNFREEZE_CACHE to a folder"
+    assert fail("cache") == f"unfreeze: {said}\n"
 
 
 def test_what_is_damaged_is_made_anew(cache: Path, tmp_path: Path) -> None:

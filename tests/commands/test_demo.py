@@ -22,6 +22,17 @@ def test_demo_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.Capture
     assert (output / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["plain.txt", "reviews.txt", "vectors.npz", "accuracy.png"])
+def test_demo_does_not_replace_the_users_files(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    assert main(["demo", "--output", str(tmp_path), "--minutes", "0.01"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(f"{name} is of another demo, or yours: take another --output, or add --overwrite")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"mine"}
+
+
 @pytest.mark.parametrize("wrong", [["--minutes", "0"], ["--labels", "1"], ["--test", "1"]])
 def test_demo_refuses_what_cannot_work(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", *wrong]) == 2

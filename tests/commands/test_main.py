@@ -20,7 +20,7 @@ from unfreeze.commands import main as frame
 from unfreeze.commands.arguments import one_line, parse, split_docstring
 from unfreeze.commands.console import Console, aligned, plain
 from unfreeze.commands.main import VERBS, Verb, load_verb, main, overview
-from unfreeze.commands.progress import LoggedProgress, TerminalProgress, hours
+from unfreeze.commands.progress import LoggedProgress, TerminalProgress
 
 SHOUT = Verb("tests.commands.shout:Shout", "say it louder")
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,13 @@ print([name for name in ("torch", "numba", "sklearn", "matplotlib", "transformer
         ("finetune", "unknown verb 'finetune'; did you mean 'adapt'?"),
         ("xyzzy", "unknown verb 'xyzzy' (unfreeze --help lists the verbs)"),
         ("cry", "cry what? say 'unfreeze cry wolf'"),
-        ("cry wlof", "cannot cry 'wlof'; say 'unfreeze cry wolf'"),
+        ("cry wlof", "cannot cry 'wlof'; did you mean 'wolf'? (unfreeze cry --help lists them)"),
+        ("cry out", "cannot cry 'out'; say 'unfreeze cry wolf'"),
+        (
+            "fit classifer",
+            "cannot fit 'classifer'; did you mean 'classifier'? (unfreeze fit --help lists them)",
+        ),
+        ("pretrain word2vek", "cannot pretrain 'word2vek'; did you mean 'word2vec'?"),
         (
             "shout x --tmies 2",
             "unknown option '--tmies'; did you mean '--times'? (see unfreeze shout --help)",
@@ -273,6 +279,86 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (2, "unfreeze: No space left on device\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_where_standard_error_is_full_the_status_is_left() -> None:
+    program = "import sys; from unfreeze.commands.main import main; sys.exit(main(['nothing']))"
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([sys.executable, "-c", program], stderr=full, timeout=60, check=False)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("closed", "status", "out", "err"),
+    [
+        (">&-", 0, "", "said to y\n"),
+        ("2>&-", 0, "X\n", ""),
+        ("<&- >&- 2>&-", 0, "", ""),
+    ],
+)
+def test_standard_streams_may_be_closed(closed: str, status: int, out: str, err: str) -> None:
+    program = (
+        "import sys; from unfreeze.commands import main as m; "
+        "m.VERBS['shout'] = m.Verb('tests.commands.shout:Shout', ''); "
+        "status = m.main(['shout', 'x', '--output', 'y']); file = open('/dev/null'); sys.exit(status or file.fileno() < 3)"
+    )
+    line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(program)} {closed}"
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("shout caf\udce9 --output y", "'caf\\xe9' is not UTF-8 (byte 0xe9): "),
+        ("shout x --output out\udcff", "'out\\xff' is not UTF-8 (byte 0xff): "),
+        ("shout x --output=\udc80", "'--output=\\x80' is not UTF-8 (byte 0x80): "),
+        ("fit classifier --train \udce9.csv --output y", "'\\xe9.csv' is not UTF-8 (byte 0xe9): "),
+    ],
+)
+def test_words_that_are_not_utf8_are_refused_before_anything_begins(
+    line: str, said: str, capsys: pytest.CaptureFixture[str], shout: None
+) -> None:
+    status, out, err = outcome(line, capsys)
+    assert (status, out) == (2, "")
+    assert err == f"unfreeze: {said}rename the file, or write the text in UTF-8\n"
+
+
+EARLY = """
+import os, signal, sys
+class Interrupting:  # Ctrl-C while the module is looked for
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["unfreeze", {word!r}]
+from unfreeze.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "word"),
+    [("unfreeze.commands.main", "--help"), ("tyro", "--help"), ("unfreeze.commands.demo", "demo")],
+)
+def test_ctrl_c_while_everything_is_imported_is_one_line(module: str, word: str) -> None:
+    program = EARLY.format(module=module, word=word)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    said = "unfreeze: interrupted; the same command starts again\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
+
+
+def test_ctrl_c_that_the_caller_ignores_is_ignored() -> None:
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)" + EARLY.format(
+        module="tyro", word="--version"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"unfreeze {__version__}\n")
+
+
 def test_python_dash_m() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "unfreeze", "--version"],
@@ -310,15 +396,43 @@ def ticking(seconds: Sequence[float]) -> LoggedProgress:
 def test_background_runs_log_a_line_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.INFO, "unfreeze"),
-        ticking([0, 10, 40, 50, 75, 80]).bar("adapting", 2000, "batches") as bar,
+        ticking([0, 10, 40, 50, 75, 80]).bar("adapting", 2000, "batch") as bar,
     ):
         for _ in range(4):
             bar.advance(250, loss=4.321)
     assert [record.getMessage() for record in caplog.records] == [
-        "adapting: 500/2,000 batches (25 %), loss 4.321, 0:02:00 left",
-        "adapting: 1,000/2,000 batches (50 %), loss 4.321, 0:01:15 left",
-        "adapting: 1,000 batches in 0:01:20, loss 4.321",
+        "adapting: 500/2,000 batches (25 %), loss 4.321, 3 minutes left",
+        "adapting: 1,000/2,000 batches (50 %), loss 4.321, 70 seconds left",
+        "adapting: 1,000 batches in 80 seconds, loss 4.321",
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (
+            1,
+            "pairs: 101/300 pairs (34 %), 60 seconds left",
+        ),  # the first was slow: the loops were being compiled
+        (200, "pairs: 300/300 pairs (100 %), 0 seconds left"),  # the run goes on: 200 were done before
+    ],
+)
+def test_what_is_left_follows_from_the_speed_now(
+    first: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.INFO, "unfreeze"),
+        ticking([0, 29, 59, 60]).bar("pairs", 300, "pair") as bar,
+    ):
+        bar.advance(first)
+        bar.advance(100)
+    assert caplog.messages[0] == said
+
+
+def test_nothing_is_said_of_what_is_left_before_the_speed_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "unfreeze"), ticking([0, 31, 32]).bar("pairs", 300, "pair") as bar:
+        bar.advance(1)
+    assert caplog.messages[0] == "pairs: 1/300 pairs (0 %)"
 
 
 def test_short_work_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -335,10 +449,6 @@ def test_terminals_get_a_bar_with_the_latest_figures(monkeypatch: pytest.MonkeyP
             bar.advance(loss=number / 3)
     assert "adapting" in screen.getvalue() and "3.00/3.00" in screen.getvalue()
     assert "loss 0.3333" in screen.getvalue()
-
-
-def test_hours() -> None:
-    assert [hours(seconds) for seconds in (0, 59.6, 3723)] == ["0:00:00", "0:01:00", "1:02:03"]
 
 
 def test_overview_is_short() -> None:

@@ -54,7 +54,9 @@ def test_predicted_in_every_format(tagger: Path, tmp_path: Path) -> None:
             assert row["text"][each["start"] : each["end"]] == each["word"]
     assert "PER Grace" in succeed("predict", tagger, texts[1]).out
     for name in ("a.jsonl", "a.conll", "a.html"):
-        succeed("predict", tagger, "--file", tmp_path / "texts.txt", "--output", tmp_path / name)
+        line = ["predict", tagger, "--file", tmp_path / "texts.txt", "--output", tmp_path / name]
+        succeed(*line)
+        assert f"--output {tmp_path / name} exists" in fail(*line)
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [each["text"] for each in lines] == texts
     found = read_tagged(tmp_path / "a.conll")
@@ -129,7 +131,7 @@ def test_unknown_tags_are_counted_when_told(tagger: Path, tmp_path: Path) -> Non
     assert "--unknown-labels wrong counts it as an error" in fail("evaluate", tagger, other)
     asked = ["evaluate", tagger, other, "--unknown-labels", "wrong"]
     (values,) = succeed(*asked, "--json").rows
-    assert values["n_unknown"] == 1 and values["spans"][-1]["true"] == 2
+    assert values["n_unknown_labels"] == 1 and values["spans"][-1]["true"] == 2
     said = "1 word has a tag that training lacked (PLANET); it counts as an error"
     assert said in succeed(*asked).out
 

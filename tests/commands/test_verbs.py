@@ -14,15 +14,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.commands.calls import Outcome, fail, succeed
 from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
+from unfreeze.commands import convert, pretrain_lm
 from unfreeze.commands.arguments import parse
+from unfreeze.commands.convert import Convert
 from unfreeze.commands.find_rate import is_noisy
 from unfreeze.commands.main import VERBS, load_verb
 from unfreeze.commands.options import LearnsFromText
+from unfreeze.commands.pretrain_lm import PretrainLm
 from unfreeze.folders import FORMAT_VERSION
 from unfreeze.text.examples import read_examples, stream_texts
 from unfreeze.transfer.rate_finder import RateCurve
@@ -256,13 +260,16 @@ def test_predict_writes_files_whole(suffix: str, world: World, tmp_path: Path) -
             assert {"neg", "pos"} == set(found[0]["probabilities"])
         else:
             found = list(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","))
-            assert list(found[0]) == ["text", "label", "score", "p(neg)", "p(pos)"]
+            assert list(found[0]) == ["text", "label", "score", "unknown", "p(neg)", "p(pos)"]
+            assert {row["unknown"] for row in found} == {""}
     assert [(row["text"], row["label"]) for row in found] == [(r["text"], r["label"]) for r in expected]
     assert [text for text, _ in reviews(40, seed=2)] == list(stream_texts(target))[:40]
     before = target.read_bytes()
     broken = tmp_path / "broken.txt"
     broken.write_bytes(b"fine\nnot \xff fine\n")
-    assert "broken.txt:2" in fail("predict", world.classifier, "--file", broken, "--output", target)
+    line = ["predict", world.classifier, "--file", broken, "--output", target]
+    assert f"--output {target} exists" in fail(*line)
+    assert "broken.txt:2" in fail(*line, "--overwrite")
     assert target.read_bytes() == before and len(list(tmp_path.iterdir())) == 2
 
 
@@ -304,7 +311,7 @@ def test_predict_escapes_formulas_when_told(world: World, tmp_path: Path) -> Non
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
         target = tmp_path / f"out{suffix}"
         for option, mark in (([], ""), (["--escape-formulas"], "'")):
-            succeed("predict", world.classifier, "--output", target, *option, "--", *texts)
+            succeed("predict", world.classifier, "--output", target, "--overwrite", *option, "--", *texts)
             with target.open(encoding="utf-8", newline="") as file:
                 found = [row["text"] for row in csv.DictReader(file, delimiter=delimiter)]
             assert found == [text if text == "a=b" else mark + text for text in texts]
@@ -421,6 +428,38 @@ def test_fit_leaves_out_unlabeled_texts_when_told(world: World, tmp_path: Path) 
     assert "half.csv:14: the text is empty" in outcome.err
     measured = succeed("evaluate", tmp_path / "new", data, "--skip-unlabeled", "--json").rows[0]
     assert measured["n_examples"] == 9
+
+
+def test_predict_says_which_texts_have_no_known_word(world: World, tmp_path: Path) -> None:
+    """The classes are of one size: that is all that is known of a text without a known word."""
+    texts = ["", "Qwertzuiop asdfghjkl", reviews(1, seed=8)[0][0]]
+    rows = succeed("predict", world.classifier, *texts, "--json").rows
+    assert [row.get("unknown", False) for row in rows] == [True, True, False]
+    assert [row["score"] for row in rows[:2]] == [0.5, 0.5] and rows[2]["score"] != 0.5
+    lines = succeed("predict", world.classifier, *texts).out.splitlines()
+    assert lines[1] == f"neg 0.500, no known word\t{texts[1]}" and "no known word" not in lines[2]
+    succeed("predict", world.classifier, *texts, "--output", tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["unknown"] for row in csv.DictReader(file)] == ["true", "true", ""]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "unfreeze generate 'my model' \"The\""),
+        ({"direction": "backward"}, "unfreeze score 'my model' \"a text\""),
+        ({"without_output": True}, "unfreeze fit classifier --encoder 'my model' --train FILE --output DIR"),
+    ],
+)
+def test_the_command_that_is_recommended_can_be_run(options: dict[str, Any], said: str) -> None:
+    arguments = PretrainLm(corpus=("a.txt",), output=Path("my model"), **options)
+    assert pretrain_lm.next_command(arguments) == said
+
+
+def test_the_command_that_is_recommended_after_a_conversion_can_be_run() -> None:
+    arguments = Convert(source=Path("x.pth"), output=Path("it's"), direction="backward")
+    assert convert.next_command("language model", arguments) == "unfreeze score 'it'\"'\"'s' \"A text.\""
+    assert convert.next_command("classifier", arguments) == "unfreeze predict 'it'\"'\"'s' \"A text.\""
 
 
 # evaluate
@@ -585,7 +624,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("evaluate {classifier} {unknown_label}", "the label 'meh', which training lacked (it had neg, pos)"),
         ("evaluate {classifier} {unlabeled}", "label"),
         ("evaluate {classifier} {test} --label-column stars", "'stars'"),
-        ("evaluate {classifier} {test} --plot {root}/plot.gif2", ".png, .svg, .pdf"),
+        ("evaluate {classifier} {test} --plot {root}/plot.gif2", "end in .png, .svg or .pdf"),
         ("evaluate {classifier} {test} --worst -1", "--worst must be at least 0"),
         ("evaluate {lm} {empty_text}", "the corpus is empty"),
         ("evaluate {lm} {corpus} --plot {root}/plot.png", "this is a language model"),

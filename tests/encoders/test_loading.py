@@ -120,6 +120,32 @@ def test_a_path_wins_over_a_released_name_and_that_over_nothing(
     assert find_model("small-one").resolve() == tmp_path / "small-one"
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("my-modle", "there is no folder 'my-modle', and no released model of that name (released: small-one); did you mean 'my-model'?"),
+        ("smal-one", "there is no folder 'smal-one', and no released model of that name (released: small-one); did you mean 'small-one'?"),
+        ("models/frist", "there is no folder 'models/frist'; did you mean 'models/first'?"),
+        ("models/other", "there is no folder 'models/other'"),
+        ("my-modle/", "there is no folder 'my-modle/'; did you mean 'my-model'?"),
+        ("./my-modle", "there is no folder './my-modle'; did you mean 'my-model'?"),
+        ("models/deep/frist", "there is no folder 'models/deep/frist'"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def snapshot_download(name: str, **options: Any) -> str:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(loading, "files", lambda _: tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    for place in ("my-model", "models/first", "package/released/small-one"):
+        random_model(word_tokenizer()).save_pretrained(tmp_path / place)
+    assert one_line(lambda: find_model(name)) == said
+
+
 def test_the_hub_is_asked_for_a_name_with_a_slash_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,22 @@ def test_without_a_place_to_write_it_is_read(tmp_path: Path, caplog: pytest.LogC
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
         assert same(open_word_vectors(path, tmp_path / "file" / "cache"), read_word_vectors(path))
-    assert "is not kept in the cache" in caplog.text
+    assert f"{path} is not kept: the cache {tmp_path / 'file' / 'cache'} cannot be written: " in caplog.text
+    assert "set UNFREEZE_CACHE to a folder" in caplog.text
+
+
+def test_without_a_home_it_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("UNFREEZE_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    path = some_file(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert same(open_word_vectors(path), read_word_vectors(path))
+    assert "is not kept: there is no home folder" in caplog.text and "UNFREEZE_CACHE" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"a 1 2\nb 1\n", b" 1 2\n", b""])

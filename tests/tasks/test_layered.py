@@ -35,6 +35,18 @@ def test_layers_of_unequal_widths_anywhere(layers: object, mix_at: object) -> No
         torch.testing.assert_close(network.read([text])["joint"][0], together[row], rtol=1e-4, atol=1e-5)
 
 
+def test_a_word_is_known_by_the_vocabulary_or_by_its_characters() -> None:
+    words = LayeredNetwork(random_model(word_tokenizer(), "both", ()).encoder, 2, hidden_size=4)
+    assert [words.has_known_word(text) for text in ("", "xyzzy", "xyzzy bank")] == [False, False, True]
+    characters = LayeredNetwork(small_elmo(), 2, hidden_size=4)
+    assert [characters.has_known_word(text) for text in ("", " ", "xyzzy", "cat")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_bodies, "MOST_WORDS", 6)
     network = LayeredNetwork(small_elmo(), 2, hidden_size=4).eval()

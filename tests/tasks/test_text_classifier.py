@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,89 @@ def test_saved_and_loaded_it_says_the_same(classifier: TextClassifier, tmp_path:
     sample = [review.text for review in REVIEWS[:5]]
     np.testing.assert_array_equal(loaded.predict_proba(sample), classifier.predict_proba(sample))
     assert Encoder.from_pretrained(tmp_path / "model").widths == classifier.network.encoder.widths
+
+
+# Texts without any known word
+
+
+@pytest.fixture(scope="module")
+def uneven() -> TextClassifier:
+    """Three good reviews for each bad one."""
+    rows = [("good fine film", "pos")] * 6 + [("bad dull film", "neg")] * 2
+    return TextClassifier.fit(
+        *map(list, zip(*rows, strict=True)),
+        encoder="none",
+        epochs=1,
+        min_count=1,
+        embedding_size=4,
+        hidden_size=4,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "Hello", "Hello there, nobody!", "xyzzy."])
+def test_a_text_without_a_known_word_gets_the_prior_and_says_so(text: str, uneven: TextClassifier) -> None:
+    assert uneven.label_names == ("neg", "pos")
+    known, unknown = uneven.predict(["a good film", text])
+    assert "unknown" not in known
+    assert unknown == {"label": "pos", "score": 0.75, "unknown": True}
+    np.testing.assert_array_equal(uneven.predict_proba([text]), [[0.25, 0.75]])
+
+
+@pytest.mark.parametrize("text", ["film", "FILM xyzzy", "bad!", "film " * 50])
+def test_one_known_word_is_enough(text: str, uneven: TextClassifier) -> None:
+    assert "unknown" not in uneven.predict([text])[0]
+
+
+def test_punctuation_is_known_where_nothing_else_is_written() -> None:
+    rows = [("good fine !", "pos"), ("bad dull ?", "neg")] * 3
+    classifier = TextClassifier.fit(
+        *map(list, zip(*rows, strict=True)),
+        encoder="none",
+        epochs=1,
+        min_count=1,
+        embedding_size=4,
+        hidden_size=4,
+    )
+    found = classifier.predict(["!", "? !", "xyzzy!"])
+    assert ["unknown" in each for each in found] == [False, False, True]
+
+
+def test_the_prior_of_many_labels_is_the_share_of_each() -> None:
+    rows = [("good fine film", ["pos", "film"]), ("bad dull film", ["film"])] * 4
+    classifier = TextClassifier.fit(
+        *map(list, zip(*rows, strict=True)),
+        encoder="none",
+        epochs=1,
+        min_count=1,
+        embedding_size=4,
+        hidden_size=4,
+    )
+    labels = [{"label": "film", "score": 1.0}, {"label": "pos", "score": 0.5}]
+    assert classifier.predict(["xyzzy"]) == [{"labels": labels, "unknown": True}]
+
+
+def test_the_prior_is_saved_and_a_model_without_it_still_says_unknown(
+    uneven: TextClassifier, tmp_path: Path
+) -> None:
+    uneven.save_pretrained(tmp_path / "model")
+    assert TextClassifier.from_pretrained(tmp_path / "model").predict(["xyzzy"])[0]["score"] == 0.75
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config.pop("prior") == [0.25, 0.75]
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    earlier = TextClassifier.from_pretrained(tmp_path / "model")
+    (found,) = earlier.predict(["xyzzy"])
+    assert found["unknown"] is True and found["score"] != 0.75
+    for prior in ([0.25], [0.25, "x"], [2, -1], "x", {"pos": 1}, [True, False]):
+        (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "prior": prior}))
+        with pytest.raises(UserError, match="'prior' is not a list with a share for each label"):
+            TextClassifier.from_pretrained(tmp_path / "model")
+
+
+def test_texts_without_a_known_word_are_counted(uneven: TextClassifier) -> None:
+    report = uneven.evaluate(example_set(["good film", "xyzzy", ""], ["pos", "neg", "pos"]))
+    assert (report.n_unknown_texts, report.n_examples) == (2, 3)
+    (error,) = [each for each in report.worst if each["text"] == "xyzzy"]
+    assert error["predicted"] == {"label": "pos", "score": 0.75, "unknown": True}
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "newer"])
@@ -187,7 +271,7 @@ def test_labels_that_training_lacked_count_as_errors_when_told(classifier: TextC
         classifier.evaluate(examples)
     known = classifier.evaluate(example_set(sample[:4], labels[:4]))
     report = classifier.evaluate(examples, unknown_labels="wrong")
-    assert report.n_unknown == 2 and known.n_unknown == 0
+    assert report.n_unknown_labels == 2 and known.n_unknown_labels == 0
     assert report.accuracy == pytest.approx(known.accuracy * 4 / 6)
     assert report.loss == pytest.approx(known.loss)
     said = [found["label"] for found in classifier.predict(sample)]
@@ -211,7 +295,7 @@ def test_unknown_ones_of_several_labels_count_too() -> None:
     with pytest.raises(UnknownLabel, match="the label 'new'"):
         found.evaluate(examples)
     report = found.evaluate(examples, unknown_labels="wrong")
-    assert report.n_unknown == 1 and report.accuracy <= 0.5
+    assert report.n_unknown_labels == 1 and report.accuracy <= 0.5
     assert report.label_names == ("long", "pos", "new")
     assert (report.classes[2].recall, report.classes[2].support) == (0.0, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,6 +34,26 @@ def test_the_same_run_goes_on_and_another_one_is_refused(tmp_path: Path) -> None
         RunFolder(tmp_path / "out", {"rate": 0.2, "sizes": (1, 2)})
     assert "\n" not in str(caught.value)
     assert again.load() is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ({"epochs": None}, {"epochs": 3}, "epochs not given there, 3 here"),
+        ({"epochs": 3}, {"epochs": None}, "epochs 3 there, not given here"),
+        (
+            {"epochs": 3},
+            {"minutes": 2.0},
+            "epochs 3 there, not given here, minutes not given there, 2.0 here",
+        ),
+    ],
+)
+def test_an_option_that_was_not_given_is_called_so(
+    before: dict[str, Any], now: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    RunFolder(tmp_path / "out", before).save(STATE)
+    with pytest.raises(UserError, match=re.escape(f"belongs to another run ({said})")):
+        RunFolder(tmp_path / "out", now)
 
 
 def test_overwriting_leaves_the_model_and_nothing_else_of_the_earlier_run(tmp_path: Path) -> None:
@@ -110,7 +131,7 @@ ONE, TWO = "0123456789abcdef", "f123456789abcdef"
         ({"train": ["a.csv", ONE], "seed": 0}, {"train": ["a.csv", TWO], "seed": 1},
          "other examples of a.csv, seed 0 there, 1 here"),
         ({"train": ["a.csv", ONE]}, {"train": ["b.csv", TWO]}, "train 'a.csv' there, 'b.csv' here"),
-        ({"validation": None}, {"validation": ["b.csv", TWO]}, "validation None there, 'b.csv' here"),
+        ({"validation": None}, {"validation": ["b.csv", TWO]}, "validation not given there, 'b.csv' here"),
         ({"weights": [ONE, None]}, {"weights": [TWO, None]}, "another weights"),
         ({"weights": [None, ONE]}, {"weights": [None, TWO]}, "another weights"),
         ({"encoder_weights": ONE}, {"encoder_weights": TWO}, "another encoder weights"),

@@ -148,6 +148,24 @@ class Clock:
         return before
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.1, [9]),  # epochs of a fraction of a second: the last one says all
+        (1.0, [2, 5, 8, 9]),  # of four seconds: a line when ten have gone by
+        (60.0, list(range(10))),
+    ],
+)
+def test_records_are_logged_now_and_then_and_the_last_one_always(
+    seconds: float, shown: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch)
+    with caplog.at_level("INFO", logger=loop.__name__):
+        records = run(Regression(before=clock.tick(seconds)), epochs=10)
+    assert [int(line.split("epoch ")[1].split(":")[0]) for line in caplog.messages] == shown
+    assert len(records) == 10
+
+
 def test_minutes_bound_a_run_and_fit_the_schedule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ten updates of six seconds in a minute; a kill in between costs neither time nor schedule."""
     multipliers: list[float] = []

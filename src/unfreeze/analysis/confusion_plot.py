@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unfreeze.errors import UserError
-from unfreeze.folders import written_file
+from unfreeze.pictures import picture_format, save_picture
 
 MOST_WITH_COUNTS = 20
 """Classes up to which a count fits into its cell."""
@@ -18,22 +17,19 @@ def plot_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: 
     """Draw the (K, K) counts into a file (PNG, SVG or PDF, by its suffix).
 
     Raises:
-        UserError: a suffix that matplotlib does not write.
+        UserError: a suffix of another format, or the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    picture_format(path)
     size = min(12.0, 3.2 + 0.55 * len(names))
     figure = Figure(figsize=(size + 0.8, size), dpi=150, layout="constrained")
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
-        raise UserError(f"cannot draw {str(path)!r}: the name has to end in .png, .svg or .pdf")
     counts = np.asarray(matrix)
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if len(names) <= MOST_WITH_COUNTS:
@@ -41,5 +37,4 @@ def plot_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: 
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
     figure.colorbar(image, label="share of the true class")
-    with written_file(path) as temporary:
-        figure.savefig(temporary, format=kind)
+    save_picture(figure, path)

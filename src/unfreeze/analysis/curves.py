@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unfreeze.errors import UserError
-from unfreeze.folders import written_file
+from unfreeze.pictures import picture_format, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,17 +93,14 @@ def plot_curves(
         chance: what guessing gives, drawn as a thin line.
 
     Raises:
-        UserError: more curves than styles, or a suffix that matplotlib does not write.
+        UserError: more curves than styles, a suffix of another format, or the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    picture_format(path)
     if len(curves) > len(STYLES):
         raise UserError(f"{len(curves)} curves in one picture: at most {len(STYLES)} can be told apart")
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
-        raise UserError(f"cannot draw {str(path)!r}: the name has to end in .png, .svg or .pdf")
     axes = figure.add_subplot()
     # The first curve is drawn last, on top of the others.
     for curve, style in reversed(list(zip(curves, STYLES, strict=False))):
@@ -111,9 +108,8 @@ def plot_curves(
     _set_axes(axes, curves, what, chance)
     _name_lines(axes, curves)
     if title:
-        axes.set_title(title, loc="left", fontsize=11)
-    with written_file(path) as temporary:
-        figure.savefig(temporary, format=kind)
+        axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    save_picture(figure, path)
 
 
 def _draw(axes: Axes, curve: Curve, style: _Style) -> None:
@@ -143,7 +139,7 @@ def _set_axes(axes: Axes, curves: Sequence[Curve], what: str, chance: float | No
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(value):,}"))
     axes.set_xlabel("number of labels (logarithmic)")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    axes.set_ylabel(what)
+    axes.set_ylabel(what, parse_math=False)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -172,6 +168,7 @@ def _name_lines(axes: Axes, curves: Sequence[Curve]) -> None:
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(8, 0),
                 textcoords="offset points",
+                parse_math=False,
                 color=style.color,
                 fontsize=9,
                 va="center",

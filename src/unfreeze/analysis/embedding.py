@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -282,8 +283,9 @@ class _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self.files.values():
-            file.close()
+        with writing(self.folder), ExitStack() as stack:  # closing writes what is buffered
+            for file in self.files.values():
+                stack.callback(file.close)
 
     def _known(self) -> dict[str, int]:
         """How much of each file an earlier run of the same vouches for."""

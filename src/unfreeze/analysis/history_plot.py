@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unfreeze.analysis.curves import STYLES, spread
 from unfreeze.errors import UserError
-from unfreeze.folders import written_file
+from unfreeze.pictures import picture_format, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,17 +50,14 @@ def plot_histories(
         title: above the picture; it should say what is to be seen.
 
     Raises:
-        UserError: more lines than styles, or a suffix that matplotlib does not write.
+        UserError: more lines than styles, a suffix of another format, or the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    picture_format(path)
     if len(lines) > len(STYLES):
         raise UserError(f"{len(lines)} models in one picture: at most {len(STYLES)} can be told apart")
     figure = Figure(figsize=(8.4, 4.8), dpi=150, layout="constrained")
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
-        raise UserError(f"cannot draw {str(path)!r}: the name has to end in .png, .svg or .pdf")
     axes = figure.add_subplot()
     longest = max(max(line.cut) for line in lines)
     for line, style in reversed(list(zip(lines, STYLES, strict=False))):
@@ -70,9 +67,8 @@ def plot_histories(
     _name_lines(axes, lines, 2 * longest)
     _explain(axes, any(line.shuffled for line in lines))
     if title:
-        axes.set_title(title, loc="left", fontsize=11)
-    with written_file(path) as temporary:
-        figure.savefig(temporary, format=kind)
+        axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    save_picture(figure, path)
 
 
 def _draw(axes: Axes, line: HistoryLine, color: str, marker: str, whole: int) -> None:
@@ -147,6 +143,7 @@ def _name_lines(axes: Axes, lines: Sequence[HistoryLine], whole: int) -> None:
             xycoords=axes.get_xaxis_transform(),
             xytext=(9, 0),
             textcoords="offset points",
+            parse_math=False,
             color=style.color,
             fontsize=9,
             va="center",

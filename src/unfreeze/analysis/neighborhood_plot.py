@@ -15,7 +15,7 @@ import numpy as np
 
 from unfreeze.analysis.neighbors import Floats, Neighbor, NeighborIndex, as_formula
 from unfreeze.errors import UserError
-from unfreeze.folders import written_file
+from unfreeze.pictures import picture_format, save_picture
 from unfreeze.text.display import cut
 
 if TYPE_CHECKING:
@@ -52,28 +52,27 @@ def plot_neighborhood(
         seed: of t-SNE.
 
     Raises:
-        UserError: a suffix that matplotlib does not write, too many words, or too few for t-SNE.
+        UserError: a suffix of another format, a file that cannot be written, too many words, or too few for t-SNE.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    picture_format(path)
     size = 6.4 if len(neighbors) <= 25 else 9.0
     figure = Figure(figsize=(1.25 * size, size), dpi=150, layout="constrained")
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
-        raise UserError(f"cannot draw {str(path)!r}: the name has to end in .png, .svg or .pdf")
+    FigureCanvasAgg(figure)  # draws, so that the places of the labels can be measured
     names, vectors = _asked_and_near(index, neighbors, positive, negative)
     _check_count(len(names), projection)
     places, axis_names = projected(vectors, projection, seed)
     axes = figure.add_subplot()
     _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
     _set_axes(axes, axis_names, cut(f"words near to {as_formula(positive, negative)}", 100))
-    with warnings.catch_warnings(), written_file(path) as temporary:
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # seen in the picture: an empty box
         figure.canvas.draw()  # now the layout is known, and with it the pixels of every point
         figure.set_layout_engine("none")
         _draw_labels(figure, axes, places, names, len(names) - len(neighbors))
-        figure.savefig(temporary, format=kind)
+    save_picture(figure, path)
 
 
 def _check_count(count: int, projection: Projection) -> None:

@@ -14,7 +14,7 @@ from unfreeze.commands.inputs import (
     model_kind,
     need_language_model,
 )
-from unfreeze.commands.options import TrainsOnText, given, run_options
+from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def run(arguments: Adapt, console: Console) -> None:
     console.result({"output": str(arguments.output), **figures})
     console.note(
         f"the model is in {arguments.output}: "
-        f"try `unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+        f"try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
     )
 
 
@@ -119,7 +119,7 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     console.result({"output": str(arguments.output), **figures})
     console.note(
         f"the model is in {arguments.output}: "
-        f"try `unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+        f"try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
     )
 
 
@@ -143,7 +143,9 @@ def run_on_vectors(arguments: Adapt, console: Console) -> None:
         **options,
     )
     console.result({"output": str(arguments.output), **figures})
-    console.note(f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`")
+    console.note(
+        f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`"
+    )
 
 
 def make_settings(arguments: Adapt) -> AdaptSettings:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 import io
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName
 
 from unfreeze.errors import UserError
+from unfreeze.text.display import did_you_mean
 
 HELP = ("--help", "-h")
 
@@ -116,12 +116,6 @@ def _place_in_help(kind: type[Any], field: dataclasses.Field[Any]) -> int:
     place = next(n for n, base in enumerate(kind.__mro__) if field.name in inspect.get_annotations(base))
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     return -1 if required and place else place
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """ "; did you mean 'X'?" for the nearest candidate, or nothing where none is near."""
-    nearest = difflib.get_close_matches(word, list(candidates), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def _before_separator(tokens: Sequence[str]) -> Sequence[str]:

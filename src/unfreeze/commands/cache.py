@@ -55,7 +55,11 @@ def run(arguments: Cache, console: Console) -> None:
     values = {"deleted": len(gone), "bytes": sum(each.n_bytes for each in gone)}
     console.result(values, f"deleted {len(gone)}, {gigabytes(gone)}")
     if len(gone) < len(chosen):
-        console.note(f"{len(chosen) - len(gone)} are being made by another process and stay")
+        stay = len(chosen) - len(gone)
+        are = (
+            "is being made by another process and stays" if stay == 1 else "are being made by others and stay"
+        )
+        console.note(f"{stay} {are}")
 
 
 def row(kept: Kept) -> dict[str, object]:

@@ -9,13 +9,15 @@ from typing import Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_vector_file
+from unfreeze.commands.inputs import need_new, need_vector_file
+from unfreeze.commands.options import command_line, quoted
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.formats.fasttext import is_fasttext, read_fasttext
 
 NEXT = {
     "language model": 'unfreeze generate {output} "The"',
+    "backward": 'unfreeze score {output} "A text."',
     "classifier": 'unfreeze predict {output} "A text."',
     "encoder": "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
 }
@@ -86,15 +88,13 @@ class Convert:
 
 def run(arguments: Convert, console: Console) -> None:
     """Convert, and say what it was."""
-    from unfreeze.commands.options import command_line
     from unfreeze.formats.fastai import convert_fastai
     from unfreeze.training.cards import write_card
 
     labels = [] if arguments.labels is None else [name.strip() for name in arguments.labels.split(",")]
     if "" in labels or len(set(labels)) < len(labels):
         raise UserError(f"--labels {arguments.labels}: names with commas between, none empty or twice")
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    need_new(arguments.output, overwrite=arguments.overwrite)
     if _is_bilm(arguments.source):
         return convert_bilm(arguments, console)
     if arguments.weights is not None:
@@ -116,9 +116,13 @@ def run(arguments: Convert, console: Console) -> None:
     )
     names = {"labels": list(found.labels)} if found.labels else {}
     console.result({"output": str(arguments.output), **asdict(found), **names})
-    console.note(
-        f"the {found.kind} is in {arguments.output}: try `{NEXT[found.kind].format(output=arguments.output)}`"
-    )
+    console.note(f"the {found.kind} is in {arguments.output}: try `{next_command(found.kind, arguments)}`")
+
+
+def next_command(kind: str, arguments: Convert) -> str:
+    """What can be done with the model that was made."""
+    backward = kind == "language model" and arguments.direction == "backward"  # which writes no text
+    return NEXT["backward" if backward else kind].format(output=quoted(arguments.output))
 
 
 def _is_bilm(source: Path) -> bool:
@@ -149,7 +153,6 @@ def _bilm_files(arguments: Convert) -> tuple[Path, Path]:
 
 def convert_bilm(arguments: Convert, console: Console) -> None:
     """A published ELMo into a folder of ours."""
-    from unfreeze.commands.options import command_line
     from unfreeze.formats.bilm import read_bilm
     from unfreeze.training.cards import write_card
 
@@ -168,9 +171,7 @@ def convert_bilm(arguments: Convert, console: Console) -> None:
         snippet=SNIPPETS["encoder"],
     )
     console.result({"output": str(arguments.output), "kind": "encoder", **figures})
-    console.note(
-        f"the encoder is in {arguments.output}: try `{NEXT['encoder'].format(output=arguments.output)}`"
-    )
+    console.note(f"the encoder is in {arguments.output}: try `{next_command('encoder', arguments)}`")
 
 
 def _has_ngrams(source: Path) -> bool:
@@ -181,7 +182,6 @@ def _has_ngrams(source: Path) -> bool:
 
 def convert_vectors(arguments: Convert, console: Console) -> None:
     """Between files of vectors and folders of ours."""
-    from unfreeze.commands.options import command_line
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.encoders.word_vectors import WordVectors, read_encoder
     from unfreeze.formats.word_vectors import write_word_vectors
@@ -207,6 +207,6 @@ def convert_vectors(arguments: Convert, console: Console) -> None:
             snippet=VECTOR_SNIPPET,
         )
     console.result({"output": str(arguments.output), "words": len(table), "size": table.size})
-    console.note(
-        f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} {table.words[0]}`"
-    )
+    word = next((word for word in table.words if word.isalnum()), "WORD")
+    then = f"unfreeze neighbors {quoted(arguments.output)} {word}"
+    console.note(f"the vectors are in {arguments.output}: try `{then}`")

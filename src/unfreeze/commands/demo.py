@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from unfreeze.text.examples import ExampleSet
 
 TRANSFER, RELEASED = "unlabeled text first", "wiki-small, as it ships"
+VECTORS, PICTURE = "vectors.npz", "accuracy.png"
 SCRATCH, BASELINE = "from scratch", "TF-IDF + logistic regression"
 VECTOR_WINDOW = 15
 """Wide windows: vectors that see most of a review tell its sentiment better than narrow ones."""
@@ -48,6 +50,9 @@ class Demo:
     seed: int = 0
     """Of the texts and of everything random."""
 
+    overwrite: bool = False
+    """Replace another demo's texts, models and picture."""
+
     def __post_init__(self) -> None:
         if self.minutes <= 0:
             raise UserError(f"--minutes must be more than 0, not {self.minutes}")
@@ -70,7 +75,7 @@ def run(arguments: Demo, console: Console) -> None:
     curves = _compare(arguments, work, encoder, vectors, console)
     console.note("3/3  accuracy on reviews that none of them has seen")
     console.table(curve_rows(curves))
-    picture = arguments.output / "accuracy.png"
+    picture = arguments.output / PICTURE
     plot_curves(curves, picture, title="What unlabeled text is worth (made-up film reviews)")
     best = TextClassifier.from_pretrained(arguments.output / f"classifier-{max(arguments.labels)}")
     for text in (
@@ -89,7 +94,6 @@ class _Texts:
     """The generated texts, as files that a user could look at."""
 
     def __init__(self, arguments: Demo) -> None:
-        from unfreeze.folders import written_file
         from unfreeze.generated import movie_reviews, plain_text
         from unfreeze.text.examples import example_set
 
@@ -97,9 +101,8 @@ class _Texts:
         self.plain, self.unlabeled = arguments.output / "plain.txt", arguments.output / "reviews.txt"
         seed = 10 * arguments.seed
         reviews = [review.text for review in movie_reviews(4000, seed + 1)]
-        for path, texts in ((self.plain, plain_text(1200, seed)), (self.unlabeled, reviews)):
-            with written_file(path) as temporary:
-                temporary.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+        documents = {self.plain: plain_text(1200, seed), self.unlabeled: reviews}
+        _write_texts(arguments, {path: "\n\n".join(texts) + "\n" for path, texts in documents.items()})
         labeled, test = (
             movie_reviews(max(1000, *arguments.labels), seed + 2),
             movie_reviews(arguments.test, seed + 3),
@@ -110,6 +113,30 @@ class _Texts:
         self.test: ExampleSet = example_set([r.text for r in test], [r.label for r in test], "test reviews")
 
 
+def _write_texts(arguments: Demo, contents: Mapping[Path, str]) -> None:
+    """Write those that are not there yet.
+
+    Raises:
+        UserError: the folder holds other files of the demo's names.
+    """
+    from unfreeze.folders import written_file
+
+    there = {path for path, text in contents.items() if _holds(path, text)}
+    vectors, picture = arguments.output / VECTORS, arguments.output / PICTURE
+    for path in (*(contents.keys() - there), *(() if there else (vectors, picture))):
+        if path.exists() and not arguments.overwrite:
+            raise UserError(f"{path} is of another demo, or yours: take another --output, or add --overwrite")
+    if not there:
+        vectors.unlink(missing_ok=True)  # of other texts
+    for path in contents.keys() - there:
+        with written_file(path) as temporary:
+            temporary.write_text(contents[path], encoding="utf-8")
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
 def _vectors(work: _Texts, progress: Progress) -> Path:
     """Skip-gram vectors of all unlabeled text."""
     from unfreeze.formats.word_vectors import write_word_vectors
@@ -118,7 +145,7 @@ def _vectors(work: _Texts, progress: Progress) -> Path:
     from unfreeze.text.token_store import TokenStore
     from unfreeze.text.tokenizers import train_tokenizer
 
-    place, corpus = work.output / "vectors.npz", [work.plain, work.unlabeled]
+    place, corpus = work.output / VECTORS, [work.plain, work.unlabeled]
     if not place.is_file():
         tokenizer = train_tokenizer(stream_documents(corpus), workers=1)
         store = TokenStore.build(stream_documents(corpus), tokenizer, work.output / "tokens", workers=1)
@@ -145,6 +172,7 @@ def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Prog
         general,
         replace(settings, training=training),
         word_vectors=vectors,
+        overwrite=arguments.overwrite,
         command="unfreeze demo",
         progress=progress,
     )
@@ -154,6 +182,7 @@ def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Prog
         Corpus(paths=[work.unlabeled]),
         adapted,
         AdaptSettings(training=replace(training, policy=policy)),
+        overwrite=arguments.overwrite,
         command="unfreeze demo",
         progress=progress,
     )
@@ -185,7 +214,12 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
         for name, settings in methods.items():
             output = arguments.output / f"classifier-{count}" if name == TRANSFER else None
             fitted = fit_classifier(
-                train, settings, output=output, command="unfreeze demo", progress=console.progress
+                train,
+                settings,
+                output=output,
+                overwrite=arguments.overwrite,
+                command="unfreeze demo",
+                progress=console.progress,
             )
             found[name][count] = [fitted.evaluate(work.test).accuracy]
         found[BASELINE][count] = [tfidf_accuracy(train, work.test, seed=arguments.seed)]

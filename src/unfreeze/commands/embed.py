@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_new
 from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
@@ -79,8 +80,7 @@ def run(arguments: Embed, console: Console) -> None:
     from unfreeze.analysis.embedding import embed_text
     from unfreeze.text.examples import stream_texts
 
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    need_new(arguments.output, overwrite=arguments.overwrite)
     writer_for(arguments.output)
     texts = stream_texts(arguments.file, **arguments.reading)
     encoder = load(arguments.encoder, arguments.cache_words)

@@ -28,6 +28,7 @@ from unfreeze.commands.inputs import (
 )
 from unfreeze.commands.options import ReadsExamples
 from unfreeze.errors import UnknownLabel, UserError
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.span_scores import SpanFigures
@@ -94,11 +95,14 @@ class Evaluate(ReadsExamples):
     case_sensitive: bool = False
     """Word vectors: tell upper and lower case apart."""
 
+    overwrite: bool = False
+    """Replace a picture that is there."""
+
     def __post_init__(self) -> None:
         if self.worst < 0:
             raise UserError(f"--worst must be at least 0, not {self.worst}")
         need_positive(self, "restrict")
-        need_picture(self.plot)
+        need_picture(self.plot, overwrite=self.overwrite)
 
 
 def run(arguments: Evaluate, console: Console) -> None:
@@ -148,17 +152,17 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
         unknown_labels=arguments.unknown_labels,
         progress=console.progress,
     )
-    if arguments.plot is not None:
-        plot_confusion(report.confusion, report.label_names, arguments.plot)
     values = {"labels": list(report.label_names), **report.as_dict()}
     text = readable(report, report.label_names)
-    if report.n_unknown:
+    if report.n_unknown_labels:
         lacked = report.label_names[len(classifier.label_names) :]
-        text += f"\n\n{unknown_line(report.n_unknown, 'text', 'label', lacked)}"
+        text += f"\n\n{unknown_line(report.n_unknown_labels, 'text', 'label', lacked)}"
     if classifier.layer_weights:
         values["layer_weights"] = classifier.layer_weights
         text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
     console.result(values, text)
+    if arguments.plot is not None:
+        plot_confusion(report.confusion, report.label_names, arguments.plot)
 
 
 def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
@@ -181,15 +185,16 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
             sentences, unknown_labels=arguments.unknown_labels, progress=console.progress
         )
     values: dict[str, object] = report.as_dict()
-    text = f"accuracy {report.accuracy:.4f} on {report.n_words:,} words of {report.n_sentences:,} sentences"
+    measured = f"{counted(report.n_words, 'word')} of {counted(report.n_sentences, 'sentence')}"
+    text = f"accuracy {report.accuracy:.4f} on {measured}"
     if report.f1 is not None:
         text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(figures) for figures in report.spans])}"
         note_missing_spans(report.spans[-1], sentences.source, console)
-    if report.n_unknown:
+    if report.n_unknown_labels:
         lacked = sorted({figures.name for figures in report.spans[:-1]} - set(tagger.kinds))
         if tagger.scheme == "plain":
             lacked = [name for name in sentences.tag_names() if name not in tagger.kinds]
-        text += f"\n\n{unknown_line(report.n_unknown, 'word', 'tag', lacked)}"
+        text += f"\n\n{unknown_line(report.n_unknown_labels, 'word', 'tag', lacked)}"
     if tagger.layer_weights:
         values["layer_weights"] = tagger.layer_weights
         text += f"\n\n{layer_weights_line(tagger.layer_weights)}"
@@ -205,10 +210,10 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
     answerer.precision = arguments.precision
     questions = read_questions(arguments.data, arguments.encoding, mend_starts=arguments.mend_starts)
     found = answerer.evaluate(questions, progress=console.progress)
-    values: dict[str, object] = {**found, "n_questions": int(found["n_questions"])}
-    text = (
-        f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {values['n_questions']:,} questions"
-    )
+    n_questions = int(found["n_questions"])
+    values: dict[str, object] = {**found, "n_questions": n_questions}
+    measured = counted(n_questions, "question")
+    text = f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {measured}"
     if answerer.layer_weights:
         values["layer_weights"] = answerer.layer_weights
         text += f"\n\n{layer_weights_line(answerer.layer_weights)}"
@@ -244,9 +249,11 @@ def note_missing_spans(total: SpanFigures, source: str, console: Console) -> Non
 
 def readable(report: Report, names: tuple[str, ...]) -> str:
     """A report for people."""
-    counted = f"{report.n_examples:,} text" + "s" * (report.n_examples != 1)
+    measured = counted(report.n_examples, "text")
+    if report.n_unknown_texts:
+        measured += f", {report.n_unknown_texts:,} of them without any known word"
     parts = [
-        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {counted}",
+        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {measured}",
         aligned([asdict(figures) for figures in report.classes]),
     ]
     if report.confusion and len(names) <= MOST_CLASSES_CROSSED:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import BILM, NGRAM
 from unfreeze.errors import UserError
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.commands.evaluate import Evaluate
@@ -73,7 +74,7 @@ def readable(found: Figures, values: dict[str, float], n_documents: int) -> str:
     return (
         f"perplexity {mean.perplexity:.2f}{directions} ({mean.loss:.4f} nats a token), "
         f"{mean.bits_per_byte:.4f} bits per byte, "
-        f"on {mean.n_tokens:,} tokens of {n_documents:,} document{'s' * (n_documents != 1)}; "
+        f"on {counted(mean.n_tokens, 'token')} of {counted(n_documents, 'document')}; "
         f"{100 * mean.unknown_share:.2f} % of the bytes in unknown words"
     )
 

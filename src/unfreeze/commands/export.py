@@ -8,7 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_vector_file
+from unfreeze.commands.inputs import need_new, need_vector_file
 from unfreeze.errors import UserError
 
 KINDS = "an ELMo (to options.json and weights.hdf5), or word vectors (to .txt, .vec, .bin or .npz)"
@@ -38,8 +38,7 @@ class Export:
 
 def run(arguments: Export, console: Console) -> None:
     """Write, and say what."""
-    if arguments.output.exists() and not arguments.overwrite:
-        raise UserError(f"--output {arguments.output} exists: take another name, or --overwrite")
+    need_new(arguments.output, overwrite=arguments.overwrite)
     from unfreeze.encoders.elmo import Elmo
     from unfreeze.encoders.loading import load_encoder
     from unfreeze.encoders.word_vectors import WordVectors

@@ -100,9 +100,12 @@ class FindRate(ReadsExamples):
     seed: int = 0
     """The same seed gives the same curve."""
 
+    overwrite: bool = False
+    """Replace a picture that is there."""
+
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "low", "high", "steps")
-        need_picture(self.plot)
+        need_picture(self.plot, overwrite=self.overwrite)
         if bool(self.corpus) == (self.train is not None):
             raise UserError("find-rate needs MODEL --corpus PATH (for adapt) or --train FILE (for fit)")
         if self.corpus and self.model is None:
@@ -132,9 +135,6 @@ def run(arguments: FindRate, console: Console) -> None:
     fits = {"classifier": _test_fit, "tagger": _test_tagger, "answerer": _test_answerer}
     test = _test_adapt if arguments.corpus else fits[arguments.task]
     curve = test(arguments, make_accelerator(arguments.precision), console)
-    if arguments.plot is not None:
-        curve.plot(arguments.plot)
-        console.note(f"the curve is in {arguments.plot}")
     if is_noisy(curve):
         console.note(
             "the loss falls less than it jumps from update to update: look at --plot, or take more --steps"
@@ -149,6 +149,9 @@ def run(arguments: FindRate, console: Console) -> None:
         f"--rate {curve.suggestion:.1e}  (the loss falls fastest there; "
         f"a tenth of the rate at its minimum is {curve.tenth_of_minimum:.1e})",
     )
+    if arguments.plot is not None:
+        curve.plot(arguments.plot)
+        console.note(f"the curve is in {arguments.plot}")
 
 
 def is_noisy(curve: RateCurve) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
-from unfreeze.commands.options import run_options
+from unfreeze.commands.options import described_length, quoted, run_options
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.word_task_settings import AnswererSettings
@@ -44,8 +45,10 @@ def run(arguments: FitAnswerer, console: Console) -> None:
     with together():
         train_set, validation = read_sets(arguments)
     epochs = answerer_epochs(settings)
-    length = f"{settings.minutes:g} minutes" if epochs is None else f"{epochs} epochs"
-    console.note(f"{len(train_set):,} questions; {settings.mode} from {settings.chosen_encoder}, {length}")
+    length = described_length(epochs, settings.minutes)
+    console.note(
+        f"{counted(len(train_set), 'question')}; {settings.mode} from {settings.chosen_encoder}, {length}"
+    )
     answerer = fit_answerer(
         train_set,
         settings,
@@ -69,8 +72,8 @@ def run(arguments: FitAnswerer, console: Console) -> None:
         said = f"exact match {figures['exact_match']:.4f}, F1 {figures['f1']:.4f} on {validation.source}"
     console.result({**values, **weights, **figures}, said)
     console.note(
-        f'the answerer is in {arguments.output}: try `unfreeze predict {arguments.output} "a question" '
-        f'--context "a text"` or `unfreeze evaluate {arguments.output} FILE`'
+        f'the answerer is in {arguments.output}: try `unfreeze predict {quoted(arguments.output)} "a question" '
+        f'--context "a text"` or `unfreeze evaluate {quoted(arguments.output)} FILE`'
     )
 
 

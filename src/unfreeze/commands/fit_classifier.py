@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.options import ReadsExamples, given, run_options
+from unfreeze.commands.options import ReadsExamples, described_length, given, quoted, run_options
 from unfreeze.errors import UserError
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.fit_settings import FitSettings
@@ -179,8 +180,8 @@ def run(arguments: FitClassifier, console: Console) -> None:
     text = f"accuracy {figures['accuracy']:.4f} on {validation.source}" if validation is not None else ""
     console.result({**known, **weights, **figures}, text or f"fitted on {train_set.source}")
     console.note(
-        f'the classifier is in {arguments.output}: try `unfreeze predict {arguments.output} "a text"` '
-        f"or `unfreeze evaluate {arguments.output} FILE`"
+        f'the classifier is in {arguments.output}: try `unfreeze predict {quoted(arguments.output)} "a text"` '
+        f"or `unfreeze evaluate {quoted(arguments.output)} FILE`"
     )
 
 
@@ -244,15 +245,14 @@ def _note_plan(
     from unfreeze.text.examples import duplicates_between
 
     start = "random weights" if settings.mode == "scratch" else settings.chosen_encoder
-    length = "logistic regression" if settings.minutes is None else f"{settings.minutes:g} minutes"
-    length = length if epochs is None else f"{epochs} epochs"
+    length = described_length(epochs, settings.minutes) or "logistic regression"
     console.note(f"{described(train_set)}; {settings.mode} from {start}, {length}")
     if validation is None:
         return 0
     duplicates = duplicates_between(train_set, validation)
     console.note(
-        f"measured on {len(validation):,} examples of {validation.source}; {duplicates} of their texts are "
-        "in the training set too"
+        f"measured on {counted(len(validation), 'example')} of {validation.source}; {duplicates} of their texts "
+        f"{'is' if duplicates == 1 else 'are'} in the training set too"
     )
     return duplicates
 
@@ -271,4 +271,6 @@ def described(examples: ExampleSet) -> str:
     counts = Counter(label for example in examples.examples for label in example.labels)
     shown = [f"{name} {counts[name]}" for name in examples.label_names[:MOST_CLASSES_SHOWN]]
     more = ", ..." if len(examples.label_names) > MOST_CLASSES_SHOWN else ""
-    return f"{len(examples):,} examples of {len(counts)} classes ({', '.join(shown)}{more})"
+    return (
+        f"{counted(len(examples), 'example')} of {counted(len(counts), 'class')} ({', '.join(shown)}{more})"
+    )

@@ -10,7 +10,8 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.options import run_options
+from unfreeze.commands.options import described_length, quoted, run_options
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.word_task_settings import TaggerSettings
@@ -60,10 +61,10 @@ def run(arguments: FitTagger, console: Console) -> None:
     with together():
         train_set, validation = read_sets(arguments)
     epochs = tagger_epochs(len(train_set), settings)
-    length = f"{settings.minutes:g} minutes" if epochs is None else f"{epochs} epochs"
+    length = described_length(epochs, settings.minutes)
     console.note(
-        f"{len(train_set):,} sentences, {train_set.n_words:,} words, tags in {train_set.scheme}; {settings.mode} "
-        f"from {settings.chosen_encoder}, {length}"
+        f"{counted(len(train_set), 'sentence')}, {counted(train_set.n_words, 'word')}, tags in {train_set.scheme}; "
+        f"{settings.mode} from {settings.chosen_encoder}, {length}"
     )
     tagger = fit_tagger(
         train_set,
@@ -87,8 +88,8 @@ def run(arguments: FitTagger, console: Console) -> None:
     }
     console.result({**values, **weights, **figures}, _said(figures, validation, train_set))
     console.note(
-        f'the tagger is in {arguments.output}: try `unfreeze predict {arguments.output} "a text"` '
-        f"or `unfreeze evaluate {arguments.output} FILE`"
+        f'the tagger is in {arguments.output}: try `unfreeze predict {quoted(arguments.output)} "a text"` '
+        f"or `unfreeze evaluate {quoted(arguments.output)} FILE`"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from functools import partial
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import NGRAM, need_language_model, need_positive
+from unfreeze.commands.inputs import NGRAM, need_language_model, need_positive, standard_lines
 from unfreeze.text.display import printable
 
 
@@ -50,7 +49,7 @@ class Generate:
 def run(arguments: Generate, console: Console) -> None:
     """Print the text while it is written; with --json, when it is complete."""
     stream_text = writer(arguments.model)
-    prompt = sys.stdin.read().rstrip("\n") if arguments.prompt == "-" else arguments.prompt
+    prompt = "".join(standard_lines()).rstrip("\n") if arguments.prompt == "-" else arguments.prompt
     pieces = stream_text(
         prompt,
         tokens=arguments.tokens,

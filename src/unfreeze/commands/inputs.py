@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.errors import UserError
-from unfreeze.text.lines import plain_suffix
+from unfreeze.pictures import picture_format
+from unfreeze.text.lines import codec_name, plain_suffix
 
 LANGUAGE_MODEL = "language model"
 BILM = "biLM"
@@ -20,7 +22,7 @@ TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
 TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
-PICTURES = (".png", ".svg", ".pdf")
+FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
 
 
 def given_texts(texts: Sequence[str], file: Path | None, **reading: Any) -> Iterator[str]:
@@ -40,15 +42,45 @@ def given_texts(texts: Sequence[str], file: Path | None, **reading: Any) -> Iter
         return stream_texts(file, **reading)
     if not texts and file is None:
         raise UserError('no text was given: add "a text", - for standard input, or --file FILE')
-    return _spoken_texts(texts or ["-"])
+    if texts.count("-") > 1:
+        raise UserError("- stands for standard input, which can be read once")
+    return _spoken_texts(texts or ["-"], reading.get("encoding", "utf-8"))
 
 
-def _spoken_texts(texts: Sequence[str]) -> Iterator[str]:
+def _spoken_texts(texts: Sequence[str], encoding: str) -> Iterator[str]:
     for text in texts:
         if text == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
+            yield from (line.rstrip("\r\n") for line in standard_lines(encoding))
         else:
             yield text
+
+
+def standard_lines(encoding: str | None = None) -> Iterator[str]:
+    """The lines of standard input, with their ends, whatever the terminal's encoding.
+
+    Args:
+        encoding: what --encoding says; None is UTF-8, of a verb without that option.
+
+    Raises:
+        UserError: standard input is closed, or not in this encoding.
+    """
+    if sys.stdin is None:
+        raise UserError("standard input is closed: name the texts, or a file of them")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        codec = "utf-8-sig" if encoding is None or codec_name(encoding) == "utf-8" else encoding
+        sys.stdin.reconfigure(encoding=codec, errors="strict")
+    count = 0
+    try:
+        for count, line in enumerate(sys.stdin, 1):  # noqa: B007  (the count is read where a line fails)
+            yield line
+    except UnicodeDecodeError as error:
+        line_number = count + 1 + error.object[: error.start].count(b"\n")
+        byte = error.object[error.start]
+        likely = "cp1252" if 0x80 <= byte < 0xA0 else "latin-1"
+        mend = "convert it" if encoding is None else f"name its encoding, such as --encoding {likely}"
+        raise UserError(
+            f"standard input, line {line_number}: not {encoding or 'utf-8'}: byte 0x{byte:02x}; {mend}"
+        ) from None
 
 
 def need_positive(arguments: object, *names: str) -> None:
@@ -68,10 +100,17 @@ def need_one_process(verb: str) -> None:
         raise UserError(f"{verb} is one process with threads: start it without accelerate launch or torchrun")
 
 
-def need_picture(path: Path | None) -> None:
-    """Raise the UserError for a name that no picture can be drawn into, before the work that it would show."""
-    if path is not None and path.suffix.lower() not in PICTURES:
-        raise UserError(f"cannot draw {str(path)!r}: the name has to end in {', '.join(PICTURES)}")
+def need_picture(path: Path | None, *, overwrite: bool) -> None:
+    """Raise the UserError for a place where no picture can be drawn, or one is already, before the work that it would show."""
+    if path is not None:
+        picture_format(path)
+        need_new(path, overwrite=overwrite, option="--plot")
+
+
+def need_new(path: Path | None, *, overwrite: bool, option: str = "--output") -> None:
+    """Raise the UserError for an output that is there already, unless it may be replaced."""
+    if path is not None and path.exists() and not overwrite:
+        raise UserError(f"{option} {path} exists: take another name, or add --overwrite")
 
 
 def model_kind(model: str) -> str:
@@ -96,7 +135,7 @@ def need_task_model(model: str, verb: str) -> str:
         others = "score, fill or generate" if kind == LANGUAGE_MODEL else "score or fill"
         raise UserError(
             f"{model} is a language model, {verb} needs a classifier, a tagger or an answerer: "
-            f"use {others}, or make one with `unfreeze fit classifier`, `tagger` or `answerer`"
+            f"use {others}, or make one with {FITS}"
         )
     if kind == NGRAM:
         raise UserError(
@@ -105,7 +144,7 @@ def need_task_model(model: str, verb: str) -> str:
     if kind not in TASK_MODELS:
         raise UserError(
             f"{model} is a {kind} encoder, {verb} needs a classifier, a tagger or an answerer: "
-            "make one with `unfreeze fit classifier`, `tagger` or `answerer`"
+            f"make one with {FITS}"
         )
     return kind
 
@@ -131,6 +170,10 @@ def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) 
         raise UserError(
             f"{model} is {'an' if kind == ANSWERER else 'a'} {TASK_MODELS[kind]}, {verb} needs a language model: use predict or evaluate, "
             "or take the language model that it was fitted from"
+        )
+    if kind == WORD_VECTORS:
+        raise UserError(
+            f"{model} holds word vectors, {verb} needs a language model: train one with `unfreeze pretrain lm`"
         )
     if kind not in (LANGUAGE_MODEL, BILM, NGRAM):
         raise UserError(

@@ -42,10 +42,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from unfreeze import __doc__ as PACKAGE_SUMMARY
@@ -54,13 +55,13 @@ from unfreeze.commands.arguments import (
     COMMON_HELP,
     HELP,
     CommonOptions,
-    did_you_mean,
     parse,
     split_common_options,
 )
 from unfreeze.commands.console import Console, make_console
 from unfreeze.errors import UserError
-from unfreeze.text.display import printable
+from unfreeze.interrupts import raise_at_interrupts
+from unfreeze.text.display import did_you_mean, printable
 
 
 class Verb(NamedTuple):
@@ -153,17 +154,19 @@ def _end_among_others(status: int) -> None:
 
 def _status(argv: Sequence[str] | None) -> int:
     common, tokens = split_common_options(sys.argv[1:] if argv is None else argv)
+    _replace_closed_streams()
     _accept_any_character()
     try:
         _run(tokens, common)
         sys.stdout.flush()
         return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that explains every error)
-        if common.debug:
-            traceback.print_exc()
         status, line = explain(error)
-        if line:
-            print(f"unfreeze: {printable(' '.join(line.split()))}", file=sys.stderr)
+        with suppress(OSError):  # where standard error cannot be written, the exit status is all there is
+            if common.debug:
+                traceback.print_exc()
+            if line:
+                print(f"unfreeze: {printable(' '.join(line.split()))}", file=sys.stderr)
         _give_up_unwritable_output()
         return status
 
@@ -178,6 +181,7 @@ def _run(tokens: list[str], common: CommonOptions) -> None:
         print(f"unfreeze {__version__}")
         return
     with _said_once():
+        need_utf8(tokens)
         name, own = find_verb(tokens)
         if name not in VERBS:
             print(overview(name))
@@ -185,6 +189,7 @@ def _run(tokens: list[str], common: CommonOptions) -> None:
         kind, run = load_verb(name)
         arguments = parse(kind, own, f"unfreeze {name}")
     if arguments is not None:
+        raise_at_interrupts()
         run(arguments, make_console(json=common.json, quiet=common.quiet, debug=common.debug))
 
 
@@ -218,6 +223,8 @@ def find_verb(tokens: Sequence[str]) -> tuple[str, list[str]]:
     choices = " or ".join(f"'unfreeze {first} {second}'" for second in seconds)
     if not rest or rest[0].startswith("-"):
         raise UserError(f"{first} what? say {choices}")
+    if near := did_you_mean(rest[0], seconds):
+        raise UserError(f"cannot {first} {rest[0]!r}{near} (unfreeze {first} --help lists them)")
     raise UserError(f"cannot {first} {rest[0]!r}; say {choices}")
 
 
@@ -257,6 +264,28 @@ def explain(error: BaseException) -> tuple[int, str]:
         return 2, f"{place}{error.strerror or error}"
     message = f"{type(error).__name__}: {error}".removesuffix(": ")
     return 1, f"internal error ({message}); run again with --debug to see where, and please report it"
+
+
+def need_utf8(words: Sequence[str]) -> None:
+    """Raise the UserError for a word of the command line that holds other bytes: what is named so could not be saved."""
+    for word in words:
+        if found := re.search("[\ud800-\udfff]", word):
+            byte = f"0x{ord(found[0]) & 0xFF:02x}"
+            shown = word.encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\x")
+            raise UserError(
+                f"'{shown}' is not UTF-8 (byte {byte}): rename the file, or write the text in UTF-8"
+            )
+
+
+def _replace_closed_streams() -> None:
+    """What the caller closed (`>&-`) is as good as the null device, and no file may get its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the process ends)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _accept_any_character() -> None:

@@ -66,12 +66,15 @@ class Neighbors(ReadsText):
     projection: Literal["pca", "tsne"] = "pca"
     """How the picture comes to two dimensions; t-SNE needs ten words."""
 
+    overwrite: bool = False
+    """Replace a picture that is there."""
+
     def __post_init__(self) -> None:
         if self.top < 1:
             raise UserError(f"--top must be at least 1, not {self.top}")
         if not self.words:
             raise UserError("no word was given: unfreeze neighbors VECTORS WORD")
-        need_picture(self.plot)
+        need_picture(self.plot, overwrite=self.overwrite)
         if (self.sentence is None) != (not self.corpus):
             raise UserError(
                 "--sentence and --corpus go together: a word in a sentence, and where to look for it"

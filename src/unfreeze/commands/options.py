@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.unlabeled import Corpus
@@ -25,6 +26,18 @@ def given(arguments: object, *names: str, **renamed: str) -> dict[str, Any]:
 def command_line() -> str:
     """How the user called us, for the model card."""
     return shlex.join(["unfreeze", *sys.argv[1:]])
+
+
+def quoted(path: Path) -> str:
+    """A path as the shell takes it, for commands that users are told to try."""
+    return shlex.quote(str(path))
+
+
+def described_length(epochs: int | None, minutes: float | None) -> str:
+    """ "1 epoch", "2 minutes", as far as a run is bounded by one of them."""
+    if epochs is not None:
+        return counted(epochs, "epoch")
+    return "" if minutes is None else counted(minutes, "minute")
 
 
 def run_options(arguments: object, console: Console) -> dict[str, Any]:

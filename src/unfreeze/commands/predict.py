@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_task_model
+from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_new, need_task_model
 from unfreeze.commands.options import ReadsText
 from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_split
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.display import counted
 from unfreeze.text.examples import join_labels
 
 if TYPE_CHECKING:
@@ -88,9 +89,13 @@ class Predict(ReadsText):
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """Number format; bf16 is faster where the processor has it, auto tries."""
 
+    overwrite: bool = False
+    """Replace a file that is there."""
+
 
 def run(arguments: Predict, console: Console) -> None:
     """Print a result a text, or write them to a file."""
+    need_new(arguments.output, overwrite=arguments.overwrite)
     kind = need_task_model(arguments.model, "predict")
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
     if arguments.escape_formulas and suffix not in TABLES:
@@ -121,15 +126,17 @@ def run(arguments: Predict, console: Console) -> None:
         return
     with written_file(arguments.output) as temporary:
         count = write_rows(rows, temporary, suffix, console, escape_formulas=arguments.escape_formulas)
-    console.result({"output": str(arguments.output), "texts": count}, f"{count:,} texts: {arguments.output}")
+    console.result(
+        {"output": str(arguments.output), "texts": count}, f"{counted(count, 'text')}: {arguments.output}"
+    )
 
 
 def predicted_rows(
     classifier: TextClassifier, texts: Iterable[str], *, with_probabilities: bool
 ) -> Iterator[Row]:
     """What is said of each text."""
-    for text, found in classifier.predict_stream(texts):
-        row: Row = {"text": text, **classifier.prediction(found)}
+    for text, found, known in classifier.predict_stream(texts):
+        row: Row = {"text": text, **classifier.prediction(found, known)}
         if with_probabilities:
             row["probabilities"] = dict(zip(classifier.label_names, found.tolist(), strict=True))
         yield row
@@ -141,6 +148,8 @@ def readable(row: Row) -> str:
     said = ", ".join(f"{label} {share:.3f}" for label, share in chosen.items()) or "-"
     if "probabilities" in row:
         said = f"{'|'.join(_chosen(row)) or '-'} ({said})"
+    if "unknown" in row:
+        said += ", no known word"
     return f"{said}\t{' '.join(row['text'].split())}"
 
 
@@ -155,7 +164,7 @@ def write_rows(
     """Write rows in the format of `suffix`, as `read_examples` reads them; returns their number."""
     count = 0
     with (
-        path.open("w", encoding="utf-8", newline="") as file,
+        path.open("w", encoding="utf-8", errors="replace", newline="") as file,
         console.progress.bar("predict", unit="text") as bar,
     ):
         write = (
@@ -202,9 +211,11 @@ def _without_formula(cell: str | float) -> str | float:
 
 
 def flattened(row: Row) -> dict[str, str | float]:
-    """A row as a table has it: several labels joined, a column for every label's probability."""
+    """A row as a table has it: several labels joined, "unknown" for a text without a known word, a column for every label's
+    probability."""
     label = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
     flat: dict[str, str | float] = {"text": row["text"], "label": label}
     if "score" in row:
         flat["score"] = row["score"]
+    flat["unknown"] = "true" if "unknown" in row else ""
     return flat | {f"p({label})": share for label, share in row.get("probabilities", {}).items()}

@@ -10,6 +10,7 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import given_texts, need_positive
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.commands.predict import Predict
@@ -48,7 +49,7 @@ def predict_answers(arguments: Predict, console: Console) -> None:
             text = page(pairs, Path(arguments.model).resolve().name)
             temporary.write_text(text, encoding="utf-8", errors="replace")
     told = {"output": str(arguments.output), "questions": len(pairs)}
-    console.result(told, f"{len(pairs):,} questions: {arguments.output}")
+    console.result(told, f"{counted(len(pairs), 'question')}: {arguments.output}")
 
 
 def read(arguments: Predict) -> QuestionSet:

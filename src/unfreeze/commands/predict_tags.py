@@ -11,6 +11,7 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import given_texts
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
+from unfreeze.text.display import counted
 from unfreeze.text.lines import plain_suffix
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def write(
             count += 1
         if suffix == ".html":
             file.write(page_end())
-    console.result({"output": str(output), "texts": count}, f"{count:,} texts: {output}")
+    console.result({"output": str(output), "texts": count}, f"{counted(count, 'text')}: {output}")
 
 
 def columns(tagged: TaggedText) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.options import TrainsOnText, given, run_options
+from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,9 +88,11 @@ def run(arguments: PretrainElmo, console: Console) -> None:
         **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
-    console.note(
-        f'the model is in {arguments.output}: try `unfreeze fill {arguments.output} "We sat on the ___ of the river."`'
-    )
+    place = quoted(arguments.output)
+    then = f'unfreeze fill {place} "We sat on the ___ of the river."'
+    if arguments.without_output:
+        then = f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
+    console.note(f"the model is in {arguments.output}: try `{then}`")
 
 
 def make_settings(arguments: PretrainElmo) -> BilmSettings:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_one_process, need_positive
-from unfreeze.commands.options import LearnsFromText, given, run_options
+from unfreeze.commands.options import LearnsFromText, given, quoted, run_options
 
 
 @dataclass(kw_only=True)
@@ -72,6 +72,6 @@ def run(arguments: PretrainGlove, console: Console) -> None:
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(
-        f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`, or "
-        f"`unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+        f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`, or "
+        f"`unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
     )

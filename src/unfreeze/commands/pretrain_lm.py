@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.options import TrainsOnText, given, run_options
+from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,7 +81,17 @@ def run(arguments: PretrainLm, console: Console) -> None:
         **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
-    console.note(f'the model is in {arguments.output}: try `unfreeze generate {arguments.output} "The"`')
+    console.note(f"the model is in {arguments.output}: try `{next_command(arguments)}`")
+
+
+def next_command(arguments: PretrainLm) -> str:
+    """What the model can do: an encoder alone writes no text, and neither does a model that reads backward only."""
+    place = quoted(arguments.output)
+    if arguments.without_output:
+        return f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
+    if arguments.direction == "backward":
+        return f'unfreeze score {place} "a text"'
+    return f'unfreeze generate {place} "The"'
 
 
 def refuse_qrnn_options(arguments: PretrainLm) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_one_process, need_positive
-from unfreeze.commands.options import HoldsOutText, given, run_options
+from unfreeze.commands.options import HoldsOutText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 
@@ -53,4 +53,6 @@ def run(arguments: PretrainNgram, console: Console) -> None:
         **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **figures})
-    console.note(f'the model is in {arguments.output}: try `unfreeze score {arguments.output} "a text"`')
+    console.note(
+        f'the model is in {arguments.output}: try `unfreeze score {quoted(arguments.output)} "a text"`'
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_one_process, need_positive
-from unfreeze.commands.options import LearnsFromText, given, run_options
+from unfreeze.commands.options import LearnsFromText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def run(arguments: PretrainWord2vec, console: Console) -> None:
     )
     console.result({"output": str(arguments.output), **figures})
     console.note(
-        f"the vectors are in {arguments.output}: try `unfreeze neighbors {arguments.output} WORD`, or "
-        f"`unfreeze fit classifier --encoder {arguments.output} --train FILE --output DIR`"
+        f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`, or "
+        f"`unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from unfreeze.progress import Bar, Progress
-from unfreeze.text.display import printable
+from unfreeze.text.display import counted, duration, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -108,43 +108,46 @@ class _LoggedBar(Bar):
         self.done = 0
         self.figures: dict[str, float] = {}
         self.started = self.last = clock()
+        self.measured_from: tuple[float, int] | None = None
+        """When the last line was logged, and what was done by then: speed is measured from there. At first, when the first
+        units were done: before that code is compiled, and a run that goes on passes over what was done earlier."""
 
     def advance(self, n: int = 1, **figures: float) -> None:
         self.done += n
         self.figures.update(figures)
-        if (now := self.clock()) - self.last >= self.every:
+        now = self.clock()
+        if self.measured_from is None:
+            self.measured_from = now, self.done
+        if now - self.last >= self.every:
             self.last = now
             LOGGER.info("%s", self.line(now))
+            self.measured_from = now, self.done
 
     def line(self, now: float) -> str:
-        """ "adapting: 1,200/5,000 batches (24 %), loss 4.321, 0:10:00 left"."""
+        """ "adapting: 1,200/5,000 batches (24 %), loss 4.321, 10 minutes left"."""
         if not self.total:
-            parts = [f"{self.done:,} {self.unit}"]
+            parts = [counted(self.done, self.unit)]
         else:
-            parts = [f"{self.done:,}/{self.total:,} {self.unit} ({100 * self.done / self.total:.0f} %)"]
+            share = 100 * self.done / self.total
+            parts = [f"{self.done:,}/{counted(self.total, self.unit)} ({share:.0f} %)"]
         parts += [_show(self.figures)] if self.figures else []
-        if self.total and self.done:
-            parts.append(f"{hours((now - self.started) * (self.total - self.done) / self.done)} left")
+        if (left := self._seconds_left(now)) is not None:
+            parts.append(f"{duration(left)} left")
         return f"{self.what}: {', '.join(parts)}"
+
+    def _seconds_left(self, now: float) -> float | None:
+        """None where the work has no known end, or was measured for too short a time to say."""
+        since, done_then = self.measured_from or (now, self.done)
+        if not self.total or self.done == done_then or now - since < self.every / 3:
+            return None
+        return (now - since) * max(0, self.total - self.done) / (self.done - done_then)
 
     def close(self) -> None:
         """Log how long it took, where lines were logged before."""
         if self.last > self.started:
             figures = f", {_show(self.figures)}" if self.figures else ""
-            LOGGER.info(
-                "%s: %s %s in %s%s",
-                self.what,
-                f"{self.done:,}",
-                self.unit,
-                hours(self.clock() - self.started),
-                figures,
-            )
-
-
-def hours(seconds: float) -> str:
-    """ "1:02:03"."""
-    whole = max(0, round(seconds))
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+            taken = duration(self.clock() - self.started)
+            LOGGER.info("%s: %s in %s%s", self.what, counted(self.done, self.unit), taken, figures)
 
 
 def _show(figures: dict[str, float]) -> str:

@@ -14,6 +14,7 @@ from tyro.conf import Positional
 from unfreeze.commands.console import Console, aligned
 from unfreeze.commands.inputs import BILM, NGRAM, given_texts, need_language_model
 from unfreeze.commands.options import ReadsText
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.scoring import TextScore
@@ -89,7 +90,7 @@ def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:
 def readable(score: TextScore, with_tokens: bool) -> str:
     """A line for each direction, then a table of the tokens."""
     lines = [
-        f"{name} {found.log_probability:.4f} nats, {len(found.tokens)} tokens, perplexity {found.perplexity:.2f}"
+        f"{name} {found.log_probability:.4f} nats, {counted(len(found.tokens), 'token')}, perplexity {found.perplexity:.2f}"
         f"\t{' '.join(score.text.split())}"
         for name, found in score.directions.items()
     ]

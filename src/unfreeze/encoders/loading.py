@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 
 from unfreeze.encoders.base import Encoder, encoder_weights, read_config
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, digest
+from unfreeze.folders import CONFIG, WEIGHTS, digest
+from unfreeze.text.display import did_you_mean
 
 KINDS = {
     "awd_lstm": ("unfreeze.encoders.awd_lstm", "AwdLstm"),
@@ -17,6 +19,7 @@ KINDS = {
     "elmo": ("unfreeze.encoders.elmo", "Elmo"),
 }
 """Kind in config.json -> module and class. A new rung adds its line here."""
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 ON_WORDS = ("sequence_tagger", "question_answerer")
 """Task models that may stand on word vectors alone."""
 
@@ -46,11 +49,8 @@ def find_model(
     name = str(name_or_dir)
     if name in released_names():
         return Path(str(files("unfreeze") / "released" / name))
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        known = ", ".join(released_names()) or "none"
-        raise UserError(
-            f"there is no folder {name!r}, and no released model of that name (released: {known})"
-        )
+    if not _may_be_on_hub(name):
+        raise UserError(_nothing_there(name))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -69,6 +69,24 @@ def find_model(
         raise UserError(
             f"there is no folder {name!r}, and the hub gave none: {str(error).splitlines()[0]}"
         ) from error
+
+
+def _may_be_on_hub(name: str) -> bool:
+    """Whether a name has the form owner/name, and no folder here is meant: "models/mistyped" in ./models is not asked for."""
+    return bool(HUB_NAME.fullmatch(name)) and not Path(name).parent.is_dir()
+
+
+def _nothing_there(name: str) -> str:
+    """What a mistyped name is told: the saved model beside it, or the released one, whose name is nearest."""
+    path = Path(name)
+    saved = [config.parent.name for config in path.parent.glob(f"*/{CONFIG}")]
+    if "/" in name:
+        before = "" if path.parent == Path() else f"{path.parent}/"
+        return f"there is no folder {name!r}{did_you_mean(path.name, saved, before)}"
+    known = released_names()
+    released = ", ".join(known) or "none"
+    near = did_you_mean(name, [*saved, *known])
+    return f"there is no folder {name!r}, and no released model of that name (released: {released}){near}"
 
 
 def encoder_class(kind: str, folder: Path) -> type[Encoder]:

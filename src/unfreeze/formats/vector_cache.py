@@ -25,8 +25,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unfreeze.caches import making, mark_used
-from unfreeze.errors import UserError
-from unfreeze.folders import cache_folder, read_config, write_config, writing, written_folder
+from unfreeze.errors import CannotWrite
+from unfreeze.folders import cache_folder, read_config, write_config, written_folder
 from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
 from unfreeze.formats.word_vectors import load_vectors, read_word_vectors
 
@@ -51,20 +51,18 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
     path = Path(path)
     if not path.is_file():
         return read_word_vectors(path)  # says what is wrong
-    place = _place(path, cache_folder("vectors") if cache is None else Path(cache))
-    key = _key(path)
-    table = _mapped(place, key)
-    if table is None:
-        try:
-            with writing(place), making(place):
+    try:
+        place = _place(path, cache_folder("vectors") if cache is None else Path(cache))
+        key = _key(path)
+        table = _mapped(place, key)
+        if table is None:
+            with making(place):
                 if _mapped(place, key) is None:  # else another process has made it meanwhile
                     _keep(path, place, key)
-        except UserError as error:
-            if not isinstance(error.__cause__, OSError):
-                raise
-            _logger.warning("%s is not kept in the cache: %s", path, error.__cause__)
-            return read_word_vectors(path)
-        table = _mapped(place, key)
+            table = _mapped(place, key)
+    except CannotWrite as error:
+        _logger.warning("%s is not kept: %s", path, error)
+        return read_word_vectors(path)
     if table is not None:
         mark_used(place)
     return read_word_vectors(path) if table is None else table

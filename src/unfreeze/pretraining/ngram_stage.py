@@ -14,6 +14,7 @@ from unfreeze.pretraining.ngram_text import evaluate_perplexity
 from unfreeze.pretraining.stage import prepare
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
+from unfreeze.text.display import duration
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
@@ -103,7 +104,7 @@ def _write_card(
         "held out": ", ".join(Path(str(path)).name for path in corpus.validation)
         or "one document in a hundred",
         "command": command,
-        "time": f"{seconds:.0f} seconds",
+        "time": duration(seconds),
     }
     for length, (n, discounts) in enumerate(zip(model.n_ngrams, model.discounts, strict=True), 1):
         shown = ", ".join(f"{discount:.3f}" for discount in discounts)

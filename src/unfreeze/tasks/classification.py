@@ -8,8 +8,10 @@ Legend: B batch, T time, K labels.
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.pooling import PIECE, Pooling, pool_documents, pooled_width
 from unfreeze.text.batches import bucketed_batches, pad_sequences
+from unfreeze.text.tokenizer_training import SPACE
+from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
@@ -42,6 +46,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def inputs(self, texts: Sequence[str]) -> list[Any]:
         """What is kept of texts, to be read again and again."""
+
+    @abstractmethod
+    def has_known_word(self, text: Any) -> bool:
+        """Whether one of `inputs` says anything: not where it is empty, or all its words are unknown."""
 
     @abstractmethod
     def length(self, text: Any) -> int:
@@ -137,6 +145,14 @@ class ClassifierNetwork(Network):
         """Texts as ids."""
         return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(texts))]
 
+    def has_known_word(self, text: Ids) -> bool:
+        """By the tokenizer's vocabulary."""
+        return self._known_words.has_one(text)
+
+    @cached_property
+    def _known_words(self) -> KnownWords:
+        return KnownWords(self.encoder.tokenizer)
+
     def length(self, text: Ids) -> int:
         """Its tokens."""
         return len(text)
@@ -183,6 +199,28 @@ class ClassifierNetwork(Network):
         n_kept = len(groups) - self.body_groups
         body = [parameter for group in groups[n_kept:] for parameter in group]
         return [*groups[:n_kept], body + list(self.heads.parameters())]
+
+
+class KnownWords:
+    """Tells texts that hold a word of a vocabulary from those that hold none."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self.unknown_id = tokenizer.unknown_id
+        # The sign for a space is a piece of its own before an unknown word.
+        self.is_known = np.array([token != SPACE for token in tokenizer.vocabulary])
+        self.is_known[list(tokenizer.special_ids)] = False
+        is_mark = np.array([_is_punctuation(token.lstrip(SPACE)) for token in tokenizer.vocabulary])
+        self.is_word = self.is_known & ~is_mark
+
+    def has_one(self, ids: Ids) -> bool:
+        """Whether a text has a known word; punctuation counts only where nothing else is written ("!!!")."""
+        if self.is_word[ids].any():
+            return True
+        return bool(self.is_known[ids].any()) and self.unknown_id not in ids
+
+
+def _is_punctuation(token: str) -> bool:
+    return all(unicodedata.category(character).startswith("P") for character in token)
 
 
 def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.logistic_regression import solve_head
-from unfreeze.tasks.text_classifier import KIND, TextClassifier, make_targets
+from unfreeze.tasks.text_classifier import KIND, TextClassifier, label_shares, make_targets
 from unfreeze.text.examples import ExampleSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
@@ -145,7 +145,7 @@ def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifi
         network.body_groups = len(encoder.layer_groups()) - 1
     if earlier:
         _take_over(network, settings, with_heads=body == earlier)
-    return TextClassifier(network, names, body)
+    return TextClassifier(network, names, body, label_shares(examples))
 
 
 def _on_layers(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
@@ -169,7 +169,7 @@ def _on_layers(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
         **body,
     )
     kept = {"network": "layered", "word_vectors": vectors is not None, **body}
-    return TextClassifier(network, names, kept)
+    return TextClassifier(network, names, kept, label_shares(examples))
 
 
 def _body_for_same_labels(examples: ExampleSet, settings: FitSettings) -> dict[str, Any]:

@@ -6,15 +6,18 @@ Legend: B batch, W words, H of each direction of the body, D of the mix.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
+from unfreeze.encoders.elmo import Elmo
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.tasks.classification import Network
+from unfreeze.tasks.classification import KnownWords, Network
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.word_bodies import BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
@@ -65,6 +68,16 @@ class LayeredNetwork(Network):
     def inputs(self, texts: Sequence[str]) -> list[Any]:
         """The texts themselves."""
         return list(texts)
+
+    def has_known_word(self, text: str) -> bool:
+        """By the encoder's vocabulary; any word where it reads characters."""
+        if isinstance(self.encoder, Elmo):
+            return bool(self.words.words_of(text))
+        return self._known_words.has_one(np.asarray(self.encoder.tokenizer.encode_ids([text])[0]))
+
+    @cached_property
+    def _known_words(self) -> KnownWords:
+        return KnownWords(self.encoder.tokenizer)
 
     def length(self, text: str) -> int:
         """About its words."""

@@ -48,7 +48,7 @@ class TagReport:
     """By type, then of all."""
     n_sentences: int
     n_words: int
-    n_unknown: int = 0
+    n_unknown_labels: int = 0
     """Words with a tag that training lacked; each counts as an error."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class SequenceTagger:
             raise UserError(f"{sentences.source}: the tagger was fitted on {sort} (which column is it?)")
         if unknown_labels != "wrong":
             self.need_known(sentences)
-        n_unknown = sum(1 for _ in self._unknown(sentences))
+        n_unknown_labels = sum(1 for _ in self._unknown(sentences))
         own = sentences.in_scheme(self.network.scheme)
         texts, gold = sentence_texts(own), [each.tags for each in own.sentences]
         named: list[list[str]] = []
@@ -255,7 +255,7 @@ class SequenceTagger:
         spans: list[SpanFigures] = []
         if scheme != "plain":
             spans = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
-        return TagReport(found["accuracy"], found.get("f1"), spans, len(texts), own.n_words, n_unknown)
+        return TagReport(found["accuracy"], found.get("f1"), spans, len(texts), own.n_words, n_unknown_labels)
 
     # Saving
 

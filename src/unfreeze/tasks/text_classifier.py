@@ -9,6 +9,7 @@ classifier.predict(["A stunning story with a lot of twists"])  # [{"label": "pos
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -79,8 +80,10 @@ class Report:
     """Rows: true; columns: predicted; both in the order of `classes`. Empty with many labels."""
     worst: list[dict[str, Any]]
     """The most confident errors: text, label, predicted, score."""
-    n_unknown: int = 0
+    n_unknown_labels: int = 0
     """Texts with a label that training lacked; each counts as an error."""
+    n_unknown_texts: int = 0
+    """Texts without any known word."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -108,12 +111,21 @@ class TextClassifier:
         network: encoder, pooling and heads.
         label_names: K names in the order of the logits.
         settings: what the network was made with (pooling, head), for saving.
+        prior: share of the training texts that have each label: the probabilities of a text without a known word. Without
+            it such a text gets what the network makes of nothing.
     """
 
-    def __init__(self, network: Network, label_names: Sequence[str], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        label_names: Sequence[str],
+        settings: dict[str, Any],
+        prior: Sequence[float] | None = None,
+    ) -> None:
         self.network = network
         self.label_names = tuple(label_names)
         self.settings = settings
+        self.prior = None if prior is None else np.asarray(prior, dtype=np.float32)
         self._precision: Precision = "fp32"
 
     @property
@@ -167,47 +179,61 @@ class TextClassifier:
         """What the network keeps of texts."""
         return self.network.inputs(texts)
 
-    @torch.no_grad()
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(N, K) probabilities, columns in the order of `label_names`; a text's row does not depend on the others.
+
+        A text without any known word gets the labels' shares of the training texts, where the model has them.
 
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
+        return self._probabilities(texts)[0]
+
+    @torch.no_grad()
+    def _probabilities(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(N, K) probabilities, and (N,) whether a text has a known word."""
         need_texts(texts, "texts")
         if not len(texts):
-            return np.zeros((0, len(self.label_names)), dtype=np.float32)
+            return np.zeros((0, len(self.label_names)), dtype=np.float32), np.zeros(0, dtype=np.bool_)
         self.network.eval()
         device = next(self.network.parameters()).device
+        inputs = self.inputs(texts)
+        known = np.array([self.network.has_known_word(text) for text in inputs])
         with prediction_format(self.precision, device):
-            found = all_features(self.network, self.inputs(texts))
+            found = all_features(self.network, inputs)
         features = {name: x.to(device) for name, x in found.items()}
         result: NDArray[np.float32] = self.network.probabilities(features).cpu().numpy()
-        return result
+        if self.prior is not None:
+            result[~known] = self.prior
+        return result, known
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """The label of each text and its probability, shaped like transformers' pipeline.
 
+        A text without any known word has "unknown": True besides.
+
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
-        return [self.prediction(row) for row in self.predict_proba(texts)]
+        return [self.prediction(row, known) for row, known in zip(*self._probabilities(texts), strict=True)]
 
-    def prediction(self, probabilities: NDArray[np.float32]) -> Prediction:
-        """One row of probabilities in words."""
+    def prediction(self, probabilities: NDArray[np.float32], known: bool | np.bool_ = True) -> Prediction:
+        """One row of probabilities in words; `known` is whether the text has a known word."""
+        remark = {} if known else {"unknown": True}
         if not self.multi_label:
             best = int(probabilities.argmax())
-            return {"label": self.label_names[best], "score": float(probabilities[best])}
+            return {"label": self.label_names[best], "score": float(probabilities[best]), **remark}
         chosen = [k for k in np.argsort(-probabilities) if probabilities[k] >= THRESHOLD]
-        return {"labels": [{"label": self.label_names[k], "score": float(probabilities[k])} for k in chosen]}
+        labels = [{"label": self.label_names[k], "score": float(probabilities[k])} for k in chosen]
+        return {"labels": labels, **remark}
 
-    def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Each text and its probabilities, in order, in memory that does not grow with the stream."""
+    def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32], np.bool_]]:
+        """Each text, its probabilities, and whether it has a known word; in order, in memory that does not grow."""
         remaining, n_read = iter(texts), 0
         while buffer := list(islice(remaining, BUFFER)):
             need_texts(buffer, "texts", first=n_read)
             n_read += len(buffer)
-            yield from zip(buffer, self.predict_proba(buffer), strict=True)
+            yield from zip(buffer, *self._probabilities(buffer), strict=True)
 
     # Evaluation
 
@@ -244,18 +270,20 @@ class TextClassifier:
             used = {label for example in examples.examples for label in example.labels}
             names += tuple(name for name in examples.label_names if name in used and name not in names)
         targets = make_targets(examples, names, self.multi_label).numpy()
-        rows = []
+        rows, are_known = [], []
         with progress.bar("evaluate", total=len(examples), unit="text") as bar:
-            for _, row in self.predict_stream(example.text for example in examples.examples):
+            for _, row, known in self.predict_stream(example.text for example in examples.examples):
                 rows.append(row)
+                are_known.append(known)
                 bar.advance()
-        return self._report(examples, targets, np.stack(rows), names, n_worst)
+        return self._report(examples, targets, np.stack(rows), np.array(are_known), names, n_worst)
 
     def _report(
         self,
         examples: ExampleSet,
         targets: NDArray[Any],
         found: NDArray[np.float32],
+        known: NDArray[np.bool_],
         names: Sequence[str],
         n_worst: int,
     ) -> Report:
@@ -283,12 +311,18 @@ class TextClassifier:
             len(examples),
             classes,
             confusion,
-            self._worst(examples, found, right, n_worst),
+            self._worst(examples, found, known, right, n_worst),
             int(unknown.sum()),
+            int((~known).sum()),
         )
 
     def _worst(
-        self, examples: ExampleSet, found: NDArray[np.float32], right: NDArray[np.bool_], count: int
+        self,
+        examples: ExampleSet,
+        found: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        right: NDArray[np.bool_],
+        count: int,
     ) -> list[dict[str, Any]]:
         wrong = np.flatnonzero(~right)
         order = wrong[np.argsort(-found[wrong].max(1), kind="stable")][:count]
@@ -296,7 +330,7 @@ class TextClassifier:
             {
                 "text": examples.examples[n].text,
                 "label": "|".join(examples.examples[n].labels),
-                "predicted": self.prediction(found[n]),
+                "predicted": self.prediction(found[n], known[n]),
             }
             for n in order
         ]
@@ -317,6 +351,7 @@ class TextClassifier:
                     "multi_label": self.multi_label,
                     "settings": self.settings,
                     "encoder": encoder.config(),
+                    **({} if self.prior is None else {"prior": self.prior.tolist()}),
                 },
             )
             save_tensors(target / WEIGHTS, tensors)
@@ -345,7 +380,30 @@ class TextClassifier:
         encoder.load_weights(of_encoder, str(folder))
         load_matching(network, own, network.own_tensors(), str(folder))
         network.eval()
-        return cls(network, config["labels"], config["settings"])
+        return cls(network, config["labels"], config["settings"], _read_prior(config, folder))
+
+
+def label_shares(examples: ExampleSet) -> list[float]:
+    """The share of the examples that have each label, in the order of `label_names`."""
+    counts = Counter(label for example in examples.examples for label in example.labels)
+    return [counts[name] / len(examples) for name in examples.label_names]
+
+
+def _read_prior(config: dict[str, Any], folder: Path) -> list[float] | None:
+    """None where the model was saved before it was kept.
+
+    Raises:
+        UserError: it does not fit the labels.
+    """
+    prior = config.get("prior")
+    if prior is None:
+        return None
+    fits = isinstance(prior, list) and len(prior) == len(config["labels"])
+    if not (fits and all(type(share) in (int, float) and 0 <= share <= 1 for share in prior)):
+        raise UserError(
+            f"{folder / CONFIG}: 'prior' is not a list with a share for each label: the file is damaged"
+        )
+    return list(prior)
 
 
 def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -33,6 +33,7 @@ from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.fit_settings import MixAt
 from unfreeze.text.characters import spell
+from unfreeze.text.display import counted
 from unfreeze.text.words import split_words
 from unfreeze.training.precision import Precision
 from unfreeze.transfer.policies import LayerGroups
@@ -293,8 +294,8 @@ def cached_layers(
     sample = texts[:200]
     size = 2 * sum(encoder.widths) * sum(len(split_words(text)) for text in sample)
     logger.info(
-        "the encoder's layers of %d texts are kept in %s (about %.1f GB; `unfreeze cache` lists and deletes)",
-        len(texts),
+        "the encoder's layers of %s are kept in %s (about %.1f GB; `unfreeze cache` lists and deletes)",
+        counted(len(texts), "text"),
         folder,
         size / max(1, len(sample)) * len(texts) / 1e9,
     )

@@ -1,8 +1,10 @@
-"""Text as people are shown it."""
+"""Text, numbers and times as people are shown them."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal obeys, but for the tab and the line feed."""
@@ -16,3 +18,25 @@ def cut(text: str, most: int) -> str:
 def printable(text: str) -> str:
     r"""`text` as a terminal shows it and does not obey it: control characters, such as escape, become `\x1b`."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def counted(count: float, noun: str) -> str:
+    """ "1 text", "2,000 texts", "2 classes", "0.5 minutes"."""
+    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    plural = f"{noun}es" if noun.endswith(("s", "tch")) else f"{noun}s"
+    return f"{number} {noun if count == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """ "47 seconds", "12 minutes", "3.5 hours": two digits or so."""
+    if round(seconds) < 90:
+        return counted(round(seconds), "second")
+    if round(seconds / 60) < 90:
+        return counted(round(seconds / 60), "minute")
+    return f"{seconds / 3600:.1f} hours"
+
+
+def did_you_mean(word: str, candidates: Iterable[str], before: str = "") -> str:
+    """ "; did you mean 'X'?" for the nearest candidate, with `before` before it; nothing where none is near."""
+    nearest = difflib.get_close_matches(word, list(candidates), n=1)
+    return f"; did you mean {before + nearest[0]!r}?" if nearest else ""

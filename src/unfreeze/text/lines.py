@@ -43,7 +43,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 
     Raises UserError where the file cannot be read, is not in `encoding` (with line and byte), or holds a NUL.
     """
-    codec = "utf-8-sig" if _codec_name(encoding) == "utf-8" else encoding
+    codec = "utf-8-sig" if codec_name(encoding) == "utf-8" else encoding
     try:
         with _open_binary(path) as stream, io.TextIOWrapper(stream, encoding=codec) as text:
             for number, line in enumerate(text, 1):
@@ -135,7 +135,8 @@ class _ZstandardFile(io.RawIOBase):
         super().close()
 
 
-def _codec_name(encoding: str) -> str:
+def codec_name(encoding: str) -> str:
+    """Python's name of an encoding; raises UserError where there is none of text."""
     try:
         "".encode(encoding)  # codecs such as hex are found too, but are none of text
         return codecs.lookup(encoding).name

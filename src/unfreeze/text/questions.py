@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unfreeze.errors import UserError
+from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.words import without_surrogates
 
@@ -77,7 +78,7 @@ class QuestionSet:
             UserError: there are not so many.
         """
         if count > len(self):
-            raise UserError(f"{self.source} holds {len(self)} questions, not {count}")
+            raise UserError(f"{self.source} holds {counted(len(self), 'question')}, not {count}")
         order = list(range(len(self)))
         random.Random(seed).shuffle(order)
         return replace(self, questions=[self.questions[number] for number in sorted(order[:count])])

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unfreeze.errors import UserError
+from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_schemes import (
     OUTSIDE,
@@ -439,7 +440,7 @@ def sample_tagged(sentences: TaggedSet, count: int, seed: int) -> TaggedSet:
         UserError: there are not so many.
     """
     if count > len(sentences):
-        raise UserError(f"{sentences.source} holds {len(sentences)} sentences, not {count}")
+        raise UserError(f"{sentences.source} holds {counted(len(sentences), 'sentence')}, not {count}")
     order = list(range(len(sentences)))
     random.Random(seed).shuffle(order)
     return replace(sentences, sentences=[sentences.sentences[number] for number in order[:count]])

@@ -94,7 +94,7 @@ def count_corpus(
     """
     merged: Counter[str] = Counter()
     n_words = n_documents = floor = 0
-    with progress.bar("counting words", unit="words") as bar:
+    with progress.bar("counting words", unit="word") as bar:
         for counts, n_counted in ordered_results(_count_batch, count, _batches(documents), workers=workers):
             merged.update(counts)
             n_words += counts.total()

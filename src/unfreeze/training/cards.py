@@ -33,7 +33,7 @@ def write_card(
     lines += [f"| {name} | {_cell(value)} |" for name, value in metrics.items()]
     lines += ["", "```python", snippet.strip(), "```", ""]
     with written_file(folder / "README.md") as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
+        temporary.write_text("\n".join(lines), encoding="utf-8", errors="replace")
 
 
 def _cell(value: object) -> str:

@@ -170,7 +170,8 @@ def _shown(name: str, before: Any, asked: Any) -> str:
         return f"other examples of {asked[0]}"
     if _has_digest(sources[0]) or _has_digest(sources[1]):
         return f"another {name.replace('_', ' ')}"
-    return f"{name} {sources[0]!r} there, {sources[1]!r} here"
+    there, here = ("not given" if each is None else repr(each) for each in sources)
+    return f"{name} {there} there, {here} here"
 
 
 def _is_source(value: Any) -> bool:

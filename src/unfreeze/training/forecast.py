@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from unfreeze.text.display import duration
+
 logger = logging.getLogger(__name__)
 
 WARM_UP, MEASURED = 2, 10
@@ -32,10 +34,5 @@ class Forecast:
             return
         each = (time.monotonic() - self.began) / MEASURED
         if each * steps_left > WORTH_SAYING:
-            logger.info("%s to go: %d steps at %.3g s each", in_words(each * steps_left), steps_left, each)
-
-
-def in_words(seconds: float) -> str:
-    """ "about 12 minutes", "about 3.5 hours"."""
-    minutes = seconds / 60
-    return f"about {minutes:.0f} minutes" if minutes < 90 else f"about {minutes / 60:.1f} hours"
+            left = duration(each * steps_left)
+            logger.info("about %s to go: %d steps at %.3g s each", left, steps_left, each)

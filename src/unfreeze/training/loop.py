@@ -38,6 +38,8 @@ T = TypeVar("T")
 WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
 VIRTUAL_STEPS = 10_000
 """A run that is bounded by time has no number of steps: its schedule is read at this resolution."""
+SECONDS_BETWEEN_RECORDS = 10.0
+"""Records that come faster are kept, but not logged; the last one always is."""
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
@@ -91,6 +93,7 @@ def train(
                 run.save_checkpoint()
                 run.end(Interrupted(run.how_to_go_on()))
             run.end_epoch()
+    run.show_last_record()
     run.take_best()
     return run.records
 
@@ -122,6 +125,7 @@ class _Run:
         self.started = self.last_checkpoint = self.last_validation = time.monotonic()
         self.out_of_time = False
         self.records: list[dict[str, Any]] = []
+        self.last_shown, self.is_last_shown = self.started, True
         self.best: tuple[tuple[float, float], dict[str, Tensor]] | None = None
         self.n_steps = (
             sum(objective.n_batches(epoch) for epoch in range(settings.epochs or 0))
@@ -278,8 +282,16 @@ class _Run:
         with together():
             if self.folder is not None and self.accelerator.is_main_process:
                 self.folder.log(record)
-        logger.info("step %d, epoch %d: %s", self.step, self.epoch, _shown(record))
+        self.is_last_shown = time.monotonic() - self.last_shown >= SECONDS_BETWEEN_RECORDS
+        if self.is_last_shown:
+            self.last_shown = time.monotonic()
+            _log_record(record)
         return figures
+
+    def show_last_record(self) -> None:
+        """Log the figures that the run ends with."""
+        if not self.is_last_shown:
+            _log_record(self.records[-1])
 
     def _averaged_weights(self) -> AbstractContextManager[None]:
         """Within the block the model has the weights that it would be saved with."""
@@ -384,5 +396,8 @@ class _Run:
         )
 
 
-def _shown(record: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch"))
+def _log_record(record: dict[str, Any]) -> None:
+    figures = ", ".join(
+        f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch")
+    )
+    logger.info("step %d, epoch %d: %s", record["step"], record["epoch"], figures)

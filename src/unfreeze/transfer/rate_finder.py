@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unfreeze.errors import UserError
-from unfreeze.folders import written_file
+from unfreeze.pictures import picture_format, save_picture
 from unfreeze.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -48,20 +48,14 @@ class RateCurve:
         """Draw the curve into a file (PNG, SVG or PDF, by its suffix).
 
         Raises:
-            UserError: a suffix that matplotlib does not write.
+            UserError: a suffix of another format, or the file cannot be written.
         """
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        target = Path(path)
-        kind = target.suffix.removeprefix(".").lower()
+        picture_format(Path(path))
         figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
-        known = FigureCanvasAgg(figure).get_supported_filetypes()
-        if kind not in known:
-            raise UserError(f"cannot draw {str(target)!r}: the name has to end in .png, .svg or .pdf")
         self.draw(figure.add_subplot())
-        with written_file(target) as temporary:
-            figure.savefig(temporary, format=kind)
+        save_picture(figure, Path(path))
 
     def draw(self, axes: Axes) -> None:
         """Draw the curve into axes of the caller's: log rates, both losses, both rates to choose from."""

@@ -1,0 +1,84 @@
+"""Standard input in any encoding, outputs that exist already, and models of the wrong kind."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from unfreeze.commands.inputs import given_texts, need_language_model, need_new, need_picture, standard_lines
+from unfreeze.errors import UserError
+from unfreeze.folders import FORMAT_VERSION
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Standard input of a terminal whose encoding is no Unicode."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+
+
+def test_standard_input_is_utf8_without_its_mark_whatever_the_terminal_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    type_in(monkeypatch, "\ufeffcafé\r\nzwei\n".encode())
+    assert list(given_texts(["-"], None)) == ["café", "zwei"]
+    type_in(monkeypatch, "café\n".encode("latin-1"))
+    assert list(given_texts(["a", "-"], None, encoding="latin-1")) == ["a", "café"]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "said"),
+    [
+        (b"a\nb\ncaf\xe9\nd\n", "utf-8", "line 3: not utf-8: byte 0xe9; name its encoding, such as --encoding latin-1"),
+        (b"it\x92s\n", "utf-8", "line 1: not utf-8: byte 0x92; name its encoding, such as --encoding cp1252"),
+        (b"a\ncaf\xe9\n", "ascii", "line 2: not ascii: byte 0xe9; name its encoding, such as --encoding latin-1"),
+        (b"a\n" * 9000 + b"\xe9\n", None, "line 9001: not utf-8: byte 0xe9; convert it"),
+    ],
+)  # fmt: skip
+def test_other_bytes_on_standard_input_are_told_with_their_line(
+    content: bytes, encoding: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, content)
+    with pytest.raises(UserError) as caught:
+        list(standard_lines(encoding))
+    assert str(caught.value) == f"standard input, {said}"
+
+
+def test_standard_input_that_is_closed_or_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="can be read once"):
+        given_texts(["-", "-"], None)
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UserError, match="standard input is closed"):
+        list(given_texts(["-"], None))
+
+
+def test_what_exists_is_replaced_when_asked_only(tmp_path: Path) -> None:
+    there = tmp_path / "a.png"
+    there.touch()
+    with pytest.raises(UserError) as caught:
+        need_new(there, overwrite=False)
+    assert str(caught.value) == f"--output {there} exists: take another name, or add --overwrite"
+    with pytest.raises(UserError, match=r"^--plot .* exists"):
+        need_picture(there, overwrite=False)
+    need_new(there, overwrite=True)
+    need_picture(there, overwrite=True)
+    need_new(tmp_path / "new", overwrite=False)
+    need_picture(None, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"kind": "word_vectors"}, "holds word vectors, score needs a language model: train one with `unfreeze pretrain lm`"),
+        ({"kind": "awd_lstm"}, "is an encoder without its output layer, score needs a language model: train one without --without-output"),
+    ],
+)  # fmt: skip
+def test_the_advice_about_a_model_of_another_kind_can_be_followed(
+    config: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION, **config}))
+    with pytest.raises(UserError) as caught:
+        need_language_model(str(tmp_path), "score")
+    assert str(caught.value) == f"{tmp_path} {said}"

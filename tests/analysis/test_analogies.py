@@ -104,3 +104,10 @@ def test_totals() -> None:
     assert [report.name for report in totals(reports[:1])] == ["all"]
     assert totals(reports)[0].accuracy == 0.5
     assert math.isnan(reports[2].accuracy)
+
+
+def test_words_are_found_however_accents_and_apostrophes_are_written() -> None:
+    words = ["man", "cafe\u0301", "woman", "O’Neill", "other"]
+    table = VectorTable(words, np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0], [0, 1, 1], [0, -1, 0]], np.float32))
+    (report,) = evaluate_analogies(table, [AnalogySection("s", [("man", "café", "woman", "O'Neill")])])
+    assert report == AnalogyReport("s", 1, 0, 1)

@@ -101,3 +101,14 @@ def test_sets_of_which_nothing_is_known() -> None:
     assert evaluate_pairs(table, []) == []
     with pytest.raises(UserError, match="'a' or that of 'b' holds NaN"):
         evaluate_pairs(table_of(a=(1, 0), b=(np.nan, 1)), [PairSet("set", [("a", "b")], [1.0])])
+
+
+def test_words_are_found_however_accents_and_apostrophes_are_written() -> None:
+    table = VectorTable(["O’Neill", "cafe\u0301", "n't"], np.array([[3, 4], [4, 3], [1, 0]], np.float32))
+    assert similarity(table, "O'Neill", "café") == pytest.approx(24 / 25)
+    pairs = [("o'neill", "CAFÉ"), ("N’T", "O’NEILL"), ("n't", "cafe\u0301")]
+    (report,) = evaluate_pairs(table, [PairSet("all", pairs, [0.9, 0.1, 0.5])])
+    assert report.n_missing == 0 and report.spearman == pytest.approx(1.0)
+    pairs = [("O'Neill", "café"), ("n’t", "O’Neill"), ("N’T", "café")]
+    (report,) = evaluate_pairs(table, [PairSet("all", pairs, [0.9, 0.1, 0.5])], case_insensitive=False)
+    assert report.n_missing == 1

@@ -31,6 +31,12 @@ def test_unknown_words(word: str, said: str) -> None:
     assert str(unknown_word(word, TABLE)) == said
 
 
+def test_the_lower_case_form_is_found_however_it_is_written() -> None:
+    table = table_of(**{"o'neill": (1.0,), "cafe\u0301": (1.0,)})
+    for word, form in (("O’Neill", '"o\'neill"'), ("CAFÉ", "'cafe\u0301'")):
+        assert str(unknown_word(word, table)).endswith(f"its lower-case form {form} is")
+
+
 def test_no_more_than_asked() -> None:
     assert close_spellings("bananna", TABLE, most=1) == ["banana"]
 

@@ -33,6 +33,15 @@ def test_pairs_in_every_form(form: str, tmp_path: Path) -> None:
     assert found.scores == [7.35, 10.0]
 
 
+def test_hidden_files_of_a_folder_are_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.txt", "._a.txt", "notes.md"):
+        (tmp_path / name).write_text(FORMS["tabs"], encoding="utf-8")
+    assert [each.name for each in read_sets(tmp_path)[0]] == ["a"]
+    assert caplog.messages == [f"{tmp_path}: files that are not read: 1 hidden, 1 of other kinds (.md)"]
+
+
 def test_words_of_several_parts_between_tabs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.tsv.gz"
     path.write_bytes(gzip.compress(b"New York\tice cream\t1\n"))

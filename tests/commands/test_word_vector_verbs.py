@@ -87,6 +87,23 @@ def test_every_kind_of_vectors_is_trained(options: str, corpus: Path, tmp_path: 
         assert any("_" in word for word in encoder.table().words)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("word2vec --min-count 1", "word2vec learned nothing: of 4 occurrences"),
+        (
+            "word2vec --min-count 1 --architecture cbow --subsample 0",
+            "no two stood in one document: give more text",
+        ),
+        ("glove --min-count 1", "no two words of the vocabulary stand near each other"),
+    ],
+)
+def test_text_without_neighbors_leaves_no_model(options: str, said: str, tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "texts.txt", ["one", "two", "three", "four"])
+    assert said in fail("pretrain", *options.split(), "--corpus", corpus, "--output", tmp_path / "new")
+    assert not (tmp_path / "new/config.json").exists()
+
+
 def test_glove_gives_vectors_too(corpus: Path, tmp_path: Path) -> None:
     arguments = ["--corpus", corpus, "--output", tmp_path / "g", "--x-max", "10", "--memory-mb", "2"]
     said = succeed("pretrain", "glove", *arguments, *"--size 12 --epochs 3 --min-count 2 --json".split())

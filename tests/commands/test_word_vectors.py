@@ -158,6 +158,23 @@ def test_a_mistake_is_one_line(line: str, said: str, here: Path) -> None:
     assert said in fail(*line.split())
 
 
+def test_words_are_found_however_accents_and_apostrophes_are_written(here: Path) -> None:
+    matrix = np.array([[3, 4], [4, 3], [-1, 0]], np.float32)
+    table = VectorTable(["o'neill", "café", "n’t"], matrix)
+    write_word_vectors("curly.txt", table)
+    WordVectors.from_table(table).save_pretrained("curly")
+    for vectors in ("curly.txt", "curly"):
+        outcome = succeed("neighbors", vectors, "o’neill", "-k", 1, "--json")
+        assert outcome.rows[0]["neighbors"][0]["word"] == "café"
+        assert succeed("similarity", vectors, "cafe\u0301", "n't", "--json").rows[0][
+            "cosine"
+        ] == pytest.approx(-0.8)
+        assert 'its lower-case form "o\'neill" is' in fail("similarity", vectors, "O’Neill", "café")
+        Path("pairs.txt").write_text("O’Neill\tCAFE\u0301\t9\nN’T\to'neill\t1\n", encoding="utf-8")
+        (row,) = succeed("evaluate", vectors, "pairs.txt", "--json").rows
+        assert row["missing"] == 0 and row["spearman"] == 1
+
+
 def test_files_are_asked_without_torch(here: Path) -> None:
     """A look-up in a file is a matter of a second; torch alone takes longer to import."""
     program = (

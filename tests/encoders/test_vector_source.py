@@ -81,6 +81,12 @@ def test_what_holds_no_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not is_vector_file("folder.txt") and not is_vector_file("owner/name")
 
 
+def test_a_fasttext_model_makes_no_other_vector_of_a_word_that_it_writes_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(MODEL)
+    table = open_vectors(tmp_path / "model.bin", besides=["ka\u0308se"])
+    assert table.n_made == 0 and table.row("ka\u0308se") == table.index["käse"]
+
+
 def test_a_fasttext_model_makes_unknown_words(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(MODEL)
     table = open_vectors(tmp_path / "model.bin", besides=["käsebrot", "brot", "käsebrot"])

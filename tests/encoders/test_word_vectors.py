@@ -81,6 +81,42 @@ def test_a_foreign_table_becomes_an_encoder_of_lower_case_words() -> None:
         WordVectors.from_table(VectorTable(["xxmaj"], matrix[:1]))
 
 
+SPELLINGS = ["O’Neill", "o'neill", "n’t", "N'T", "Café", "cafe\u0301", "ZOE\u0308", "zoë"]
+
+
+@torch.no_grad()
+def test_a_word_is_found_however_accents_and_apostrophes_are_written() -> None:
+    words = ["n’t", "O'Neill", "cafe\u0301", "Zoë"]
+    matrix = np.arange(1, 9, dtype=np.float32).reshape(4, 2)
+    encoder = WordVectors.from_table(VectorTable(words, matrix))
+    expected = torch.from_numpy(matrix[[1, 1, 0, 0, 2, 2, 3, 3]])
+    assert torch.equal(encoder.look_up([SPELLINGS])[0], expected)
+    assert torch.equal(encoder.word_layers(encoder.prepare([SPELLINGS]))[0][0][0], expected)
+    assert torch.equal(torch.stack([v for v in map(encoder.vector, SPELLINGS) if v is not None]), expected)
+    for spelling, vector in zip(SPELLINGS, expected, strict=True):
+        layers, _ = encoder.word_layers(
+            encoder.prepare_text([f"do{spelling}" if spelling[0] in "nN" else spelling])
+        )
+        assert torch.equal(layers[0][0, -1], vector)
+    assert encoder.first_words(0, besides=["N’T"]).table().words == ["n't"]
+    assert encoder.with_words(["CAFE\u0301"]).table().words == encoder.table().words
+
+
+def test_of_words_with_one_normal_form_that_which_is_written_so_counts_else_the_first() -> None:
+    words = ["n’t", "n't", "N’T", "O’Neill", "O'NEILL", "XXMAJ", "xxeos"]
+    found = WordVectors.from_table(VectorTable(words, np.arange(7, dtype=np.float32)[:, None])).table()
+    assert found.words == ["n't", "o'neill"] and found.matrix[:, 0].tolist() == [1, 3]
+
+
+def test_ngrams_are_those_of_the_normal_form() -> None:
+    encoder = make_encoder((3, 4))
+    made = [encoder.unseen(word) for word in ("Cafe\u0301s", "cafés")]
+    assert made[0] is not None and made[1] is not None and torch.equal(made[0], made[1])
+    layers, _ = encoder.word_layers(encoder.prepare_text(["CAFE\u0301S"]))
+    assert torch.equal(layers[0][0, 0], made[1])
+    assert torch.equal(encoder.look_up([["cafe\u0301s"]])[0, 0], made[1])
+
+
 def test_a_fasttext_model_keeps_its_ngrams(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(MODEL)
     encoder = read_encoder(tmp_path / "model.bin")

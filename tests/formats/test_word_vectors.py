@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import logging
+import lzma
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 
 from tests.conftest import data_folder
 from unfreeze.errors import UserError
-from unfreeze.formats import vector_text
+from unfreeze.formats import vector_binary, vector_text
 from unfreeze.formats.word_vectors import LoadReport, VectorTable, read_word_vectors, write_word_vectors
 
 SUFFIXES = [".txt", ".vec", ".bin", ".npz", ".txt.gz", ".bin.gz", ".npz.gz"]
@@ -184,6 +187,25 @@ def test_matrix_for_prefers_the_exact_word_then_lower_case() -> None:
     assert matrix[:, 0].tolist() == [1, 0, 1, 2, 4, 3, 4]
 
 
+def test_a_row_is_found_however_accents_and_apostrophes_are_written() -> None:
+    vectors = VectorTable(
+        ["n’t", "cafe\u0301", "O'Neill", "n't", "Zoë"], np.arange(5, dtype=np.float32)[:, None]
+    )
+    rows = {
+        "n’t": 0,
+        "n't": 3,
+        "café": 1,
+        "cafe\u0301": 1,
+        "O’Neill": 2,
+        "Zoe\u0308": 4,
+        "o’neill": None,
+        "Café": None,
+    }
+    assert {word: vectors.row(word) for word in rows} == rows
+    matrix, found = vectors.matrix_for(["O’Neill", "o’neill", "o'neill", "CAFÉ", "N’T", "zoe\u0308"])
+    assert found.all() and matrix[:, 0].tolist() == [2, 2, 2, 1, 3, 4]
+
+
 def test_matrix_for_draws_missing_rows_at_the_scale_of_the_found_ones() -> None:
     vectors = some_vectors(400, 50)
     vectors = VectorTable(vectors.words, vectors.matrix * 0.01)
@@ -223,6 +245,7 @@ ODD_TEXT = {
     b"3 2\na 1 2\nb 3 4\na 5 6": {"duplicates": 1},
     b"\xef\xbb\xbf2 2\na 1 2\nb 3 4\n": {"byte_order_marks": 1},
     b"\xef\xbb\xbfa 1 2\nb 3 4": {"byte_order_marks": 1},
+    b"a 1 2\n\xef\xbb\xbfb 3 4\r\n": {"byte_order_marks": 1, "carriage_returns": 1},
     b"a 1 2\nb 3e0 +4.00\n": {},
 }
 
@@ -247,6 +270,47 @@ def test_odd_binary_is_read_and_counted(tmp_path: Path) -> None:
     assert vectors.report == LoadReport(duplicates=1, not_utf8=1, empty_words=1)
     vectors = in_binary(tmp_path, b"1 2", b"a", b"b")
     assert vectors.words == ["a"] and vectors.report == LoadReport(bytes_behind=10)
+
+
+SPACED = ["New York", "a b", "rock and roll", "San José", " leading", "x  y"]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["gensim", "C"])
+@pytest.mark.parametrize("word", SPACED)
+@pytest.mark.parametrize("place", [0, 3, 9])
+def test_a_binary_file_with_a_space_in_a_word_is_refused(
+    tmp_path: Path, word: str, end: bytes, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"word{n}" for n in range(9)]
+    words.insert(place, word)
+    matrix = np.random.default_rng(place).normal(size=(10, 6)).astype("<f4")
+    rows = [b"%b %b%b" % (each.encode(), row.tobytes(), end) for each, row in zip(words, matrix, strict=True)]
+    for name, pack in (("v.bin", bytes), ("v.bin.gz", gzip.compress)):
+        (tmp_path / name).write_bytes(pack(b"10 6\n" + b"".join(rows)))
+        with pytest.raises(
+            UserError, match=rf"{name}: word {place + 1} \({re.escape(repr(word))}\) holds a space"
+        ):
+            read_word_vectors(tmp_path / name)
+    monkeypatch.setattr(vector_binary, "_CHUNK", 64)  # a vector is read in parts
+    with pytest.raises(UserError, match=f"word {place + 1} "):
+        read_word_vectors(tmp_path / "v.bin")
+
+
+def test_a_binary_file_whose_next_word_shows_the_space_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"word 2 .* holds a NUL or a line break: .* holds a space"):
+        rows = [b"New York " + bytes(8) + b"\n", b"a " + np.array([1, 2], "<f4").tobytes() + b"\n"]
+        (tmp_path / "zero.bin").write_bytes(b"2 2\n" + b"".join(rows))
+        read_word_vectors(tmp_path / "zero.bin")
+
+
+def test_odd_numbers_alone_are_no_space(tmp_path: Path) -> None:
+    """Large and small numbers, bytes that look like text and a space, words that are no text."""
+    matrix = np.array([[1e30, 1e-30], [3e7, 2.0], [0.0, 0.0]], np.float32)
+    matrix = np.concatenate([matrix, np.frombuffer(b"York 234 as York", "<f4").reshape(2, 2)])
+    words = ["\x01", "\u200b", "b\x7f", "c", "d"]
+    write_word_vectors(tmp_path / "v.bin", VectorTable(words, matrix))
+    found = read_word_vectors(tmp_path / "v.bin")
+    assert found.words == words and np.array_equal(found.matrix, matrix)
 
 
 def test_what_is_odd_is_said_once_with_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -319,3 +383,20 @@ def test_published_vectors_agree_with_gensim() -> None:
     ours, theirs = read_word_vectors(path), keyed.load_word2vec_format(str(path), no_header=True)
     assert len(theirs) == 11_925
     assert np.array_equal(ours.matrix[[ours.index[word] for word in theirs.index_to_key]], theirs.vectors)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "said"),
+    [
+        ("v.txt", gzip.compress, r"compressed by gzip: give it a name that ends in \.gz"),
+        ("v.bin", gzip.compress, "compressed by gzip"),
+        ("v.vec.gz", lambda data: gzip.compress(gzip.compress(data)), "compressed by gzip"),
+        ("v.txt", lzma.compress, "compressed by xz"),
+    ],
+)
+def test_a_compression_that_the_name_does_not_show_is_said(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes], said: str
+) -> None:
+    (tmp_path / name).write_bytes(pack(b"a 1 2\nb 3 4\n"))
+    with pytest.raises(UserError, match=f"{name} is {said}"):
+        read_word_vectors(tmp_path / name)

@@ -12,7 +12,7 @@ from tests.pretraining.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.filling import fill_gap, read_gap, split_at_gap
+from unfreeze.pretraining.filling import Gap, fill_gap, read_gap, split_at_gap
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 
 TOKENIZER = word_tokenizer()
@@ -46,6 +46,11 @@ def brute_force(
         name: {word: share / sum(shares.values()) for word, share in shares.items()}
         for name, shares in found.items()
     }
+
+
+def test_candidates_are_known_however_accents_and_apostrophes_are_written() -> None:
+    gap = Gap.of_scores({"o'neill": 0, "café": 1}, {"forward": np.array([0.0, -1.0])})
+    assert [gap.rank_of(word) for word in ("O’Neill", "o’neill", "CAFE\u0301", "cafe\u0301")] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("cell", CELLS)

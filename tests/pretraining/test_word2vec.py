@@ -87,8 +87,55 @@ def test_skipped_ids_might_as_well_not_be_there(tmp_path: Path) -> None:
 
 def test_windows_do_not_cross_documents(tmp_path: Path) -> None:
     store = make_store(tmp_path, [[1], [2], [3]] * 50, 4)
-    matrix = train(store, 4, subsample=0, workers=1)
-    assert np.array_equal(matrix, Matrices.start(4, 4, 100, 0).inputs)
+    start = Matrices.start(4, 4, 100, 0)
+    before = start.inputs.copy()
+    with pytest.raises(UserError, match="learned nothing"):
+        train(store, 4, subsample=0, workers=1, start=start)
+    assert np.array_equal(start.inputs, before)
+
+
+MODES: list[dict[str, Any]] = [
+    {},
+    {"architecture": "cbow"},
+    {"hierarchical": True},
+    {"architecture": "cbow", "hierarchical": True},
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_training_without_an_update_says_why(tmp_path: Path, mode: dict[str, Any]) -> None:
+    pairs = make_store(tmp_path / "pairs", [[1, 2], [1, 2]], 3)
+    with pytest.raises(UserError) as caught:
+        train(pairs, 3, subsample=1e-9, workers=1, **mode)
+    assert str(caught.value) == (
+        "word2vec learned nothing: of 4 occurrences of words in the vocabulary, after subsampling to about 0 a pass, no two stood"
+        " in one document: give more text, lower min_count or set subsample to 0"
+    )
+    single = make_store(tmp_path / "single", [[1], [2], [2]], 3)
+    with pytest.raises(UserError, match="of 3 occurrences .* no two .*give more text, lower min_count$"):
+        train(single, 3, subsample=0, workers=1, **mode)
+    with pytest.raises(UserError, match="learned nothing: the time was over before the first block"):
+        train(pairs, 3, subsample=0, workers=1, minutes=1e-12, **mode)
+    assert np.isfinite(train(pairs, 3, subsample=0, workers=1, **mode)).all()  # two words are enough
+
+
+def test_few_updates_are_said_and_the_loss_is_that_of_the_last_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = list(range(1, 9))
+    store, said = make_store(tmp_path, [words], 9), []
+    for seed in range(20):
+        caplog.clear()
+        settings = Word2VecSettings(subsample=1e-3, epochs=5, seed=seed)
+        counts = count_tokens(store, 9)
+        try:
+            found = train_matrices(store, counts, settings, skip_ids=frozenset({BOS}), workers=1)
+        except UserError:
+            continue
+        # Outputs that were hardly moved: ln 2 for a pair and for each of its negatives, those left out that are its word.
+        assert 3 * np.log(2) < found.figures["loss"] <= 6.1 * np.log(2)
+        said += caplog.messages
+    assert len(said) > 5 and all("word2vec learned from only" in each for each in said)
 
 
 def test_time_ends_the_training(tmp_path: Path) -> None:
@@ -102,9 +149,9 @@ def test_time_ends_the_training(tmp_path: Path) -> None:
 def test_counts_and_word_vectors(tmp_path: Path) -> None:
     store, tokenizer = make_store(tmp_path, [[3, 2, 3, 1], [3, 1, 3, 5]], 6), NumberTokenizer(6)
     assert count_tokens(store, 6).tolist() == [2, 2, 1, 4, 0, 1]
-    vectors = train_word_vectors(store, tokenizer, size=8, workers=1)
+    vectors = train_word_vectors(store, tokenizer, size=8, subsample=0, workers=1)
     assert vectors.words == ["w3", "w1", "w2", "w5"]
-    rows = train(store, 6, size=8, workers=1)
+    rows = train(store, 6, size=8, subsample=0, workers=1)
     assert np.array_equal(vectors.matrix, rows[[3, 1, 2, 5]])
     with pytest.raises(UserError, match="another tokenizer"):
         train_word_vectors(store, NumberTokenizer(7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import itertools
@@ -10,6 +11,7 @@ import lzma
 import subprocess
 import sys
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,7 +23,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import data_folder
 from unfreeze.errors import MissingExtra, UserError
+from unfreeze.text import corpus
+from unfreeze.text import lines as text_lines
 from unfreeze.text.corpus import find_files, stream_documents
+from unfreeze.text.lines import read_lines
 
 DOCUMENTS = ["First title\nA line of it.", 'Quotes " and, commas; tabs\tnot', "Dritter Text: äöü ∀ 😀"]
 
@@ -53,6 +58,34 @@ def test_a_folder_is_searched_through_in_sorted_order(tmp_path: Path) -> None:
         write(tmp_path / name, "x")
     found = [str(path.relative_to(tmp_path)) for path in find_files([tmp_path])]
     assert found == ["D.TXT", "b.txt", "c.parquet", "wiki_00", "a/z.jsonl", "a/b/c.csv.gz"]
+
+
+def test_what_is_left_out_of_a_folder_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ["a.txt", ".a.txt", "sub/._b.txt", "sub/b.txt", "notes.md", "sub/cat.jpg"]:
+        write(tmp_path / name, "x")
+    for _ in range(2):
+        assert [path.name for path in find_files([tmp_path])] == ["a.txt", "b.txt"]
+    assert caplog.messages == [f"{tmp_path}: files that are not read: 2 hidden, 2 of other kinds (.jpg, .md)"]
+    assert [path.name for path in find_files([tmp_path / ".a.txt"])] == [".a.txt"]  # it was named
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    write(tmp_path / "corpus/a.txt", "x")
+    write(tmp_path / "corpus/sub/b.txt", "x")
+    write(tmp_path / "elsewhere/c.txt", "x")
+    write(tmp_path / "elsewhere/deep/d.txt", "x")
+    links = {
+        "linked": "elsewhere",
+        "corpus/link": "elsewhere",
+        "elsewhere/back": "corpus",
+        "corpus/sub/self": "corpus/sub",
+    }
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(tmp_path / target, target_is_directory=True)
+    found = [path.relative_to(tmp_path).as_posix() for path in find_files([tmp_path / "corpus"])]
+    assert found == ["corpus/a.txt", "corpus/link/c.txt", "corpus/link/deep/d.txt", "corpus/sub/b.txt"]
+    assert [path.name for path in find_files([tmp_path / "linked"])] == ["c.txt", "a.txt", "b.txt", "d.txt"]
+    assert len(list(stream_documents([tmp_path / "corpus", tmp_path / "linked"]))) == 4
 
 
 def test_globs_named_files_and_duplicates(tmp_path: Path) -> None:
@@ -110,6 +143,9 @@ def test_no_path_and_an_unknown_way_to_split_are_told() -> None:
         ("one\n\ntwo\n", "file", ["one\n\ntwo"]),
         ("\ufeffone\n", "auto", ["one"]),
         ("one\u2028still one\x85still\n", "line", ["one\u2028still one\x85still"]),
+        ("\ufeffone\n\ufefftwo\n\ufeff", "line", ["one", "two"]),  # files that were put together
+        ("T\n\ufeff\n\n\ufeffU\nb", "auto", ["T", "U\nb"]),
+        ("\n\none\n\n\ufefftwo\n\n", "file", ["one\n\ntwo"]),
     ],
 )
 def test_how_plain_text_is_split(tmp_path: Path, content: str, documents: Any, expected: list[str]) -> None:
@@ -131,9 +167,8 @@ def test_auto_decides_for_each_file_by_its_first_megabyte(tmp_path: Path) -> Non
 def test_blank_lines_separate_like_a_regular_split(tmp_path: Path, lines: list[str]) -> None:
     content = "\n".join(lines)
     path = write(tmp_path / "corpus.txt", content)
-    groups = itertools.groupby(
-        content.removeprefix("\ufeff").split("\n"), key=lambda line: bool(line.strip())
-    )
+    without_marks = [line.lstrip("\ufeff") for line in content.split("\n")]
+    groups = itertools.groupby(without_marks, key=lambda line: bool(line.strip()))
     expected = ["\n".join(group) for kept, group in groups if kept]
     if expected:
         assert list(stream_documents(path, documents="blank-line")) == expected
@@ -230,6 +265,71 @@ def test_other_encodings(tmp_path: Path) -> None:
     for encoding in ("klingon", "hex"):
         with pytest.raises(UserError, match=f"unknown encoding '{encoding}'.*utf-8"):
             list(stream_documents([latin], encoding=encoding))
+
+
+@pytest.mark.parametrize(
+    ("content", "tried", "advice"),
+    [
+        (b"it\x92s", "utf-8", "such as --encoding cp1252"),
+        (b"caf\xe9, it\x92s", "utf-8", "such as --encoding cp1252"),  # the first byte alone could be latin-1
+        (b"\x80 5", "ascii", "such as --encoding cp1252"),
+        (b"caf\xe9 \xc3\xa9", "utf-8", "such as --encoding latin-1"),
+        ("früh “”".encode(), "ascii", "such as --encoding utf-8"),
+        ("früh ”".encode(), "cp1252", "such as --encoding utf-8"),
+        (b"caf\xe9 \x81", "utf-8", "name the file's encoding with --encoding"),  # not in cp1252
+        (b"\x81\xe9", "cp1252", "name the file's encoding with --encoding"),
+        ("fr\xfc".encode()[:-1], "utf-8", "name the file's encoding with --encoding"),
+    ],
+)
+@pytest.mark.parametrize("name", ["c.txt", "c.csv", "c.jsonl"])
+def test_the_encoding_that_is_advised_does_not_mangle(
+    tmp_path: Path, content: bytes, tried: str, advice: str, name: str
+) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(UserError) as caught:
+        list(stream_documents([path], encoding=tried))
+    assert str(caught.value).endswith(advice)
+
+
+def test_a_byte_order_mark_before_any_line_is_no_part_of_it(tmp_path: Path) -> None:
+    one, two = json_lines(["one"]), json_lines(["two"])
+    assert list(stream_documents(write(tmp_path / "c.jsonl", f"\ufeff{one}\ufeff{two}"))) == ["one", "two"]
+    assert list(stream_documents(write(tmp_path / "c.csv", "text,n\na,1\n\ufeffb,2\n"))) == ["a", "b"]
+    wide = write(tmp_path / "c.txt", "one\n".encode("utf-16") + "two\n".encode("utf-16"))
+    assert list(stream_documents(wide, encoding="utf-16")) == ["one", "two"]
+    assert list(stream_documents(write(tmp_path / "c.txt", "a\ufeffb"))) == [
+        "a\ufeffb"
+    ]  # within a line it stays
+
+
+MISNAMED = {
+    "gzip": gzip.compress,
+    "xz": lzma.compress,
+    "zstd": lambda content: b"\x28\xb5\x2f\xfd" + content,
+    "bzip2": bz2.compress,
+}
+
+
+@pytest.mark.parametrize("kind", MISNAMED)
+@pytest.mark.parametrize("name", ["c.txt", "c.csv", "c.jsonl", "c"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_compression_that_the_name_does_not_show_is_said(
+    tmp_path: Path, kind: str, name: str, encoding: str
+) -> None:
+    path = write(tmp_path / name, MISNAMED[kind](b"text,n\na,1\n" * 50))
+    with pytest.raises(UserError, match=f"{name} is compressed by {kind}: "):
+        list(stream_documents([path], encoding=encoding))
+
+
+def test_other_files_under_a_plain_name_are_said(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "book.csv", "w") as book:
+        book.writestr("a.xml", "text")
+    with pytest.raises(UserError, match=r"book\.csv is a ZIP archive or a document"):
+        list(stream_documents([tmp_path / "book.csv"]))
+    twice = write(tmp_path / "c.txt.gz", gzip.compress(gzip.compress(b"text")))
+    with pytest.raises(UserError, match=r"c\.txt\.gz is compressed by gzip"):
+        list(stream_documents([twice]))
+    assert list(stream_documents([write(tmp_path / "c.txt", "BZhang is a name")])) == ["BZhang is a name"]
 
 
 def test_utf8_cut_off_in_a_character(tmp_path: Path) -> None:
@@ -441,6 +541,53 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path, kind: str) -> None
 
     small, large = peak(500), peak(2_500)  # 1.5 and 7.5 MB
     assert large < 1.05 * small + 50_000
+
+
+def traced_peak(action: Callable[[], object]) -> int:
+    tracemalloc.start()
+    action()
+    _, high = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return high
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_long_line_takes_its_size_once(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_lines, "_BLOCK", 1 << 16)
+    path, size = write(tmp_path / "c.txt", b"word " * 2_000_000 + end.encode()), 10_000_000
+    assert traced_peak(lambda: next(read_lines(path))) < 1.3 * size
+    assert traced_peak(lambda: list(stream_documents([path], documents="file"))) < 1.3 * size
+
+
+@pytest.mark.parametrize("documents", ["auto", "line", "blank-line"])
+def test_a_line_beyond_all_bounds_is_read_in_parts(
+    tmp_path: Path, documents: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(text_lines, "_BLOCK", 1 << 14)
+    monkeypatch.setattr(corpus, "LONGEST_LINE", 100_000)
+    words = [f"w{number}" for number in range(200_000)]
+    path = write(tmp_path / "c.txt", "first\n" + " ".join(words) + "\nlast\n")
+    found: list[str] = []
+    assert traced_peak(lambda: found.extend(stream_documents([path], documents=documents))) < 5_000_000
+    assert found[0].split() + " ".join(found[1:]).split() == ["first", *words, "last"]
+    assert max(map(len, found)) <= 100_000 and len(found) < 20
+    assert (
+        f"{path}:2: this line has more than 100,000 characters and is read as several documents"
+        in caplog.text
+    )
+    assert len(caplog.records) == 1
+    unspaced = write(tmp_path / "d.txt", "x" * 250_000)
+    assert [len(text) for text in stream_documents([unspaced])] == [100_000, 100_000, 50_000]
+
+
+def test_a_nul_behind_a_long_line_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_lines, "_BLOCK", 10)
+    monkeypatch.setattr(corpus, "LONGEST_LINE", 25)
+    path = write(tmp_path / "c.txt", "word " * 20 + "\nb\nc\0\n")
+    with pytest.raises(UserError, match=r"c\.txt:3: a NUL byte"):
+        list(stream_documents([path]))
 
 
 # Real text

@@ -91,6 +91,25 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
         read_examples(tmp_path)
 
 
+def test_hidden_files_of_a_class_are_left_out_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ["pos/1.txt", "pos/._1.txt", "pos/.draft.txt", "neg/2.txt", "neg/.DS_Store", "neg/sub/3.txt"]:
+        write(tmp_path / name, name)
+    assert pairs(read_examples(tmp_path)) == [("neg/2.txt", "neg"), ("pos/1.txt", "pos")]
+    assert caplog.messages == [f"{tmp_path}: files that are not read: 3 hidden, 1 of other kinds (sub)"]
+    write(tmp_path / "drafts/.1.txt", "x")
+    with pytest.raises(UserError, match=r"drafts: this folder of a class holds no \.txt file"):
+        read_examples(tmp_path)
+
+
+def test_classes_may_be_links(tmp_path: Path) -> None:
+    write(tmp_path / "there/1.txt", "a")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/pos").symlink_to(tmp_path / "there", target_is_directory=True)
+    assert pairs(read_examples(tmp_path / "data")) == [("a", "pos")]
+
+
 def test_files_in_a_folder_are_not_guessed(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", '{"text": "a", "label": "b"}\n')
     with pytest.raises(UserError, match="no folder for each class .* name the file"):

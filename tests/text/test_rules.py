@@ -12,6 +12,7 @@ from unfreeze.text.rules import (
     chunk_tokens,
     fold_placed,
     join_tokens,
+    normalized,
     place_chunks,
 )
 from unfreeze.text.words import find_chunks
@@ -110,3 +111,21 @@ def test_any_tokens_can_be_joined(tokens: list[str]) -> None:
 def test_a_model_cannot_ask_for_gigabytes() -> None:
     assert len(join_tokens(["xxrep", "999999999", "a"])) == MOST_REPEATS
     assert len(join_tokens(["xxrep", "999999999"] * 5 + ["a"])) == MOST_REPEATS
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("N’T", "n't"),
+        ("O’Neill", "o'neill"),
+        ("Cafe\u0301", "café"),
+        ("CAFÉ", "café"),
+        ("’", "’"),  # alone it is a quotation mark
+        ("ΟΔΟΣ", "οδος"[:-1] + "ς"),
+        ("half \ud83d", "half \ufffd"),
+    ],
+)
+def test_what_a_vocabulary_knows_a_word_by(word: str, expected: str) -> None:
+    assert normalized(word) == expected == normalized(expected)
+    if " " not in word and word != "’":
+        assert tokens_of(word)[-1] == expected

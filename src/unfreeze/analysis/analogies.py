@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unfreeze.analysis.neighbors import QUERIES_AT_ONCE, Floats, NeighborIndex
-from unfreeze.analysis.similarity import RESTRICT, rows_of_forms
+from unfreeze.analysis.similarity import RESTRICT, form, rows_of_forms
 from unfreeze.analysis.word_sets import AnalogySection, Question
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable
@@ -98,7 +98,7 @@ class _Solver:
         self._variants: dict[str, list[int]] = {}
 
     def form(self, word: str) -> str:
-        return word.upper() if self._case_insensitive else word
+        return form(word, self._case_insensitive)
 
     def forms(self, question: Question) -> Question:
         a, b, c, d = map(self.form, question)

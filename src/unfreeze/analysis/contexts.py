@@ -25,6 +25,7 @@ from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.corpus import find_files, stream_documents
+from unfreeze.text.rules import normalized
 from unfreeze.text.words import split_sentences
 
 BLOCK = 1 << 15
@@ -54,7 +55,7 @@ def word_vector(encoder: Encoder, sentence: str, word: str, layer: int) -> Float
         raise UserError(f"there is no layer {layer}: the encoder has {len(encoder.widths)}, from 0")
     batch = encoder.prepare_text([sentence])
     words = words_of(batch.words[0], batch.offsets[0], sentence)
-    places = [number for number, each in enumerate(words) if each.lower() == word.lower()]
+    places = [number for number, each in enumerate(words) if normalized(each) == normalized(word)]
     if not places:
         raise UserError(f"the sentence has no word {word!r}; its words are: {' '.join(words[:40])}")
     with torch.no_grad():
@@ -133,11 +134,11 @@ def _rows(
 ) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
     """Rows of the occurrences in question, and their line and position."""
     rows, places, first = [], [], 0
-    lower = None if word is None else word.lower()
+    normal = None if word is None else normalized(word)
     for number, line in enumerate(text.lines()):
         if line.text != besides:
             for position, each in enumerate(line.words):
-                if lower is None or each.lower() == lower:
+                if normal is None or normalized(each) == normal:
                     rows.append(first + position)
                     places.append((number, position))
         first += len(line.words)

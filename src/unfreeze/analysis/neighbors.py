@@ -84,7 +84,7 @@ class NeighborIndex:
         Raises:
             UserError: it has none; the message names words spelled alike.
         """
-        row = self.table.index.get(word)
+        row = self.table.row(word)
         if row is None:
             raise unknown_word(word, self.table)
         return row

@@ -17,6 +17,7 @@ from unfreeze.analysis.spelling import unknown_word
 from unfreeze.analysis.word_sets import PairSet
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.text.rules import composed
 
 RESTRICT = 300_000
 """The first words of a table that are looked at, as in gensim."""
@@ -51,21 +52,27 @@ def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine
 
 
 def _vector(table: VectorTable, word: str) -> Floats:
-    if word not in table.index:
+    row = table.row(word)
+    if row is None:
         raise unknown_word(word, table)
-    vector: Floats = table.matrix[table.index[word]].astype(np.float64)
+    vector: Floats = table.matrix[row].astype(np.float64)
     if not np.isfinite(vector).all():
         raise UserError(f"the vector of {word!r} holds NaN or infinity")
     return vector
 
 
+def form(word: str, case_insensitive: bool) -> str:
+    """What a word is compared by: upper-cased, if case does not matter; however accents and apostrophes are written."""
+    return composed(word).upper() if case_insensitive else composed(word)
+
+
 def rows_of_forms(
     table: VectorTable, *, restrict: int = RESTRICT, case_insensitive: bool = True
 ) -> dict[str, int]:
-    """The row of each word among the first `restrict`; of each upper-cased word, if case does not matter."""
+    """The row of the `form` of each word among the first `restrict`."""
     rows: dict[str, int] = {}
     for row, word in enumerate(table.words[:restrict]):
-        rows.setdefault(word.upper() if case_insensitive else word, row)
+        rows.setdefault(form(word, case_insensitive), row)
     return rows
 
 
@@ -96,10 +103,7 @@ def _evaluate(
     table: VectorTable, rows: dict[str, int], pair_set: PairSet, case_insensitive: bool
 ) -> PairsReport:
     places = np.array(
-        [
-            [rows.get(word.upper() if case_insensitive else word, -1) for word in pair]
-            for pair in pair_set.pairs
-        ]
+        [[rows.get(form(word, case_insensitive), -1) for word in pair] for pair in pair_set.pairs]
     )
     cosines = np.full(len(places), np.nan)
     known = (places >= 0).all(axis=1)

@@ -13,6 +13,7 @@ from itertools import islice
 
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.text.rules import normalized
 
 _MOST_COMPARED = 20_000
 _LENGTH_GAP = 2
@@ -23,9 +24,9 @@ _AFFIX = 2
 def unknown_word(word: str, table: VectorTable) -> UserError:
     """The error of one line for a word that `table` lacks."""
     said = f"{word!r} is none of the {len(table):,} words that have a vector"
-    lower = word.lower()
-    if lower in table.index:
-        return UserError(f"{said}; its lower-case form {lower!r} is")
+    row = table.row(normalized(word))
+    if row is not None:
+        return UserError(f"{said}; its lower-case form {table.words[row]!r} is")
     near = close_spellings(word, table)
     if not near:
         return UserError(said)

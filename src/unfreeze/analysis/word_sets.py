@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from unfreeze.errors import UserError
-from unfreeze.text.lines import existing_file, plain_suffix, read_lines
+from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, say_left_out
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".tab")
 """What is read of a folder."""
@@ -50,7 +50,9 @@ def read_sets(path: str | Path, encoding: str = "utf-8") -> tuple[list[PairSet],
     path = Path(path)
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if plain_suffix(file) in SUFFIXES and file.is_file())
+        inside = sorted(file for file in path.iterdir() if file.is_file())
+        files = [file for file in inside if plain_suffix(file) in SUFFIXES and not is_hidden(file.name)]
+        say_left_out(path, [file for file in inside if file not in files])
     pairs, sections = [], []
     for file in files:
         if holds_analogies(file, encoding):

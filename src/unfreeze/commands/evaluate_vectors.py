@@ -21,13 +21,14 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
     from unfreeze.analysis.similarity import evaluate_pairs
     from unfreeze.analysis.word_sets import read_sets
     from unfreeze.encoders.vector_source import open_vectors
+    from unfreeze.text.rules import normalized
 
     if arguments.plot is not None:
         raise UserError("--plot draws a classifier's confusion matrix; these are word vectors")
     sets, sections = read_sets(arguments.data, arguments.encoding)
     case_insensitive = not arguments.case_sensitive
     words = [word for one in sets for pair in one.pairs for word in pair]
-    asked = [word.lower() for word in words] if case_insensitive else words
+    asked = [normalized(word) for word in words] if case_insensitive else words
     table = open_vectors(arguments.model, besides=asked)
     pairs = evaluate_pairs(table, sets, restrict=arguments.restrict, case_insensitive=case_insensitive)
     analogies = evaluate_analogies(

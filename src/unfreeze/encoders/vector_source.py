@@ -55,7 +55,7 @@ def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTa
 
 def _with_unseen(path: Path, table: VectorTable, besides: Collection[str]) -> VectorTable:
     """What a fastText model makes of unknown words."""
-    unknown = [word for word in dict.fromkeys(besides) if word not in table.index]
+    unknown = [word for word in dict.fromkeys(besides) if table.row(word) is None]
     if not unknown:
         return table
     made = read_fasttext(path).vectors(unknown)

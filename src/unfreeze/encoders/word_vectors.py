@@ -23,7 +23,7 @@ from unfreeze.errors import UserError, need_texts
 from unfreeze.formats.fasttext import FastTextVectors, is_fasttext, read_fasttext
 from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.character_ngrams import ngram_buckets
-from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
 
 
@@ -78,13 +78,17 @@ class WordVectors(StackedEncoder):
 
     @classmethod
     def from_table(cls, table: VectorTable) -> WordVectors:
-        """An encoder of a table's words, in lower case as our tokenizer has them; the first of equal ones counts."""
+        """An encoder of a table's words, normalized as our tokenizer has them.
+
+        Of words with one normal form that which is written so counts, else the first.
+        """
         rows: dict[str, int] = {}
         for row, word in enumerate(table.words):
-            if word and word not in SPECIAL_TOKENS:
-                lower = word.lower()
-                if lower not in rows or (word == lower and table.words[rows[lower]] != lower):
-                    rows[lower] = row
+            normal = normalized(word)
+            if normal not in rows or (word == normal and table.words[rows[normal]] != normal):
+                rows[normal] = row
+        for token in ("", *SPECIAL_TOKENS, *FOREIGN_SPECIAL_TOKENS):
+            rows.pop(token, None)
         if not rows:
             raise UserError("the vectors hold no word")
         words = sorted(rows, key=rows.__getitem__)
@@ -108,9 +112,7 @@ class WordVectors(StackedEncoder):
         self.need_finite()
         special = self.tokenizer.special_ids
         rows = [row for row in range(len(self.tokenizer)) if row not in special]
-        made = {
-            word: self.unseen(word.lower()) for word in besides if self.tokenizer.id(word.lower()) is None
-        }
+        made = {word: self.unseen(word) for word in besides if self._id(word) is None}
         found = {word: vector for word, vector in made.items() if vector is not None}
         vectors = [self.embedding.detach()[rows], *(vector[None] for vector in found.values())]
         words = [*(self.tokenizer.token(row) for row in rows), *found]
@@ -130,16 +132,19 @@ class WordVectors(StackedEncoder):
         return self.embedding.detach()[rows].std()
 
     def unseen(self, word: str) -> Tensor | None:
-        """(D,) from the n-grams of a word in lower case; None without n-grams, or where the word has none."""
+        """(D,) from the n-grams of a word's normal form; None without n-grams, or where it has none."""
         if self.ngrams is None:
             return None
-        rows = ngram_buckets(word, *self.ngrams, len(self.buckets))
+        rows = ngram_buckets(normalized(word), *self.ngrams, len(self.buckets))
         return self.buckets[rows].mean(0) if rows else None
 
     def vector(self, word: str) -> Tensor | None:
         """(D,) of a word, known or made of n-grams; None where there is none."""
-        number = self.tokenizer.id(word.lower())
-        return self.unseen(word.lower()) if number is None else self.embedding[number].detach()
+        number = self._id(word)
+        return self.unseen(word) if number is None else self.embedding[number].detach()
+
+    def _id(self, word: str) -> int | None:
+        return self.tokenizer.id(normalized(word))
 
     def look_up(self, sentences: Sequence[Sequence[str]]) -> Tensor:
         """(B, W, D) of words as they are, each by itself, without the pieces and the batch of `prepare`.
@@ -153,14 +158,13 @@ class WordVectors(StackedEncoder):
         rows: list[Tensor] = []
         for row, words in zip(ids, sentences, strict=True):
             for place, word in enumerate(words):
-                lower = word.lower()
-                number = self.tokenizer.id(lower)
+                number = self._id(word)
                 if number is None and self.ngrams is not None:
-                    if lower not in made:
-                        vector = self.unseen(lower)
-                        made[lower] = unknown if vector is None else len(self.tokenizer) + len(rows)
+                    if word not in made:
+                        vector = self.unseen(word)
+                        made[word] = unknown if vector is None else len(self.tokenizer) + len(rows)
                         rows += [] if vector is None else [vector]
-                    number = made[lower]
+                    number = made[word]
                 row[place] = unknown if number is None else number
         places = torch.from_numpy(ids).to(self.embedding.device)
         table = torch.cat([self.embedding, torch.stack(rows)]) if rows else self.embedding
@@ -171,7 +175,7 @@ class WordVectors(StackedEncoder):
     def first_words(self, count: int, besides: Sequence[str] = ()) -> WordVectors:
         """The same vectors for the first `count` words and those of `besides` that have one."""
         special = self.tokenizer.special_ids
-        wanted = set(besides)
+        wanted = set(map(normalized, besides))
         rows, taken = [], 0
         for row, word in enumerate(self.tokenizer.vocabulary):
             first = row not in special and taken < count
@@ -188,7 +192,7 @@ class WordVectors(StackedEncoder):
     @torch.no_grad()
     def with_words(self, words: Sequence[str], *, seed: int = 0) -> WordVectors:
         """The same vectors for more words: those that are new start from their n-grams, else at random, as widely spread."""
-        new = [word for word in dict.fromkeys(words) if self.tokenizer.id(word) is None]
+        new = [word for word in dict.fromkeys(map(normalized, words)) if self.tokenizer.id(word) is None]
         counts = self.tokenizer.counts
         grown = None if counts is None else [*counts, *[0] * len(new)]
         tokenizer = WordTokenizer([*self.tokenizer.vocabulary, *new], grown)
@@ -223,7 +227,7 @@ class WordVectors(StackedEncoder):
         for row, (piece, text) in enumerate(zip(pieces, texts, strict=True)):
             for place, (number, (start, end)) in enumerate(zip(piece.ids, piece.offsets, strict=True)):
                 if number == self.tokenizer.unknown_id:
-                    vector = self.unseen(text[start:end].lower())
+                    vector = self.unseen(text[start:end])
                     if vector is not None:
                         batch.ids[row, place] = len(self.tokenizer) + len(made)
                         made.append(vector)

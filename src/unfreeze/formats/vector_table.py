@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
+from unfreeze.text.rules import composed, normalized
 
 _logger = logging.getLogger(__name__)
 
@@ -90,16 +91,32 @@ class VectorTable:
         """The row of each word."""
         return dict(zip(reversed(self.words), range(len(self.words) - 1, -1, -1), strict=True))
 
+    def row(self, word: str) -> int | None:
+        """The row of a word, or of the first that differs from it in how accents or apostrophes are written."""
+        for spelling in (word, composed(word)):
+            if spelling in self.index:
+                return self.index[spelling]
+        return self._composed_index.get(composed(word))
+
     @cached_property
-    def _lower_case_index(self) -> dict[str, int]:
-        """The row for a lower-cased word: of that word itself, else of the first that is it but for its case."""
+    def _composed_index(self) -> dict[str, int]:
+        """The first row for the composed form of words that are written otherwise."""
         rows: dict[str, int] = {}
         for row, word in enumerate(self.words):
-            rows.setdefault(word.lower(), row)
-        return rows | {word: row for word, row in self.index.items() if word == word.lower()}
+            if not word.isascii():
+                rows.setdefault(composed(word), row)
+        return rows
+
+    @cached_property
+    def _normalized_index(self) -> dict[str, int]:
+        """The row for a normalized word: of that word itself, else of the first that has this normal form."""
+        rows: dict[str, int] = {}
+        for row, word in enumerate(self.words):
+            rows.setdefault(normalized(word), row)
+        return rows | {word: row for word, row in self.index.items() if word == normalized(word)}
 
     def matrix_for(self, vocabulary: Sequence[str], *, seed: int = 0) -> tuple[Floats, NDArray[np.bool_]]:
-        """Vectors for `vocabulary`: an exact match wins, then one in lower case.
+        """Vectors for `vocabulary`: an exact match wins, then one in the same case, then in lower case (`text.rules.normalized`).
 
         Returns: a (len(vocabulary), D) matrix and which of its rows were found; the others are normal with mean 0 and
             the standard deviation of those found, drawn from `seed`.
@@ -121,5 +138,5 @@ class VectorTable:
         return matrix, found
 
     def _row(self, word: str) -> int:
-        row = self.index.get(word)
-        return self._lower_case_index.get(word.lower(), -1) if row is None else row
+        row = self.row(word)
+        return self._normalized_index.get(normalized(word), -1) if row is None else row

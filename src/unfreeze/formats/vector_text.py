@@ -1,7 +1,7 @@
 """Word vectors as text: a line a word; word2vec's and fastText's (.vec) with a header line, GloVe's without.
 
 Published files are odd in many ways: words with spaces in them (so fields are counted from the right), spaces at the end
-of lines, CRLF, blank last lines. The header counts rows of the file. Fewer are an error, since that is what a truncated file
+of lines, CRLF, blank last lines, a byte order mark before any line (files that were put together). The header counts rows of the file. Fewer are an error, since that is what a truncated file
 looks like; more are read and counted, since each is a sound line: writers count distinct words and repeat some.
 
 Special here: a block of lines is parsed at once; only a block where that fails is gone through line by line, to see words
@@ -123,6 +123,9 @@ class _LineParser:
 
     def parse(self, lines: list[bytes], first: int) -> Block:
         """The block of some lines, the first of which has the number `first`."""
+        if marks := sum(line.startswith(_MARK) for line in lines):
+            self.report.byte_order_marks += marks
+            lines = [line.removeprefix(_MARK) for line in lines]
         stripped = [line.rstrip(_SPACE) for line in lines]
         self._count_line_ends(lines, stripped)
         while stripped and not stripped[-1]:

@@ -25,6 +25,7 @@ from unfreeze.formats.vector_binary import binary_row, binary_source, header_num
 from unfreeze.formats.vector_blocks import Block, MemoryRows, RowStore, VectorSource, collect
 from unfreeze.formats.vector_table import LoadReport, VectorTable
 from unfreeze.formats.vector_text import is_line, text_row, text_source
+from unfreeze.text.lines import hidden_compression
 
 __all__ = ["LoadReport", "VectorTable", "load_vectors", "read_word_vectors", "write_word_vectors"]
 
@@ -156,6 +157,8 @@ def _source(
         return _npz_source(path, stream, limit)
     head = stream.read(_HEAD)
     stream.seek(0)
+    if (compressed := hidden_compression(head)) is not None:
+        raise UserError(f"{path} {compressed}")
     if head.startswith(MAGIC):
         return fasttext_source(path, stream, report, limit, only)
     if _is_binary(head, _suffix(path) == ".bin"):

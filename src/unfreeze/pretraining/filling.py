@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from unfreeze.errors import UserError
 from unfreeze.pretraining.generation import Reader
 from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.text.rules import CAPITALIZED, UPPERCASE
+from unfreeze.text.rules import CAPITALIZED, UPPERCASE, composed, normalized
 from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.tokenizers import TextTokenizer
 
@@ -91,7 +91,7 @@ class Gap:
         return 1 + int((self._decisive > self._decisive[place]).sum())
 
     def _place(self, word: str) -> int:
-        for spelling in (word, word.lower()):
+        for spelling in (word, composed(word), normalized(word)):
             if spelling in self.candidates:
                 return self.candidates[spelling]
         raise UserError(f"{word!r} cannot be ranked: it is no single entry of the model's vocabulary")

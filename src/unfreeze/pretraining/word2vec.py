@@ -188,7 +188,7 @@ def train_matrices(
             subsampling).
 
     Raises:
-        UserError: `store` holds no two different words, or training diverges.
+        UserError: `store` holds no two different words, no word has a neighbor to learn from, or training diverges.
     """
     word_counts = counts.astype(np.float64)
     word_counts[list(skip_ids)] = 0
@@ -223,6 +223,7 @@ def train_matrices(
         run.work(bar, workers or os.cpu_count() or 1, folder, 60 * checkpoint_minutes)
     if not np.isfinite(run.matrices.inputs.sum(dtype=np.float64)):  # the last update may be the one
         raise run.diverged()
+    run.need_predictions(word_counts, settings)
     run.matrices.figures = run.figures()
     return run.matrices
 
@@ -238,6 +239,8 @@ class _State:
     epoch: int = 0
     loss: float = 0.0
     predictions: int = 0
+    all_predictions: int = 0
+    """Of all epochs; loss and predictions are those of the last epoch that had any."""
     words: int = 0
 
 
@@ -328,6 +331,27 @@ class _Run:
         usual = " or ".join(f"{rate:g} ({name})" for name, rate in RATES.items())
         return UserError(f"word2vec diverges at the rate {self.rate:g}: choose a lower one, {usual} is usual")
 
+    def need_predictions(self, counts: NDArray[np.float64], settings: Word2VecSettings) -> None:
+        """Raise UserError where there was no prediction, so that the vectors are the random ones of the start; warn of few."""
+        n_words, n_predictions = int(np.count_nonzero(counts)), self.state.all_predictions
+        if n_predictions >= n_words:
+            return
+        if not self.state.position:
+            raise UserError("word2vec learned nothing: the time was over before the first block of text")
+        thinned = ""
+        if settings.subsample:
+            thinned = f", after subsampling to about {float(counts @ self.tables.keep):,.0f} a pass,"
+        mend = f"give more text, lower min_count{' or set subsample to 0' if settings.subsample else ''}"
+        found = f"of {counts.sum():,.0f} occurrences of words in the vocabulary{thinned}"
+        if not n_predictions:
+            raise UserError(f"word2vec learned nothing: {found} no two stood in one document: {mend}")
+        logger.warning(
+            "word2vec learned from only %d pairs of neighbors: %s few stood in one document: %s",
+            n_predictions,
+            found,
+            mend,
+        )
+
     def _next_block(self) -> tuple[int, Block] | None:
         with self.lock:
             number = self.state.position
@@ -357,10 +381,11 @@ class _Run:
     def _report(self, bar: Bar, block: Block, rate: float, loss: float, predictions: int, words: int) -> None:
         with self.lock:
             state = self.state
-            if block.epoch > state.epoch:
+            if predictions and block.epoch > state.epoch:
                 state.epoch, state.loss, state.predictions = block.epoch, 0.0, 0
             state.loss += loss
             state.predictions += predictions
+            state.all_predictions += predictions
             state.words += words
             bar.advance(block.stop - block.start, rate=rate, **self.figures())
 

@@ -17,6 +17,7 @@ from unfreeze.tasks.question_answerer import QuestionAnswerer
 from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet
+from unfreeze.text.rules import normalized
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
@@ -116,7 +117,7 @@ def make_answerer(train_set: QuestionSet, settings: AnswererSettings) -> Questio
     for text in dict.fromkeys(
         text for window in windows_of(train_set.questions) for text in (window.context, window.question)
     ):
-        counts.update(text.lower().split(" "))
+        counts.update(map(normalized, text.split(" ")))
     words = make_words(counts, len(train_set), settings)
     body = {name: getattr(settings, name) for name in ("hidden_size", "dropout")}
     return QuestionAnswerer(ReaderNetwork(words, **body), {"inputs": settings.inputs(), "body": body})

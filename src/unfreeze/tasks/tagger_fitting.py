@@ -17,6 +17,7 @@ from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
 from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import TaggerSettings
+from unfreeze.text.rules import normalized
 from unfreeze.text.tag_schemes import OUTSIDE, Scheme, joined_tag, split_tag
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.precision import Precision
@@ -110,7 +111,7 @@ def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:
 
 def make_tagger(train_set: TaggedSet, settings: TaggerSettings) -> SequenceTagger:
     """A tagger that is ready to be trained."""
-    counts = Counter(token.lower() for each in train_set.sentences for token in each.tokens)
+    counts = Counter(normalized(token) for each in train_set.sentences for token in each.tokens)
     words = make_words(counts, len(train_set), settings)
     body = {name: getattr(settings, name) for name in ("hidden_size", "n_layers", "dropout")}
     own: Scheme = "plain" if train_set.scheme == "plain" else "bioes"

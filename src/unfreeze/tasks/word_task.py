@@ -33,7 +33,7 @@ def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings
     """Encoder, static vectors and characters as the settings ask for them.
 
     Args:
-        counts: how often each word of the training examples occurs, in lower case.
+        counts: how often each word of the training examples occurs, normalized.
 
     Raises:
         UserError: the encoder or the vectors cannot be read, or have none of the words.

@@ -1,7 +1,7 @@
 """Unlabeled text: documents streamed from files, folders, globs, compressed files and hub data sets.
 
 Memory is that of the longest document (and, for `documents="auto"`, of the megabyte it looks at), whatever
-the size of the corpus. Cost: about 0.2 GB of plain text a second on one core, 0.1 GB of JSON lines.
+the size of the corpus; a line of plain text beyond 16 million characters is read as several documents, which is said. Cost: about 0.2 GB of plain text a second on one core, 0.1 GB of JSON lines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from unfreeze.errors import UserError
-from unfreeze.text.lines import COMPRESSIONS, existing_file, plain_suffix, read_lines
+from unfreeze.text.lines import (
+    COMPRESSIONS,
+    existing_file,
+    is_hidden,
+    plain_suffix,
+    read_lines,
+    say_left_out,
+)
 from unfreeze.text.records import (
     TABLES,
     EmptyTable,
@@ -32,6 +39,8 @@ Documents = Literal["auto", "blank-line", "line", "file"]
 
 _log = logging.getLogger(__name__)
 _AUTO_CHARACTERS = 1_000_000
+LONGEST_LINE = 1 << 24
+"""Characters of a line of plain text that become one document."""
 _FOLDER_SUFFIXES = {"", ".txt", ".text", *TABLES}
 
 
@@ -39,8 +48,9 @@ def find_files(paths: Sequence[str | Path]) -> list[Path]:
     """The files that `paths` name: files, folders and globs (`**` too), each sorted, every file once.
 
     A folder is searched through for .txt, .text, .jsonl, .ndjson, .json, .csv, .tsv, .parquet and files
-    without a suffix, plain or compressed; hidden files and folders are left out. A file that is named, or
-    matched by a glob, is taken whatever its suffix. Raises UserError for a path that gives nothing.
+    without a suffix, plain or compressed; links to folders are followed. Hidden files and folders are left
+    out, and so are files of other kinds, which is said with their number. A file that is named, or matched by
+    a glob, is taken whatever its suffix. Raises UserError for a path that gives nothing.
     """
     found = chain.from_iterable(_expand(Path(path)) for path in paths)
     once: dict[Path, Path] = {}
@@ -104,11 +114,12 @@ def _documents_of(
 ) -> Iterator[str]:
     if is_table(source):
         return _records(source, encoding, text_column, header)
-    lines = read_lines(Path(source), encoding)
+    if documents == "file":
+        return iter([_whole(read_lines(Path(source), encoding, longest=1 << 20))])
+    said = "is read as several documents"
+    lines = read_lines(Path(source), encoding, longest=LONGEST_LINE, said=said)
     if documents == "auto":
         documents, lines = _recognize(lines)
-    if documents == "file":
-        return iter(["".join(lines).strip("\n")])
     return (line.rstrip("\n") for line in lines) if documents == "line" else _blank_line_separated(lines)
 
 
@@ -138,12 +149,25 @@ def _recognize(lines: Iterator[str]) -> tuple[Documents, Iterator[str]]:
     return ("blank-line" if "\n" in blank else "line"), chain(head, lines)
 
 
+def _whole(lines: Iterable[str]) -> str:
+    r"""All lines, without `\n` at the beginning and the end, in the memory of the text itself."""
+    text, n_ends = "", 0
+    for line in lines:
+        content = line.removesuffix("\n")
+        if content:
+            text += "\n" * n_ends + content  # grows in place
+            n_ends = 0
+        n_ends += bool(text) and line.endswith("\n")
+    return text
+
+
 def _blank_line_separated(lines: Iterable[str]) -> Iterator[str]:
     document: list[str] = []
     for line in lines:
-        if not line.isspace():
+        is_blank = line.isspace()
+        if not is_blank:
             document.append(line)
-        elif document:
+        if document and (is_blank or not line.endswith("\n")):  # a part of a long line is a document
             yield "".join(document).rstrip("\n")
             document = []
     yield "".join(document).rstrip("\n")
@@ -164,11 +188,18 @@ def _expand(path: Path) -> list[Path]:
 
 def _files_below(folder: Path) -> list[Path]:
     files: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-        files += [file for file in shown if plain_suffix(file) in _FOLDER_SUFFIXES]
-    if not files:
+    left_out: list[Path] = []
+    seen = {folder.resolve()}  # a link may lead back to where it stands
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        below = {Path(parent, name).resolve(): name for name in sorted(folders) if not is_hidden(name)}
+        folders[:] = [name for place, name in below.items() if place not in seen]
+        seen |= below.keys()
+        for file in (Path(parent, name) for name in sorted(names)):
+            taken = not is_hidden(file.name) and plain_suffix(file) in _FOLDER_SUFFIXES
+            (files if taken else left_out).append(file)
+    if files:
+        say_left_out(folder, left_out)
+    else:
         kinds = ", ".join(sorted(_FOLDER_SUFFIXES - {""}))
         raise UserError(
             f"{folder}: no file that is read from a folder ({kinds}, plain or {', '.join(COMPRESSIONS)})"

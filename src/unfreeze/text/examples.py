@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
-from unfreeze.text.lines import existing_file, plain_suffix, read_lines
+from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, say_left_out
 from unfreeze.text.records import (
     FEW,
     LABEL_COLUMNS,
@@ -315,21 +315,27 @@ def _named(value: object, names: Sequence[str]) -> object:
 
 
 def _read_folder(folder: Path, encoding: str) -> Iterator[tuple[int, str, object]]:
-    """folder/CLASS/*.txt, the classes and the files of each in sorted order."""
-    classes = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    """folder/CLASS/*.txt, the classes and the files of each in sorted order; hidden ones are left out."""
+    classes = sorted(item for item in folder.iterdir() if item.is_dir() and not is_hidden(item.name))
     if not classes:
         raise UserError(
             f"{folder}: no folder for each class (CLASS/*.txt) in it; to read a file in it, name the file"
         )
     numbers = count_from(1)
+    left_out: list[Path] = []
     for class_folder in classes:
-        files = sorted(
-            item for item in class_folder.iterdir() if plain_suffix(item) == ".txt" and item.is_file()
-        )
+        items = sorted(class_folder.iterdir())
+        files = [item for item in items if _is_example(item)]
+        left_out += [item for item in items if not _is_example(item)]
         if not files:
             raise UserError(f"{class_folder}: this folder of a class holds no .txt file")
         for file in files:
             yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
+    say_left_out(folder, left_out)
+
+
+def _is_example(item: Path) -> bool:
+    return plain_suffix(item) == ".txt" and item.is_file() and not is_hidden(item.name)
 
 
 def _read_labeled_lines(

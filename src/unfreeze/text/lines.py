@@ -1,6 +1,6 @@
 """Files as streams of lines: plain or compressed, decoded, with errors that name the line and the byte.
 
-Memory is that of the longest line. Cost: about 0.25 GB of plain UTF-8 text a second on one core.
+Memory is that of the longest line, once, or of a bounded part of it. Cost: about 0.25 GB of plain UTF-8 text a second on one core.
 """
 
 from __future__ import annotations
@@ -9,24 +9,70 @@ import codecs
 import gzip
 import importlib
 import io
+import logging
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from unfreeze.errors import MissingExtra, UserError
 
+_log = logging.getLogger(__name__)
+
 COMPRESSIONS = (".gz", ".xz", ".zst")
+
+_MAGIC = {
+    b"\x1f\x8b": "is compressed by gzip: give it a name that ends in .gz",
+    b"\xfd7zXZ\0": "is compressed by xz: give it a name that ends in .xz",
+    b"\x28\xb5\x2f\xfd": "is compressed by zstd: give it a name that ends in .zst",
+    b"BZh": "is compressed by bzip2: decompress it first",
+    b"PK\x03\x04": "is a ZIP archive or a document of an office program: save what it holds as a plain file first",
+}
+"""How compressed files begin, and what is said of one whose name does not show it."""
+_BZIP2_BLOCK = b"1AY&SY"
+_HEAD = 10
+"""Bytes that tell a compression."""
+_MARK = "\ufeff"
+_NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
+_KINDS_SAID = 5
+_FARTHEST_SPACE = 1000
+"""Characters before the place of a cut among which white space is looked for; words have 100 at most."""
+_BLOCK = 1 << 18
+"""Bytes that are read at a time."""
 
 
 def plain_suffix(path: Path) -> str:
     """The suffix in lower case, without that of a compression: `.csv` for `reviews.CSV.gz`."""
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix in COMPRESSIONS else suffix
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden: what systems and editors put beside the files of a user."""
+    return name.startswith(".")
+
+
+def say_left_out(folder: Path, files: Sequence[Path]) -> None:
+    """Says in one line how many files of a folder are not read: hidden ones, and those of other kinds."""
+    hidden = sum(is_hidden(file.name) for file in files)
+    others = sorted({file.suffix or file.name for file in files if not is_hidden(file.name)})
+    said = [f"{hidden} hidden"] if hidden else []
+    if others:
+        more = ", ..." if len(others) > _KINDS_SAID else ""
+        said.append(f"{len(files) - hidden} of other kinds ({', '.join(others[:_KINDS_SAID])}{more})")
+    if said:
+        _warn_once(f"{folder}: files that are not read: {', '.join(said)}")
+
+
+@cache
+def _warn_once(said: str) -> None:
+    """A warning about files, said once though a corpus is read several times."""
+    _log.warning(said)
 
 
 def existing_file(path: Path) -> Path:
@@ -38,23 +84,38 @@ def existing_file(path: Path) -> Path:
     return path
 
 
-def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    r"""Yields the lines of a text file with their end (always `\n`), without a byte order mark.
+def read_lines(
+    path: Path, encoding: str = "utf-8", *, longest: int | None = None, said: str = ""
+) -> Iterator[str]:
+    r"""Yields the lines of a text file with their end (always `\n`), without byte order marks.
 
-    Raises UserError where the file cannot be read, is not in `encoding` (with line and byte), or holds a NUL.
+    A mark may stand at the beginning of any line: files that were put together have several.
+
+    Args:
+        longest: a longer line comes in parts of at most so many characters, all but the last without a `\n`, cut behind
+            white space where there is any; so memory is bounded.
+        said: what a warning says that such a line does ("is read in parts"); empty: nothing is said.
+
+    Raises UserError where the file cannot be read, is not in `encoding` (with line and byte), is compressed under another
+    name, or holds a NUL.
     """
-    codec = "utf-8-sig" if codec_name(encoding) == "utf-8" else encoding
+    codec_name(encoding)  # refuses what is no encoding of text
     try:
-        with _open_binary(path) as stream, io.TextIOWrapper(stream, encoding=codec) as text:
-            for number, line in enumerate(text, 1):
-                if "\0" in line:
-                    mend = "not a text file, or one that needs --encoding utf-16"
-                    raise UserError(f"{path}:{number}: a NUL byte: {mend}")
-                yield line
+        with _open_binary(path) as stream:
+            if (compressed := hidden_compression(stream.peek(_HEAD))) is not None:
+                raise UserError(f"{path} {compressed}")
+            yield from _parts_of_lines(path, _decoded(stream, encoding), longest, said)
     except UnicodeError:
         raise _undecodable(path, encoding) from None
     except _read_errors() as error:
         raise unreadable(path, error) from None
+
+
+def hidden_compression(head: bytes) -> str | None:
+    """What is said of a file that is read as plain, but begins as a compressed one; None for other files."""
+    if head.startswith(b"BZh") and head[4:_HEAD] != _BZIP2_BLOCK:
+        return None
+    return next((said for magic, said in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
@@ -86,12 +147,58 @@ def mend_surrogates(text: str) -> str:
     return text
 
 
-def _open_binary(path: Path) -> IO[bytes]:
+def _parts_of_lines(path: Path, blocks: Iterator[str], longest: int | None, said: str) -> Iterator[str]:
+    """The lines of a text that comes in blocks. Python's own loop over a file takes twice the size of a long line."""
+    number, line = 1, ""
+    for block in blocks:
+        if "\0" in block:
+            number += block.count("\n", 0, block.index("\0"))
+            mend = "not a text file, or one that needs --encoding utf-16"
+            raise UserError(f"{path}:{number}: a NUL byte: {mend}")
+        first, *others = block.split("\n")
+        if _MARK in block:
+            first = first if line else first.lstrip(_MARK)
+            others = [other.lstrip(_MARK) for other in others]
+        line += first  # it grows in place
+        while longest is not None and len(line) > longest:
+            if said:
+                _warn_once(f"{path}:{number}: this line has more than {longest:,} characters and {said}")
+            cut = _place_to_cut(line, longest)
+            yield line[:cut]
+            line = line[cut:]
+        number += len(others)
+        if others:
+            line += "\n"
+            yield line
+            line = others.pop()
+            for other in others:
+                yield other + "\n"
+    if line:
+        yield line
+
+
+def _decoded(stream: io.BufferedReader, encoding: str) -> Iterator[str]:
+    r"""The text in blocks, with `\n` at the ends of lines."""
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
+    while data := stream.read1(_BLOCK):
+        yield decoder.decode(data)
+    yield decoder.decode(b"", final=True)
+
+
+def _place_to_cut(line: str, longest: int) -> int:
+    """Behind the last white space among the first `longest` characters, else behind all of them."""
+    for place in range(longest, max(longest - _FARTHEST_SPACE, 0), -1):
+        if line[place - 1].isspace():
+            return place
+    return longest
+
+
+def _open_binary(path: Path) -> io.BufferedReader:
     suffix = path.suffix.lower()
     if suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path))
+        return cast(io.BufferedReader, gzip.open(path))
     if suffix == ".xz":
-        return cast(IO[bytes], lzma.open(path))
+        return cast(io.BufferedReader, lzma.open(path))
     if suffix == ".zst":
         return io.BufferedReader(_ZstandardFile(path))
     return path.open("rb")
@@ -153,7 +260,7 @@ def _read_errors() -> tuple[type[Exception], ...]:
 def _undecodable(path: Path, encoding: str) -> UserError:
     """Reads the file again for the first wrong byte: the text layer knows only its place in a chunk."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset, line, column, mend = 0, 1, 1, "latin-1"
+    offset, line, column, mend = 0, 1, 1, ""
     with _open_binary(path) as stream:
         for chunk in chain(iter(lambda: stream.read(1 << 20), b""), [b""]):
             if not offset and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -168,13 +275,29 @@ def _undecodable(path: Path, encoding: str) -> UserError:
                 line, column = _advanced(line, column, good)
                 byte, place = error.object[error.start], offset - pending + error.start
                 what = f"not {encoding}: byte 0x{byte:02x} at byte offset {place}"
-                return UserError(
-                    f"{path}:{line}:{column}: {what}; name the file's encoding, such as --encoding {mend}"
-                )
+                mend = mend or _likely_encoding(error.object, encoding)
+                such = f", such as --encoding {mend}" if mend else " with --encoding"
+                return UserError(f"{path}:{line}:{column}: {what}; name the file's encoding{such}")
             except UnicodeError:
                 break
             offset += len(chunk)
     return UserError(f"{path}: not {encoding}; name the file's encoding with --encoding")
+
+
+def _likely_encoding(data: bytes, tried: str) -> str:
+    """Of text that is not in the encoding tried; empty where nothing is likely.
+
+    In latin-1 the bytes 0x80 to 0x9f are control characters, which no text holds; cp1252 has quotation marks, dashes
+    and the like there, but for five bytes.
+    """
+    name = codecs.lookup(tried).name
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(data)
+    wrong = {ord(each) - 0xDC00 for each in set(text) if "\udc80" <= each <= "\udcff"}
+    if not wrong:
+        return "" if name == "utf-8" else "utf-8"
+    if name == "cp1252" or not wrong.isdisjoint(_NOT_IN_CP1252):
+        return ""
+    return "cp1252" if min(wrong) < 0xA0 else "latin-1"
 
 
 def _advanced(line: int, column: int, text: str) -> tuple[int, int]:

@@ -79,7 +79,7 @@ def _cased(text: str, word: int, start: int, end: int, mark_letters: bool) -> li
     """Zero to two tokens: the small letters of `text`, behind xxmaj or xxup if it was written so."""
     if not text:
         return []
-    lower = _normalized(text.lower())
+    lower = normalized(text)
     token = Token(UNKNOWN if lower in _RESERVED else lower, word, start, end)
     if text.isupper() and sum(map(str.isupper, text)) > 1:
         return [Token(UPPERCASE, -1, start, end), token]
@@ -88,7 +88,15 @@ def _cased(text: str, word: int, start: int, end: int, mark_letters: bool) -> li
     return [token]
 
 
-def _normalized(word: str) -> str:
+def normalized(word: str) -> str:
+    """What a word-level vocabulary knows a word by: small letters, `composed`.
+
+    Tables of word vectors and the words that are looked up in them both go through it, so that they meet.
+    """
+    return composed(word.lower())
+
+
+def composed(word: str) -> str:
     """Composed and decomposed accents, straight and curly apostrophes in words are the same."""
     if word.isascii():
         return word

@@ -1,0 +1,26 @@
+"""Words in their sentences: which occurrence is meant, and what is found of it in a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unfreeze.analysis.contexts import nearest_occurrences, word_vector
+from unfreeze.analysis.embedding import EmbedSettings, embed_text
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.formats.word_vectors import VectorTable
+
+
+@pytest.mark.parametrize("word", ["café", "CAFE\u0301", "o’neill", "O'Neill"])
+def test_a_word_is_found_however_accents_and_apostrophes_are_written(word: str, tmp_path: Path) -> None:
+    matrix = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
+    encoder = WordVectors.from_table(VectorTable(["café", "o'neill", "a"], matrix))
+    vector = word_vector(encoder, "a Cafe\u0301 of O’Neill", word, -1)
+    assert vector.tolist() == ([0, 1] if word[0] in "oO" else [1, 0])
+    lines = ["a caf\u00e9", "a cafe\u0301", "a O'Neill", "o’neill"]
+    text = embed_text(encoder, lines, tmp_path / "text", EmbedSettings(layers=-1))
+    found = nearest_occurrences(text, vector, word=word)
+    assert [each.sentence for each in found] == (lines[2:] if word[0] in "oO" else lines[:2])
+    assert [each.score for each in found] == pytest.approx([1, 1])

@@ -9,7 +9,6 @@ are several, to the nearest, which is said.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import re
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unfreeze.checked import parse_json
 from unfreeze.errors import UserError
 from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.words import without_surrogates
@@ -87,10 +87,7 @@ def read_questions(path: str | Path, encoding: str = "utf-8", *, answers: bool =
     text = "".join(read_lines(file, encoding))
     if not text.strip():
         raise UserError(f"{path} is empty: it needs questions in SQuAD's format")
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
+    data = parse_json(text, path, "a file in SQuAD's format is needed")
     mended: list[str] = []
     guessed: list[str] = []
     found = _questions(_part(data, "data", list, str(path)), str(path), mended, guessed, answers)

@@ -9,7 +9,6 @@ official NN I-NP O           lines that begin with -DOCSTART- are passed over, a
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unfreeze.checked import parse_json, shown, whole_number
 from unfreeze.errors import UserError
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_schemes import IllegalTag, Scheme, convert_tags, detect_scheme, split_tag
@@ -145,10 +145,12 @@ def _in_one_scheme(rows: list[TaggedSentence], source: str, prefix: str, *, line
 
 
 def _number(column: int | str | None, default: int) -> int:
-    try:
-        return default if column is None else int(column)
-    except ValueError:
-        raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {column!r}") from None
+    if column is None:
+        return default
+    number = whole_number(str(column))
+    if number is None:
+        raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {shown(column)}")
+    return number
 
 
 def _column_rows(path: Path, token: int, tag: int, encoding: str) -> Iterator[TaggedSentence]:
@@ -199,7 +201,7 @@ def _check_columns(columns: Sequence[str], width: int, wanted: tuple[int, int], 
         raise UserError(f"{place}: one column: every word needs a tag beside it")
     for column in wanted:
         if not -width <= column < width:
-            raise UserError(f"{place}: there is no column {column} of {width}")
+            raise UserError(f"{place}: there is no column {shown(column)} of {width}")
     token, tag = (column % width for column in wanted)
     if token == tag:
         raise UserError(f"{place}: words and tags are both in column {token}: name two")
@@ -223,10 +225,7 @@ def _json_rows(
     for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not valid JSON: {error}") from None
+        row = parse_json(line, path, "every line must hold one object with tokens and tags", line=number)
         keys = [str(tag_key)] if tag_key is not None else list(TAG_KEYS)
         tokens = _strings(row, ["tokens" if token_key is None else str(token_key)], f"{path}:{number}")
         tags = _strings(row, keys, f"{path}:{number}")

@@ -18,7 +18,7 @@ from typing import Any
 from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError, need_several
-from unfreeze.folders import Config, read_config
+from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
 from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
@@ -258,6 +258,8 @@ class SequenceTagger:
         settings = config["settings"]
         words, own = load_words(folder, config, settings["inputs"])
         tags, scheme = config["tags"], config["network_scheme"]
+        if not tags or len(set(tags)) < len(tags):
+            raise UserError(f"{folder / CONFIG}: tags is empty, or has a tag twice: the file is damaged")
         network = made_on_words(TaggerNetwork, folder, own, words, tags, scheme, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
         return cls(network.eval(), config["scheme"], settings)

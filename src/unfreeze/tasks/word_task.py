@@ -144,7 +144,7 @@ def load_words(
 
 
 def made_on_words(
-    make: Callable[..., NetworkT], folder: Path, own: dict[str, Tensor], *parts: object, **body: Any
+    make: Callable[..., NetworkT], folder: Path, own: dict[str, Tensor], /, *parts: object, **body: Any
 ) -> NetworkT:
     """The network on the words, made as config.json says, where it has the tensors that were saved.
 

@@ -40,7 +40,13 @@ class Module:
     """Made of checked arguments."""
 
     def __init__(
-        self, own: str, *, size: int, share: float = 0.5, name: Literal["a", "b"] | None = None
+        self,
+        own: str,
+        *,
+        size: int,
+        share: float = 0.5,
+        name: Literal["a", "b"] | None = None,
+        inner: Inner | None = None,
     ) -> None:
         self.own = own
 
@@ -127,6 +133,10 @@ def test_calls_are_checked_before_they_are_made() -> None:
     need_call(Module, "f", "own", size=3, share=1, name=None)
     assert said(need_call, Module, "f", "own", size="x") == "f: size is 'x', not a whole number"
     assert said(need_call, Module, "f", "own", size=1, name="c") == "f: name is 'c', not 'a' or 'b' or null"
+    need_call(Module, "f", "own", size=3, inner=Inner(kind="a"))
+    assert said(need_call, Module, "f", "own", size=3, inner={"kind": "a"}).startswith(
+        "f: inner is an object"
+    )
     for wrong in ({}, {"size": 1, "wings": 2}, {"size": 1, "own": "twice"}):
         assert "upgrade" in said(need_call, Module, "f", "own", **wrong)
 

@@ -114,7 +114,7 @@ def need_call(make: Callable[..., object], place: object, /, *own: object, **arg
     hints = get_type_hints(make.__init__ if isclass(make) and not is_dataclass(make) else make)
     for name, value in arguments.items():
         if name in hints:
-            need_type(value, hints[name], f"{place}: {name}")
+            _need_fit(value, hints[name], f"{place}: {name}")  # no object of JSON becomes a dataclass here
 
 
 def need_fields(values: Mapping[str, object], form: type, place: object, inside: str = "") -> None:
@@ -141,7 +141,12 @@ def need_type(value: object, hint: object, place: str) -> None:
     if part is not None and isinstance(value, dict):
         file, _, name = place.rpartition(": ")
         need_fields(value, part, file, f"{name}.")
-    elif not _fits(value, hint):
+    else:
+        _need_fit(value, hint, place)
+
+
+def _need_fit(value: object, hint: object, place: str) -> None:
+    if not _fits(value, hint):
         raise UserError(f"{place} is {shown(value)}, not {_described(hint)}")
 
 

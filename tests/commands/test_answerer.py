@@ -95,7 +95,7 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     asked = ["fit", "answerer", "--encoder", "none", "--output", tmp_path / "o", "--train"]
     broken = tmp_path / "broken.json"
     broken.write_text("{", encoding="utf-8")
-    assert "not valid JSON" in fail(*asked, broken)
+    assert "broken.json:1:2: not JSON" in fail(*asked, broken)
     broken.write_text('{"data": []}', encoding="utf-8")
     assert "holds no question" in fail(*asked, broken)
     assert "holds 96 questions, not 97" in fail(*asked, data / "train.json", "--labels", 97)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -313,6 +314,69 @@ def test_a_full_disk_does_not_cost_the_report(world: Path, tmp_path: Path) -> No
     assert done.status == 2 and done.out.startswith("accuracy ")
     assert done.err.startswith(f"unfreeze: cannot write {tmp_path / 'a.png'}: File too large")
     assert contents(tmp_path) == {}
+
+
+# What a file from elsewhere may hold
+
+
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "said"),
+    [
+        ("x.jsonl", '{"text": ' + "[" * 100_000, "predict {model} --file {here}/x.jsonl", "x.jsonl:1: lists or"),
+        ("x.jsonl", f'{{"text": {NINES}}}', "evaluate {model} {here}/x.jsonl", "x.jsonl:1: a number has more than 4,300"),
+        ("x.jsonl", "[" * 100_000, "adapt {lm} --corpus {here}/x.jsonl --output {new}", "x.jsonl:1: lists or"),
+        ("x.csv", "text,label\na,b\n", "predict {model} --file {here}/x.csv --encoding undefined", "unknown encoding"),
+        ("x.csv", "text,label\na,b\n", f"evaluate {{model}} {{here}}/x.csv --label-column {NINES}", "for --label-column"),
+        ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --label-column 2 --text-column {NINES}", "for --text-column"),
+        ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --body bilstm --layers {NINES}", "--layers is mix or"),
+        ("x.npz", "a 1 2\n", "convert {here}/x.npz --output {new}", "x.npz is no file of word vectors"),
+    ],
+)  # fmt: skip
+def test_files_and_options_that_python_cannot_read(
+    name: str, content: str, line: str, said: str, world: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    told = fail(*words(line, world, tmp_path / "new"))
+    assert said in told and len(told) < 600
+    assert not (tmp_path / "new" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["predict {new} fine", "evaluate {new} {train}", f"{FIT} {{train}} --encoder {{here}}/lm"]
+)
+def test_weights_with_a_flipped_bit_are_refused_by_every_verb(line: str, world: Path, tmp_path: Path) -> None:
+    for source, copy in (("model", "new"), ("lm", "lm")):
+        shutil.copytree(world / source, tmp_path / copy)
+        path = tmp_path / copy / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-7] ^= 16
+        path.write_bytes(data)
+    if "{train} --encoder" in line:
+        shutil.rmtree(tmp_path / "new")
+        line = line.replace("--encoder {lm} ", "")
+    assert "model.safetensors is truncated or damaged" in fail(*words(line, world, tmp_path / "new"))
+
+
+def test_results_are_as_private_as_the_umask_or_the_file_before(world: Path, tmp_path: Path) -> None:
+    predict = ["predict", world / "model", "--file", world / "train.csv", "--overwrite"]
+    predict += ["--output", tmp_path / "labels.csv"]
+    before = os.umask(0o022)
+    try:
+        succeed(*predict)
+        assert (tmp_path / "labels.csv").stat().st_mode & 0o777 == 0o644
+        (tmp_path / "labels.csv").chmod(0o600)
+        succeed(*predict)
+        assert (tmp_path / "labels.csv").stat().st_mode & 0o777 == 0o600
+        os.umask(0o077)
+        succeed(*words(f"{FIT} {{train}}", world, tmp_path / "new"))
+    finally:
+        os.umask(before)
+    found = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
+    assert {path.name for path in found} >= {"config.json", "model.safetensors", "README.md", "log.jsonl"}
+    assert not [path for path in found if path.stat().st_mode & 0o077]
 
 
 # Sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.encoders.elmos import SPELLING, small_bilm, small_elmo
 from tests.pretraining.models import CELL_ARGUMENTS, CELLS, TEXTS, random_model, word_tokenizer
 from unfreeze.encoders import loading
 from unfreeze.encoders.awd_lstm import AwdLstm
@@ -20,12 +22,19 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.encoders.loading import find_model, released_names
 from unfreeze.encoders.lstm import LstmEncoder
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
+from unfreeze.pretraining.bilm import BiLanguageModel
 from unfreeze.pretraining.language_model import LanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 
 SIZES: dict[str, Any] = {"embedding_size": 5, "hidden_size": 6, "n_layers": 2}
+
+
+def small_vectors() -> WordVectors:
+    """Vectors of the words of a tokenizer, all zero."""
+    return WordVectors(word_tokenizer(), size=4)
 
 
 def one_line(run: Callable[[], object]) -> str:
@@ -200,6 +209,144 @@ def test_a_missing_or_truncated_file_is_one_line_that_names_it(
         assert name in message and str(folder) in message
 
 
+def change_config(folder: Path, changes: dict[str, Any]) -> None:
+    """Change what the config of a folder says."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+SENSELESS: list[tuple[str, object, str]] = [
+    ("hidden_size", -1, "hidden_size is -1, which does not fit the tensors"),
+    ("hidden_size", 0, "config.json"),
+    ("hidden_size", "x", "hidden_size is 'x', not a whole number"),
+    ("hidden_size", 2.5, "hidden_size is 2.5, not a whole number"),
+    ("hidden_size", True, "hidden_size is true, not a whole number"),
+    ("hidden_size", None, "hidden_size is null, not a whole number"),
+    ("hidden_size", [6], "hidden_size is a list, not a whole number"),
+    ("hidden_size", 1_000, "config.json wants"),
+    ("hidden_size", 10**9, "hidden_size is 1000000000, which does not fit"),
+    ("hidden_size", 10**400, "which does not fit"),
+    ("n_layers", 10**7, "n_layers is 10000000, which does not fit"),
+    ("n_layers", 0, "0 recurrent layers"),
+    ("direction", "sideways", "direction is 'sideways', not 'forward' or"),
+    ("share_embedding", "no", "share_embedding is 'no', not true or false"),
+    ("windows", [10**9], "windows is 1000000000"),
+    ("windows", 2, "windows is 2, not a list of whole numbers"),
+    ("zoneout", float("nan"), "zoneout is nan, not a number"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), SENSELESS)
+def test_a_size_that_cannot_be_is_refused_before_anything_is_made(
+    name: str, value: object, said: str, saved: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    arguments = json.loads((folder / "config.json").read_text())["arguments"]
+    change_config(folder, {"arguments": {**arguments, name: value}})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for message in load_both_ways(folder):
+        assert said in message and str(folder) in message and len(message) < 500
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "KiB"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arguments": []}, "arguments is a list, not an object"),
+        ({"arguments": {"folder": 1, "make": 2}}, "upgrade"),
+        ({"kind": {}}, "names no kind"),
+        ({"format_version": True}, "has format version true"),
+        ({"format_version": "1"}, "has format version '1'"),
+        ({"encoder": [1]}, "encoder is a list, not an object"),
+        ({"digests": [1]}, "digests is a list, not an object"),
+    ],
+)
+def test_a_config_of_other_types_is_one_line(
+    changes: dict[str, Any], said: str, saved: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    change_config(folder, changes)
+    for message in load_both_ways(folder):
+        assert said in message and str(folder / "config.json") in message
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "said"),
+    [
+        (small_elmo, {"cells": 10**9}, "cells is 1000000000"),
+        (small_elmo, {"size": 16}, "config.json wants"),
+        (small_elmo, {"cell_clip": "x"}, "cell_clip is 'x', not a number or null"),
+        (small_elmo, {"dropout": 2}, "cannot be made"),
+        (small_elmo, {"spelling": {**SPELLING, "longest": 10**4}}, "longest is 10000"),
+        (small_elmo, {"spelling": {**SPELLING, "filters": [[1]]}}, "two numbers"),
+        (small_elmo, {"spelling": {**SPELLING, "filters": [[1, 10**9]]}}, "filters is 1000000000"),
+        (small_elmo, {"spelling": {**SPELLING, "n_highway": 10**7}}, "n_highway is 10000000"),
+        (small_elmo, {"spelling": {**SPELLING, "wings": 2}}, "wings"),
+        (small_vectors, {"size": 10**9}, "size is 1000000000"),
+        (small_vectors, {"size": 3}, "config.json wants [13, 3]"),
+        (small_vectors, {"buckets": 10**9}, "buckets is 1000000000"),
+        (small_vectors, {"ngrams": [3]}, "the shortest and the longest length are needed"),
+        (small_vectors, {"ngrams": "x"}, "ngrams is 'x', not a list of whole numbers or null"),
+    ],
+)
+def test_every_encoder_refuses_sizes_that_cannot_be(
+    make: Callable[[], Encoder], changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    make().save_pretrained(tmp_path / "e")
+    arguments = json.loads((tmp_path / "e" / "config.json").read_text())["arguments"]
+    change_config(tmp_path / "e", {"arguments": {**arguments, **changes}})
+    message = one_line(lambda: Encoder.from_pretrained(tmp_path / "e"))
+    assert said in message and str(tmp_path / "e" / "config.json") in message or "wants" in said
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ([], "output is a list, not an object"),
+        ({"cutoffs": 3}, "cutoffs is 3, not a list of whole numbers"),
+        ({"cutoffs": [True]}, "cutoffs is a list, not a list of whole numbers"),
+        ({"cutoffs": [10**9]}, "must rise"),
+    ],
+)
+def test_an_output_layer_that_cannot_be(output: object, said: str, saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    change_config(folder, {"output": output})
+    assert said in one_line(lambda: LanguageModel.from_pretrained(folder))
+
+
+def test_a_bilms_output_layer_that_cannot_be(tmp_path: Path) -> None:
+    small_bilm().save_pretrained(tmp_path / "lm")
+    for output, said in (
+        ({"softmax": "soft"}, "softmax is 'soft', not 'adaptive' or 'full' or 'sampled'"),
+        ({"n_samples": 0}, "0 samples"),
+        ({"wings": 2}, "wings"),
+    ):
+        change_config(tmp_path / "lm", {"output": output})
+        assert said in one_line(lambda: BiLanguageModel.from_pretrained(tmp_path / "lm"))
+
+
+def flip_bit(path: Path, place: int = -5) -> None:
+    """Change one bit of a file, among the numbers of a file of tensors."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data)
+
+
+def test_weights_with_a_flipped_bit_are_refused(saved: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved, tmp_path / "copy")
+    flip_bit(folder / "model.safetensors")
+    for message in load_both_ways(folder):
+        assert f"{folder / 'model.safetensors'} is truncated or damaged" in message
+    change_config(folder, {"digests": {}})  # as models of earlier versions are
+    assert LanguageModel.from_pretrained(folder).tokenizer.fingerprint() == word_tokenizer().fingerprint()
+
+
+def test_the_released_models_load_without_a_digest() -> None:
+    for name in released_names():
+        assert "digests" not in json.loads((find_model(name) / "config.json").read_text())
+        assert Encoder.from_pretrained(name).n_parameters > 0
+
+
 def test_a_newer_or_unknown_config_is_one_line(saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "copy")
     config = json.loads((folder / "config.json").read_text())
@@ -212,7 +359,7 @@ def test_a_newer_or_unknown_config_is_one_line(saved: Path, tmp_path: Path) -> N
         ({"arguments": {**config["arguments"], "n_layers": 1}}, "tensor"),
         ({"arguments": {**config["arguments"], "wings": 2}}, "wings"),
         ({"arguments": {**config["arguments"], "cell": "qrnn"}}, "lacks tensor"),
-        ({"arguments": {**config["arguments"], "cell": "gru"}}, "cell 'gru'"),
+        ({"arguments": {**config["arguments"], "cell": "gru"}}, "cell is 'gru', not 'lstm' or 'qrnn'"),
     ]
     for change, part in changes:
         (folder / "config.json").write_text(json.dumps({**config, **change}))
@@ -235,6 +382,26 @@ def test_a_classifier_of_a_newer_or_damaged_kind_is_one_line(tmp_path: Path) -> 
         ({"settings": {**settings, "wings": 2}}, "wings"),
         ({"labels": ["no", "yes", "perhaps"]}, "config.json wants"),
         ({"encoder": {"kind": "glovebox", "arguments": {}}}, "glovebox"),
+        ({"encoder": {"kind": 3}}, "encoder.kind is 3, not a string"),
+        ({"encoder": 3}, "encoder is 3, not an object"),
+        ({"labels": 2}, "labels is 2, not a list of strings"),
+        ({"labels": [1, 2]}, "labels is a list, not a list of strings"),
+        ({"labels": ["no", "no"]}, "labels has 'no' twice"),
+        ({"multi_label": "no"}, "multi_label is 'no', not true or false"),
+        ({"multi_label": 1}, "multi_label is 1, not true or false"),
+        ({"settings": []}, "settings is a list, not an object"),
+        ({"settings": {**settings, "word_vectors": 10**9}}, "word_vectors is 1000000000"),
+        ({"settings": {**settings, "word_vectors": 7}}, "lacks tensor 'word_vectors'"),
+        ({"settings": {**settings, "head_dropout": "x"}}, "head_dropout is 'x', not a number"),
+        (
+            {"settings": {"head": "linear", "network": "layered", "hidden_size": 10**9}},
+            "hidden_size is 1000000000",
+        ),
+        (
+            {"settings": {"head": "linear", "network": "layered", "layers": "x"}},
+            "layers is 'x', not 'mix' or",
+        ),
+        ({"settings": {"head": "linear", "network": "layered", "word_vectors": "no"}}, "not true or false"),
     ]
     for change, part in changes:
         (folder / "config.json").write_text(json.dumps({**config, **change}))
@@ -247,6 +414,7 @@ def test_a_classifier_of_a_newer_or_damaged_kind_is_one_line(tmp_path: Path) -> 
 
 def test_tensors_that_do_not_belong_are_one_line(saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "copy")
+    change_config(folder, {"digests": {}})
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, "encoder.extra": torch.zeros(1)}, folder / "model.safetensors")
     assert all("extra" in message for message in load_both_ways(folder))

@@ -440,7 +440,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         ((weights, tmp_path / "none.pkl"), "none.pkl is no file"),
         ((damaged, vocabulary), "damaged.pth"),
         ((vocabulary, vocabulary), "vocabulary.json"),
-        ((weights, broken_json), r"a\.json cannot be read"),
+        ((weights, broken_json), r"a\.json:1:10: not JSON"),
         ((weights, broken_pickle), r"a\.pkl is no pickle"),
     ]:
         with pytest.raises(UserError, match=message):

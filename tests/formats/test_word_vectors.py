@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import lzma
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +165,70 @@ def test_broken_binary_packed_and_npz(tmp_path: Path) -> None:
         read_word_vectors(arrays_path)
     with pytest.raises(UserError, match="is no file"):
         read_word_vectors(tmp_path / "nowhere.txt")
+
+
+def encrypted(archive: bytes) -> bytes:
+    """The same archive, whose entries say that they need a password."""
+    found = bytearray(archive)
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = found.find(mark)
+        while start >= 0:
+            found[start + place] |= 1
+            start = found.find(mark, start + 1)
+    return bytes(found)
+
+
+def archive(**arrays: object) -> bytes:
+    """A .npz in memory; what is no array is stored as a text."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        for name, array in arrays.items():
+            if isinstance(array, np.ndarray):
+                inner = io.BytesIO()
+                np.save(inner, array)
+                file.writestr(f"{name}.npy", inner.getvalue())
+            else:
+                file.writestr(name, str(array))
+    return stream.getvalue()
+
+
+def one_array() -> bytes:
+    """A .npy under another name."""
+    stream = io.BytesIO()
+    np.save(stream, np.ones((2, 3)))
+    return stream.getvalue()
+
+
+NPZ_WORDS, NPZ_MATRIX = np.array(["a", "b"]), np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (encrypted(archive(words=NPZ_WORDS, matrix=NPZ_MATRIX)), "encrypted"),
+        (b"a 1 2 3\nb 4 5 6\n", "no .npz"),
+        (archive(words="a b", matrix="1 2"), "an array is of bytes"),
+        (archive(words=np.array(["a", {}], object), matrix=NPZ_MATRIX), "holds objects of Python"),
+        (archive(words=NPZ_WORDS, matrix=NPZ_WORDS), "an array is of <U1"),
+        (archive(words=np.array([b"a", b"b"]), matrix=NPZ_MATRIX), "an array is of |S1"),
+        (archive(words=np.array([1, 2]), matrix=NPZ_MATRIX), "an array is of int64"),
+        (archive(words=NPZ_WORDS, matrix=NPZ_MATRIX * 1j), "an array is of complex64"),
+        (archive(words=np.array("a"), matrix=np.array(1.0)), "words of shape ()"),
+        (archive(words=NPZ_WORDS, matrix=np.ones((3, 3))), "words of shape (2,)"),
+        (archive(), "words"),
+        (one_array(), "one array of numpy"),
+        (b"", "truncated or damaged"),
+    ],
+)
+def test_a_npz_that_holds_something_else(content: bytes, said: str, tmp_path: Path) -> None:
+    for name in ("v.npz", "v.npz.gz"):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        with pytest.raises(UserError) as caught:
+            read_word_vectors(path)
+        assert (
+            str(path) in str(caught.value) and said in str(caught.value) and "unsafe" not in str(caught.value)
+        )
 
 
 @pytest.mark.parametrize("word", ["", "two words", "line\nbreak"])

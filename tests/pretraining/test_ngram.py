@@ -209,14 +209,22 @@ def test_a_damaged_folder_is_one_line(tmp_path: Path) -> None:
         return tmp_path / "bad"
 
     config = json.loads((tmp_path / "good" / "config.json").read_text())
-    for changes in ({"order": 4}, {"order": 2}, {"order": "x"}, {"discounts": [1, 2, 3]}, {"discounts": []}):
-        with pytest.raises(UserError, match="fit"):
+    for changes, said in (
+        ({"order": 4}, "fit"),
+        ({"order": 2}, "fit"),
+        ({"discounts": []}, "fit"),
+        ({"order": "x"}, "order is 'x', not a whole number"),
+        ({"order": True}, "order is true, not a whole number"),
+        ({"order": 10**9}, "fit"),
+        ({"discounts": [1, 2, 3]}, "discounts is a list, not a list of lists"),
+    ):
+        with pytest.raises(UserError, match=said):
             NgramModel.from_pretrained(damaged("config.json", json.dumps(config | changes).encode()))
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         with pytest.raises(UserError, match=f"{name}.*damaged"):
             NgramModel.from_pretrained(damaged(name))
     for name in ("keys.2", "probabilities.3", "weights.1"):
-        damaged("config.json", json.dumps(config).encode())
+        damaged("config.json", json.dumps(config | {"digests": {}}).encode())
         save_tensors(tmp_path / "bad" / "model.safetensors", tensors | {name: tensors[name][:-1]})
         with pytest.raises(UserError, match="damaged"):
             NgramModel.from_pretrained(tmp_path / "bad")

@@ -381,6 +381,50 @@ def test_questions_that_nothing_can_be_measured_on(answerer: QuestionAnswerer, t
     assert answerer.evaluate(impossible)["exact_match"] in (0.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"data": [}', r"squad\.json:1:11: not JSON"),
+        ("[" * 100_000, r"squad\.json: lists or objects are nested too deeply"),
+        ('{"data": %s}' % ("9" * 5000), r"squad\.json: a number has more than 4,300 digits"),
+    ],
+)
+def test_files_that_are_no_json(text: str, said: str, tmp_path: Path) -> None:
+    path = squad(tmp_path)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=f"{said}.*SQuAD's format"):
+        read_questions(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"settings": [1]}, "settings is a list, not an object"),
+        ({"settings": {"inputs": {}}}, "lacks 'settings.body'"),
+        ({"settings": {"inputs": {}, "body": 3}}, "settings.body is 3, not an object"),
+        ({"body": {"hidden_size": 10**9}}, "hidden_size is 1000000000"),
+        ({"body": {"hidden_size": 7}}, "config.json wants"),
+        ({"body": {"dropout": "x"}}, "dropout is 'x', not a number"),
+        ({"inputs": {"characters": 10**9}}, "characters is 1000000000"),
+        ({"inputs": {"frozen": "no"}}, "frozen is 'no', not true or false"),
+        ({"inputs": {"tokenizer": 1}}, "upgrade"),
+        ({"word_vectors": "yes"}, "word_vectors is 'yes', not true or false"),
+    ],
+)
+def test_a_config_that_cannot_be(
+    answerer: QuestionAnswerer, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    answerer.save_pretrained(tmp_path / "a")
+    path = tmp_path / "a" / "config.json"
+    config = json.loads(path.read_text())
+    for part in ("inputs", "body"):
+        config["settings"][part] |= changes.pop(part, {})
+    path.write_text(json.dumps({**config, **changes}))
+    with pytest.raises(UserError) as caught:
+        QuestionAnswerer.from_pretrained(tmp_path / "a")
+    assert said in str(caught.value) and str(tmp_path / "a") in str(caught.value)
+
+
 def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:
     questions = made_questions(20).questions
     others = {(each.context, each.title) for each in questions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,10 @@ def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.predict_proba(new), classifier.predict_proba(new), atol=1e-6)
     assert isinstance(again.network, LayeredNetwork) and again.network.vectors is not None
     torch.testing.assert_close(again.network.vectors.embedding, before)
+    config = json.loads((tmp_path / "c" / "config.json").read_text())
+    (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "settings": {}}))
+    with pytest.raises(UserError, match="a pooled network does not fit the encoder elmo"):
+        TextClassifier.from_pretrained(tmp_path / "c")
     alone = TextClassifier.fit(texts, ["cat", "dog"] * 4, **{**options, "word_vectors": None})
     assert not np.allclose(alone.predict_proba(new), again.predict_proba(new), atol=1e-6)
 

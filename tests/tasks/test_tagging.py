@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,42 @@ def test_saved_and_loaded(tagger: SequenceTagger, tmp_path: Path) -> None:
     for a, b in zip(first, second, strict=True):
         assert [x | {"score": 0} for x in a] == [x | {"score": 0} for x in b]
         assert [x["score"] for x in a] == pytest.approx([x["score"] for x in b], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scheme": "x"}, "scheme is 'x', not 'iob1' or 'bio' or 'bioes' or 'plain'"),
+        ({"network_scheme": ["bio"]}, "network_scheme is a list, not 'iob1' or"),
+        ({"tags": "O"}, "tags is 'O', not a list of strings"),
+        ({"tags": [1, 2]}, "tags is a list, not a list of strings"),
+        ({"tags": []}, "tags is empty, or has a tag twice"),
+        ({"tags": ["O", "O"]}, "tags is empty, or has a tag twice"),
+        ({"settings": {"inputs": {}, "body": {"make": 1, "own": 2}}}, "upgrade"),
+        ({"settings": {"inputs": {}, "body": {"n_layers": 10**7}}}, "n_layers is 10000000"),
+        ({"settings": {"inputs": {}, "body": {"n_layers": True}}}, "n_layers is true, not a whole number"),
+        ({"encoder": {"kind": []}}, "encoder.kind is a list, not a string"),
+    ],
+)
+def test_a_config_that_cannot_be(
+    tagger: SequenceTagger, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    tagger.save_pretrained(tmp_path / "t")
+    path = tmp_path / "t" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(UserError) as caught:
+        SequenceTagger.from_pretrained(tmp_path / "t")
+    assert said in str(caught.value) and str(tmp_path / "t") in str(caught.value)
+
+
+def test_static_vectors_with_a_flipped_bit_are_refused(tagger: SequenceTagger, tmp_path: Path) -> None:
+    tagger.save_pretrained(tmp_path / "t")
+    path = tmp_path / "t" / "word_vectors" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"word_vectors/model\.safetensors is truncated or damaged"):
+        SequenceTagger.from_pretrained(tmp_path / "t")
 
 
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])

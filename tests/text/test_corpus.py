@@ -262,8 +262,8 @@ def test_other_encodings(tmp_path: Path) -> None:
         list(stream_documents([wide]))
     with pytest.raises(UserError, match=r"latin\.txt: not utf-16"):
         list(stream_documents([latin], encoding="utf-16"))
-    for encoding in ("klingon", "hex"):
-        with pytest.raises(UserError, match=f"unknown encoding '{encoding}'.*utf-8"):
+    for encoding in ("klingon", "hex", "undefined", "rot13", "punycode", "idna", "ut\udce9", "x" * 5000):
+        with pytest.raises(UserError, match=r"unknown encoding '.*name one such as utf-8"):
             list(stream_documents([latin], encoding=encoding))
 
 
@@ -352,6 +352,12 @@ def test_a_damaged_compressed_file_is_told(tmp_path: Path, suffix: str) -> None:
     [
         ("c.txt", "a\nb\0c\n", r"c\.txt:2: a NUL byte"),
         ("c.jsonl", '{"text": "a"}\n{"text": "b"\n', r"c\.jsonl:2:\d+: not JSON: .*one JSON object"),
+        ("c.jsonl", '{"text": "a"}\n' + "[" * 100_000, r"c\.jsonl:2: lists or objects are nested too deeply"),
+        (
+            "c.jsonl",
+            '{"text": %s}\n' % ("9" * 5000),
+            r"c\.jsonl:1: a number has more than 4,300 digits; .*object",
+        ),
         ("c.jsonl", '{"text": "a"}\n["b"]\n', r"c\.jsonl:2: a JSON list; .*object"),
         ("c.json", '[\n{"text": "a"}\n]\n', r"c\.json:1:\d+: not JSON"),
         ("c.jsonl", '{"text": "a"}\n{"txet": "b"}\n', r"c\.jsonl:2: this record has no 'text'"),

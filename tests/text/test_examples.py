@@ -213,11 +213,27 @@ def test_which_columns_of_a_csv_are_text_and_label(
         ("text,label\na,1\n", {"text_column": "txt"}, "no column 'txt' for --text-column; .*'text', 'label'"),
         ("text,label\na,1\n", {"text_column": "label"}, "'label' cannot be both the text and the label"),
         ("text,label\na,1\n", {"text_column": "3", "label_column": "2"}, "no column '3'"),
+        (
+            "text,label\na,1\n",
+            {"text_column": "9" * 5000, "label_column": "2"},
+            r"no column '9{39}\.\.\. for --text-column",
+        ),
+        (
+            "text,label\na,1\n",
+            {"label_column": "-" + "9" * 5000},
+            r"no column '-9{38}\.\.\. for --label-column",
+        ),
         ("good,a\nbad,b\n", {}, "no header says which of 2 columns is the label; .*--label-column 1"),
         ("text,label\na,1\nb,\n", {}, r"e\.csv:3: this example has no label"),
         ("", {}, r"e\.csv: the file is empty"),
         ("text,label\n", {}, r"e\.csv: no example in it"),
         ("text,label\na,[1\n", {"multi_label": True}, r"e\.csv:2: the labels '\[1' are not a JSON list"),
+        ("text,label\na,%s\n" % ("[" * 100_000), {"multi_label": True}, r"e\.csv:2: .* nested too deeply"),
+        (
+            "text,label\na,[%s]\n" % ("9" * 5000),
+            {"multi_label": True},
+            r"e\.csv:2: .* more than 4,300 digits",
+        ),
     ],
 )
 def test_what_is_wrong_with_columns_and_labels(
@@ -237,6 +253,8 @@ def test_labels_of_other_types_are_kept_as_json_writes_them(tmp_path: Path) -> N
 def test_names_of_classes_are_in_numeric_order_where_they_are_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "e.txt", "10 a\n9 b\n-1 c\n")
     assert read_examples(path).label_names == ("-1", "9", "10")
+    path = write(tmp_path / "e.txt", f"{'9' * 5000} a\n9 b\n-1 c\n")
+    assert read_examples(path).label_names == ("-1", "9", "9" * 5000)
     path = write(tmp_path / "e.txt", "10 a\n9 b\nx c\n")
     assert read_examples(path).label_names == ("10", "9", "x")
 

@@ -62,7 +62,13 @@ def test_json_lines(tmp_path: Path) -> None:
         ('{"tokens": ["a"], "tags": []}', "a.jsonl", "a.jsonl:1: 1 tokens and 0 tags"),
         ('{"tokens": ["a"]}', "a.jsonl", "there is no 'tags' or"),
         ('{"tokens": "a", "tags": ["O"]}', "a.jsonl", "'tokens' is no list of strings"),
-        ("{", "a.jsonl", "a.jsonl:1: not valid JSON"),
+        ("{", "a.jsonl", "a.jsonl:1:2: not JSON"),
+        ("\n" + "[" * 100_000, "a.jsonl", "a.jsonl:2: lists or objects are nested too deeply"),
+        (
+            '{"tokens": ["a"], "tags": [%s]}' % ("9" * 5000),
+            "a.jsonl",
+            "a.jsonl:1: a number has more than 4,300",
+        ),
     ],
 )
 def test_mistakes_have_their_line(tmp_path: Path, text: str, name: str, message: str) -> None:
@@ -73,9 +79,15 @@ def test_mistakes_have_their_line(tmp_path: Path, text: str, name: str, message:
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     path = written(tmp_path, CONLL)
-    for options in ({"tag_column": 4}, {"tag_column": "ner"}, {"token_column": -5}):
-        with pytest.raises(UserError, match="column"):
+    for options in (
+        {"tag_column": 4},
+        {"tag_column": "ner"},
+        {"token_column": -5},
+        {"tag_column": "9" * 5000},
+    ):
+        with pytest.raises(UserError, match="column") as caught:
             read_tagged(path, **options)  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 300
     with pytest.raises(UserError, match="sentence 1: 2 tokens and 1 tags"):
         tagged_set([["a", "b"]], [["O"]])
 

@@ -195,7 +195,18 @@ def test_the_library_tokenizers_reads_the_file(tokenizer: TextTokenizer, tmp_pat
     ("content", "message"),
     [
         (None, "is missing"),
-        ('{"model": {"type": "WordLevel", "voc', "not valid JSON"),
+        ('{"model": {"type": "WordLevel", "voc', r"tokenizer\.json:1:\d+: not JSON"),
+        ("[" * 100_000, r"tokenizer\.json: lists or objects are nested too deeply"),
+        (
+            '{"model": {"type": "WordLevel", "vocab": {"a": %s}}}' % ("9" * 5000),
+            r"json: a number has more than 4,300",
+        ),
+        (
+            '{"model": {"type": "WordLevel", "vocab": {"a": true}}}',
+            r"vocab is an object, not an object of whole numbers",
+        ),
+        ('{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 2}}}', "the ids do not count from 0"),
+        ('{"model": {"type": "Unigram", "vocab": [["a", "b"]]}}', "vocab is a list, not a list of lists"),
         ("[]", "no tokenizer of the library"),
         ('{"model": {"type": "BPE"}}', "BPE model"),
         ('{"model": {"type": "WordLevel", "vocab": {"a": 0}}}', "lacks the special token xxunk"),

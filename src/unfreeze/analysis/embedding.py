@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,9 +31,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.caches import making, mark_used
+from unfreeze.checked import NotJson, need_call, parse_json, read_json
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
-from unfreeze.folders import CONFIG, read_config, write_config, writing
+from unfreeze.folders import CONFIG, Config, read_config, write_config, writing
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.precision import Precision, prediction_format
 
@@ -77,17 +79,28 @@ class Line:
     """(W, K, D), or (1, K, D) where lines are pooled."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedConfig(Config):
+    """What config.json says of an embedded text."""
+
+    settings: EmbedSettings
+    shape: list[int]
+    """Of all vectors."""
+    n_lines: int
+
+
 class EmbeddedText:
     """What `embed` has written; vectors are mapped, not read."""
 
     def __init__(self, folder: Path) -> None:
         """Raises UserError where the folder is none, or damaged."""
-        config = read_config(folder, {KIND}, ("settings", "shape", "n_lines"))
+        config = read_config(folder, {KIND}, EmbeddedConfig)
+        need_call(EmbedSettings, f"{folder / CONFIG}: settings", **config["settings"])
         self.folder, self.settings = folder, EmbedSettings(**config["settings"])
         self.n_lines: int = config["n_lines"]
         shape = tuple(config["shape"])
         path = folder / VECTORS
-        expected = int(np.prod(shape)) * self.settings.dtype.itemsize
+        expected = math.prod(shape) * self.settings.dtype.itemsize
         if not path.is_file() or path.stat().st_size != expected:
             raise UserError(f"{path} is missing or truncated: embed the text again")
         self.vectors: Numbers = (
@@ -116,7 +129,9 @@ class EmbeddedText:
         """Each line's text, words, and rows of vectors."""
         with (self.folder / WORDS).open(encoding="utf-8") as file:
             for each in file:
-                text, words = json.loads(each)
+                text, words = parse_json(
+                    each, self.folder / WORDS, "the file is damaged: embed the text again"
+                )
                 yield text, words, 1 if self.settings.pool is not None else len(words)
 
 
@@ -294,8 +309,8 @@ class _Writer:
         size, sizes = 0, {}
         for number, line in enumerate(lines):
             try:
-                entry = json.loads(line)
-            except ValueError:
+                entry = read_json(line)
+            except NotJson:
                 break  # half written when the run was killed
             if not number and entry.get("digest") != self.config["digest"]:
                 return {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from unfreeze.checked import shown
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_new
 from unfreeze.commands.options import ReadsText
@@ -69,7 +70,7 @@ class Embed(ReadsText):
             try:
                 int(self.layers)
             except ValueError:
-                raise UserError(f"--layers is all, mean or a number, not {self.layers!r}") from None
+                raise UserError(f"--layers is all, mean or a number, not {shown(self.layers)}") from None
         if self.cache_words < 0:
             raise UserError(f"--cache-words must be at least 0, not {self.cache_words}")
 

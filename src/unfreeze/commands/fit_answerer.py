@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.options import described_length, quoted, run_options
+from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run(arguments: FitAnswerer, console: Console) -> None:
         output=arguments.output,
         **run_options(arguments, console),
     )
-    figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
+    figures = read_metrics(arguments.output)
     weights: dict[str, Any] = {"layer_weights": answerer.layer_weights} if answerer.layer_weights else {}
     if answerer.layer_weights:
         console.note(layer_weights_line(answerer.layer_weights))

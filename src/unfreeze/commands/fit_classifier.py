@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from unfreeze.checked import shown
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import ReadsExamples, described_length, given, quoted, run_options
 from unfreeze.errors import UserError
+from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class FitClassifier(ReadsExamples):
         if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
             raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
         if self.layers not in (None, "mix") and not is_number(self.layers):
-            raise UserError(f"--layers is mix or the number of a layer, not {self.layers!r}")
+            raise UserError(f"--layers is mix or the number of a layer, not {shown(self.layers)}")
         need_positive(self, "vocabulary_size", "min_count", "embedding_size", "hidden_size")
 
 
@@ -172,7 +173,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
         output=arguments.output,
         **run_options(arguments, console),
     )
-    figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
+    figures = read_metrics(arguments.output)
     known = {"output": str(arguments.output), "examples": len(train_set), **plan, "duplicates": duplicates}
     weights: dict[str, Any] = {"layer_weights": classifier.layer_weights} if classifier.layer_weights else {}
     if classifier.layer_weights:
@@ -206,8 +207,8 @@ def make_settings(arguments: FitClassifier) -> FitSettings:
 
 
 def is_number(text: str | None) -> bool:
-    """Whether it is a whole number as Python writes them."""
-    return text is not None and text.removeprefix("-").isdecimal() and text.isascii()
+    """Whether it is a whole number as Python writes them, and no longer than the number of a layer may be."""
+    return text is not None and len(text) < 10 and text.removeprefix("-").isdecimal() and text.isascii()
 
 
 def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from unfreeze.checked import shown
 from unfreeze.commands.fit_classifier import is_number
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import given
@@ -110,7 +111,7 @@ class FitOnWords:
         if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
             raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
         if self.layers not in (None, "mix") and not is_number(self.layers):
-            raise UserError(f"--layers is mix or the number of a layer, not {self.layers!r}")
+            raise UserError(f"--layers is mix or the number of a layer, not {shown(self.layers)}")
 
     def options(self, *besides: str) -> dict[str, Any]:
         """What the command line changes of a task's settings.

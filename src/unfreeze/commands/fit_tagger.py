@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +10,7 @@ from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import described_length, quoted, run_options
+from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run(arguments: FitTagger, console: Console) -> None:
         output=arguments.output,
         **run_options(arguments, console),
     )
-    figures = json.loads((arguments.output / "metrics.json").read_text(encoding="utf-8"))
+    figures = read_metrics(arguments.output)
     weights: dict[str, Any] = {"layer_weights": tagger.layer_weights} if tagger.layer_weights else {}
     if tagger.layer_weights:
         console.note(layer_weights_line(tagger.layer_weights))

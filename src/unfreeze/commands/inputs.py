@@ -123,7 +123,7 @@ def model_kind(model: str) -> str:
     from unfreeze.folders import read_config
 
     config = read_config(find_model(model))
-    if "output" in config:
+    if config.get("output") is not None:
         return BILM if config["kind"] == "elmo" else LANGUAGE_MODEL
     return str(config["kind"])
 

@@ -7,24 +7,25 @@ Whatever consumes layers works on every rung unchanged. Legend: B batch, T piece
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from unfreeze.checked import need_call, shown
 from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
     load_tensors,
     read_config,
-    save_tensors,
-    write_config,
+    tensor_shapes,
+    write_model,
     written_folder,
 )
 from unfreeze.text.batches import pad_sequences
@@ -128,9 +129,12 @@ class Encoder(nn.Module, ABC):
         """An encoder with random weights, made as the config of `folder` says, and the folder's tokenizer.
 
         Raises:
-            UserError: the arguments are not those of this encoder, or the tokenizer is missing or damaged.
+            UserError: the arguments are not those of this encoder, or ask for other tensors than the folder has; or the
+                tokenizer is missing or damaged.
         """
-        return made_from_config(cls, folder, TextTokenizer.load(folder), **config.get("arguments", {}))
+        arguments = config.get("arguments", {})
+        shapes = encoder_part(tensor_shapes(folder / WEIGHTS))
+        return made_to_fit(cls, folder, shapes, cls.weights, TextTokenizer.load(folder), **arguments)
 
     @classmethod
     def from_pretrained(
@@ -159,18 +163,69 @@ class Encoder(nn.Module, ABC):
         )
 
 
-def made_from_config(make: Callable[..., T], folder: Path, *own: object, **arguments: Any) -> T:
+def made_to_fit(
+    make: Callable[..., T],
+    folder: Path,
+    shapes: dict[str, list[int]],
+    weights: Callable[[T], dict[str, Tensor]],
+    /,
+    *own: object,
+    **arguments: Any,
+) -> T:
+    """`made_from_config`, once it is sure that what comes out has the tensors of `folder`: nothing larger is ever made.
+
+    Args:
+        shapes: of the saved tensors, by name.
+        weights: the tensors that must be among them.
+
+    Raises:
+        UserError: also where the arguments ask for other tensors than those.
+    """
+    need_call(make, folder / CONFIG, *own, **arguments)
+    _need_possible_sizes(arguments, shapes, folder)
+    try:
+        with torch.device("meta"):  # shapes without numbers, which take no memory
+            sketch = made_from_config(make, folder, *own, **arguments)
+    except UserError:
+        raise
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / CONFIG} asks for a model that cannot be made: {reason}") from error
+    _need_shapes(shapes, weights(sketch), str(folder))
+    return made_from_config(make, folder, *own, **arguments)
+
+
+def _need_possible_sizes(arguments: dict[str, Any], shapes: dict[str, list[int]], folder: Path) -> None:
+    """Refuse whole numbers that are no size of a model with these tensors: even a sketch of it might be too large."""
+    total = sum(math.prod(shape) for shape in shapes.values())
+    for name, value in _whole_numbers(arguments):
+        most = len(shapes) if name.startswith("n_") else total  # a layer has a tensor at least
+        least = -most if name == "layers" else 0  # places of layers may be counted from the top
+        if not least <= value <= most:
+            raise UserError(
+                f"{folder / CONFIG}: {name} is {shown(value)}, which does not fit the tensors in {WEIGHTS}"
+            )
+
+
+def _whole_numbers(value: object, name: str = "") -> Iterator[tuple[str, int]]:
+    """All whole numbers in an object of JSON, with the names that they go by."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _whole_numbers(inner, str(key))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _whole_numbers(inner, name)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield name, value
+
+
+def made_from_config(make: Callable[..., T], folder: Path, /, *own: object, **arguments: Any) -> T:
     """`make(*own, **arguments)` with the arguments that `folder`'s config.json names.
 
     Raises:
-        UserError: `make` has no such argument, needs another one, or refuses its value.
+        UserError: `make` has no such argument, needs another one, or refuses its type or value.
     """
-    try:
-        signature(make).bind(*own, **arguments)  # beforehand: a TypeError from within `make` is a bug
-    except TypeError as error:
-        raise UserError(
-            f"{folder / CONFIG} does not fit this version of unfreeze ({error}): upgrade with pip install -U unfreeze"
-        ) from error
+    need_call(make, folder / CONFIG, *own, **arguments)  # beforehand: a TypeError from within `make` is a bug
     try:
         return make(*own, **arguments)
     except UserError as error:
@@ -189,8 +244,7 @@ def save_model(
 ) -> None:
     """Write config.json, model.safetensors (in fp16, if `half`) and tokenizer.json, whole or not at all."""
     with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-        write_config(target, config)
-        save_tensors(target / WEIGHTS, {name: t.half() if half else t for name, t in weights.items()})
+        write_model(target, config, {name: t.half() if half else t for name, t in weights.items()})
         tokenizer.save(target)
 
 
@@ -198,19 +252,9 @@ def load_matching(
     module: nn.Module, tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str
 ) -> None:
     """Load `tensors` into `module`, which owns exactly the names and shapes of `expected`."""
-    for problem, names in (
-        ("lacks", expected.keys() - tensors.keys()),
-        ("has an unknown", tensors.keys() - expected.keys()),
-    ):
-        if names:
-            raise UserError(
-                f"{source} {problem} tensor {sorted(names)[0]!r}: weights and {CONFIG} do not fit"
-            )
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise UserError(
-                f"{source}: tensor {name!r} is {list(tensor.shape)}, {CONFIG} wants {list(expected[name].shape)}"
-            )
+    _need_shapes({name: list(tensor.shape) for name, tensor in tensors.items()}, expected, source)
+    if unknown := tensors.keys() - expected.keys():
+        raise UserError(f"{source} has an unknown tensor {min(unknown)!r}: weights and {CONFIG} do not fit")
     # A shared parameter is listed once in `expected`, so names of its second home may be missing: not strict.
     found = module.load_state_dict(
         {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=False
@@ -218,12 +262,27 @@ def load_matching(
     assert not found.unexpected_keys, f"{source}: expected names that the module does not have"
 
 
+def _need_shapes(shapes: dict[str, list[int]], expected: dict[str, Tensor], source: str) -> None:
+    """Raise the UserError where a tensor that is expected is missing in `shapes`, or has another one."""
+    if missing := expected.keys() - shapes.keys():
+        raise UserError(f"{source} lacks tensor {min(missing)!r}: weights and {CONFIG} do not fit")
+    for name, tensor in expected.items():
+        if list(tensor.shape) != shapes[name]:
+            raise UserError(
+                f"{source}: tensor {name!r} is {shapes[name]}, {CONFIG} wants {list(tensor.shape)}"
+            )
+
+
 def encoder_weights(folder: Path) -> dict[str, Tensor]:
     """The encoder's own tensors of a saved encoder, language model or task model."""
-    tensors = load_tensors(folder / WEIGHTS)
-    return {
-        name.removeprefix("encoder."): t for name, t in tensors.items() if name.startswith("encoder.")
-    } or tensors
+    return encoder_part(load_tensors(folder / WEIGHTS))
+
+
+def encoder_part(tensors: dict[str, T]) -> dict[str, T]:
+    """What belongs to the encoder among the tensors of a saved model, under the encoder's own names."""
+    prefix = "encoder."
+    own = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+    return own or tensors
 
 
 __all__ = ["Batch", "Encoder", "encoder_weights", "load_matching", "made_from_config", "read_config"]

@@ -14,18 +14,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unfreeze.checked import need_call
 from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.encoders.directions import gather_each, module_name, reversed_within
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers, run_stacks
 from unfreeze.encoders.layers.side_by_side import one_thread_each
 from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
 from unfreeze.errors import UserError, need_texts
+from unfreeze.folders import CONFIG
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.characters import frame_rows, spell
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
@@ -129,6 +132,14 @@ class Elmo(Encoder):
         self._cached: dict[str, int] = {}
         self.cache: Tensor
         self.register_buffer("cache", torch.zeros(0, size), persistent=False)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], folder: Path) -> Self:
+        """As for all encoders; the sizes of the character CNN are checked too."""
+        spelling = config.get("arguments", {}).get("spelling")
+        if isinstance(spelling, dict):
+            need_call(SpellingSizes, f"{folder / CONFIG}: spelling", **spelling)
+        return super().from_config(config, folder)
 
     def arguments(self) -> dict[str, Any]:
         """Sizes, clips and whether there are skip connections."""

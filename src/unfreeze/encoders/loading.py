@@ -126,7 +126,7 @@ def load_encoder(
         if not config.get("word_vectors"):
             raise UserError(f"{folder} was fitted without an encoder: there is none to start from")
         return load_encoder(folder / "word_vectors", expected=expected)
-    config = config.get("encoder", config)
+    config = config.get("encoder") or config
     found = encoder_class(config["kind"], folder)
     if not issubclass(found, expected):
         raise UserError(f"{folder} holds an encoder of the kind {config['kind']}, not {expected.kind}")

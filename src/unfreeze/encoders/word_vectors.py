@@ -56,6 +56,11 @@ class WordVectors(StackedEncoder):
         self, tokenizer: TextTokenizer, *, size: int, ngrams: Sequence[int] | None = None, buckets: int = 0
     ) -> None:
         super().__init__()
+        if ngrams is not None and not (len(ngrams) == 2 and 1 <= ngrams[0] <= ngrams[1] and buckets > 0):
+            raise UserError(
+                f"character n-grams {list(ngrams)} in {buckets} buckets: the shortest and the longest length are "
+                "needed, and a bucket at least"
+            )
         self.tokenizer = tokenizer
         self.shared = False
         self.size, self.ngrams = size, None if ngrams is None else (ngrams[0], ngrams[1])

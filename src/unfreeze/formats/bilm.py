@@ -7,7 +7,6 @@ runs; ours is torch's (input, forget, candidate, output) and the 1 is part of th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfreeze.checked import read_json_file
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo
 from unfreeze.errors import UserError
@@ -64,12 +64,9 @@ def read_bilm(options: str | Path, weights: str | Path, vocabulary: Sequence[str
 
 def _read_options(path: Path) -> dict[str, Any]:
     """The encoder's arguments that options.json asks for."""
-    try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: ELMo's options.json stands beside its weights") from error
-    except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}): the file is damaged") from error
+    if not path.exists():
+        raise UserError(f"{path} is missing: ELMo's options.json stands beside its weights")
+    options = read_json_file(path)
     try:
         lstm, characters = options["lstm"], options["char_cnn"]
         symbols = characters["n_characters"]

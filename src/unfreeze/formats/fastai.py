@@ -18,7 +18,6 @@ Legend: V vocabulary, E embedding width, H hidden width of a layer, K labels.
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
+from unfreeze.checked import read_json_file
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
@@ -168,10 +168,10 @@ def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:
         if path.suffix == ".pkl":
             found = _read_pickle(path)
         elif path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json_file(path, "write fastai's dls.vocab as JSON")
         else:
             found = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except ValueError as error:  # not JSON, or not UTF-8
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} cannot be read as {path.suffix or 'text'}: {error}") from error
     pair = isinstance(found, list) and len(found) == 2 and all(isinstance(part, list) for part in found)
     tokens, labels = found if pair else (found, [])

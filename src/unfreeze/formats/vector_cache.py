@@ -18,15 +18,16 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from unfreeze.caches import making, mark_used
+from unfreeze.checked import read_json
 from unfreeze.errors import CannotWrite
-from unfreeze.folders import cache_folder, read_config, write_config, written_folder
+from unfreeze.folders import Config, cache_folder, read_config, write_config, written_folder
 from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
 from unfreeze.formats.word_vectors import load_vectors, read_word_vectors
 
@@ -37,6 +38,18 @@ _WORDS, _MATRIX = "words.json", "matrix.npy"
 _SAMPLE = 1 << 16
 _NPY_HEADER = 128
 """Bytes before the numbers of a .npy whose header we write last, when the number of rows is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorCacheConfig(Config):
+    """What config.json says of the vectors of a file."""
+
+    source: dict[str, Any]
+    """Tells the file from others, and from what it was before."""
+    shape: list[int]
+    sizes: dict[str, int]
+    """Bytes of each part."""
+    report: dict[str, Any]
 
 
 def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> VectorTable:
@@ -107,13 +120,13 @@ def _mapped(place: Path, key: dict[str, Any]) -> VectorTable | None:
     if not place.exists():
         return None
     try:
-        config = read_config(place, {_KIND}, ("source", "shape", "sizes", "report"))
+        config = read_config(place, {_KIND}, VectorCacheConfig)
         if config["source"] != key:
             return None
         for name in (_WORDS, _MATRIX):
             if (place / name).stat().st_size != config["sizes"][name]:
                 raise ValueError(f"{name} is truncated")
-        words = json.loads((place / _WORDS).read_bytes().decode("utf-8", "surrogatepass"))
+        words = read_json((place / _WORDS).read_bytes().decode("utf-8", "surrogatepass"))
         matrix = np.asarray(np.load(place / _MATRIX, mmap_mode="r", allow_pickle=False))
         if [len(words), *matrix.shape[1:]] != config["shape"] or len(matrix) != len(words):
             raise ValueError("its parts do not fit each other")

@@ -13,10 +13,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
@@ -179,21 +181,41 @@ def _is_binary(head: bytes, said: bool) -> bool:
     return said or any(byte < 9 or 13 < byte < 32 for byte in numbers)
 
 
-def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource:
+def _npz_arrays(path: Path, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The arrays words, of strings, and matrix, of numbers.
+
+    Raises:
+        UserError: the file is no .npz, is encrypted, or holds something else under these names.
+    """
+    needed = "it needs the arrays words, of strings, and matrix, of numbers"
     try:
-        with np.load(stream, allow_pickle=False) as arrays:
-            words, matrix = arrays["words"][:limit], arrays["matrix"][:limit]
-    except (KeyError, ValueError) as error:
-        why = (
-            "it is no .npz" if "pickle" in str(error) else str(error)
-        )  # numpy's advice is to load it unsafely
-        raise UserError(
-            f"{path} is no file of word vectors ({why}): it needs the arrays words and matrix"
-        ) from error
+        found = np.load(stream, allow_pickle=False)
+        arrays = [found[name] for name in ("words", "matrix")] if isinstance(found, NpzFile) else []
+    except (
+        KeyError,
+        ValueError,
+        RuntimeError,
+        MemoryError,
+    ) as error:  # an encrypted archive is a RuntimeError
+        # numpy's advice is to load it unsafely
+        why = "it is no .npz, or holds objects of Python" if "pickle" in str(error) else str(error.args[0])
+        raise UserError(f"{path} is no file of word vectors ({why}): {needed}") from error
+    for array, kinds in zip(arrays, ("U", "fiu"), strict=False):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+            sort = array.dtype if isinstance(array, np.ndarray) else "bytes"
+            raise UserError(f"{path} is no file of word vectors (an array is of {sort}): {needed}")
+    if not arrays:
+        raise UserError(f"{path} is no .npz but one array of numpy: {needed}")
+    return arrays[0], arrays[1]
+
+
+def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource:
+    words, matrix = _npz_arrays(path, stream)
     if matrix.ndim != 2 or words.shape != matrix.shape[:1] or not matrix.size:
         raise UserError(
             f"{path} has words of shape {words.shape} and a matrix of {matrix.shape}: they must be (V,) and (V, D)"
         )
+    words, matrix = words[:limit], matrix[:limit]
     if not np.isfinite(matrix).all():
         row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
         raise UserError(f"{path}: the vector of {str(words[row])!r} (row {row}) holds NaN or infinity")

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfreeze.encoders.base import load_matching, save_model
+from unfreeze.encoders.base import load_matching, made_from_config, save_model
 from unfreeze.encoders.elmo import Elmo, States
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind, WordSoftmax
 from unfreeze.encoders.loading import find_model
@@ -51,6 +51,8 @@ class BiLanguageModel(nn.Module):
 
     def __init__(self, encoder: Elmo, softmax: SoftmaxKind = "adaptive", n_samples: int = 8192) -> None:
         super().__init__()
+        if n_samples < 1:
+            raise UserError(f"{n_samples} samples for a target: at least 1")
         self.encoder = encoder
         self.output = WordSoftmax(len(encoder.tokenizer), encoder.size, softmax, n_samples)
         counts = encoder.tokenizer.counts
@@ -127,10 +129,10 @@ class BiLanguageModel(nn.Module):
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder)
-        if config["kind"] != Elmo.kind or "output" not in config:
+        if config["kind"] != Elmo.kind or config.get("output") is None:
             raise UserError(f"{folder} is a {config['kind']} without a biLM's output layer; this needs one")
         encoder = Elmo.from_config(config, folder)
-        model = cls(encoder, **config["output"])
+        model = made_from_config(cls, folder, encoder, **config["output"])
         load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
         return model.eval()
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.base import load_matching, save_model
+from unfreeze.encoders.base import load_matching, made_from_config, save_model
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.output import TiedSoftmax
 from unfreeze.encoders.layers.recurrent import State
@@ -159,12 +159,13 @@ class LanguageModel(nn.Module):
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder)
-        if config["kind"] != AwdLstm.kind or "output" not in config:
+        if config["kind"] != AwdLstm.kind or config.get("output") is None:
             raise UserError(
                 f"{folder} is a {config['kind']} without a language model's output layer; this needs one"
             )
         encoder = AwdLstm.from_config(config, folder)
-        model = cls(encoder, config["output"].get("cutoffs", ()))
+        cutoffs = config["output"].get("cutoffs", [])
+        model = made_from_config(cls, folder, encoder, cutoffs=cutoffs)
         load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
         return model.eval()
 

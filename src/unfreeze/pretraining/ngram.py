@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
+from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config, write_model, written_folder
 from unfreeze.pretraining.ngram_counts import CountedLevel, Keys, Rows, count_ngrams, find_rows
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.token_store import TokenStore
@@ -42,6 +42,15 @@ FALLBACK = (0.5, 1.0, 1.5)
 """Discounts where counts of counts give none (tiny corpora): those of KenLM's --discount_fallback."""
 
 Discounts = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NgramConfig(Config):
+    """What config.json says of an n-gram model."""
+
+    order: int
+    discounts: list[tuple[float, float, float]]
+    """Of the n-grams of each length."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +171,7 @@ class NgramModel:
         }
         with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
             config = {"kind": self.kind, "order": self.order, "discounts": self.discounts}
-            write_config(target, config)
-            save_tensors(target / WEIGHTS, {name: torch.from_numpy(array) for name, array in arrays.items()})
+            write_model(target, config, {name: torch.from_numpy(array) for name, array in arrays.items()})
             self.tokenizer.save(target)
 
     @classmethod
@@ -174,7 +182,7 @@ class NgramModel:
             UserError: there is none of that name, or its folder is incomplete, damaged, of another kind or newer.
         """
         folder = find_model(name_or_dir, **hub)
-        config = read_config(folder, kinds={cls.kind}, needs=("order", "discounts"))
+        config = read_config(folder, {cls.kind}, NgramConfig)
         tokenizer = TextTokenizer.load(folder)
         tensors = load_tensors(folder / WEIGHTS)
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from unfreeze.folders import read_metrics
 from unfreeze.pretraining.ngram import NgramModel, need_order
 from unfreeze.pretraining.ngram_text import evaluate_perplexity
 from unfreeze.pretraining.stage import prepare
@@ -73,7 +73,7 @@ def pretrain_ngram(
     folder = RunFolder(output, asked, overwrite=overwrite)
     if folder.done:
         logger.info("%s is complete already", output)
-        known: dict[str, Any] = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+        known = read_metrics(output)
         return known
 
     def make_tokenizer() -> TextTokenizer:

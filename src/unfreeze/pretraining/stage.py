@@ -6,7 +6,6 @@ on without reading the corpus again.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from unfreeze.errors import UserError
+from unfreeze.folders import read_metrics
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
@@ -124,7 +124,7 @@ class Stage:
         """All of it; returns the held-out figures."""
         if self.folder.done:
             logger.info("%s is complete already", self.output)
-            figures: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
+            figures = read_metrics(self.output)
             return figures
         with self.accelerator.main_process_first():
             tokenizer, store, held_out = prepare(

@@ -20,10 +20,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfreeze.checked import need_call
 from unfreeze.encoders.loading import find_model
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config, save_tensors, write_config, written_folder
+from unfreeze.folders import (
+    CONFIG,
+    WEIGHTS,
+    load_tensors,
+    read_config,
+    read_metrics,
+    write_model,
+    written_folder,
+)
 from unfreeze.pretraining.phrases import PhraseTokenizer, learn_phrases
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus
@@ -99,8 +108,7 @@ class VectorStage:
         if not self.folder.done:
             return None
         logger.info("%s is complete already", self.output)
-        figures: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
-        return figures
+        return read_metrics(self.output)
 
     def words(self, vocabulary_size: int, min_count: int) -> TextTokenizer:
         """The vocabulary of the corpus."""
@@ -136,8 +144,8 @@ class VectorStage:
     ) -> dict[str, Any]:
         """The folder of the encoder with `more` tensors, its card, and the end of the run."""
         with written_folder(self.output, keep={"training", "README.md", "metrics.json"}) as target:
-            write_config(target, {**encoder.config(), "trained": settings})
-            save_tensors(target / WEIGHTS, {**encoder.weights(), **(more or {})})
+            config = {**encoder.config(), "trained": settings}
+            write_model(target, config, {**encoder.weights(), **(more or {})})
             encoder.tokenizer.save(target)
         figures = {"vocabulary": len(encoder.tokenizer) - len(SPECIAL_TOKENS), **figures}
         figures["seconds"] = round(time.monotonic() - self.began, 1)
@@ -237,6 +245,7 @@ def adapt_word_vectors(
             f"{source} holds no output matrix to go on with: train it by pretrain word2vec, without --without-output"
         )
     changes = {name: value for name, value in (("epochs", epochs), ("rate", rate)) if value is not None}
+    need_call(Word2VecSettings, f"{place / CONFIG}: trained", **trained)
     training = Word2VecSettings(**{**trained, **changes, "seed": seed})
     settings = VectorSettings(training=training, ngrams=encoder.ngrams, buckets=max(1, len(encoder.buckets)))
     settings = replace(settings, min_count=settings.min_count if min_count is None else min_count)

@@ -59,7 +59,7 @@ class EncoderSettings:
         if Path(self.chosen_encoder).is_file():
             return "word_vectors"
         config = read_config(find_model(self.chosen_encoder))
-        return str(config.get("encoder", config)["kind"])
+        return str((config.get("encoder") or config)["kind"])
 
     def need_fitting_transfer(self) -> None:
         """Raise the UserError for a transfer that does not go with the encoder."""

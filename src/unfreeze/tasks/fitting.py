@@ -29,7 +29,13 @@ from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.logistic_regression import solve_head
-from unfreeze.tasks.text_classifier import KIND, TextClassifier, label_shares, make_targets
+from unfreeze.tasks.text_classifier import (
+    KIND,
+    ClassifierConfig,
+    TextClassifier,
+    label_shares,
+    make_targets,
+)
 from unfreeze.text.examples import ExampleSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
@@ -179,9 +185,10 @@ def _body_for_same_labels(examples: ExampleSet, settings: FitSettings) -> dict[s
     place = find_model(settings.chosen_encoder)
     if place.is_file():
         return {}
-    config = read_config(place)
-    labels = (list(examples.label_names), examples.multi_label)
-    if config["kind"] != KIND or (config["labels"], config["multi_label"]) != labels:
+    if read_config(place)["kind"] != KIND:
+        return {}
+    config = read_config(place, {KIND}, ClassifierConfig)
+    if (config["labels"], config["multi_label"]) != (list(examples.label_names), examples.multi_label):
         return {}
     body: dict[str, Any] = config["settings"]
     return body

@@ -10,16 +10,17 @@ answerer.predict([("Who is chasing?", "A mouse chases a cat.")])
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unfreeze.encoders.base import load_matching, made_from_config
+from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError, need_several, need_texts
-from unfreeze.folders import read_config
+from unfreeze.folders import Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.answering import Answers, ReaderNetwork, answer_figures, answer_texts, said
-from unfreeze.tasks.word_task import load_words, save_task_model
+from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model
 from unfreeze.text.questions import QuestionSet, asked
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
@@ -29,6 +30,13 @@ BUFFER = 64
 
 Answered = dict[str, Any]
 """{"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that it is not there}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswererConfig(Config):
+    """What config.json says of an answerer."""
+
+    settings: WordTaskParts
 
 
 class QuestionAnswerer:
@@ -138,10 +146,10 @@ class QuestionAnswerer:
             UserError: there is none of that name, or its folder is damaged, of another kind or newer.
         """
         folder = find_model(name_or_dir, **hub)
-        config = read_config(folder, {KIND}, needs=("settings",))
+        config = read_config(folder, {KIND}, AnswererConfig)
         settings = config["settings"]
         words, own = load_words(folder, config, settings["inputs"])
-        network = made_from_config(ReaderNetwork, folder, words, **settings["body"])
+        network = made_on_words(ReaderNetwork, folder, own, words, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
         return cls(network.eval(), settings)
 

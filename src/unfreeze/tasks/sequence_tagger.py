@@ -15,14 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from unfreeze.encoders.base import load_matching, made_from_config
+from unfreeze.encoders.base import load_matching
 from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
-from unfreeze.folders import read_config
+from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
 from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
-from unfreeze.tasks.word_task import load_words, save_task_model
+from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
 from unfreeze.text.tagged import TaggedSentence, TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words
@@ -65,6 +65,16 @@ class TaggedText:
     """Words with their places in the text, and a tag for each."""
     entities: list[Entity] = field(default_factory=list)
     """Its spans, or each word's tag where tags are plain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerConfig(Config):
+    """What config.json says of a tagger."""
+
+    scheme: Scheme
+    tags: list[str]
+    network_scheme: Scheme
+    settings: WordTaskParts
 
 
 class SequenceTagger:
@@ -278,11 +288,13 @@ class SequenceTagger:
             UserError: there is none of that name, or its folder is damaged, of another kind or newer.
         """
         folder = find_model(name_or_dir, **hub)
-        config = read_config(folder, {KIND}, needs=("scheme", "tags", "network_scheme", "settings"))
+        config = read_config(folder, {KIND}, TaggerConfig)
         settings = config["settings"]
         words, own = load_words(folder, config, settings["inputs"])
         tags, scheme = config["tags"], config["network_scheme"]
-        network = made_from_config(TaggerNetwork, folder, words, tags, scheme, **settings["body"])
+        if not tags or len(set(tags)) < len(tags):
+            raise UserError(f"{folder / CONFIG}: tags is empty, or has a tag twice: the file is damaged")
+        network = made_on_words(TaggerNetwork, folder, own, words, tags, scheme, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
         return cls(network.eval(), config["scheme"], settings)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,17 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.encoders.base import load_matching, made_from_config
+from unfreeze.checked import need_call, need_type
+from unfreeze.encoders.awd_lstm import StackedEncoder
+from unfreeze.encoders.base import load_matching, made_to_fit
 from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UnknownLabel, UserError, need_texts
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
+    Config,
+    EncoderConfig,
     load_tensors,
     read_config,
-    save_tensors,
-    write_config,
+    write_model,
     written_folder,
 )
 from unfreeze.progress import SILENT, Progress
@@ -46,6 +49,7 @@ from unfreeze.tasks.metrics import (
     multi_label_figures,
 )
 from unfreeze.tasks.pooling import Pooling
+from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.examples import ExampleSet, example_set
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
@@ -57,6 +61,18 @@ BUFFER = 2048
 """Texts that are sorted by length together while a stream is predicted."""
 THRESHOLD = 0.5
 """Probability from which a label is given, where a text may have many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierConfig(Config):
+    """What config.json says of a classifier."""
+
+    labels: list[str]
+    multi_label: bool
+    settings: dict[str, Any]
+    """Arguments of the network, which knows their types."""
+    encoder: EncoderConfig = field()  # without the default of other kinds
+
 
 Prediction = dict[str, Any]
 """{"label", "score"}; with many labels a list of these under "labels"."""
@@ -343,18 +359,15 @@ class TextClassifier:
         tensors = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
         tensors |= self.network.own_tensors()
         with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-            write_config(
-                target,
-                {
-                    "kind": KIND,
-                    "labels": list(self.label_names),
-                    "multi_label": self.multi_label,
-                    "settings": self.settings,
-                    "encoder": encoder.config(),
-                    **({} if self.prior is None else {"prior": self.prior.tolist()}),
-                },
-            )
-            save_tensors(target / WEIGHTS, tensors)
+            config = {
+                "kind": KIND,
+                "labels": list(self.label_names),
+                "multi_label": self.multi_label,
+                "settings": self.settings,
+                "encoder": encoder.config(),
+                **({} if self.prior is None else {"prior": self.prior.tolist()}),
+            }
+            write_model(target, config, tensors)
             self.tokenizer.save(target)
             if isinstance(self.network, LayeredNetwork) and self.network.vectors is not None:
                 self.network.vectors.save_pretrained(target / VECTORS)
@@ -367,16 +380,30 @@ class TextClassifier:
             UserError: there is none of that name, or its folder is damaged, of another kind or newer.
         """
         folder = find_model(name_or_dir, **hub)
-        config = read_config(folder, {KIND}, needs=("encoder", "labels", "multi_label", "settings"))
-        _need_known(config["settings"], folder)
+        config = read_config(folder, {KIND}, ClassifierConfig)
+        _need_known(config, folder)
         encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
         body = dict(config["settings"])
         make = network_class(str(body.pop("network", "pooled")), folder)
-        if make is LayeredNetwork and body.pop("word_vectors", False):
+        with_vectors = body.pop("word_vectors", False) if make is LayeredNetwork else False
+        need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
+        if with_vectors:
             body["vectors"] = WordVectors.from_pretrained(folder / VECTORS)
-        n_labels, multi_label = len(config["labels"]), config["multi_label"]
-        network = made_from_config(make, folder, encoder, n_labels, multi_label=multi_label, **body)
+        if make is ClassifierNetwork and not isinstance(encoder, StackedEncoder):
+            raise UserError(f"{folder / CONFIG}: a pooled network does not fit the encoder {encoder.kind}")
+        if make is LayeredNetwork:
+            of_words = {name: value for name, value in body.items() if name not in LAYERED_ARGUMENTS}
+            need_call(WordInputs, folder / CONFIG, encoder, **of_words)
         own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
+        network = made_to_fit(
+            make,
+            folder,
+            {name: list(tensor.shape) for name, tensor in own.items()},
+            lambda network: network.own_tensors(),
+            encoder,
+            len(config["labels"]),
+            **{**body, "multi_label": config["multi_label"]},
+        )
         encoder.load_weights(of_encoder, str(folder))
         load_matching(network, own, network.own_tensors(), str(folder))
         network.eval()
@@ -406,6 +433,10 @@ def _read_prior(config: dict[str, Any], folder: Path) -> list[float] | None:
     return list(prior)
 
 
+LAYERED_ARGUMENTS = ("multi_label", "head", "hidden_size", "frozen")
+"""Of a layered network; its others are those of `WordInputs`."""
+
+
 def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A task model's own tensors, and those of its encoder under the encoder's names."""
     prefix = "encoder."
@@ -426,8 +457,12 @@ def network_class(name: str, folder: Path) -> type[Network]:
     return ClassifierNetwork
 
 
-def _need_known(settings: dict[str, Any], folder: Path) -> None:
-    """Raise the UserError for a network that is made in a way which this version does not know."""
+def _need_known(config: dict[str, Any], folder: Path) -> None:
+    """Raise the UserError for a network that is made in a way which this version does not know, or has a label twice."""
+    settings, labels = config["settings"], config["labels"]
+    if len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        raise UserError(f"{folder / CONFIG}: labels has {twice!r} twice: the file is damaged")
     for name, known in (("pooling", get_args(Pooling)), ("head", tuple(HEADS))):
         if settings.get(name, known[0]) not in known:
             raise UserError(

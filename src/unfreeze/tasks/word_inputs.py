@@ -133,6 +133,11 @@ class WordInputs(nn.Module):
             return [new]
         return [*self.encoder.layer_groups(), new]
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What is saved beside the encoder and the word vectors, which are encoders of their own."""
+        others = ("encoder.", "vectors.")
+        return {name: t for name, t in self.state_dict().items() if not name.startswith(others)}
+
     def penalty(self) -> Tensor | None:
         """L2 of the weights of the mixes."""
         if not self.mix_l2 or not len(self.mixes):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unfreeze.encoders.base import made_from_config
+from unfreeze.encoders.base import made_to_fit
 from unfreeze.encoders.loading import encoder_class, load_encoder, weights_digest
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-from unfreeze.folders import WEIGHTS, load_tensors, save_tensors, write_config, written_folder
+from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
 from unfreeze.progress import Progress
 from unfreeze.tasks.bodies import SPREAD, need_some
 from unfreeze.tasks.text_classifier import VECTORS, split_encoder
@@ -27,6 +27,26 @@ from unfreeze.training.precision import Precision
 
 FEW = 50
 """Examples up to which every word of the task has a vector of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordTaskParts:
+    """What config.json says under "settings"."""
+
+    inputs: dict[str, Any]
+    """Arguments of `WordInputs`, which knows their types."""
+    body: dict[str, Any]
+    """Arguments of the network on them."""
+
+
+class OnWords(Protocol):
+    """A network on words."""
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """What is saved beside the encoder and the word vectors."""
+
+
+NetworkT = TypeVar("NetworkT", bound=OnWords)
 
 
 def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings) -> WordInputs:
@@ -100,8 +120,7 @@ def save_task_model(
         config["encoder"] = words.encoder.config()
         tensors |= {f"encoder.{name}": tensor for name, tensor in words.encoder.weights().items()}
     with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-        write_config(target, config)
-        save_tensors(target / WEIGHTS, tensors)
+        write_model(target, config, tensors)
         if words.encoder is not None:
             words.encoder.tokenizer.save(target)
         if words.vectors is not None:
@@ -114,9 +133,23 @@ def load_words(
     """What the words are read by, and the tensors of the rest of the model."""
     own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
     encoder = None
-    if "encoder" in config:
+    if config.get("encoder"):
         encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
         encoder.load_weights(of_encoder, str(folder))
     vectors = WordVectors.from_pretrained(folder / VECTORS) if config.get("word_vectors") else None
-    words = made_from_config(WordInputs, folder, encoder, vectors=vectors, tokenized=True, **inputs)
+    inputs = {**inputs, "vectors": vectors, "tokenized": True}
+    shapes = {name.removeprefix("words."): list(tensor.shape) for name, tensor in own.items()}
+    words = made_to_fit(WordInputs, folder, shapes, WordInputs.own_tensors, encoder, **inputs)
     return words, own
+
+
+def made_on_words(
+    make: Callable[..., NetworkT], folder: Path, own: dict[str, Tensor], /, *parts: object, **body: Any
+) -> NetworkT:
+    """The network on the words, made as config.json says, where it has the tensors that were saved.
+
+    Raises:
+        UserError: the arguments are not those of the network, or ask for other tensors.
+    """
+    shapes = {name: list(tensor.shape) for name, tensor in own.items()}
+    return made_to_fit(make, folder, shapes, lambda network: network.own_tensors(), *parts, **body)

@@ -19,6 +19,7 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Any, Literal
 
+from unfreeze.checked import NotJson, read_json, shown, whole_number
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, say_left_out
 from unfreeze.text.records import (
@@ -480,9 +481,11 @@ def _split_labels(value: object) -> object:
         return value
     if value.lstrip().startswith("["):
         try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise _BadLabel(f"the labels {value!r} are not a JSON list: {error.msg}") from None
+            return read_json(value)
+        except NotJson as error:
+            raise _BadLabel(
+                f"the labels {shown(value)} are not a JSON list: {str(error).removeprefix('not JSON: ')}"
+            ) from None
     return list(value.split("|" if "|" in value else ","))
 
 
@@ -509,8 +512,14 @@ def _label_name(value: object) -> str | None:
 def _ordered_names(examples: Iterable[TextExample]) -> tuple[str, ...]:
     names = {label for example in examples for label in example.labels}
     if all(name.removeprefix("-").isdecimal() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
+        return tuple(sorted(names, key=_number_order))
     return tuple(sorted(names))
+
+
+def _number_order(name: str) -> tuple[bool, int, str]:
+    """By their value; numbers of thousands of digits, which Python does not read, stand behind the others."""
+    number = whole_number(name)
+    return number is None, number or 0, name
 
 
 def _stratified_order(examples: ExampleSet, seed: int) -> tuple[list[int], int]:

@@ -14,12 +14,14 @@ import lzma
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from unfreeze.checked import shown
 from unfreeze.errors import MissingExtra, UserError
 
 _log = logging.getLogger(__name__)
@@ -244,12 +246,13 @@ class _ZstandardFile(io.RawIOBase):
 
 def codec_name(encoding: str) -> str:
     """Python's name of an encoding; raises UserError where there is none of text."""
-    try:
+    with suppress(LookupError, ValueError):  # no such codec, or one that codes nothing, such as undefined
         "".encode(encoding)  # codecs such as hex are found too, but are none of text
-        return codecs.lookup(encoding).name
-    except LookupError:
-        mend = "name one such as utf-8, latin-1, cp1252, utf-16"
-        raise UserError(f"unknown encoding {encoding!r}: {mend}") from None
+        name = codecs.lookup(encoding).name
+        if name not in ("idna", "punycode"):  # of the names of hosts
+            return name
+    mend = "name one such as utf-8, latin-1, cp1252, utf-16"
+    raise UserError(f"unknown encoding {shown(encoding)}: {mend}")
 
 
 def _read_errors() -> tuple[type[Exception], ...]:

@@ -9,7 +9,6 @@ where there are several, to the nearest. Two that are equally near are refused.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from unfreeze.checked import parse_json
 from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, read_lines
@@ -114,10 +114,7 @@ def read_questions(
     text = "".join(read_lines(file, encoding))
     if not text.strip():
         raise UserError(f"{path} is empty: it needs questions in SQuAD's format")
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
+    data = parse_json(text, path, "a file in SQuAD's format is needed")
     reading = _Reading(str(path), answers, mend_starts)
     questions = list(_questions(_part(data, "data", list, str(path)), reading))
     if not questions:

@@ -8,7 +8,6 @@ imported on first use.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import math
 import re
@@ -19,6 +18,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from unfreeze.checked import parse_json, shown, whole_number
 from unfreeze.errors import UserError
 from unfreeze.text.display import cut
 from unfreeze.text.lines import (
@@ -279,11 +279,7 @@ def _json_objects(lines: Iterator[str], path: Path) -> Iterator[tuple[int, dict[
     for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            mend = "every line must hold one JSON object"
-            raise UserError(f"{path}:{number}:{error.colno}: not JSON: {error.msg}; {mend}") from None
+        record = parse_json(line, path, "every line must hold one JSON object", line=number)
         if not isinstance(record, dict):
             mend = 'every line must hold one object, such as {"text": "...", "label": "..."}'
             raise UserError(f"{path}:{number}: a JSON {kind_of_value(record)}; {mend}")
@@ -405,7 +401,7 @@ def find_label_column(table: Table, wanted: str | None, *, required: bool = True
 def _find_column(table: Table, wanted: str, option: str) -> str:
     column = _resolve(table, wanted)
     if column is None:
-        raise UserError(f"{table.source}: no column {wanted!r} for {option}; {_listing(table)}")
+        raise UserError(f"{table.source}: no column {shown(wanted)} for {option}; {_listing(table)}")
     return column
 
 
@@ -415,8 +411,9 @@ def _resolve(table: Table, wanted: str) -> str | None:
     same = [column for column in table.columns if column.lower() == wanted.lower()]
     if len(same) == 1:
         return same[0]
-    number = int(wanted) if _INTEGER.fullmatch(wanted) else 0
-    return table.columns[number - 1] if 1 <= number <= len(table.columns) else None
+    number = whole_number(wanted)
+    known = number is not None and 1 <= number <= len(table.columns)
+    return table.columns[number - 1] if number is not None and known else None
 
 
 def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:

@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.checked import need_call, read_json
 from unfreeze.errors import UserError
-from unfreeze.folders import read_config, write_config, writing, written_file
+from unfreeze.folders import Config, read_config, write_config, writing, written_file
 
 KIND = "token-store"
 FILE_TOKENS = 2**29
@@ -50,6 +51,20 @@ class DocumentTokenizer(Protocol):
     def fingerprint(self) -> str: ...
 
     def encode_with_unknown_bytes(self, texts: list[str], /) -> list[tuple[list[int], int]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig(Config):
+    """What config.json says of a token store."""
+
+    fingerprint: str
+    """Of the tokenizer."""
+    dtype: Literal["<u2", "<u4"]
+    pad_id: int
+    n_documents: int
+    n_tokens: int
+    n_bytes: int
+    unknown_bytes: int
 
 
 @dataclass(frozen=True)
@@ -141,7 +156,7 @@ class StoreBuilder:
 
     def _is_complete(self, place: Path) -> bool:
         try:
-            read_config(place, kinds={KIND})
+            read_config(place, {KIND}, StoreConfig)
         except UserError:
             return False
         sizes = self._file_sizes(read_journal(place)[1])
@@ -248,9 +263,14 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[Shard]]:
     try:
         for number, line in enumerate(lines):
             if number:
-                shards.append(Shard(**json.loads(line)))
+                found = read_json(line)
+                need_call(Shard, path, **found)
+                shard = Shard(**found)
+                if shard.file > number or min(each for each in found.values() if isinstance(each, int)) < 0:
+                    raise ValueError("impossible sizes")
+                shards.append(shard)
             else:
-                identity = json.loads(line)
+                identity = read_json(line)
     except (ValueError, TypeError):
         logger.warning(
             "%s is damaged after %d shards; they are used, the rest is made again", path, len(shards)

@@ -13,7 +13,6 @@ empty nodes (1.1) are no words.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import re
@@ -23,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from unfreeze.checked import parse_json, shown, whole_number
 from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
@@ -257,10 +257,12 @@ def _say_what_was_guessed(
 
 
 def _number(column: int | str | None, default: int) -> int:
-    try:
-        return default if column is None else int(column)
-    except ValueError:
-        raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {column!r}") from None
+    if column is None:
+        return default
+    number = whole_number(str(column))
+    if number is None:
+        raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {shown(column)}")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +372,7 @@ def _check_columns(word: _Word, wanted: Sequence[int], path: str | Path) -> None
         raise UserError(f"{place}: one column: every word needs a tag beside it")
     for column in wanted:
         if not -width <= column < width:
-            raise UserError(f"{place}: there is no column {column} of {width}")
+            raise UserError(f"{place}: there is no column {shown(column)} of {width}")
     if len(wanted) < 2:
         return
     token, tag = (column % width for column in wanted)
@@ -408,10 +410,7 @@ def _json_tokens(
     for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not valid JSON: {error}") from None
+        row = parse_json(line, path, "every line must hold one object with tokens", line=number)
         tokens = _strings(row, keys, f"{path}:{number}")
         yield number, row, tuple(_joined(token) for token in tokens)
 

@@ -32,6 +32,7 @@ from unfreeze.text.store_builder import (
     DocumentTokenizer,
     Ids,
     StoreBuilder,
+    StoreConfig,
     cut_shards,
     encode_shard,
     read_journal,
@@ -83,7 +84,7 @@ class TokenStore:
             UserError: it is none, was written by a newer version, or a file is missing or truncated.
         """
         folder = Path(folder)
-        config = read_config(folder, kinds={KIND})
+        config = read_config(folder, {KIND}, StoreConfig)
         return cls(folder, config, tokens_of_files(read_journal(folder)[1]))
 
     @classmethod

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Literal
 from tokenizers import Token as TokenizersToken
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from unfreeze.checked import need_type, read_json_file
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
@@ -191,20 +192,25 @@ class TextTokenizer(ABC):
             UserError: there is no tokenizer.json, it is damaged, or it is neither word-level nor Unigram.
         """
         path = Path(folder) / TOKENIZER
-        model = _read_json(path)
-        counts = _read_json(Path(folder) / COUNTS) if (Path(folder) / COUNTS).is_file() else None
+        model = read_json_file(path)
+        counts = _read_counts(Path(folder) / COUNTS)
         try:
             kind = model["model"]["type"]
             if kind == "WordLevel":
-                vocabulary: dict[str, int] = model["model"]["vocab"]
+                vocabulary = model["model"]["vocab"]
+                need_type(vocabulary, dict[str, int], f"{path}: vocab")
                 tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+                if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
+                    raise UserError(f"{path}: the ids do not count from 0 on: the file is damaged")
                 if model.get("post_processor") is None:
                     return WordTokenizer(tokens, counts)
                 from unfreeze.text.cased_words import CasedTokenizer  # which is a WordTokenizer
 
                 return CasedTokenizer(tokens, counts)
             if kind == "Unigram":
-                return SubwordTokenizer([(token, score) for token, score in model["model"]["vocab"]], counts)
+                scored = model["model"]["vocab"]
+                need_type(scored, list[tuple[str, float]], f"{path}: vocab")
+                return SubwordTokenizer([(token, score) for token, score in scored], counts)
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"{path} is no tokenizer of the library tokenizers: the file is damaged"
@@ -359,6 +365,18 @@ class SubwordTokenizer(TextTokenizer):
         return self._scored
 
 
+def _read_counts(path: Path) -> list[int] | None:
+    """How often each token occurs, where that is known."""
+    if not path.is_file():
+        return None
+    counts = read_json_file(path)
+    need_type(counts, list[int], str(path))
+    if any(not 0 <= count < 2**63 for count in counts):
+        raise UserError(f"{path} holds a number that counts nothing: the file is damaged")
+    found: list[int] = counts
+    return found
+
+
 def train_tokenizer(
     documents: Iterable[str],
     *,
@@ -387,12 +405,3 @@ def train_tokenizer(
     pieces = SubwordTokenizer(scored).count_pieces(corpus.words)
     pieces[BEGIN] = corpus.n_documents
     return SubwordTokenizer(scored, [pieces[token] for token, _ in scored])
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: the saved model is incomplete") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): the file is damaged") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unfreeze.folders import write_json, written_file
+from unfreeze.folders import METRICS, write_json, written_file
 
 
 def write_card(
@@ -26,7 +26,7 @@ def write_card(
         snippet: Python that runs with this model.
         licence: of the weights.
     """
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS, metrics)
     lines = [f"# {title}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in {**facts, "licence": licence}.items()]
     lines += ["", "Figures of the run:", "", "| | |", "|---|---|"]

@@ -20,6 +20,7 @@ from zipfile import BadZipFile, is_zipfile
 
 import torch
 
+from unfreeze.checked import parse_json, read_json_file
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, OWN, need_own_place, write_json, writing, written_file
 
@@ -69,11 +70,11 @@ class RunFolder:
         path = self.folder / RUN
         if not path.is_file():
             return None
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            self._asked = found["asked"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error}): remove {self.folder} and start again") from error
+        advice = f"remove {self.folder} and start again"
+        found: dict[str, Any] = read_json_file(path, f"the file is damaged: {advice}")
+        if not isinstance(found, dict) or not {"asked", "done"} <= found.keys():
+            raise UserError(f"{path} is damaged: {advice}")
+        self._asked = found["asked"]
         return found
 
     def _need_nothing_else(self, *, known: bool) -> None:
@@ -143,7 +144,10 @@ def read_log(output: Path) -> list[dict[str, Any]]:
     path = output / TRAINING / LOG
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_bytes().splitlines()
+    return [
+        parse_json(line, path, "the file is damaged", line=number) for number, line in enumerate(lines, 1)
+    ]
 
 
 def _essence(asked: Any) -> Any:

@@ -54,6 +54,10 @@ class SpellingSizes:
     def __post_init__(self) -> None:
         if not self.filters:
             raise UserError("a character CNN needs filters")
+        if not 3 <= self.longest <= LONGEST:
+            raise UserError(f"words of {self.longest} characters: it is 3 to {LONGEST}, two of them marks")
+        if any(len(each) != 2 for each in self.filters):
+            raise UserError("each kind of filter is two numbers, its width and how many there are")
         for width, count in self.filters:
             if not 1 <= width <= self.longest or count < 1:
                 raise UserError(

@@ -1,0 +1,204 @@
+"""What files and options hold, checked before it is used: JSON, and values against the types that a dataclass names.
+
+A file from elsewhere may hold anything at all. Whatever is wrong with it becomes one `UserError` that names the place;
+nothing is converted silently: true is no number, 2.5 no whole number, and a number no list of strings.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from inspect import isclass, signature
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from unfreeze.errors import UserError
+
+LONGEST_SHOWN = 40
+"""Characters of a wrong value that a message repeats."""
+
+_SEVERAL: dict[object, str] = {int: "whole numbers", float: "numbers", str: "strings"}
+LARGEST = sys.float_info.max
+
+_NAMES: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    NoneType: "null",
+    list: "a list",
+    dict: "an object",
+}
+
+
+class NotJson(ValueError):
+    """Text that cannot be read as JSON: the message says why, `line` and `column` where, from 1 (0 if unknown)."""
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(reason)
+        self.line, self.column = line, column
+
+
+def read_json(text: str | bytes) -> Any:
+    """`json.loads`, whose failures are all `NotJson`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"not JSON: {error.msg}", error.lineno, error.colno) from None
+    except RecursionError:
+        raise NotJson("lists or objects are nested too deeply to be read") from None
+    except UnicodeDecodeError as error:
+        raise NotJson(f"not JSON: not UTF-8 at byte offset {error.start}") from None
+    except ValueError:  # Python's limit
+        raise NotJson(f"a number has more than {sys.get_int_max_str_digits():,} digits") from None
+
+
+def parse_json(text: str | bytes, place: str | Path, advice: str, *, line: int | None = None) -> Any:
+    """The value that `text` is in JSON.
+
+    Args:
+        place: the file, for messages.
+        advice: what would be right.
+        line: where the text is one line of the file: its number, from 1.
+
+    Raises:
+        UserError: it is not JSON, is nested too deeply, or holds a number of thousands of digits.
+    """
+    try:
+        return read_json(text)
+    except NotJson as error:
+        row = line or error.line
+        where = f"{place}:{row}" if row else str(place)
+        column = f":{error.column}" if error.column else ""
+        raise UserError(f"{where}{column}: {error}; {advice}") from None
+
+
+def read_json_file(path: Path, advice: str = "the file is damaged") -> Any:
+    """The same for a whole file.
+
+    Raises:
+        UserError: also where the file is missing or cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: the saved model is incomplete") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_json(data, path, advice)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text is, as Python writes whole numbers; None where it is none, or one of thousands of digits."""
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def need_call(make: Callable[..., object], place: object, /, *own: object, **arguments: object) -> None:
+    """Check that `make(*own, **arguments)` has the arguments that it takes, each of its type.
+
+    Raises:
+        UserError: an argument is unknown, missing, or of another type.
+    """
+    try:
+        signature(make).bind(*own, **arguments)
+    except TypeError as error:
+        raise UserError(
+            f"{place} does not fit this version of unfreeze ({error}): upgrade with pip install -U unfreeze"
+        ) from None
+    hints = get_type_hints(make.__init__ if isclass(make) and not is_dataclass(make) else make)
+    for name, value in arguments.items():
+        if name in hints:
+            _need_fit(value, hints[name], f"{place}: {name}")  # no object of JSON becomes a dataclass here
+
+
+def need_fields(values: Mapping[str, object], form: type, place: object, inside: str = "") -> None:
+    """Check that an object of JSON has the fields of the dataclass `form`, each of its type; others may stand beside them.
+
+    Raises:
+        UserError: a field without a default is missing, or one is of another type.
+    """
+    hints = get_type_hints(form)
+    for field in fields(form):
+        if field.name in values:
+            need_type(values[field.name], hints[field.name], f"{place}: {inside}{field.name}")
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise UserError(f"{place} lacks {inside + field.name!r}: the file is damaged")
+
+
+def need_type(value: object, hint: object, place: str) -> None:
+    """Check a value of JSON against a type.
+
+    Raises:
+        UserError: it is of another; the message begins with `place`.
+    """
+    part = next((each for each in (hint, *get_args(hint)) if isclass(each) and is_dataclass(each)), None)
+    if part is not None and isinstance(value, dict):
+        file, _, name = place.rpartition(": ")
+        need_fields(value, part, file, f"{name}.")
+    else:
+        _need_fit(value, hint, place)
+
+
+def _need_fit(value: object, hint: object, place: str) -> None:
+    if not _fits(value, hint):
+        raise UserError(f"{place} is {shown(value)}, not {_described(hint)}")
+
+
+def shown(value: object) -> str:
+    """A wrong value in a message, of bounded length."""
+    if isinstance(value, (list, dict, bool, NoneType)):
+        return _NAMES[type(value)] if isinstance(value, (list, dict)) else json.dumps(value)
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in inner)
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in inner)
+    if origin is tuple and inner[-1:] != (Ellipsis,):
+        return _is_list(value) and len(value) == len(inner) and all(map(_fits, value, inner))
+    if origin in (list, tuple, Sequence):
+        return _is_list(value) and _all_fit(value, inner[0])
+    if origin is dict:
+        return isinstance(value, dict) and _all_fit(value.values(), inner[1])
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:  # no NaN, no infinity, and no whole number that is larger than any float
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return isinstance(value, hint or NoneType)
+
+
+def _all_fit(values: Collection[object], hint: Any) -> bool:
+    if hint in (int, str):  # of a vocabulary there are many
+        return set(map(type, values)) <= {hint}
+    return all(_fits(each, hint) for each in values)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _described(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_described, inner))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin in (list, tuple, Sequence):
+        return f"a list of {_SEVERAL.get(inner[0], 'lists')}"
+    if origin is dict and inner[1] in _SEVERAL:
+        return f"an object of {_SEVERAL[inner[1]]}"
+    if origin is dict or is_dataclass(hint):
+        return "an object"
+    return _NAMES.get(hint, getattr(hint, "__name__", str(hint)))

@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import traceback
+import typing
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -290,18 +291,27 @@ def with_options(chosen: random.Random, words: list[str]) -> list[str]:
     """One or two of the verb's options more, with values of all kinds."""
     from unfreeze.commands.main import find_verb, load_verb
 
-    name, own = find_verb(words)
+    name, _ = find_verb(words)
     kind, _ = load_verb(name)
-    options = [field.name.replace("_", "-") for field in dataclasses.fields(kind)]
+    hints = typing.get_type_hints(kind, include_extras=True)
+    options = [
+        field.name for field in dataclasses.fields(kind) if "Positional" not in repr(hints[field.name])
+    ]
     for _ in range(chosen.randint(1, 2)):
         option = chosen.choice(options)
+        values = list(typing.get_args(hints[option])) if "Literal" in repr(hints[option]) else []
+        flag = f"--{option.replace('_', '-')}"
+        if hints[option] is bool and chosen.random() < 0.8:
+            words = [*words, flag]
+            continue
         value = chosen.choice(
             [
-                str(chosen.choice(NUMBERS)), "9" * 5000, "", "x", "auto", "utf-16", "undefined", "a,b", "1", "2", "text",
-                "é", "\udcff", "--", "-", "/", "/dev/null", ".", "a" * 5000, "cat",
+                *map(str, values * 4), str(chosen.choice(NUMBERS)), str(chosen.choice(NUMBERS)), "9" * 5000, "", "x", "auto",
+                "utf-16", "undefined", "a,b", "1", "2", "3", "0.5", "text", "é", "\udcff", "--", "-", "/", "/dev/null", ".",
+                "a" * 5000, "cat",
             ]
         )  # fmt: skip
-        words = [*words, f"--{option}", *chosen.choice([[value], [value], [value], [], [value, value]])]
+        words = [*words, *([flag] if chosen.random() < 0.05 else [flag, value])]
     return [word.replace("\x00", "") for word in words]
 
 

@@ -192,6 +192,14 @@ def archive(**arrays: object) -> bytes:
     return stream.getvalue()
 
 
+def misplaced() -> bytes:
+    """An archive whose table of contents names a place before its beginning."""
+    content = bytearray(archive(words=NPZ_WORDS, matrix=NPZ_MATRIX))
+    at = content.rindex(b"PK\x05\x06") + 16  # where the table begins
+    content[at : at + 4] = (int.from_bytes(content[at : at + 4], "little") + 1000).to_bytes(4, "little")
+    return bytes(content)
+
+
 def one_array() -> bytes:
     """A .npy under another name."""
     stream = io.BytesIO()
@@ -217,6 +225,7 @@ NPZ_WORDS, NPZ_MATRIX = np.array(["a", "b"]), np.ones((2, 3), np.float32)
         (archive(words=NPZ_WORDS, matrix=np.ones((3, 3))), "words of shape (2,)"),
         (archive(), "words"),
         (one_array(), "one array of numpy"),
+        (misplaced(), "cannot be unpacked"),
         (b"", "truncated or damaged"),
     ],
 )

@@ -200,6 +200,8 @@ def _npz_arrays(path: Path, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any
         # numpy's advice is to load it unsafely
         why = "it is no .npz, or holds objects of Python" if "pickle" in str(error) else str(error.args[0])
         raise UserError(f"{path} is no file of word vectors ({why}): {needed}") from error
+    except OSError as error:  # a damaged table of contents leads to places before the file's beginning
+        raise UserError(f"{path} cannot be unpacked ({error}): the file is truncated or damaged") from error
     for array, kinds in zip(arrays, ("U", "fiu"), strict=False):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
             sort = array.dtype if isinstance(array, np.ndarray) else "bytes"

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from unfreeze.checked import shown
 from unfreeze.errors import UserError
 from unfreeze.pictures import picture_format
 from unfreeze.text.lines import codec_name, plain_suffix
@@ -22,6 +23,8 @@ TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
 TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
+LARGEST_NUMBER, MOST_WORKERS = 2**31 - 1, 1024
+"""Of options that are whole numbers; of workers, each of which is a thread."""
 FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
 
 
@@ -84,11 +87,14 @@ def standard_lines(encoding: str | None = None) -> Iterator[str]:
 
 
 def need_positive(arguments: object, *names: str) -> None:
-    """Raise the UserError that names an option which was given and is no number above 0; checks --seed too."""
+    """Raise the UserError that names an option which was given and is no number above 0, or far too large; checks --seed too."""
     for name in names:
-        value = getattr(arguments, name)
+        value, option = getattr(arguments, name), f"--{name.replace('_', '-')}"
         if value is not None and not 0 < value < math.inf:
-            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+            raise UserError(f"{option} must be above 0, not {value}")
+        most = MOST_WORKERS if name == "workers" else LARGEST_NUMBER
+        if isinstance(value, int) and value > most:
+            raise UserError(f"{option} must be at most {most:,}, not {shown(value)}")
     seed = getattr(arguments, "seed", 0)
     if not 0 <= seed < 2**32:  # what all generators of random numbers take
         raise UserError(f"--seed must be from 0 to {2**32 - 1}, not {seed}")

@@ -83,6 +83,7 @@ VARIANTS = {
     "QRNN, 3 layers, 64 lanes": Variant(cell="qrnn", batch_size=64),
     "QRNN, 3 layers, rate 3e-3": Variant(cell="qrnn", rate=3e-3),
     "QRNN, 3 layers, rate 1.2e-2": Variant(cell="qrnn", rate=1.2e-2),
+    "QRNN, 2 layers, rate 1.2e-2": Variant(cell="qrnn", layers=2, rate=1.2e-2),
 }
 
 

@@ -1,4 +1,4 @@
-"""A seeded fuzzer over every reader, every saved model's files, and the options: whatever comes in, one line goes out.
+"""A seeded fuzzer over readers, the files of saved models, and options: whatever comes in, one line goes out.
 
     python -m tests.campaigns.fuzz --inputs 2000 --seed 0
 
@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import gzip
 import io
 import json
+import lzma
 import multiprocessing
 import os
 import random
@@ -37,6 +39,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from tests.commands.calls import succeed
 from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
+from tests.formats.test_fasttext import MODEL
 
 GOOD_ENDINGS = (0, 2, 130, 141)
 SECONDS, MEMORY = 30.0, 6 << 30
@@ -104,8 +107,17 @@ def make_world(folder: Path) -> None:
     ]
     (folder / "vectors.txt").write_text("\n".join(table) + "\n", encoding="utf-8")
     (folder / "pairs.tsv").write_text("cat\tmouse\t7.5\nriver\tbank\t6\ncat\tbank\t1\n", encoding="utf-8")
-    reader = "--encoder none --hidden-size 8 --characters 4 --epochs 1 --batch-size 4 --precision fp32"
+    small = "--hidden-size 8 --epochs 1 --batch-size 4 --precision fp32"
+    reader = f"--encoder none --characters 4 {small}"
+    elmo = "--preset tiny --size 16 --cells 16 --batch-size 4 --epochs 1 --min-count 1"
     fit = "fit classifier --epochs 1 --precision fp32 --train"
+    for label in ("pos", "neg"):
+        (folder / "classes" / label).mkdir(parents=True)
+        for number in range(4):
+            (folder / "classes" / label / f"{number}.txt").write_text(
+                f"a {label} film {number}", encoding="utf-8"
+            )
+    (folder / "fasttext.bin").write_bytes(MODEL)
     for line in (
         f"pretrain lm {sizes} --precision fp32 --direction both --corpus {folder}/plain.txt --output {folder}/lm",
         f"pretrain lm {sizes} --precision fp32 --cell qrnn --corpus {folder}/plain.txt --output {folder}/qrnn",
@@ -113,17 +125,27 @@ def make_world(folder: Path) -> None:
         f"pretrain word2vec --size 8 --epochs 1 --min-count 1 --corpus {folder}/plain.txt --output {folder}/w2v",
         f"{fit} {folder}/train.csv --encoder {folder}/lm --output {folder}/classifier",
         f"fit tagger {reader} --train {folder}/tags.conll --output {folder}/tagger",
+        f"pretrain elmo {elmo} --corpus {folder}/plain.txt --output {folder}/elmo",
+        f"pretrain glove --size 8 --epochs 1 --min-count 1 --corpus {folder}/plain.txt --output {folder}/glove",
+        f"{fit} {folder}/train.csv --encoder {folder}/elmo --word-vectors {folder}/w2v --hidden-size 8 --output {folder}/layered",
+        f"fit tagger {small} --encoder {folder}/lm --word-vectors {folder}/w2v --train {folder}/tags.conll --output {folder}/lm-tagger",
         f"fit answerer {reader} --train {folder}/squad.json --output {folder}/answerer",
         f"convert {folder}/vectors.txt --output {folder}/vectors.bin",
         f"convert {folder}/vectors.txt --output {folder}/vectors.npz",
+        f"export {folder}/elmo --output {folder}/elmo-files",
     ):
         succeed(*line.split(), "--quiet")
     shutil.rmtree(folder / "lm" / "training", ignore_errors=True)
+    for name, opened in (("train.csv.gz", gzip.open), ("train.csv.xz", lzma.open)):
+        with opened(folder / name, "wb") as file:
+            file.write((folder / "train.csv").read_bytes())
 
 
 READERS = {
     "train.csv": ("fit classifier --encoder {w}/lm --train {f} --output {o}", "evaluate {w}/classifier {f}",
                   "predict {w}/classifier --file {f}", "predict {w}/classifier --file {f} --output {o}.csv"),
+    "train.csv.gz": ("evaluate {w}/classifier {f}",),
+    "train.csv.xz": ("evaluate {w}/classifier {f}",),
     "train.tsv": ("fit classifier --encoder {w}/lm --text-column 1 --label-column 2 --train {f} --output {o}",
                   "predict {w}/classifier --text-column 1 --file {f} --output {o}.tsv"),
     "train.jsonl": ("fit classifier --encoder {w}/lm --train {f} --output {o}", "evaluate {w}/classifier {f}",
@@ -133,12 +155,14 @@ READERS = {
     "few.txt": ("pretrain ngram --corpus {f} --output {o}", "pretrain word2vec --epochs 1 --size 8 --corpus {f} --output {o}",
                 "evaluate {w}/lm {f}", "evaluate {w}/ngram {f}", "predict {w}/tagger --file {f} --output {o}.conll",
                 "embed {w}/lm {f} --output {o}.npz", "score {w}/ngram --file {f}", "predict {w}/classifier --file {f}"),
-    "tags.conll": ("fit tagger --encoder none --hidden-size 8 --epochs 1 --train {f} --output {o}", "evaluate {w}/tagger {f}"),
-    "tags.jsonl": ("evaluate {w}/tagger {f}",),
+    "tags.conll": ("fit tagger --encoder none --hidden-size 8 --epochs 1 --train {f} --output {o}", "evaluate {w}/tagger {f}",
+                   "predict {w}/tagger --file {f}"),
+    "tags.jsonl": ("evaluate {w}/tagger {f}", "predict {w}/tagger --file {f} --tokenized"),
     "squad.json": ("evaluate {w}/answerer {f}", "predict {w}/answerer --file {f} --output {o}.jsonl"),
     "vectors.txt": ("neighbors {f} cat", "similarity {f} cat mouse", "convert {f} --output {o}.npz",
                     "fit classifier --encoder none --word-vectors {f} --train {w}/train.csv --output {o}"),
     "vectors.bin": ("neighbors {f} cat", "convert {f} --output {o}.txt"),
+    "fasttext.bin": ("neighbors {f} wein", "convert {f} --output {o}.txt", "similarity {f} wein brot"),
     "vectors.npz": ("neighbors {f} cat", "convert {f} --output {o}.txt"),
     "pairs.tsv": ("evaluate {w}/vectors.txt {f}",),
 }  # fmt: skip
@@ -152,8 +176,18 @@ MODELS = {
     "classifier": ("predict {m} hello", "evaluate {m} {w}/train.csv"),
     "tagger": ("predict {m} hello", "evaluate {m} {w}/tags.conll"),
     "answerer": ("predict {m} who --context 'Ada sat.'",),
+    "glove": ("neighbors {m} river",),
+    "elmo": (
+        "score {m} hello",
+        "fill {m} 'a ___'",
+        "neighbors {m} river --sentence 'the river' --corpus {w}/few.txt",
+    ),
+    "layered": ("predict {m} hello", "evaluate {m} {w}/train.csv"),
+    "lm-tagger": ("predict {m} hello", "evaluate {m} {w}/tags.conll"),
+    "classes": ("fit classifier --encoder {w}/lm --train {m} --output {o}",),
+    "elmo-files": ("convert {m} --output {o}",),
 }
-"""Saved models, and command lines that load them: {m} the damaged model."""
+"""Saved models and folders of others, and command lines that load them: {m} the damaged model."""
 
 OPTIONS = (
     "fit classifier --encoder {w}/lm --train {w}/train.csv --output {o}",
@@ -175,6 +209,8 @@ OPTIONS = (
     "embed {w}/lm {w}/few.txt --output {o}.npz",
     "neighbors {w}/vectors.txt cat",
     "similarity {w}/vectors.txt cat mouse",
+    "find-rate {w}/lm --steps 3 --corpus {w}/few.txt",
+    "export {w}/elmo --output {o}",
     "convert {w}/vectors.txt --output {o}.bin",
 )
 

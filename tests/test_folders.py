@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.disk import files_of
 from unfreeze.errors import UserError
 from unfreeze.folders import (
     FORMAT_VERSION,
@@ -36,17 +37,6 @@ from unfreeze.folders import (
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file under a folder, hidden ones too."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """Within the block no file can grow beyond `size` bytes: writes fail for real, in every library."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fail_with_full_disk(*_: object, **__: object) -> None:
@@ -111,7 +101,7 @@ def test_a_full_disk_leaves_the_earlier_model(
             patch.setattr(os, "replace", fail_with_full_disk)
         elif what != "size":
             patch.setattr(Path, what, fail_with_full_disk)
-        with disk_of(1000 if what == "size" else resource.RLIM_INFINITY), pytest.raises(UserError) as caught:
+        with files_of(1000 if what == "size" else resource.RLIM_INFINITY), pytest.raises(UserError) as caught:
             save_toy(tmp_path / "model", 2.0)
     assert "\n" not in str(caught.value) and "intact" in str(caught.value)
     assert contents(tmp_path) == before
@@ -146,7 +136,7 @@ def test_a_disk_that_fills_between_the_two_renames_puts_the_earlier_model_back(
 def test_a_full_disk_leaves_the_earlier_file(write: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("before")
-    with disk_of(1000), pytest.raises(UserError, match="File too large"):
+    with files_of(1000), pytest.raises(UserError, match="File too large"):
         write(path)
     assert contents(tmp_path) == {"file": b"before"}
 
@@ -328,3 +318,14 @@ def test_names_that_are_not_utf8_come_back_from_json(tmp_path: Path) -> None:
     value = {"label": os.fsdecode(b"caf\xe9"), "other": "café"}
     write_json(tmp_path / "a.json", value)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    target, link = tmp_path / "data" / "labels.csv", tmp_path / "link.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    with written_file(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert sorted(contents(tmp_path)) == ["data/labels.csv", "link.csv"]

@@ -65,11 +65,14 @@ class Config:
 def written_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
-    The file has the permissions of the one that it replaces, else those that the umask leaves to a new file.
+    The file has the permissions of the one that it replaces, else those that the umask leaves to a new file. Where `path`
+    is a link, the file that it leads to is written.
 
     Raises:
         UserError: the disk is full or the place cannot be written; an earlier `path` is intact.
     """
+    if path.is_symlink():
+        path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

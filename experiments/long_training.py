@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,10 @@ from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
 from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizers import WordTokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import read_log
 from unfreeze.training.loop_settings import LoopSettings
@@ -41,6 +44,8 @@ from unfreeze.transfer.policies import TransferPolicy
 
 VALIDATE_MINUTES = 15.0
 REVIEWS = "reviews"
+LARGEST, HEADER = 16_000_000, 8_000
+"""Bytes of a released file, and of its header at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +169,16 @@ def show(places: Places, model: str) -> None:
             )
 
 
+def fitting(model: LanguageModel) -> LanguageModel:
+    """The model without as many of its rarest words as a file of LARGEST bytes in half precision has no room for."""
+    size = 2 * sum(p.numel() for p in model.parameters()) + HEADER
+    a_word = 2 * (model.encoder.arguments()["embedding_size"] + len(model.encoder.directions))
+    count = len(model.tokenizer) - max(0, math.ceil((size - LARGEST) / a_word))
+    vocabulary, counts = model.tokenizer.vocabulary[:count], model.tokenizer.counts
+    smaller = WordTokenizer.from_vocabulary(vocabulary, None if counts is None else counts[:count])
+    return transfer_vocabulary(model, smaller)
+
+
 def release(places: Places, model: str, output: Path) -> None:
     """The last finished stage on Wikipedia in half precision, to ship with the package."""
     finished = [
@@ -174,7 +189,7 @@ def release(places: Places, model: str, output: Path) -> None:
     if not finished:
         raise SystemExit(f"no stage of {model} is finished: there is nothing to release")
     source = finished[-1][0]
-    LanguageModel.from_pretrained(source).save_pretrained(output, half=True)
+    fitting(LanguageModel.from_pretrained(source)).save_pretrained(output, half=True)
     released = LanguageModel.from_pretrained(output)
     held_out = Corpus(paths=[], validation=[places.held_out_wikipedia]).held_out_documents()
     store = TokenStore.build(held_out, released.tokenizer, places.runs / f"{model}-release-{source.name}")

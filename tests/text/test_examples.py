@@ -460,31 +460,81 @@ def test_numbers_that_count_the_rows_are_no_classes(tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "options"),
     [
-        ("r.csv", "rating,text\n4.1,a\n3.2,b\n2.5,c\n4.9,d\n"),
-        ("r.tsv", "target\ttext\n11\ta\n12\tb\n13\tc\n14\td\n"),
-        ("r.jsonl", "".join(f'{{"label": "u{i}", "text": "a"}}\n' for i in range(4))),
+        ("r.csv", "text,label\na,u0\nb,u1\nc,u2\nd,u3\n", {}),
+        ("r.csv", "stars,text\n1,a\n2,b\n3,c\n4,d\n5,e\n", {}),
+        ("r.tsv", "target\ttext\n11\ta\n12\tb\n13\tc\n14\td\n", {"header": True}),
+        ("r.jsonl", "".join(f'{{"label": "u{i}", "text": "a"}}\n' for i in range(4)), {}),
+        ("r.csv", "1,a\n2,b\n3,c\n4,d\n", {"label_column": "1"}),
+        ("r.txt", "".join(f"__label__{name} the text\n" for name in "abcd"), {}),
+        ("r.txt", "__label__a __label__b x\n" + "".join(f"__label__{name} x\n" for name in "cdef"), {}),
+        ("r.txt", "a one\nb two\nc three\nd four\n", {"label_separator": "space"}),
+        ("r.txt", "a a\tone\nb b\ttwo\nc c\tthree\nd d\tfour\n", {"label_separator": "tab"}),
+        ("r.txt", "a one\nb two\nc three\nd four\n", {"known_labels": ["a", "b", "c", "d", "e"]}),
     ],
 )
-def test_labels_that_are_all_different_are_refused_unless_named(
-    tmp_path: Path, name: str, content: str
+def test_an_example_of_each_class_is_read_where_the_labels_are_named(
+    tmp_path: Path, name: str, content: str, options: dict[str, Any]
 ) -> None:
-    path = write(tmp_path / name, content)
-    said = r"4 different labels in 4 examples, as ids are: .* from the column '(\w+)' of .*'text'; .*--label-column"
-    with pytest.raises(UserError, match=said):
+    examples = read_examples(write(tmp_path / name, content), **options)
+    n_rows = content.count("\n") - ("text" in content.splitlines()[0].split("," if "," in content else "\t"))
+    assert len(examples) == n_rows
+    assert len({example.labels for example in examples.examples}) == n_rows
+
+
+def test_one_example_of_each_class_by_folders(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "1.txt", name)
+    assert read_examples(tmp_path).label_names == ("a", "b", "c", "d")
+
+
+def test_numbers_in_the_first_column_are_refused_where_most_differ(tmp_path: Path) -> None:
+    rows = [(str(max(number, 2)), f"text {number}", "pos") for number in range(1, 31)]
+    path = file_of(tmp_path, "r.csv", rows)
+    with pytest.raises(UserError) as caught:
         read_examples(path)
-    column = {"r.csv": "rating", "r.tsv": "target", "r.jsonl": "label"}[name]
-    assert len(read_examples(path, label_column=column).label_names) == 4
+    assert str(caught.value) == (
+        f"{path}: 29 different labels in 30 examples, as ids are: they stand in column 1 of 3; "
+        "add --label-column 1 if these are the labels, or the number of the column that holds them"
+    )
+    assert len(read_examples(path, label_column="1", text_column="2").label_names) == 29
+    assert read_examples(path, label_column="3", text_column="2").label_names == ("pos",)
 
 
 def test_lines_of_text_are_no_labels_and_texts(tmp_path: Path) -> None:
     lines = ["The film was good.", "A dull mess.", "I liked it.", "Never again."]
-    with pytest.raises(UserError, match="4 different labels .* each line begins with its label"):
-        read_examples(write(tmp_path / "t.txt", "\n".join(lines)))
+    path = write(tmp_path / "t.txt", "\n".join(lines))
+    with pytest.raises(UserError) as caught:
+        read_examples(path)
+    assert str(caught.value) == (
+        f"{path}: 4 different labels in 4 examples, as ids are: each line is read as a label and a text; "
+        "add --label-separator space if that is right, or give the file as a table (.csv, .tsv, .jsonl)"
+    )
+    with pytest.raises(UserError, match="4 different labels .* --label-separator tab if that is right"):
+        read_examples(write(tmp_path / "t.txt", "\n".join(line.replace(" ", "\t", 1) for line in lines)))
     many = "\n".join(f"word{i // 2 if i < 10 else i} x" for i in range(25))
     with pytest.raises(UserError, match="20 different labels in 25 examples"):
         read_examples(write(tmp_path / "t.txt", many))
+
+
+def test_a_label_that_training_lacked_is_taken_when_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.txt", "pos a\nneg b\nmeh c\nodd d\n")
+    asked: dict[str, Any] = {"known_labels": ["neg", "pos"]}
+    with pytest.raises(UserError, match=r"t\.txt:3: the label 'meh', which training lacked"):
+        read_examples(path, **asked)
+    assert pairs(read_examples(path, unknown_labels="wrong", **asked))[2:] == [("c", "meh"), ("d", "odd")]
+    rows = [("phrase", "outcome"), ("fine", "pos"), ("dull", "neg")]
+    asked |= {"text_column": "1", "label_column": "2", "unknown_labels": "wrong"}
+    with pytest.raises(
+        UserError, match=r"p\.csv:1: the label 'outcome' occurs in this line alone: add --header"
+    ):
+        read_examples(file_of(tmp_path, "p.csv", rows), **asked)
+    alone = file_of(
+        tmp_path, "q.csv", [*rows[1:], ("so so", "meh")]
+    )  # a known label, if in the first line alone
+    assert pairs(read_examples(alone, **asked)) == [*rows[1:], ("so so", "meh")]
 
 
 # What is written, and in memory
@@ -507,7 +557,13 @@ def test_labels_in_memory_are_those_of_a_file(tmp_path: Path) -> None:
     for labels in (values, np.array(values), tuple(map(str, values))):
         given = example_set(["t"] * 4, labels)
         assert (given.label_names, given.examples) == (from_file.label_names, from_file.examples)
-    assert example_set(["t", "u"], [True, False]).label_names == ("false", "true")
+    for truth in (
+        [True, False],
+        np.array([True, False]),
+        ["True", "False"],
+    ):  # as before, and as in a CSV of pandas
+        assert example_set(["t", "u"], truth).label_names == ("False", "True")
+    assert example_set(["t", "u"], [[True, "x"], []]).label_names == ("True", "x")
     assert example_set(["t", "u"], np.array([0.5, 2.0])).label_names == ("0.5", "2.0")
     several = example_set(["t", "u"], [["b", "a"], []])
     assert several.multi_label and pairs(several) == [("t", "a", "b"), ("u",)]

@@ -79,10 +79,10 @@ class _Rows:
 
     rows: Iterable[tuple[int, str, object]]
     place: Callable[[int], str]
-    guessed: str = ""
-    """What the labels are, where nobody said so, and what to do if they are none."""
+    advice_if_ids: str = ""
+    """Where the labels were only guessed: what says that they are labels, and what to do if they are none."""
     is_table: bool = False
-    undecided: bool = False
+    header_is_doubtful: bool = False
     """Whether the first row of a table may be its header."""
 
 
@@ -97,6 +97,7 @@ def read_examples(
     labels_required: bool = True,
     skip_unlabeled: bool = False,
     known_labels: Collection[str] | None = None,
+    unknown_labels: Literal["error", "wrong"] = "error",
     label_separator: LabelSeparator = "auto",
 ) -> ExampleSet:
     """Reads labeled texts in their order; an empty text is an example too.
@@ -105,8 +106,8 @@ def read_examples(
     folder that holds a folder of .txt files for each class, and any other file as lines of a label, white
     space, and a text; all but Parquet plain or compressed (.gz, .xz, .zst). Columns are given by name or by
     number, from 1, or found by their usual names; several text columns, separated by commas, are joined by
-    newlines. `header` says whether the first line of a CSV or TSV names its columns; by default columns given
-    by number say that it does not.
+    newlines. `header` says whether the first line of a CSV or TSV names its columns; by default columns that
+    are all given by number say that it does not.
 
     A line's label ends at its tab where all lines have one, otherwise at the first white space; `label_separator` says it.
     Where a line holds fastText's `__label__NAME`, all such words of a line are its labels.
@@ -114,12 +115,12 @@ def read_examples(
     `multi_label=True` takes lists, and splits strings: a JSON list, else at "|", else at ","; None means
     True for a set that holds a list or a line of several `__label__NAME`. Raises UserError for a missing
     column, a missing label (unless `labels_required=False`, or `skip_unlabeled`, which leaves such examples out
-    and says how many), one that is not among `known_labels` (those of the training set), a broken record, and a
-    source without examples.
+    and says how many), one that is not among `known_labels` (those of the training set; `unknown_labels="wrong"`
+    takes it all the same), a broken record, and a source without examples.
 
-    Without `known_labels` the classes are those of the file, and what cannot be told from a mistake is
-    refused: labels that are found without `label_column` and nearly all different, as ids are, and a label in
-    the first line alone where that may be a header.
+    What cannot be told from a mistake is refused: a label in the first line alone where that may be a header,
+    and, without `known_labels`, labels that are nearly all different, as ids are, where nothing but their
+    place says that they are labels.
     """
     found = _open(path, text_column, label_column, header, encoding, labels_required, label_separator)
     rows = list(found.rows)
@@ -132,10 +133,14 @@ def read_examples(
     for number, text, value in rows:
         try:
             labels = _labels(_split_labels(value) if multi_label else value, several)
-            if known_labels is not None:
+            if known_labels is not None and unknown_labels == "error":
                 _need_known(labels or (), known_labels)
         except _BadLabel as error:
-            hint = "; add --header if this line names the columns" if found.undecided and not examples else ""
+            hint = (
+                "; add --header if this line names the columns"
+                if found.header_is_doubtful and not examples
+                else ""
+            )
             kind = UnknownLabel if isinstance(error, _UnknownName) else UserError
             raise kind(f"{found.place(number)}: {error}{hint}") from None
         if labels is None and skip_unlabeled:
@@ -150,11 +155,10 @@ def read_examples(
             empty.append(found.place(number))
     if not examples:
         raise UserError(f"{path}: none of its {len(rows)} examples has a label")
-    if known_labels is None:
-        if not several:
-            _need_no_ids(path, examples, found.guessed)
-        if unlabeled[:1] != [rows[0][0]]:
-            _need_no_header(examples, found, found.place(rows[0][0]))
+    if known_labels is None and found.advice_if_ids and not several:
+        _need_no_ids(path, examples, found.advice_if_ids)
+    if unlabeled[:1] != [rows[0][0]]:
+        _need_no_header(examples, found, found.place(rows[0][0]), known_labels or ())
     if unlabeled:
         logger.info(
             "%s: %s of %s examples have no label and are left out, the first is %s",
@@ -268,9 +272,7 @@ def _open(
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
     if Path(path).is_dir():
         return _Rows(_read_folder(Path(path), encoding), lambda number: f"{path}, file {number}")
-    lines = _read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
-    mend = "each line begins with its label; if that is not so, give the file as a table (.csv, .tsv, .jsonl)"
-    return _Rows(lines, lambda number: f"{path}:{number}", mend)
+    return _read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
 
 
 def _read_table(
@@ -297,12 +299,17 @@ def _read_table(
 
     if label is None:
         warn_of_header(table)
-    guessed = (
-        f"the labels are taken from the column {label!r} of {', '.join(map(repr, table.columns[:20]))}; "
+    advice = (
+        f"they stand in column {label} of {len(table.columns)}; add --label-column {label} if these are the labels, "
+        "or the number of the column that holds them"
     )
-    guessed += f"name the label's column with --label-column, {label} too if it is the one"
+    is_named = bool(label_column) or table.has_header
     return _Rows(
-        rows(), table.place, "" if label_column else guessed, is_table=True, undecided=table.undecided
+        rows(),
+        table.place,
+        "" if is_named else advice,
+        is_table=True,
+        header_is_doubtful=table.header_is_doubtful,
     )
 
 
@@ -339,17 +346,29 @@ def _is_example(item: Path) -> bool:
     return plain_suffix(item) == ".txt" and item.is_file() and not is_hidden(item.name)
 
 
-def _read_labeled_lines(
-    path: Path, encoding: str, separator: LabelSeparator
-) -> Iterator[tuple[int, str, object]]:
+def _read_labeled_lines(path: Path, encoding: str, separator: LabelSeparator) -> _Rows:
     lines = [(number, line) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
     if separator == "auto" and any(FASTTEXT in line and _FASTTEXT_LABEL.search(line) for _, line in lines):
-        for number, line in lines:
-            names = sorted({label.rstrip() for label in _FASTTEXT_LABEL.findall(line)})
-            yield number, _FASTTEXT_LABEL.sub("", line).strip(), names if len(names) > 1 else "".join(names)
-        return
+        return _Rows(_split_fasttext(lines), lambda number: f"{path}:{number}")
+    advice = ""
     if separator == "auto":
         separator = _label_separator(lines, path)
+        advice = (
+            f"each line is read as a label and a text; add --label-separator {separator} if that is right, "
+            "or give the file as a table (.csv, .tsv, .jsonl)"
+        )
+    return _Rows(_split_lines(lines, separator), lambda number: f"{path}:{number}", advice)
+
+
+def _split_fasttext(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, object]]:
+    for number, line in lines:
+        names = sorted({label.rstrip() for label in _FASTTEXT_LABEL.findall(line)})
+        yield number, _FASTTEXT_LABEL.sub("", line).strip(), names if len(names) > 1 else "".join(names)
+
+
+def _split_lines(
+    lines: Iterable[tuple[int, str]], separator: LabelSeparator
+) -> Iterator[tuple[int, str, object]]:
     for number, line in lines:
         label, *rest = line.split("\t", 1) if separator == "tab" else line.split(maxsplit=1)
         yield number, "".join(rest).strip(), label
@@ -403,23 +422,25 @@ def _texts(path: str | Path, text_column: str | None, header: bool | None, encod
         raise UserError(f"{path}: no text in it")
 
 
-def _need_no_ids(path: str | Path, examples: Sequence[TextExample], guessed: str) -> None:
+def _need_no_ids(path: str | Path, examples: Sequence[TextExample], advice: str) -> None:
     """Refuses labels that nobody named where they tell the examples apart instead of grouping them."""
     labels = [example.labels for example in examples if example.labels]
     n_classes = len(set(labels))
     all_differ = FEW <= len(labels) == n_classes
-    if guessed and (all_differ or (len(labels) >= 5 * FEW and 2 * n_classes > len(labels))):
+    if all_differ or (len(labels) >= 5 * FEW and 2 * n_classes > len(labels)):
         raise UserError(
-            f"{path}: {n_classes:,} different labels in {len(labels):,} examples, as ids are: {guessed}"
+            f"{path}: {n_classes:,} different labels in {len(labels):,} examples, as ids are: {advice}"
         )
 
 
-def _need_no_header(examples: Sequence[TextExample], found: _Rows, place: str) -> None:
-    """Refuses a first line whose label occurs there alone, if nothing says that it is an example."""
+def _need_no_header(
+    examples: Sequence[TextExample], found: _Rows, place: str, known: Collection[str]
+) -> None:
+    """Refuses a first line whose label occurs there alone and is not known, if nothing says that it is an example."""
     labels, text = examples[0].labels, examples[0].text
-    others = {label for example in examples[1:] for label in example.labels}
+    others = {*known, *(label for example in examples[1:] for label in example.labels)}
     usual = text.strip().lower() in TEXT_COLUMNS and all(label.lower() in LABEL_COLUMNS for label in labels)
-    doubtful = found.undecided if found.is_table else usual
+    doubtful = found.header_is_doubtful if found.is_table else usual
     if not labels or not doubtful or not others.isdisjoint(labels):
         return
     said = f"{place}: the label {', '.join(labels)!r} occurs in this line alone"
@@ -440,9 +461,14 @@ def _say_empty(places: Sequence[str], level: int) -> None:
 
 
 def _as_read(value: object) -> object:
-    """A label from Python as a file would give it: numbers and arrays of NumPy become Python's, sets become lists."""
+    """A label from Python as a file would give it: numbers and arrays of NumPy become Python's, sets become lists.
+
+    Truth values keep their names in Python, "True" and "False", which are also what data frames write into a CSV.
+    """
     if hasattr(value, "tolist"):
         value = value.tolist()
+    if isinstance(value, bool):
+        return str(value)
     if isinstance(value, (tuple, set, frozenset)):
         value = list(value)
     return [_as_read(item) for item in value] if isinstance(value, list) else value
@@ -472,8 +498,8 @@ def _labels(value: object, multi_label: bool) -> tuple[str, ...] | None:
 def _need_known(labels: Iterable[str], known: Collection[str]) -> None:
     for label in labels:
         if label not in known:
-            shown = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-            raise _UnknownName(f"the label {label!r}, which training lacked (it had {shown})")
+            names = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
+            raise _UnknownName(f"the label {label!r}, which training lacked (it had {names})")
 
 
 def _split_labels(value: object) -> object:

@@ -89,7 +89,7 @@ class Table:
     """The same, but the integers are all different: they count the records and are no classes."""
     first_line: Sequence[str] = ()
     """What the first line of a CSV or TSV holds."""
-    undecided: bool = False
+    header_is_doubtful: bool = False
     """The first line is a record only because columns are given by number."""
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """For columns of class numbers: what the numbers stand for, where the data set says so."""
@@ -110,12 +110,15 @@ def is_table(source: str | Path) -> bool:
 
 
 def open_table(
-    source: str | Path, encoding: str = "utf-8", wanted: Sequence[str] = (), header: bool | None = None
+    source: str | Path,
+    encoding: str = "utf-8",
+    columns_asked: Sequence[str] = (),
+    header: bool | None = None,
 ) -> Table:
     """Opens a table.
 
     `header` says whether the first line of a CSV or TSV names its columns; None is told from what the line
-    holds and from the columns that are `wanted`.
+    holds and from the columns that are asked for.
     """
     if is_hub(source):
         return _open_hub(str(source))
@@ -125,7 +128,7 @@ def open_table(
         return _open_json_lines(path, encoding)
     if kind == "parquet":
         return _open_parquet(path)
-    return _open_delimited(path, encoding, wanted, header, tabs=kind == "tsv")
+    return _open_delimited(path, encoding, columns_asked, header, tabs=kind == "tsv")
 
 
 def wanted_columns(*options: str | None) -> list[str]:
@@ -135,7 +138,7 @@ def wanted_columns(*options: str | None) -> list[str]:
 
 def warn_of_header(table: Table) -> None:
     """Warns where the first line counts as a text although it holds a usual name of a column."""
-    if table.undecided and _holds_usual_name(table.first_line):
+    if table.header_is_doubtful and _holds_usual_name(table.first_line):
         _log.warning(
             "%s: the first line (%s) is read as data, because columns are given by number; "
             "add --header if it names the columns, or --no-header to confirm",
@@ -157,12 +160,12 @@ def _peek(records: Iterator[T], path: Path) -> tuple[list[T], Iterator[T]]:
 
 
 def _open_delimited(
-    path: Path, encoding: str, wanted: Sequence[str], header: bool | None, tabs: bool
+    path: Path, encoding: str, columns_asked: Sequence[str], header: bool | None, tabs: bool
 ) -> Table:
     """CSV, with or without a header, or TSV. Without a header the columns are called "1", "2", ...
 
-    Unless `header` says it, columns asked for by name say that there is one, columns asked for by number that
-    there is none, and else the first row is one when it holds a usual name of a text or label column and no
+    Unless `header` says it, columns asked for by name say that there is one, columns that are all asked for by number
+    that there is none, and else the first row is one when it holds a usual name of a text or label column and no
     number. Semicolons separate a CSV whose first line has no comma. In a TSV a line is a row: quotes are
     undone where they enclose a whole field, and are plain characters elsewhere. Only where a line has not as
     many fields as the first does a quote at the beginning of one enclose tabs and line ends too, as in CSV.
@@ -170,13 +173,13 @@ def _open_delimited(
     lines = read_lines(path, encoding)
     head, records = _peek(_tab_separated(lines) if tabs else _comma_separated(lines, path), path)
     first = head[0][1]
-    has_header = _guess_header(head, wanted, path) if header is None else header
+    has_header = _guess_header(head, columns_asked, path) if header is None else header
     columns = [cell.strip() if has_header and cell.strip() else str(i) for i, cell in enumerate(first, 1)]
     if twice := [column for column in columns if columns.count(column) > 1]:
         raise UserError(f"{path}:1: the header names the column {twice[0]!r} twice")
     numbered = not has_header and len(first) > 1 and all(_INTEGER.fullmatch(row[0]) for _, row in head)
     all_differ = numbered and len(head) >= FEW and len({row[0].strip() for _, row in head}) == len(head)
-    by_number = header is None and not has_header and bool(wanted)
+    by_number = header is None and not has_header and bool(columns_asked)
     data = islice(records, int(has_header), None)
 
     def rows(chosen: Sequence[str]) -> Iterator[Row]:
@@ -195,7 +198,7 @@ def _open_delimited(
         class_first=numbered and not all_differ,
         ids_first=all_differ,
         first_line=first,
-        undecided=by_number and not any(map(_INTEGER.fullmatch, first)),
+        header_is_doubtful=by_number and not any(map(_INTEGER.fullmatch, first)),
     )
 
 
@@ -240,9 +243,9 @@ def _unquoted(cell: str) -> str:
     return inner.replace('""', '"') if enclosed else cell
 
 
-def _guess_header(head: Sequence[tuple[int, list[str]]], wanted: Sequence[str], path: Path) -> bool:
-    if wanted:
-        return not all(_INTEGER.fullmatch(name) for name in wanted)
+def _guess_header(head: Sequence[tuple[int, list[str]]], columns_asked: Sequence[str], path: Path) -> bool:
+    if columns_asked:
+        return not all(_INTEGER.fullmatch(name) for name in columns_asked)
     row = head[0][1]
     if not _holds_usual_name(row) or any(map(_INTEGER.fullmatch, row)):
         return False

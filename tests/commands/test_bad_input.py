@@ -136,6 +136,20 @@ def test_a_label_that_training_lacked_counts_as_an_error_when_told(world: Path, 
     assert [row["support"] for row in values["classes"]] == [1, 1, 1]
     assert sum(values["confusion"][2]) == 1 and values["confusion"][2][2] == 0
     assert "1 text has a label that training lacked (meh); it counts as an error" in succeed(*asked).out
+    lines = tmp_path / "few.txt"
+    lines.write_text("pos fine\nneg bad\nmeh so so\nodd what\n", encoding="utf-8")  # each label once
+    (values,) = succeed("evaluate", world / "model", lines, "--unknown-labels", "wrong", "--json").rows
+    assert values["unknown_names"] == ["meh", "odd"] and values["n_unknown_labels"] == 2
+    header = tmp_path / "header.csv"
+    header.write_text("phrase,outcome\nfine,pos\nbad,neg\n", encoding="utf-8")
+    columns = ["--text-column", 1, "--label-column", 2, "--unknown-labels", "wrong"]
+    assert "header.csv:1: the label 'outcome' occurs in this line alone: add --header" in fail(
+        "evaluate", world / "model", header, *columns
+    )
+    assert (
+        succeed("evaluate", world / "model", header, *columns, "--header", "--json").rows[0]["n_examples"]
+        == 2
+    )
     line = f"{FIT} {{train}} --validation {data}"
     assert "--unknown-labels" not in fail(*words(line, world, tmp_path / "new"))
 

@@ -328,15 +328,15 @@ def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixt
         ),
         (
             {"answers": {"text": ["Ada"], "answer_start": [0]}},
-            "question 7 is not in SQuAD's format: 'answers' is not a list",
+            "question 7 is not in SQuAD's format: 'answers' is an object, not a list",
         ),
         ({"answers": ["Ada"]}, "an object with 'text' should be there"),
-        ({"question": None}, "'question' is not a text"),
+        ({"question": None}, "'question' is null, not a string"),
         (
             {"is_impossible": "false"},
-            "question 7 is not in SQuAD's format: 'is_impossible' is not true or false",
+            "question 7 is not in SQuAD's format: 'is_impossible' is 'false', not true or false",
         ),
-        ({"is_impossible": 1}, "'is_impossible' is not true or false"),
+        ({"is_impossible": 1}, "'is_impossible' is 1, not true or false"),
         ({"id": True}, "the 'id' of a question of article 't' is no text or number"),
         ({"id": ["7"]}, "the 'id' of a question of article 't' is no text or number"),
     ],
@@ -367,7 +367,9 @@ def test_wrong_starts_are_mended_to_the_nearest_place_or_refused(
     with pytest.raises(UserError, match="question 7: its answer 'anana' is not at its answer_start 3"):
         read(3, mend_starts=False)
     assert read(8, "banana", mend_starts=False) == Answer("banana", 8)
-    with pytest.raises(UserError, match="question 7 is not in SQuAD's format: 'answer_start' is not a whole"):
+    with pytest.raises(
+        UserError, match="question 7 is not in SQuAD's format: 'answer_start' is true, not a whole"
+    ):
         read(True)
 
 

@@ -238,7 +238,8 @@ def test_tags_that_training_lacked_count_as_errors_when_told(tagger: SequenceTag
     with pytest.raises(UnknownLabel, match="word 3 has the tag 'B-PLANET', which training lacked"):
         tagger.evaluate(both)
     report = tagger.evaluate(both, unknown_labels="wrong")
-    assert report.n_unknown_labels == 2
+    assert report.n_unknown_labels == 2 and report.unknown_names == ("PLANET",)
+    assert tagger.evaluate(known, unknown_labels="wrong").unknown_names == ()
     assert report.f1 == pytest.approx(metrics.f1_score(tags, tagger.predict_tags(tokens)))
     (planet,) = (each for each in report.spans if each.name == "PLANET")
     assert (planet.true, planet.predicted, planet.recall) == (1, 0, 0.0)
@@ -252,6 +253,7 @@ def test_plain_tags_that_training_lacked() -> None:
         found.evaluate(other)
     report = found.evaluate(other, unknown_labels="wrong")
     assert report.n_unknown_labels == 1 and report.accuracy == pytest.approx(2 / 3)
+    assert report.unknown_names == ("X",)
 
 
 def test_tags_without_a_type_come_back_as_they_came(tmp_path: Path) -> None:

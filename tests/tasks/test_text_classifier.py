@@ -18,7 +18,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.generated import movie_reviews
-from unfreeze.tasks import pooling
+from unfreeze.tasks import pooling, text_classifier
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.metrics import class_figures, confusion_matrix
 from unfreeze.tasks.pooling import pool_documents
@@ -134,10 +134,23 @@ def test_the_prior_is_saved_and_a_model_without_it_still_says_unknown(
     earlier = TextClassifier.from_pretrained(tmp_path / "model")
     (found,) = earlier.predict(["xyzzy"])
     assert found["unknown"] is True and found["score"] != 0.75
-    for prior in ([0.25], [0.25, "x"], [2, -1], "x", {"pos": 1}, [True, False]):
+    of_size, of_type = (
+        "prior has not one share, from 0 to 1, for each label",
+        "prior is .*, not a list of numbers",
+    )
+    for prior, said in (
+        ([0.25], of_size),
+        ([2, -1], of_size),
+        ([0.25, "x"], of_type),
+        ("x", of_type),
+        ({"pos": 1}, of_type),
+        ([True, False], of_type),
+    ):
         (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "prior": prior}))
-        with pytest.raises(UserError, match="'prior' is not a list with a share for each label"):
+        with pytest.raises(UserError, match=f"config.json: {said}"):
             TextClassifier.from_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "prior": None}))
+    assert TextClassifier.from_pretrained(tmp_path / "model").prior is None
 
 
 def test_texts_without_a_known_word_are_counted(uneven: TextClassifier) -> None:
@@ -272,6 +285,7 @@ def test_labels_that_training_lacked_count_as_errors_when_told(classifier: TextC
     known = classifier.evaluate(example_set(sample[:4], labels[:4]))
     report = classifier.evaluate(examples, unknown_labels="wrong")
     assert report.n_unknown_labels == 2 and known.n_unknown_labels == 0
+    assert report.unknown_names == ("meh", "odd") and known.unknown_names == ()
     assert report.accuracy == pytest.approx(known.accuracy * 4 / 6)
     assert report.loss == pytest.approx(known.loss)
     said = [found["label"] for found in classifier.predict(sample)]
@@ -295,7 +309,7 @@ def test_unknown_ones_of_several_labels_count_too() -> None:
     with pytest.raises(UnknownLabel, match="the label 'new'"):
         found.evaluate(examples)
     report = found.evaluate(examples, unknown_labels="wrong")
-    assert report.n_unknown_labels == 1 and report.accuracy <= 0.5
+    assert report.n_unknown_labels == 1 and report.accuracy <= 0.5 and report.unknown_names == ("new",)
     assert report.label_names == ("long", "pos", "new")
     assert (report.classes[2].recall, report.classes[2].support) == (0.0, 1)
 
@@ -317,6 +331,23 @@ def test_what_is_no_text_is_named_by_its_position(classifier: TextClassifier, wr
         classifier.network.encoder.prepare_text(texts)
     with pytest.raises(UserError, match=r"texts\[1\] is "):
         TextClassifier.fit(texts, ["p", "n"])
+
+
+def test_a_stream_gives_each_text_and_its_probabilities(
+    classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_classifier, "BUFFER", 3)
+    checked: list[int] = []
+    whole = text_classifier.need_texts
+    monkeypatch.setattr(
+        text_classifier,
+        "need_texts",
+        lambda texts, *rest, **more: checked.append(len(texts)) or whole(texts, *rest, **more),
+    )
+    texts = [review.text for review in REVIEWS[:7]]
+    found = list(classifier.predict_stream(iter(texts)))
+    assert [text for text, _ in found] == texts and checked == [3, 3, 1]
+    np.testing.assert_allclose([row for _, row in found], classifier.predict_proba(texts), atol=1e-6)
 
 
 def test_labels_that_are_none_are_no_classes() -> None:

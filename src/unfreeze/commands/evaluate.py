@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,7 @@ from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
+    from unfreeze.tasks.sequence_tagger import TagReport
     from unfreeze.tasks.span_scores import SpanFigures
     from unfreeze.tasks.text_classifier import Report
 
@@ -144,7 +145,8 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
             arguments.data,
             **arguments.reading_examples,
             multi_label=classifier.multi_label,
-            known_labels=classifier.label_names if arguments.unknown_labels == "error" else None,
+            known_labels=classifier.label_names,
+            unknown_labels=arguments.unknown_labels,
         )
     report = classifier.evaluate(
         examples,
@@ -155,8 +157,7 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     values = {"labels": list(report.label_names), **report.as_dict()}
     text = readable(report, report.label_names)
     if report.n_unknown_labels:
-        lacked = report.label_names[len(classifier.label_names) :]
-        text += f"\n\n{unknown_line(report.n_unknown_labels, 'text', 'label', lacked)}"
+        text += f"\n\n{unknown_line(report, 'text', 'label')}"
     if classifier.layer_weights:
         values["layer_weights"] = classifier.layer_weights
         text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
@@ -191,10 +192,7 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
         text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(figures) for figures in report.spans])}"
         note_missing_spans(report.spans[-1], sentences.source, console)
     if report.n_unknown_labels:
-        lacked = sorted({figures.name for figures in report.spans[:-1]} - set(tagger.kinds))
-        if tagger.scheme == "plain":
-            lacked = [name for name in sentences.tag_names() if name not in tagger.kinds]
-        text += f"\n\n{unknown_line(report.n_unknown_labels, 'word', 'tag', lacked)}"
+        text += f"\n\n{unknown_line(report, 'word', 'tag')}"
     if tagger.layer_weights:
         values["layer_weights"] = tagger.layer_weights
         text += f"\n\n{layer_weights_line(tagger.layer_weights)}"
@@ -229,8 +227,9 @@ def naming_the_option() -> Iterator[None]:
         raise UnknownLabel(f"{error}; --unknown-labels wrong counts it as an error") from None
 
 
-def unknown_line(count: int, what: str, kind: str, names: Sequence[str]) -> str:
+def unknown_line(report: Report | TagReport, what: str, kind: str) -> str:
     """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
+    count, names = report.n_unknown_labels, report.unknown_names
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     several = count != 1
     return (

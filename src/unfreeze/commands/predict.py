@@ -135,7 +135,7 @@ def predicted_rows(
     classifier: TextClassifier, texts: Iterable[str], *, with_probabilities: bool
 ) -> Iterator[Row]:
     """What is said of each text."""
-    for text, found, known in classifier.predict_stream(texts):
+    for text, found, known in classifier.predict_stream_known(texts):
         row: Row = {"text": text, **classifier.prediction(found, known)}
         if with_probabilities:
             row["probabilities"] = dict(zip(classifier.label_names, found.tolist(), strict=True))

@@ -50,6 +50,8 @@ class TagReport:
     n_words: int
     n_unknown_labels: int = 0
     """Words with a tag that training lacked; each counts as an error."""
+    unknown_names: tuple[str, ...] = ()
+    """The types of spans, or the plain tags, that training lacked."""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -213,20 +215,20 @@ class SequenceTagger:
 
     def need_known(self, sentences: TaggedSet) -> None:
         """Raise UnknownLabel for a tag that training lacked, with its place."""
-        for each, place, tag in self._unknown(sentences):
+        for each, place, tag, _ in self._unknown(sentences):
             raise UnknownLabel(
                 f"{sentences.source}:{each.line}: word {place + 1} has the tag {tag!r}, which training lacked "
                 f"(it had {', '.join(self.kinds[:10])})"
             )
 
-    def _unknown(self, sentences: TaggedSet) -> Iterator[tuple[TaggedSentence, int, str]]:
-        """Sentence, place and tag of each word whose tag, or its type, training lacked."""
-        plain = self.scheme == "plain"
-        known = {tag if plain else split_tag(tag)[1] for tag in self.network.tags if plain or tag != OUTSIDE}
+    def _unknown(self, sentences: TaggedSet) -> Iterator[tuple[TaggedSentence, int, str, str]]:
+        """Sentence, place, tag and name of each word whose tag, or its type, training lacked."""
+        plain, known = self.scheme == "plain", set(self.kinds)
         for each in sentences.sentences:
             for place, tag in enumerate(each.tags):
-                if (plain or tag != OUTSIDE) and (tag if plain else split_tag(tag)[1]) not in known:
-                    yield each, place, tag
+                name = tag if plain or tag == OUTSIDE else split_tag(tag)[1] or UNTYPED
+                if name not in known and (plain or tag != OUTSIDE):
+                    yield each, place, tag, name
 
     def evaluate(
         self,
@@ -250,7 +252,7 @@ class SequenceTagger:
             raise UserError(f"{sentences.source}: the tagger was fitted on {sort} (which column is it?)")
         if unknown_labels != "wrong":
             self.need_known(sentences)
-        n_unknown_labels = sum(1 for _ in self._unknown(sentences))
+        unknown = [name for *_, name in self._unknown(sentences)]
         own = sentences.in_scheme(self.network.scheme)
         texts, gold = sentence_texts(own), [each.tags for each in own.sentences]
         named: list[list[str]] = []
@@ -265,7 +267,15 @@ class SequenceTagger:
         spans: list[SpanFigures] = []
         if scheme != "plain":
             spans = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
-        return TagReport(found["accuracy"], found.get("f1"), spans, len(texts), own.n_words, n_unknown_labels)
+        return TagReport(
+            found["accuracy"],
+            found.get("f1"),
+            spans,
+            len(texts),
+            own.n_words,
+            len(unknown),
+            tuple(sorted(set(unknown))),
+        )
 
     # Saving
 

@@ -72,6 +72,8 @@ class ClassifierConfig(Config):
     settings: dict[str, Any]
     """Arguments of the network, which knows their types."""
     encoder: EncoderConfig = field()  # without the default of other kinds
+    prior: list[float] | None = None
+    """Share of the training texts that have each label; models of earlier versions lack it."""
 
 
 Prediction = dict[str, Any]
@@ -100,6 +102,8 @@ class Report:
     """Texts with a label that training lacked; each counts as an error."""
     n_unknown_texts: int = 0
     """Texts without any known word."""
+    unknown_names: tuple[str, ...] = ()
+    """The labels that training lacked."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -203,12 +207,12 @@ class TextClassifier:
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
+        need_texts(texts, "texts")
         return self._probabilities(texts)[0]
 
     @torch.no_grad()
     def _probabilities(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(N, K) probabilities, and (N,) whether a text has a known word."""
-        need_texts(texts, "texts")
         if not len(texts):
             return np.zeros((0, len(self.label_names)), dtype=np.float32), np.zeros(0, dtype=np.bool_)
         self.network.eval()
@@ -231,6 +235,7 @@ class TextClassifier:
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
+        need_texts(texts, "texts")
         return [self.prediction(row, known) for row, known in zip(*self._probabilities(texts), strict=True)]
 
     def prediction(self, probabilities: NDArray[np.float32], known: bool | np.bool_ = True) -> Prediction:
@@ -243,8 +248,19 @@ class TextClassifier:
         labels = [{"label": self.label_names[k], "score": float(probabilities[k])} for k in chosen]
         return {"labels": labels, **remark}
 
-    def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32], np.bool_]]:
-        """Each text, its probabilities, and whether it has a known word; in order, in memory that does not grow."""
+    def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """Each text and its probabilities, in order, in memory that does not grow with the stream.
+
+        Raises:
+            UserError: something else than text among them.
+        """
+        for text, probabilities, _ in self.predict_stream_known(texts):
+            yield text, probabilities
+
+    def predict_stream_known(
+        self, texts: Iterable[str]
+    ) -> Iterator[tuple[str, NDArray[np.float32], np.bool_]]:
+        """The same, and whether each text has a known word."""
         remaining, n_read = iter(texts), 0
         while buffer := list(islice(remaining, BUFFER)):
             need_texts(buffer, "texts", first=n_read)
@@ -288,7 +304,7 @@ class TextClassifier:
         targets = make_targets(examples, names, self.multi_label).numpy()
         rows, are_known = [], []
         with progress.bar("evaluate", total=len(examples), unit="text") as bar:
-            for _, row, known in self.predict_stream(example.text for example in examples.examples):
+            for _, row, known in self.predict_stream_known(example.text for example in examples.examples):
                 rows.append(row)
                 are_known.append(known)
                 bar.advance()
@@ -330,6 +346,7 @@ class TextClassifier:
             self._worst(examples, found, known, right, n_worst),
             int(unknown.sum()),
             int((~known).sum()),
+            tuple(names[n_known:]),
         )
 
     def _worst(
@@ -422,15 +439,14 @@ def _read_prior(config: dict[str, Any], folder: Path) -> list[float] | None:
     Raises:
         UserError: it does not fit the labels.
     """
-    prior = config.get("prior")
-    if prior is None:
-        return None
-    fits = isinstance(prior, list) and len(prior) == len(config["labels"])
-    if not (fits and all(type(share) in (int, float) and 0 <= share <= 1 for share in prior)):
+    prior: list[float] | None = config.get("prior")
+    if prior is not None and (
+        len(prior) != len(config["labels"]) or not all(0 <= share <= 1 for share in prior)
+    ):
         raise UserError(
-            f"{folder / CONFIG}: 'prior' is not a list with a share for each label: the file is damaged"
+            f"{folder / CONFIG}: prior has not one share, from 0 to 1, for each label: the file is damaged"
         )
-    return list(prior)
+    return prior
 
 
 LAYERED_ARGUMENTS = ("multi_label", "head", "hidden_size", "frozen")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unfreeze.checked import parse_json
+from unfreeze.checked import need_type, parse_json
 from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, read_lines
@@ -144,11 +144,8 @@ def _part(value: Any, name: str, kind: type, place: str) -> Any:
         raise UserError(f"{place} is not in SQuAD's format: an object with {name!r} should be there")
     if name not in value:
         raise UserError(f"{place} is not in SQuAD's format (data, paragraphs, qas): {name!r} is missing")
-    found = value[name]
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):  # true is an int of Python
-        wanted = {list: "a list", str: "a text", int: "a whole number", bool: "true or false"}[kind]
-        raise UserError(f"{place} is not in SQuAD's format: {name!r} is not {wanted}")
-    return found
+    need_type(value[name], kind, f"{place} is not in SQuAD's format: {name!r}")
+    return value[name]
 
 
 def _questions(articles: list[Any], reading: _Reading) -> Iterator[Question]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,14 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     assert "needs a text: add --context" in fail("predict", answerer, "Who?")
     assert "the question is empty" in fail("predict", answerer, " ", "--context", "a text")
     asked = ["predict", answerer, "Who?", "--context", "a", "--text-column", "b"]
-    assert "--text-column and --header are for tables" in fail(*asked)
+    kinds = "classifiers, taggers of raw text and taggers of split words"
+    assert f"--text-column is for {kinds}, not for answerers" in fail(*asked)
+    asked = ["predict", answerer, "Who?", "--context", "a"]
+    assert "--no-header is for classifiers and taggers of raw text, not for answerers" in fail(
+        *asked, "--no-header"
+    )
+    assert "--probabilities is for classifiers, not for answerers" in fail(*asked, "--probabilities")
+    assert "--tokenized is for taggers of split words, not for answerers" in fail(*asked, "--tokenized")
     assert "not from both" in fail("predict", answerer, "Who?", "--file", data / "dev.json")
     for name in ("a.csv", "a"):
         asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]
@@ -126,8 +134,25 @@ def test_questions_without_answers_are_not_measured(answerer: Path, data: Path, 
     assert f"is not at its answer_start {start}" in fail("evaluate", answerer, wrong, "--no-mend-starts")
 
 
+@pytest.mark.parametrize("option", ["--unknown-labels wrong", "--comments skip", "--header", "--worst 3"])
+def test_options_that_evaluate_has_for_other_models(answerer: Path, data: Path, option: str) -> None:
+    said = fail("evaluate", answerer, data / "dev.json", *option.split())
+    assert f"{option.split()[0]} is for " in said and said.endswith(", not for answerers\n")
+
+
+def test_questions_of_standard_input_are_in_the_encoding_named(
+    answerer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = io.BytesIO("Who likes André?\n".encode("latin-1"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(typed)))
+    asked = ["predict", answerer, "-", "--context", "Ada likes André.", "--encoding", "latin-1", "--json"]
+    assert [row["question"] for row in succeed(*asked).rows] == ["Who likes André?"]
+
+
 def test_a_rate_is_found(data: Path) -> None:
     asked = ["find-rate", "--task", "answerer", "--train", data / "train.json", "--encoder", "none"]
     (found,) = succeed(*asked, "--low", 1e-4, "--high", 1, "--steps", 25, "--json").rows
-    assert "--text-column and --label-column are for tables" in fail(*asked, "--text-column", "a")
+    for option in ("--text-column a", "--label-column 2", "--scheme bio", "--header", "--skip-unlabeled"):
+        assert f"{option.split()[0]} is for --" in (said := fail(*asked, *option.split()))
+        assert ", not for --task answerer;" in said
     assert 1e-4 <= found["suggestion"] <= 1 and found["losses"][0] > min(found["losses"])

@@ -206,7 +206,7 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")
     assert "is a tagger" in fail("generate", tagger, "a")
     assert "--top is for answerers" in fail("predict", tagger, "a", "--top", 3)
-    assert "confusion matrix of a classifier" in fail(
+    assert "--plot is for classifiers, not for taggers" in fail(
         "evaluate", tagger, data / "dev", "--plot", tmp_path / "p.png"
     )
     assert "--layers is mix" in fail(*asked, data / "train", "--layers", "\u00b2")
@@ -217,4 +217,50 @@ def test_a_rate_is_found(data: Path) -> None:
     asked = ["find-rate", "--task", "tagger", "--train", data / "train", "--encoder", "none"]
     (found,) = succeed(*asked, "--low", 1e-4, "--high", 1, "--steps", 25, "--json").rows
     assert 1e-4 <= found["suggestion"] <= 1 and found["losses"][0] > min(found["losses"])
-    assert "--task tagger goes with --train alone" in fail(*asked, "--multi-label")
+    assert "--multi-label is for --task classifier, not for --task tagger" in fail(*asked, "--multi-label")
+    said = fail(*asked, "--label-separator", "tab")
+    assert "--label-separator is for --task classifier, not for --task tagger" in said
+
+
+def test_a_rate_for_plain_tags(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("a B\nb X\n\na B\nb X-Y\n", encoding="utf-8")
+    asked = ["find-rate", "--task", "tagger", "--train", tmp_path / "t", "--encoder", "none", "--steps", 10]
+    assert succeed(*asked, "--scheme", "plain", "--json").rows[0]["suggestion"] > 0
+    assert "t:2: 'X' is no tag of bio" in fail(*asked, "--scheme", "bio")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--header", "--header is for classifiers and language models, not for taggers"),
+        ("--no-header", "--no-header is for classifiers and language models, not for taggers"),
+        ("--skip-unlabeled", "--skip-unlabeled is for classifiers, not for taggers"),
+        ("--label-separator tab", "--label-separator is for classifiers, not for taggers"),
+        ("--no-mend-starts", "--no-mend-starts is for answerers, not for taggers"),
+        ("--case-sensitive", "--case-sensitive is for word vectors, not for taggers"),
+    ],
+)
+def test_options_that_evaluate_has_for_other_models(
+    tagger: Path, data: Path, options: str, said: str
+) -> None:
+    assert said in fail("evaluate", tagger, data / "dev", *options.split())
+
+
+def test_options_that_predict_has_for_other_texts(tagger: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.conll").write_bytes((data / "dev").read_bytes())
+    said = "--header is for classifiers and taggers of raw text, not for taggers of split words"
+    assert said in fail("predict", tagger, "--file", tmp_path / "x.conll", "--header")
+    said = "--comments is for taggers of split words, not for taggers of raw text"
+    assert said in fail("predict", tagger, "Ada likes Oslo.", "--comments", "skip")
+    (tmp_path / "x.csv").write_text("Ada likes Oslo.\nSo it is.\n", encoding="utf-8")
+    asked = ["predict", tagger, "--file", tmp_path / "x.csv", "--text-column", 1, "--json"]
+    assert [len(succeed(*asked, header).rows) for header in ("--header", "--no-header")] == [1, 2]
+
+
+def test_split_words_of_standard_input_are_in_the_encoding_named(
+    tagger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = io.BytesIO("André likes Oslo .\n".encode("latin-1"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(typed)))
+    (row,) = succeed("predict", tagger, "-", "--tokenized", "--encoding", "latin-1", "--json").rows
+    assert row["tokens"] == ["André", "likes", "Oslo", "."]

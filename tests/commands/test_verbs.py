@@ -627,7 +627,10 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("evaluate {classifier} {test} --plot {root}/plot.gif2", "end in .png, .svg or .pdf"),
         ("evaluate {classifier} {test} --worst -1", "--worst must be at least 0"),
         ("evaluate {lm} {empty_text}", "the corpus is empty"),
-        ("evaluate {lm} {corpus} --plot {root}/plot.png", "this is a language model"),
+        (
+            "evaluate {lm} {corpus} --plot {root}/plot.png",
+            "--plot is for classifiers, not for language models",
+        ),
         ("fill {lm} text", "has no gap: write ___ once"),
         ("fill {lm} ___ --candidates zebra", "'zebra' cannot be ranked"),
         ("fill {lm} ___ --top 0", "--top must be at least 1"),
@@ -666,6 +669,31 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         (
             "fit classifier --train {train} --encoder {lm} --batch-size 0 --output {new}",
             "--batch-size must be above 0",
+        ),
+        (
+            "find-rate {lm} --corpus {corpus} --skip-unlabeled",
+            "--skip-unlabeled is for --task classifier, not for --corpus",
+        ),
+        (
+            "find-rate {lm} --corpus {corpus} --label-column 2",
+            "--label-column is for --task classifier and --task tagger, not for --corpus",
+        ),
+        (
+            "find-rate {lm} --corpus {corpus} --task tagger",
+            "--task tagger goes with --train, not with --corpus",
+        ),
+        (
+            "evaluate {lm} {corpus} --precision bf16",
+            "--precision is for classifiers, taggers and answerers, not for language models",
+        ),
+        ("evaluate {classifier} {test} --comments skip", "--comments is for taggers, not for classifiers"),
+        (
+            "predict {classifier} a --comments skip",
+            "--comments is for taggers of split words, not for classifiers",
+        ),
+        (
+            "predict {classifier} a --tokenized",
+            "--tokenized is for taggers of split words, not for classifiers",
         ),
         ("find-rate {lm} --corpus {corpus} --batch-size 0", "--batch-size must be above 0"),
         ("find-rate {lm}", "needs MODEL --corpus PATH (for adapt) or --train FILE"),

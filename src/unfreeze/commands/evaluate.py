@@ -26,7 +26,7 @@ from unfreeze.commands.inputs import (
     need_picture,
     need_positive,
 )
-from unfreeze.commands.options import ReadsExamples
+from unfreeze.commands.options import ReadsExamples, need_own_options
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.text.display import counted
 
@@ -35,6 +35,22 @@ if TYPE_CHECKING:
     from unfreeze.tasks.span_scores import SpanFigures
     from unfreeze.tasks.text_classifier import Report
 
+KINDS = {
+    CLASSIFIER: "classifiers",
+    TAGGER: "taggers",
+    ANSWERER: "answerers",
+    LANGUAGE_MODEL: "language models",
+    BILM: "language models",
+    NGRAM: "language models",
+    WORD_VECTORS: "word vectors",
+}
+OWN_OPTIONS = {
+    "classifiers": "worst plot overwrite text_column label_column header skip_unlabeled label_separator unknown_labels precision",
+    "taggers": "text_column label_column comments unknown_labels precision",
+    "answerers": "mend_starts precision",
+    "language models": "text_column header",
+    "word vectors": "restrict case_sensitive",
+}
 MOST_CLASSES_CROSSED = 12
 """Classes up to which the confusion matrix is printed; --json and --plot always have it."""
 TEXT_WIDTH = 160
@@ -111,21 +127,20 @@ def run(arguments: Evaluate, console: Console) -> None:
     from unfreeze.encoders.vector_source import is_vector_file
 
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
+    if kind not in KINDS:
+        raise UserError(
+            f"{arguments.model} is a {kind} encoder without its output layer: it predicts nothing to measure"
+        )
+    need_own_options(arguments, KINDS[kind], OWN_OPTIONS)
     if kind == WORD_VECTORS:
         return evaluate_vectors(arguments, console)
     if kind in (LANGUAGE_MODEL, BILM, NGRAM):
         return evaluate_language_model(arguments, console, kind)
     if kind == CLASSIFIER:
         return evaluate_classifier(arguments, console)
-    if arguments.plot is not None and kind in (TAGGER, ANSWERER):
-        raise UserError(f"--plot draws the confusion matrix of a classifier: {arguments.model} is none")
     if kind == TAGGER:
         return evaluate_tagger(arguments, console)
-    if kind == ANSWERER:
-        return evaluate_answerer(arguments, console)
-    raise UserError(
-        f"{arguments.model} is a {kind} encoder without its output layer: it predicts nothing to measure"
-    )
+    return evaluate_answerer(arguments, console)
 
 
 def evaluate_classifier(arguments: Evaluate, console: Console) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import BILM, NGRAM
-from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -45,9 +44,6 @@ def evaluate_language_model(arguments: Evaluate, console: Console, kind: str) ->
     """Measure, and say it in a line."""
     from unfreeze.text.corpus import stream_documents
     from unfreeze.text.token_store import TokenStore
-
-    if arguments.plot is not None:
-        raise UserError("--plot draws a classifier's confusion matrix; this is a language model")
 
     def documents() -> Iterator[str]:
         return stream_documents([arguments.data], **arguments.reading)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
     from unfreeze.analysis.analogies import AnalogyReport
@@ -23,8 +22,6 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.text.rules import normalized
 
-    if arguments.plot is not None:
-        raise UserError("--plot draws a classifier's confusion matrix; these are word vectors")
     sets, sections = read_sets(arguments.data, arguments.encoding)
     case_insensitive = not arguments.case_sensitive
     words = [word for one in sets for pair in one.pairs for word in pair]

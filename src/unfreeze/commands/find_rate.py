@@ -14,7 +14,7 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_language_model, need_picture, need_positive
-from unfreeze.commands.options import ReadsExamples, given
+from unfreeze.commands.options import ReadsExamples, given, need_own_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ SAMPLE_CHARACTERS = 2_000_000
 """So much of a corpus is read: more than a hundred updates need."""
 OF_FITS = ("encoder", "transfer", "batch_size", "seed")
 """Options that are settings of a fit."""
+OWN_OPTIONS = {
+    "--corpus": "text_column header",
+    "--task classifier": "text_column label_column header skip_unlabeled label_separator multi_label encoder transfer",
+    "--task tagger": "text_column label_column comments scheme encoder transfer",
+    "--task answerer": "mend_starts encoder transfer",
+}
 
 
 @dataclass(kw_only=True)
@@ -73,6 +79,9 @@ class FindRate(ReadsExamples):
     multi_label: bool = False
     """A text may have several labels."""
 
+    scheme: Literal["iob1", "bio", "bioes", "plain"] | None = None
+    """Of a tagger's tags; found out by default. plain reads tags such as B and I as names of their own."""
+
     comments: Literal["auto", "skip", "words"] = "auto"
     """What lines of tagged sentences are that begin with #: comments (skip), words, or what the other lines suggest."""
 
@@ -112,14 +121,9 @@ class FindRate(ReadsExamples):
             raise UserError(
                 "find-rate --corpus needs the language model that will be adapted: find-rate MODEL"
             )
-        if self.task != "classifier" and (self.corpus or self.multi_label):
-            raise UserError(f"--task {self.task} goes with --train alone, not with --corpus or --multi-label")
-        if self.task == "answerer" and (self.text_column, self.label_column) != (None, None):
-            raise UserError(
-                "--text-column and --label-column are for tables: questions come in SQuAD's format"
-            )
-        if self.task != "classifier" and (self.header is not None or self.skip_unlabeled):
-            raise UserError("--header and --skip-unlabeled are for tables of labeled texts")
+        if self.task != "classifier" and self.corpus:
+            raise UserError(f"--task {self.task} goes with --train, not with --corpus")
+        need_own_options(self, "--corpus" if self.corpus else f"--task {self.task}", OWN_OPTIONS)
         if self.train is not None and self.model is not None:
             raise UserError(f"find-rate --train takes its encoder as --encoder {self.model}")
 
@@ -238,6 +242,7 @@ def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console
         tag_column=arguments.label_column,
         encoding=arguments.encoding,
         comments=arguments.comments,
+        scheme=arguments.scheme,
     )
     settings = TaggerSettings(**given(arguments, *OF_FITS))
     tagger = make_tagger(sentences, settings)

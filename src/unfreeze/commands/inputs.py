@@ -13,7 +13,7 @@ from typing import Any
 from unfreeze.checked import shown
 from unfreeze.errors import UserError
 from unfreeze.pictures import picture_format
-from unfreeze.text.lines import codec_name, plain_suffix
+from unfreeze.text.lines import codec_name, hidden_compression, likely_encoding, plain_suffix
 
 LANGUAGE_MODEL = "language model"
 BILM = "biLM"
@@ -59,31 +59,46 @@ def _spoken_texts(texts: Sequence[str], encoding: str) -> Iterator[str]:
 
 
 def standard_lines(encoding: str | None = None) -> Iterator[str]:
-    """The lines of standard input, with their ends, whatever the terminal's encoding.
+    """The lines of standard input, with their ends and without byte order marks, whatever the terminal's encoding.
 
     Args:
         encoding: what --encoding says; None is UTF-8, of a verb without that option.
 
     Raises:
-        UserError: standard input is closed, or not in this encoding.
+        UserError: standard input is closed, compressed, not in this encoding, or holds a NUL.
     """
     if sys.stdin is None:
         raise UserError("standard input is closed: name the texts, or a file of them")
+    codec_name(encoding or "utf-8")  # refuses what is no encoding of text
     if isinstance(sys.stdin, io.TextIOWrapper):
-        codec = "utf-8-sig" if encoding is None or codec_name(encoding) == "utf-8" else encoding
-        sys.stdin.reconfigure(encoding=codec, errors="strict")
+        head = sys.stdin.buffer.peek() if isinstance(sys.stdin.buffer, io.BufferedReader) else b""
+        if (compressed := hidden_compression(head)) is not None:
+            raise UserError(f"standard input {compressed.partition(':')[0]}: decompress it first")
+        sys.stdin.reconfigure(encoding=encoding or "utf-8", errors="strict")
     count = 0
     try:
-        for count, line in enumerate(sys.stdin, 1):  # noqa: B007  (the count is read where a line fails)
-            yield line
-    except UnicodeDecodeError as error:
-        line_number = count + 1 + error.object[: error.start].count(b"\n")
-        byte = error.object[error.start]
-        likely = "cp1252" if 0x80 <= byte < 0xA0 else "latin-1"
-        mend = "convert it" if encoding is None else f"name its encoding, such as --encoding {likely}"
-        raise UserError(
-            f"standard input, line {line_number}: not {encoding or 'utf-8'}: byte 0x{byte:02x}; {mend}"
-        ) from None
+        for count, line in enumerate(sys.stdin, 1):
+            if "\0" in line:
+                mend = "" if encoding is None else ", or one that needs --encoding utf-16"
+                raise UserError(f"standard input, line {count}: a NUL byte: not a text{mend}")
+            yield line.lstrip("\ufeff")
+    except UnicodeError as error:
+        raise _undecodable(error, count, encoding) from None
+
+
+def _undecodable(error: UnicodeError, count: int, encoding: str | None) -> UserError:
+    """The UserError for standard input that is not in the encoding; `count` lines were."""
+    place, what = "standard input", f"not {encoding or 'utf-8'}"
+    likely = ""
+    if isinstance(error, UnicodeDecodeError):
+        n_good = error.object[: error.start].count(b"\n")
+        place += f", line {count + 1 + n_good}"
+        what += f": byte 0x{error.object[error.start]:02x}"
+        likely = likely_encoding(error.object, encoding or "utf-8")
+    if encoding is None:
+        return UserError(f"{place}: {what}; convert it")
+    such = f", such as --encoding {likely}" if likely else " with --encoding"
+    return UserError(f"{place}: {what}; name its encoding{such}")
 
 
 def need_positive(arguments: object, *names: str) -> None:

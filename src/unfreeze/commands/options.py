@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
+from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -21,6 +23,23 @@ def given(arguments: object, *names: str, **renamed: str) -> dict[str, Any]:
     pairs = {**{name: name for name in names}, **renamed}
     found = {own: getattr(arguments, option) for own, option in pairs.items()}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def need_own_options(arguments: Any, kind: str, own: Mapping[str, str]) -> None:
+    """Raise the UserError that names an option which was given although only other kinds of models or tasks have it.
+
+    Args:
+        kind: that of the model or task, as a key of `own`.
+        own: the options that not all kinds have, as names of fields between spaces, for each kind as people call it.
+    """
+    for field in fields(arguments):
+        users = [other for other, names in own.items() if field.name in names.split()]
+        value = getattr(arguments, field.name)
+        if users and kind not in users and value != field.default:
+            option = ("--no-" if value is False else "--") + field.name.replace("_", "-")
+            *others, last = users
+            and_ = f"{', '.join(others)} and " if others else ""
+            raise UserError(f"{option} is for {and_}{last}, not for {kind}")
 
 
 def command_line() -> str:
@@ -55,8 +74,8 @@ class ReadsText:
     """Name or number (from 1) of the text's column in a table; several, separated by commas, are joined."""
 
     header: bool | None = None
-    """Whether the first line of a CSV or TSV names its columns; by default told from the names themselves, and columns given
-    by number mean that it does not."""
+    """Whether the first line of a CSV or TSV names its columns; by default told from the names themselves, and columns that
+    are all given by number mean that it does not."""
 
     encoding: str = "utf-8"
     """Of text files."""

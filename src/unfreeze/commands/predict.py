@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import ANSWERER, TAGGER, given_texts, need_new, need_task_model
-from unfreeze.commands.options import ReadsText
+from unfreeze.commands.inputs import ANSWERER, TAGGER, TASK_MODELS, given_texts, need_new, need_task_model
+from unfreeze.commands.options import ReadsText, need_own_options
 from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_split
 from unfreeze.errors import UserError
@@ -24,6 +24,12 @@ from unfreeze.text.examples import join_labels
 if TYPE_CHECKING:
     from unfreeze.tasks.text_classifier import TextClassifier
 
+OWN_OPTIONS = {
+    "classifiers": "text_column header probabilities escape_formulas",
+    "taggers of raw text": "text_column header",
+    "taggers of split words": "text_column tokenized comments",
+    "answerers": "context top",
+}
 TABLES = {".csv": ",", ".tsv": "\t"}
 LINES = (".jsonl", ".ndjson")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -100,16 +106,13 @@ def run(arguments: Predict, console: Console) -> None:
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
     if arguments.escape_formulas and suffix not in TABLES:
         raise UserError("--escape-formulas is for tables: it goes with --output and a name in .csv or .tsv")
+    is_split = kind == TAGGER and reads_split(arguments)
+    of_tagger = "taggers of split words" if is_split else "taggers of raw text"
+    need_own_options(arguments, of_tagger if kind == TAGGER else f"{TASK_MODELS[kind]}s", OWN_OPTIONS)
     if kind == ANSWERER:
         return predict_answers(arguments, console)
-    if arguments.top != 1:
-        raise UserError("--top is for answerers: it is how many answers a question gets")
-    if arguments.context is not None:
-        raise UserError("--context is for answerers: it is the text that questions are about")
-    if kind == TAGGER and reads_split(arguments):
+    if is_split:
         return predict_split(arguments, console)
-    if arguments.tokenized:
-        raise UserError("--tokenized is for taggers: a classifier splits texts itself")
     texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
     if kind == TAGGER:
         return predict_tags(arguments, texts, console)

@@ -23,10 +23,6 @@ FORMATS = (".jsonl", ".html")
 def predict_answers(arguments: Predict, console: Console) -> None:
     """Print the answers, or write them to a file that appears when it is complete."""
     need_positive(arguments, "top")
-    if arguments.probabilities:
-        raise UserError("--probabilities is for classifiers: an answer has a score")
-    if (arguments.text_column, arguments.header) != (None, None):
-        raise UserError("--text-column and --header are for tables: questions come in SQuAD's format")
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
     if arguments.output is not None and suffix not in FORMATS:
         raise UserError(f"--output {arguments.output}: of an answerer the name has to end in .jsonl or .html")
@@ -64,7 +60,7 @@ def read(arguments: Predict) -> QuestionSet:
         return read_questions(arguments.file, arguments.encoding, answers=False)
     if arguments.context is None:
         raise UserError('an answerer needs a text: add --context "a text", or --file FILE in SQuAD\'s format')
-    texts = given_texts(arguments.texts, None)
+    texts = given_texts(arguments.texts, None, encoding=arguments.encoding)
     questions = [asked(text, arguments.context, str(number)) for number, text in enumerate(texts)]
     return QuestionSet(questions, "the command line")
 

@@ -53,14 +53,12 @@ def predict_split(arguments: Predict, console: Console) -> None:
 
 
 def checked_suffix(arguments: Predict) -> str:
-    """That of --output, "" without it; raises UserError for options that taggers do not have."""
+    """That of --output, "" without it; raises UserError for a format that taggers do not write."""
     suffix = "" if arguments.output is None else arguments.output.suffix.lower()
     if arguments.output is not None and suffix not in FORMATS:
         raise UserError(
             f"--output {arguments.output}: of a tagger the name has to end in .jsonl, .conll or .html"
         )
-    if arguments.probabilities:
-        raise UserError("--probabilities is for classifiers: a tagger gives every span a score")
     return suffix
 
 
@@ -93,7 +91,7 @@ def read_sentences(arguments: Predict) -> list[SplitSentence]:
             encoding=arguments.encoding,
             comments=arguments.comments,
         )
-    texts = given_texts(arguments.texts, arguments.file)
+    texts = given_texts(arguments.texts, arguments.file, encoding=arguments.encoding)
     return [SplitSentence(words, words) for words in (tuple(text.split()) for text in texts)]
 
 

@@ -278,7 +278,7 @@ def _undecodable(path: Path, encoding: str) -> UserError:
                 line, column = _advanced(line, column, good)
                 byte, place = error.object[error.start], offset - pending + error.start
                 what = f"not {encoding}: byte 0x{byte:02x} at byte offset {place}"
-                mend = mend or _likely_encoding(error.object, encoding)
+                mend = mend or likely_encoding(error.object, encoding)
                 such = f", such as --encoding {mend}" if mend else " with --encoding"
                 return UserError(f"{path}:{line}:{column}: {what}; name the file's encoding{such}")
             except UnicodeError:
@@ -287,12 +287,14 @@ def _undecodable(path: Path, encoding: str) -> UserError:
     return UserError(f"{path}: not {encoding}; name the file's encoding with --encoding")
 
 
-def _likely_encoding(data: bytes, tried: str) -> str:
+def likely_encoding(data: bytes, tried: str) -> str:
     """Of text that is not in the encoding tried; empty where nothing is likely.
 
     In latin-1 the bytes 0x80 to 0x9f are control characters, which no text holds; cp1252 has quotation marks, dashes
     and the like there, but for five bytes.
     """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
     name = codecs.lookup(tried).name
     text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(data)
     wrong = {ord(each) - 0xDC00 for each in set(text) if "\udc80" <= each <= "\udcff"}

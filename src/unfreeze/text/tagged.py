@@ -221,7 +221,7 @@ def _in_one_scheme(
         word = error.place[1] + 1
         raise UserError(
             f"{place(*error.place)}: {error.reason} (word {word} of its sentence): tags are in "
-            "IOB1, BIO or BIOES throughout, or plain ones by fit tagger --scheme plain"
+            "IOB1, BIO or BIOES throughout; fit tagger and find-rate read others as plain ones by --scheme plain"
         ) from None
     if wanted is None:
         _say_what_was_guessed(tags, scheme, source, place)

@@ -25,12 +25,12 @@ from unfreeze.text.examples import (
     TextExample,
     duplicates_between,
     example_set,
-    join_labels,
     read_examples,
     sample_examples,
     split_validation,
     stream_texts,
 )
+from unfreeze.text.labels import join_labels
 
 
 def pairs(examples: ExampleSet) -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_sp
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.text.display import counted
-from unfreeze.text.examples import join_labels
+from unfreeze.text.labels import join_labels
 
 if TYPE_CHECKING:
     from unfreeze.tasks.text_classifier import TextClassifier

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from unfreeze.errors import UserError
+from unfreeze.text.columns import find_text_columns, wanted_columns, warn_of_header
 from unfreeze.text.lines import (
     COMPRESSIONS,
     existing_file,
@@ -23,17 +24,7 @@ from unfreeze.text.lines import (
     read_lines,
     say_left_out,
 )
-from unfreeze.text.records import (
-    TABLES,
-    EmptyTable,
-    find_text_columns,
-    is_hub,
-    is_table,
-    open_table,
-    read_text,
-    wanted_columns,
-    warn_of_header,
-)
+from unfreeze.text.records import TABLES, EmptyTable, is_hub, is_table, open_table, read_text
 
 Documents = Literal["auto", "blank-line", "line", "file"]
 

@@ -8,44 +8,30 @@ short ones takes less than 10 seconds.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count as count_from
 from pathlib import Path
 from typing import Any, Literal
 
-from unfreeze.checked import NotJson, read_json, shown, whole_number
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
-from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, say_left_out
-from unfreeze.text.records import (
-    FEW,
-    LABEL_COLUMNS,
-    MISSING,
-    TEXT_COLUMNS,
-    find_label_column,
-    find_text_columns,
-    is_hub,
-    is_null,
-    is_table,
-    kind_of_value,
-    open_table,
-    read_text,
-    wanted_columns,
-    warn_of_header,
+from unfreeze.text.columns import find_label_column, find_text_columns, wanted_columns, warn_of_header
+from unfreeze.text.labeled_files import LabeledRows, LabelSeparator, read_class_folders, read_labeled_lines
+from unfreeze.text.labels import (
+    BadLabel,
+    UnknownName,
+    as_read,
+    labels_of,
+    need_known_labels,
+    ordered_names,
+    split_labels,
 )
+from unfreeze.text.lines import existing_file, read_lines
+from unfreeze.text.records import FEW, LABEL_COLUMNS, TEXT_COLUMNS, is_hub, is_table, open_table, read_text
 
 logger = logging.getLogger(__name__)
-
-LabelSeparator = Literal["auto", "tab", "space"]
-"""What ends the label of a line of a label and a text."""
-
-FASTTEXT = "__label__"
-_FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +57,6 @@ class ExampleSet:
     def texts(self) -> list[str]:
         """The texts in their order."""
         return [example.text for example in self.examples]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Number, text and label (as it was read) of each example, and how an error names the place of one."""
-
-    rows: Iterable[tuple[int, str, object]]
-    place: Callable[[int], str]
-    advice_if_ids: str = ""
-    """Where the labels were only guessed: what says that they are labels, and what to do if they are none."""
-    is_table: bool = False
-    header_is_doubtful: bool = False
-    """Whether the first row of a table may be its header."""
 
 
 def read_examples(
@@ -132,16 +105,16 @@ def read_examples(
     empty: list[str] = []
     for number, text, value in rows:
         try:
-            labels = _labels(_split_labels(value) if multi_label else value, several)
+            labels = labels_of(split_labels(value) if multi_label else value, several)
             if known_labels is not None and unknown_labels == "error":
-                _need_known(labels or (), known_labels)
-        except _BadLabel as error:
+                need_known_labels(labels or (), known_labels)
+        except BadLabel as error:
             hint = (
                 "; add --header if this line names the columns"
                 if found.header_is_doubtful and not examples
                 else ""
             )
-            kind = UnknownLabel if isinstance(error, _UnknownName) else UserError
+            kind = UnknownLabel if isinstance(error, UnknownName) else UserError
             raise kind(f"{found.place(number)}: {error}{hint}") from None
         if labels is None and skip_unlabeled:
             unlabeled.append(number)
@@ -165,7 +138,9 @@ def read_examples(
             *(path, f"{len(unlabeled):,}", f"{len(rows):,}", found.place(unlabeled[0])),
         )
     _say_empty(empty, logging.INFO)
-    return ExampleSet(examples, _ordered_names(examples), several, str(path))
+    return ExampleSet(
+        examples, ordered_names(label for each in examples for label in each.labels), several, str(path)
+    )
 
 
 def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the given texts") -> ExampleSet:
@@ -182,20 +157,22 @@ def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the 
         raise UserError(
             f"{len(texts)} texts and {len(labels)} labels: there must be one (list of) label(s) a text"
         )
-    values = [_as_read(label) for label in labels]
+    values = [as_read(label) for label in labels]
     several = any(isinstance(value, list) for value in values)
     examples = []
     for position, (text, value) in enumerate(zip(texts, values, strict=True)):
         try:
-            found = _labels(value, several)
-        except _BadLabel as error:
+            found = labels_of(value, several)
+        except BadLabel as error:
             raise UserError(f"labels[{position}]: {error}") from None
         if found is None:
             raise UserError(f"labels[{position}] is {value!r}: this text has no label")
         examples.append(TextExample(text, found))
     empty = [f"texts[{n}]" for n, each in enumerate(examples) if not each.text.strip()]
     _say_empty(empty, logging.WARNING)  # what Python shows without being told to
-    return ExampleSet(examples, _ordered_names(examples), several, source)
+    return ExampleSet(
+        examples, ordered_names(label for each in examples for label in each.labels), several, source
+    )
 
 
 def stream_texts(
@@ -265,14 +242,14 @@ def _open(
     encoding: str,
     labels_required: bool,
     label_separator: LabelSeparator,
-) -> _Rows:
+) -> LabeledRows:
     if is_table(path):
         return _read_table(path, text_column, label_column, header, encoding, labels_required)
     if text_column or label_column or header is not None:
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
     if Path(path).is_dir():
-        return _Rows(_read_folder(Path(path), encoding), lambda number: f"{path}, file {number}")
-    return _read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
+        return LabeledRows(read_class_folders(Path(path), encoding), lambda number: f"{path}, file {number}")
+    return read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
 
 
 def _read_table(
@@ -282,7 +259,7 @@ def _read_table(
     header: bool | None,
     encoding: str,
     labels_required: bool,
-) -> _Rows:
+) -> LabeledRows:
     wanted = [*wanted_columns(text_column), *([label_column] if label_column else [])]
     table = open_table(path, encoding, wanted, header)
     label = find_label_column(table, label_column, required=labels_required)
@@ -304,7 +281,7 @@ def _read_table(
         "or the number of the column that holds them"
     )
     is_named = bool(label_column) or table.has_header
-    return _Rows(
+    return LabeledRows(
         rows(),
         table.place,
         "" if is_named else advice,
@@ -320,90 +297,6 @@ def _named(value: object, names: Sequence[str]) -> object:
     if not isinstance(value, int):
         return value
     return names[value] if value >= 0 else None
-
-
-def _read_folder(folder: Path, encoding: str) -> Iterator[tuple[int, str, object]]:
-    """folder/CLASS/*.txt, the classes and the files of each in sorted order; hidden ones are left out."""
-    classes = sorted(item for item in folder.iterdir() if item.is_dir() and not is_hidden(item.name))
-    if not classes:
-        raise UserError(
-            f"{folder}: no folder for each class (CLASS/*.txt) in it; to read a file in it, name the file"
-        )
-    numbers = count_from(1)
-    left_out: list[Path] = []
-    for class_folder in classes:
-        items = sorted(class_folder.iterdir())
-        files = [item for item in items if _is_example(item)]
-        left_out += [item for item in items if not _is_example(item)]
-        if not files:
-            raise UserError(f"{class_folder}: this folder of a class holds no .txt file")
-        for file in files:
-            yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
-    say_left_out(folder, left_out)
-
-
-def _is_example(item: Path) -> bool:
-    return plain_suffix(item) == ".txt" and item.is_file() and not is_hidden(item.name)
-
-
-def _read_labeled_lines(path: Path, encoding: str, separator: LabelSeparator) -> _Rows:
-    lines = [(number, line) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
-    if separator == "auto" and any(FASTTEXT in line and _FASTTEXT_LABEL.search(line) for _, line in lines):
-        return _Rows(_split_fasttext(lines), lambda number: f"{path}:{number}")
-    advice = ""
-    if separator == "auto":
-        separator = _label_separator(lines, path)
-        advice = (
-            f"each line is read as a label and a text; add --label-separator {separator} if that is right, "
-            "or give the file as a table (.csv, .tsv, .jsonl)"
-        )
-    return _Rows(_split_lines(lines, separator), lambda number: f"{path}:{number}", advice)
-
-
-def _split_fasttext(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, object]]:
-    for number, line in lines:
-        names = sorted({label.rstrip() for label in _FASTTEXT_LABEL.findall(line)})
-        yield number, _FASTTEXT_LABEL.sub("", line).strip(), names if len(names) > 1 else "".join(names)
-
-
-def _split_lines(
-    lines: Iterable[tuple[int, str]], separator: LabelSeparator
-) -> Iterator[tuple[int, str, object]]:
-    for number, line in lines:
-        label, *rest = line.split("\t", 1) if separator == "tab" else line.split(maxsplit=1)
-        yield number, "".join(rest).strip(), label
-
-
-def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSeparator:
-    """tab where all lines of more than one word have one.
-
-    Raises:
-        UserError: some have none, and before another's tab are several words, which could be a label or not.
-    """
-    without = next((number for number, line in lines if "\t" not in line and len(line.split()) > 1), None)
-    spaced = next(
-        (
-            (number, label)
-            for number, line in lines
-            if "\t" in line and len((label := line.partition("\t")[0].strip()).split()) > 1
-        ),
-        None,
-    )
-    if spaced is None:
-        return "space" if without is not None else "tab"
-    number, label = spaced
-    if without is not None:
-        raise UserError(
-            f"{path}:{number}: a tab stands behind {label[:40]!r} and line {without} has none: "
-            "--label-separator tab or space says where labels end"
-        )
-    logger.warning(
-        "%s: labels end at the tab, such as %r (line %d); --label-separator space ends them at the first space",
-        path,
-        label[:40],
-        number,
-    )
-    return "tab"
 
 
 def _texts(path: str | Path, text_column: str | None, header: bool | None, encoding: str) -> Iterator[str]:
@@ -434,7 +327,7 @@ def _need_no_ids(path: str | Path, examples: Sequence[TextExample], advice: str)
 
 
 def _need_no_header(
-    examples: Sequence[TextExample], found: _Rows, place: str, known: Collection[str]
+    examples: Sequence[TextExample], found: LabeledRows, place: str, known: Collection[str]
 ) -> None:
     """Refuses a first line whose label occurs there alone and is not known, if nothing says that it is an example."""
     labels, text = examples[0].labels, examples[0].text
@@ -458,94 +351,6 @@ def _say_empty(places: Sequence[str], level: int) -> None:
     if places:
         more = f", as in {len(places) - 1:,} more" if len(places) > 1 else ""
         logger.log(level, "%s: the text is empty%s", places[0], more)
-
-
-def _as_read(value: object) -> object:
-    """A label from Python as a file would give it: numbers and arrays of NumPy become Python's, sets become lists.
-
-    Truth values keep their names in Python, "True" and "False", which are also what data frames write into a CSV.
-    """
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, (tuple, set, frozenset)):
-        value = list(value)
-    return [_as_read(item) for item in value] if isinstance(value, list) else value
-
-
-class _BadLabel(ValueError):
-    """A label that cannot be one; says why."""
-
-
-class _UnknownName(_BadLabel):
-    """A label that training lacked."""
-
-
-def _labels(value: object, multi_label: bool) -> tuple[str, ...] | None:
-    """The labels that a value stands for; None where it stands for none."""
-    if not isinstance(value, list):
-        name = _label_name(value)
-        return None if name is None else (name,)
-    names = {name for name in map(_label_name, value) if name is not None}
-    if multi_label:
-        return tuple(sorted(names))
-    if len(names) > 1:
-        raise _BadLabel(f"{len(names)} labels where an example takes one; is this a multi-label set?")
-    return tuple(names) or None
-
-
-def _need_known(labels: Iterable[str], known: Collection[str]) -> None:
-    for label in labels:
-        if label not in known:
-            names = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-            raise _UnknownName(f"the label {label!r}, which training lacked (it had {names})")
-
-
-def _split_labels(value: object) -> object:
-    if not isinstance(value, str) or value.startswith(FASTTEXT):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return read_json(value)
-        except NotJson as error:
-            raise _BadLabel(
-                f"the labels {shown(value)} are not a JSON list: {str(error).removeprefix('not JSON: ')}"
-            ) from None
-    return list(value.split("|" if "|" in value else ","))
-
-
-def join_labels(labels: Sequence[str]) -> str:
-    """Several labels in one cell, as `read_examples` splits them: joined by "|", or a JSON list where that would not do."""
-    ambiguous = any(mark in label for label in labels for mark in "|,[")
-    return json.dumps(labels, ensure_ascii=False) if ambiguous else "|".join(labels)
-
-
-def _label_name(value: object) -> str | None:
-    if value is MISSING or is_null(value):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()  # as JSON writes it
-    if isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, dict) and value.keys() == {"label", "score"}:  # as predict writes several labels
-        return _label_name(value["label"])
-    raise _BadLabel(f"the label is a {kind_of_value(value)}, not a string or a number")
-
-
-def _ordered_names(examples: Iterable[TextExample]) -> tuple[str, ...]:
-    names = {label for example in examples for label in example.labels}
-    if all(name.removeprefix("-").isdecimal() for name in names):
-        return tuple(sorted(names, key=_number_order))
-    return tuple(sorted(names))
-
-
-def _number_order(name: str) -> tuple[bool, int, str]:
-    """By their value; numbers of thousands of digits, which Python does not read, stand behind the others."""
-    number = whole_number(name)
-    return number is None, number or 0, name
 
 
 def _stratified_order(examples: ExampleSet, seed: int) -> tuple[list[int], int]:

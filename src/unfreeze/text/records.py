@@ -1,4 +1,4 @@
-"""Tables of text (CSV, TSV, JSON lines, Parquet, hub data sets) behind one surface; which column is what.
+"""Tables of text (CSV, TSV, JSON lines, Parquet, hub data sets) behind one surface.
 
 Tables stream: memory is that of the first megabyte, the longest record or one Parquet batch. Every error
 names the file and the line, or the row where a format has no lines. pyarrow and datasets (extra `data`) are
@@ -18,9 +18,8 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unfreeze.checked import parse_json, shown, whole_number
+from unfreeze.checked import parse_json
 from unfreeze.errors import UserError
-from unfreeze.text.display import cut
 from unfreeze.text.lines import (
     COMPRESSIONS,
     existing_file,
@@ -131,22 +130,6 @@ def open_table(
     return _open_delimited(path, encoding, columns_asked, header, tabs=kind == "tsv")
 
 
-def wanted_columns(*options: str | None) -> list[str]:
-    """The columns that options name, of which each may name several, separated by commas."""
-    return [name for option in options if option for name in option.split(",")]
-
-
-def warn_of_header(table: Table) -> None:
-    """Warns where the first line counts as a text although it holds a usual name of a column."""
-    if table.header_is_doubtful and _holds_usual_name(table.first_line):
-        _log.warning(
-            "%s: the first line (%s) is read as data, because columns are given by number; "
-            "add --header if it names the columns, or --no-header to confirm",
-            table.source,
-            _shown_cells(table.first_line),
-        )
-
-
 def _peek(records: Iterator[T], path: Path) -> tuple[list[T], Iterator[T]]:
     """The first records, up to 100 or about a megabyte of them, and all records."""
     head: list[T] = []
@@ -247,9 +230,9 @@ def _guess_header(head: Sequence[tuple[int, list[str]]], columns_asked: Sequence
     if columns_asked:
         return not all(_INTEGER.fullmatch(name) for name in columns_asked)
     row = head[0][1]
-    if not _holds_usual_name(row) or any(map(_INTEGER.fullmatch, row)):
+    if not holds_usual_name(row) or any(map(_INTEGER.fullmatch, row)):
         return False
-    usual = [column for column, cell in enumerate(row) if _holds_usual_name([cell])]
+    usual = [column for column, cell in enumerate(row) if holds_usual_name([cell])]
     values = {records[usual[0]] for _, records in head[1:] if len(records) > usual[0]}
     if len(usual) == 1 and row[usual[0]] in values:
         raise UserError(
@@ -263,7 +246,8 @@ def _guess_header(head: Sequence[tuple[int, list[str]]], columns_asked: Sequence
     return True
 
 
-def _holds_usual_name(row: Sequence[str]) -> bool:
+def holds_usual_name(row: Sequence[str]) -> bool:
+    """Whether a cell is a usual name of a column of texts or labels."""
     return not {cell.strip().lower() for cell in row}.isdisjoint(TEXT_COLUMNS + LABEL_COLUMNS)
 
 
@@ -362,87 +346,6 @@ def _hub_class_names(features: Mapping[str, Any] | None) -> dict[str, Sequence[s
     """`datasets` gives ClassLabel features, or lists of them, the names of their classes."""
     inner = {column: getattr(feature, "feature", feature) for column, feature in (features or {}).items()}
     return {column: feature.names for column, feature in inner.items() if hasattr(feature, "names")}
-
-
-def find_text_columns(table: Table, wanted: str | None = None, taken: str | None = None) -> list[str]:
-    """The columns that make up the text: `wanted` (several are separated by commas), else by the usual names.
-
-    Columns are wanted by name (in any case) or number, from 1; `taken` is the label's column. Without a
-    header the text is the only other column, or all that follow a first column of integers (the class, unless
-    they are all different).
-    """
-    if wanted is not None:
-        names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
-        return [_find_column(table, name, "--text-column") for name in names]
-    class_first = table.class_first or (table.ids_first and taken == table.columns[0])
-    free = [column for column in table.columns[class_first or table.ids_first :] if column != taken]
-    if not table.has_header and (class_first or len(free) == 1):
-        return free
-    by_name = [column for name in TEXT_COLUMNS for column in free if column.lower() == name]
-    if not by_name:
-        raise _no_column(table, "text", TEXT_COLUMNS)
-    return by_name[:1]
-
-
-def find_label_column(table: Table, wanted: str | None, *, required: bool = True) -> str | None:
-    """The label's column: `wanted` (name or number), else by the usual names, else None if not `required`."""
-    if wanted is not None:
-        return _find_column(table, wanted, "--label-column")
-    by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]
-    found = table.columns[:1] if table.class_first else by_name[:1]
-    if not found and required and table.ids_first:
-        raise UserError(
-            f"{table.source}: no header says which column is the label, and column 1 holds another number in each row, "
-            f"as ids do; the first line holds {_shown_cells(table.first_line)}: name the columns by number with "
-            "--text-column and --label-column (--label-column 1 takes these numbers for the labels)"
-        )
-    if not found and required:
-        raise _no_column(table, "label", LABEL_COLUMNS)
-    return found[0] if found else None
-
-
-def _find_column(table: Table, wanted: str, option: str) -> str:
-    column = _resolve(table, wanted)
-    if column is None:
-        raise UserError(f"{table.source}: no column {shown(wanted)} for {option}; {_listing(table)}")
-    return column
-
-
-def _resolve(table: Table, wanted: str) -> str | None:
-    if wanted in table.columns:
-        return wanted
-    same = [column for column in table.columns if column.lower() == wanted.lower()]
-    if len(same) == 1:
-        return same[0]
-    number = whole_number(wanted)
-    known = number is not None and 1 <= number <= len(table.columns)
-    return table.columns[number - 1] if number is not None and known else None
-
-
-def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
-    if not table.has_header:
-        number = 2 if table.ids_first else 1
-        mend = (
-            f"by its number, such as --{role}-column {number}, if this line is data, "
-            "or by its name if this line is a header"
-        )
-        return UserError(
-            f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; "
-            f"the first line holds {_shown_cells(table.first_line)}: name the column {mend}"
-        )
-    usual = ", ".join(names[:5])
-    mend = f"{_listing(table)}; name one with --{role}-column"
-    return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {mend}")
-
-
-def _shown_cells(cells: Sequence[str]) -> str:
-    more = ", ..." if len(cells) > 10 else ""
-    return ", ".join(repr(cut(cell, 40)) for cell in cells[:10]) + more
-
-
-def _listing(table: Table) -> str:
-    more = f" and {len(table.columns) - 20} more" if len(table.columns) > 20 else ""
-    return f"the columns are {', '.join(map(repr, table.columns[:20]))}{more}"
 
 
 def read_text(table: Table, number: int, columns: Sequence[str], values: Sequence[object]) -> str:

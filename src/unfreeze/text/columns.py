@@ -1,0 +1,110 @@
+"""Which column of a table is what: those that are asked for by name or number, else those of usual names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from unfreeze.checked import shown, whole_number
+from unfreeze.errors import UserError
+from unfreeze.text.display import cut
+from unfreeze.text.records import LABEL_COLUMNS, TEXT_COLUMNS, Table, holds_usual_name
+
+_log = logging.getLogger(__name__)
+
+
+def wanted_columns(*options: str | None) -> list[str]:
+    """The columns that options name, of which each may name several, separated by commas."""
+    return [name for option in options if option for name in option.split(",")]
+
+
+def warn_of_header(table: Table) -> None:
+    """Warns where the first line counts as a text although it holds a usual name of a column."""
+    if table.header_is_doubtful and holds_usual_name(table.first_line):
+        _log.warning(
+            "%s: the first line (%s) is read as data, because columns are given by number; "
+            "add --header if it names the columns, or --no-header to confirm",
+            table.source,
+            _shown_cells(table.first_line),
+        )
+
+
+def find_text_columns(table: Table, wanted: str | None = None, taken: str | None = None) -> list[str]:
+    """The columns that make up the text: `wanted` (several are separated by commas), else by the usual names.
+
+    Columns are wanted by name (in any case) or number, from 1; `taken` is the label's column. Without a
+    header the text is the only other column, or all that follow a first column of integers (the class, unless
+    they are all different).
+    """
+    if wanted is not None:
+        names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
+        return [_find_column(table, name, "--text-column") for name in names]
+    class_first = table.class_first or (table.ids_first and taken == table.columns[0])
+    free = [column for column in table.columns[class_first or table.ids_first :] if column != taken]
+    if not table.has_header and (class_first or len(free) == 1):
+        return free
+    by_name = [column for name in TEXT_COLUMNS for column in free if column.lower() == name]
+    if not by_name:
+        raise _no_column(table, "text", TEXT_COLUMNS)
+    return by_name[:1]
+
+
+def find_label_column(table: Table, wanted: str | None, *, required: bool = True) -> str | None:
+    """The label's column: `wanted` (name or number), else by the usual names, else None if not `required`."""
+    if wanted is not None:
+        return _find_column(table, wanted, "--label-column")
+    by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]
+    found = table.columns[:1] if table.class_first else by_name[:1]
+    if not found and required and table.ids_first:
+        raise UserError(
+            f"{table.source}: no header says which column is the label, and column 1 holds another number in each row, "
+            f"as ids do; the first line holds {_shown_cells(table.first_line)}: name the columns by number with "
+            "--text-column and --label-column (--label-column 1 takes these numbers for the labels)"
+        )
+    if not found and required:
+        raise _no_column(table, "label", LABEL_COLUMNS)
+    return found[0] if found else None
+
+
+def _find_column(table: Table, wanted: str, option: str) -> str:
+    column = _resolve(table, wanted)
+    if column is None:
+        raise UserError(f"{table.source}: no column {shown(wanted)} for {option}; {_listing(table)}")
+    return column
+
+
+def _resolve(table: Table, wanted: str) -> str | None:
+    if wanted in table.columns:
+        return wanted
+    same = [column for column in table.columns if column.lower() == wanted.lower()]
+    if len(same) == 1:
+        return same[0]
+    number = whole_number(wanted)
+    known = number is not None and 1 <= number <= len(table.columns)
+    return table.columns[number - 1] if number is not None and known else None
+
+
+def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
+    if not table.has_header:
+        number = 2 if table.ids_first else 1
+        mend = (
+            f"by its number, such as --{role}-column {number}, if this line is data, "
+            "or by its name if this line is a header"
+        )
+        return UserError(
+            f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; "
+            f"the first line holds {_shown_cells(table.first_line)}: name the column {mend}"
+        )
+    usual = ", ".join(names[:5])
+    mend = f"{_listing(table)}; name one with --{role}-column"
+    return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {mend}")
+
+
+def _shown_cells(cells: Sequence[str]) -> str:
+    more = ", ..." if len(cells) > 10 else ""
+    return ", ".join(repr(cut(cell, 40)) for cell in cells[:10]) + more
+
+
+def _listing(table: Table) -> str:
+    more = f" and {len(table.columns) - 20} more" if len(table.columns) > 20 else ""
+    return f"the columns are {', '.join(map(repr, table.columns[:20]))}{more}"

@@ -1,0 +1,124 @@
+"""Labeled texts in files that are no tables: lines that begin with their labels, and a folder of files for each class."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count as count_from
+from pathlib import Path
+from typing import Literal
+
+from unfreeze.errors import UserError
+from unfreeze.text.labels import FASTTEXT
+from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, say_left_out
+
+logger = logging.getLogger(__name__)
+
+LabelSeparator = Literal["auto", "tab", "space"]
+"""What ends the label of a line of a label and a text."""
+
+_FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
+
+
+@dataclass(frozen=True)
+class LabeledRows:
+    """Number, text and label (as it was read) of each example, and how an error names the place of one."""
+
+    rows: Iterable[tuple[int, str, object]]
+    place: Callable[[int], str]
+    advice_if_ids: str = ""
+    """Where the labels were only guessed: what says that they are labels, and what to do if they are none."""
+    is_table: bool = False
+    header_is_doubtful: bool = False
+    """Whether the first row of a table may be its header."""
+
+
+def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, object]]:
+    """folder/CLASS/*.txt, the classes and the files of each in sorted order; hidden ones are left out."""
+    classes = sorted(item for item in folder.iterdir() if item.is_dir() and not is_hidden(item.name))
+    if not classes:
+        raise UserError(
+            f"{folder}: no folder for each class (CLASS/*.txt) in it; to read a file in it, name the file"
+        )
+    numbers = count_from(1)
+    left_out: list[Path] = []
+    for class_folder in classes:
+        items = sorted(class_folder.iterdir())
+        files = [item for item in items if _is_example(item)]
+        left_out += [item for item in items if not _is_example(item)]
+        if not files:
+            raise UserError(f"{class_folder}: this folder of a class holds no .txt file")
+        for file in files:
+            yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
+    say_left_out(folder, left_out)
+
+
+def _is_example(item: Path) -> bool:
+    return plain_suffix(item) == ".txt" and item.is_file() and not is_hidden(item.name)
+
+
+def read_labeled_lines(path: Path, encoding: str, separator: LabelSeparator) -> LabeledRows:
+    """Lines of a label and a text, or fastText's lines, of which each `__label__NAME` is a label.
+
+    Raises:
+        UserError: where a label ends cannot be told.
+    """
+    lines = [(number, line) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
+    if separator == "auto" and any(FASTTEXT in line and _FASTTEXT_LABEL.search(line) for _, line in lines):
+        return LabeledRows(_split_fasttext(lines), lambda number: f"{path}:{number}")
+    advice = ""
+    if separator == "auto":
+        separator = _label_separator(lines, path)
+        advice = (
+            f"each line is read as a label and a text; add --label-separator {separator} if that is right, "
+            "or give the file as a table (.csv, .tsv, .jsonl)"
+        )
+    return LabeledRows(_split_lines(lines, separator), lambda number: f"{path}:{number}", advice)
+
+
+def _split_fasttext(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, object]]:
+    for number, line in lines:
+        names = sorted({label.rstrip() for label in _FASTTEXT_LABEL.findall(line)})
+        yield number, _FASTTEXT_LABEL.sub("", line).strip(), names if len(names) > 1 else "".join(names)
+
+
+def _split_lines(
+    lines: Iterable[tuple[int, str]], separator: LabelSeparator
+) -> Iterator[tuple[int, str, object]]:
+    for number, line in lines:
+        label, *rest = line.split("\t", 1) if separator == "tab" else line.split(maxsplit=1)
+        yield number, "".join(rest).strip(), label
+
+
+def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSeparator:
+    """tab where all lines of more than one word have one.
+
+    Raises:
+        UserError: some have none, and before another's tab are several words, which could be a label or not.
+    """
+    without = next((number for number, line in lines if "\t" not in line and len(line.split()) > 1), None)
+    spaced = next(
+        (
+            (number, label)
+            for number, line in lines
+            if "\t" in line and len((label := line.partition("\t")[0].strip()).split()) > 1
+        ),
+        None,
+    )
+    if spaced is None:
+        return "space" if without is not None else "tab"
+    number, label = spaced
+    if without is not None:
+        raise UserError(
+            f"{path}:{number}: a tab stands behind {label[:40]!r} and line {without} has none: "
+            "--label-separator tab or space says where labels end"
+        )
+    logger.warning(
+        "%s: labels end at the tab, such as %r (line %d); --label-separator space ends them at the first space",
+        path,
+        label[:40],
+        number,
+    )
+    return "tab"

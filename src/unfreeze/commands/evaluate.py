@@ -31,9 +31,9 @@ from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
+    from unfreeze.tasks.classifier_report import Report
     from unfreeze.tasks.sequence_tagger import TagReport
     from unfreeze.tasks.span_scores import SpanFigures
-    from unfreeze.tasks.text_classifier import Report
 
 KINDS = {
     CLASSIFIER: "classifiers",

@@ -8,10 +8,9 @@ classifier.predict(["A stunning story with a lot of twists"])  # [{"label": "pos
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -39,15 +38,9 @@ from unfreeze.folders import (
 )
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classification import ClassifierNetwork, Network, all_features
+from unfreeze.tasks.classifier_report import THRESHOLD, Prediction, Report, make_report
 from unfreeze.tasks.heads import HEADS
 from unfreeze.tasks.layered import LayeredNetwork
-from unfreeze.tasks.metrics import (
-    ClassFigures,
-    class_figures,
-    confusion_matrix,
-    macro_f1,
-    multi_label_figures,
-)
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.examples import ExampleSet, example_set
@@ -59,8 +52,6 @@ VECTORS = "word_vectors"
 """Folder of the static vectors within that of a classifier."""
 BUFFER = 2048
 """Texts that are sorted by length together while a stream is predicted."""
-THRESHOLD = 0.5
-"""Probability from which a label is given, where a text may have many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,54 +65,6 @@ class ClassifierConfig(Config):
     encoder: EncoderConfig = field()  # without the default of other kinds
     prior: list[float] | None = None
     """Share of the training texts that have each label; models of earlier versions lack it."""
-
-
-Prediction = dict[str, Any]
-"""{"label", "score"}; with many labels a list of these under "labels"."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """How a classifier did on labeled texts."""
-
-    accuracy: float
-    """Share of texts whose label (all labels, with many) is right."""
-    macro_f1: float
-    """Mean F1 over classes."""
-    loss: float
-    """Mean cross-entropy in nats, of texts whose labels training had; not a number where there is none."""
-    n_examples: int
-    """Texts measured."""
-    classes: list[ClassFigures]
-    """By class; those that training lacked stand behind the others."""
-    confusion: list[list[int]]
-    """Rows: true; columns: predicted; both in the order of `classes`. Empty with many labels."""
-    worst: list[dict[str, Any]]
-    """The most confident errors: text, label, predicted, score."""
-    n_unknown_labels: int = 0
-    """Texts with a label that training lacked; each counts as an error."""
-    n_unknown_texts: int = 0
-    """Texts without any known word."""
-    unknown_names: tuple[str, ...] = ()
-    """The labels that training lacked."""
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The classes' names in their order."""
-        return tuple(figures.label for figures in self.classes)
-
-    def figures(self) -> dict[str, float]:
-        """As metrics.json has them."""
-        return {
-            "accuracy": self.accuracy,
-            "macro_f1": self.macro_f1,
-            "loss": self.loss,
-            "n_examples": self.n_examples,
-        }
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
-        return asdict(self)
 
 
 class TextClassifier:
@@ -308,65 +251,16 @@ class TextClassifier:
                 rows.append(row)
                 are_known.append(known)
                 bar.advance()
-        return self._report(examples, targets, np.stack(rows), np.array(are_known), names, n_worst)
-
-    def _report(
-        self,
-        examples: ExampleSet,
-        targets: NDArray[Any],
-        found: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        names: Sequence[str],
-        n_worst: int,
-    ) -> Report:
-        """`names` are the classifier's, then those that training lacked: their probability is 0."""
-        n_known = len(self.label_names)
-        shares = np.pad(found, ((0, 0), (0, len(names) - n_known)))
-        safe = np.clip(shares, 1e-12, 1.0).astype(np.float64)
-        if self.multi_label:
-            predicted, true = shares >= THRESHOLD, targets > 0.5
-            right = (predicted == true).all(1)
-            unknown = true[:, n_known:].any(1)
-            losses = -np.where(true, np.log(safe), np.log(np.clip(1.0 - shares, 1e-12, 1.0))).sum(1)
-            classes, confusion = multi_label_figures(true, predicted, names), []
-        else:
-            best = found.argmax(1)
-            right = best == targets
-            unknown = targets >= n_known
-            losses = -np.log(safe[np.arange(len(targets)), targets])
-            matrix = confusion_matrix(targets.tolist(), best.tolist(), len(names))
-            classes, confusion = class_figures(matrix, names), matrix.tolist()
-        return Report(
-            float(right.mean()),
-            macro_f1(classes),
-            float(losses[~unknown].mean()) if not unknown.all() else math.nan,
-            len(examples),
-            classes,
-            confusion,
-            self._worst(examples, found, known, right, n_worst),
-            int(unknown.sum()),
-            int((~known).sum()),
-            tuple(names[n_known:]),
+        return make_report(
+            examples,
+            targets,
+            np.stack(rows),
+            np.array(are_known),
+            names,
+            said=self.prediction,
+            multi_label=self.multi_label,
+            n_worst=n_worst,
         )
-
-    def _worst(
-        self,
-        examples: ExampleSet,
-        found: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        right: NDArray[np.bool_],
-        count: int,
-    ) -> list[dict[str, Any]]:
-        wrong = np.flatnonzero(~right)
-        order = wrong[np.argsort(-found[wrong].max(1), kind="stable")][:count]
-        return [
-            {
-                "text": examples.examples[n].text,
-                "label": "|".join(examples.examples[n].labels),
-                "predicted": self.prediction(found[n], known[n]),
-            }
-            for n in order
-        ]
 
     # Saving
 

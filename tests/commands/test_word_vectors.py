@@ -240,6 +240,6 @@ def test_words_of_megabytes_are_cut(here: Path) -> None:
 
 
 def test_what_cannot_fit_is_said_before(here: Path) -> None:
-    Path("t.txt").write_text("a b c d " * 50, encoding="utf-8")
-    line = "pretrain word2vec --corpus t.txt --size 1000000000000 --output v"
+    Path("t.txt").write_text(" ".join(f"w{number}" for number in range(500)) * 5, encoding="utf-8")
+    line = "pretrain word2vec --corpus t.txt --size 2000000000 --min-count 1 --output v"
     assert "GB of memory, and this machine has" in fail(*line.split())

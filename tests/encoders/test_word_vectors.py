@@ -18,6 +18,8 @@ from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.character_ngrams import ngram_buckets
+from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.tokenizers import WordTokenizer
 
 WORDS = sorted({word for text in TEXTS for word in text.split()})
 
@@ -100,6 +102,24 @@ def test_a_word_is_found_however_accents_and_apostrophes_are_written() -> None:
         assert torch.equal(layers[0][0, -1], vector)
     assert encoder.first_words(0, besides=["N’T"]).table().words == ["n't"]
     assert encoder.with_words(["CAFE\u0301"]).table().words == encoder.table().words
+
+
+@torch.no_grad()
+def test_words_saved_as_they_were_written_are_found(tmp_path: Path) -> None:
+    """Earlier versions lower-cased words, and neither composed accents nor straightened apostrophes."""
+    words = ["n\u2019t", "cafe\u0301", "o\u2019neill", "o'neill"]
+    encoder = WordVectors(WordTokenizer([*SPECIAL_TOKENS, *words]), size=2)
+    encoder.embedding[len(SPECIAL_TOKENS) :] = torch.arange(1.0, 9.0).reshape(4, 2)
+    encoder.save_pretrained(tmp_path / "earlier")
+    loaded = read_encoder(tmp_path / "earlier")
+    spellings = ["N\u2019t", "Cafe\u0301", "O\u2019Neill", "O'Neill", "caf"]
+    expected = [[1.0, 2.0], [3.0, 4.0], [7.0, 8.0], [7.0, 8.0], [0.0, 0.0]]
+    assert loaded.look_up([spellings])[0].tolist() == expected
+    for spelling, vector in zip(spellings[:4], expected, strict=False):
+        found = loaded.vector(spelling)
+        assert found is not None and found.tolist() == vector and loaded.has_vector(spelling)
+    assert not loaded.has_vector("caf") and not loaded.has_vector("xxmaj")
+    assert loaded.first_words(0, besides=["N\u2019T", "caf\u00e9"]).table().words == words[:2]
 
 
 def test_of_words_with_one_normal_form_that_which_is_written_so_counts_else_the_first() -> None:

@@ -15,6 +15,7 @@ from tests.encoders.elmos import small_elmo
 from tests.pretraining.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
+from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
@@ -38,14 +39,39 @@ def test_layers_of_unequal_widths_anywhere(layers: object, mix_at: object) -> No
 
 def test_a_word_is_known_by_the_vocabulary_or_by_its_characters() -> None:
     words = LayeredNetwork(random_model(word_tokenizer(), "both", ()).encoder, 2, hidden_size=4)
-    assert [words.has_known_word(text) for text in ("", "xyzzy", "xyzzy bank")] == [False, False, True]
-    characters = LayeredNetwork(small_elmo(), 2, hidden_size=4)
-    assert [characters.has_known_word(text) for text in ("", " ", "xyzzy", "cat")] == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    assert words.have_known_words(["", "xyzzy", "xyzzy bank"]).tolist() == [False, False, True]
+    elmo = LayeredNetwork(small_elmo(), 2, hidden_size=4)
+    assert elmo.have_known_words(["", " ", "xyzzy", "cat"]).tolist() == [False, False, True, True]
+    encoder = random_model(word_tokenizer(), "both", ()).encoder
+    characters = LayeredNetwork(encoder, 2, hidden_size=4, characters=6)
+    assert characters.have_known_words(["", " ", "xyzzy", "bank"]).tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("as_encoder", [False, True])
+def test_a_word_is_known_by_a_static_vector_or_its_ngrams(as_encoder: bool) -> None:
+    texts = ["", "bank", "xyzzy", "Film xyzzy!", "xyzzy !", "!", "\u2019"]
+    table = VectorTable(["film", "!"], np.ones((2, 3), dtype=np.float32))
+    vectors = WordVectors.from_table(table)
+    by_ngrams = WordVectors(vectors.tokenizer, size=3, ngrams=(3, 3), buckets=5)
+    found = []
+    for each in (vectors, by_ngrams):
+        encoder = each if as_encoder else random_model(word_tokenizer()).encoder
+        network = LayeredNetwork(encoder, 2, hidden_size=4, vectors=None if as_encoder else each)
+        found.append(network.have_known_words(texts).tolist())
+    # The language model knows "bank"; "<!>" is an n-gram of three characters.
+    assert found[0] == [False, not as_encoder, False, True, False, True, False]
+    assert found[1] == [False, True, True, True, True, True, True]
+
+
+def test_a_text_of_words_with_static_vectors_alone_is_predicted() -> None:
+    torch.manual_seed(0)
+    encoder = random_model(word_tokenizer()).encoder
+    table = VectorTable(["film"], np.ones((1, 3), dtype=np.float32))
+    network = LayeredNetwork(encoder, 2, hidden_size=4, vectors=WordVectors.from_table(table)).eval()
+    classifier = TextClassifier(network, ["neg", "pos"], {}, prior=[0.25, 0.75])
+    film, nothing = classifier.predict(["film", "xyzzy"])
+    assert "unknown" not in film and film["score"] != 0.75
+    assert nothing == {"label": "pos", "score": 0.75, "unknown": True}
 
 
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,8 +148,15 @@ class WordVectors(StackedEncoder):
         number = self._id(word)
         return self.unseen(word) if number is None else self.embedding[number].detach()
 
+    def has_vector(self, word: str) -> bool:
+        """Whether a word is known or can be made of n-grams."""
+        number = self._id(word)
+        return self.unseen(word) is not None if number is None else number not in self.tokenizer.special_ids
+
     def _id(self, word: str) -> int | None:
-        return self.tokenizer.id(normalized(word))
+        number = self.tokenizer.id(normalized(word))
+        # Earlier versions saved words in lower case, with accents and apostrophes as they were written.
+        return self.tokenizer.id(word.lower()) if number is None else number
 
     def look_up(self, sentences: Sequence[Sequence[str]]) -> Tensor:
         """(B, W, D) of words as they are, each by itself, without the pieces and the batch of `prepare`.
@@ -185,7 +192,7 @@ class WordVectors(StackedEncoder):
         for row, word in enumerate(self.tokenizer.vocabulary):
             first = row not in special and taken < count
             taken += first
-            if row in special or first or word in wanted:
+            if row in special or first or normalized(word) in wanted:
                 rows.append(row)
         words, counts = self.tokenizer.vocabulary, self.tokenizer.counts
         kept = None if counts is None else [counts[row] for row in rows]

@@ -48,8 +48,8 @@ class Network(nn.Module, ABC):
         """What is kept of texts, to be read again and again."""
 
     @abstractmethod
-    def has_known_word(self, text: Any) -> bool:
-        """Whether one of `inputs` says anything: not where it is empty, or all its words are unknown."""
+    def have_known_words(self, texts: Sequence[Any]) -> NDArray[np.bool_]:
+        """(N,) whether each of `inputs` says anything: not where it is empty, or the network knows none of its words."""
 
     @abstractmethod
     def length(self, text: Any) -> int:
@@ -145,9 +145,9 @@ class ClassifierNetwork(Network):
         """Texts as ids."""
         return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(texts))]
 
-    def has_known_word(self, text: Ids) -> bool:
-        """By the tokenizer's vocabulary."""
-        return self._known_words.has_one(text)
+    def have_known_words(self, texts: Sequence[Ids]) -> NDArray[np.bool_]:
+        """By the tokenizer's vocabulary, which is all that is read here: no n-grams of other words."""
+        return np.array([self._known_words.has_one(text) for text in texts], dtype=np.bool_)
 
     @cached_property
     def _known_words(self) -> KnownWords:
@@ -209,7 +209,7 @@ class KnownWords:
         # The sign for a space is a piece of its own before an unknown word.
         self.is_known = np.array([token != SPACE for token in tokenizer.vocabulary])
         self.is_known[list(tokenizer.special_ids)] = False
-        is_mark = np.array([_is_punctuation(token.lstrip(SPACE)) for token in tokenizer.vocabulary])
+        is_mark = np.array([is_punctuation(token.lstrip(SPACE)) for token in tokenizer.vocabulary])
         self.is_word = self.is_known & ~is_mark
 
     def has_one(self, ids: Ids) -> bool:
@@ -219,7 +219,8 @@ class KnownWords:
         return bool(self.is_known[ids].any()) and self.unknown_id not in ids
 
 
-def _is_punctuation(token: str) -> bool:
+def is_punctuation(token: str) -> bool:
+    """Whether nothing but punctuation is in it."""
     return all(unicodedata.category(character).startswith("P") for character in token)
 
 

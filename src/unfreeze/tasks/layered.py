@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.tasks.classification import KnownWords, Network
+from unfreeze.tasks.classification import KnownWords, Network, is_punctuation
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.word_bodies import BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
@@ -69,11 +70,25 @@ class LayeredNetwork(Network):
         """The texts themselves."""
         return list(texts)
 
-    def has_known_word(self, text: str) -> bool:
-        """By the encoder's vocabulary; any word where it reads characters."""
-        if isinstance(self.encoder, Elmo):
-            return bool(self.words.words_of(text))
-        return self._known_words.has_one(np.asarray(self.encoder.tokenizer.encode_ids([text])[0]))
+    def have_known_words(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """By all that is read of a word: its characters, the encoder's vocabulary, static vectors and their n-grams."""
+        if isinstance(self.encoder, Elmo) or self.words.characters is not None:
+            return np.array([bool(self.words.words_of(text)) for text in texts], dtype=np.bool_)
+        encoded = self.encoder.tokenizer.encode_ids(list(texts))
+        return np.array(
+            [
+                self._known_words.has_one(np.asarray(ids)) or self._has_vector(text)
+                for text, ids in zip(texts, encoded, strict=True)
+            ],
+            dtype=np.bool_,
+        )
+
+    def _has_vector(self, text: str) -> bool:
+        """Whether a table of vectors has one for a word; for punctuation where nothing else is written."""
+        tables = [table for table in (self.encoder, self.vectors) if isinstance(table, WordVectors)]
+        words = self.words.words_of(text) if tables else []
+        named = [word for word in words if not is_punctuation(word)] or words
+        return any(table.has_vector(word) for table in tables for word in named)
 
     @cached_property
     def _known_words(self) -> KnownWords:

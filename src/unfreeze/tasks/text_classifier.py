@@ -161,7 +161,7 @@ class TextClassifier:
         self.network.eval()
         device = next(self.network.parameters()).device
         inputs = self.inputs(texts)
-        known = np.array([self.network.has_known_word(text) for text in inputs])
+        known = self.network.have_known_words(inputs)
         with prediction_format(self.precision, device):
             found = all_features(self.network, inputs)
         features = {name: x.to(device) for name, x in found.items()}

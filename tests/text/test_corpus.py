@@ -5,8 +5,10 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import io
 import itertools
 import json
+import logging
 import lzma
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import data_folder
+from unfreeze.commands.progress import LogHandler
 from unfreeze.errors import MissingExtra, UserError
 from unfreeze.text import corpus
 from unfreeze.text import lines as text_lines
@@ -60,12 +63,17 @@ def test_a_folder_is_searched_through_in_sorted_order(tmp_path: Path) -> None:
     assert found == ["D.TXT", "b.txt", "c.parquet", "wiki_00", "a/z.jsonl", "a/b/c.csv.gz"]
 
 
-def test_what_is_left_out_of_a_folder_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_left_out_of_a_folder_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ["a.txt", ".a.txt", "sub/._b.txt", "sub/b.txt", "notes.md", "sub/cat.jpg"]:
         write(tmp_path / name, "x")
+    monkeypatch.setattr("sys.stderr", screen := io.StringIO())
+    logging.getLogger("unfreeze.text").addHandler(handler := LogHandler())
     for _ in range(2):
         assert [path.name for path in find_files([tmp_path])] == ["a.txt", "b.txt"]
-    assert caplog.messages == [f"{tmp_path}: files that are not read: 2 hidden, 2 of other kinds (.jpg, .md)"]
+    logging.getLogger("unfreeze.text").removeHandler(handler)
+    assert screen.getvalue().splitlines() == [
+        f"{tmp_path}: files that are not read: 2 hidden, 2 of other kinds (.jpg, .md)"
+    ]
     assert [path.name for path in find_files([tmp_path / ".a.txt"])] == [".a.txt"]  # it was named
 
 
@@ -86,6 +94,28 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert found == ["corpus/a.txt", "corpus/link/c.txt", "corpus/link/deep/d.txt", "corpus/sub/b.txt"]
     assert [path.name for path in find_files([tmp_path / "linked"])] == ["c.txt", "a.txt", "b.txt", "d.txt"]
     assert len(list(stream_documents([tmp_path / "corpus", tmp_path / "linked"]))) == 4
+
+
+def test_links_to_folders_above_are_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "data/held-out.txt", "x")
+    write(tmp_path / "data/corpus/a.txt", "x")
+    write(tmp_path / "data/corpus/sub/b.txt", "x")
+    write(tmp_path / "else/where/c.txt", "x")
+    write(tmp_path / "else/d.txt", "x")
+    links = {
+        "data/corpus/up": "..",
+        "data/corpus/sub/root": "/",
+        "data/corpus/where": "../../else/where",
+        "else/where/up": "..",
+    }
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(target, target_is_directory=True)
+    found = [path.name for path in find_files([tmp_path / "data/corpus"])]
+    assert found == ["a.txt", "b.txt", "c.txt"]
+    places = [f"{tmp_path}/data/corpus/{name}" for name in ("up", "sub/root", "where/up")]
+    assert caplog.messages == [
+        f"{tmp_path}/data/corpus: links that lead upwards are not followed: {', '.join(places)}"
+    ]
 
 
 def test_globs_named_files_and_duplicates(tmp_path: Path) -> None:
@@ -559,7 +589,7 @@ def traced_peak(action: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_long_line_takes_its_size_once(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_lines, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(text_lines, "_LONGEST_READ", 1 << 16)
     path, size = write(tmp_path / "c.txt", b"word " * 2_000_000 + end.encode()), 10_000_000
     assert traced_peak(lambda: next(read_lines(path))) < 1.3 * size
     assert traced_peak(lambda: list(stream_documents([path], documents="file"))) < 1.3 * size
@@ -569,7 +599,7 @@ def test_a_long_line_takes_its_size_once(tmp_path: Path, end: str, monkeypatch: 
 def test_a_line_beyond_all_bounds_is_read_in_parts(
     tmp_path: Path, documents: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(text_lines, "_BLOCK", 1 << 14)
+    monkeypatch.setattr(text_lines, "_LONGEST_READ", 1 << 14)
     monkeypatch.setattr(corpus, "LONGEST_LINE", 100_000)
     words = [f"w{number}" for number in range(200_000)]
     path = write(tmp_path / "c.txt", "first\n" + " ".join(words) + "\nlast\n")
@@ -586,10 +616,34 @@ def test_a_line_beyond_all_bounds_is_read_in_parts(
     assert [len(text) for text in stream_documents([unspaced])] == [100_000, 100_000, 50_000]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.sampled_from("ab \n\r\v\u2028\u00e9\ufeff")),
+    read=st.integers(1, 9),
+    longest=st.none() | st.integers(1, 9),
+)
+def test_lines_do_not_depend_on_how_much_is_read_at_a_time(
+    tmp_path: Path, text: str, read: int, longest: int | None
+) -> None:
+    path = write(tmp_path / "c.txt", text)
+    expected = []
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        expected.append(line.lstrip("\ufeff") + "\n")
+    expected[-1] = expected[-1].removesuffix("\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_lines, "_LONGEST_READ", read)
+        found = list(read_lines(path, longest=longest))
+    if longest is None:
+        assert found == [line for line in expected if line]
+    else:
+        assert "".join(found) == "".join(expected)
+        assert all(found) and max(len(line.removesuffix("\n")) for line in ["", *found]) <= longest
+
+
 def test_a_nul_behind_a_long_line_is_told_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_lines, "_BLOCK", 10)
+    monkeypatch.setattr(text_lines, "_LONGEST_READ", 10)
     monkeypatch.setattr(corpus, "LONGEST_LINE", 25)
     path = write(tmp_path / "c.txt", "word " * 20 + "\nb\nc\0\n")
     with pytest.raises(UserError, match=r"c\.txt:3: a NUL byte"):

@@ -1,8 +1,9 @@
 """Word vectors as text: a line a word; word2vec's and fastText's (.vec) with a header line, GloVe's without.
 
 Published files are odd in many ways: words with spaces in them (so fields are counted from the right), spaces at the end
-of lines, CRLF, blank last lines, a byte order mark before any line (files that were put together). The header counts rows of the file. Fewer are an error, since that is what a truncated file
-looks like; more are read and counted, since each is a sound line: writers count distinct words and repeat some.
+of lines, CRLF, blank last lines, a byte order mark before any line (files that were put together). The header counts
+rows of the file. Fewer are an error, since that is what a truncated file looks like; more are read and counted, since
+each is a sound line: writers count distinct words and repeat some.
 
 Special here: a block of lines is parsed at once; only a block where that fails is gone through line by line, to see words
 with spaces or to name the line that is broken. About 9 times as fast as gensim (python -m benchmarks --only vectors).

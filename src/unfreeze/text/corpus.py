@@ -1,7 +1,8 @@
 """Unlabeled text: documents streamed from files, folders, globs, compressed files and hub data sets.
 
 Memory is that of the longest document (and, for `documents="auto"`, of the megabyte it looks at), whatever
-the size of the corpus; a line of plain text beyond 16 million characters is read as several documents, which is said. Cost: about 0.2 GB of plain text a second on one core, 0.1 GB of JSON lines.
+the size of the corpus; a line of plain text beyond 16 million characters is read as several documents, which
+is said. Cost: about 0.2 GB of plain text a second on one core, 0.1 GB of JSON lines.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ def stream_documents(
     r"""Yields the documents of a corpus, never an empty one; lines within a document are separated by `\n`.
 
     Tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`) give a
-    document a record; `header` says whether the first line of a CSV or TSV names its columns. Any other file is plain text: `blank-line` separates its documents by blank lines,
-    `line` takes each line for a document, `file` the whole file; `auto` takes blank lines where one stands
-    between two lines among the first 1,000,000 characters, else lines.
+    document a record; `header` says whether the first line of a CSV or TSV names its columns. Any other file
+    is plain text: `blank-line` separates its documents by blank lines, `line` takes each line for a document,
+    `file` the whole file; `auto` takes blank lines where one stands between two lines among the first
+    1,000,000 characters, else lines.
 
     Raises UserError at once for paths that give nothing, and on the way for text that is not in `encoding`,
     broken records, a missing column, and (at the end) for a corpus without any document.
@@ -158,7 +160,7 @@ def _blank_line_separated(lines: Iterable[str]) -> Iterator[str]:
         is_blank = line.isspace()
         if not is_blank:
             document.append(line)
-        if document and (is_blank or not line.endswith("\n")):  # a part of a long line is a document
+        if document and (is_blank or line[-1] != "\n"):  # a part of a long line is a document
             yield "".join(document).rstrip("\n")
             document = []
     yield "".join(document).rstrip("\n")
@@ -181,13 +183,19 @@ def _files_below(folder: Path) -> list[Path]:
     files: list[Path] = []
     left_out: list[Path] = []
     seen = {folder.resolve()}  # a link may lead back to where it stands
+    above = set(folder.resolve().parents)
+    upwards: list[str] = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         below = {Path(parent, name).resolve(): name for name in sorted(folders) if not is_hidden(name)}
-        folders[:] = [name for place, name in below.items() if place not in seen]
-        seen |= below.keys()
+        higher = above.union(Path(parent).resolve().parents) - seen
+        upwards += [str(Path(parent, name)) for place, name in below.items() if place in higher]
+        folders[:] = [name for place, name in below.items() if place not in seen | higher]
+        seen |= below.keys() - higher
         for file in (Path(parent, name) for name in sorted(names)):
             taken = not is_hidden(file.name) and plain_suffix(file) in _FOLDER_SUFFIXES
             (files if taken else left_out).append(file)
+    if upwards:
+        _log.warning("%s: links that lead upwards are not followed: %s", folder, ", ".join(upwards))
     if files:
         say_left_out(folder, left_out)
     else:

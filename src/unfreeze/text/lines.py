@@ -1,6 +1,7 @@
 """Files as streams of lines: plain or compressed, decoded, with errors that name the line and the byte.
 
-Memory is that of the longest line, once, or of a bounded part of it. Cost: about 0.25 GB of plain UTF-8 text a second on one core.
+Memory is that of the longest line, once, or of a bounded part of it. Cost: about 0.25 GB of plain UTF-8 text a second
+on one core.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -44,8 +45,8 @@ _NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _KINDS_SAID = 5
 _FARTHEST_SPACE = 1000
 """Characters before the place of a cut among which white space is looked for; words have 100 at most."""
-_BLOCK = 1 << 18
-"""Bytes that are read at a time."""
+_LONGEST_READ = 1 << 18
+"""Characters of a line that are read at a time."""
 
 
 def plain_suffix(path: Path) -> str:
@@ -68,13 +69,7 @@ def say_left_out(folder: Path, files: Sequence[Path]) -> None:
         more = ", ..." if len(others) > _KINDS_SAID else ""
         said.append(f"{len(files) - hidden} of other kinds ({', '.join(others[:_KINDS_SAID])}{more})")
     if said:
-        _warn_once(f"{folder}: files that are not read: {', '.join(said)}")
-
-
-@cache
-def _warn_once(said: str) -> None:
-    """A warning about files, said once though a corpus is read several times."""
-    _log.warning(said)
+        _log.warning("%s: files that are not read: %s", folder, ", ".join(said))
 
 
 def existing_file(path: Path) -> Path:
@@ -102,11 +97,18 @@ def read_lines(
     name, or holds a NUL.
     """
     codec_name(encoding)  # refuses what is no encoding of text
+    most = _LONGEST_READ if longest is None else min(_LONGEST_READ, longest)
     try:
         with _open_binary(path) as stream:
             if (compressed := hidden_compression(stream.peek(_HEAD))) is not None:
                 raise UserError(f"{path} {compressed}")
-            yield from _parts_of_lines(path, _decoded(stream, encoding), longest, said)
+            with io.TextIOWrapper(stream, encoding=encoding) as text:
+                reads = iter(partial(text.readline, most), "")
+                for number, line in enumerate(reads, 1):
+                    if len(line) == most or line[0] == _MARK or "\0" in line:
+                        yield from _odd_line(line, reads, most, f"{path}:{number}", longest, said)
+                    else:
+                        yield line
     except UnicodeError:
         raise _undecodable(path, encoding) from None
     except _read_errors() as error:
@@ -149,42 +151,30 @@ def mend_surrogates(text: str) -> str:
     return text
 
 
-def _parts_of_lines(path: Path, blocks: Iterator[str], longest: int | None, said: str) -> Iterator[str]:
-    """The lines of a text that comes in blocks. Python's own loop over a file takes twice the size of a long line."""
-    number, line = 1, ""
-    for block in blocks:
-        if "\0" in block:
-            number += block.count("\n", 0, block.index("\0"))
+def _odd_line(
+    first: str, reads: Iterator[str], most: int, place: str, longest: int | None, said: str
+) -> Iterator[str]:
+    """A line that begins with a byte order mark, holds a NUL, or is so long that it comes in several `reads`.
+
+    Python's own loop over a file takes twice the size of a long line.
+    """
+    line = ""
+    for part in chain([first], reads):
+        if "\0" in part:
             mend = "not a text file, or one that needs --encoding utf-16"
-            raise UserError(f"{path}:{number}: a NUL byte: {mend}")
-        first, *others = block.split("\n")
-        if _MARK in block:
-            first = first if line else first.lstrip(_MARK)
-            others = [other.lstrip(_MARK) for other in others]
-        line += first  # it grows in place
-        while longest is not None and len(line) > longest:
+            raise UserError(f"{place}: a NUL byte: {mend}")
+        line += part if line else part.lstrip(_MARK)  # it grows in place
+        while longest is not None and len(line) - line.endswith("\n") > longest:
             if said:
-                _warn_once(f"{path}:{number}: this line has more than {longest:,} characters and {said}")
+                _log.warning("%s: this line has more than %s characters and %s", place, f"{longest:,}", said)
+                said = ""
             cut = _place_to_cut(line, longest)
             yield line[:cut]
             line = line[cut:]
-        number += len(others)
-        if others:
-            line += "\n"
-            yield line
-            line = others.pop()
-            for other in others:
-                yield other + "\n"
+        if len(part) < most or part.endswith("\n"):
+            break
     if line:
         yield line
-
-
-def _decoded(stream: io.BufferedReader, encoding: str) -> Iterator[str]:
-    r"""The text in blocks, with `\n` at the ends of lines."""
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
-    while data := stream.read1(_BLOCK):
-        yield decoder.decode(data)
-    yield decoder.decode(b"", final=True)
 
 
 def _place_to_cut(line: str, longest: int) -> int:

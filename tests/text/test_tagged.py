@@ -117,6 +117,16 @@ def test_odd_files(tmp_path: Path) -> None:
     assert len(found) == 1 and found.sentences[0].tokens == ("New_York", "x")
 
 
+@pytest.mark.parametrize("other", ["\u00a0", "\v", "\u2003", "\x1c"])
+def test_spaces_alone_are_between_columns(tmp_path: Path, other: str) -> None:
+    lines = f"  New{other}York   B-LOC \n{other}is O{other}\na{other}{other}b O\n {other} \nAda  B-PER\n"
+    found = read_tagged(written(tmp_path, lines))
+    assert [each.tokens for each in found.sentences] == [("New_York", "is", "a_b"), ("Ada",)]
+    assert found.sentences[0].tags == ("B-LOC", "O", "O")
+    tabs = read_tagged(written(tmp_path, "New York\tB-LOC\n\tO\n \t \nAda\t B-PER\n"))
+    assert [each.tokens for each in tabs.sentences] == [("New_York", "_"), ("Ada",)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -227,6 +237,9 @@ def test_words_without_tags(tmp_path: Path) -> None:
     words = read_split(written(tmp_path, "-DOCSTART-\n\n# two words\nNew York\tx\nis\tx\n\nOslo\tx\n"))
     assert [each.tokens for each in words] == [("New_York", "is"), ("Oslo",)]
     assert words[0].lines == ("New York\tx", "is\tx")
+    text = "Oslo B-LOC\nwins O\n\n#ibm B-ORG\n\n# a comment\nhere O\n"
+    last = [each.tokens for each in read_split(written(tmp_path, text), token_column=0)]
+    assert last == [("Oslo", "wins"), ("#ibm",), ("here",)]  # the tag tells it, whatever is asked for
     alone = read_split(written(tmp_path, "#ibm\nis\n\n# a comment\nhere\n"))
     assert [each.tokens for each in alone] == [("#ibm", "is"), ("here",)]
     lines = read_split(written(tmp_path, '{"tokens": ["a", "b"]}\n{"tokens": []}\n', "a.jsonl"))

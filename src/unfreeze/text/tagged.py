@@ -52,6 +52,7 @@ Comments = Literal["auto", "skip", "words"]
 """What lines that begin with # are: comments, words, or what the other lines suggest."""
 
 _KEY_AND_VALUE = re.compile(r"#\s?\S+\s=(\s|$)")
+_ID_OF_CONLLU = re.compile(r"\d+([-.]\d+)?")
 _NO_WORD_OF_CONLLU = re.compile(r"\d+[-.]\d+")
 
 
@@ -168,12 +169,10 @@ def read_tagged(
     else:
         token, tag = _number(token_column, 0), _number(tag_column, -1)
         rows = []
-        for words in _column_sentences(file, tag, encoding, comments):
-            for word in words:
-                _check_columns(word, (token, tag), path)
-            tags = tuple(word.columns[tag] for word in words)
-            rows.append(TaggedSentence(_tokens(words, token), tags, words[0].number))
-            places.append([word.number for word in words])
+        for words in _column_sentences(file, (token, tag), encoding, comments):
+            tokens, tags = _tokens(words, token), _tags(words, tag, path)
+            rows.append(TaggedSentence(tokens, tags, words.numbers[0]))
+            places.append(words.numbers)
     if not rows:
         raise UserError(
             f"{path} holds no sentence: a word a line with its tag, or JSON lines of tokens and tags"
@@ -199,10 +198,8 @@ def read_split(
     else:
         token = _number(token_column, 0)
         found = []
-        for words in _column_sentences(file, -1, encoding, comments):
-            for word in words:
-                _check_columns(word, (token,), path)
-            found.append(SplitSentence(_tokens(words, token), tuple(word.line for word in words)))
+        for words in _column_sentences(file, (token,), encoding, comments):
+            found.append(SplitSentence(_tokens(words, token), tuple(words.lines)))
     if not found:
         raise UserError(f"{path} holds no sentence: a word a line, or JSON lines of tokens")
     return found
@@ -266,14 +263,12 @@ def _number(column: int | str | None, default: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
-    """The line of a word."""
+class _Sentence:
+    """The lines of a sentence's words: their numbers, what they are and their columns."""
 
-    number: int
-    line: str
-    columns: list[str]
-    width: int
-    """Columns that every word of the file should have."""
+    numbers: list[int]
+    lines: list[str]
+    columns: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -288,27 +283,35 @@ class _Shape:
     is_conllu: bool
 
 
-def _column_sentences(path: Path, tag: int, encoding: str, comments: Comments) -> Iterator[list[_Word]]:
-    """The words of each sentence; `tag` is the column that helps to tell comments from words."""
-    rows = []  # in memory: a pipe cannot be read twice
-    for text in read_lines(path, encoding):
-        line = text.rstrip("\n")
-        rows.append((line, _columns(line)))
-    shape = _shape(rows, tag)
-    words: list[_Word] = []
+def _column_sentences(
+    path: Path, wanted: Sequence[int], encoding: str, comments: Comments
+) -> Iterator[_Sentence]:
+    """The words of each sentence, which have the columns that are wanted, of the token and perhaps the tag.
+
+    The tag, else the last column, helps to tell comments from words.
+    """
+    tag = wanted[1] if len(wanted) > 1 else -1
+    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # a pipe cannot be read twice
+    shape = _shape(lines, tag, comments)
+    words, checked = _Sentence([], [], []), False
     doubtful: list[int] = []
-    for number, (line, columns) in enumerate(rows, 1):
-        comment = line.startswith("#") and _is_comment(line, columns, shape, tag, bool(words), comments)
+    for number, line in enumerate([*lines, ""], 1):
+        columns = _columns(line)
+        comment = line[:1] == "#" and _is_comment(line, columns, shape, tag, bool(words.lines), comments)
         if comment and comments == "auto" and (len(columns) == shape.width or columns[0] != "#"):
             doubtful.append(number)
-        if not any(columns) or columns[0].startswith(SKIPPED) or comment:
-            if words:
+        if comment or not any(columns) or columns[0].startswith(SKIPPED):
+            if words.lines:
+                if not checked:
+                    _check_numbers(wanted, shape.width, f"{path}:{words.numbers[0]}")
+                    checked = True
+                _check_columns(words, shape.width, path)
                 yield words
-            words = []
+                words = _Sentence([], [], [])
         elif not (shape.is_conllu and _NO_WORD_OF_CONLLU.fullmatch(columns[0])):
-            words.append(_Word(number, line, columns, shape.width))
-    if words:
-        yield words
+            words.numbers.append(number)
+            words.lines.append(line)
+            words.columns.append(columns)
     if doubtful:
         logger.warning(
             "%s: lines that begin with # are read as comments (%d, the first is line %d); --comments words reads them as words",
@@ -319,22 +322,42 @@ def _column_sentences(path: Path, tag: int, encoding: str, comments: Comments) -
 
 
 def _columns(line: str) -> list[str]:
-    found = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
-    return [column.strip() for column in found]
+    if "\t" in line:
+        return [column.strip() for column in line.split("\t")]
+    columns = line.split()
+    if " ".join(columns) == line:  # nearly always; else there may be other white space, within columns
+        return columns
+    return [column.strip() for column in re.split(" +", line.strip(" "))]
 
 
-def _shape(rows: Sequence[tuple[str, list[str]]], tag: int) -> _Shape:
-    """By the lines (each with its columns) that do not begin with #; where all do, by the first one."""
-    full = [row for row in rows if any(row[1]) and not row[1][0].startswith(SKIPPED)]
-    words = [row for row in full if not row[0].startswith("#")]
-    if not words:
-        width = next((len(columns) for line, columns in full if not _KEY_AND_VALUE.match(line)), 0)
-        return _Shape(width, False, frozenset(), False)
-    width, tabs = len(words[0][1]), "\t" in words[0][0]
-    tags = {columns[tag] for _, columns in words if len(columns) == width and -width <= tag < width}
-    ids = re.compile(r"\d+([-.]\d+)?")
-    is_conllu = tabs and width == 10 and all(ids.fullmatch(columns[0]) for _, columns in words)
-    return _Shape(width, tabs, frozenset(tags), is_conllu)
+def _full_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Lines of words, or comments, with their columns."""
+    for line in lines:
+        columns = _columns(line)
+        if any(columns) and not columns[0].startswith(SKIPPED):
+            yield line, columns
+
+
+def _shape(lines: Sequence[str], tag: int, comments: Comments) -> _Shape:
+    """By the lines that do not begin with #; where all do, by the first one."""
+    first = next((row for row in _full_lines(lines) if not row[0].startswith("#")), None)
+    if first is None:
+        others = (columns for line, columns in _full_lines(lines) if not _KEY_AND_VALUE.match(line))
+        return _Shape(len(next(others, [])), False, frozenset(), False)
+    width, tabs = len(first[1]), "\t" in first[0]
+    tags: frozenset[str] = frozenset()
+    if comments == "auto" and -width <= tag < width and any(line.startswith("#") for line in lines):
+        words = (columns for line, columns in _full_lines(lines) if not line.startswith("#"))
+        tags = frozenset(columns[tag] for columns in words if len(columns) == width)
+    is_conllu = (
+        tabs
+        and width == 10
+        and all(
+            line.startswith("#") or _ID_OF_CONLLU.fullmatch(columns[0])
+            for line, columns in _full_lines(lines)
+        )
+    )
+    return _Shape(width, tabs, tags, is_conllu)
 
 
 def _is_comment(
@@ -361,29 +384,37 @@ def _may_be_tag(tag: str, known: frozenset[str]) -> bool:
     return not known or tag in known or looks_like_spans({tag, *known})
 
 
-def _check_columns(word: _Word, wanted: Sequence[int], path: str | Path) -> None:
-    """Raise the UserError for a word without the columns of its token and, where two are wanted, its tag."""
-    place, columns, width = f"{path}:{word.number}", word.columns, word.width
-    if len(columns) != width:
-        raise UserError(
-            f"{place}: {len(columns)} columns, where others have {width}: every word needs as many"
-        )
+def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:
+    """Raise the UserError for words without the columns of their token and, where two are wanted, their tag."""
     if width < len(wanted):
         raise UserError(f"{place}: one column: every word needs a tag beside it")
     for column in wanted:
         if not -width <= column < width:
             raise UserError(f"{place}: there is no column {shown(column)} of {width}")
-    if len(wanted) < 2:
-        return
-    token, tag = (column % width for column in wanted)
-    if token == tag:
-        raise UserError(f"{place}: words and tags are both in column {token}: name two")
-    if not columns[tag]:
-        raise UserError(f"{place}: the tag is empty")
+    if len({column % width for column in wanted}) < len(wanted):
+        raise UserError(f"{place}: words and tags are both in column {wanted[0] % width}: name two")
 
 
-def _tokens(words: Sequence[_Word], column: int) -> tuple[str, ...]:
-    return tuple(_joined(word.columns[column]) for word in words)
+def _check_columns(words: _Sentence, width: int, path: str | Path) -> None:
+    for number, columns in zip(words.numbers, words.columns, strict=True):
+        if len(columns) != width:
+            raise UserError(
+                f"{path}:{number}: {len(columns)} columns, where others have {width}: every word needs as many"
+            )
+
+
+def _tokens(words: _Sentence, column: int) -> tuple[str, ...]:
+    tokens = [columns[column] for columns in words.columns]
+    if " ".join(tokens).split() == tokens:  # nearly always
+        return tuple(tokens)
+    return tuple(map(_joined, tokens))
+
+
+def _tags(words: _Sentence, column: int, path: str | Path) -> tuple[str, ...]:
+    tags = tuple([columns[column] for columns in words.columns])
+    if "" in tags:
+        raise UserError(f"{path}:{words.numbers[tags.index('')]}: the tag is empty")
+    return tags
 
 
 def _joined(token: str) -> str:

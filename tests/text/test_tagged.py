@@ -204,6 +204,49 @@ def test_a_word_that_lacks_a_column_is_no_comment(tmp_path: Path) -> None:
         read_tagged(written(tmp_path, "#ibm B-ORG\nis\tVB\tO\n"))
 
 
+CONLLU = "# sent_id = 1\n" + "".join(
+    "\t".join([str(number), word, word.lower(), tag, "_", "_", "0", "root", "_", misc]) + "\n"
+    for number, (word, tag, misc) in enumerate(
+        [
+            ("They", "PRON", "_"),
+            ("buy", "VERB", "_"),
+            ("books", "NOUN", "SpaceAfter=No"),
+            (".", "PUNCT", "_"),
+        ],
+        1,
+    )
+)
+
+
+@pytest.mark.parametrize("name", ["a.conllu", "a.txt"])
+def test_words_of_conllu_are_forms_and_its_tags_parts_of_speech(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, CONLLU, name)
+    (sentence,) = read_tagged(path).sentences
+    assert sentence.tokens == ("They", "buy", "books", ".") and sentence.tags == (
+        "PRON",
+        "VERB",
+        "NOUN",
+        "PUNCT",
+    )
+    assert "is CoNLL-U: words are column 1 and tags column 3" in caplog.text
+    assert read_split(path)[0].tokens == sentence.tokens
+    assert read_tagged(path, token_column=2, tag_column=0).sentences[0].tokens == (
+        "they",
+        "buy",
+        "books",
+        ".",
+    )
+
+
+def test_sentences_that_begin_with_a_hash_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path, "# a comment O\nOslo N X B-LOC\nwins V X O\n\n# NN X O\n1 CD X O\n", "a.conll")
+    assert len(read_tagged(path).sentences[0].tokens) == 3
+    assert "sentences begin with the word # (2, the first in line 1)" in caplog.text
+    assert read_tagged(path, comments="skip").sentences[0].tokens == ("Oslo", "wins")
+
+
 def test_conllu_has_lines_that_are_no_words(tmp_path: Path) -> None:
     rows = ["1-2 don't _", "1 do AUX", "2 n't PART", "2.1 so ADV", "3 go VERB"]
     lines = ["{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n".format(*row.split()) for row in rows]

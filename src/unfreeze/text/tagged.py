@@ -7,8 +7,8 @@ official NN I-NP O           lines that begin with -DOCSTART- are passed over, a
 
 A line that begins with # may be a comment or a word. It is a word where its columns are as many as those of other words
 and its tag is one of theirs, or a span as theirs are; otherwise it is a comment if it stands before a sentence, or has no
-tab where all words have tabs. Comments that could be words are counted and said. In CoNLL-U's ten columns, ranges (1-2) and
-empty nodes (1.1) are no words.
+tab where all words have tabs. Comments that could be words are counted and said. In CoNLL-U's ten columns words are FORM and
+tags UPOS where no other columns are named, which is said, and ranges (1-2) and empty nodes (1.1) are no words.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ Comments = Literal["auto", "skip", "words"]
 """What lines that begin with # are: comments, words, or what the other lines suggest."""
 
 _KEY_AND_VALUE = re.compile(r"#\s?\S+\s=(\s|$)")
+_FORM_AND_UPOS = (1, 3)
+"""CoNLL-U's columns of words and of parts of speech."""
 _ID_OF_CONLLU = re.compile(r"\d+([-.]\d+)?")
 _NO_WORD_OF_CONLLU = re.compile(r"\d+[-.]\d+")
 
@@ -153,8 +155,8 @@ def read_tagged(
     """Read JSON lines (.jsonl, .ndjson, .json), or columns under any other name.
 
     Args:
-        token_column: number from 0 (-1 is the last), or key of the JSON; the first by default.
-        tag_column: the same; the last by default.
+        token_column: number from 0 (-1 is the last), or key of the JSON; the first by default, in CoNLL-U FORM.
+        tag_column: the same; the last by default, in CoNLL-U UPOS.
         comments: what lines of columns are that begin with #.
         scheme: of the tags; found out by default.
 
@@ -167,9 +169,9 @@ def read_tagged(
         rows = list(_json_rows(file, token_column, tag_column, encoding))
         places = [[row.line] * len(row.tokens) for row in rows]
     else:
-        token, tag = _number(token_column, 0), _number(tag_column, -1)
+        lines, token, tag = _open_columns(file, token_column, tag_column, encoding)
         rows = []
-        for words in _column_sentences(file, (token, tag), encoding, comments):
+        for words in _column_sentences(lines, path, (token, tag), comments):
             tokens, tags = _tokens(words, token), _tags(words, tag, path)
             rows.append(TaggedSentence(tokens, tags, words.numbers[0]))
             places.append(words.numbers)
@@ -196,9 +198,9 @@ def read_split(
     if plain_suffix(file) in JSON_LINES:
         found = [SplitSentence(tokens, tokens) for _, _, tokens in _json_tokens(file, token_column, encoding)]
     else:
-        token = _number(token_column, 0)
+        lines, token, _ = _open_columns(file, token_column, -1, encoding)
         found = []
-        for words in _column_sentences(file, (token,), encoding, comments):
+        for words in _column_sentences(lines, path, (token,), comments):
             found.append(SplitSentence(_tokens(words, token), tuple(words.lines)))
     if not found:
         raise UserError(f"{path} holds no sentence: a word a line, or JSON lines of tokens")
@@ -253,6 +255,34 @@ def _say_what_was_guessed(
         )
 
 
+def _open_columns(
+    path: Path, token_column: int | str | None, tag_column: int | str | None, encoding: str
+) -> tuple[list[str], int, int]:
+    """The lines of a file, and which columns are words and tags; in CoNLL-U they are FORM and UPOS by default."""
+    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # a pipe cannot be read twice
+    defaults = _FORM_AND_UPOS if _is_conllu(lines) else (0, -1)
+    token, tag = _number(token_column, defaults[0]), _number(tag_column, defaults[1])
+    if tag_column is None and defaults == _FORM_AND_UPOS:
+        logger.warning(
+            "%s is CoNLL-U: words are column %d and tags column %d, from 0; name others by their columns' options",
+            path,
+            token,
+            tag,
+        )
+    return lines, token, tag
+
+
+def _is_conllu(lines: Sequence[str]) -> bool:
+    """Whether all words have ten columns between tabs, the first an id."""
+    found = False
+    for line, columns in _full_lines(lines):
+        if not line.startswith("#"):
+            found = "\t" in line and len(columns) == 10 and _ID_OF_CONLLU.fullmatch(columns[0]) is not None
+            if not found:
+                break
+    return found
+
+
 def _number(column: int | str | None, default: int) -> int:
     if column is None:
         return default
@@ -284,22 +314,24 @@ class _Shape:
 
 
 def _column_sentences(
-    path: Path, wanted: Sequence[int], encoding: str, comments: Comments
+    lines: Sequence[str], path: str | Path, wanted: Sequence[int], comments: Comments
 ) -> Iterator[_Sentence]:
     """The words of each sentence, which have the columns that are wanted, of the token and perhaps the tag.
 
     The tag, else the last column, helps to tell comments from words.
     """
     tag = wanted[1] if len(wanted) > 1 else -1
-    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # a pipe cannot be read twice
     shape = _shape(lines, tag, comments)
     words, checked = _Sentence([], [], []), False
     doubtful: list[int] = []
+    hashes: list[int] = []
     for number, line in enumerate([*lines, ""], 1):
         columns = _columns(line)
         comment = line[:1] == "#" and _is_comment(line, columns, shape, tag, bool(words.lines), comments)
         if comment and comments == "auto" and (len(columns) == shape.width or columns[0] != "#"):
             doubtful.append(number)
+        elif comments == "auto" and columns[:1] == ["#"] and not comment and not words.lines:
+            hashes.append(number)
         if comment or not any(columns) or columns[0].startswith(SKIPPED):
             if words.lines:
                 if not checked:
@@ -318,6 +350,13 @@ def _column_sentences(
             path,
             len(doubtful),
             doubtful[0],
+        )
+    if hashes:
+        logger.warning(
+            "%s: sentences begin with the word # (%d, the first in line %d); --comments skip reads such lines as comments",
+            path,
+            len(hashes),
+            hashes[0],
         )
 
 
@@ -349,15 +388,7 @@ def _shape(lines: Sequence[str], tag: int, comments: Comments) -> _Shape:
     if comments == "auto" and -width <= tag < width and any(line.startswith("#") for line in lines):
         words = (columns for line, columns in _full_lines(lines) if not line.startswith("#"))
         tags = frozenset(columns[tag] for columns in words if len(columns) == width)
-    is_conllu = (
-        tabs
-        and width == 10
-        and all(
-            line.startswith("#") or _ID_OF_CONLLU.fullmatch(columns[0])
-            for line, columns in _full_lines(lines)
-        )
-    )
-    return _Shape(width, tabs, tags, is_conllu)
+    return _Shape(width, tabs, tags, _is_conllu(lines))
 
 
 def _is_comment(

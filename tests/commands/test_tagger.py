@@ -264,3 +264,13 @@ def test_split_words_of_standard_input_are_in_the_encoding_named(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(typed)))
     (row,) = succeed("predict", tagger, "-", "--tokenized", "--encoding", "latin-1", "--json").rows
     assert row["tokens"] == ["André", "likes", "Oslo", "."]
+
+
+def test_what_predict_writes_of_raw_texts_is_read_again(tagger: Path, tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_text(
+        '{"text": "Ada likes Paris. Grace \\u0000 visits London."}\n', encoding="utf-8"
+    )
+    for name, sentences in (("a.jsonl", 1), ("a.conll", 2)):
+        succeed("predict", tagger, "--file", tmp_path / "raw.jsonl", "--output", tmp_path / name)
+        (values,) = succeed("evaluate", tagger, tmp_path / name, "--json").rows
+        assert (values["n_words"], values["n_sentences"]) == (9, sentences)

@@ -103,6 +103,44 @@ def test_hidden_files_of_a_class_are_left_out_and_said(
         read_examples(tmp_path)
 
 
+def test_a_folder_too_high_is_refused_and_a_class_without_labels_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As IMDb's reviews lie: train/pos, train/neg, train/unsup, test/pos, test/neg, and a file of addresses in each."""
+    for name in [
+        "train/pos/1.txt",
+        "train/neg/2.txt",
+        "train/unsup/3.txt",
+        "train/urls.txt",
+        "test/pos/4.txt",
+    ]:
+        write(tmp_path / name, name)
+    write(tmp_path / "test/neg/5.txt", "5")
+    with pytest.raises(
+        UserError, match=r"test holds folders of texts \(neg, pos\), so .* is no folder of classes"
+    ):
+        read_examples(tmp_path)
+    assert [label for _, label in pairs(read_examples(tmp_path / "train"))] == ["neg", "pos", "unsup"]
+    assert f"{tmp_path / 'train' / 'unsup'} is read as a class" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ("__label__cake __label__pan how heavy\n__label__b and  so\n", ["how heavy", "and  so"]),
+        ("how __label__a heavy\n__label__b\n", ["how __label__a heavy", "__label__b"]),
+    ],
+)
+def test_labels_of_fasttexts_lines_are_no_text(
+    text: str, texts: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "a.txt", text)
+    assert list(stream_texts(path)) == texts
+    assert ("its lines begin with labels (__label__cake), which are left out" in caplog.text) == (
+        "cake" in text
+    )
+
+
 def test_classes_may_be_links(tmp_path: Path) -> None:
     write(tmp_path / "there/1.txt", "a")
     (tmp_path / "data").mkdir()

@@ -30,8 +30,7 @@ def predict_tags(arguments: Predict, texts: Iterable[str], console: Console) -> 
         for text, entities in tagger.predict_stream(texts):
             console.result({"text": text, "entities": entities}, readable(text, entities))
         return
-    nothing: dict[str, Any] = {}
-    found = ((tagged, nothing, columns(tagged)) for tagged in tagger.tag_stream(texts))
+    found = ((tagged, its_words(tagged), columns(tagged)) for tagged in tagger.tag_stream(texts))
     write(arguments.output, found, suffix, tagger, arguments, console)
 
 
@@ -93,6 +92,11 @@ def read_sentences(arguments: Predict) -> list[SplitSentence]:
         )
     texts = given_texts(arguments.texts, arguments.file, encoding=arguments.encoding)
     return [SplitSentence(words, words) for words in (tuple(text.split()) for text in texts)]
+
+
+def its_words(tagged: TaggedText) -> dict[str, list[str]]:
+    """Words and tags of a text that the tagger split, as our own reader of JSON lines takes them."""
+    return {"tokens": [word.text for words, _ in tagged.sentences for word in words], "tags": tags_of(tagged)}
 
 
 def with_tokens(sentence: SplitSentence, tagged: TaggedText) -> dict[str, list[str]]:
@@ -162,6 +166,9 @@ def columns(tagged: TaggedText) -> str:
     """A word and its tag a line, an empty line after each sentence."""
     lines = []
     for words, tags in tagged.sentences:
-        lines += [f"{word.text} {tag}\n" for word, tag in zip(words, tags, strict=True)]
+        # A NUL would make the file one of bytes.
+        lines += [
+            f"{word.text} {tag}\n".replace("\0", "\ufffd") for word, tag in zip(words, tags, strict=True)
+        ]
         lines.append("\n")
     return "".join(lines)

@@ -18,7 +18,13 @@ from typing import Any, Literal
 
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.text.columns import find_label_column, find_text_columns, wanted_columns, warn_of_header
-from unfreeze.text.labeled_files import LabeledRows, LabelSeparator, read_class_folders, read_labeled_lines
+from unfreeze.text.labeled_files import (
+    LabeledRows,
+    LabelSeparator,
+    read_class_folders,
+    read_labeled_lines,
+    without_labels,
+)
 from unfreeze.text.labels import (
     BadLabel,
     UnknownName,
@@ -305,9 +311,10 @@ def _texts(path: str | Path, text_column: str | None, header: bool | None, encod
         table = open_table(path, encoding, wanted_columns(text_column), header)
         columns = find_text_columns(table, text_column)
         warn_of_header(table)
-        texts = (read_text(table, number, columns, values) for number, values in table.rows(columns))
+        rows = table.rows(columns)
+        texts: Iterator[str] = (read_text(table, number, columns, values) for number, values in rows)
     else:
-        texts = (line.rstrip("\n") for line in read_lines(Path(path), encoding))
+        texts = without_labels((line.rstrip("\n") for line in read_lines(Path(path), encoding)), path)
     for text in texts:
         empty = False
         yield text

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from itertools import count as count_from
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 LabelSeparator = Literal["auto", "tab", "space"]
 """What ends the label of a line of a label and a text."""
 
+UNLABELED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
+"""Names of folders that are probably no classes, as in IMDb's reviews."""
 _FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
 
 
@@ -48,8 +51,18 @@ def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, 
         items = sorted(class_folder.iterdir())
         files = [item for item in items if _is_example(item)]
         left_out += [item for item in items if not _is_example(item)]
+        folders = [item.name for item in items if item.is_dir() and any(map(_is_example, item.iterdir()))]
+        if len(folders) > 1:
+            raise UserError(
+                f"{class_folder} holds folders of texts ({', '.join(folders[:5])}), so {folder} is no folder of classes: "
+                "name the folder whose folders are the classes"
+            )
         if not files:
             raise UserError(f"{class_folder}: this folder of a class holds no .txt file")
+        if class_folder.name in UNLABELED:
+            logger.warning(
+                "%s is read as a class; if its texts have no label, move it elsewhere", class_folder
+            )
         for file in files:
             yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
     say_left_out(folder, left_out)
@@ -82,6 +95,22 @@ def _split_fasttext(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str
     for number, line in lines:
         names = sorted({label.rstrip() for label in _FASTTEXT_LABEL.findall(line)})
         yield number, _FASTTEXT_LABEL.sub("", line).strip(), names if len(names) > 1 else "".join(names)
+
+
+def without_labels(lines: Iterator[str], path: str | Path) -> Iterator[str]:
+    """The texts of lines; where the first begins with fastText's label, all are without theirs, which is said."""
+    first = next(lines, None)
+    if first is None:
+        return
+    lines = chain([first], lines)
+    if not first.startswith(FASTTEXT):
+        yield from lines
+        return
+    logger.warning(
+        "%s: its lines begin with labels (%s), which are left out of the texts", path, first.split()[0]
+    )
+    for line in lines:
+        yield _FASTTEXT_LABEL.sub("", line)
 
 
 def _split_lines(

@@ -240,7 +240,7 @@ def _guess_header(head: Sequence[tuple[int, list[str]]], columns_asked: Sequence
             "add --header if this line names the columns, --no-header if it does not"
         )
     if not all(_PLAIN_NAME.fullmatch(cell.strip()) for cell in row):
-        _log.info(
+        _log.warning(
             "%s: the first line is read as the names of the columns; --no-header reads it as data", path
         )
     return True

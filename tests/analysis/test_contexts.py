@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from unfreeze.analysis.contexts import nearest_occurrences, word_vector
+from unfreeze.analysis.contexts import embed_corpus, nearest_occurrences, word_vector
 from unfreeze.analysis.embedding import EmbedSettings, embed_text
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.formats.word_vectors import VectorTable
@@ -24,3 +26,27 @@ def test_a_word_is_found_however_accents_and_apostrophes_are_written(word: str, 
     found = nearest_occurrences(text, vector, word=word)
     assert [each.sentence for each in found] == (lines[2:] if word[0] in "oO" else lines[:2])
     assert [each.score for each in found] == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize(
+    ("reading", "as_earlier"),
+    [
+        ({}, True),
+        ({"encoding": "utf-8"}, True),
+        ({"encoding": "utf-8", "header": None, "text_column": None}, True),
+        ({"encoding": "latin-1"}, False),
+        ({"header": True}, False),
+    ],
+)
+def test_caches_of_earlier_versions_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: dict[str, Any], as_earlier: bool
+) -> None:
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
+    encoder = WordVectors.from_table(VectorTable(["a", "b"], np.eye(2, dtype=np.float32)))
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a b\n", encoding="utf-8")
+    embed_corpus(encoder, "weights", [corpus], -1, **reading)
+    facts = [(str(corpus.resolve()), corpus.stat().st_size, corpus.stat().st_mtime_ns)]
+    earlier = hashlib.blake2b(repr(("weights", facts, -1)).encode(), digest_size=12).hexdigest()
+    assert (tmp_path / "cache" / "contexts" / earlier).exists() == as_earlier
+    assert len(list((tmp_path / "cache" / "contexts").glob("*[0-9a-f]"))) == 1

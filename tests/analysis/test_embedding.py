@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from unfreeze.analysis import embedding
 from unfreeze.analysis.contexts import nearest_occurrences, sentences, word_vector
 from unfreeze.analysis.embedded_files import read_strings, write_embedded
 from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text
+from unfreeze.commands import embed as embed_command
+from unfreeze.commands.embed import Embed
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
 
@@ -166,3 +170,28 @@ def test_what_is_complete_is_not_read_again(tmp_path: Path) -> None:
     first = embed_text(ENCODER, LINES, tmp_path / "a", EmbedSettings())
     again = embed_text(ENCODER, dying(LINES, 0), tmp_path / "a", EmbedSettings())
     np.testing.assert_array_equal(again.vectors, first.vectors)
+
+
+@pytest.mark.parametrize(
+    ("options", "as_earlier"),
+    [
+        ({}, True),
+        ({"text_column": "2"}, True),
+        ({"encoding": "latin-1"}, False),
+        ({"header": True}, False),
+        ({"header": False}, False),
+    ],
+)
+def test_runs_of_earlier_versions_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], as_earlier: bool
+) -> None:
+    """They told texts apart by four facts; what is not as usual is told besides."""
+    monkeypatch.setattr("unfreeze.encoders.loading.weights_digest", lambda name: f"digest of {name}")
+    file = tmp_path / "a.csv"
+    file.write_text("1,a b\n", encoding="utf-8")
+    facts = file.stat()
+    column = options.get("text_column")
+    earlier = "|".join(map(str, ("digest of e", facts.st_size, facts.st_mtime_ns, column)))
+    digest = hashlib.blake2b(earlier.encode(), digest_size=12).hexdigest()
+    found = embed_command._identity(Embed(encoder="e", file=file, output=tmp_path / "b.npz", **options))
+    assert (found == digest) == as_earlier

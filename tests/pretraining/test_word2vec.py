@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.pretraining.numbered_texts import (
     BOS,
@@ -203,6 +204,27 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch
             assert "the same command goes on" in str(stop)
     assert attempts > 2
     assert np.array_equal(found, whole)
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its checkpoint does not say how much was learned: nothing is said of it, even where little is left."""
+    monkeypatch.setattr(token_blocks, "BLOCK_TOKENS", 500)
+    store = make_store(tmp_path, two_topics(20), 21)
+    n_blocks = len(token_blocks.TokenBlocks(store, 5, 0))
+    whole = train_matrices(
+        store, count_tokens(store, 21), Word2VecSettings(), skip_ids=frozenset({BOS}), workers=1
+    )
+    state = {"position": n_blocks, "seconds": 9.0, "epoch": 4, "loss": 0.0, "predictions": 0, "words": 99}
+    folder = RunFolder(tmp_path / "model", {"stage": "word2vec"})
+    tensors = {"inputs": torch.from_numpy(whole.inputs), "outputs": torch.from_numpy(whole.outputs)}
+    folder.save(state | tensors)
+    caplog.clear()
+    assert np.array_equal(train(store, 21, workers=1, folder=folder), whole.inputs)
+    folder.save(state | tensors | {"position": n_blocks - 1})
+    assert not np.array_equal(train(store, 21, workers=1, folder=folder), whole.inputs)
+    assert not any("learned" in message for message in caplog.messages)
 
 
 def _worker_that_counts_what_is_done(worker: Any) -> Any:

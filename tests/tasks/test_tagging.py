@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.span_scores import span_figures
-from unfreeze.tasks.tagger_fitting import fit_tagger, make_tagger
+from unfreeze.tasks.tagger_fitting import _digest, fit_tagger, make_tagger
 from unfreeze.tasks.tagging import TaggerNetwork
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import TaggerSettings
@@ -158,6 +159,29 @@ def test_other_schemes_come_back_as_they_came(scheme: Any) -> None:
     sentences = tagged_sentences(10, seed=4, scheme=scheme)
     said = found.predict_tags([list(each.tokens) for each in sentences.sentences])
     assert said == [list(each.tags) for each in sentences.sentences]
+
+
+TAGS_SHOWN: list[tuple[list[str], Any]] = [
+    (["B-X", "I-X", "O"], None),
+    (["I-X", "I-X", "O"], None),
+    (["B-X", "E-X", "O"], None),
+    (["D", "N", "V"], None),
+    (["B-X", "I-X", "O"], "plain"),
+    (["B-X", "B-X", "O"], "iob1"),
+    (["B", "I", "O"], None),
+]
+
+
+@pytest.mark.parametrize(("tags", "scheme"), TAGS_SHOWN)
+def test_runs_of_earlier_versions_are_known_again(tags: list[str], scheme: Any) -> None:
+    """Their identity has no scheme: it has one where they would have read the tags otherwise."""
+    tokens = [["a", "\u00e9", "c"]] * 3
+    rows = [[each, tags] for each in tokens]
+    earlier = hashlib.blake2b(json.dumps(rows).encode()).hexdigest()[:16]
+    found = _digest(tagged_set(tokens, [tags] * 3, scheme=scheme))
+    assert (found == earlier) == (scheme is None and tags != ["B", "I", "O"])
+    others = [_digest(tagged_set(tokens, [each] * 3, scheme=given)) for each, given in TAGS_SHOWN]
+    assert others.count(found) == 1
 
 
 def test_plain_tags_are_measured_by_accuracy() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,10 @@ def embed_corpus(
     facts = [
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
     ]
-    identity = repr((weights, facts, layer, sorted(reading.items())))
+    usual = signature(stream_documents).parameters
+    besides = sorted((name, value) for name, value in reading.items() if value != usual[name].default)
+    # Nothing is besides the usual in the caches of versions without these options.
+    identity = repr((weights, facts, layer, *([besides] if besides else [])))
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     settings = EmbedSettings(layers=layer, half=True)
     return embed_into_cache(

@@ -144,5 +144,8 @@ def _identity(arguments: Embed) -> str:
     from unfreeze.encoders.loading import weights_digest
 
     facts = arguments.file.stat()
-    parts = (weights_digest(arguments.encoder), facts.st_size, facts.st_mtime_ns, arguments.reading)
+    parts = [weights_digest(arguments.encoder), facts.st_size, facts.st_mtime_ns, arguments.text_column]
+    # What is not as usual, so that runs of versions without these options go on.
+    parts += [] if arguments.header is None else [f"header {arguments.header}"]
+    parts += [] if arguments.encoding == "utf-8" else [f"encoding {arguments.encoding}"]
     return hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=12).hexdigest()

@@ -239,8 +239,9 @@ class _State:
     epoch: int = 0
     loss: float = 0.0
     predictions: int = 0
-    all_predictions: int = 0
-    """Of all epochs; loss and predictions are those of the last epoch that had any."""
+    all_predictions: int | None = 0
+    """Of all epochs; loss and predictions are those of the last epoch that had any. None where it is not known: in runs that
+    an earlier version began."""
     words: int = 0
 
 
@@ -266,7 +267,7 @@ class _Run:
         saved = None if folder is None else folder.load()
         if saved is not None:
             self.matrices = Matrices(saved.pop("inputs").numpy(), saved.pop("outputs").numpy())
-            self.state = _State(**saved)
+            self.state = _State(**{"all_predictions": None, **saved})
             logger.info("going on from token %d", self.tokens_before(self.state.position))
 
     def work(self, bar: Bar, workers: int, folder: RunFolder | None, leg: float) -> None:
@@ -334,7 +335,7 @@ class _Run:
     def need_predictions(self, counts: NDArray[np.float64], settings: Word2VecSettings) -> None:
         """Raise UserError where there was no prediction, so that the vectors are the random ones of the start; warn of few."""
         n_words, n_predictions = int(np.count_nonzero(counts)), self.state.all_predictions
-        if n_predictions >= n_words:
+        if n_predictions is None or n_predictions >= n_words:
             return
         if not self.state.position:
             raise UserError("word2vec learned nothing: the time was over before the first block of text")
@@ -385,7 +386,8 @@ class _Run:
                 state.epoch, state.loss, state.predictions = block.epoch, 0.0, 0
             state.loss += loss
             state.predictions += predictions
-            state.all_predictions += predictions
+            if state.all_predictions is not None:
+                state.all_predictions += predictions
             state.words += words
             bar.advance(block.stop - block.start, rate=rate, **self.figures())
 

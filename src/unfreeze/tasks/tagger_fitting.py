@@ -7,6 +7,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -18,7 +19,15 @@ from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_tex
 from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.rules import normalized
-from unfreeze.text.tag_schemes import OUTSIDE, Scheme, joined_tag, split_tag
+from unfreeze.text.tag_schemes import (
+    OUTSIDE,
+    IllegalTag,
+    Scheme,
+    detect_scheme,
+    has_type,
+    joined_tag,
+    split_tag,
+)
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
@@ -95,8 +104,25 @@ def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
 
 
 def _digest(sentences: TaggedSet) -> str:
-    rows = json.dumps([sentences.scheme, *([each.tokens, each.tags] for each in sentences.sentences)])
-    return hashlib.blake2b(rows.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    """Tells sentences from others; with their scheme where it is not the one that the tags show, as in earlier versions."""
+    rows: list[Any] = [[each.tokens, each.tags] for each in sentences.sentences]
+    if sentences.scheme != _shown_scheme(sentences):
+        rows = [sentences.scheme, *rows]
+    return hashlib.blake2b(json.dumps(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _shown_scheme(sentences: TaggedSet) -> Scheme | None:
+    """The scheme that is found out where none is given; None where the tags are in none.
+
+    Letters without a type count as plain tags: that is how runs of earlier versions read them.
+    """
+    tags = set(sentences.tag_names()) - {OUTSIDE}
+    if tags and not any(map(has_type, tags)):
+        return "plain"
+    try:
+        return detect_scheme([each.tags for each in sentences.sentences])
+    except IllegalTag:
+        return None
 
 
 def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,14 @@ def picture_format(path: Path) -> str:
     return kind
 
 
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Within the block, matplotlib does not warn of characters that its font lacks: the picture shows an empty box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure in the format that the name of the file says, whole or not at all.
 
@@ -36,8 +46,7 @@ def save_picture(figure: Figure, path: Path) -> None:
     """
     # In memory first: of a full disk some writers of matplotlib's raise errors that do not say what was wrong.
     picture = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # seen in the picture: an empty box
+    with any_script():
         figure.savefig(picture, format=picture_format(path))
     with written_file(path) as temporary:
         temporary.write_bytes(picture.getvalue())

@@ -22,6 +22,7 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.encoders.loading import find_model, released_names
 from unfreeze.encoders.lstm import LstmEncoder
+from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.pretraining.bilm import BiLanguageModel
@@ -134,8 +135,8 @@ def test_a_path_wins_over_a_released_name_and_that_over_nothing(
     [
         ("my-modle", "there is no folder 'my-modle', and no released model of that name (released: small-one); did you mean 'my-model'?"),
         ("smal-one", "there is no folder 'smal-one', and no released model of that name (released: small-one); did you mean 'small-one'?"),
-        ("models/frist", "there is no folder 'models/frist'; did you mean 'models/first'?"),
-        ("models/other", "there is no folder 'models/other'"),
+        ("models/frist", "there is no folder 'models/frist' (to take it from the hub, write hf:models/frist); did you mean 'models/first'?"),
+        ("models/other", "there is no folder 'models/other' (to take it from the hub, write hf:models/other)"),
         ("my-modle/", "there is no folder 'my-modle/'; did you mean 'my-model'?"),
         ("./my-modle", "there is no folder './my-modle'; did you mean 'my-model'?"),
         ("models/deep/frist", "there is no folder 'models/deep/frist'"),
@@ -173,6 +174,13 @@ def test_the_hub_is_asked_for_a_name_with_a_slash_only(
     for name in ("plain", "./folder/name", "/absolute/name", "a/b/c"):
         assert name in one_line(lambda name=name: find_model(name))  # type: ignore[misc]
     assert len(asked) == 1
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner").mkdir()
+    assert "write hf:owner/name" in one_line(lambda: find_model("owner/name"))
+    for place in ("hf:owner/name", "hf:owner/name.bin", "hf:plain"):
+        assert find_model(place) == tmp_path / "lm" and asked[-1][0] == place.removeprefix("hf:")
+        assert open_vectors(place).size == 7 and asked[-1][0] == place.removeprefix("hf:")
+    assert_same_layers(Encoder.from_pretrained("hf:owner/name"), model.encoder)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["owner/not-in-any-cache", "my models/lm", "owner/a--b"])

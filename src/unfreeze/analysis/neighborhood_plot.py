@@ -6,7 +6,6 @@ nearest to its point; one that had to go further away is tied to it by a thin li
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +14,7 @@ import numpy as np
 
 from unfreeze.analysis.neighbors import Floats, Neighbor, NeighborIndex, as_formula
 from unfreeze.errors import UserError
-from unfreeze.pictures import picture_format, save_picture
+from unfreeze.pictures import any_script, picture_format, save_picture
 from unfreeze.text.display import cut
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ def plot_neighborhood(
     axes = figure.add_subplot()
     _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
     _set_axes(axes, axis_names, cut(f"words near to {as_formula(positive, negative)}", 100))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # seen in the picture: an empty box
+    with any_script():
         figure.canvas.draw()  # now the layout is known, and with it the pixels of every point
         figure.set_layout_engine("none")
         _draw_labels(figure, axes, places, names, len(names) - len(neighbors))

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from unfreeze.encoders.base import Encoder, encoder_weights, read_config
+from unfreeze.encoders.vector_source import HUB
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, WEIGHTS, digest
 from unfreeze.text.display import did_you_mean
@@ -38,7 +39,9 @@ def find_model(
     token: str | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The local folder of a saved model. An existing path wins, then released names; the hub for names with a slash.
+    """The local folder of a saved model. An existing path wins, then released names; the hub for names of the form owner/name.
+
+    Where a folder of the name `owner` is here, "models/mistyped" in ./models is not asked for at the hub; hf:owner/name always is.
 
     Raises:
         UserError: nothing of that name is found, or the hub could not be reached.
@@ -49,7 +52,7 @@ def find_model(
     name = str(name_or_dir)
     if name in released_names():
         return Path(str(files("unfreeze") / "released" / name))
-    if not _may_be_on_hub(name):
+    if not name.startswith(HUB) and not _may_be_on_hub(name):
         raise UserError(_nothing_there(name))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -57,7 +60,7 @@ def find_model(
     try:
         return Path(
             snapshot_download(
-                name,
+                name.removeprefix(HUB),
                 revision=revision,
                 cache_dir=cache_dir,
                 token=token,
@@ -72,7 +75,7 @@ def find_model(
 
 
 def _may_be_on_hub(name: str) -> bool:
-    """Whether a name has the form owner/name, and no folder here is meant: "models/mistyped" in ./models is not asked for."""
+    """Whether a name has the form owner/name, and no folder here is meant."""
     return bool(HUB_NAME.fullmatch(name)) and not Path(name).parent.is_dir()
 
 
@@ -82,7 +85,8 @@ def _nothing_there(name: str) -> str:
     saved = [config.parent.name for config in path.parent.glob(f"*/{CONFIG}")]
     if "/" in name:
         before = "" if path.parent == Path() else f"{path.parent}/"
-        return f"there is no folder {name!r}{did_you_mean(path.name, saved, before)}"
+        hub = f" (to take it from the hub, write {HUB}{name})" if HUB_NAME.fullmatch(name) else ""
+        return f"there is no folder {name!r}{hub}{did_you_mean(path.name, saved, before)}"
     known = released_names()
     released = ", ".join(known) or "none"
     near = did_you_mean(name, [*saved, *known])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FILE_SUFFIXES = (".txt", ".vec", ".bin", ".npz", ".gz")
 """A name that ends so and is not there is a missing file, not a model to be asked for at the hub."""
+HUB = "hf:"
+"""How a name begins that means a model at the hub, whatever folders are here."""
 
 
 @runtime_checkable
@@ -36,7 +38,7 @@ def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTa
     """The vectors in a file, or those of the words of a saved encoder, language model or classifier.
 
     Args:
-        name: a file (word2vec, GloVe, .npz, .gz of these), a folder, a released name, or owner/name on the hub.
+        name: a file (word2vec, GloVe, .npz, .gz of these), a folder, a released name, or owner/name on the hub (or hf:owner/name).
         besides: words that get a vector of their n-grams, behind the others, where they are unknown and the model has such.
 
     Raises:
@@ -67,7 +69,8 @@ def _with_unseen(path: Path, table: VectorTable, besides: Collection[str]) -> Ve
 def is_vector_file(name: str | Path) -> bool:
     """Whether a name means a file, which may be missing, and no saved model."""
     path = Path(name)
-    return path.is_file() or (not path.exists() and path.suffix.lower() in FILE_SUFFIXES)
+    missing = not path.exists() and not str(name).startswith(HUB)
+    return path.is_file() or (missing and path.suffix.lower() in FILE_SUFFIXES)
 
 
 def _from_folder(folder: Path, besides: Collection[str]) -> VectorTable:

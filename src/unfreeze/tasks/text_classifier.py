@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -343,7 +344,11 @@ def _read_prior(config: dict[str, Any], folder: Path) -> list[float] | None:
     return prior
 
 
-LAYERED_ARGUMENTS = ("multi_label", "head", "hidden_size", "frozen")
+LAYERED_ARGUMENTS = {
+    name
+    for name, parameter in signature(LayeredNetwork).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
 """Of a layered network; its others are those of `WordInputs`."""
 
 

@@ -7,7 +7,6 @@ Whatever consumes layers works on every rung unchanged. Legend: B batch, T piece
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from unfreeze.checked import need_call, shown
 from unfreeze.errors import UserError, need_texts
@@ -32,6 +32,10 @@ from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
 T = TypeVar("T")
+LARGEST_SIZE = 2**31 - 1
+"""Of anything that a model's arguments name."""
+MOST_CALLS = 50
+"""Calls of torch for each tensor of a model while it is made; the models here need 3 to 6."""
 
 
 @dataclass(frozen=True)
@@ -182,9 +186,9 @@ def made_to_fit(
         UserError: also where the arguments ask for other tensors than those.
     """
     need_call(make, folder / CONFIG, *own, **arguments)
-    _need_possible_sizes(arguments, shapes, folder)
+    _need_sizes(arguments, folder)
     try:
-        with torch.device("meta"):  # shapes without numbers, which take no memory
+        with _Sketching(len(shapes)):
             sketch = made_from_config(make, folder, *own, **arguments)
     except UserError:
         raise
@@ -195,16 +199,26 @@ def made_to_fit(
     return made_from_config(make, folder, *own, **arguments)
 
 
-def _need_possible_sizes(arguments: dict[str, Any], shapes: dict[str, list[int]], folder: Path) -> None:
-    """Refuse whole numbers that are no size of a model with these tensors: even a sketch of it might be too large."""
-    total = sum(math.prod(shape) for shape in shapes.values())
+class _Sketching(TorchFunctionMode):
+    """Makes tensors without numbers, which take no memory, and no more of them than a model with so many tensors has."""
+
+    def __init__(self, n_tensors: int) -> None:
+        super().__init__()
+        self.left = MOST_CALLS * (1 + n_tensors)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left < 0:  # layers without end would fill the memory with modules, if not with numbers
+            raise ValueError(f"it has far more tensors than {WEIGHTS}")
+        with torch.device("meta"):
+            return function(*args, **(kwargs or {}))
+
+
+def _need_sizes(arguments: dict[str, Any], folder: Path) -> None:
+    """Refuse whole numbers that are no size of anything."""
     for name, value in _whole_numbers(arguments):
-        most = len(shapes) if name.startswith("n_") else total  # a layer has a tensor at least
-        least = -most if name == "layers" else 0  # places of layers may be counted from the top
-        if not least <= value <= most:
-            raise UserError(
-                f"{folder / CONFIG}: {name} is {shown(value)}, which does not fit the tensors in {WEIGHTS}"
-            )
+        if abs(value) > LARGEST_SIZE:
+            raise UserError(f"{folder / CONFIG}: {name} is {shown(value)}, which is no size of a model")
 
 
 def _whole_numbers(value: object, name: str = "") -> Iterator[tuple[str, int]]:

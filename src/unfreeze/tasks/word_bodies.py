@@ -5,6 +5,8 @@ Legend: B batch, W words, D width of the vectors, H of each direction.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 import torch
 from torch import Tensor, nn
 
@@ -50,7 +52,7 @@ class BiLstmStack(nn.Module):
 
     def __init__(self, size: int, hidden_size: int, n_layers: int = 1, dropout: float = BODY_DROPOUT) -> None:
         super().__init__()
-        sizes = [size] + [2 * hidden_size] * (n_layers - 1)
+        sizes = chain([size], repeat(2 * hidden_size, n_layers - 1))
         self.layers = nn.ModuleList(BiLstm(each, hidden_size) for each in sizes)
         self.dropout = VariationalDropout(dropout)
         self.size = 2 * hidden_size

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -164,17 +163,14 @@ class RecurrentStack(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = embedding
-        sizes = [embedding.embedding_dim] + [hidden_size] * (n_layers - 1) + [output_size] * (n_layers > 0)
         cells = cells or CellSettings()
+        self.widths = [embedding.embedding_dim]
+        layers = nn.ModuleList()
+        for number in range(n_layers):
+            self.widths.append(hidden_size if number < n_layers - 1 else output_size)
+            layers.append(cells.make(number, self.widths[-2], self.widths[-1], dropouts.weight))
         self._layers_name = f"{cells.kind}s"
-        self.add_module(
-            self._layers_name,
-            nn.ModuleList(
-                cells.make(number, inputs, outputs, dropouts.weight)
-                for number, (inputs, outputs) in enumerate(pairwise(sizes))
-            ),
-        )
-        self.widths = sizes
+        self.add_module(self._layers_name, layers)
         self.embedding_dropout = dropouts.embedding
         self.input_dropout = VariationalDropout(dropouts.input)
         self.hidden_dropout = VariationalDropout(dropouts.hidden)

@@ -196,6 +196,7 @@ def test_a_corpus_folder_with_files_that_are_no_text(verb: str, world: Path, tmp
     (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
     line = f"{verb} {{here}}/corpus"
     succeed(*words(line, world, tmp_path / "new"))
+    (folder / "picture.png").unlink()  # that it is left out is said, besides the mistakes
     (folder / "no-suffix").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0" * 20)
     assert "no-suffix:1: a NUL byte: not a text file" in fail(*words(line, world, tmp_path / "b"))
     (folder / "no-suffix").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")

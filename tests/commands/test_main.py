@@ -341,7 +341,8 @@ sys.exit(main())
     [("unfreeze.commands.main", "--help"), ("tyro", "--help"), ("unfreeze.commands.demo", "demo")],
 )
 def test_ctrl_c_while_everything_is_imported_is_one_line(module: str, word: str) -> None:
-    program = EARLY.format(module=module, word=word)
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # as in a terminal
+    program = listening + EARLY.format(module=module, word=word)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )

@@ -119,11 +119,11 @@ class Evaluate(ReadsExamples):
         if self.worst < 0:
             raise UserError(f"--worst must be at least 0, not {self.worst}")
         need_positive(self, "restrict")
-        need_picture(self.plot, overwrite=self.overwrite)
 
 
 def run(arguments: Evaluate, console: Console) -> None:
     """Measure as the kind of the model wants it."""
+    need_picture(arguments.plot, overwrite=arguments.overwrite)
     from unfreeze.encoders.vector_source import is_vector_file
 
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)

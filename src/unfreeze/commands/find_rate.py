@@ -114,7 +114,6 @@ class FindRate(ReadsExamples):
 
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "low", "high", "steps")
-        need_picture(self.plot, overwrite=self.overwrite)
         if bool(self.corpus) == (self.train is not None):
             raise UserError("find-rate needs MODEL --corpus PATH (for adapt) or --train FILE (for fit)")
         if self.corpus and self.model is None:
@@ -130,6 +129,7 @@ class FindRate(ReadsExamples):
 
 def run(arguments: FindRate, console: Console) -> None:
     """Test the rates, draw the curve, print the suggestion."""
+    need_picture(arguments.plot, overwrite=arguments.overwrite)
     if arguments.corpus:
         need_language_model(str(arguments.model), "adapt")
     from unfreeze.training.loop import seed_everything

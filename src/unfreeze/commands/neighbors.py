@@ -74,7 +74,6 @@ class Neighbors(ReadsText):
             raise UserError(f"--top must be at least 1, not {self.top}")
         if not self.words:
             raise UserError("no word was given: unfreeze neighbors VECTORS WORD")
-        need_picture(self.plot, overwrite=self.overwrite)
         if (self.sentence is None) != (not self.corpus):
             raise UserError(
                 "--sentence and --corpus go together: a word in a sentence, and where to look for it"
@@ -85,6 +84,7 @@ class Neighbors(ReadsText):
 
 def run(arguments: Neighbors, console: Console) -> None:
     """Print the ranked words; draw them where asked."""
+    need_picture(arguments.plot, overwrite=arguments.overwrite)
     from unfreeze.analysis.neighborhood_plot import plot_neighborhood
     from unfreeze.analysis.neighbors import NeighborIndex, as_formula
     from unfreeze.encoders.vector_source import open_vectors

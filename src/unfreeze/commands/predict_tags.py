@@ -72,7 +72,7 @@ def load(arguments: Predict) -> SequenceTagger:
 
 def reads_split(arguments: Predict) -> bool:
     """Whether the words of sentences are given, by --tokenized or by the name of --file."""
-    from unfreeze.text.tagged import COLUMN_FILES
+    from unfreeze.text.tag_columns import COLUMN_FILES
 
     return arguments.tokenized or (
         arguments.file is not None and plain_suffix(arguments.file) in COLUMN_FILES

@@ -5,27 +5,31 @@ official NN I-NP O           lines that begin with -DOCSTART- are passed over, a
 
 {"tokens": ["U.N.", "official"], "tags": ["I-ORG", "O"]}      or "ner_tags", "pos_tags", "labels"
 
-A line that begins with # may be a comment or a word. It is a word where its columns are as many as those of other words
-and its tag is one of theirs, or a span as theirs are; otherwise it is a comment if it stands before a sentence, or has no
-tab where all words have tabs. Comments that could be words are counted and said. In CoNLL-U's ten columns words are FORM and
-tags UPOS where no other columns are named, which is said, and ranges (1-2) and empty nodes (1.1) are no words.
+How words are told from comments in columns: tag_columns.py.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from unfreeze.checked import parse_json, shown, whole_number
+from unfreeze.checked import parse_json
 from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
+from unfreeze.text.tag_columns import (
+    Comments,
+    column_sentences,
+    joined,
+    open_columns,
+    tags_of,
+    tokens_of,
+)
 from unfreeze.text.tag_schemes import (
     OUTSIDE,
     IllegalTag,
@@ -35,7 +39,6 @@ from unfreeze.text.tag_schemes import (
     detect_scheme,
     has_type,
     joined_tag,
-    looks_like_spans,
     split_tag,
 )
 from unfreeze.text.words import without_surrogates
@@ -43,19 +46,7 @@ from unfreeze.text.words import without_surrogates
 logger = logging.getLogger(__name__)
 
 JSON_LINES = (".jsonl", ".ndjson", ".json")
-COLUMN_FILES = (".conll", ".conllu", ".iob", ".iob2", ".bio")
-"""Names that only files of columns have."""
 TAG_KEYS = ("tags", "ner_tags", "pos_tags", "labels")
-SKIPPED = "-DOCSTART-"
-
-Comments = Literal["auto", "skip", "words"]
-"""What lines that begin with # are: comments, words, or what the other lines suggest."""
-
-_KEY_AND_VALUE = re.compile(r"#\s?\S+\s=(\s|$)")
-_FORM_AND_UPOS = (1, 3)
-"""CoNLL-U's columns of words and of parts of speech."""
-_ID_OF_CONLLU = re.compile(r"\d+([-.]\d+)?")
-_NO_WORD_OF_CONLLU = re.compile(r"\d+[-.]\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +130,7 @@ def tagged_set(
             raise UserError(f"sentence {number}: words and tags are lists of strings")
         _need_pairs(words, own, f"sentence {number}")
         if len(words):
-            rows.append(TaggedSentence(tuple(map(_joined, words)), tuple(own), number))
+            rows.append(TaggedSentence(tuple(map(joined, words)), tuple(own), number))
     return _in_one_scheme(rows, source, lambda sentence, _: f"sentence {rows[sentence].line}", scheme)
 
 
@@ -169,10 +160,10 @@ def read_tagged(
         rows = list(_json_rows(file, token_column, tag_column, encoding))
         places = [[row.line] * len(row.tokens) for row in rows]
     else:
-        lines, token, tag = _open_columns(file, token_column, tag_column, encoding)
+        lines, token, tag = open_columns(file, token_column, tag_column, encoding)
         rows = []
-        for words in _column_sentences(lines, path, (token, tag), comments):
-            tokens, tags = _tokens(words, token), _tags(words, tag, path)
+        for words in column_sentences(lines, path, (token, tag), comments):
+            tokens, tags = tokens_of(words, token), tags_of(words, tag, path)
             rows.append(TaggedSentence(tokens, tags, words.numbers[0]))
             places.append(words.numbers)
     if not rows:
@@ -198,10 +189,10 @@ def read_split(
     if plain_suffix(file) in JSON_LINES:
         found = [SplitSentence(tokens, tokens) for _, _, tokens in _json_tokens(file, token_column, encoding)]
     else:
-        lines, token, _ = _open_columns(file, token_column, -1, encoding)
+        lines, token, _ = open_columns(file, token_column, -1, encoding)
         found = []
-        for words in _column_sentences(lines, path, (token,), comments):
-            found.append(SplitSentence(_tokens(words, token), tuple(words.lines)))
+        for words in column_sentences(lines, path, (token,), comments):
+            found.append(SplitSentence(tokens_of(words, token), tuple(words.lines)))
     if not found:
         raise UserError(f"{path} holds no sentence: a word a line, or JSON lines of tokens")
     return found
@@ -255,204 +246,6 @@ def _say_what_was_guessed(
         )
 
 
-def _open_columns(
-    path: Path, token_column: int | str | None, tag_column: int | str | None, encoding: str
-) -> tuple[list[str], int, int]:
-    """The lines of a file, and which columns are words and tags; in CoNLL-U they are FORM and UPOS by default."""
-    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # a pipe cannot be read twice
-    defaults = _FORM_AND_UPOS if _is_conllu(lines) else (0, -1)
-    token, tag = _number(token_column, defaults[0]), _number(tag_column, defaults[1])
-    if tag_column is None and defaults == _FORM_AND_UPOS:
-        logger.warning(
-            "%s is CoNLL-U: words are column %d and tags column %d, from 0; name others by their columns' options",
-            path,
-            token,
-            tag,
-        )
-    return lines, token, tag
-
-
-def _is_conllu(lines: Sequence[str]) -> bool:
-    """Whether all words have ten columns between tabs, the first an id."""
-    found = False
-    for line, columns in _full_lines(lines):
-        if not line.startswith("#"):
-            found = "\t" in line and len(columns) == 10 and _ID_OF_CONLLU.fullmatch(columns[0]) is not None
-            if not found:
-                break
-    return found
-
-
-def _number(column: int | str | None, default: int) -> int:
-    if column is None:
-        return default
-    number = whole_number(str(column))
-    if number is None:
-        raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {shown(column)}")
-    return number
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    """The lines of a sentence's words: their numbers, what they are and their columns."""
-
-    numbers: list[int]
-    lines: list[str]
-    columns: list[list[str]]
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """How the lines of a file look that cannot be comments."""
-
-    width: int
-    """Columns of a word."""
-    tabs: bool
-    """Whether tabs are between them."""
-    tags: frozenset[str]
-    is_conllu: bool
-
-
-def _column_sentences(
-    lines: Sequence[str], path: str | Path, wanted: Sequence[int], comments: Comments
-) -> Iterator[_Sentence]:
-    """The words of each sentence, which have the columns that are wanted, of the token and perhaps the tag.
-
-    The tag, else the last column, helps to tell comments from words.
-    """
-    tag = wanted[1] if len(wanted) > 1 else -1
-    shape = _shape(lines, tag, comments)
-    words, checked = _Sentence([], [], []), False
-    doubtful: list[int] = []
-    hashes: list[int] = []
-    for number, line in enumerate([*lines, ""], 1):
-        columns = _columns(line)
-        comment = line[:1] == "#" and _is_comment(line, columns, shape, tag, bool(words.lines), comments)
-        if comment and comments == "auto" and (len(columns) == shape.width or columns[0] != "#"):
-            doubtful.append(number)
-        elif comments == "auto" and columns[:1] == ["#"] and not comment and not words.lines:
-            hashes.append(number)
-        if comment or not any(columns) or columns[0].startswith(SKIPPED):
-            if words.lines:
-                if not checked:
-                    _check_numbers(wanted, shape.width, f"{path}:{words.numbers[0]}")
-                    checked = True
-                _check_columns(words, shape.width, path)
-                yield words
-                words = _Sentence([], [], [])
-        elif not (shape.is_conllu and _NO_WORD_OF_CONLLU.fullmatch(columns[0])):
-            words.numbers.append(number)
-            words.lines.append(line)
-            words.columns.append(columns)
-    if doubtful:
-        logger.warning(
-            "%s: lines that begin with # are read as comments (%d, the first is line %d); --comments words reads them as words",
-            path,
-            len(doubtful),
-            doubtful[0],
-        )
-    if hashes:
-        logger.warning(
-            "%s: sentences begin with the word # (%d, the first in line %d); --comments skip reads such lines as comments",
-            path,
-            len(hashes),
-            hashes[0],
-        )
-
-
-def _columns(line: str) -> list[str]:
-    if "\t" in line:
-        return [column.strip() for column in line.split("\t")]
-    columns = line.split()
-    if " ".join(columns) == line:  # nearly always; else there may be other white space, within columns
-        return columns
-    return [column.strip() for column in re.split(" +", line.strip(" "))]
-
-
-def _full_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Lines of words, or comments, with their columns."""
-    for line in lines:
-        columns = _columns(line)
-        if any(columns) and not columns[0].startswith(SKIPPED):
-            yield line, columns
-
-
-def _shape(lines: Sequence[str], tag: int, comments: Comments) -> _Shape:
-    """By the lines that do not begin with #; where all do, by the first one."""
-    first = next((row for row in _full_lines(lines) if not row[0].startswith("#")), None)
-    if first is None:
-        others = (columns for line, columns in _full_lines(lines) if not _KEY_AND_VALUE.match(line))
-        return _Shape(len(next(others, [])), False, frozenset(), False)
-    width, tabs = len(first[1]), "\t" in first[0]
-    tags: frozenset[str] = frozenset()
-    if comments == "auto" and -width <= tag < width and any(line.startswith("#") for line in lines):
-        words = (columns for line, columns in _full_lines(lines) if not line.startswith("#"))
-        tags = frozenset(columns[tag] for columns in words if len(columns) == width)
-    return _Shape(width, tabs, tags, _is_conllu(lines))
-
-
-def _is_comment(
-    line: str, columns: Sequence[str], shape: _Shape, tag: int, inside: bool, comments: Comments
-) -> bool:
-    """Whether a line that begins with # is a comment; `inside` a sentence, in columns between spaces, none is guessed."""
-    if comments != "auto":
-        return comments == "skip"
-    if (shape.tabs and "\t" in line) or (inside and not shape.tabs):
-        return False
-    if _KEY_AND_VALUE.match(line):  # # sent_id = 1
-        return True
-    whole = len(columns) == shape.width
-    if not whole and (columns[0] == "#" or len(columns) == 1):
-        return True
-    if shape.width == 1 or not -shape.width <= tag < shape.width:
-        return not whole
-    # A word that lacks a column is a mistake, and is refused as one.
-    return not _may_be_tag(columns[tag] if whole else columns[-1], shape.tags)
-
-
-def _may_be_tag(tag: str, known: frozenset[str]) -> bool:
-    """Whether it is a known tag, or a span as the known ones are."""
-    return not known or tag in known or looks_like_spans({tag, *known})
-
-
-def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:
-    """Raise the UserError for words without the columns of their token and, where two are wanted, their tag."""
-    if width < len(wanted):
-        raise UserError(f"{place}: one column: every word needs a tag beside it")
-    for column in wanted:
-        if not -width <= column < width:
-            raise UserError(f"{place}: there is no column {shown(column)} of {width}")
-    if len({column % width for column in wanted}) < len(wanted):
-        raise UserError(f"{place}: words and tags are both in column {wanted[0] % width}: name two")
-
-
-def _check_columns(words: _Sentence, width: int, path: str | Path) -> None:
-    for number, columns in zip(words.numbers, words.columns, strict=True):
-        if len(columns) != width:
-            raise UserError(
-                f"{path}:{number}: {len(columns)} columns, where others have {width}: every word needs as many"
-            )
-
-
-def _tokens(words: _Sentence, column: int) -> tuple[str, ...]:
-    tokens = [columns[column] for columns in words.columns]
-    if " ".join(tokens).split() == tokens:  # nearly always
-        return tuple(tokens)
-    return tuple(map(_joined, tokens))
-
-
-def _tags(words: _Sentence, column: int, path: str | Path) -> tuple[str, ...]:
-    tags = tuple([columns[column] for columns in words.columns])
-    if "" in tags:
-        raise UserError(f"{path}:{words.numbers[tags.index('')]}: the tag is empty")
-    return tags
-
-
-def _joined(token: str) -> str:
-    """A token without spaces within, which would be the end of a word elsewhere."""
-    return "_".join(token.split()) or "_"
-
-
 def _json_rows(
     path: Path, token_key: int | str | None, tag_key: int | str | None, encoding: str
 ) -> Iterator[TaggedSentence]:
@@ -474,7 +267,7 @@ def _json_tokens(
             continue
         row = parse_json(line, path, "every line must hold one object with tokens", line=number)
         tokens = _strings(row, keys, f"{path}:{number}")
-        yield number, row, tuple(_joined(token) for token in tokens)
+        yield number, row, tuple(joined(token) for token in tokens)
 
 
 def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:

@@ -1,0 +1,236 @@
+"""The columns of CoNLL's files: which lines are words, which are comments, and which column is what.
+
+A line that begins with # may be a comment or a word. It is a word where its columns are as many as those of other words
+and its tag is one of theirs, or a span as theirs are; otherwise it is a comment if it stands before a sentence, or has no
+tab where all words have tabs. Comments that could be words are counted and said. In CoNLL-U's ten columns words are FORM and
+tags UPOS where no other columns are named, which is said, and ranges (1-2) and empty nodes (1.1) are no words.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unfreeze.checked import shown, whole_number
+from unfreeze.errors import UserError
+from unfreeze.text.lines import read_lines
+from unfreeze.text.tag_schemes import looks_like_spans
+
+logger = logging.getLogger(__name__)
+
+COLUMN_FILES = (".conll", ".conllu", ".iob", ".iob2", ".bio")
+"""Names that only files of columns have."""
+SKIPPED = "-DOCSTART-"
+
+Comments = Literal["auto", "skip", "words"]
+"""What lines that begin with # are: comments, words, or what the other lines suggest."""
+
+_KEY_AND_VALUE = re.compile(r"#\s?\S+\s=(\s|$)")
+_FORM_AND_UPOS = (1, 3)
+"""CoNLL-U's columns of words and of parts of speech."""
+_ID_OF_CONLLU = re.compile(r"\d+([-.]\d+)?")
+_NO_WORD_OF_CONLLU = re.compile(r"\d+[-.]\d+")
+
+
+def open_columns(
+    path: Path, token_column: int | str | None, tag_column: int | str | None, encoding: str
+) -> tuple[list[str], int, int]:
+    """The lines of a file, and which columns are words and tags; in CoNLL-U they are FORM and UPOS by default."""
+    lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # a pipe cannot be read twice
+    defaults = _FORM_AND_UPOS if _is_conllu(lines) else (0, -1)
+    token, tag = _number(token_column, defaults[0]), _number(tag_column, defaults[1])
+    if tag_column is None and defaults == _FORM_AND_UPOS:
+        logger.warning(
+            "%s is CoNLL-U: words are column %d and tags column %d, from 0; name others by their columns' options",
+            path,
+            token,
+            tag,
+        )
+    return lines, token, tag
+
+
+def _is_conllu(lines: Sequence[str]) -> bool:
+    """Whether all words have ten columns between tabs, the first an id."""
+    found = False
+    for line, columns in _full_lines(lines):
+        if not line.startswith("#"):
+            found = "\t" in line and len(columns) == 10 and _ID_OF_CONLLU.fullmatch(columns[0]) is not None
+            if not found:
+                break
+    return found
+
+
+def _number(column: int | str | None, default: int) -> int:
+    if column is None:
+        return default
+    number = whole_number(str(column))
+    if number is None:
+        raise UserError(f"columns have numbers, from 0 on (-1 is the last), not {shown(column)}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSentence:
+    """The lines of a sentence's words: their numbers, what they are and their columns."""
+
+    numbers: list[int]
+    lines: list[str]
+    columns: list[list[str]]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How the lines of a file look that cannot be comments."""
+
+    width: int
+    """Columns of a word."""
+    tabs: bool
+    """Whether tabs are between them."""
+    tags: frozenset[str]
+    is_conllu: bool
+
+
+def column_sentences(
+    lines: Sequence[str], path: str | Path, wanted: Sequence[int], comments: Comments
+) -> Iterator[ColumnSentence]:
+    """The words of each sentence, which have the columns that are wanted, of the token and perhaps the tag.
+
+    The tag, else the last column, helps to tell comments from words.
+    """
+    tag = wanted[1] if len(wanted) > 1 else -1
+    shape = _shape(lines, tag, comments)
+    words, checked = ColumnSentence([], [], []), False
+    doubtful: list[int] = []
+    hashes: list[int] = []
+    for number, line in enumerate([*lines, ""], 1):
+        columns = _columns(line)
+        comment = line[:1] == "#" and _is_comment(line, columns, shape, tag, bool(words.lines), comments)
+        if comment and comments == "auto" and (len(columns) == shape.width or columns[0] != "#"):
+            doubtful.append(number)
+        elif comments == "auto" and columns[:1] == ["#"] and not comment and not words.lines:
+            hashes.append(number)
+        if comment or not any(columns) or columns[0].startswith(SKIPPED):
+            if words.lines:
+                if not checked:
+                    _check_numbers(wanted, shape.width, f"{path}:{words.numbers[0]}")
+                    checked = True
+                _check_columns(words, shape.width, path)
+                yield words
+                words = ColumnSentence([], [], [])
+        elif not (shape.is_conllu and _NO_WORD_OF_CONLLU.fullmatch(columns[0])):
+            words.numbers.append(number)
+            words.lines.append(line)
+            words.columns.append(columns)
+    if doubtful:
+        logger.warning(
+            "%s: lines that begin with # are read as comments (%d, the first is line %d); --comments words reads them as words",
+            path,
+            len(doubtful),
+            doubtful[0],
+        )
+    if hashes:
+        logger.warning(
+            "%s: sentences begin with the word # (%d, the first in line %d); --comments skip reads such lines as comments",
+            path,
+            len(hashes),
+            hashes[0],
+        )
+
+
+def _columns(line: str) -> list[str]:
+    if "\t" in line:
+        return [column.strip() for column in line.split("\t")]
+    columns = line.split()
+    if " ".join(columns) == line:  # nearly always; else there may be other white space, within columns
+        return columns
+    return [column.strip() for column in re.split(" +", line.strip(" "))]
+
+
+def _full_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """Lines of words, or comments, with their columns."""
+    for line in lines:
+        columns = _columns(line)
+        if any(columns) and not columns[0].startswith(SKIPPED):
+            yield line, columns
+
+
+def _shape(lines: Sequence[str], tag: int, comments: Comments) -> _Shape:
+    """By the lines that do not begin with #; where all do, by the first one."""
+    first = next((row for row in _full_lines(lines) if not row[0].startswith("#")), None)
+    if first is None:
+        others = (columns for line, columns in _full_lines(lines) if not _KEY_AND_VALUE.match(line))
+        return _Shape(len(next(others, [])), False, frozenset(), False)
+    width, tabs = len(first[1]), "\t" in first[0]
+    tags: frozenset[str] = frozenset()
+    if comments == "auto" and -width <= tag < width and any(line.startswith("#") for line in lines):
+        words = (columns for line, columns in _full_lines(lines) if not line.startswith("#"))
+        tags = frozenset(columns[tag] for columns in words if len(columns) == width)
+    return _Shape(width, tabs, tags, _is_conllu(lines))
+
+
+def _is_comment(
+    line: str, columns: Sequence[str], shape: _Shape, tag: int, inside: bool, comments: Comments
+) -> bool:
+    """Whether a line that begins with # is a comment; `inside` a sentence, in columns between spaces, none is guessed."""
+    if comments != "auto":
+        return comments == "skip"
+    if (shape.tabs and "\t" in line) or (inside and not shape.tabs):
+        return False
+    if _KEY_AND_VALUE.match(line):  # # sent_id = 1
+        return True
+    whole = len(columns) == shape.width
+    if not whole and (columns[0] == "#" or len(columns) == 1):
+        return True
+    if shape.width == 1 or not -shape.width <= tag < shape.width:
+        return not whole
+    # A word that lacks a column is a mistake, and is refused as one.
+    return not _may_be_tag(columns[tag] if whole else columns[-1], shape.tags)
+
+
+def _may_be_tag(tag: str, known: frozenset[str]) -> bool:
+    """Whether it is a known tag, or a span as the known ones are."""
+    return not known or tag in known or looks_like_spans({tag, *known})
+
+
+def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:
+    """Raise the UserError for words without the columns of their token and, where two are wanted, their tag."""
+    if width < len(wanted):
+        raise UserError(f"{place}: one column: every word needs a tag beside it")
+    for column in wanted:
+        if not -width <= column < width:
+            raise UserError(f"{place}: there is no column {shown(column)} of {width}")
+    if len({column % width for column in wanted}) < len(wanted):
+        raise UserError(f"{place}: words and tags are both in column {wanted[0] % width}: name two")
+
+
+def _check_columns(words: ColumnSentence, width: int, path: str | Path) -> None:
+    for number, columns in zip(words.numbers, words.columns, strict=True):
+        if len(columns) != width:
+            raise UserError(
+                f"{path}:{number}: {len(columns)} columns, where others have {width}: every word needs as many"
+            )
+
+
+def tokens_of(words: ColumnSentence, column: int) -> tuple[str, ...]:
+    """The words of a sentence, none of which holds white space or is empty."""
+    tokens = [columns[column] for columns in words.columns]
+    if " ".join(tokens).split() == tokens:  # nearly always
+        return tuple(tokens)
+    return tuple(map(joined, tokens))
+
+
+def tags_of(words: ColumnSentence, column: int, path: str | Path) -> tuple[str, ...]:
+    """The tags of a sentence; raises UserError, with the line, for an empty one."""
+    tags = tuple([columns[column] for columns in words.columns])
+    if "" in tags:
+        raise UserError(f"{path}:{words.numbers[tags.index('')]}: the tag is empty")
+    return tags
+
+
+def joined(token: str) -> str:
+    """A token without spaces within, which would be the end of a word elsewhere."""
+    return "_".join(token.split()) or "_"

@@ -36,7 +36,7 @@ from unfreeze.analysis.curves import STYLES, plot_curves
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
-from unfreeze.pretraining.word2vec import Word2VecSettings
+from unfreeze.pretraining.word2vec.train import Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
 from unfreeze.tasks.fitting import FitSettings, fit_classifier

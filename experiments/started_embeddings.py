@@ -23,7 +23,7 @@ from unfreeze.folders import written_file
 from unfreeze.pretraining.stages import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
-from unfreeze.pretraining.word2vec import Word2VecSettings
+from unfreeze.pretraining.word2vec.train import Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.training.loop_settings import LoopSettings
 

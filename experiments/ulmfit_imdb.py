@@ -44,7 +44,7 @@ from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings
 from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
-from unfreeze.pretraining.word2vec import train_word_vectors
+from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
 from unfreeze.tasks.fitting import FitSettings

@@ -24,7 +24,7 @@ from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
-from unfreeze.pretraining.word2vec import Word2VecSettings
+from unfreeze.pretraining.word2vec.train import Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.fitting import FitSettings
 

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments.imdb import Places
 from unfreeze.formats.word_vectors import read_word_vectors, write_word_vectors
-from unfreeze.pretraining.word2vec import train_word_vectors
+from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.tasks.bodies import weighted_vectors
 from unfreeze.tasks.classification import mean_vectors
 from unfreeze.text.batches import pad_sequences

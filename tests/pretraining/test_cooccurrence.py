@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.pretraining.numbered_texts import BOS, make_store
 from unfreeze.errors import UserError
-from unfreeze.pretraining import cooccurrence
-from unfreeze.pretraining.cooccurrence import Cooccurrences, count_cooccurrences
-from unfreeze.pretraining.cooccurrence_kernel import Pairs, decode, merge, sort_table
+from unfreeze.pretraining.glove import cooccurrence
+from unfreeze.pretraining.glove.cooccurrence import Cooccurrences, count_cooccurrences
+from unfreeze.pretraining.glove.cooccurrence_kernel import Pairs, decode, merge, sort_table
 
 SIZE = 9
 """Ids of the corpora below: BOS and 1 to 8."""

@@ -16,10 +16,9 @@ from tests.pretraining.numbered_texts import (
     two_topics,
 )
 from unfreeze.errors import UserError
-from unfreeze.pretraining import glove
-from unfreeze.pretraining.cooccurrence import Cooccurrences, count_cooccurrences
-from unfreeze.pretraining.glove import fit_glove, train_glove, train_glove_vectors
-from unfreeze.pretraining.glove_kernel import (
+from unfreeze.pretraining.glove import train as glove
+from unfreeze.pretraining.glove.cooccurrence import Cooccurrences, count_cooccurrences
+from unfreeze.pretraining.glove.kernel import (
     CONTEXT,
     SQUARES,
     VALUE,
@@ -28,6 +27,7 @@ from unfreeze.pretraining.glove_kernel import (
     make_parameters,
     train_pairs,
 )
+from unfreeze.pretraining.glove.train import fit_glove, train_glove, train_glove_vectors
 
 
 class Reference:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pretraining.numbered_texts import BOS, NumberTokenizer, make_store
-from unfreeze.pretraining import phrases
-from unfreeze.pretraining.phrases import PhraseTokenizer, count_pairs, learn_phrases
 from unfreeze.pretraining.token_blocks import count_tokens
+from unfreeze.pretraining.word2vec import phrases
+from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, count_pairs, learn_phrases
 
 MARK = 9  # a special token that stands between words
 

@@ -18,10 +18,11 @@ from tests.pretraining.numbered_texts import (
     two_topics,
 )
 from unfreeze.errors import Interrupted, UserError
-from unfreeze.pretraining import token_blocks, word2vec
+from unfreeze.pretraining import token_blocks
 from unfreeze.pretraining.token_blocks import count_tokens
-from unfreeze.pretraining.word2vec import Matrices, Word2VecSettings, train_matrices, train_word_vectors
-from unfreeze.pretraining.word2vec_tables import bag_table
+from unfreeze.pretraining.word2vec import train as word2vec
+from unfreeze.pretraining.word2vec.tables import bag_table
+from unfreeze.pretraining.word2vec.train import Matrices, Word2VecSettings, train_matrices, train_word_vectors
 from unfreeze.text.token_store import TokenStore
 from unfreeze.training.checkpoints import RunFolder
 

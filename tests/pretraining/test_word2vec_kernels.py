@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfreeze.pretraining.word2vec_blocks import Mode, Tables, make_workspace, train_block
-from unfreeze.pretraining.word2vec_groups import GROUP
-from unfreeze.pretraining.word2vec_step import make_scratch, train_mean, train_rows
-from unfreeze.pretraining.word2vec_tables import bag_table, make_tables
+from unfreeze.pretraining.word2vec.groups import GROUP
+from unfreeze.pretraining.word2vec.step import make_scratch, train_mean, train_rows
+from unfreeze.pretraining.word2vec.tables import bag_table, make_tables
+from unfreeze.pretraining.word2vec.walk import Mode, Tables, make_workspace, train_block
 
 V = 30
 

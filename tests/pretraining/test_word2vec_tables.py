@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unfreeze.pretraining.word2vec_tables import alias_table, bag_table, huffman_paths, keep_probabilities
+from unfreeze.pretraining.word2vec.tables import alias_table, bag_table, huffman_paths, keep_probabilities
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30).filter(lambda weights: sum(weights) > 1e-3))

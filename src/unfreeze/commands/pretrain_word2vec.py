@@ -114,7 +114,7 @@ def run(arguments: PretrainWord2vec, console: Console) -> None:
 def make_settings(arguments: PretrainWord2vec) -> VectorSettings:
     """What the command line says."""
     from unfreeze.pretraining.vector_stages import VectorSettings
-    from unfreeze.pretraining.word2vec import Word2VecSettings
+    from unfreeze.pretraining.word2vec.train import Word2VecSettings
 
     names = (
         "architecture",

@@ -9,11 +9,11 @@ from typing import Any
 
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
-from unfreeze.pretraining.glove import train_glove
+from unfreeze.pretraining.glove.train import train_glove
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorStage, set_vectors
-from unfreeze.pretraining.word2vec import Matrices
+from unfreeze.pretraining.word2vec.train import Matrices
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.tokenizers import WordTokenizer
 

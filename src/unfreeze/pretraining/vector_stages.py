@@ -33,11 +33,11 @@ from unfreeze.folders import (
     write_model,
     written_folder,
 )
-from unfreeze.pretraining.phrases import PhraseTokenizer, learn_phrases
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.word2vec import Bags, Matrices, Word2VecSettings, train_matrices
-from unfreeze.pretraining.word2vec_tables import bag_table
+from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, learn_phrases
+from unfreeze.pretraining.word2vec.tables import bag_table
+from unfreeze.pretraining.word2vec.train import Bags, Matrices, Word2VecSettings, train_matrices
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.compiled.decorators import allocating
-from unfreeze.pretraining.word2vec_blocks import Tables
-from unfreeze.pretraining.word2vec_step import Floats, Ids
+from unfreeze.pretraining.word2vec.step import Floats, Ids
+from unfreeze.pretraining.word2vec.walk import Tables
 
 Counts = NDArray[np.float64]
 Starts = NDArray[np.int64]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.compiled.decorators import compiled, inlined
-from unfreeze.pretraining.word2vec_groups import (
+from unfreeze.pretraining.word2vec.groups import (
     GROUP,
     Draws,
     GroupSpace,
@@ -26,8 +26,8 @@ from unfreeze.pretraining.word2vec_groups import (
     make_group_space,
     train_group,
 )
-from unfreeze.pretraining.word2vec_random import below, fraction, next_random
-from unfreeze.pretraining.word2vec_step import (
+from unfreeze.pretraining.word2vec.random_numbers import below, fraction, next_random
+from unfreeze.pretraining.word2vec.step import (
     Floats,
     Ids,
     Scratch,

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.pretraining.word2vec_random import next_random
+from unfreeze.pretraining.word2vec.random_numbers import next_random
 
 # What vectorized sums and roots need; infinities and NaN keep their meaning. Division raises nothing, or no loop with
 # one in it would be vectorized.

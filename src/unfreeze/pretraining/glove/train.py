@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from unfreeze.errors import UserError
 from unfreeze.folders import writing
 from unfreeze.formats.word_vectors import VectorTable
-from unfreeze.pretraining.cooccurrence import Cooccurrences, count_cooccurrences
-from unfreeze.pretraining.glove_kernel import (
+from unfreeze.pretraining.glove.cooccurrence import Cooccurrences, count_cooccurrences
+from unfreeze.pretraining.glove.kernel import (
     CONTEXT,
     VALUE,
     WORD,
@@ -40,7 +40,7 @@ from unfreeze.pretraining.glove_kernel import (
     train_pairs,
 )
 from unfreeze.pretraining.token_blocks import count_tokens
-from unfreeze.pretraining.word2vec import WordTokenizer
+from unfreeze.pretraining.word2vec.train import WordTokenizer
 from unfreeze.progress import SILENT, Bar, Progress
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """word2vec: one vector a word, learned by telling a window's words from random ones.
 
 Skip-gram and CBOW, with negative sampling or hierarchical softmax (Mikolov et al. 2013), with or without character n-grams
-(Bojanowski et al. 2017); what they are stands in word2vec_blocks.py. Frequent words are thinned out, windows shrink at
+(Bojanowski et al. 2017); what they are stands in walk.py. Frequent words are thinned out, windows shrink at
 random, the rate falls linearly to zero.
 
 Special here: the ids stream from the token store in blocks, so that memory does not grow with the corpus; threads share
@@ -29,8 +29,8 @@ from unfreeze.errors import Interrupted, UserError
 from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.pretraining import token_blocks
 from unfreeze.pretraining.token_blocks import Block, TokenBlocks, count_tokens
-from unfreeze.pretraining.word2vec_blocks import Mode, Tables, make_workspace, train_block
-from unfreeze.pretraining.word2vec_tables import make_tables
+from unfreeze.pretraining.word2vec.tables import make_tables
+from unfreeze.pretraining.word2vec.walk import Mode, Tables, make_workspace, train_block
 from unfreeze.progress import SILENT, Bar, Progress
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
 from unfreeze.folders import written_folder
-from unfreeze.pretraining.cooccurrence_kernel import (
+from unfreeze.pretraining.glove.cooccurrence_kernel import (
     SLACK,
     UNIT,
     Pairs,

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled, inlined
-from unfreeze.pretraining.word2vec_random import below, fraction, next_random
-from unfreeze.pretraining.word2vec_step import Floats, Ids
+from unfreeze.pretraining.word2vec.random_numbers import below, fraction, next_random
+from unfreeze.pretraining.word2vec.step import Floats, Ids
 
 GROUP = 4
 """Of 8 analogies lost two points (docs/lab-notes.md)."""

@@ -29,7 +29,7 @@ from unfreeze.encoders.elmo import Elmo
 from unfreeze.formats.bilm import write_bilm
 from unfreeze.pretraining.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
-from unfreeze.pretraining.bilm_stage import BilmSettings, paper, small
+from unfreeze.pretraining.elmo import BilmSettings, paper, small
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore

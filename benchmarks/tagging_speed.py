@@ -20,8 +20,8 @@ from benchmarks.texts import NoData, Texts
 from benchmarks.turns import rates_in_turns
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.tasks.fit_tagger import span_tags
 from unfreeze.tasks.sequence_tagger import SequenceTagger
-from unfreeze.tasks.tagger_fitting import span_tags
 from unfreeze.tasks.tagging import TaggerNetwork
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS

@@ -23,10 +23,10 @@ from typing import Any
 from experiments.imdb import Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
-from unfreeze.pretraining.stages import pretrain_language_model
+from unfreeze.pretraining.lm import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
-from unfreeze.tasks.fitting import FitSettings
+from unfreeze.tasks.fit_classifier import FitSettings
 from unfreeze.training.loop_settings import LoopSettings
 
 LABELS = 1_000

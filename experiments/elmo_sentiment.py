@@ -28,7 +28,7 @@ import torch
 
 from experiments.results import Results, part_of
 from unfreeze.encoders.loading import weights_digest
-from unfreeze.tasks.fitting import FitSettings, fit_classifier
+from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples

@@ -24,7 +24,7 @@ from typing import Any
 
 from experiments.results import Results, part_of, table
 from unfreeze.analysis.curves import Curve, plot_curves
-from unfreeze.tasks.tagger_fitting import fit_tagger
+from unfreeze.tasks.fit_tagger import fit_tagger
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tagged import TaggedSet, read_tagged, sample_tagged
 

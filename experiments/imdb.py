@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.pretraining.settings import PretrainSettings, small
-from unfreeze.tasks.fitting import FitSettings, fit_classifier
+from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
 
 HELD_BACK, HELD_BACK_SEED = 5_000, 12345

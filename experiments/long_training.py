@@ -29,9 +29,9 @@ from typing import Any
 from experiments.imdb import Places
 from experiments.readout import readout, shown
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
-from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.progress import Progress

@@ -32,9 +32,9 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.lm import adapt_language_model
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
-from unfreeze.pretraining.stages import adapt_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.corpus import stream_documents

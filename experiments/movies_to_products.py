@@ -39,7 +39,7 @@ from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec.train import Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.tasks.fitting import FitSettings, fit_classifier
+from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from experiments.imdb import Places, small_lstm
 from unfreeze.folders import written_file
-from unfreeze.pretraining.stages import pretrain_language_model
+from unfreeze.pretraining.lm import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec.train import Word2VecSettings

@@ -39,15 +39,15 @@ from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings
-from unfreeze.pretraining.stages import SNIPPET, adapt_language_model, pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.tasks.fitting import FitSettings
+from unfreeze.tasks.fit_classifier import FitSettings
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.examples import ExampleSet
 from unfreeze.text.token_store import TokenStore

@@ -26,7 +26,7 @@ from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
 from unfreeze.pretraining.word2vec.train import Word2VecSettings
 from unfreeze.progress import Progress
-from unfreeze.tasks.fitting import FitSettings
+from unfreeze.tasks.fit_classifier import FitSettings
 
 SEEDS = {100: 3, 1_000: 1}
 WIDE = VectorSettings(

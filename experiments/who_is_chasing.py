@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-from unfreeze.tasks.answerer_fitting import fit_answerer
+from unfreeze.tasks.fit_answerer import fit_answerer
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import Answer, Question, QuestionSet
 

@@ -20,7 +20,7 @@ from unfreeze.pretraining.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.bilm_perplexity import evaluate_bilm
 from unfreeze.pretraining.bilm_reading import read_gap, score_texts
-from unfreeze.pretraining.bilm_stage import BilmSettings, pretrain_bilm, tiny
+from unfreeze.pretraining.elmo import BilmSettings, pretrain_bilm, tiny
 from unfreeze.pretraining.surfaces import Surfaces
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_output_words

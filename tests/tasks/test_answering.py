@@ -20,7 +20,6 @@ from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.errors import UserError
 from unfreeze.tasks.answer_scores import exact_match, f1
 from unfreeze.tasks.answer_windows import windows_of
-from unfreeze.tasks.answerer_fitting import fit_answerer
 from unfreeze.tasks.answering import (
     LONGEST_ANSWER,
     AnsweringObjective,
@@ -29,6 +28,7 @@ from unfreeze.tasks.answering import (
     best_spans,
     read_windows,
 )
+from unfreeze.tasks.fit_answerer import fit_answerer
 from unfreeze.tasks.question_answerer import QuestionAnswerer
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import AnswererSettings

@@ -18,9 +18,9 @@ from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
+from unfreeze.tasks.fit_tagger import _digest, fit_tagger, make_tagger
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.span_scores import span_figures
-from unfreeze.tasks.tagger_fitting import _digest, fit_tagger, make_tagger
 from unfreeze.tasks.tagging import TaggerNetwork
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import TaggerSettings

@@ -70,7 +70,7 @@ class Adapt(TrainsOnText):
 
 def run(arguments: Adapt, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.stages import adapt_language_model
+    from unfreeze.pretraining.lm import adapt_language_model
     from unfreeze.training.processes import together
 
     if model_kind(arguments.encoder) == WORD_VECTORS:
@@ -97,7 +97,7 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     """ELMo goes on."""
     from dataclasses import replace
 
-    from unfreeze.pretraining.bilm_stage import AdaptBilmSettings, adapt_bilm
+    from unfreeze.pretraining.elmo import AdaptBilmSettings, adapt_bilm
 
     if arguments.dropout_scale is not None:
         raise UserError(f"--dropout-scale is for AWD-LSTM: {arguments.encoder} is an ELMo")

@@ -158,8 +158,8 @@ def _vectors(work: _Texts, progress: Progress) -> Path:
 
 def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Progress) -> Path:
     """Both stages of the language model; returns the folder of the adapted one."""
+    from unfreeze.pretraining.lm import adapt_language_model, pretrain_language_model
     from unfreeze.pretraining.settings import AdaptSettings, tiny
-    from unfreeze.pretraining.stages import adapt_language_model, pretrain_language_model
     from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.transfer.policies import TransferPolicy
 
@@ -193,7 +193,7 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
     """Accuracy of each method with the same labels."""
     from unfreeze.analysis.curves import Curve
     from unfreeze.tasks.baselines import tfidf_accuracy
-    from unfreeze.tasks.fitting import FitSettings, fit_classifier
+    from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
     from unfreeze.text.examples import sample_examples
 
     transfer = FitSettings(

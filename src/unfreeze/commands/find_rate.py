@@ -170,8 +170,8 @@ def is_noisy(curve: RateCurve) -> bool:
 
 
 def _test_adapt(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
+    from unfreeze.pretraining.lm import make_objective
     from unfreeze.pretraining.settings import AdaptSettings
-    from unfreeze.pretraining.stages import make_objective
     from unfreeze.text.token_store import TokenStore
 
     settings = AdaptSettings()
@@ -215,7 +215,7 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> Languag
 
 
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.fitting import FitSettings, make_classifier, make_objective, make_policy
+    from unfreeze.tasks.fit_classifier import FitSettings, make_classifier, make_objective, make_policy
     from unfreeze.text.examples import read_examples
     from unfreeze.training.loop_settings import LoopSettings
 
@@ -231,7 +231,7 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
 
 
 def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.tagger_fitting import make_objective, make_tagger
+    from unfreeze.tasks.fit_tagger import make_objective, make_tagger
     from unfreeze.tasks.word_task_settings import TaggerSettings
     from unfreeze.text.tagged import read_tagged
 
@@ -251,7 +251,7 @@ def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console
 
 
 def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.answerer_fitting import make_answerer, make_objective
+    from unfreeze.tasks.fit_answerer import make_answerer, make_objective
     from unfreeze.tasks.word_task_settings import AnswererSettings
     from unfreeze.text.questions import read_questions
 

@@ -38,7 +38,7 @@ class FitAnswerer(FitOnWords):
 
 def run(arguments: FitAnswerer, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.answerer_fitting import answerer_epochs, fit_answerer
+    from unfreeze.tasks.fit_answerer import answerer_epochs, fit_answerer
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)

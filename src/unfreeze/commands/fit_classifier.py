@@ -157,7 +157,7 @@ class FitClassifier(ReadsExamples):
 
 def run(arguments: FitClassifier, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.fitting import fit_classifier
+    from unfreeze.tasks.fit_classifier import fit_classifier
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)

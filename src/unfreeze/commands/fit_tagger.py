@@ -54,7 +54,7 @@ class FitTagger(FitOnWords):
 
 def run(arguments: FitTagger, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.tagger_fitting import fit_tagger, tagger_epochs
+    from unfreeze.tasks.fit_tagger import fit_tagger, tagger_epochs
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)

@@ -11,7 +11,7 @@ from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.bilm_stage import BilmSettings
+    from unfreeze.pretraining.elmo import BilmSettings
 
 
 @dataclass(kw_only=True)
@@ -79,7 +79,7 @@ class PretrainElmo(TrainsOnText):
 
 def run(arguments: PretrainElmo, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.bilm_stage import pretrain_bilm
+    from unfreeze.pretraining.elmo import pretrain_bilm
 
     figures = pretrain_bilm(
         arguments.text,
@@ -99,7 +99,7 @@ def make_settings(arguments: PretrainElmo) -> BilmSettings:
     """The preset with what the command line changes."""
     from dataclasses import replace
 
-    from unfreeze.pretraining.bilm_stage import PRESETS
+    from unfreeze.pretraining.elmo import PRESETS
 
     settings = PRESETS[arguments.preset]()
     epochs = arguments.epochs or (settings.loop.epochs if arguments.minutes is None else None)

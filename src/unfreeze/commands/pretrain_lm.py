@@ -71,7 +71,7 @@ class PretrainLm(TrainsOnText):
 
 def run(arguments: PretrainLm, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.stages import pretrain_language_model
+    from unfreeze.pretraining.lm import pretrain_language_model
 
     figures = pretrain_language_model(
         arguments.text,

@@ -76,7 +76,7 @@ class QuestionAnswerer:
         Raises:
             UserError: no question has an answer.
         """
-        from unfreeze.tasks.answerer_fitting import fit_answerer
+        from unfreeze.tasks.fit_answerer import fit_answerer
         from unfreeze.tasks.word_task_settings import AnswererSettings
 
         return fit_answerer(questions, AnswererSettings(**settings))

@@ -135,7 +135,7 @@ class SequenceTagger:
         Raises:
             UserError: not a tag for each word, tags in no scheme, or one tag only.
         """
-        from unfreeze.tasks.tagger_fitting import fit_tagger
+        from unfreeze.tasks.fit_tagger import fit_tagger
         from unfreeze.tasks.word_task_settings import TaggerSettings
 
         return fit_tagger(tagged_set(tokens, tags, scheme=scheme), TaggerSettings(**settings))

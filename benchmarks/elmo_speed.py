@@ -27,7 +27,7 @@ from benchmarks.texts import NoData, Texts
 from benchmarks.turns import Contender, median_ratio, tokens_per_second
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.formats.bilm import write_bilm
-from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.elmo import BilmSettings, paper, small
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer

@@ -31,7 +31,7 @@ from benchmarks.report import Row
 from benchmarks.sizes import Sizes
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.formats.fastai import convert_fastai
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork, Ids
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.batches import pad_sequences
@@ -89,7 +89,7 @@ def language_model_difference(size: int, sizes: Sizes, cell: CellKind, folder: P
     with torch.no_grad():
         model[1].decoder.bias.normal_()
     convert_fastai(peers.save(model, folder / "lm.pth"), vocabulary_file(folder, size), folder / "lm")
-    ours = LanguageModel.from_pretrained(folder / "lm")
+    ours = AwdLstmLanguageModel.from_pretrained(folder / "lm")
     stack, output, state = ours.encoder.stack("forward"), ours.output("forward"), None
     worst = 0.0
     model.reset()

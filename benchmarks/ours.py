@@ -12,7 +12,7 @@ from benchmarks.turns import Contender, StepEnd
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.batches import LaneBatch
 from unfreeze.text.token_store import TokenStore
@@ -66,9 +66,11 @@ def cutoffs(softmax: Softmax, n_words: int) -> tuple[int, ...]:
 
 def language_model(
     tokenizer: TextTokenizer, sizes: Sizes, cell: CellKind, softmax: Softmax, dropout_scale: float = 1.0
-) -> LanguageModel:
+) -> AwdLstmLanguageModel:
     """A model with random weights."""
-    return LanguageModel(encoder(tokenizer, sizes, cell, dropout_scale), cutoffs(softmax, len(tokenizer)))
+    return AwdLstmLanguageModel(
+        encoder(tokenizer, sizes, cell, dropout_scale), cutoffs(softmax, len(tokenizer))
+    )
 
 
 def stepped(objective: Objective, n_steps: int, step: StepEnd, tokens: Callable[[Any], int]) -> Objective:
@@ -112,7 +114,7 @@ def lane_tokens(batch: dict[str, LaneBatch]) -> int:
 
 def training(
     name: str,
-    model: LanguageModel,
+    model: AwdLstmLanguageModel,
     store: TokenStore,
     recipe: Recipe,
     *,

@@ -29,8 +29,8 @@ from benchmarks.texts import Texts, Words
 from benchmarks.turns import Contender
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.formats.fastai import convert_fastai
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.perplexity import evaluate_perplexity
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.perplexity import evaluate_perplexity
 
 N_WORDS = 10_000
 SIZES: Sizes = (128, 256, 2)
@@ -53,7 +53,7 @@ class Side:
     """One training, and what was measured of it."""
 
     training: Contender
-    model: Callable[[], LanguageModel]
+    model: Callable[[], AwdLstmLanguageModel]
     """The weights as they are now."""
     course: Course
     """As far as it is."""
@@ -132,9 +132,9 @@ def fastai_side(words: Words, n_steps: int, folder: Path) -> Side:
     vocabulary = folder / "vocabulary.json"
     vocabulary.write_text(json.dumps(words.tokenizer.vocabulary), encoding="utf-8")
 
-    def model() -> LanguageModel:
+    def model() -> AwdLstmLanguageModel:
         convert_fastai(peers.save(peer.model, folder / "lm.pth"), vocabulary, folder / "lm")
-        return LanguageModel.from_pretrained(folder / "lm")
+        return AwdLstmLanguageModel.from_pretrained(folder / "lm")
 
     return Side(peer.training("fastai", FASTAI_RATE, n_steps), model, [])
 

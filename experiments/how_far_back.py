@@ -14,7 +14,7 @@ What was chosen:
   not lack of history, and an n-gram says better what k tokens are worth. `--begin` also measures the begin symbol before
   the k tokens. It is the worse choice, for it says that an article begins: without and with it a tiny LSTM lost 5.059 and 5.195 at
   k = 1 (QRNN 5.006 and 5.390), 4.593 and 4.613 at 4 (4.621 and 4.657), and from 16 on within 0.002 the same.
-- "whole" is everything since the begin symbol of the document, as `unfreeze.pretraining.scoring` has it.
+- "whole" is everything since the begin symbol of the document, as `unfreeze.language_models.score` has it.
 - Shuffled histories are compared with the 256 tokens in order, cut ones with the whole history: "+ x %" is the increase
   of the loss, its standard error that of the paired difference, with documents as clusters.
 - Positions: at least 257 tokens into a document of the first 1.5 million characters, by which `experiments.ngrams_against_lstm`
@@ -48,7 +48,8 @@ from experiments.results import Results, part_of
 from unfreeze.analysis.history_plot import HistoryLine, plot_histories
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
-from unfreeze.pretraining.history import (
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.history import (
     Positions,
     clustered_error,
     cut_windows,
@@ -58,8 +59,7 @@ from unfreeze.pretraining.history import (
     shuffled_beyond,
     whole_losses,
 )
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.ngram import MOST_ORDER, NgramModel
+from unfreeze.language_models.ngram import MOST_ORDER, NgramModel
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
@@ -136,7 +136,7 @@ class Measurement:
         return row
 
 
-def model_losses(model: LanguageModel, sample: Sample, seed: int, change: str, k: int) -> Tensor:
+def model_losses(model: AwdLstmLanguageModel, sample: Sample, seed: int, change: str, k: int) -> Tensor:
     """What a recurrent model loses with a changed history."""
     contexts, targets = sample.windows
     if change == "whole":
@@ -169,13 +169,13 @@ def measured_model(
     return rows
 
 
-def loaded(models: Sequence[tuple[str, str]]) -> dict[str, LanguageModel]:
+def loaded(models: Sequence[tuple[str, str]]) -> dict[str, AwdLstmLanguageModel]:
     """The models by name.
 
     Raises:
         UserError: one does not read forward, or its vocabulary is not the first one's.
     """
-    found = {name: LanguageModel.from_pretrained(folder) for name, folder in models}
+    found = {name: AwdLstmLanguageModel.from_pretrained(folder) for name, folder in models}
     if len(found) < len(models):
         raise UserError("two models have one name")
     first, *_ = found

@@ -28,9 +28,9 @@ from typing import Any
 
 from experiments.imdb import Places
 from experiments.readout import readout, shown
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
-from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -169,7 +169,7 @@ def show(places: Places, model: str) -> None:
             )
 
 
-def fitting(model: LanguageModel) -> LanguageModel:
+def fitting(model: AwdLstmLanguageModel) -> AwdLstmLanguageModel:
     """The model without as many of its rarest words as a file of LARGEST bytes in half precision has no room for."""
     size = 2 * sum(p.numel() for p in model.parameters()) + HEADER
     a_word = 2 * (model.encoder.arguments()["embedding_size"] + len(model.encoder.directions))
@@ -189,8 +189,8 @@ def release(places: Places, model: str, output: Path) -> None:
     if not finished:
         raise SystemExit(f"no stage of {model} is finished: there is nothing to release")
     source = finished[-1][0]
-    fitting(LanguageModel.from_pretrained(source)).save_pretrained(output, half=True)
-    released = LanguageModel.from_pretrained(output)
+    fitting(AwdLstmLanguageModel.from_pretrained(source)).save_pretrained(output, half=True)
+    released = AwdLstmLanguageModel.from_pretrained(output)
     held_out = Corpus(paths=[], validation=[places.held_out_wikipedia]).held_out_documents()
     store = TokenStore.build(held_out, released.tokenizer, places.runs / f"{model}-release-{source.name}")
     found = evaluate_perplexity(released, store)

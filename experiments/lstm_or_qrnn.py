@@ -31,9 +31,9 @@ from experiments.readout import readout, shown
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.lm import adapt_language_model
-from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
@@ -126,7 +126,7 @@ class Comparison:
             path.write_text("\n\n".join(found), encoding="utf-8")
         return path
 
-    def model(self, variant: Variant) -> LanguageModel:
+    def model(self, variant: Variant) -> AwdLstmLanguageModel:
         """With random weights."""
         seed_everything(0)
         encoder = AwdLstm(
@@ -137,7 +137,7 @@ class Comparison:
             cell=variant.cell,
             dropouts=Dropouts().times(DROPOUT_SCALE),
         )
-        return LanguageModel(encoder, default_cutoffs(len(self.tokenizer)))
+        return AwdLstmLanguageModel(encoder, default_cutoffs(len(self.tokenizer)))
 
     def speeds(self) -> dict[str, float]:
         """Tokens a second of every variant's updates, timed in turns; kept in RUNS."""
@@ -205,14 +205,14 @@ class Comparison:
             documents = stream_documents([self.held_out(AT_THE_END)])
             with tempfile.TemporaryDirectory() as name:
                 store = TokenStore.build(documents, self.tokenizer, Path(name) / "tokens")
-                found = evaluate_perplexity(LanguageModel.from_pretrained(model), store)
+                found = evaluate_perplexity(AwdLstmLanguageModel.from_pretrained(model), store)
             kept.write_text(json.dumps(found.perplexity), encoding="utf-8")
         return float(json.loads(kept.read_text(encoding="utf-8")))
 
     def row(self, name: str, model: Path, n_tokens: float, speed: float) -> str:
         """A line of the table: size, speed, tokens, minutes at that speed, perplexity, and that of every point."""
         points, variant = read_log(model), VARIANTS[name]
-        parameters = sum(p.numel() for p in LanguageModel.from_pretrained(model).parameters()) / 1e6
+        parameters = sum(p.numel() for p in AwdLstmLanguageModel.from_pretrained(model).parameters()) / 1e6
         at = variant.batch_size * variant.bptt / 1e6
         seen = ", ".join(f"{point['perplexity']:.1f} at {point['step'] * at:.1f} M" for point in points)
         return (

@@ -38,9 +38,9 @@ from experiments.imdb import SEEDS, Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.formats.word_vectors import write_word_vectors
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
-from unfreeze.pretraining.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -123,14 +123,14 @@ def adapt(places: Places, source: Path, output: Path, progress: Progress) -> Pat
 
 def release(places: Places, source: Path, output: Path, minutes: float) -> None:
     """The language model in half precision with its 25,000 most frequent words, to ship with the package."""
-    model = LanguageModel.from_pretrained(source)
+    model = AwdLstmLanguageModel.from_pretrained(source)
     old = model.tokenizer
     counts = old.counts
     tokenizer = WordTokenizer.from_vocabulary(
         old.vocabulary[:RELEASED_WORDS], None if counts is None else counts[:RELEASED_WORDS]
     )
     transfer_vocabulary(model, tokenizer).save_pretrained(output, half=True)
-    released = LanguageModel.from_pretrained(output)
+    released = AwdLstmLanguageModel.from_pretrained(output)
     held_out = Corpus(paths=[], validation=[places.held_out_wikipedia]).held_out_documents()
     store = TokenStore.build(held_out, tokenizer, places.runs / "release-held-out")
     found = evaluate_perplexity(released, store)

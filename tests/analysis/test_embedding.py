@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.encoders.elmos import WORDS, small_elmo
-from tests.pretraining.models import random_model, word_tokenizer
+from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.analysis import embedding
 from unfreeze.analysis.contexts import nearest_occurrences, sentences, word_vector
 from unfreeze.analysis.embedded_files import read_strings, write_embedded

@@ -11,7 +11,7 @@ from benchmarks import ours
 from benchmarks.matrix_share import recurrent_operations, softmax_operations, training_operations
 from benchmarks.sizes import EQUAL, Sizes, count_parameters, equal_hidden_size
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, CellKind
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
 
@@ -25,7 +25,7 @@ def made_up(n_words: int) -> WordTokenizer:
     return WordTokenizer.from_vocabulary([*SPECIAL_TOKENS, *words])
 
 
-def counted(model: LanguageModel, inputs: torch.Tensor, targets: torch.Tensor) -> int:
+def counted(model: AwdLstmLanguageModel, inputs: torch.Tensor, targets: torch.Tensor) -> int:
     """Operations of a training step, by torch."""
     with FlopCounterMode(display=False) as counter:
         model.direction_loss("forward", inputs, targets, None).nll.backward()
@@ -51,7 +51,9 @@ def test_products_of_a_training_step_as_torch_counts_them(n_words: int, cutoffs:
     inputs, targets = torch.randint(0, n_words, (2, BATCH, STEPS))
     shares = np.bincount(targets.flatten().numpy(), minlength=n_words) / targets.numel()
     expected = targets.numel() * training_operations(sizes, "qrnn", shares, cutoffs)
-    assert counted(LanguageModel(encoder, cutoffs), inputs, targets) == pytest.approx(expected, rel=1e-12)
+    assert counted(AwdLstmLanguageModel(encoder, cutoffs), inputs, targets) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_the_adaptive_softmax_is_counted_where_it_is_computed() -> None:
@@ -64,7 +66,7 @@ def test_the_adaptive_softmax_is_counted_where_it_is_computed() -> None:
 @pytest.mark.parametrize("sizes", [(16, 48, 1), (24, 40, 2), (32, 16, 4)])
 @pytest.mark.parametrize("cutoffs", [(), (20, 50)])
 def test_parameters_of_real_models(cell: CellKind, sizes: Sizes, cutoffs: tuple[int, ...]) -> None:
-    model = LanguageModel(ours.encoder(made_up(100), sizes, cell), cutoffs)
+    model = AwdLstmLanguageModel(ours.encoder(made_up(100), sizes, cell), cutoffs)
     assert count_parameters(sizes, cell, 100, len(cutoffs)) == sum(p.numel() for p in model.parameters())
 
 

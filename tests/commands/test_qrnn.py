@@ -11,8 +11,8 @@ import pytest
 
 from tests.commands.calls import succeed
 from tests.commands.toy import BAD, GOOD, PLACES, plain_documents, reviews, write_corpus, write_table
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
-from unfreeze.pretraining.language_model import LanguageModel
+from tests.language_models.numpy_language_model import NumpyLanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
 SIZES = "--preset tiny --embedding-size 24 --hidden-size 32 --direction both --softmax full"
 CELL = "--cell qrnn --windows 2 2 --zoneout 0.1"
@@ -51,7 +51,7 @@ def test_from_text_to_every_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     total = sum(score[name]["log_probability"] for score in scores for name in ("forward", "backward")) / 2
     assert after["loss"] == pytest.approx(-total / after["n_tokens"], rel=1e-4)
     row, oracle = succeed("score", lm, TEXT, "--json").rows[0], NumpyLanguageModel(lm)
-    ids = LanguageModel.from_pretrained(lm).tokenizer.encode(TEXT).ids
+    ids = AwdLstmLanguageModel.from_pretrained(lm).tokenizer.encode(TEXT).ids
     for name in ("forward", "backward"):
         found = [token["log_probability"] for token in row[name]["tokens"]]
         assert found == pytest.approx(oracle.token_log_probabilities(name, ids), abs=1e-4)

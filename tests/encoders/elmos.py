@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from unfreeze.encoders.elmo import Elmo
-from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
 
 WORDS = "the cat sat on mat . The dog saw a bird , and it flew away".split()

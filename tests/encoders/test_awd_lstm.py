@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.encoders.qrnn_oracle import QrnnOracle
-from tests.pretraining.models import CELL_ARGUMENTS, TEXTS, word_tokenizer
+from tests.language_models.models import CELL_ARGUMENTS, TEXTS, word_tokenizer
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.qrnn import QrnnLayer

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.encoders.elmos import SPELLING, small_bilm, small_elmo
-from tests.pretraining.models import CELL_ARGUMENTS, CELLS, TEXTS, random_model, word_tokenizer
+from tests.language_models.models import CELL_ARGUMENTS, CELLS, TEXTS, random_model, word_tokenizer
 from unfreeze.encoders import loading
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
@@ -25,8 +25,8 @@ from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
-from unfreeze.pretraining.bilm import BiLanguageModel
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 
@@ -90,7 +90,7 @@ def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(cell: CellKin
     for name in ("lm", "encoder", "classifier"):
         assert_same_layers(AwdLstm.from_pretrained(tmp_path / name), model.encoder)
     for name, kind in (("encoder", "awd_lstm"), ("classifier", "text_classifier")):
-        message = one_line(lambda name=name: LanguageModel.from_pretrained(tmp_path / name))  # type: ignore[misc]
+        message = one_line(lambda name=name: AwdLstmLanguageModel.from_pretrained(tmp_path / name))  # type: ignore[misc]
         assert kind in message and "output layer" in message
 
 
@@ -98,12 +98,12 @@ def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(cell: CellKin
 def test_a_language_model_comes_back_also_from_half_precision(cell: CellKind, tmp_path: Path) -> None:
     model = random_model(word_tokenizer(), "both", (12, 25), cell=cell)
     model.save_pretrained(tmp_path / "whole")
-    found = LanguageModel.from_pretrained(tmp_path / "whole")
+    found = AwdLstmLanguageModel.from_pretrained(tmp_path / "whole")
     assert found.cutoffs == model.cutoffs and not found.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor)
     model.save_pretrained(tmp_path / "half", half=True)
-    halved = LanguageModel.from_pretrained(tmp_path / "half")
+    halved = AwdLstmLanguageModel.from_pretrained(tmp_path / "half")
     for name, tensor in model.state_dict().items():
         assert torch.equal(halved.state_dict()[name], tensor.half().float())
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "whole")]
@@ -197,7 +197,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load_both_ways(folder: Path) -> list[str]:
     return [
-        one_line(lambda: LanguageModel.from_pretrained(folder)),
+        one_line(lambda: AwdLstmLanguageModel.from_pretrained(folder)),
         one_line(lambda: Encoder.from_pretrained(folder)),
     ]
 
@@ -320,7 +320,7 @@ def test_every_encoder_refuses_sizes_that_cannot_be(
 def test_an_output_layer_that_cannot_be(output: object, said: str, saved: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(saved, tmp_path / "copy")
     change_config(folder, {"output": output})
-    assert said in one_line(lambda: LanguageModel.from_pretrained(folder))
+    assert said in one_line(lambda: AwdLstmLanguageModel.from_pretrained(folder))
 
 
 def test_a_bilms_output_layer_that_cannot_be(tmp_path: Path) -> None:
@@ -347,7 +347,9 @@ def test_weights_with_a_flipped_bit_are_refused(saved: Path, tmp_path: Path) -> 
     for message in load_both_ways(folder):
         assert f"{folder / 'model.safetensors'} is truncated or damaged" in message
     change_config(folder, {"digests": {}})  # as models of earlier versions are
-    assert LanguageModel.from_pretrained(folder).tokenizer.fingerprint() == word_tokenizer().fingerprint()
+    assert (
+        AwdLstmLanguageModel.from_pretrained(folder).tokenizer.fingerprint() == word_tokenizer().fingerprint()
+    )
 
 
 def test_the_released_models_load_with_and_without_a_digest() -> None:

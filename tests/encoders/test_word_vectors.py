@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.test_fasttext import MODEL, VECTORS
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
+from tests.language_models.models import TEXTS, random_model, word_tokenizer
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder

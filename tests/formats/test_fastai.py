@@ -24,7 +24,7 @@ from unfreeze.encoders.layers.qrnn import QrnnLayer
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
 from unfreeze.formats.fastai import convert_fastai
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.batches import pad_sequences
 
@@ -156,7 +156,7 @@ def test_a_language_model_gives_the_log_probabilities_of_the_oracle(cell: CellKi
     found = convert_fastai(*saved(tmp_path, state), tmp_path / "lm")
     assert (found.kind, found.cell) == ("language model", cell)
     assert (found.embedding_size, found.hidden_size, found.n_layers) == (EMBEDDING, HIDDEN, LAYERS)
-    model = LanguageModel.from_pretrained(tmp_path / "lm")
+    model = AwdLstmLanguageModel.from_pretrained(tmp_path / "lm")
     assert model.cutoffs == ()
     stack, output = model.encoder.stack("forward"), model.output("forward")
     for ids in IDS:

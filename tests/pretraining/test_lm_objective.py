@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, CellKind, Dropouts
 from unfreeze.pretraining.lm_objective import LanguageModelObjective

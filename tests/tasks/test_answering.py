@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.encoders.elmos import small_elmo
-from tests.pretraining.models import random_model, word_tokenizer
+from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.errors import UserError

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.encoders.elmos import small_elmo
-from tests.pretraining.models import random_model, word_tokenizer
+from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.formats.word_vectors import VectorTable

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.encoders.elmos import small_elmo
-from tests.pretraining.models import random_model, word_tokenizer
+from tests.language_models.models import random_model, word_tokenizer
 from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError

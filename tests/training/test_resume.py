@@ -12,7 +12,7 @@ import torch
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import train_tokenizer
@@ -67,7 +67,7 @@ def run(
     seed_everything(0)
     sizes = {"embedding_size": 8, "hidden_size": 12, "n_layers": 2}
     encoder = AwdLstm(store.tokenizer, **sizes, direction="both", **CELLS[cell])  # type: ignore[attr-defined]
-    model = LanguageModel(encoder, (10,))
+    model = AwdLstmLanguageModel(encoder, (10,))
     objective = Objective(model, store, store, batch_size=4, bptt=12)
     objective.dies_at = dies_at
     settings = LoopSettings(epochs=2, checkpoint_minutes=0.0, optimizer=optimizer, keep_best=False)

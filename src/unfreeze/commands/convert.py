@@ -25,8 +25,8 @@ NEXT = {
 
 SNIPPETS = {
     "language model": (
-        "from unfreeze.pretraining.language_model import LanguageModel\n\n"
-        'model = LanguageModel.from_pretrained(".")  # this folder'
+        "from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel\n\n"
+        'model = AwdLstmLanguageModel.from_pretrained(".")  # this folder'
     ),
     "classifier": (
         "from unfreeze.tasks.text_classifier import TextClassifier\n\n"

@@ -15,7 +15,7 @@ from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.commands.evaluate import Evaluate
-    from unfreeze.pretraining.perplexity import Perplexity
+    from unfreeze.language_models.perplexity import Perplexity
     from unfreeze.text.tokenizers import TextTokenizer
 
 
@@ -78,25 +78,25 @@ def readable(found: Figures, values: dict[str, float], n_documents: int) -> str:
 def make_measurer(name: str, kind: str, documents: Callable[[], Iterator[str]]) -> Measurer:
     """What measures a language model of that kind on the documents."""
     if kind == NGRAM:
-        from unfreeze.pretraining import ngram_text
-        from unfreeze.pretraining.ngram import NgramModel
+        from unfreeze.language_models import ngram_text
+        from unfreeze.language_models.ngram import NgramModel
 
         counted = NgramModel.from_pretrained(name)
         return Measurer(counted.tokenizer, partial(ngram_text.evaluate_perplexity, counted))
     if kind == BILM:
         return _bilm_measurer(name, documents)
-    from unfreeze.pretraining import perplexity
-    from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.language_models import perplexity
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
-    model = LanguageModel.from_pretrained(name)
+    model = AwdLstmLanguageModel.from_pretrained(name)
     return Measurer(model.tokenizer, partial(perplexity.evaluate_perplexity, model))
 
 
 def _bilm_measurer(name: str, documents: Callable[[], Iterator[str]]) -> Measurer:
     """Its token store names the words that the output lacks too: they are read by their spelling."""
-    from unfreeze.pretraining.bilm import BiLanguageModel
-    from unfreeze.pretraining.bilm_perplexity import BilmPerplexity, evaluate_bilm
-    from unfreeze.pretraining.surfaces import Surfaces
+    from unfreeze.language_models.bilm import BiLanguageModel
+    from unfreeze.language_models.bilm_perplexity import BilmPerplexity, evaluate_bilm
+    from unfreeze.language_models.surfaces import Surfaces
     from unfreeze.text.words import word_texts
 
     model = BiLanguageModel.from_pretrained(name)

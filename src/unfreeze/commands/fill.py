@@ -16,7 +16,7 @@ from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.filling import Gap, GapWord
+    from unfreeze.language_models.fill import Gap, GapWord
 
 
 @dataclass(kw_only=True)
@@ -68,14 +68,14 @@ def reader(name: str) -> Callable[[str], Gap]:
         UserError: it is no language model that knows what is right of a gap or left of it, or damaged.
     """
     if need_language_model(name, "fill", besides=(BILM,)) == BILM:
-        from unfreeze.pretraining import bilm_reading
-        from unfreeze.pretraining.bilm import BiLanguageModel
+        from unfreeze.language_models import bilm_reading
+        from unfreeze.language_models.bilm import BiLanguageModel
 
         return partial(bilm_reading.read_gap, BiLanguageModel.from_pretrained(name))
-    from unfreeze.pretraining import filling
-    from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.language_models import fill
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
-    return partial(filling.read_gap, LanguageModel.from_pretrained(name))
+    return partial(fill.read_gap, AwdLstmLanguageModel.from_pretrained(name))
 
 
 def as_rows(words: list[GapWord]) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ from unfreeze.errors import UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
     from unfreeze.tasks.fit_run import TaskModel
     from unfreeze.tasks.word_task_settings import WordTaskSettings
     from unfreeze.training.loop_settings import LoopSettings
@@ -199,13 +199,13 @@ def _sample(arguments: FindRate) -> list[str]:
     return documents
 
 
-def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> LanguageModel:
+def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstmLanguageModel:
     """The language model with the vocabulary that adapt would give it on this text."""
-    from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
     from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
     from unfreeze.text.tokenizers import train_tokenizer
 
-    model = LanguageModel.from_pretrained(name)
+    model = AwdLstmLanguageModel.from_pretrained(name)
     if not model.tokenizer.is_word_level:
         return model
     tokenizer = train_tokenizer(

@@ -74,11 +74,11 @@ def writer(name: str) -> Callable[..., Iterator[str]]:
         UserError: it is no language model, or damaged.
     """
     if need_language_model(name, "generate", besides=(NGRAM,)) == NGRAM:
-        from unfreeze.pretraining import ngram_text
-        from unfreeze.pretraining.ngram import NgramModel
+        from unfreeze.language_models import ngram_text
+        from unfreeze.language_models.ngram import NgramModel
 
         return partial(ngram_text.stream_text, NgramModel.from_pretrained(name))
-    from unfreeze.pretraining import generation
-    from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.language_models import generate
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
-    return partial(generation.stream_text, LanguageModel.from_pretrained(name))
+    return partial(generate.stream_text, AwdLstmLanguageModel.from_pretrained(name))

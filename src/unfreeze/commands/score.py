@@ -17,7 +17,7 @@ from unfreeze.commands.options import ReadsText
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.scoring import TextScore
+    from unfreeze.language_models.score import TextScore
 
 TEXTS_AT_ONCE = 64
 
@@ -62,19 +62,19 @@ def scorer(name: str) -> Callable[[list[str]], list[TextScore]]:
     """
     kind = need_language_model(name, "score", besides=(NGRAM, BILM))
     if kind == BILM:
-        from unfreeze.pretraining import bilm_reading
-        from unfreeze.pretraining.bilm import BiLanguageModel
+        from unfreeze.language_models import bilm_reading
+        from unfreeze.language_models.bilm import BiLanguageModel
 
         return partial(bilm_reading.score_texts, BiLanguageModel.from_pretrained(name))
     if kind == NGRAM:
-        from unfreeze.pretraining import ngram_text
-        from unfreeze.pretraining.ngram import NgramModel
+        from unfreeze.language_models import ngram_text
+        from unfreeze.language_models.ngram import NgramModel
 
         return partial(ngram_text.score_texts, NgramModel.from_pretrained(name))
-    from unfreeze.pretraining import scoring
-    from unfreeze.pretraining.language_model import LanguageModel
+    from unfreeze.language_models import score
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
-    return partial(scoring.score_texts, LanguageModel.from_pretrained(name))
+    return partial(score.score_texts, AwdLstmLanguageModel.from_pretrained(name))
 
 
 def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:

@@ -33,7 +33,7 @@ from unfreeze.checked import read_json_file
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.heads import HEAD_WIDTH
 from unfreeze.tasks.text_classifier import TextClassifier
@@ -318,8 +318,8 @@ def _make_encoder(
     return encoder
 
 
-def _make_language_model(encoder: AwdLstm, state: Mapping[str, Tensor], source: str) -> LanguageModel:
-    model = LanguageModel(encoder)
+def _make_language_model(encoder: AwdLstm, state: Mapping[str, Tensor], source: str) -> AwdLstmLanguageModel:
+    model = AwdLstmLanguageModel(encoder)
     name = encoder.directions[0]
     weight, bias = state.get("1.decoder.weight"), state.get("1.decoder.bias")
     embedding = encoder.stack(name).embedding.weight

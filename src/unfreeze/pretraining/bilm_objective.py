@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.elmo import DIRECTIONS, States
-from unfreeze.pretraining.bilm import BiLanguageModel, word_targets
-from unfreeze.pretraining.bilm_perplexity import evaluate_bilm
-from unfreeze.pretraining.surfaces import Surfaces
+from unfreeze.language_models.bilm import BiLanguageModel, word_targets
+from unfreeze.language_models.bilm_perplexity import evaluate_bilm
+from unfreeze.language_models.surfaces import Surfaces
 from unfreeze.text.batches import LaneBatch, LanguageModelLanes
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.token_store import TokenStore

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.stage import Recipe, Stage
 from unfreeze.pretraining.unlabeled import Corpus

@@ -19,7 +19,7 @@ from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
-from unfreeze.pretraining.language_model import LanguageModel, start_from_vectors
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel, start_from_vectors
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
 from unfreeze.pretraining.stage import Recipe, Stage
@@ -34,9 +34,9 @@ from unfreeze.training.processes import together
 logger = logging.getLogger(__name__)
 
 SNIPPET = """
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
-model = LanguageModel.from_pretrained(".")  # this folder
+model = AwdLstmLanguageModel.from_pretrained(".")  # this folder
 layers, mask = model.encoder.layers(model.encoder.prepare_text(["he sat on the bank of the river"]))
 print([tuple(layer.shape) for layer in layers])
 """
@@ -86,7 +86,7 @@ def pretrain_language_model(
             progress=progress,
         )
 
-    def make_model(tokenizer: TextTokenizer) -> LanguageModel:
+    def make_model(tokenizer: TextTokenizer) -> AwdLstmLanguageModel:
         encoder = AwdLstm(
             tokenizer,
             embedding_size=settings.embedding_size,
@@ -98,7 +98,7 @@ def pretrain_language_model(
             windows=settings.windows,
             zoneout=settings.zoneout,
         )
-        model = LanguageModel(
+        model = AwdLstmLanguageModel(
             encoder, default_cutoffs(len(tokenizer)) if settings.softmax == "adaptive" else ()
         )
         if word_vectors is not None:
@@ -134,7 +134,7 @@ def adapt_language_model(
         as `pretrain_language_model`.
     """
     with together():
-        before = LanguageModel.from_pretrained(source)
+        before = AwdLstmLanguageModel.from_pretrained(source)
         asked = {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings)}
     takes_words = settings.new_vocabulary and before.tokenizer.is_word_level
 
@@ -149,7 +149,7 @@ def adapt_language_model(
             progress=progress,
         )
 
-    def make_model(tokenizer: TextTokenizer) -> LanguageModel:
+    def make_model(tokenizer: TextTokenizer) -> AwdLstmLanguageModel:
         return transfer_vocabulary(before, tokenizer) if takes_words else before
 
     title = f"Language model, adapted from {source}"
@@ -167,7 +167,7 @@ def _identity(settings: PretrainSettings) -> dict[str, Any]:
     return found
 
 
-def _start(model: LanguageModel, word_vectors: str | Path, width: int) -> None:
+def _start(model: AwdLstmLanguageModel, word_vectors: str | Path, width: int) -> None:
     vectors = open_vectors(word_vectors)
     if vectors.matrix.shape[1] != width:
         raise UserError(
@@ -181,14 +181,14 @@ def _start(model: LanguageModel, word_vectors: str | Path, width: int) -> None:
 
 def _objective_maker(
     training: TrainingSettings,
-) -> Callable[[LanguageModel, TokenStore, TokenStore | None, Accelerator], LanguageModelObjective]:
+) -> Callable[[AwdLstmLanguageModel, TokenStore, TokenStore | None, Accelerator], LanguageModelObjective]:
     return lambda model, store, held_out, accelerator: make_objective(
         model, store, held_out, training, accelerator
     )
 
 
 def make_objective(
-    model: LanguageModel,
+    model: AwdLstmLanguageModel,
     store: TokenStore,
     held_out: TokenStore | None,
     training: TrainingSettings,

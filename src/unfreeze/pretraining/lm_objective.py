@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.recurrent import State, detached
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.perplexity import evaluate_perplexity
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.text.batches import LaneBatch, LanguageModelLanes
 from unfreeze.text.token_store import TokenStore
 from unfreeze.training.objective import Loss
@@ -36,7 +36,7 @@ class LanguageModelObjective:
 
     def __init__(
         self,
-        model: LanguageModel,
+        model: AwdLstmLanguageModel,
         store: TokenStore,
         validation: TokenStore | None = None,
         *,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unfreeze.folders import read_metrics
-from unfreeze.pretraining.ngram import NgramModel, need_order
-from unfreeze.pretraining.ngram_text import evaluate_perplexity
+from unfreeze.language_models.ngram import NgramModel, need_order
+from unfreeze.language_models.ngram_text import evaluate_perplexity
 from unfreeze.pretraining.stage import prepare
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
@@ -22,8 +22,8 @@ from unfreeze.training.checkpoints import RunFolder
 logger = logging.getLogger(__name__)
 
 SNIPPET = """
-from unfreeze.pretraining.ngram import NgramModel
-from unfreeze.pretraining.ngram_text import score_texts
+from unfreeze.language_models.ngram import NgramModel
+from unfreeze.language_models.ngram_text import score_texts
 
 model = NgramModel.from_pretrained(".")  # this folder
 print(score_texts(model, ["he sat on the bank of the river"])[0].directions["forward"].perplexity)

@@ -14,8 +14,8 @@ from torch import Tensor
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.elmo import Elmo
 from unfreeze.encoders.layers.output import TiedSoftmax, default_cutoffs
-from unfreeze.pretraining.bilm import BiLanguageModel
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def transfer_vocabulary(model: LanguageModel, tokenizer: TextTokenizer) -> LanguageModel:
+def transfer_vocabulary(model: AwdLstmLanguageModel, tokenizer: TextTokenizer) -> AwdLstmLanguageModel:
     """A new model over `tokenizer`'s vocabulary with the weights of `model`, matched by word.
 
     Args:
@@ -32,7 +32,7 @@ def transfer_vocabulary(model: LanguageModel, tokenizer: TextTokenizer) -> Langu
     """
     cutoffs = default_cutoffs(len(tokenizer)) if model.cutoffs else ()
     encoder = AwdLstm(tokenizer, **model.encoder.arguments())
-    result = LanguageModel(encoder, cutoffs)
+    result = AwdLstmLanguageModel(encoder, cutoffs)
     places = [model.tokenizer.id(word) for word in tokenizer.vocabulary]
     known = sum(place is not None for place in places)
     logger.info("%d of the target's %d words are in the pre-trained vocabulary", known, len(places))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from unfreeze.encoders.layers.recurrent import State, rows_of
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.batches import IGNORE, pad_sequences
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
@@ -64,13 +64,13 @@ class TextScore:
     """By the names of the model's directions, "forward" or "backward" or both."""
 
 
-def score_text(model: LanguageModel, text: str) -> TextScore:
+def score_text(model: AwdLstmLanguageModel, text: str) -> TextScore:
     """The score of one text."""
     return score_texts(model, [text])[0]
 
 
 @torch.no_grad()
-def score_texts(model: LanguageModel, texts: Sequence[str]) -> list[TextScore]:
+def score_texts(model: AwdLstmLanguageModel, texts: Sequence[str]) -> list[TextScore]:
     """The score of each text; none depends on the others."""
     model.eval()
     pieces = [model.tokenizer.encode(text) for text in texts]
@@ -88,7 +88,9 @@ def score_texts(model: LanguageModel, texts: Sequence[str]) -> list[TextScore]:
     ]
 
 
-def token_log_probabilities(model: LanguageModel, name: str, texts: Sequence[list[int]]) -> list[list[float]]:
+def token_log_probabilities(
+    model: AwdLstmLanguageModel, name: str, texts: Sequence[list[int]]
+) -> list[list[float]]:
     """log p of every token of every text but its begin symbol, in nats.
 
     Args:
@@ -117,7 +119,7 @@ def _batches(lengths: list[int]) -> Iterator[list[int]]:
         order = order[size:]
 
 
-def read_documents(model: LanguageModel, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
+def read_documents(model: AwdLstmLanguageModel, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
     """log p of every token but the begin symbols, a piece of all documents at a time, the state carried over.
 
     Args:

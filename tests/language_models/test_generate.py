@@ -11,20 +11,20 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from tests.pretraining.models import CELLS, random_model, word_tokenizer
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from tests.language_models.models import CELLS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining import generation
-from unfreeze.pretraining.generation import Reader, draw_ids, generate_text, stream_text
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models import generate
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.generate import Reader, draw_ids, generate_text, stream_text
 
 TOKENIZER = word_tokenizer()
 NEVER = [TOKENIZER.unknown_id, TOKENIZER.pad_id]
 PROMPT = "The mouse sat on"
 
 
-def drawn(model: LanguageModel, count: int, **changes: float) -> list[int]:
+def drawn(model: AwdLstmLanguageModel, count: int, **changes: float) -> list[int]:
     """The first ids that follow `PROMPT`."""
     settings = {"temperature": 1.0, "top_k": 0, "seed": 0, "stop_at_document_end": True, **changes}
     return list(islice(draw_ids(Reader(model, "forward"), model.tokenizer, PROMPT, **settings), count))  # type: ignore[arg-type]
@@ -65,8 +65,7 @@ def test_tokens_are_drawn_in_proportion(temperature: float, top_k: int, tmp_path
     found = reader.log_probabilities()
     found[NEVER] = -torch.inf
     counts = Counter(
-        generation.draw(found, temperature, top_k, torch.Generator().manual_seed(seed))
-        for seed in range(2000)
+        generate.draw(found, temperature, top_k, torch.Generator().manual_seed(seed)) for seed in range(2000)
     )
     assert all(expected[number] > 0 for number in counts)
     common = np.flatnonzero(expected * 2000 >= 5)
@@ -134,7 +133,7 @@ def test_a_long_prompt_is_read_in_pieces(cell: CellKind, monkeypatch: pytest.Mon
     ids = TOKENIZER.encode(PROMPT * 9).ids
     whole, parts = Reader(model, "forward"), Reader(model, "forward")
     whole.read(ids)
-    monkeypatch.setattr(generation, "PIECE", 4)
+    monkeypatch.setattr(generate, "PIECE", 4)
     parts.read(ids)
     assert parts.log_probabilities().tolist() == pytest.approx(whole.log_probabilities().tolist(), abs=1e-5)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.recurrent import CellKind
-from unfreeze.pretraining import perplexity, scoring
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.perplexity import evaluate_perplexity
+from unfreeze.language_models import perplexity, score
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import train_tokenizer
@@ -63,7 +63,7 @@ def test_perplexity_does_not_depend_on_batches_pieces_or_the_order_of_documents(
     assert expected.unknown_share == pytest.approx(5 / sum(len(text) for text in documents))
     settings = [(store, 3, 5, 1 << 21), (turned, 2, 7, 1 << 21), (turned, 32, 1, 40), (store, 1, 256, 1)]
     for documents_in_order, batch_size, chunk, most_ids in settings:
-        monkeypatch.setattr(scoring, "PIECE", chunk)
+        monkeypatch.setattr(score, "PIECE", chunk)
         monkeypatch.setattr(perplexity, "MOST_IDS", most_ids)
         found = evaluate_perplexity(model, documents_in_order, batch_size=batch_size)
         assert found.figures() == pytest.approx(expected.figures(), rel=1e-6)
@@ -94,7 +94,7 @@ def test_vocabulary_transfer_keeps_known_words_and_gives_the_mean_to_new_ones(ce
 def test_a_shared_embedding_is_saved_once_and_shared_again(tmp_path: Path) -> None:
     model = random_model(word_tokenizer(), "both")
     model.save_pretrained(tmp_path)
-    loaded = LanguageModel.from_pretrained(tmp_path)
+    loaded = AwdLstmLanguageModel.from_pretrained(tmp_path)
     assert sum("embedding" in name for name in loaded.weights()) == 1
     assert loaded.encoder.stack("forward").embedding is loaded.encoder.stack("backward").embedding
     for name, tensor in model.state_dict().items():

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.errors import UserError
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.ngram import NgramModel
-from unfreeze.pretraining.scoring import BATCH_TOKENS, read_documents
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.ngram import NgramModel
+from unfreeze.language_models.score import BATCH_TOKENS, read_documents
 from unfreeze.text.batches import IGNORE, pad_sequences
 
 DOCUMENTS = 32
@@ -76,7 +76,7 @@ def shuffled_beyond(contexts: Tensor, k: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def history_losses(
-    model: LanguageModel, contexts: Tensor, targets: Tensor, k: int, *, begin: int | None = None
+    model: AwdLstmLanguageModel, contexts: Tensor, targets: Tensor, k: int, *, begin: int | None = None
 ) -> Tensor:
     """-log p(target | the last k tokens of its context) under the forward direction, in nats, from a state of zeros.
 
@@ -105,13 +105,13 @@ def history_losses(
 
 @torch.no_grad()
 def whole_losses(
-    model: LanguageModel,
+    model: AwdLstmLanguageModel,
     documents: Sequence[Sequence[int]],
     positions: Positions,
     *,
     batch_size: int = DOCUMENTS,
 ) -> Tensor:
-    """-log p(target | its document from the begin symbol on), as `unfreeze.pretraining.scoring` has it: (N,) in nats.
+    """-log p(target | its document from the begin symbol on), as `unfreeze.language_models.score` has it: (N,) in nats.
 
     Args:
         documents: ids, each with the begin symbol first; they are read up to their last position only.

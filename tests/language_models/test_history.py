@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.pretraining.models import TEXTS, random_model, word_tokenizer
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from tests.language_models.models import TEXTS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining import history
-from unfreeze.pretraining.history import (
+from unfreeze.language_models import history
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.history import (
     clustered_error,
     cut_windows,
     history_losses,
@@ -26,9 +27,8 @@ from unfreeze.pretraining.history import (
     shuffled_beyond,
     whole_losses,
 )
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.ngram import NgramModel
-from unfreeze.pretraining.scoring import token_log_probabilities
+from unfreeze.language_models.ngram import NgramModel
+from unfreeze.language_models.score import token_log_probabilities
 from unfreeze.text.token_store import TokenStore
 
 TOKENIZER = word_tokenizer()
@@ -39,19 +39,19 @@ POSITIONS = sample_positions(LENGTHS, 40, WINDOW, 0)
 CELLS: list[CellKind] = ["lstm", "qrnn"]
 
 
-def model_of(cell: CellKind) -> LanguageModel:
+def model_of(cell: CellKind) -> AwdLstmLanguageModel:
     if cell == "lstm":
         return random_model(TOKENIZER)
     torch.manual_seed(0)
-    model = LanguageModel(AwdLstm(TOKENIZER, embedding_size=7, hidden_size=11, n_layers=2, cell=cell))
+    model = AwdLstmLanguageModel(AwdLstm(TOKENIZER, embedding_size=7, hidden_size=11, n_layers=2, cell=cell))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0.0, 0.7)
     return model.eval()
 
 
-def ordinary(model: LanguageModel, documents: list[list[int]]) -> list[list[float]]:
-    """The losses of `unfreeze.pretraining.scoring`, all but the begin symbol's."""
+def ordinary(model: AwdLstmLanguageModel, documents: list[list[int]]) -> list[list[float]]:
+    """The losses of `unfreeze.language_models.score`, all but the begin symbol's."""
     return [[-p for p in row] for row in token_log_probabilities(model, "forward", documents)]
 
 

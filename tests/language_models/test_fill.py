@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
-from unfreeze.pretraining.filling import Gap, fill_gap, read_gap, split_at_gap
+from unfreeze.language_models.fill import Gap, fill_gap, read_gap, split_at_gap
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 
 TOKENIZER = word_tokenizer()

@@ -17,17 +17,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pretraining.kneser_ney import KneserNey
-from tests.pretraining.models import TEXTS, word_tokenizer
+from tests.language_models.kneser_ney import KneserNey
+from tests.language_models.models import TEXTS, word_tokenizer
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.errors import UserError
 from unfreeze.folders import load_tensors, save_tensors
-from unfreeze.pretraining import ngram_counts
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.ngram import FALLBACK, NgramModel, estimate_discounts
-from unfreeze.pretraining.ngram_text import NgramReader, evaluate_perplexity, score_texts, stream_text
-from unfreeze.pretraining.scoring import token_log_probabilities
+from unfreeze.language_models import ngram_counts
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.ngram import FALLBACK, NgramModel, estimate_discounts
+from unfreeze.language_models.ngram_text import NgramReader, evaluate_perplexity, score_texts, stream_text
+from unfreeze.language_models.score import token_log_probabilities
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer
@@ -294,7 +294,7 @@ def test_an_lstm_sees_further() -> None:
     torch.manual_seed(0)
     encoder = AwdLstm(tokenizer, embedding_size=64, hidden_size=64, n_layers=1)
     encoder.set_dropouts(Dropouts().times(0.0))
-    model = LanguageModel(encoder).train()
+    model = AwdLstmLanguageModel(encoder).train()
     ids = torch.tensor(tokenizer.encode_ids(right))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(800):

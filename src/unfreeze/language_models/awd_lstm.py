@@ -41,7 +41,7 @@ class DirectionLoss:
     """To be carried to the next batch."""
 
 
-class LanguageModel(nn.Module):
+class AwdLstmLanguageModel(nn.Module):
     """Encoder and output layers; these start from the words' frequencies, where the tokenizer knows them.
 
     Args:
@@ -151,7 +151,7 @@ class LanguageModel(nn.Module):
         save_model(folder, self.config(), self.weights(), self.tokenizer, half=half)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> LanguageModel:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> AwdLstmLanguageModel:
         """Load a language model, in evaluation mode and fp32; `hub` as for `Encoder.from_pretrained`.
 
         Raises:
@@ -170,7 +170,7 @@ class LanguageModel(nn.Module):
         return model.eval()
 
 
-def start_from_vectors(model: LanguageModel, matrix: Tensor) -> None:
+def start_from_vectors(model: AwdLstmLanguageModel, matrix: Tensor) -> None:
     """Start the embedding, and with it the tied output, from word vectors (V, E) scaled to the embedding's size.
 
     Word vectors come with norms that differ from run to run; a tied softmax wants rows of a known, small scale, so the

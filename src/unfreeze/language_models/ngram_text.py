@@ -1,6 +1,6 @@
 """What an n-gram model says of text, with the conventions of the other language models so that the figures compare.
 
-Scores, perplexity and generated text as in scoring.py, perplexity.py and generation.py: the begin symbol is given, the end
+Scores, perplexity and generated text as in score.py, perplexity.py and generate.py: the begin symbol is given, the end
 of a document is not scored. (An n-gram model never predicts the begin symbol: what it writes has no end of its own.)
 """
 
@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.pretraining.generation import stream_from
-from unfreeze.pretraining.ngram import MOST_ORDER, NgramModel
-from unfreeze.pretraining.perplexity import Perplexity
-from unfreeze.pretraining.scoring import TextScore, direction_score
+from unfreeze.language_models.generate import stream_from
+from unfreeze.language_models.ngram import MOST_ORDER, NgramModel
+from unfreeze.language_models.perplexity import Perplexity
+from unfreeze.language_models.score import TextScore, direction_score
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.token_store import TokenStore
 
@@ -60,7 +60,7 @@ def _pieces(store: TokenStore, size: int, n_before: int) -> Iterator[tuple[NDArr
 
 
 class NgramReader:
-    """Reads ids and says what may come next, as `unfreeze.pretraining.generation.Reader` does."""
+    """Reads ids and says what may come next, as `unfreeze.language_models.generate.Reader` does."""
 
     def __init__(self, model: NgramModel) -> None:
         self.model = model
@@ -85,7 +85,7 @@ def stream_text(
     seed: int = 0,
     stop_at_document_end: bool = True,
 ) -> Iterator[str]:
-    """What follows the prompt, piece by piece; arguments and errors as of `unfreeze.pretraining.generation.stream_text`."""
+    """What follows the prompt, piece by piece; arguments and errors as of `unfreeze.language_models.generate.stream_text`."""
     return stream_from(
         NgramReader(model),
         model.tokenizer,

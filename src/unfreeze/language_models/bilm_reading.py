@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.encoders.elmo import DIRECTIONS, SpelledBatch, States
-from unfreeze.pretraining.bilm import BiLanguageModel
-from unfreeze.pretraining.filling import STAND_IN, Gap, split_at_gap, unigram_scores, whole_words
-from unfreeze.pretraining.scoring import TextScore, direction_score
+from unfreeze.language_models.bilm import BiLanguageModel
+from unfreeze.language_models.fill import STAND_IN, Gap, split_at_gap, unigram_scores, whole_words
+from unfreeze.language_models.score import TextScore, direction_score
 from unfreeze.text.tokenizers import Pieces
 
 PIECE = 256

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pretraining.models import CELLS, TEXTS, random_model, word_tokenizer
-from tests.pretraining.numpy_language_model import NumpyLanguageModel
+from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.recurrent import CellKind
-from unfreeze.pretraining import scoring
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.scoring import score_text, score_texts
+from unfreeze.language_models import score as scoring
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.score import score_text, score_texts
 
 CUTOFFS = [(), (12, 25)]
 UNSEEN = "The unseen zebra SAT on the bank."
@@ -59,7 +59,7 @@ def test_a_text_of_many_pieces_carries_its_state(
     assert [token.log_probability for token in found.tokens] == pytest.approx(expected, abs=1e-4)
 
 
-MODELS: dict[CellKind, LanguageModel] = {
+MODELS: dict[CellKind, AwdLstmLanguageModel] = {
     cell: random_model(word_tokenizer(), "both", CUTOFFS[1], cell=cell) for cell in CELLS
 }
 WORDS = sorted({word for text in TEXTS for word in text.split()})

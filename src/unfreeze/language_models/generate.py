@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unfreeze.encoders.layers.recurrent import State
 from unfreeze.errors import UserError
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.tokenizers import TextTokenizer
 
 PIECE = 512
@@ -43,7 +43,7 @@ class Reader:
         name: of one of its directions; a backward one reads a text from its end.
     """
 
-    def __init__(self, model: LanguageModel, name: str) -> None:
+    def __init__(self, model: AwdLstmLanguageModel, name: str) -> None:
         self.model, self.name = model, name
         self._top: Tensor | None = None
         self._state: State | None = None
@@ -66,7 +66,7 @@ class Reader:
 
 
 def generate_text(
-    model: LanguageModel,
+    model: AwdLstmLanguageModel,
     prompt: str,
     *,
     tokens: int = 100,
@@ -89,7 +89,7 @@ def generate_text(
 
 
 def stream_text(
-    model: LanguageModel,
+    model: AwdLstmLanguageModel,
     prompt: str,
     *,
     tokens: int = 100,

@@ -10,7 +10,7 @@ import torch
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.recurrent import CellKind
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
 TEXTS = [
@@ -40,12 +40,12 @@ def random_model(
     cutoffs: Sequence[int] = (),
     seed: int = 0,
     cell: CellKind = "lstm",
-) -> LanguageModel:
+) -> AwdLstmLanguageModel:
     """Weights that are spread, so that a wrong gate, order or cluster shows."""
     torch.manual_seed(seed)
     sizes = {"embedding_size": 7, "hidden_size": 11, "n_layers": 2}
     encoder = AwdLstm(tokenizer, **sizes, direction=direction, **CELL_ARGUMENTS[cell])
-    model = LanguageModel(encoder, cutoffs)
+    model = AwdLstmLanguageModel(encoder, cutoffs)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0.0, 0.7)

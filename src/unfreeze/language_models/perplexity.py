@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unfreeze.pretraining.language_model import LanguageModel
-from unfreeze.pretraining.scoring import read_documents
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.score import read_documents
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.token_store import TokenStore
 
@@ -59,7 +59,7 @@ class Perplexity:
 
 @torch.no_grad()
 def evaluate_perplexity(
-    model: LanguageModel, store: TokenStore, *, batch_size: int = 32, progress: Progress = SILENT
+    model: AwdLstmLanguageModel, store: TokenStore, *, batch_size: int = 32, progress: Progress = SILENT
 ) -> Perplexity:
     """Measure `model` on all documents of `store`.
 

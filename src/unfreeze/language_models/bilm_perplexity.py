@@ -16,9 +16,9 @@ from torch import Tensor
 
 from unfreeze.encoders.directions import reversed_within
 from unfreeze.encoders.elmo import DIRECTIONS, States
-from unfreeze.pretraining.bilm import BiLanguageModel, word_targets
-from unfreeze.pretraining.perplexity import Perplexity, document_batches
-from unfreeze.pretraining.surfaces import Surfaces
+from unfreeze.language_models.bilm import BiLanguageModel, word_targets
+from unfreeze.language_models.perplexity import Perplexity, document_batches
+from unfreeze.language_models.surfaces import Surfaces
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.token_store import TokenStore

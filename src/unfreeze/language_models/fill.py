@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.pretraining.generation import Reader
-from unfreeze.pretraining.language_model import LanguageModel
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.generate import Reader
 from unfreeze.text.rules import CAPITALIZED, UPPERCASE, composed, normalized
 from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.tokenizers import TextTokenizer
@@ -109,7 +109,7 @@ class Gap:
 
 
 def fill_gap(
-    model: LanguageModel, text: str, *, top: int = 10, candidates: Sequence[str] | None = None
+    model: AwdLstmLanguageModel, text: str, *, top: int = 10, candidates: Sequence[str] | None = None
 ) -> list[GapWord]:
     """Rank the words that may stand in the gap of a text, likeliest first.
 
@@ -124,7 +124,7 @@ def fill_gap(
     return read_gap(model, text).name(top, candidates)
 
 
-def read_gap(model: LanguageModel, text: str) -> Gap:
+def read_gap(model: AwdLstmLanguageModel, text: str) -> Gap:
     """What a model says of the one gap ___ in a text; raises as `fill_gap`."""
     left, right = split_at_gap(text)
     before, after = _encoded_sides(model.tokenizer, left, right)
@@ -181,7 +181,7 @@ def _encoded_sides(tokenizer: TextTokenizer, left: str, right: str) -> tuple[lis
     return before, after
 
 
-def _forward_scores(model: LanguageModel, before: list[int]) -> NDArray[np.float64]:
+def _forward_scores(model: AwdLstmLanguageModel, before: list[int]) -> NDArray[np.float64]:
     """log p(w | left) up to a constant, (V,), added up over the ways to write w."""
     reader = Reader(model, "forward")
     reader.read(before)
@@ -197,7 +197,7 @@ def _forward_scores(model: LanguageModel, before: list[int]) -> NDArray[np.float
     return total
 
 
-def _backward_scores(model: LanguageModel, after: list[int]) -> NDArray[np.float64]:
+def _backward_scores(model: AwdLstmLanguageModel, after: list[int]) -> NDArray[np.float64]:
     """log p(w | right), (V,)."""
     reader = Reader(model, "backward")
     reader.read([model.tokenizer.bos_id, *reversed(after)])

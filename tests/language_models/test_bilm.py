@@ -16,12 +16,12 @@ from tests.conftest import data_folder
 from tests.encoders.elmos import small_bilm
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo
 from unfreeze.errors import UserError
-from unfreeze.pretraining.bilm import BiLanguageModel
+from unfreeze.language_models.bilm import BiLanguageModel
+from unfreeze.language_models.bilm_perplexity import evaluate_bilm
+from unfreeze.language_models.bilm_reading import read_gap, score_texts
+from unfreeze.language_models.surfaces import Surfaces
 from unfreeze.pretraining.bilm_objective import BilmObjective
-from unfreeze.pretraining.bilm_perplexity import evaluate_bilm
-from unfreeze.pretraining.bilm_reading import read_gap, score_texts
 from unfreeze.pretraining.elmo import BilmSettings, pretrain_bilm, tiny
-from unfreeze.pretraining.surfaces import Surfaces
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, train_cased_tokenizer

@@ -21,8 +21,10 @@ from gensim.models import KeyedVectors
 
 from benchmarks.report import Row
 from benchmarks.turns import median_ratio
-from unfreeze.formats.vector_cache import open_word_vectors
-from unfreeze.formats.word_vectors import VectorTable, read_word_vectors, write_word_vectors
+from unfreeze.vectors.cache import open_word_vectors
+from unfreeze.vectors.reading import read_word_vectors
+from unfreeze.vectors.table import VectorTable
+from unfreeze.vectors.writing import write_word_vectors
 
 SIZE = 300
 N_WORDS = {".bin": 100_000, ".txt": 10_000}

@@ -27,13 +27,13 @@ from benchmarks.turns import median_ratio
 from unfreeze.analysis.analogies import evaluate_analogies, totals
 from unfreeze.analysis.similarity import evaluate_pairs
 from unfreeze.analysis.word_sets import read_sets
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.pretraining.glove.train import train_glove_vectors
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.word2vec.train import Word2VecSettings, train_matrices, train_word_vectors
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.vectors.table import VectorTable
 
 N_WORDS, N_ROUND = 17_000_000, 2_000_000
 SETTINGS = {"size": 100, "window": 5, "negatives": 5, "subsample": 1e-3}

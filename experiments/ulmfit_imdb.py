@@ -37,7 +37,6 @@ from typing import Any
 from experiments.imdb import SEEDS, Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
-from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
@@ -55,6 +54,7 @@ from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
+from unfreeze.vectors.writing import write_word_vectors
 
 VECTOR_SIZE = 200
 VOCABULARY = 30_000

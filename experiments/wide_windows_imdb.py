@@ -20,7 +20,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from experiments.imdb import Places
-from unfreeze.formats.word_vectors import read_word_vectors, write_word_vectors
 from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.tasks.bodies import weighted_vectors
 from unfreeze.tasks.classification import mean_vectors
@@ -29,6 +28,8 @@ from unfreeze.text.corpus import stream_documents
 from unfreeze.text.examples import ExampleSet
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.vectors.reading import read_word_vectors
+from unfreeze.vectors.writing import write_word_vectors
 
 VOCABULARY, SIZE, EPOCHS = 30_000, 200, 3
 SEEDS = {100: 5, 1_000: 3}

@@ -5,7 +5,7 @@
     CACHE/KIND/.NAME...     being written
 
 Kinds: `layers` of a task's texts (tasks/word_inputs.py), `contexts` of a corpus (analysis/contexts.py), `vectors` of files
-in text formats (formats/vector_cache.py). All of it is made again where it is missed.
+in text formats (vectors/cache.py). All of it is made again where it is missed.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unfreeze.analysis.neighbors import Measure
-from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.vectors.table import VectorTable
 
 
 def table_of(**vectors: Sequence[float]) -> VectorTable:

@@ -12,7 +12,7 @@ from unfreeze.analysis import analogies
 from unfreeze.analysis.analogies import AnalogyReport, evaluate_analogies, totals
 from unfreeze.analysis.word_sets import AnalogySection, Question
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.vectors.table import VectorTable
 
 
 def brute_answer(table: VectorTable, question: Question, case_insensitive: bool) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from unfreeze.analysis.contexts import embed_corpus, nearest_occurrences, word_vector
 from unfreeze.analysis.embedding import EmbedSettings, embed_text
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.vectors.table import VectorTable
 
 
 @pytest.mark.parametrize("word", ["café", "CAFE\u0301", "o’neill", "O'Neill"])

@@ -13,7 +13,7 @@ from tests.analysis.tables import brute_force, random_table, table_of
 from unfreeze.analysis import neighbors
 from unfreeze.analysis.neighbors import NeighborIndex, as_formula
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.vectors.table import VectorTable
 
 MEASURES: tuple[Literal["cosine", "dot"], ...] = ("cosine", "dot")
 

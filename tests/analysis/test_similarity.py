@@ -14,7 +14,7 @@ from tests.analysis.tables import random_table, table_of
 from unfreeze.analysis.similarity import evaluate_pairs, similarity, spearman
 from unfreeze.analysis.word_sets import PairSet
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.vectors.table import VectorTable
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(-1, 1)), min_size=2, max_size=30))

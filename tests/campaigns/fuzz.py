@@ -39,7 +39,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from tests.commands.calls import succeed
 from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
-from tests.formats.test_fasttext import MODEL
+from tests.vectors.test_fasttext import MODEL
 
 GOOD_ENDINGS = (0, 2, 130, 141)
 SECONDS, MEMORY = 30.0, 6 << 30

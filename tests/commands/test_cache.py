@@ -17,9 +17,9 @@ from unfreeze.analysis import embedding
 from unfreeze.analysis.contexts import embed_corpus
 from unfreeze.caches import Kept, give_up, kept_things, making
 from unfreeze.errors import UserError
-from unfreeze.formats import vector_cache
-from unfreeze.formats.vector_cache import open_word_vectors
 from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.vectors import cache as vector_cache
+from unfreeze.vectors.cache import open_word_vectors
 
 
 @pytest.fixture

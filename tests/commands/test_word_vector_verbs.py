@@ -13,8 +13,8 @@ from tests.commands.toy import plain_documents, reviews, write_corpus, write_tab
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.formats.word_vectors import write_word_vectors
 from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.vectors.writing import write_word_vectors
 
 SIZES = "--size 16 --min-count 2 --epochs 3 --workers 1".split()
 GOOD = "--size 16 --min-count 2 --epochs 30 --workers 1 --window 10".split()

@@ -15,9 +15,10 @@ import torch
 from tests.analysis.tables import table_of
 from tests.commands.calls import fail, succeed
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
+from unfreeze.vectors.table import VectorTable
+from unfreeze.vectors.writing import write_word_vectors
 
 TABLE = table_of(
     king=(5, 1, 0.1), man=(0, 2, 0), woman=(0, 0, 3), queen=(9, 0.2, 2), prince=(5, 1, 0), nothing=(0, 0, 0)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from tests.analysis.tables import random_table, table_of
-from tests.formats.test_fasttext import MODEL, VECTORS
+from tests.vectors.test_fasttext import MODEL, VECTORS
 from unfreeze.encoders import loading
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.encoders.vector_source import is_vector_file, open_vectors
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.tokenizers import train_tokenizer
+from unfreeze.vectors.table import VectorTable
+from unfreeze.vectors.writing import write_word_vectors
 
 TEXTS = ["the river bank was green", "the bank was closed"]
 

@@ -10,16 +10,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.formats.test_fasttext import MODEL, VECTORS
 from tests.language_models.models import TEXTS, random_model, word_tokenizer
+from tests.vectors.test_fasttext import MODEL, VECTORS
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable, write_word_vectors
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
+from unfreeze.vectors.table import VectorTable
+from unfreeze.vectors.writing import write_word_vectors
 
 WORDS = sorted({word for text in TEXTS for word in text.split()})
 

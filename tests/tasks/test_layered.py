@@ -15,12 +15,12 @@ from tests.encoders.elmos import small_elmo
 from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.words import split_words
+from unfreeze.vectors.table import VectorTable
 
 TEXTS = ["The cat sat on the mat.", "", "A dog saw the bird and the cat , and it flew away", "cat"]
 

@@ -16,8 +16,8 @@ from unfreeze.analysis.neighbors import QUERIES_AT_ONCE, Floats, NeighborIndex
 from unfreeze.analysis.similarity import RESTRICT, form, rows_of_forms
 from unfreeze.analysis.word_sets import AnalogySection, Question
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.progress import SILENT, Progress
+from unfreeze.vectors.table import VectorTable
 
 
 @dataclass(frozen=True)

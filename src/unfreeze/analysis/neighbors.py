@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unfreeze.analysis.spelling import unknown_word
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
+from unfreeze.vectors.table import VectorTable
 
 Measure = Literal["cosine", "dot"]
 Floats: TypeAlias = NDArray[np.float64]

@@ -16,8 +16,8 @@ from unfreeze.analysis.neighbors import Floats, Measure
 from unfreeze.analysis.spelling import unknown_word
 from unfreeze.analysis.word_sets import PairSet
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.rules import composed
+from unfreeze.vectors.table import VectorTable
 
 RESTRICT = 300_000
 """The first words of a table that are looked at, as in gensim."""

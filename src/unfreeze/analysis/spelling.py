@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.rules import normalized
+from unfreeze.vectors.table import VectorTable
 
 _MOST_COMPARED = 20_000
 _LENGTH_GAP = 2

@@ -13,7 +13,7 @@ from unfreeze.commands.inputs import need_new, need_vector_file
 from unfreeze.commands.options import command_line, quoted
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
-from unfreeze.formats.fasttext import is_fasttext, read_fasttext
+from unfreeze.vectors.fasttext import is_fasttext, read_fasttext
 
 NEXT = {
     "language model": 'unfreeze generate {output} "The"',
@@ -184,8 +184,8 @@ def convert_vectors(arguments: Convert, console: Console) -> None:
     """Between files of vectors and folders of ours."""
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-    from unfreeze.formats.word_vectors import write_word_vectors
     from unfreeze.training.cards import write_card
+    from unfreeze.vectors.writing import write_word_vectors
 
     if arguments.vocabulary is not None or arguments.labels is not None:
         raise UserError("--vocabulary and --labels are for fastai's .pth files")

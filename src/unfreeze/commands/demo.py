@@ -139,11 +139,11 @@ def _holds(path: Path, text: str) -> bool:
 
 def _vectors(work: _Texts, progress: Progress) -> Path:
     """Skip-gram vectors of all unlabeled text."""
-    from unfreeze.formats.word_vectors import write_word_vectors
     from unfreeze.pretraining.word2vec.train import train_word_vectors
     from unfreeze.text.corpus import stream_documents
     from unfreeze.text.token_store import TokenStore
     from unfreeze.text.tokenizers import train_tokenizer
+    from unfreeze.vectors.writing import write_word_vectors
 
     place, corpus = work.output / VECTORS, [work.plain, work.unlabeled]
     if not place.is_file():

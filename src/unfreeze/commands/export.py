@@ -43,7 +43,7 @@ def run(arguments: Export, console: Console) -> None:
     from unfreeze.encoders.loading import load_encoder
     from unfreeze.encoders.word_vectors import WordVectors
     from unfreeze.formats.bilm import write_bilm
-    from unfreeze.formats.word_vectors import write_word_vectors
+    from unfreeze.vectors.writing import write_word_vectors
 
     encoder = load_encoder(arguments.model)
     if isinstance(encoder, Elmo):

@@ -6,12 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-
 from unfreeze.errors import UserError
-from unfreeze.formats.fasttext import is_fasttext, read_fasttext
-from unfreeze.formats.vector_cache import open_word_vectors
-from unfreeze.formats.word_vectors import VectorTable, read_word_vectors
+from unfreeze.vectors.cache import open_vector_file
+from unfreeze.vectors.table import VectorTable
 
 if TYPE_CHECKING:
     from unfreeze.encoders.awd_lstm import StackedEncoder
@@ -30,10 +27,6 @@ class HasTable(Protocol):
         """One vector a word, and behind them of those `besides` that can be made of n-grams."""
 
 
-CACHED_BYTES = 20_000_000
-"""A file as large as this is kept in a form that is mapped the next time."""
-
-
 def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
     """The vectors in a file, or those of the words of a saved encoder, language model or classifier.
 
@@ -45,25 +38,10 @@ def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTa
         UserError: there is no such thing, it is damaged, or it holds no vectors of words.
     """
     if is_vector_file(name):
-        if not Path(name).exists():
-            raise UserError(f"{name}: no such file of word vectors")
-        large = Path(name).stat().st_size >= CACHED_BYTES
-        table = open_word_vectors(name) if large else read_word_vectors(name)
-        return _with_unseen(Path(name), table, besides) if is_fasttext(name) else table
+        return open_vector_file(name, besides=besides)
     from unfreeze.encoders.loading import find_model  # needs torch, which a file does not
 
     return _from_folder(find_model(name), besides)
-
-
-def _with_unseen(path: Path, table: VectorTable, besides: Collection[str]) -> VectorTable:
-    """What a fastText model makes of unknown words."""
-    unknown = [word for word in dict.fromkeys(besides) if table.row(word) is None]
-    if not unknown:
-        return table
-    made = read_fasttext(path).vectors(unknown)
-    usable = [row for row in range(len(unknown)) if made[row].any()]
-    words, matrix = [unknown[row] for row in usable], np.concatenate([table.matrix, made[usable]])
-    return VectorTable([*table.words, *words], matrix, table.report, len(words))
 
 
 def is_vector_file(name: str | Path) -> bool:

@@ -20,11 +20,11 @@ from unfreeze.encoders.base import Batch
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError, need_texts
-from unfreeze.formats.fasttext import FastTextVectors, is_fasttext, read_fasttext
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
+from unfreeze.vectors.fasttext import FastTextVectors, is_fasttext, read_fasttext
+from unfreeze.vectors.table import VectorTable
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from unfreeze.encoders.loading import load_encoder
 from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.text.examples import ExampleSet
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.vectors.table import VectorTable
 
 logger = logging.getLogger(__name__)
 

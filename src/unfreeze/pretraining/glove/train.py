@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
 from unfreeze.folders import writing
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.pretraining.glove.cooccurrence import Cooccurrences, count_cooccurrences
 from unfreeze.pretraining.glove.kernel import (
     CONTEXT,
@@ -42,6 +41,7 @@ from unfreeze.pretraining.glove.kernel import (
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.word2vec.train import WordTokenizer
 from unfreeze.progress import SILENT, Bar, Progress
+from unfreeze.vectors.table import VectorTable
 
 if TYPE_CHECKING:
     from unfreeze.text.token_store import TokenStore

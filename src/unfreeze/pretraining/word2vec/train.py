@@ -26,12 +26,12 @@ import torch
 from numpy.typing import NDArray
 
 from unfreeze.errors import Interrupted, UserError
-from unfreeze.formats.word_vectors import VectorTable
 from unfreeze.pretraining import token_blocks
 from unfreeze.pretraining.token_blocks import Block, TokenBlocks, count_tokens
 from unfreeze.pretraining.word2vec.tables import make_tables
 from unfreeze.pretraining.word2vec.walk import Mode, Tables, make_workspace, train_block
 from unfreeze.progress import SILENT, Bar, Progress
+from unfreeze.vectors.table import VectorTable
 
 if TYPE_CHECKING:
     from unfreeze.text.token_store import TokenStore

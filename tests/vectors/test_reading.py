@@ -19,8 +19,10 @@ from hypothesis.extra import numpy as arrays
 
 from tests.conftest import data_folder
 from unfreeze.errors import UserError
-from unfreeze.formats import vector_binary, vector_text
-from unfreeze.formats.word_vectors import LoadReport, VectorTable, read_word_vectors, write_word_vectors
+from unfreeze.vectors import reading
+from unfreeze.vectors.reading import read_word_vectors
+from unfreeze.vectors.table import LoadReport, VectorTable
+from unfreeze.vectors.writing import write_word_vectors
 
 SUFFIXES = [".txt", ".vec", ".bin", ".npz", ".txt.gz", ".bin.gz", ".npz.gz"]
 
@@ -366,7 +368,7 @@ def test_a_binary_file_with_a_space_in_a_word_is_refused(
             UserError, match=rf"{name}: word {place + 1} \({re.escape(repr(word))}\) holds a space"
         ):
             read_word_vectors(tmp_path / name)
-    monkeypatch.setattr(vector_binary, "_CHUNK", 64)  # a vector is read in parts
+    monkeypatch.setattr(reading, "_BINARY_BLOCK", 64)  # a vector is read in parts
     with pytest.raises(UserError, match=f"word {place + 1} "):
         read_word_vectors(tmp_path / "v.bin")
 
@@ -391,9 +393,7 @@ def test_odd_numbers_alone_are_no_space(tmp_path: Path) -> None:
 def test_what_is_odd_is_said_once_with_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     in_text(tmp_path, b"a 1 2 \n" * 3 + b"b 0 0\n")
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert (
-        "vectors.txt: 2 words that stood there before (left out), 1 vectors of zeros (kept)" in record.message
-    )
+    assert "vectors.txt: 2 repeated words (left out), 1 vectors of zeros (kept)" in record.message
     caplog.clear()
     in_text(tmp_path, b"a 1 2 \nb 1 0 \n\n")
     assert not any(record.levelno == logging.WARNING for record in caplog.records)  # white space alone
@@ -416,7 +416,7 @@ def test_a_misleading_name_does_not_matter(
 
 
 def test_blank_lines_between_words_name_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_text, "_BLOCK", 5)  # a line a block
+    monkeypatch.setattr(reading, "_TEXT_BLOCK", 5)  # a line a block
     assert in_text(tmp_path, b"a 1 2\nb 3 4\n\n\n").report == LoadReport(blank_last_lines=2)
     with pytest.raises(UserError, match="line 3: 0 numbers"):
         in_text(tmp_path, b"a 1 2\nb 3 4\n\n\nc 1 2\n")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from unfreeze.errors import UserError
-from unfreeze.formats.fasttext import FastTextVectors, read_fasttext
-from unfreeze.formats.word_vectors import read_word_vectors
+from unfreeze.vectors.fasttext import FastTextVectors, read_fasttext
+from unfreeze.vectors.reading import read_word_vectors
 
 # train_unsupervised(model="skipgram", dim=3, bucket=20, minn=2, maxn=4, minCount=2, epoch=20, t=1) on 60 lines of
 # "käse brot käse wein 日本 brot x" and "wein käse brot 日本 wein ab x".

@@ -1,15 +1,15 @@
-"""Word vectors that are read once and mapped from then on.
+"""Open files of word vectors; large ones are read once and memory-mapped from then on.
 
-The first time a foreign file is streamed into a folder of the cache, in the memory of its words; after that only the words
-are read and the matrix is mapped, so that processes share its pages and what is never looked up is never read.
+The first time, a large file is streamed into a folder of the cache, which takes the memory of its words. After that only the
+words are read and the matrix is mapped, so that processes share its pages and vectors that are never used are never read.
 
-    CACHE/vectors/NAME-PLACE/  config.json   of which file it is, and how large its parts are
+    CACHE/vectors/NAME-PLACE/  config.json   which file it is, and how large the parts are
                                words.json    a list
                                matrix.npy    (V, D) float32
 
-CACHE is the folder in UNFREEZE_CACHE, else ~/.cache/unfreeze. There is one folder for each place of a file: a file that
-changed (its size, its time, or its first and last 64 KiB) is read anew and takes the place of what was kept of it. A cache
-that cannot be written is done without.
+CACHE is the folder in UNFREEZE_CACHE, else ~/.cache/unfreeze. PLACE is a digest of the file's path. A file that changed (its
+size, its time, or its first and last 64 KiB) is read again and replaces the earlier folder. If the cache cannot be written,
+the file is read into memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,68 +27,93 @@ import numpy as np
 
 from unfreeze.caches import making, mark_used
 from unfreeze.checked import read_json
-from unfreeze.errors import CannotWrite
+from unfreeze.errors import CannotWrite, UserError
 from unfreeze.folders import Config, cache_folder, read_config, write_config, written_folder
-from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
-from unfreeze.formats.word_vectors import load_vectors, read_word_vectors
+from unfreeze.vectors.fasttext import is_fasttext, read_fasttext
+from unfreeze.vectors.reading import load_vectors, read_word_vectors
+from unfreeze.vectors.table import Floats, LoadReport, VectorTable
 
 _logger = logging.getLogger(__name__)
 
+CACHED_BYTES = 20_000_000
+"""Size from which a file is cached."""
 _KIND = "cached word vectors"
 _WORDS, _MATRIX = "words.json", "matrix.npy"
 _SAMPLE = 1 << 16
 _NPY_HEADER = 128
-"""Bytes before the numbers of a .npy whose header we write last, when the number of rows is known."""
+"""Bytes before the numbers of a .npy; its header is written last, when the number of rows is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorCacheConfig(Config):
-    """What config.json says of the vectors of a file."""
+    """config.json of a cached file."""
 
     source: dict[str, Any]
-    """Tells the file from others, and from what it was before."""
+    """Identifies the file and its state."""
     shape: list[int]
     sizes: dict[str, int]
     """Bytes of each part."""
     report: dict[str, Any]
 
 
-def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> VectorTable:
-    """`read_word_vectors`, mapped from the cache where the file was opened before; its matrix is read-only then.
+def open_vector_file(path: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
+    """The vectors in a file of any format that is read; from the cache where it is large.
 
     Args:
-        cache: the folder to keep it in, instead of the one of all word vectors.
+        besides: words to which a fastText model gives a vector composed from their n-grams, behind the others, if they are
+            unknown.
 
     Raises:
-        UserError: no such file, or it is broken.
+        UserError: the file is missing or damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file of word vectors")
+    large = path.stat().st_size >= CACHED_BYTES
+    table = open_word_vectors(path) if large else read_word_vectors(path)
+    unknown = [word for word in dict.fromkeys(besides) if table.row(word) is None]
+    if not unknown or not is_fasttext(path):
+        return table
+    made = read_fasttext(path).vectors(unknown)
+    usable = [row for row in range(len(unknown)) if made[row].any()]
+    words, matrix = [unknown[row] for row in usable], np.concatenate([table.matrix, made[usable]])
+    return VectorTable([*table.words, *words], matrix, table.report, len(words))
+
+
+def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> VectorTable:
+    """`read_word_vectors` through the cache, whatever the file's size; a matrix from the cache is read-only.
+
+    Args:
+        cache: folder to keep it in (default: CACHE/vectors).
+
+    Raises:
+        UserError: the file is missing or damaged.
     """
     path = Path(path)
     if not path.is_file():
-        return read_word_vectors(path)  # says what is wrong
+        return read_word_vectors(path)  # raises
     try:
-        place = _place(path, cache_folder("vectors") if cache is None else Path(cache))
+        folder = cache_folder("vectors") if cache is None else Path(cache)
+        where = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
+        place = folder / f"{path.name[:60]}-{where}"
         key = _key(path)
         table = _mapped(place, key)
         if table is None:
             with making(place):
-                if _mapped(place, key) is None:  # else another process has made it meanwhile
+                if _mapped(place, key) is None:  # another process may have written it meanwhile
                     _keep(path, place, key)
             table = _mapped(place, key)
     except CannotWrite as error:
-        _logger.warning("%s is not kept: %s", path, error)
+        _logger.warning("%s is not cached: %s", path, error)
         return read_word_vectors(path)
-    if table is not None:
-        mark_used(place)
-    return read_word_vectors(path) if table is None else table
-
-
-def _place(path: Path, cache: Path) -> Path:
-    where = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=8).hexdigest()
-    return cache / f"{path.name[:60]}-{where}"
+    if table is None:
+        return read_word_vectors(path)
+    mark_used(place)
+    return table
 
 
 def _key(path: Path) -> dict[str, Any]:
-    """What tells a file from others of its name, without reading all of it."""
+    """Identifies the state of a file without reading all of it."""
     facts = path.stat()
     with path.open("rb") as file:
         sample = file.read(_SAMPLE)
@@ -112,11 +138,11 @@ def _keep(path: Path, place: Path, key: dict[str, Any]) -> None:
             folder,
             {"kind": _KIND, "source": key, "shape": shape, "sizes": sizes, "report": asdict(table.report)},
         )
-    _logger.info("%s is kept in %s", path, place)
+    _logger.info("%s is cached in %s", path, place)
 
 
 def _mapped(place: Path, key: dict[str, Any]) -> VectorTable | None:
-    """None where nothing is kept, or it is of another file or damaged."""
+    """The cached table; None where there is none, or it belongs to another state of the file or is damaged."""
     if not place.exists():
         return None
     try:
@@ -132,12 +158,12 @@ def _mapped(place: Path, key: dict[str, Any]) -> VectorTable | None:
             raise ValueError("its parts do not fit each other")
         return VectorTable(words, matrix, LoadReport(**config["report"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        _logger.warning("%s is damaged (%s) and is made anew", place, error)
+        _logger.warning("%s is damaged (%s) and is written again", place, error)
         return None
 
 
 class _FileRows:
-    """Rows that go to a .npy as they come."""
+    """Appends vectors to a .npy file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._shape = file, (0, size)
@@ -153,6 +179,6 @@ class _FileRows:
         self._file.seek(0)
         self._file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
         self._file.flush()
-        if not self._shape[0]:  # nothing cannot be mapped
+        if not self._shape[0]:  # an empty file cannot be mapped
             return np.empty(self._shape, np.float32)
         return np.load(self._file.name, mmap_mode="r")  # type: ignore[no-any-return]

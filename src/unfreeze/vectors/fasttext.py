@@ -1,12 +1,14 @@
-"""fastText's own models (.bin, versions 11 and 12), with the n-grams that give a vector to a word never seen.
+"""fastText's own models (.bin, versions 11 and 12), whose n-grams give a vector to unknown words.
 
     magic, version | arguments | words with counts and kinds | pruned n-grams | quantized? | matrix (words + buckets, D) | ...
 
-(fastText's Args::load, Dictionary::load, Matrix::load; all little-endian.) The output layer behind it is not read. A word's
-vector is the mean of its own row and of those of its n-grams' buckets, an unknown word's the mean of the n-grams alone;
-summed in fastText's order, so that the bits are fastText's. Labels of a classifier are skipped.
+(fastText's Args::load, Dictionary::load, Matrix::load; all little-endian.) The output layer behind it is not read. The vector
+of a word is the mean of its own row and of those of its n-grams' buckets, that of an unknown word the mean over its n-grams
+alone, summed in fastText's order so that the result equals fastText's bit by bit. Labels of a classifier are skipped.
 
-Special here: the matrix (cc.en.300.bin: 4.8 GB) is mapped, not read; of a .gz it is in memory.
+The matrix (cc.en.300.bin: 4.8 GB) is memory-mapped; only that of a .gz is read into memory.
+
+Legend: V words, D numbers in a vector.
 """
 
 from __future__ import annotations
@@ -24,60 +26,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.formats.vector_blocks import Block, MemoryRows, VectorSource, collect, decoded
-from unfreeze.formats.vector_table import Floats, LoadReport, VectorTable
 from unfreeze.text.character_ngrams import ngram_buckets, ngram_buckets_of
+from unfreeze.vectors.table import (
+    Block,
+    Floats,
+    LoadReport,
+    MemoryRows,
+    VectorSource,
+    VectorTable,
+    collect,
+    decoded,
+)
 
 MAGIC = struct.pack("<i", 793_712_314)
 _ARGUMENTS = struct.Struct("<2i12id")
 _END = "</s>"
-"""The end of a sentence, to which fastText gives no n-grams."""
+"""End of a sentence; fastText gives it no n-grams."""
 _SUPERVISED = 3
 _CHUNK = 1 << 20
 _WORDS = 512
-"""Words whose vectors are computed at once."""
+"""Number of words whose vectors are computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class FastTextVectors:
-    """A vector for every word. D numbers each."""
+    """A fastText model: known words, and n-grams for the others."""
 
     words: list[str]
     """(V,) by falling frequency."""
     counts: NDArray[np.int64]
-    """(V,) how often each was in the text."""
+    """(V,) occurrences in the training text."""
     rows: Floats
-    """(V + buckets, D): of the words, then of the n-grams' buckets."""
+    """(V + buckets, D) of the words, then of the n-grams' buckets."""
     minn: int
     maxn: int
-    """Shortest and longest n-gram, in characters with the borders; 0: there are none."""
+    """Longest n-gram, in characters including the borders; 0: the model has no n-grams."""
     raw_words: dict[int, bytes]
-    """Words that are not UTF-8, whose n-grams are those of their bytes, by row."""
+    """By row, the bytes of words that are not UTF-8: their n-grams are hashed from the bytes."""
     report: LoadReport
 
     @property
     def size(self) -> int:
-        """Numbers in one vector."""
+        """D, the vector dimension."""
         return int(self.rows.shape[1])
 
     @property
     def buckets(self) -> int:
-        """How many rows are there for n-grams."""
+        """Number of rows for n-grams."""
         return len(self.rows) - len(self.words)
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """The row of each word."""
+        """Word -> row."""
         return dict(zip(reversed(self.words), range(len(self.words) - 1, -1, -1), strict=True))
 
     def __contains__(self, word: str) -> bool:
         return word in self.index
 
     def vector(self, word: str) -> Floats:
-        """(D,); zeros for an unknown word without n-grams, as fastText has it.
+        """(D,) of a word; as in fastText, zeros for an unknown word without n-grams.
 
         Raises:
-            UserError: the model holds NaN or infinity there.
+            UserError: the vector holds NaN or infinity.
         """
         row = self.index.get(word)
         own = [] if row is None else [row]
@@ -96,13 +106,13 @@ class FastTextVectors:
         return np.array([self.vector(word) for word in words], np.float32).reshape(len(words), self.size)
 
     def table(self, *, limit: int | None = None, only: Set[str] | None = None) -> VectorTable:
-        """The known words, the first `limit` of them, with their vectors; see `read_word_vectors`."""
+        """The known words and their vectors; `limit` and `only` as in `read_word_vectors`."""
         source = self.source("the model", limit, only)
         rows = MemoryRows(source.size, None if only is not None else source.n_words)
         return collect(source, rows, LoadReport(not_utf8=self.report.not_utf8), only)
 
     def source(self, path: Path | str, limit: int | None, only: Set[str] | None) -> VectorSource:
-        """The known words as blocks; of words that are not in `only` nothing is computed."""
+        """The known words as blocks; vectors of words that are not in `only` are not computed."""
         chosen = range(len(self.words))[:limit]
         if only is not None:
             chosen = [row for row in chosen if self.words[row] in only]  # type: ignore[assignment]
@@ -122,7 +132,7 @@ class FastTextVectors:
             yield words, vectors
 
     def _known(self, rows: Sequence[int]) -> Floats:
-        """(len(rows), D): vectors of the words in these rows."""
+        """(len(rows), D) of the known words in these rows."""
         raw = [self.raw_words.get(row, self.words[row]) for row in rows]
         hashed, counts = ngram_buckets_of(raw, self.minn, self.maxn, self.buckets)
         kept = np.repeat([word != _END for word in raw], counts)
@@ -139,10 +149,10 @@ def is_fasttext(path: str | Path) -> bool:
 
 
 def read_fasttext(path: str | Path) -> FastTextVectors:
-    """Open a fastText model.
+    """Open a fastText model, one file (.bin or .bin.gz).
 
     Raises:
-        UserError: no such file, it is no fastText model, quantized (.ftz) or pruned, or damaged.
+        UserError: the file is missing, no fastText model, quantized (.ftz) or pruned, or damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -157,12 +167,12 @@ def read_fasttext(path: str | Path) -> FastTextVectors:
 def fasttext_source(
     path: Path, stream: BinaryIO, report: LoadReport, limit: int | None, only: Set[str] | None
 ) -> VectorSource:
-    """The words of a model, opened at its beginning, with their vectors."""
+    """The words and vectors of a model that is open at its beginning."""
     return _read(path, stream, report).source(path, limit, only)
 
 
 def _means(rows: Floats, places: NDArray[np.int64], counts: NDArray[np.int64]) -> Floats:
-    """(N, D): means over the next `counts` of `places` each, by fastText's steps: float32 sums in order, times 1 / count."""
+    """(N, D) means over the next `counts` of `places` each; computed as in fastText: float32 sums in order, times 1 / count."""
     sums = np.zeros((len(counts), rows.shape[1]), np.float32)
     starts = np.cumsum(counts) - counts
     for step in range(int(counts.max())):
@@ -215,14 +225,14 @@ def _read_header(path: Path, data: bytes) -> _Header:
     if size < 1 or buckets < 0:
         raise UserError(f"{path} has vectors of {size} numbers and {buckets} buckets: the file is damaged")
     if version == 11 and model == _SUPERVISED:
-        maxn = 0  # these were trained without
+        maxn = 0  # classifiers of version 11 were trained without n-grams
     return _Header(size, buckets, minn, maxn)
 
 
 def _read_entries(
     path: Path, stream: BinaryIO, n_entries: int, n_words: int
 ) -> tuple[list[bytes], NDArray[np.int64]]:
-    """The words and their counts; what follows the words are labels."""
+    """The words and their counts; labels follow the words and are skipped."""
     words: list[bytes] = []
     counts: list[int] = []
     data, place = b"", 0

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from unfreeze.errors import UserError
-from unfreeze.formats import vector_cache
-from unfreeze.formats.vector_cache import open_word_vectors
-from unfreeze.formats.word_vectors import VectorTable, read_word_vectors, write_word_vectors
+from unfreeze.vectors import cache as vector_cache
+from unfreeze.vectors.cache import open_word_vectors
+from unfreeze.vectors.reading import read_word_vectors
+from unfreeze.vectors.table import VectorTable
+from unfreeze.vectors.writing import write_word_vectors
 
 WORDS = ["the", "wörd", "日本", "\u2028x", "a\x0bb"]
 
@@ -111,7 +113,7 @@ def test_without_a_place_to_write_it_is_read(tmp_path: Path, caplog: pytest.LogC
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
         assert same(open_word_vectors(path, tmp_path / "file" / "cache"), read_word_vectors(path))
-    assert f"{path} is not kept: the cache {tmp_path / 'file' / 'cache'} cannot be written: " in caplog.text
+    assert f"{path} is not cached: the cache {tmp_path / 'file' / 'cache'} cannot be written: " in caplog.text
     assert "set UNFREEZE_CACHE to a folder" in caplog.text
 
 
@@ -126,7 +128,7 @@ def test_without_a_home_it_is_read(
     path = some_file(tmp_path)
     with caplog.at_level(logging.WARNING):
         assert same(open_word_vectors(path), read_word_vectors(path))
-    assert "is not kept: there is no home folder" in caplog.text and "UNFREEZE_CACHE" in caplog.text
+    assert "is not cached: there is no home folder" in caplog.text and "UNFREEZE_CACHE" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"a 1 2\nb 1\n", b" 1 2\n", b""])

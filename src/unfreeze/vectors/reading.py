@@ -1,0 +1,441 @@
+"""Read other people's word vectors: word2vec text and binary, GloVe text, fastText .vec and .bin, .npz; .gz of these.
+
+The format is told by a file's beginning: fastText's .bin by its magic number, text behind a header by its second line; the
+suffix decides only what cannot be seen (.npz, .bin). Irregularities that published files have are handled, counted
+(`VectorTable.report`) and logged once. To map a large file the next time instead of reading it, see `cache`.
+
+Speed (python -m benchmarks --only vectors): text about 9 times as fast as gensim, since a block of lines is parsed at once and
+only a block where that fails goes line by line; binary about 3.5 times, since only the search for the next space is a step
+per word and the rows of a block are gathered at once.
+
+Legend: V words, N words of a block, D numbers in a vector.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Set
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, cast
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from unfreeze.errors import UserError
+from unfreeze.text.lines import hidden_compression
+from unfreeze.vectors.fasttext import MAGIC, fasttext_source
+from unfreeze.vectors.table import (
+    Block,
+    Floats,
+    LoadReport,
+    MemoryRows,
+    RowStore,
+    VectorSource,
+    VectorTable,
+    collect,
+    decoded,
+)
+
+_HEAD = 1 << 16
+"""Bytes that the format is told from."""
+_TEXT_BLOCK = 1 << 20
+"""Bytes of lines that are parsed at once."""
+_LONGEST_LINE = 1 << 24
+"""Bytes of a first line; a file of another kind may have no line breaks at all."""
+_BINARY_BLOCK = 1 << 19
+"""Bytes that are read at once; beyond the size of the processor's cache reading takes twice as long."""
+_LONGEST_REST = 200
+"""Bytes of a word behind its first space that are searched for the place where its vector begins."""
+_WHITE = b" \t\r\n"
+_MARK = b"\xef\xbb\xbf"
+_INFINITE = 2.0**128 * (1 - 2.0**-25)
+"""From here on a number rounds to infinity in float32."""
+
+
+def read_word_vectors(
+    path: str | Path, *, limit: int | None = None, only: Set[str] | None = None
+) -> VectorTable:
+    """Read word2vec text or binary (.bin), GloVe text, fastText .vec or .bin, or .npz (arrays `words` and `matrix`); .gz too.
+
+    Args:
+        limit: read at most the first `limit` words.
+        only: keep only these words, in the order of the file; memory is bounded by their number, and the rest of the file
+            is not checked.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names the line (in a binary file the word).
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}: at least the first word must be read")
+    return load_vectors(Path(path), MemoryRows, limit, only)
+
+
+def load_vectors(
+    path: Path,
+    make_store: Callable[[int, int | None], RowStore],
+    limit: int | None = None,
+    only: Set[str] | None = None,
+) -> VectorTable:
+    """`read_word_vectors` into a store, made from the vector dimension and the number of words (None if unknown)."""
+    if not path.is_file():
+        raise UserError(
+            f"{path} is no file: word vectors are one file in word2vec's, GloVe's or fastText's format, or .npz"
+        )
+    report = LoadReport()
+    try:
+        with ExitStack() as stack:
+            stream: BinaryIO = stack.enter_context(path.open("rb"))
+            if path.suffix == ".gz":
+                stream = cast(BinaryIO, stack.enter_context(gzip.GzipFile("", "rb", fileobj=stream)))
+            source = _open_source(path, stream, report, limit, only)
+            store = make_store(source.size, None if only is not None else source.n_words)
+            table = collect(source, store, report, only)
+    except (EOFError, gzip.BadGzipFile, BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} cannot be unpacked ({error}): the file is truncated or damaged") from error
+    if not table.words and only is None:
+        raise UserError(f"{path} holds no words: {report.describe() or 'its vocabulary is empty'}")
+    report.log(path)
+    return table
+
+
+def _open_source(
+    path: Path, stream: BinaryIO, report: LoadReport, limit: int | None, only: Set[str] | None
+) -> VectorSource:
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".npz":
+        return _npz_source(path, stream, limit)
+    head = stream.read(_HEAD)
+    stream.seek(0)
+    if (compressed := hidden_compression(head)) is not None:
+        raise UserError(f"{path} {compressed}")
+    if head.startswith(MAGIC):
+        return fasttext_source(path, stream, report, limit, only)
+    if _is_binary(head, suffix == ".bin"):
+        return _binary_source(path, stream, report, limit)
+    return _text_source(path, stream, report, limit, only)
+
+
+def _is_binary(head: bytes, is_bin: bool) -> bool:
+    """Whether a file is word2vec binary, by its first two lines; `is_bin` decides where they do not tell."""
+    first, _, rest = head.partition(b"\n")
+    header = _header_numbers(first.split())
+    if header is None:
+        return is_bin
+    fields = rest.partition(b"\n")[0].rstrip(_WHITE).rsplit(b" ", header[1])
+    if len(fields) == header[1] + 1 and all(map(_is_number, fields[1:])):
+        return False
+    numbers = rest.partition(b" ")[2][: 4 * header[1]]
+    return is_bin or any(byte < 9 or 13 < byte < 32 for byte in numbers)
+
+
+def _header_numbers(fields: list[bytes]) -> tuple[int, int] | None:
+    """(V, D), if the fields of a first line are word2vec's header."""
+    if len(fields) != 2 or not all(field.isdigit() and len(field) < 16 for field in fields):
+        return None
+    n_words, size = map(int, fields)
+    return n_words, size
+
+
+# .npz
+
+
+def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource:
+    needed = "it needs the arrays words, of strings, and matrix, of numbers"
+    try:
+        found = np.load(stream, allow_pickle=False)
+        arrays = [found[name] for name in ("words", "matrix")] if isinstance(found, NpzFile) else []
+    except (KeyError, ValueError, RuntimeError, MemoryError) as error:
+        # An encrypted archive is a RuntimeError. What numpy says of pickles is how to load them unsafely.
+        why = "it is no .npz, or holds objects of Python" if "pickle" in str(error) else str(error.args[0])
+        raise UserError(f"{path} is no file of word vectors ({why}): {needed}") from error
+    except OSError as error:  # a damaged table of contents leads to places before the file's beginning
+        raise UserError(f"{path} cannot be unpacked ({error}): the file is truncated or damaged") from error
+    for array, kinds in zip(arrays, ("U", "fiu"), strict=False):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+            sort = array.dtype if isinstance(array, np.ndarray) else "bytes"
+            raise UserError(f"{path} is no file of word vectors (an array is of {sort}): {needed}")
+    if not arrays:
+        raise UserError(f"{path} is no .npz but one array of numpy: {needed}")
+    words, matrix = arrays
+    if matrix.ndim != 2 or words.shape != matrix.shape[:1] or not matrix.size:
+        raise UserError(
+            f"{path} has words of shape {words.shape} and a matrix of {matrix.shape}: they must be (V,) and (V, D)"
+        )
+    words, matrix = words[:limit], matrix[:limit]
+    if not np.isfinite(matrix).all():
+        row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
+        raise UserError(f"{path}: the vector of {str(words[row])!r} (row {row}) holds NaN or infinity")
+    block: Block = (list(map(str, words.tolist())), matrix.astype(np.float32, copy=False))
+    return VectorSource(matrix.shape[1], len(words), iter([block]))
+
+
+# Text: a word and its numbers per line; word2vec's and fastText's (.vec) with a header line, GloVe's without
+#
+# Published files hold words with spaces (so fields are counted from the right), spaces at the end of lines, CRLF, blank last
+# lines, and byte order marks before any line (files that were concatenated). Fewer rows than the header says are an error,
+# since that is what a truncated file looks like. More are read and counted, since each is a sound line: some writers count
+# distinct words and repeat some.
+
+
+def _text_source(
+    path: Path, stream: BinaryIO, report: LoadReport, limit: int | None, only: Set[str] | None
+) -> VectorSource:
+    first = stream.readline(_LONGEST_LINE)
+    if first.startswith(_MARK):
+        report.byte_order_marks, first = 1, first.removeprefix(_MARK)
+    fields = first.rstrip().split(b" ")
+    header = _header_numbers(fields)
+    if header is None:
+        n_words, size = None, 0
+        while size < len(fields) - 1 and _is_number(fields[-1 - size]):  # the first field is always a word
+            size += 1
+    else:
+        n_words, size = header
+    if size < 1 or n_words == 0:
+        raise UserError(
+            f"{path}, line 1: no word vectors here; expected a word and its numbers, separated by spaces (or word2vec's header)"
+        )
+    reads_all = limit is None or (n_words is not None and limit >= n_words)
+    blocks = _text_blocks(
+        _TextLines(path, report, size, only),
+        _line_blocks(stream, first if header is None else b"", limit),
+        first_line=1 if header is None else 2,
+        expected=n_words if reads_all else None,
+    )
+    n_wanted = n_words if limit is None else min(limit, n_words or limit)
+    return VectorSource(size, n_wanted, blocks)
+
+
+def _line_blocks(stream: BinaryIO, first: bytes, limit: int | None) -> Iterator[list[bytes]]:
+    """Lines, about a megabyte at a time, up to `limit`; `first` has been read already."""
+    left = limit
+    for lines in chain([[first]] if first else [], iter(lambda: stream.readlines(_TEXT_BLOCK), [])):
+        yield lines[:left]
+        if left is not None:
+            left -= len(lines)
+            if left <= 0:
+                return
+
+
+def _text_blocks(
+    lines: _TextLines, blocks: Iterator[list[bytes]], *, first_line: int, expected: int | None
+) -> Iterator[Block]:
+    number = first_line
+    for block in blocks:
+        yield lines.parse(block, number)
+        number += len(block)
+    lines.report.blank_last_lines = lines.n_blank
+    if expected is not None and lines.n_words < expected:
+        raise UserError(
+            f"{lines.path} has {lines.n_words} words where its first line says {expected}: the file is truncated or damaged"
+            " (if it is whole, put the right number there)"
+        )
+    lines.report.beyond_header = 0 if expected is None else lines.n_words - expected
+
+
+class _TextLines:
+    """Parses lines; remembers blank ones, which are allowed at the end of the file only."""
+
+    def __init__(self, path: Path, report: LoadReport, size: int, only: Set[str] | None) -> None:
+        self.path, self.report, self.size = path, report, size
+        self.n_words = self.n_blank = 0  # so far; blank lines since the last word
+        self._beginnings: set[bytes] | None = None
+        if only is not None:
+            self._beginnings = {word.encode("utf-8", "replace").split(b" ")[0] for word in only}
+
+    def parse(self, lines: list[bytes], first: int) -> Block:
+        """Parse a block of lines, the first of which has the number `first`."""
+        if marks := sum(line.startswith(_MARK) for line in lines):
+            self.report.byte_order_marks += marks
+            lines = [line.removeprefix(_MARK) for line in lines]
+        stripped = [line.rstrip(_WHITE) for line in lines]
+        for line, text in zip(lines, stripped, strict=True):
+            if len(line) - len(text) > 1:  # more than a line break
+                end = line[len(text) :]
+                self.report.carriage_returns += end.endswith(b"\r\n")
+                self.report.trailing_spaces += b" " in end or b"\t" in end
+        while stripped and not stripped[-1]:
+            stripped.pop()
+        if stripped and self.n_blank:
+            self._check_line(first - self.n_blank, [b""])
+        self.n_blank = len(lines) - len(stripped) + (0 if stripped else self.n_blank)
+        self.n_words += len(stripped)
+        numbered = list(enumerate(stripped, start=first))
+        if self._beginnings is not None:
+            numbered = [one for one in numbered if one[1].split(b" ", 1)[0] in self._beginnings]
+        words, rows = self._parse_at_once(numbered) or self._parse_each(numbered)
+        return decoded(words, self.report), rows
+
+    def _parse_at_once(self, lines: list[tuple[int, bytes]]) -> tuple[list[bytes], Floats] | None:
+        """None where a line is malformed or a word has a space in it."""
+        if not lines:
+            return [], np.empty((0, self.size), np.float32)
+        words, _, numbers = zip(*(line.partition(b" ") for _, line in lines), strict=True)
+        if not all(numbers):
+            return None
+        try:
+            rows = np.loadtxt(
+                list(numbers), np.float32, delimiter=" ", comments=None, ndmin=2, encoding="ascii"
+            )
+        except ValueError:
+            return None
+        sound = rows.shape == (len(lines), self.size) and bool(np.isfinite(rows).all())
+        return (list(words), rows) if sound else None
+
+    def _parse_each(self, lines: list[tuple[int, bytes]]) -> tuple[list[bytes], Floats]:
+        split = [line.rsplit(b" ", self.size) for _, line in lines]
+        for (number, _), fields in zip(lines, split, strict=True):
+            self._check_line(number, fields)
+        self.report.words_with_spaces += sum(b" " in fields[0] for fields in split)
+        with np.errstate(over="ignore"):
+            rows = np.array([fields[1:] for fields in split], dtype=np.float32)
+        return [fields[0] for fields in split], rows
+
+    def _check_line(self, number: int, fields: list[bytes]) -> None:
+        """Raise UserError if a line, split from the right, is not a word and D finite numbers."""
+        where = f"{self.path}, line {number}"
+        word, *numbers = fields
+        extra = word.split(b" ")[1:]
+        if len(numbers) < self.size or (extra and _is_number(extra[-1])):
+            found = len(numbers) + sum(map(_is_number, extra))
+            raise UserError(f"{where}: {found} numbers after the word where {self.size} are expected")
+        for field in numbers:
+            if not _is_number(field):
+                raise UserError(f"{where}: {field.decode('utf-8', 'replace')!r} is not a number")
+            if not abs(float(field)) < _INFINITE:
+                raise UserError(
+                    f"{where}: {field.decode()} in a vector; every number must be finite in 32 bits"
+                )
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return b"_" not in field
+
+
+# word2vec's binary format: a line with V and D, then each word, a space and its vector as little-endian float32
+#
+# The C program writes a line break after each vector, gensim does not; both are read. A file that ends before its header says
+# is an error. Bytes behind the last word are counted and not read: nothing in them shows where a word begins.
+
+
+def _binary_source(path: Path, stream: BinaryIO, report: LoadReport, limit: int | None) -> VectorSource:
+    header = _header_numbers(stream.readline(64).split())
+    if header is None or 0 in header:
+        raise UserError(
+            f"{path}, line 1: expected the header of word2vec's binary format, two numbers: words and size"
+        )
+    n_words, size = header
+    wanted = n_words if limit is None else min(limit, n_words)
+    return VectorSource(size, wanted, _binary_blocks(path, stream, report, wanted, n_words, size))
+
+
+def _binary_blocks(
+    path: Path, stream: BinaryIO, report: LoadReport, wanted: int, n_words: int, size: int
+) -> Iterator[Block]:
+    width = 4 * size
+    n_read, rest = 0, b""
+    while n_read < wanted:
+        fresh = stream.read(_BINARY_BLOCK)
+        data = rest + fresh
+        # Where the words and their vectors begin. What follows a vector must be there to tell whether it was read right.
+        words: list[bytes] = []
+        starts: list[int] = []
+        place, last = 0, len(data) - width - (_LONGEST_REST if fresh else 0)
+        find, add_word, add_start = data.find, words.append, starts.append
+        for _ in range(wanted - n_read):
+            start = find(b" ", place) + 1
+            if start == 0 or start > last:
+                break
+            add_word(data[place : start - 1].lstrip(b"\n"))
+            add_start(start)
+            place = start + width
+        rest = data[place:]
+        if words:
+            every_place = np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
+            rows = every_place[starts].view("<f4").reshape(len(starts), size).astype(np.float32, copy=False)
+            _check_spaces(path, data, words, starts, rows, n_read)
+            finite = np.isfinite(rows).all(axis=1)
+            if not finite.all():
+                row = int(np.flatnonzero(~finite)[0])
+                word = words[row].decode("utf-8", "replace")
+                raise UserError(
+                    f"{path}: the vector of word {n_read + row + 1} ({word!r}) holds NaN or infinity"
+                )
+            yield decoded(words, report), rows
+        n_read += len(words)
+        if n_read < wanted and not fresh:
+            raise UserError(f"{path} ends at word {n_read + 1} of {n_words}: the file is truncated")
+        if len(rest) > width + _LONGEST_REST + _BINARY_BLOCK:
+            raise UserError(
+                f"{path}: word {n_read + 1} is longer than {_BINARY_BLOCK:,} bytes: the file is damaged"
+            )
+    if wanted == n_words:
+        for data in chain([rest], iter(lambda: stream.read(_BINARY_BLOCK), b"")):
+            report.bytes_behind += len(data.strip(b"\r\n"))
+
+
+def _check_spaces(
+    path: Path, data: bytes, words: list[bytes], starts: list[int], rows: Floats, n_before: int
+) -> None:
+    """Raise UserError if the file was written with a word that holds a space, which the format cannot carry.
+
+    Of such a word the first part is read as the word, the rest as the beginning of its vector, and the last bytes of the
+    vector as the beginning of the next word; everything after that is sound again. So it shows only by unusual numbers and by
+    an unusual next word. Where either is found, the vector is read again from behind the next space, and the file is
+    refused only if that gives a word that is text and ordinary numbers.
+
+    Args:
+        data: the block, in which the vectors begin at `starts`.
+        n_before: words in the blocks before.
+    """
+    width = 4 * rows.shape[1]
+    following = data[starts[-1] + width :][:_LONGEST_REST].lstrip(b"\n").partition(b" ")[0]
+    everything = [*words, following]
+    binary = (  # rows of words that are no printable text; testing all at once is much faster
+        []
+        if _is_text(b" ".join(everything))
+        else [row for row, word in enumerate(everything) if not _is_text(word)]
+    )
+    first = np.abs(rows[:, :8])  # text that belongs to the word stands at the beginning of the vector
+    unusual = ((first < 1e-12) & (first > 0) | ~(first <= 1e6)).any(axis=1)
+    for row in sorted({*np.flatnonzero(unusual).tolist(), *(row - 1 for row in binary if row)}):
+        rest = _rest_of_word(data[starts[row] : starts[row] + _LONGEST_REST + width], width)
+        if rest is not None:
+            word = (words[row] + b" " + rest).decode("utf-8", "replace")
+            raise UserError(
+                f"{path}: word {n_before + row + 1} ({word!r}) holds a space, which word2vec's binary format cannot carry: write"
+                " _ in the place of the space, or write the vectors as text"
+            )
+    for row in binary:
+        if row < len(words) and (b"\0" in words[row] or b"\n" in words[row]):
+            word = words[row][-40:].decode("utf-8", "replace")
+            raise UserError(
+                f"{path}: word {n_before + row + 1} ({word!r}) holds a NUL or a line break: the file is damaged, or a word before"
+                " it holds a space, which word2vec's binary format cannot carry"
+            )
+
+
+def _rest_of_word(data: bytes, width: int) -> bytes | None:
+    """The text before a space and an ordinary vector; None where the vector begins at once."""
+    end = data.find(b" ", 0, _LONGEST_REST)
+    while end >= 0 and _is_text(data[:end]) and end + 1 + width <= len(data):
+        sizes = np.abs(np.frombuffer(data, "<f4", width // 4, end + 1))
+        if sizes.any() and ((sizes == 0) | (sizes > 1e-12) & (sizes < 1e6)).all():
+            return data[:end]
+        end = data.find(b" ", end + 1, _LONGEST_REST)
+    return None
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return data.decode().isprintable()
+    except UnicodeDecodeError:
+        return False

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from experiments.results import Results, part_of
-from unfreeze.encoders.loading import weights_digest
+from unfreeze.registry import weights_digest
 from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.analysis.curves import Curve
-from unfreeze.encoders.loading import weights_digest
+from unfreeze.registry import weights_digest
 
 
 def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:

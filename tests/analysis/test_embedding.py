@@ -186,7 +186,7 @@ def test_runs_of_earlier_versions_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], as_earlier: bool
 ) -> None:
     """They told texts apart by four facts; what is not as usual is told besides."""
-    monkeypatch.setattr("unfreeze.encoders.loading.weights_digest", lambda name: f"digest of {name}")
+    monkeypatch.setattr("unfreeze.registry.weights_digest", lambda name: f"digest of {name}")
     file = tmp_path / "a.csv"
     file.write_text("1,a b\n", encoding="utf-8")
     facts = file.stat()

@@ -16,17 +16,17 @@ from safetensors.torch import load_file, save_file
 
 from tests.encoders.elmos import SPELLING, small_bilm, small_elmo
 from tests.language_models.models import CELL_ARGUMENTS, CELLS, TEXTS, random_model, word_tokenizer
-from unfreeze.encoders import loading
+from unfreeze import registry
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.recurrent import CellKind
-from unfreeze.encoders.loading import find_model, released_names
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.bilm import BiLanguageModel
+from unfreeze.registry import find_model, released_names
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 
@@ -121,7 +121,7 @@ def test_a_path_wins_over_a_released_name_and_that_over_nothing(
 ) -> None:
     released = tmp_path / "package" / "released" / "small-one"
     random_model(word_tokenizer()).save_pretrained(released)
-    monkeypatch.setattr(loading, "files", lambda _: tmp_path / "package")
+    monkeypatch.setattr(registry, "files", lambda _: tmp_path / "package")
     monkeypatch.chdir(tmp_path)
     assert released_names() == ["small-one"]
     assert find_model("small-one") == released
@@ -149,7 +149,7 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
         raise AssertionError(name)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(loading, "files", lambda _: tmp_path / "package")
+    monkeypatch.setattr(registry, "files", lambda _: tmp_path / "package")
     monkeypatch.chdir(tmp_path)
     for place in ("my-model", "models/first", "package/released/small-one"):
         random_model(word_tokenizer()).save_pretrained(tmp_path / place)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.analysis.tables import random_table, table_of
 from tests.vectors.test_fasttext import MODEL, VECTORS
-from unfreeze.encoders import loading
+from unfreeze import registry
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.encoders.vector_source import is_vector_file, open_vectors
@@ -59,7 +59,7 @@ def test_a_released_model() -> None:
 
 
 def test_an_encoder_that_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(loading.KINDS, "word_vectors", (__name__, "WordVectorsDouble"))
+    monkeypatch.setitem(registry.ENCODERS, "word_vectors", f"{__name__}:WordVectorsDouble")
     tokenizer = train_tokenizer(TEXTS, min_count=1, workers=1)
     WordVectorsDouble(tokenizer, embedding_size=2, hidden_size=2).save_pretrained(tmp_path / "vectors")
     assert open_vectors(str(tmp_path / "vectors")).words == ["king", "queen"]

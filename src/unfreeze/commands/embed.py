@@ -112,12 +112,11 @@ def run(arguments: Embed, console: Console) -> None:
 def load(name: str, cache_words: int = 0) -> Encoder:
     """The encoder of a name or of a file of vectors, perhaps with a cache of token vectors."""
     from unfreeze.encoders.elmo import Elmo
-    from unfreeze.encoders.loading import load_encoder
     from unfreeze.encoders.word_vectors import read_encoder
 
     if Path(name).is_file():
         return read_encoder(name)
-    encoder = load_encoder(name)
+    encoder = Encoder.from_pretrained(name)
     if cache_words:
         if not isinstance(encoder, Elmo):
             raise UserError(f"--cache-words is for ELMo: {name} is a {encoder.kind} encoder")
@@ -141,7 +140,7 @@ def make_settings(arguments: Embed) -> EmbedSettings:
 
 def _identity(arguments: Embed) -> str:
     """Tells this text and encoder from others, without reading all of them."""
-    from unfreeze.encoders.loading import weights_digest
+    from unfreeze.registry import weights_digest
 
     facts = arguments.file.stat()
     parts = [weights_digest(arguments.encoder), facts.st_size, facts.st_mtime_ns, arguments.text_column]

@@ -39,13 +39,13 @@ class Export:
 def run(arguments: Export, console: Console) -> None:
     """Write, and say what."""
     need_new(arguments.output, overwrite=arguments.overwrite)
+    from unfreeze.encoders.base import Encoder
     from unfreeze.encoders.elmo import Elmo
-    from unfreeze.encoders.loading import load_encoder
     from unfreeze.encoders.word_vectors import WordVectors
     from unfreeze.formats.bilm import write_bilm
     from unfreeze.vectors.writing import write_word_vectors
 
-    encoder = load_encoder(arguments.model)
+    encoder = Encoder.from_pretrained(arguments.model)
     if isinstance(encoder, Elmo):
         if arguments.output.is_file():
             raise UserError(f"--output {arguments.output} is a file: an ELMo is exported into a folder")

@@ -140,8 +140,8 @@ def model_kind(model: str) -> str:
     Raises:
         UserError: there is no such model, or its config.json is damaged or newer.
     """
-    from unfreeze.encoders.loading import find_model
     from unfreeze.folders import read_config
+    from unfreeze.registry import find_model
 
     config = read_config(find_model(model))
     if config.get("output") is not None:

@@ -118,7 +118,7 @@ def run_in_context(arguments: Neighbors, sentence: str, console: Console) -> Non
     """Print the nearest occurrences, each with its sentence."""
     from unfreeze.analysis.contexts import embed_corpus, nearest_occurrences, word_vector
     from unfreeze.commands.embed import load
-    from unfreeze.encoders.loading import weights_digest
+    from unfreeze.registry import weights_digest
 
     encoder = load(arguments.vectors)
     (word,) = arguments.words

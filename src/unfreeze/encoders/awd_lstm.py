@@ -7,7 +7,7 @@ it. QRNNs may take the LSTMs' place, as in MultiFiT (Eisenschlos et al. 2019). T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from unfreeze.encoders.directions import (
 )
 from unfreeze.encoders.layers.recurrent import CellKind, CellSettings, Dropouts, RecurrentStack, need_layers
 from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.vectors.table import VectorTable
 
 
 class StackedEncoder(Encoder):
@@ -50,6 +51,13 @@ class StackedEncoder(Encoder):
         return [
             sum(widths) for widths in zip(*(self.stack(name).widths for name in self.directions), strict=True)
         ]
+
+    def table(self, besides: Collection[str] = ()) -> VectorTable:
+        """The vectors of the embedding layer, without special tokens; it has none for words it does not know."""
+        ids = [number for number in range(len(self.tokenizer)) if number not in self.tokenizer.special_ids]
+        weight = self.stack(self.directions[0]).embedding.weight
+        words = [self.tokenizer.token(number) for number in ids]
+        return VectorTable(words, weight.detach()[ids].float().cpu().numpy())
 
     def set_dropouts(self, dropouts: Dropouts) -> None:
         """Change the dropouts of all stacks."""

@@ -28,10 +28,13 @@ from unfreeze.folders import (
     write_model,
     written_folder,
 )
+from unfreeze.registry import encoder_class, find_model
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
 T = TypeVar("T")
+ON_WORDS = ("sequence_tagger", "question_answerer")
+"""Task models that may stand on word vectors alone."""
 LARGEST_SIZE = 2**31 - 1
 """Of anything that a model's arguments name."""
 MOST_CALLS = 50
@@ -149,22 +152,43 @@ class Encoder(nn.Module, ABC):
         cache_dir: str | Path | None = None,
         token: str | None = None,
         local_files_only: bool = False,
-    ) -> Encoder:
-        """Load any rung: from a folder, by a released name, or from the hub (a name with a slash).
+    ) -> Self:
+        """Load a saved encoder, in evaluation mode and fp32, or the encoder of a language model or task model.
+
+        `Encoder` itself loads any kind, and a subclass its own.
+
+        Args:
+            name_or_dir: a folder, the name of a released model, or owner/name on the hub.
+            revision, cache_dir, token, local_files_only: for the hub, as in `huggingface_hub.snapshot_download`.
 
         Raises:
             UserError: there is no such model, or its folder is incomplete, damaged, of another kind or newer.
         """
-        from unfreeze.encoders.loading import load_encoder
-
-        return load_encoder(
+        folder = find_model(
             name_or_dir,
-            expected=cls,
             revision=revision,
             cache_dir=cache_dir,
             token=token,
             local_files_only=local_files_only,
         )
+        config = read_config(folder)
+        if config["kind"] in ON_WORDS and "encoder" not in config:
+            if not config.get("word_vectors"):
+                raise UserError(f"{folder} was fitted without an encoder: there is none to start from")
+            return cls.from_pretrained(folder / "word_vectors")
+        config = config.get("encoder") or config
+        found = encoder_class(config["kind"], folder)
+        if not issubclass(found, cls):
+            expected = getattr(cls, "kind", cls.__name__)
+            raise UserError(f"{folder} holds an encoder of the kind {config['kind']}, not {expected}")
+        encoder: Self = found.from_config(config, folder)
+        tensors = {
+            name: tensor
+            for name, tensor in encoder_weights(folder).items()
+            if not name.startswith(("outputs.", "heads.", "word_vectors"))
+        }
+        encoder.load_weights(tensors, str(folder))
+        return encoder.eval()
 
 
 def made_to_fit(

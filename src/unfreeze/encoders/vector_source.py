@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from unfreeze.errors import UserError
+from unfreeze.registry import HUB, find_model
 from unfreeze.vectors.cache import open_vector_file
 from unfreeze.vectors.table import VectorTable
 
-if TYPE_CHECKING:
-    from unfreeze.encoders.awd_lstm import StackedEncoder
-
 FILE_SUFFIXES = (".txt", ".vec", ".bin", ".npz", ".gz")
 """A name that ends so and is not there is a missing file, not a model to be asked for at the hub."""
-HUB = "hf:"
-"""How a name begins that means a model at the hub, whatever folders are here."""
 
 
 @runtime_checkable
 class HasTable(Protocol):
-    """An encoder that is a table of word vectors."""
+    """An encoder that has word vectors which do not depend on the sentence."""
 
     def table(self, besides: Collection[str] = ()) -> VectorTable:
-        """One vector a word, and behind them of those `besides` that can be made of n-grams."""
+        """One vector a word, followed by those of the words in `besides` that can be made of n-grams."""
 
 
 def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
@@ -39,8 +35,6 @@ def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTa
     """
     if is_vector_file(name):
         return open_vector_file(name, besides=besides)
-    from unfreeze.encoders.loading import find_model  # needs torch, which a file does not
-
     return _from_folder(find_model(name), besides)
 
 
@@ -52,28 +46,11 @@ def is_vector_file(name: str | Path) -> bool:
 
 
 def _from_folder(folder: Path, besides: Collection[str]) -> VectorTable:
-    """The table of a saved folder: an encoder's own where it has one, else its embedding layer.
+    from unfreeze.encoders.base import Encoder  # needs torch, which a file does not
 
-    This is the one place that knows how an encoder gives away its word vectors.
-    """
-    from unfreeze.encoders.awd_lstm import StackedEncoder
-    from unfreeze.encoders.loading import load_encoder
-
-    encoder = load_encoder(folder)
+    encoder = Encoder.from_pretrained(folder)
     if isinstance(encoder, HasTable):
         return encoder.table(besides)
-    if isinstance(encoder, StackedEncoder):
-        return _embedding_layer(encoder)
     raise UserError(
         f"{folder} holds a {encoder.kind} encoder, which has no vectors of words without a sentence"
-    )
-
-
-def _embedding_layer(encoder: StackedEncoder) -> VectorTable:
-    """The vectors of a language model's first layer, without its special tokens."""
-    tokenizer = encoder.tokenizer
-    ids = [number for number in range(len(tokenizer)) if number not in tokenizer.special_ids]
-    weight = encoder.stack(encoder.directions[0]).embedding.weight
-    return VectorTable(
-        [tokenizer.token(number) for number in ids], weight.detach()[ids].float().cpu().numpy()
     )

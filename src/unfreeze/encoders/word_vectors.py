@@ -259,14 +259,11 @@ def read_encoder(place: str | Path) -> WordVectors:
     Raises:
         UserError: there is nothing of that name, it is damaged, or holds another kind of encoder.
     """
-    from unfreeze.encoders.loading import load_encoder
-
     if Path(place).is_file():
         if is_fasttext(place):
             return _from_fasttext(read_fasttext(place))
         return WordVectors.from_table(open_vectors(place))
-    found = load_encoder(place, expected=WordVectors)
-    assert isinstance(found, WordVectors)
+    found = WordVectors.from_pretrained(place)
     found.need_finite()
     return found
 

@@ -19,10 +19,10 @@ from unfreeze.encoders.base import load_matching, made_from_config, save_model
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.output import TiedSoftmax
 from unfreeze.encoders.layers.recurrent import State
-from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.pretraining.activation_penalties import activation_penalties
+from unfreeze.registry import find_model
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.tokenizers import TextTokenizer
 

@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config, write_model, written_folder
 from unfreeze.language_models.ngram_counts import CountedLevel, Keys, Rows, count_ngrams, find_rows
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import find_model
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.checked import need_call
-from unfreeze.encoders.loading import find_model
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import (
@@ -39,6 +38,7 @@ from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, learn_phrases
 from unfreeze.pretraining.word2vec.tables import bag_table
 from unfreeze.pretraining.word2vec.train import Bags, Matrices, Word2VecSettings, train_matrices
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import find_model
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.token_store import TokenStore

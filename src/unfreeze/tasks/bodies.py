@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
+from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
-from unfreeze.encoders.loading import load_encoder
 from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
@@ -37,7 +37,7 @@ def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
         return _scratch_encoder(examples, settings)
     if settings.starts_from_vectors:
         return _on_vectors(examples, settings)
-    found = load_encoder(settings.chosen_encoder)
+    found = Encoder.from_pretrained(settings.chosen_encoder)
     if not isinstance(found, StackedEncoder):
         raise UserError(
             f"{settings.chosen_encoder} is a {found.kind} encoder: the classifier reads LSTM encoders and word vectors only"

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.base import Encoder, load_matching
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
-from unfreeze.encoders.loading import find_model, load_encoder, weights_digest
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import find_model, weights_digest
 from unfreeze.tasks.bodies import make_encoder, vectors_beside, weighted_vectors
 from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
 from unfreeze.tasks.fit_run import FitTask, Records, fit_task
@@ -168,7 +168,7 @@ def _on_layers(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
     names = examples.label_names
     vectors = None if settings.word_vectors is None else vectors_beside(examples, settings)
     network = LayeredNetwork(
-        load_encoder(settings.chosen_encoder),
+        Encoder.from_pretrained(settings.chosen_encoder),
         len(names),
         multi_label=examples.multi_label,
         vectors=vectors,

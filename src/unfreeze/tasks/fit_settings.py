@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from unfreeze.encoders.loading import find_model, released_names
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
+from unfreeze.registry import find_model, released_names
 from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.training.loop_settings import LoopSettings

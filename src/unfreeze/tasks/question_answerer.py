@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.encoders.base import load_matching
-from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UserError, need_several, need_texts
 from unfreeze.folders import Config, read_config
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import find_model
 from unfreeze.tasks.answering import Answers, ReaderNetwork, answer_figures, answer_texts, said
 from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model
 from unfreeze.text.questions import QuestionSet, asked

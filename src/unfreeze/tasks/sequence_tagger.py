@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unfreeze.encoders.base import load_matching
-from unfreeze.encoders.loading import find_model
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import find_model
 from unfreeze.tasks.span_scores import SpanFigures, span_figures
 from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
 from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model

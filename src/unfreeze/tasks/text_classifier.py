@@ -24,7 +24,6 @@ from torch import Tensor
 from unfreeze.checked import need_call, need_type
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.base import load_matching, made_to_fit
-from unfreeze.encoders.loading import encoder_class, find_model
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UnknownLabel, UserError, need_texts
 from unfreeze.folders import (
@@ -38,6 +37,7 @@ from unfreeze.folders import (
     written_folder,
 )
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import encoder_class, find_model
 from unfreeze.tasks.classification import ClassifierNetwork, Network, all_features
 from unfreeze.tasks.classifier_report import THRESHOLD, Prediction, Report, make_report
 from unfreeze.tasks.heads import HEADS

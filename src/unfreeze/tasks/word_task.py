@@ -12,11 +12,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unfreeze.encoders.base import made_to_fit
-from unfreeze.encoders.loading import encoder_class, load_encoder, weights_digest
+from unfreeze.encoders.base import Encoder, made_to_fit
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
 from unfreeze.progress import Progress
+from unfreeze.registry import encoder_class, weights_digest
 from unfreeze.tasks.bodies import SPREAD, need_some
 from unfreeze.tasks.text_classifier import VECTORS, split_encoder
 from unfreeze.tasks.word_inputs import WordInputs
@@ -59,7 +59,7 @@ def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings
         UserError: the encoder or the vectors cannot be read, or have none of the words.
     """
     settings.need_sense()
-    encoder = None if settings.contextual is None else load_encoder(settings.contextual)
+    encoder = None if settings.contextual is None else Encoder.from_pretrained(settings.contextual)
     vectors, learn = word_table(counts, n_examples, settings)
     return WordInputs(encoder, vectors=vectors, vectors_learn=learn, tokenized=True, **settings.inputs())
 

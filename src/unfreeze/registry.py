@@ -1,0 +1,170 @@
+"""What can be saved and loaded: the class of each kind, where a model of a given name is, and how to load it.
+
+A kind is what config.json names. The classes are named as text and imported when a model of their kind is loaded: this
+module imports none of them, so that each of them can use it, and so that looking for a model does not import torch.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from unfreeze.errors import UserError
+from unfreeze.folders import CONFIG, WEIGHTS, digest, read_config
+from unfreeze.text.display import did_you_mean
+
+ENCODERS = {
+    "awd_lstm": "unfreeze.encoders.awd_lstm:AwdLstm",
+    "word_vectors": "unfreeze.encoders.word_vectors:WordVectors",
+    "lstm": "unfreeze.encoders.lstm:LstmEncoder",
+    "elmo": "unfreeze.encoders.elmo:Elmo",
+}
+"""A new rung adds its line here."""
+LANGUAGE_MODELS = {
+    "awd_lstm": "unfreeze.language_models.awd_lstm:AwdLstmLanguageModel",
+    "elmo": "unfreeze.language_models.bilm:BiLanguageModel",
+    "ngram": "unfreeze.language_models.ngram:NgramModel",
+}
+"""Encoders whose config.json also names an output layer, and models that have no encoder."""
+TASKS = {
+    "text_classifier": "unfreeze.tasks.text_classifier:TextClassifier",
+    "sequence_tagger": "unfreeze.tasks.sequence_tagger:SequenceTagger",
+    "question_answerer": "unfreeze.tasks.question_answerer:QuestionAnswerer",
+}
+
+HUB = "hf:"
+"""Prefix of a name that always means a model on the hub, whatever folders are here."""
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def load(name_or_dir: str | Path, **hub: Any) -> Any:
+    """Load any saved model as the class of its kind: an encoder, a language model or a task model.
+
+    Args:
+        name_or_dir: as for `find_model`, and so are the keywords.
+
+    Raises:
+        UserError: there is no such model, or its folder is incomplete, damaged, newer or of an unknown kind.
+    """
+    folder = find_model(name_or_dir, **hub)
+    return model_class(read_config(folder), folder).from_pretrained(folder)
+
+
+def model_class(config: dict[str, Any], folder: Path) -> Any:
+    """The class of the model that `folder`, which has this config, holds.
+
+    Raises:
+        UserError: the kind is unknown.
+    """
+    kind = config["kind"]
+    if kind in TASKS:
+        return _import(TASKS[kind])
+    if kind in LANGUAGE_MODELS and (kind not in ENCODERS or config.get("output") is not None):
+        return _import(LANGUAGE_MODELS[kind])
+    return encoder_class(kind, folder)
+
+
+def encoder_class(kind: str, folder: Path) -> Any:
+    """The class of the encoder kind that the config of `folder` names.
+
+    Raises:
+        UserError: the kind is unknown, or a model without an encoder.
+    """
+    if kind not in ENCODERS and kind in LANGUAGE_MODELS:
+        raise UserError(f"{folder} is an n-gram model, which gives no word a vector: take an encoder")
+    if kind not in ENCODERS:
+        raise UserError(
+            f"{folder} holds an encoder of kind {kind!r}, known are {', '.join(ENCODERS)}: "
+            "upgrade with pip install -U unfreeze"
+        )
+    return _import(ENCODERS[kind])
+
+
+def _import(name: str) -> Any:
+    """The class of "module:Class"."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def released_names() -> list[str]:
+    """The encoders that ship with the package."""
+    folder = Path(str(files("unfreeze") / "released"))
+    return sorted(path.parent.name for path in folder.glob("*/config.json"))
+
+
+def find_model(
+    name_or_dir: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """The local folder of a saved model.
+
+    Args:
+        name_or_dir: an existing path, else the name of a released model, else owner/name on the hub. If there is a folder
+            `owner` here, owner/name is a mistyped path and is not looked up on the hub; hf:owner/name always is.
+        revision, cache_dir, token, local_files_only: for the hub, as in `huggingface_hub.snapshot_download`.
+
+    Raises:
+        UserError: nothing of that name is found, or the hub could not be reached.
+    """
+    path = Path(name_or_dir)
+    if path.exists():
+        return path
+    name = str(name_or_dir)
+    if name in released_names():
+        return Path(str(files("unfreeze") / "released" / name))
+    if not name.startswith(HUB) and not _may_be_on_hub(name):
+        raise UserError(_nothing_there(name))
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                name.removeprefix(HUB),
+                revision=revision,
+                cache_dir=cache_dir,
+                token=token,
+                local_files_only=local_files_only,
+                allow_patterns=["*.json", "*.safetensors", "README.md", "*.npy"],
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"there is no folder {name!r}, and the hub gave none: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _may_be_on_hub(name: str) -> bool:
+    """Whether a name has the form owner/name, and there is no folder `owner` that it could mean."""
+    return bool(HUB_NAME.fullmatch(name)) and not Path(name).parent.is_dir()
+
+
+def _nothing_there(name: str) -> str:
+    """The message about a mistyped name, with the most similar name of a saved or released model."""
+    path = Path(name)
+    saved = [config.parent.name for config in path.parent.glob(f"*/{CONFIG}")]
+    if "/" in name:
+        before = "" if path.parent == Path() else f"{path.parent}/"
+        hub = f" (to take it from the hub, write {HUB}{name})" if HUB_NAME.fullmatch(name) else ""
+        return f"there is no folder {name!r}{hub}{did_you_mean(path.name, saved, before)}"
+    known = released_names()
+    released = ", ".join(known) or "none"
+    near = did_you_mean(name, [*saved, *known])
+    return f"there is no folder {name!r}, and no released model of that name (released: {released}){near}"
+
+
+def weights_digest(name: str) -> str:
+    """A digest of the weights of a saved model, or of a file of vectors.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    place = find_model(name)
+    return digest(place if place.is_file() else place / WEIGHTS)

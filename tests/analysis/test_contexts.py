@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unfreeze.analysis.contexts import embed_corpus, nearest_occurrences, word_vector
-from unfreeze.analysis.embedding import EmbedSettings, embed_text
+from unfreeze.encoders.features import EmbedSettings, embed_text
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.vectors.table import VectorTable
 

@@ -13,9 +13,9 @@ import pytest
 from tests.commands.calls import fail, succeed
 from tests.disk import files_of
 from tests.encoders.elmos import small_elmo
-from unfreeze.analysis import embedding
 from unfreeze.analysis.contexts import embed_corpus
 from unfreeze.caches import Kept, give_up, kept_things, making
+from unfreeze.encoders import features
 from unfreeze.errors import UserError
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.vectors import cache as vector_cache
@@ -75,13 +75,13 @@ def test_all_that_is_kept_is_made_under_its_lock(
     def delete_now(kept: Path) -> None:
         refused.append(not give_up(Kept(kind, kept, 0, 0.0)))
 
-    real = embedding.embed_text
+    real = features.embed_text
 
     def embed(encoder: Any, texts: Any, folder: Path, *rest: Any, **options: Any) -> Any:
         delete_now(folder)
         return real(encoder, texts, folder, *rest, **options)
 
-    monkeypatch.setattr(embedding, "embed_text", embed)
+    monkeypatch.setattr(features, "embed_text", embed)
     keep_vectors = vector_cache._keep
     monkeypatch.setattr(
         vector_cache, "_keep", lambda path, place, key: (delete_now(place), keep_vectors(path, place, key))

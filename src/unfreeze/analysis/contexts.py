@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_into_cache, words_of
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache, words_of
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress

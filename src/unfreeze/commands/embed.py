@@ -17,8 +17,8 @@ from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.analysis.embedding import EmbedSettings
     from unfreeze.encoders.base import Encoder
+    from unfreeze.encoders.features import EmbedSettings
 
 
 @dataclass(kw_only=True)
@@ -77,9 +77,10 @@ class Embed(ReadsText):
 
 def run(arguments: Embed, console: Console) -> None:
     """Embed, write the file, and say what is in it."""
-    from unfreeze.analysis.embedded_files import write_embedded, writer_for
-    from unfreeze.analysis.embedding import embed_text
+    from unfreeze.encoders.features import embed_text
+    from unfreeze.formats.embedded_files import write_embedded, writer_for
     from unfreeze.text.examples import stream_texts
+    from unfreeze.training.precision import prediction_format
 
     need_new(arguments.output, overwrite=arguments.overwrite)
     writer_for(arguments.output)
@@ -92,7 +93,7 @@ def run(arguments: Embed, console: Console) -> None:
         growing,
         make_settings(arguments),
         identity=_identity(arguments),
-        precision=arguments.precision,
+        number_format=lambda: prediction_format(arguments.precision, next(encoder.parameters()).device),
         progress=console.progress,
     )
     write_embedded(text, arguments.output, progress=console.progress)
@@ -128,7 +129,7 @@ def load(name: str, cache_words: int = 0) -> Encoder:
 
 def make_settings(arguments: Embed) -> EmbedSettings:
     """What the command line asks for."""
-    from unfreeze.analysis.embedding import EmbedSettings
+    from unfreeze.encoders.features import EmbedSettings
 
     return EmbedSettings(
         layers=arguments.layers if arguments.layers in ("all", "mean") else int(arguments.layers),  # type: ignore[arg-type]

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_into_cache
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
 from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
@@ -35,7 +35,7 @@ from unfreeze.tasks.fit_settings import MixAt
 from unfreeze.text.characters import spell
 from unfreeze.text.display import counted
 from unfreeze.text.words import split_words
-from unfreeze.training.precision import Precision
+from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.transfer.policies import LayerGroups
 
 logger = logging.getLogger(__name__)
@@ -306,7 +306,7 @@ def cached_layers(
     )
     options: dict[str, Any] = {
         "identity": identity.hexdigest(),
-        "precision": precision,
+        "number_format": lambda: prediction_format(precision, next(encoder.parameters()).device),
         "progress": progress,
     }
     return embed_into_cache(encoder, lambda: texts, folder, settings, **options)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.analysis.embedding import EmbeddedText
+from unfreeze.encoders.features import EmbeddedText
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress

@@ -13,14 +13,14 @@ import torch
 
 from tests.encoders.elmos import WORDS, small_elmo
 from tests.language_models.models import random_model, word_tokenizer
-from unfreeze.analysis import embedding
 from unfreeze.analysis.contexts import nearest_occurrences, sentences, word_vector
-from unfreeze.analysis.embedded_files import read_strings, write_embedded
-from unfreeze.analysis.embedding import EmbeddedText, EmbedSettings, embed_text
 from unfreeze.commands import embed as embed_command
 from unfreeze.commands.embed import Embed
+from unfreeze.encoders import features
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_text
 from unfreeze.errors import UserError
+from unfreeze.formats.embedded_files import read_strings, write_embedded
 
 LINES = ["The cat sat", "", "a/b 'c' größer", "   ", " ".join(WORDS * 3), "the\tdog saw it.", "cat"]
 ENCODER = small_elmo()
@@ -34,8 +34,8 @@ def alone(encoder: Encoder, text: str) -> np.ndarray:
 
 
 def test_every_line_is_what_it_is_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "LINES", 3)
-    monkeypatch.setattr(embedding, "BATCH_WORDS", 20)
+    monkeypatch.setattr(features, "LINES", 3)
+    monkeypatch.setattr(features, "BATCH_WORDS", 20)
     text = embed_text(ENCODER, LINES, tmp_path / "a", EmbedSettings())
     assert text.n_lines == len(LINES)
     for line, expected in zip(text.lines(), LINES, strict=True):
@@ -74,7 +74,7 @@ def dying(lines: list[str], at: int) -> Iterator[str]:
 
 
 def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "LINES", 2)
+    monkeypatch.setattr(features, "LINES", 2)
     expected = embed_text(ENCODER, LINES, tmp_path / "whole", EmbedSettings())
     with pytest.raises(Killed):
         embed_text(ENCODER, dying(LINES, 5), tmp_path / "killed", EmbedSettings())
@@ -85,7 +85,7 @@ def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest
             file.write(b'["half')
     seen: list[int] = []
     monkeypatch.setattr(
-        embedding, "_embed_lines", lambda *a, f=embedding._embed_lines: (seen.append(len(a[1])), f(*a))[1]
+        features, "_embed_lines", lambda *a, f=features._embed_lines: (seen.append(len(a[1])), f(*a))[1]
     )
     found = embed_text(ENCODER, LINES, tmp_path / "killed", EmbedSettings())
     assert sum(seen) == len(LINES) - 4

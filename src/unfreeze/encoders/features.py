@@ -19,7 +19,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -36,7 +36,6 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, Config, read_config, write_config, writing
 from unfreeze.progress import SILENT, Progress
-from unfreeze.training.precision import Precision, prediction_format
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +141,7 @@ def embed_text(
     settings: EmbedSettings,
     *,
     identity: str = "",
-    precision: Precision = "fp32",
+    number_format: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Progress = SILENT,
 ) -> EmbeddedText:
     """Embed the lines of a text into `folder`; what an interrupted run left there is kept.
@@ -161,8 +160,7 @@ def embed_text(
         return EmbeddedText(folder)
     with writer, torch.no_grad():
         encoder.eval()
-        device = next(encoder.parameters()).device
-        with progress.bar("embed", unit="line") as bar, prediction_format(precision, device):
+        with progress.bar("embed", unit="line") as bar, number_format():
             bar.advance(writer.n_lines)
             remaining = islice(iter(texts), writer.n_lines, None)
             while batch := list(islice(remaining, LINES)):

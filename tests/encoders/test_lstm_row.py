@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from unfreeze.encoders.elmo import Elmo
-from unfreeze.encoders.layers.derived import Derived, KeptLinear
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, run_layers
+from unfreeze.encoders.layers.weight_cache import CachedLinear, WeightCache
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
 
 
@@ -83,7 +83,7 @@ def test_what_is_kept_follows_the_weights(change: str) -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_an_optimizers_step_is_seen(fused: bool) -> None:
-    linear = KeptLinear(4, 3)
+    linear = CachedLinear(4, 3)
     x = torch.randn(2, 4)
     optimizer = torch.optim.AdamW(linear.parameters(), lr=0.5, fused=fused)
 
@@ -107,9 +107,9 @@ def test_what_was_made_in_inference_mode_runs() -> None:
 
 
 def test_a_copy_keeps_nothing() -> None:
-    derived, calls = Derived(), []
+    cached, calls = WeightCache(), []
     weight = torch.zeros(2)
     for _ in range(2):
-        derived.get("sum", [weight], lambda: calls.append(1))
-    copy.deepcopy(derived).get("sum", [weight], lambda: calls.append(2))
+        cached.get("sum", [weight], lambda: calls.append(1))
+    copy.deepcopy(cached).get("sum", [weight], lambda: calls.append(2))
     assert calls == [1, 2]

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from unfreeze.checked import need_call
 from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.encoders.directions import gather_each, module_name, reversed_within
+from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
+from unfreeze.encoders.layers.parallel import single_threaded_ops
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers, run_stacks
-from unfreeze.encoders.layers.side_by_side import one_thread_each
-from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
 from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import CONFIG
 from unfreeze.text.cased_words import CasedTokenizer
@@ -70,7 +70,7 @@ class Elmo(Encoder):
         size: P, width of a word's vector and of each direction's states.
         cells: H.
         n_layers: LSTM layers a direction.
-        spelling: arguments of `SpellingSizes`; None reads words by their ids in the vocabulary instead.
+        spelling: arguments of `CharCnnSettings`; None reads words by their ids in the vocabulary instead.
         cell_clip: bound of the cells, None for none.
         projection_clip: bound of the states, None for none.
         skip_connections: whether layers above the first add their input to their output.
@@ -116,11 +116,9 @@ class Elmo(Encoder):
             *(torch.inf if clip is None else float(clip) for clip in (cell_clip, projection_clip))
         )
         self.dropout = nn.Dropout(dropout)
-        self.spelling = None if spelling is None else SpellingSizes(**spelling)
+        self.spelling = None if spelling is None else CharCnnSettings(**spelling)
         self.words: nn.Module = (
-            nn.Embedding(len(tokenizer), size)
-            if self.spelling is None
-            else SpellingEncoder(self.spelling, size)
+            nn.Embedding(len(tokenizer), size) if self.spelling is None else CharCnn(self.spelling, size)
         )
         self.is_light = sum(parameter.numel() for parameter in self.words.parameters()) < LIGHT
         self.stacks = nn.ModuleDict(
@@ -138,7 +136,7 @@ class Elmo(Encoder):
         """As for all encoders; the sizes of the character CNN are checked too."""
         spelling = config.get("arguments", {}).get("spelling")
         if isinstance(spelling, dict):
-            need_call(SpellingSizes, f"{folder / CONFIG}: spelling", **spelling)
+            need_call(CharCnnSettings, f"{folder / CONFIG}: spelling", **spelling)
         return super().from_config(config, folder)
 
     def arguments(self) -> dict[str, Any]:
@@ -329,7 +327,7 @@ class Elmo(Encoder):
         """
         assert isinstance(batch, SpelledBatch)
         is_small = self.is_light and batch.ids.numel() < FEW_WORDS
-        with one_thread_each() if is_small and not torch.is_grad_enabled() else nullcontext():
+        with single_threaded_ops() if is_small and not torch.is_grad_enabled() else nullcontext():
             return self._layers_after(batch, states)
 
     def _layers_after(

@@ -67,7 +67,7 @@ class BilmSettings:
     n_layers: int = 2
     """LSTM layers a direction."""
     spelling: dict[str, Any] | None = field(default_factory=dict)
-    """Arguments of `SpellingSizes`; None reads words by their ids."""
+    """Arguments of `CharCnnSettings`; None reads words by their ids."""
     skip_connections: bool = True
     """Layers above the first add their input to their output."""
     dropout: float = 0.1

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache
+from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
-from unfreeze.encoders.layers.spelling import SpellingEncoder, SpellingSizes
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
@@ -106,8 +106,8 @@ class WordInputs(nn.Module):
         self.mixes = nn.ModuleDict({place: LayerMix(own, layer_norm=layer_norm) for place in places})
         self.characters = None
         if characters:
-            sizes = SpellingSizes(embedding=16, filters=FILTERS, n_highway=0, longest=LONGEST_WORD)
-            self.characters = SpellingEncoder(sizes, characters)
+            sizes = CharCnnSettings(embedding=16, filters=FILTERS, n_highway=0, longest=LONGEST_WORD)
+            self.characters = CharCnn(sizes, characters)
         self.dropout = VariationalDropout(input_dropout)
         of_layers = (max(own) if "input" in self.mixes else own[0]) if own else 0
         self.size = of_layers + (0 if vectors is None else vectors.size) + characters

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unfreeze.encoders.layers.crf_kernel import best_paths, sum_paths
-from unfreeze.encoders.layers.side_by_side import shares, side_by_side
+from unfreeze.encoders.layers.parallel import run_parallel, split_work
 
 SEQUENCES = 16
 """Sequences that are worth a thread."""
@@ -97,7 +97,7 @@ class Crf(nn.Module):
         def part(low: int, high: int) -> None:
             best_paths(own, bounds[low : high + 1], transitions, first, last, tags, best[low:high])
 
-        side_by_side([partial(part, low, high) for low, high in shares(len(lengths), least=SEQUENCES)])
+        run_parallel([partial(part, low, high) for low, high in split_work(len(lengths), least=SEQUENCES)])
         return tags, best
 
 
@@ -115,7 +115,7 @@ def _sums(arrays: Arrays, bounds: NDArray[np.int64], learns: bool) -> tuple[Numb
     unary = np.zeros(scores.shape if learns else (0, n_tags))
     calls: list[Any] = []
     parts = []
-    for low, high in shares(n_rows, least=SEQUENCES):
+    for low, high in split_work(n_rows, least=SEQUENCES):
         own = (np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags))
         parts.append(own)
         arguments = (
@@ -130,7 +130,7 @@ def _sums(arrays: Arrays, bounds: NDArray[np.int64], learns: bool) -> tuple[Numb
             learns,
         )
         calls.append(partial(sum_paths, *arguments))
-    side_by_side(calls)
+    run_parallel(calls)
     return totals, unary, *(np.sum([part[number] for part in parts], axis=0) for number in range(3))
 
 

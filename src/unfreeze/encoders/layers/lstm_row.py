@@ -18,7 +18,7 @@ from torch import Tensor
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
 from unfreeze.compiled.lane_math import sigmoid, tanh
-from unfreeze.encoders.layers.side_by_side import as_array
+from unfreeze.encoders.layers.parallel import as_array
 
 CELLS, COLUMNS = 16, 64
 

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from unfreeze.encoders.layers.parallel import KERNEL_FORMATS
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
-from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS
 from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
 from unfreeze.errors import UserError
 

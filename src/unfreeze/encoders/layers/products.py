@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order
-from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
 TILE = 16
 _TILES_WORTH_A_THREAD = 256
@@ -71,9 +71,9 @@ def _transpose_into(x: Tensor, out: Tensor, add: bool) -> None:
     least = max(1, _TILES_WORTH_A_THREAD * TILE // max(TILE, whole_rows))
     calls = [
         partial(_tiles, as_array(x), as_array(out), TILE * first, TILE * last, whole_rows, add)
-        for first, last in shares(columns, least)
+        for first, last in split_work(columns, least)
     ]
-    side_by_side(calls)
+    run_parallel(calls)
     for rows, some in (
         (slice(whole_rows, None), slice(None)),
         (slice(0, whole_rows), slice(whole_columns, None)),

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unfreeze.encoders.layers.derived import Derived
 from unfreeze.encoders.layers.lstm_cell import CellSteps
 from unfreeze.encoders.layers.lstm_row import RowWeights, arrange, can_run, run_row
+from unfreeze.encoders.layers.parallel import run_parallel
 from unfreeze.encoders.layers.products import compute_type
-from unfreeze.encoders.layers.side_by_side import side_by_side
+from unfreeze.encoders.layers.weight_cache import WeightCache
 
 State = tuple[Tensor, Tensor]
 """h (B, P) and c (B, H), in float32 at least."""
@@ -75,7 +75,7 @@ class ProjectedLstm(nn.Module):
         self.weight_state = nn.Parameter(torch.empty(4 * cells, size))
         self.bias = nn.Parameter(torch.zeros(4 * cells))
         self.projection = nn.Parameter(torch.empty(size, cells))
-        self.derived = Derived()
+        self.cached = WeightCache()
         self.reset_parameters()
 
     @torch.no_grad()
@@ -98,7 +98,7 @@ class ProjectedLstm(nn.Module):
         def convert() -> Weights:
             return Weights(*(weight.detach().to(dtype) for weight in self.weights()))
 
-        return self.derived.get(dtype, self.weights(), convert)
+        return self.cached.get(dtype, self.weights(), convert)
 
     def row_weights(self, dtype: torch.dtype) -> RowWeights:
         """The weights in the order in which a single row reads them."""
@@ -106,7 +106,7 @@ class ProjectedLstm(nn.Module):
         def make() -> RowWeights:
             return arrange(*self.weights_as(dtype))
 
-        return self.derived.get((dtype, "row"), self.weights(), make)
+        return self.cached.get((dtype, "row"), self.weights(), make)
 
     def extra_repr(self) -> str:
         """What `print(module)` shows."""
@@ -141,7 +141,7 @@ def run_layers(
             partial(_without_gradients, x, *state, layer, compute, steps, clips)
             for x, layer, state in zip(inputs, layers, before, strict=True)
         ]
-        found = side_by_side(run)
+        found = run_parallel(run)
         return [result[0] for result in found], [result[1:3] for result in found]
     flat = [
         tensor
@@ -185,7 +185,7 @@ def run_stacks(
             after.append((h, c))
         return found, after
 
-    return side_by_side([partial(run, *each) for each in zip(inputs, stacks, states, strict=True)])
+    return run_parallel([partial(run, *each) for each in zip(inputs, stacks, states, strict=True)])
 
 
 def _zero_state(x: Tensor, layer: ProjectedLstm) -> State:
@@ -240,7 +240,7 @@ class _Layers(torch.autograd.Function):
             )
             for at in range(0, len(flat), 7)
         ]
-        results = side_by_side(calls)
+        results = run_parallel(calls)
         if learns:
             ctx.kept, ctx.active, ctx.clips = [result[3] for result in results], active, clips
         outputs = tuple(tensor for result in results for tensor in result[:3])
@@ -254,7 +254,7 @@ class _Layers(torch.autograd.Function):
             partial(_backward, grads[3 * d], kept, ctx.active, ctx.clips) for d, kept in enumerate(ctx.kept)
         ]
         ctx.kept = None
-        found = [(d_x.to(grads[0].dtype), None, None, *d_weights) for d_x, *d_weights in side_by_side(calls)]
+        found = [(d_x.to(grads[0].dtype), None, None, *d_weights) for d_x, *d_weights in run_parallel(calls)]
         return None, None, None, *chain.from_iterable(found)
 
 

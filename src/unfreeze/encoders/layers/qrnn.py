@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unfreeze.encoders.layers.derived import Derived
+from unfreeze.encoders.layers.parallel import KERNEL_FORMATS
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
 from unfreeze.encoders.layers.qrnn_kernel import Pooling, pool_backward, pool_forward
 from unfreeze.encoders.layers.scan import forget_scan
-from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS
+from unfreeze.encoders.layers.weight_cache import WeightCache
 from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
@@ -63,7 +63,7 @@ class QrnnLayer(nn.Module):
         self.window, self.zoneout = window, zoneout
         self.weight = nn.Parameter(torch.empty(3 * hidden_size, window * input_size))
         self.bias = nn.Parameter(torch.empty(3 * hidden_size))
-        self.derived = Derived()
+        self.cached = WeightCache()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -121,7 +121,7 @@ class QrnnLayer(nn.Module):
         if self.training and self.weight_dropout:
             weight = weight.to(read.dtype)
         else:
-            weight = self.derived.get(read.dtype, (self.weight,), lambda: self.weight.detach().to(read.dtype))
+            weight = self.cached.get(read.dtype, (self.weight,), lambda: self.weight.detach().to(read.dtype))
         inputs = _windows(read, self.window)
         pooling, out = _pooling(
             inputs @ weight.t(), self.bias, self._zoneout_factor(read[self.window - 1 :]), keep=False

@@ -19,7 +19,7 @@ from torch import Tensor
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
 from unfreeze.compiled.lane_math import exp_within
-from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
 _ONE, _TWO, _MINUS_ONE = np.float32(1.0), np.float32(2.0), np.float32(-1.0)
 _LIMIT = np.float32(28.0)
@@ -48,8 +48,8 @@ def pool_forward(pooling: Pooling, state: Tensor, out: Tensor, *, keep: bool) ->
         keep: write c of every step into `pooling.cells`.
     """
     arrays = *_arrays(pooling), as_array(state), as_array(out)
-    calls = [partial(_forward, *arrays, first, last, keep) for first, last in shares(len(state))]
-    side_by_side(calls)
+    calls = [partial(_forward, *arrays, first, last, keep) for first, last in split_work(len(state))]
+    run_parallel(calls)
 
 
 def pool_backward(pooling: Pooling, before: Tensor, d_out: Tensor, d_state: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ def pool_backward(pooling: Pooling, before: Tensor, d_out: Tensor, d_state: Tens
     Returns:
         (3 H,): the gradient of the bias.
     """
-    parts = shares(len(before))
+    parts = split_work(len(before))
     sums = np.zeros((len(parts), pooling.gates.shape[1]), dtype=np.float32)
     arrays = *_arrays(pooling), as_array(before), as_array(d_out), as_array(d_state), sums
     calls = [partial(_backward, *arrays, number, first, last) for number, (first, last) in enumerate(parts)]
-    side_by_side(calls)
+    run_parallel(calls)
     return torch.from_numpy(sums.sum(0))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order
 from unfreeze.compiled.lane_math import exp
-from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
+from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
 NOWHERE = -1e30
 """Bias of a column that is no word's."""
@@ -36,7 +36,7 @@ def normalize_rows(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tensor)
     Returns:
         The summed loss in nats.
     """
-    parts = shares(len(logits))
+    parts = split_work(len(logits))
     sums = np.zeros((len(parts), len(bias)), dtype=np.float32)
     totals = np.zeros(len(parts))
     arrays = as_array(logits), bias.numpy()[None], labels.numpy()
@@ -53,7 +53,7 @@ def normalize_rows(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tensor)
         )
         for number, (first, last) in enumerate(parts)
     ]
-    side_by_side(calls)
+    run_parallel(calls)
     d_bias += torch.from_numpy(sums.sum(0))
     return float(totals.sum())
 

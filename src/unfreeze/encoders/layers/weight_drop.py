@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order
-from unfreeze.encoders.layers.side_by_side import KERNEL_FORMATS, as_array, shares, side_by_side
+from unfreeze.encoders.layers.parallel import KERNEL_FORMATS, as_array, run_parallel, split_work
 
 _WORTH_A_THREAD = 1 << 16
 
@@ -59,9 +59,9 @@ def _masked(x: Tensor, probability: float, seed: int, dtype: torch.dtype) -> Ten
     blocks = -(-x.numel() // 16)
     calls = [
         partial(_mask, *arrays, 16 * first, min(16 * last, x.numel()), seed, threshold, kept)
-        for first, last in shares(blocks, least=_WORTH_A_THREAD)
+        for first, last in split_work(blocks, least=_WORTH_A_THREAD)
     ]
-    side_by_side(calls)
+    run_parallel(calls)
     return result
 
 

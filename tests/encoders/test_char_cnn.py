@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unfreeze.encoders.layers.spelling import Highway, SpellingEncoder, SpellingSizes
+from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings, Highway
 from unfreeze.errors import UserError
 from unfreeze.text.characters import frame_rows, spell
 
 words = st.lists(st.text(max_size=20), min_size=1, max_size=6)
 
 
-def by_convolution(encoder: SpellingEncoder, rows: torch.Tensor) -> torch.Tensor:
+def by_convolution(encoder: CharCnn, rows: torch.Tensor) -> torch.Tensor:
     """Embed all places, convolve, take the largest, in float64."""
     embedded = F.embedding(rows.long(), encoder.symbols.double()).transpose(1, 2)
     largest = [F.conv1d(embedded, each.double().permute(2, 1, 0)).amax(2) for each in encoder.filters]
@@ -41,8 +41,8 @@ def test_vectors_and_gradients_are_the_convolutions(
 ) -> None:
     torch.manual_seed(seed)
     filters = [(1, 5), (2, 16), (3, 20), (7, 3)]
-    sizes = SpellingSizes(embedding=3, filters=filters, n_highway=1, longest=longest, activation=activation)  # type: ignore[arg-type]
-    encoder = SpellingEncoder(sizes, 4)
+    sizes = CharCnnSettings(embedding=3, filters=filters, n_highway=1, longest=longest, activation=activation)  # type: ignore[arg-type]
+    encoder = CharCnn(sizes, 4)
     rows = torch.cat([torch.from_numpy(spell(batch, longest)), torch.from_numpy(frame_rows(longest))])
     weights = torch.randn(len(rows), 4)
     found = encoder(rows)
@@ -59,14 +59,14 @@ def test_vectors_and_gradients_are_the_convolutions(
 
 def test_the_other_way_is_the_same() -> None:
     """In float64, as on a GPU, it is torch's convolution."""
-    encoder = SpellingEncoder(SpellingSizes(embedding=3, filters=[(2, 5), (3, 4)], n_highway=2), 4)
+    encoder = CharCnn(CharCnnSettings(embedding=3, filters=[(2, 5), (3, 4)], n_highway=2), 4)
     rows = torch.from_numpy(spell(["word", "", "größer", "x" * 99]))
     fast = encoder(rows)
     torch.testing.assert_close(encoder.double()(rows).float(), fast, rtol=1e-5, atol=1e-6)
 
 
 def test_a_word_does_not_depend_on_the_others() -> None:
-    encoder = SpellingEncoder(SpellingSizes(embedding=3, filters=[(1, 4), (3, 20)], n_highway=1), 4)
+    encoder = CharCnn(CharCnnSettings(embedding=3, filters=[(1, 4), (3, 20)], n_highway=1), 4)
     rows = torch.from_numpy(spell(["a", "longer", "the longest of all"]))
     together = encoder(rows)
     for row in range(3):
@@ -79,6 +79,6 @@ def test_a_word_does_not_depend_on_the_others() -> None:
 )
 def test_sizes_that_cannot_work_are_named(filters: tuple[tuple[int, int], ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        SpellingSizes(filters=filters, longest=8)
+        CharCnnSettings(filters=filters, longest=8)
     with pytest.raises(UserError, match="activation"):
-        SpellingSizes(activation="gelu")  # type: ignore[arg-type]
+        CharCnnSettings(activation="gelu")  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.derived import Derived, KeptLinear
-from unfreeze.encoders.layers.side_by_side import as_array, shares, side_by_side
-from unfreeze.encoders.layers.spelling_kernel import look_up, scatter
+from unfreeze.encoders.layers.char_cnn_kernel import look_up, scatter
+from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
+from unfreeze.encoders.layers.weight_cache import CachedLinear, WeightCache
 from unfreeze.errors import UserError
 from unfreeze.text.characters import LONGEST, N_SYMBOLS, PADDING
 
@@ -29,7 +29,7 @@ ROWS = 128
 
 
 @dataclass(frozen=True)
-class SpellingSizes:
+class CharCnnSettings:
     """How a word's spelling is read; the defaults are the published models'."""
 
     embedding: int = 16
@@ -77,7 +77,7 @@ class Highway(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.carry, self.transform = KeptLinear(size, size), KeptLinear(size, size)
+        self.carry, self.transform = CachedLinear(size, size), CachedLinear(size, size)
         for linear in (self.carry, self.transform):
             nn.init.normal_(linear.weight, std=size**-0.5)
             nn.init.zeros_(linear.bias)
@@ -89,14 +89,14 @@ class Highway(nn.Module):
         return torch.lerp(x, F.relu(self.transform(x)).to(x.dtype), gate.to(x.dtype))
 
 
-class SpellingEncoder(nn.Module):
+class CharCnn(nn.Module):
     """Rows of symbols -> vectors of words.
 
     Args:
         size: P.
     """
 
-    def __init__(self, sizes: SpellingSizes, size: int) -> None:
+    def __init__(self, sizes: CharCnnSettings, size: int) -> None:
         super().__init__()
         self.sizes = sizes
         self.symbols = nn.Parameter(torch.empty(N_SYMBOLS, sizes.embedding).uniform_(-1.0, 1.0))
@@ -108,8 +108,8 @@ class SpellingEncoder(nn.Module):
             self.filters.append(torch.empty(width, sizes.embedding, count).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(sizes.n_filters))
         self.highways = nn.ModuleList(Highway(sizes.n_filters) for _ in range(sizes.n_highway))
-        self.projection = KeptLinear(sizes.n_filters, size)
-        self.derived = Derived()
+        self.projection = CachedLinear(sizes.n_filters, size)
+        self.cached = WeightCache()
         nn.init.normal_(self.projection.weight, std=sizes.n_filters**-0.5)
         nn.init.zeros_(self.projection.bias)
 
@@ -143,7 +143,7 @@ class SpellingEncoder(nn.Module):
 
         if torch.is_grad_enabled():
             return make()
-        return self.derived.get("tables", (self.symbols, *self.filters), make)
+        return self.cached.get("tables", (self.symbols, *self.filters), make)
 
 
 def _table(symbols: Tensor, filters: Tensor) -> Tensor:
@@ -164,10 +164,10 @@ class _Largest(torch.autograd.Function):
         places = torch.empty(largest.shape, dtype=torch.bfloat16)  # whole numbers up to 256 are exact
         arrays = (rows.numpy(), lengths.numpy(), table.detach().numpy())
         results = (largest.numpy(), as_array(places))
-        side_by_side(
+        run_parallel(
             [
                 partial(look_up, *arrays, width, n_symbols, *results, first, last)
-                for first, last in shares(len(rows), least=ROWS)
+                for first, last in split_work(len(rows), least=ROWS)
             ]
         )
         ctx.save_for_backward(rows, places)
@@ -179,7 +179,7 @@ class _Largest(torch.autograd.Function):
         rows, places = ctx.saved_tensors
         d_table = gradient.new_zeros(ctx.shape)
         arrays = (rows.numpy(), places.to(torch.int16).numpy(), gradient.contiguous().numpy())
-        side_by_side(
+        run_parallel(
             [
                 partial(
                     scatter,
@@ -190,7 +190,7 @@ class _Largest(torch.autograd.Function):
                     LANES * first,
                     LANES * last,
                 )
-                for first, last in shares(ctx.shape[1] // LANES)
+                for first, last in split_work(ctx.shape[1] // LANES)
             ]
         )
         return d_table, None, None, None

@@ -32,7 +32,7 @@ def _count_update(*_: Any) -> None:
 register_optimizer_step_post_hook(_count_update)
 
 
-class Derived:
+class WeightCache:
     """Results by their names, each good for parameters as they are.
 
     A parameter has changed when torch counts a write into it (loading, `copy_` and all that ends in _), when its memory is
@@ -54,21 +54,21 @@ class Derived:
             known = self._kept[name] = facts, make()
         return known[1]  # type: ignore[return-value]
 
-    def __deepcopy__(self, memo: object) -> Derived:
+    def __deepcopy__(self, memo: object) -> WeightCache:
         """A copied layer makes its own."""
-        return Derived()
+        return WeightCache()
 
-    def __reduce__(self) -> tuple[type[Derived], tuple[()]]:
+    def __reduce__(self) -> tuple[type[WeightCache], tuple[()]]:
         """Nothing is stored."""
-        return Derived, ()
+        return WeightCache, ()
 
 
-class KeptLinear(nn.Linear):
+class CachedLinear(nn.Linear):
     """`nn.Linear` whose weights are converted to a narrower format once, where nothing learns, and not at each call."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
-        self.derived = Derived()
+        self.cached = WeightCache()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs)."""
@@ -79,5 +79,5 @@ class KeptLinear(nn.Linear):
         def convert() -> tuple[Tensor, Tensor]:
             return self.weight.detach().to(dtype), self.bias.detach().to(dtype)
 
-        weight, bias = self.derived.get(dtype, (self.weight, self.bias), convert)
+        weight, bias = self.cached.get(dtype, (self.weight, self.bias), convert)
         return F.linear(x.to(dtype), weight, bias)

@@ -24,15 +24,15 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 
 _HELD = threading.local()
-"""Threads that `one_thread_each` holds back for `side_by_side`."""
+"""Threads that `single_threaded_ops` holds back for `run_parallel`."""
 
 
 @contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Within the block each of torch's operations has one thread, and the calls of `side_by_side` have all.
+def single_threaded_ops() -> Iterator[None]:
+    """Within the block each of torch's operations has one thread, and the calls of `run_parallel` have all.
 
     Behind an operation of several threads OpenMP's go on waiting busily for the next one, on the processors that
-    `side_by_side` needs: of a single sentence's five milliseconds this took one and a half (docs/lab-notes.md).
+    `run_parallel` needs: of a single sentence's five milliseconds this took one and a half (docs/lab-notes.md).
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # of this thread alone
@@ -48,7 +48,7 @@ def _n_threads() -> int:
     return getattr(_HELD, "threads", None) or torch.get_num_threads()
 
 
-def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
+def run_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:
     """What the calls return, in their order.
 
     torch's operations run without Python's lock, so that two threads of one processor each wait for nobody, where two
@@ -68,7 +68,7 @@ def _with_threads(threads: int, call: Callable[[], T]) -> T:
     return call()
 
 
-def shares(n: int, least: int = 1) -> list[tuple[int, int]]:
+def split_work(n: int, least: int = 1) -> list[tuple[int, int]]:
     """n things dealt to the threads: where each one's begin and end.
 
     Args:

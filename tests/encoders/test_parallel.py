@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.encoders.elmos import small_elmo
-from unfreeze.encoders.layers.side_by_side import one_thread_each, shares, side_by_side
+from unfreeze.encoders.layers.parallel import run_parallel, single_threaded_ops, split_work
 
 
 @pytest.fixture
@@ -22,25 +22,25 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_one_thread_each_leaves_all_to_calls_side_by_side(two_threads: None) -> None:
+def test_single_threaded_ops_leave_all_threads_to_run_parallel(two_threads: None) -> None:
     def who() -> tuple[int, int]:
         return threading.get_ident(), torch.get_num_threads()
 
-    with one_thread_each():
+    with single_threaded_ops():
         assert torch.get_num_threads() == 1
         meet = threading.Barrier(2, timeout=10)  # breaks unless both run at the same time
-        assert len(side_by_side([meet.wait, meet.wait])) == 2
-        assert all(number == 1 for _, number in side_by_side([who, who]))
-        assert len(shares(10)) == 2
+        assert len(run_parallel([meet.wait, meet.wait])) == 2
+        assert all(number == 1 for _, number in run_parallel([who, who]))
+        assert len(split_work(10)) == 2
     assert torch.get_num_threads() == 2
-    with pytest.raises(ValueError, match="within"), one_thread_each():
+    with pytest.raises(ValueError, match="within"), single_threaded_ops():
         raise ValueError("within")
-    assert torch.get_num_threads() == 2 and len(shares(10)) == 2
+    assert torch.get_num_threads() == 2 and len(split_work(10)) == 2
 
 
 @given(n=st.integers(0, 1000), least=st.integers(1, 300))
 def test_shares_are_all_things_once(n: int, least: int) -> None:
-    found = shares(n, least)
+    found = split_work(n, least)
     assert found[0][0] == 0 and found[-1][1] == n
     assert all(one[1] == other[0] for one, other in zip(found, found[1:], strict=False))
     assert len(found) == 1 or min(last - first for first, last in found) >= least

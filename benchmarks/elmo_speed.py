@@ -154,7 +154,7 @@ def layers(encoder: Elmo, precision: Precision, sentences: Sequence[list[str]]) 
     """As `embed` computes them."""
     encoder.eval()
     with prediction_format(precision, torch.device("cpu")):
-        return encoder.word_layers(encoder.prepare(sentences))[0]
+        return encoder.word_layers(encoder.prepare_words(sentences))[0]
 
 
 def largest_difference(our_layers: Layers, peer: object, sentences: Sequence[list[str]]) -> float:

@@ -44,7 +44,7 @@ def wikipedia_vectors(places: Places, n_files: int = 4) -> Path:
 def vector_in(encoder: Encoder, sentence: str, word: str) -> torch.Tensor:
     """(D,) what the encoder gives a word of a sentence."""
     words = sentence.split()
-    layers, _ = encoder.word_layers(encoder.prepare([words]))
+    layers, _ = encoder.word_layers(encoder.prepare_words([words]))
     return layers[0][0, words.index(word)]
 
 

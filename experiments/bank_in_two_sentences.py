@@ -38,7 +38,7 @@ def vectors_at(encoder: Encoder, sentences: Sequence[list[str]], places: Sequenc
     found = np.zeros((len(sentences), len(encoder.widths), max(encoder.widths)), np.float32)
     for start in range(0, len(order), BATCH):
         numbers = order[start : start + BATCH]
-        layers, _ = encoder.word_layers(encoder.prepare([sentences[n] for n in numbers]))
+        layers, _ = encoder.word_layers(encoder.prepare_words([sentences[n] for n in numbers]))
         for layer, x in enumerate(layers):
             for row, n in enumerate(numbers):
                 found[n, layer, : x.shape[2]] = x[row, places[n]].float().numpy()

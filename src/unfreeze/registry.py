@@ -7,9 +7,11 @@ module imports none of them, so that each of them can use it, and so that lookin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from unfreeze.errors import UserError
@@ -158,6 +160,32 @@ def _nothing_there(name: str) -> str:
     released = ", ".join(known) or "none"
     near = did_you_mean(name, [*saved, *known])
     return f"there is no folder {name!r}, and no released model of that name (released: {released}){near}"
+
+
+def push_to_hub(
+    save: Callable[[Path], None], repo_id: str, *, private: bool = False, token: str | None = None
+) -> str:
+    """Upload what `save` writes into a folder to the repository `repo_id` on the hub, which is made if needed.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        UserError: the hub refused, or could not be reached.
+    """
+    from huggingface_hub import create_repo, upload_folder
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        save(folder)
+        try:
+            create_repo(repo_id, private=private, token=token, exist_ok=True)
+            return str(upload_folder(repo_id=repo_id, folder_path=folder, token=token))
+        except (HfHubHTTPError, HFValidationError, OSError) as error:
+            raise UserError(
+                f"cannot upload to {repo_id!r} on the hub: {str(error).splitlines()[0]}"
+            ) from error
 
 
 def weights_digest(name: str) -> str:

@@ -93,7 +93,7 @@ def test_layers_are_those_of_the_reference_on_each_text_alone(
 ) -> None:
     encoder = make_encoder(kind, direction, shared)
     texts = ["The mouse sat.", "", *TEXTS]
-    layers, mask = encoder.layers(encoder.prepare_text(texts))
+    layers, mask = encoder.layers(encoder.prepare(texts))
     assert [layer.shape[2] for layer in layers] == encoder.widths and len(layers) == 3
     for row, text in enumerate(texts):
         ids = encoder.tokenizer.encode(text).ids
@@ -113,10 +113,10 @@ def test_vectors_do_not_depend_on_the_batch_its_order_or_padding(
 ) -> None:
     encoder = make_encoder(kind)
     order = Random(seed).sample(range(len(texts)), len(texts))
-    together = encoder.prepare_text([texts[n] for n in order] + ["a " * 12])
+    together = encoder.prepare([texts[n] for n in order] + ["a " * 12])
     found = [encoder.layers(together), encoder.word_layers(together)]
     for row, number in enumerate(order):
-        batch = encoder.prepare_text([texts[number]])
+        batch = encoder.prepare([texts[number]])
         for (layers, mask), (own_layers, own_mask) in zip(
             found, [encoder.layers(batch), encoder.word_layers(batch)], strict=True
         ):
@@ -131,7 +131,7 @@ def test_vectors_do_not_depend_on_the_batch_its_order_or_padding(
 def test_a_word_is_its_last_piece_forward_and_its_first_backward(direction: Direction) -> None:
     encoder = make_encoder("awd_lstm", direction, subword=True)
     sentences = [["exciting", "riverbank", "I"], ["mouse"]]
-    batch = encoder.prepare(sentences)
+    batch = encoder.prepare_words(sentences)
     layers, _ = encoder.layers(batch)
     word_layers, mask = encoder.word_layers(batch)
     assert mask.tolist() == [[True, True, True], [True, False, False]]
@@ -152,7 +152,7 @@ def test_a_word_is_its_last_piece_forward_and_its_first_backward(direction: Dire
 @torch.no_grad()
 def test_marks_belong_to_no_word_and_folded_words_share_a_vector() -> None:
     encoder = make_encoder("awd_lstm")
-    batch = encoder.prepare_text(["The small small small BANK"])
+    batch = encoder.prepare(["The small small small BANK"])
     tokens = [encoder.tokenizer.token(number) for number in batch.ids[0].tolist()]
     assert tokens[1] == "xxmaj" and "xxwrep" in tokens and "xxup" in tokens
     layers, _ = encoder.layers(batch)
@@ -164,11 +164,11 @@ def test_marks_belong_to_no_word_and_folded_words_share_a_vector() -> None:
 
 def test_sentences_and_texts_are_prepared_alike() -> None:
     encoder = make_encoder("awd_lstm")
-    words, text = encoder.prepare([["The", "bank"], ["I"]]), encoder.prepare_text(["The bank", "I"])
+    words, text = encoder.prepare_words([["The", "bank"], ["I"]]), encoder.prepare(["The bank", "I"])
     assert torch.equal(words.ids, text.ids) and words.words == text.words and words.offsets == text.offsets
     assert words.lengths.tolist() == [4, 3] and words.ids[1, 3] == encoder.tokenizer.pad_id
     with pytest.raises(UserError, match="no texts"):
-        encoder.prepare_text([])
+        encoder.prepare([])
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -210,7 +210,7 @@ def test_layer_groups_hold_every_parameter_once_bottom_to_top(
 def test_dropouts_and_embedding_rows_reach_every_stack(cell: CellKind) -> None:
     sizes = {"embedding_size": 4, "hidden_size": 4, "n_layers": 1}
     encoder = AwdLstm(word_tokenizer(), **sizes, direction="both", share_embedding=False, cell=cell)  # type: ignore[arg-type]
-    batch = encoder.train().prepare_text(TEXTS)
+    batch = encoder.train().prepare(TEXTS)
     assert not torch.equal(encoder.layers(batch)[0][1], encoder.layers(batch)[0][1])
     encoder.set_dropouts(NO_DROPOUT)
     assert torch.equal(encoder.layers(batch)[0][1], encoder.layers(batch)[0][1])

@@ -24,7 +24,7 @@ sentences = st.lists(
 
 
 def layers_of(encoder: Elmo, words: list[str]) -> list[torch.Tensor]:
-    found, _ = encoder.layers(encoder.prepare([words]))
+    found, _ = encoder.layers(encoder.prepare_words([words]))
     return [layer[0] for layer in found]
 
 
@@ -32,7 +32,7 @@ def layers_of(encoder: Elmo, words: list[str]) -> list[torch.Tensor]:
 @given(batch=sentences)
 @torch.no_grad()
 def test_a_sentence_has_the_same_vectors_in_any_batch(batch: list[list[str]]) -> None:
-    found, mask = ENCODER.layers(ENCODER.prepare(batch))
+    found, mask = ENCODER.layers(ENCODER.prepare_words(batch))
     assert [layer.shape[2] for layer in found] == ENCODER.widths == [16, 16, 16]
     assert mask.sum(1).tolist() == [len(words) for words in batch]
     for row, words in enumerate(batch):
@@ -61,18 +61,18 @@ def test_unknown_words_differ_by_their_spelling_and_known_ones_by_capitals() -> 
 @torch.no_grad()
 def test_raw_text_is_its_sentences_framed() -> None:
     text = "The cat sat. The dog saw it."
-    batch = ENCODER.prepare_text([text])
+    batch = ENCODER.prepare([text])
     assert batch.words[0] == [-1, 0, 1, 2, 3, -1, -1, 4, 5, 6, 7, 8, -1]
     assert [text[a:b] for a, b in batch.offsets[0]][1:5] == ["The", "cat", "sat", "."]
-    one = ENCODER.prepare_text(["The cat sat."])
-    split, _ = ENCODER.layers(ENCODER.prepare([["The", "cat", "sat", "."]]))
+    one = ENCODER.prepare(["The cat sat."])
+    split, _ = ENCODER.layers(ENCODER.prepare_words([["The", "cat", "sat", "."]]))
     for layer, expected in zip(ENCODER.layers(one)[0], split, strict=True):
         torch.testing.assert_close(layer, expected)
 
 
 @torch.no_grad()
 def test_long_texts_in_pieces_are_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = ENCODER.prepare([WORDS * 3, WORDS[:4], WORDS])
+    batch = ENCODER.prepare_words([WORDS * 3, WORDS[:4], WORDS])
     whole, _ = ENCODER.layers(batch)
     monkeypatch.setattr(elmo_module, "PIECE", 5)
     pieces, _ = ENCODER.layers(batch)
@@ -83,27 +83,27 @@ def test_long_texts_in_pieces_are_the_texts(monkeypatch: pytest.MonkeyPatch) -> 
 @torch.no_grad()
 def test_states_are_carried_row_by_row() -> None:
     first, second = [WORDS[:5], WORDS[5:7]], [WORDS[2:4], WORDS[1:6]]
-    _, _, states = ENCODER.layers_after(ENCODER.prepare(first), None)
-    both, _, after = ENCODER.layers_after(ENCODER.prepare(second), states)
+    _, _, states = ENCODER.layers_after(ENCODER.prepare_words(first), None)
+    both, _, after = ENCODER.layers_after(ENCODER.prepare_words(second), states)
     for row in range(2):
-        _, _, own = ENCODER.layers_after(ENCODER.prepare([first[row]]), None)
-        alone, _, end = ENCODER.layers_after(ENCODER.prepare([second[row]]), own)
+        _, _, own = ENCODER.layers_after(ENCODER.prepare_words([first[row]]), None)
+        alone, _, end = ENCODER.layers_after(ENCODER.prepare_words([second[row]]), own)
         n = len(second[row])
         torch.testing.assert_close(both[2][row, :n], alone[2][0, :n], rtol=1e-5, atol=1e-5)
         for name in ENCODER.directions:
             torch.testing.assert_close(after[name][1][0][row], end[name][1][0][0], rtol=1e-5, atol=1e-5)
-    stateless, _ = ENCODER.layers(ENCODER.prepare(second))
+    stateless, _ = ENCODER.layers(ENCODER.prepare_words(second))
     assert not torch.allclose(both[2], stateless[2])
     # One row more begins anew; one row fewer keeps the state of the one that is missing.
-    more, _, _ = ENCODER.layers_after(ENCODER.prepare([*second, WORDS[:3]]), states)
+    more, _, _ = ENCODER.layers_after(ENCODER.prepare_words([*second, WORDS[:3]]), states)
     torch.testing.assert_close(more[2][2, :3], layers_of(ENCODER, WORDS[:3])[2], rtol=1e-5, atol=1e-5)
-    _, _, fewer = ENCODER.layers_after(ENCODER.prepare(second[:1]), states)
+    _, _, fewer = ENCODER.layers_after(ENCODER.prepare_words(second[:1]), states)
     torch.testing.assert_close(fewer["forward"][0][0][1], states["forward"][0][0][1])
 
 
 def test_gradients_reach_every_part() -> None:
     encoder = small_elmo(3).train()
-    found, _ = encoder.layers(encoder.prepare([WORDS[:5], WORDS[3:5]]))
+    found, _ = encoder.layers(encoder.prepare_words([WORDS[:5], WORDS[3:5]]))
     found[2].square().sum().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None and bool(parameter.grad.abs().sum() > 0), name
@@ -113,17 +113,17 @@ def test_gradients_reach_every_part() -> None:
 def test_the_cache_changes_nothing_and_refuses_to_be_trained() -> None:
     encoder = small_elmo(4)
     batch = [WORDS[:6], ["unseen", "The"]]
-    before, _ = encoder.layers(encoder.prepare(batch))
+    before, _ = encoder.layers(encoder.prepare_words(batch))
     encoder.cache_tokens([*WORDS[:3], "unseen"])
-    after, _ = encoder.layers(encoder.prepare(batch))
+    after, _ = encoder.layers(encoder.prepare_words(batch))
     for x, y in zip(before, after, strict=True):
         torch.testing.assert_close(x, y)
     encoder.train()
     with pytest.raises(UserError, match="a cache does not learn"):
-        encoder.layers(encoder.prepare(batch))
+        encoder.layers(encoder.prepare_words(batch))
     for parameter in encoder.words.parameters():
         parameter.requires_grad_(False)
-    encoder.layers(encoder.prepare(batch))  # the character CNN stands still
+    encoder.layers(encoder.prepare_words(batch))  # the character CNN stands still
     encoder.cache_tokens(())
     assert not len(encoder.cache)
 
@@ -137,7 +137,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     assert loaded.arguments() == encoder.arguments()
     batch = [WORDS[:6], ["unseen"]]
     for x, y in zip(
-        encoder.layers(encoder.prepare(batch))[0], loaded.layers(loaded.prepare(batch))[0], strict=True
+        encoder.layers(encoder.prepare_words(batch))[0],
+        loaded.layers(loaded.prepare_words(batch))[0],
+        strict=True,
     ):
         torch.testing.assert_close(x, y)
 
@@ -145,9 +147,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_words_may_be_read_by_their_ids() -> None:
     encoder = small_elmo(6, spelling=None)
-    found, mask = encoder.layers(encoder.prepare([["the", "cat"], ["blarg"]]))
+    found, mask = encoder.layers(encoder.prepare_words([["the", "cat"], ["blarg"]]))
     assert mask.tolist() == [[True, True], [True, False]]
-    other, _ = encoder.layers(encoder.prepare([["blurg"]]))
+    other, _ = encoder.layers(encoder.prepare_words([["blurg"]]))
     torch.testing.assert_close(found[0][1, :1], other[0][0])  # both are unknown
 
 
@@ -159,4 +161,4 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(UserError, match="width 60"):
         small_elmo(spelling={"embedding": 4, "filters": [[60, 2]]})
     with pytest.raises(UserError, match="no texts"):
-        ENCODER.prepare([])
+        ENCODER.prepare_words([])

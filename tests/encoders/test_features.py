@@ -29,7 +29,7 @@ ENCODER = small_elmo()
 @torch.no_grad()
 def alone(encoder: Encoder, text: str) -> np.ndarray:
     """(W, K, D) of a line by itself."""
-    layers, _ = encoder.word_layers(encoder.prepare_text([text]))
+    layers, _ = encoder.word_layers(encoder.prepare([text]))
     return torch.stack([layer[0] for layer in layers], dim=1).numpy()
 
 

@@ -50,7 +50,7 @@ def one_line(run: Callable[[], object]) -> str:
 def assert_same_layers(found: Encoder, expected: Encoder) -> None:
     with torch.no_grad():
         (got, got_mask), (wanted, mask) = (
-            e.layers(e.prepare_text([*TEXTS, "unseen zebra"])) for e in (found, expected)
+            e.layers(e.prepare([*TEXTS, "unseen zebra"])) for e in (found, expected)
         )
     assert torch.equal(got_mask, mask)
     for layer, other in zip(got, wanted, strict=True):

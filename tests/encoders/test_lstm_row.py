@@ -49,9 +49,9 @@ def test_a_sentence_alone_is_the_sentence_in_a_batch() -> None:
     spelling = {"embedding": 4, "filters": [[1, 8], [2, 8]], "n_highway": 1}
     elmo = Elmo(CasedTokenizer(list(CASED_SPECIAL_TOKENS)), size=64, cells=32, spelling=spelling).eval()
     sentences = ["he sat on the bank", "of the river and watched the currents for an hour"]
-    together, _ = elmo.word_layers(elmo.prepare_text(sentences))
+    together, _ = elmo.word_layers(elmo.prepare(sentences))
     for row, sentence in enumerate(sentences):
-        alone, _ = elmo.word_layers(elmo.prepare_text([sentence]))
+        alone, _ = elmo.word_layers(elmo.prepare([sentence]))
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a[0], b[row, : a.shape[1]], rtol=1e-5, atol=1e-6)
 

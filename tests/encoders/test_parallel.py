@@ -48,7 +48,7 @@ def test_shares_are_all_things_once(n: int, least: int) -> None:
 
 def test_a_sentence_has_the_same_vectors_with_any_threads(two_threads: None) -> None:
     encoder = small_elmo().eval()
-    batch = encoder.prepare([["the", "cat", "sat"], ["a", "dog"]])
+    batch = encoder.prepare_words([["the", "cat", "sat"], ["a", "dog"]])
     with torch.no_grad():
         several, _ = encoder.word_layers(batch)
         torch.set_num_threads(1)

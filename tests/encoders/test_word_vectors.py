@@ -35,11 +35,11 @@ def make_encoder(ngrams: tuple[int, int] | None = None) -> WordVectors:
 
 def test_the_layer_is_the_vectors_of_the_words() -> None:
     encoder = make_encoder()
-    layers, mask = encoder.layers(encoder.prepare_text(["the mouse sat", "river"]))
+    layers, mask = encoder.layers(encoder.prepare(["the mouse sat", "river"]))
     assert encoder.widths == [6] and len(layers) == 1 and mask.tolist() == [[True] * 3, [True, False, False]]
     for place, word in enumerate(["the", "mouse", "sat"]):
         assert torch.equal(layers[0][0, place], encoder.embedding[encoder.tokenizer.id(word)])
-    words, _ = encoder.word_layers(encoder.prepare([["The", "MOUSE"]]))
+    words, _ = encoder.word_layers(encoder.prepare_words([["The", "MOUSE"]]))
     expected = [encoder.vector("the"), encoder.vector("mouse")]
     assert torch.equal(words[0][0], torch.stack([v for v in expected if v is not None]))
 
@@ -54,22 +54,22 @@ def test_the_layer_is_the_vectors_of_the_words() -> None:
 def test_a_text_has_the_same_vectors_in_any_batch(texts: list[str]) -> None:
     for ngrams in (None, (3, 4)):
         encoder = make_encoder(ngrams)
-        together, mask = encoder.layers(encoder.prepare_text(texts))
+        together, mask = encoder.layers(encoder.prepare(texts))
         for row, text in enumerate(texts):
-            alone, _ = encoder.layers(encoder.prepare_text([text]))
+            alone, _ = encoder.layers(encoder.prepare([text]))
             assert torch.equal(together[0][row][mask[row]], alone[0][0])
 
 
 def test_an_unseen_word_is_the_mean_of_its_ngrams() -> None:
     encoder = make_encoder((3, 5))
     expected = encoder.buckets[ngram_buckets("mousetrap", 3, 5, 50)].mean(0)
-    layers, _ = encoder.layers(encoder.prepare_text(["the Mousetrap"]))
-    found, _ = encoder.word_layers(encoder.prepare([["the", "mousetrap"]]))
+    layers, _ = encoder.layers(encoder.prepare(["the Mousetrap"]))
+    found, _ = encoder.word_layers(encoder.prepare_words([["the", "mousetrap"]]))
     assert torch.equal(found[0][0, 1], expected) and torch.equal(layers[0][0, -1], expected)
     vector = encoder.vector("mousetrap")
     assert vector is not None and torch.equal(vector, expected)
     assert make_encoder().vector("mousetrap") is None
-    assert encoder.prepare_text(["mousetrap"]).to(torch.device("cpu")).ids.max() == len(encoder.tokenizer)
+    assert encoder.prepare(["mousetrap"]).to(torch.device("cpu")).ids.max() == len(encoder.tokenizer)
 
 
 def test_a_foreign_table_becomes_an_encoder_of_lower_case_words() -> None:
@@ -94,11 +94,11 @@ def test_a_word_is_found_however_accents_and_apostrophes_are_written() -> None:
     encoder = WordVectors.from_table(VectorTable(words, matrix))
     expected = torch.from_numpy(matrix[[1, 1, 0, 0, 2, 2, 3, 3]])
     assert torch.equal(encoder.look_up([SPELLINGS])[0], expected)
-    assert torch.equal(encoder.word_layers(encoder.prepare([SPELLINGS]))[0][0][0], expected)
+    assert torch.equal(encoder.word_layers(encoder.prepare_words([SPELLINGS]))[0][0][0], expected)
     assert torch.equal(torch.stack([v for v in map(encoder.vector, SPELLINGS) if v is not None]), expected)
     for spelling, vector in zip(SPELLINGS, expected, strict=True):
         layers, _ = encoder.word_layers(
-            encoder.prepare_text([f"do{spelling}" if spelling[0] in "nN" else spelling])
+            encoder.prepare([f"do{spelling}" if spelling[0] in "nN" else spelling])
         )
         assert torch.equal(layers[0][0, -1], vector)
     assert encoder.first_words(0, besides=["N’T"]).table().words == ["n't"]
@@ -133,7 +133,7 @@ def test_ngrams_are_those_of_the_normal_form() -> None:
     encoder = make_encoder((3, 4))
     made = [encoder.unseen(word) for word in ("Cafe\u0301s", "cafés")]
     assert made[0] is not None and made[1] is not None and torch.equal(made[0], made[1])
-    layers, _ = encoder.word_layers(encoder.prepare_text(["CAFE\u0301S"]))
+    layers, _ = encoder.word_layers(encoder.prepare(["CAFE\u0301S"]))
     assert torch.equal(layers[0][0, 0], made[1])
     assert torch.equal(encoder.look_up([["cafe\u0301s"]])[0, 0], made[1])
 

@@ -47,7 +47,7 @@ def test_elmo_fixture_every_vector_with_state_carried(published: tuple[Path, lis
     encoder, states = read(folder), None
     for batch in range(10):
         sentences = [row[batch] for row in rows]
-        layers, mask, states = encoder.layers_after(encoder.prepare(sentences), states)
+        layers, mask, states = encoder.layers_after(encoder.prepare_words(sentences), states)
         for row, sentence in enumerate(sentences):
             assert mask[row].sum() == len(sentence)
             found = layers[2][row, : len(sentence)].numpy()
@@ -59,7 +59,7 @@ def test_elmo_fixture_stateless_is_the_first_batch(published: tuple[Path, list[l
     folder, rows = published
     encoder = read(folder)
     for _ in range(2):  # a text gets the same vectors each time
-        layers, _ = encoder.layers(encoder.prepare([row[0] for row in rows]))
+        layers, _ = encoder.layers(encoder.prepare_words([row[0] for row in rows]))
         for row in range(3):
             expected = expected_top(folder, row, 0)
             np.testing.assert_allclose(
@@ -84,17 +84,17 @@ def test_elmo_fixture_cache_gives_the_same_vectors(published: tuple[Path, list[l
     folder, rows = published
     encoder = read(folder)
     sentences = [row[3] for row in rows]
-    before, _ = encoder.layers(encoder.prepare(sentences))
+    before, _ = encoder.layers(encoder.prepare_words(sentences))
     if (folder / "elmo_token_embeddings.hdf5").exists():
         words = (folder / "vocab_test.txt").read_text(encoding="utf-8").split("\n")
         read_token_embeddings(folder / "elmo_token_embeddings.hdf5", words, encoder)
     else:
         encoder.cache_tokens(sentences[0] + sentences[1][:3])
-    after, _ = encoder.layers(encoder.prepare(sentences))
+    after, _ = encoder.layers(encoder.prepare_words(sentences))
     for x, y in zip(before, after, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6)
     with pytest.raises(UserError, match="cache"), torch.enable_grad():
-        encoder.train().layers(encoder.prepare(sentences))
+        encoder.train().layers(encoder.prepare_words(sentences))
 
 
 @torch.no_grad()

@@ -180,7 +180,7 @@ def test_a_backward_model_reads_from_the_end(cell: CellKind, tmp_path: Path) -> 
     convert_fastai(*saved(tmp_path, state), tmp_path / "lm", direction="backward")
     encoder = Encoder.from_pretrained(tmp_path / "lm")
     assert isinstance(encoder, AwdLstm) and encoder.directions == ["backward"]
-    batch = encoder.prepare([["the", "bank", "was", "wet"]])
+    batch = encoder.prepare_words([["the", "bank", "was", "wet"]])
     ids = batch.ids[0].tolist()
     top = expected_states(state, layers, [ids[0], *ids[:0:-1]])
     torch.testing.assert_close(encoder.layers(batch)[0][-1][0], top[1:].flip(0))
@@ -197,7 +197,7 @@ def test_windows_of_qrnns_are_read_off_their_weights(windows: tuple[int, ...], t
     assert [(cell.window, cell.zoneout) for cell in cells if isinstance(cell, QrnnLayer)] == [
         (window, 0.0) for window in windows
     ]
-    batch = encoder.prepare([["the", "bank", "was", "wet"]])
+    batch = encoder.prepare_words([["the", "bank", "was", "wet"]])
     top = expected_states(state, layers, batch.ids[0].tolist())
     torch.testing.assert_close(encoder.layers(batch)[0][-1][0], top[1:])
 
@@ -272,7 +272,7 @@ def test_an_encoder_under_any_of_fastais_names(tmp_path: Path, naming: str, cell
     found = convert_fastai(*saved(tmp_path, renamed_state), tmp_path / "encoder")
     assert (found.kind, found.cell) == ("encoder", cell)
     encoder = Encoder.from_pretrained(tmp_path / "encoder")
-    batch = encoder.prepare([["the", "bank", "was", "wet"]])
+    batch = encoder.prepare_words([["the", "bank", "was", "wet"]])
     top = expected_states(state, layers, batch.ids[0].tolist())
     tolerance = 2e-2 if naming == "half precision" else 1e-6
     torch.testing.assert_close(encoder.layers(batch)[0][-1][0], top[1:], rtol=tolerance, atol=tolerance)

@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
 def nats_by_hand(model: BiLanguageModel, text: str) -> dict[str, list[float]]:
     """-log p of every target, each from the states of the encoder over the whole text, read in one piece."""
     tokenizer, encoder = model.tokenizer, model.encoder
-    batch = encoder.prepare_text([text])
+    batch = encoder.prepare([text])
     vectors = encoder.token_vectors(batch.rows)[batch.ids[0]]
     ids = tokenizer.encode(text).ids
     found: dict[str, list[float]] = {}
@@ -241,8 +241,8 @@ def test_from_files_to_a_folder_that_goes_on(tmp_path: Path) -> None:
     encoder = Elmo.from_pretrained(tmp_path / "elmo")
     batch = ["The cat"]
     torch.testing.assert_close(
-        encoder.word_layers(encoder.prepare_text(batch))[0][2],
-        loaded.encoder.word_layers(loaded.encoder.prepare_text(batch))[0][2],
+        encoder.word_layers(encoder.prepare(batch))[0][2],
+        loaded.encoder.word_layers(loaded.encoder.prepare(batch))[0][2],
     )
     with pytest.raises(UserError, match="occurs 99 times"):
         pretrain_bilm(corpus, tmp_path / "other", quick(min_count=99), precision="fp32")
@@ -285,8 +285,8 @@ def test_another_vocabulary_keeps_what_is_known_of_its_words(softmax: str) -> No
         torch.testing.assert_close(moved.output.layer.bias[new], model.output.layer.bias[old])
     torch.testing.assert_close(moved.output.weight[tokenizer.id("zebra")], model.output.weight.mean(0))
     for x, y in zip(
-        model.encoder.layers(model.encoder.prepare([["zebra", "cat"]]))[0],
-        moved.encoder.layers(moved.encoder.prepare([["zebra", "cat"]]))[0],
+        model.encoder.layers(model.encoder.prepare_words([["zebra", "cat"]]))[0],
+        moved.encoder.layers(moved.encoder.prepare_words([["zebra", "cat"]]))[0],
         strict=True,
     ):
         torch.testing.assert_close(x, y)

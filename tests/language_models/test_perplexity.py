@@ -105,12 +105,12 @@ def test_a_shared_embedding_is_saved_once_and_shared_again(tmp_path: Path) -> No
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_layers_do_not_depend_on_padding(cell: CellKind, direction: Direction) -> None:
     encoder = random_model(word_tokenizer(), direction, cell=cell).encoder
-    together, mask = encoder.layers(encoder.prepare_text(TEXTS))
-    words, word_mask = encoder.word_layers(encoder.prepare_text(TEXTS))
+    together, mask = encoder.layers(encoder.prepare(TEXTS))
+    words, word_mask = encoder.word_layers(encoder.prepare(TEXTS))
     assert [layer.shape[2] for layer in together] == encoder.widths
     for row, text in enumerate(TEXTS):
-        alone, _ = encoder.layers(encoder.prepare_text([text]))
-        alone_words, _ = encoder.word_layers(encoder.prepare_text([text]))
+        alone, _ = encoder.layers(encoder.prepare([text]))
+        alone_words, _ = encoder.word_layers(encoder.prepare([text]))
         for layer in range(len(together)):
             torch.testing.assert_close(together[layer][row][mask[row]], alone[layer][0])
             torch.testing.assert_close(words[layer][row][word_mask[row]], alone_words[layer][0])

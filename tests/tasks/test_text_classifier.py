@@ -328,7 +328,7 @@ def test_what_is_no_text_is_named_by_its_position(classifier: TextClassifier, wr
     with pytest.raises(UserError, match=r"texts\[3000\] is "):
         list(classifier.predict_stream(many))
     with pytest.raises(UserError, match=r"texts\[1\] is "):
-        classifier.network.encoder.prepare_text(texts)
+        classifier.network.encoder.prepare(texts)
     with pytest.raises(UserError, match=r"texts\[1\] is "):
         TextClassifier.fit(texts, ["p", "n"])
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache, words_of
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
@@ -46,7 +46,7 @@ class Occurrence:
     """Cosine to the vector that was asked for."""
 
 
-def word_vector(encoder: Encoder, sentence: str, word: str, layer: int) -> Floats:
+def word_vector(encoder: TextEncoder, sentence: str, word: str, layer: int) -> Floats:
     """(D,) of the first occurrence of a word in a sentence, whatever its capitals.
 
     Raises:
@@ -54,7 +54,7 @@ def word_vector(encoder: Encoder, sentence: str, word: str, layer: int) -> Float
     """
     if not -len(encoder.widths) <= layer < len(encoder.widths):
         raise UserError(f"there is no layer {layer}: the encoder has {len(encoder.widths)}, from 0")
-    batch = encoder.prepare_text([sentence])
+    batch = encoder.prepare([sentence])
     words = words_of(batch.words[0], batch.offsets[0], sentence)
     places = [number for number, each in enumerate(words) if normalized(each) == normalized(word)]
     if not places:
@@ -66,7 +66,7 @@ def word_vector(encoder: Encoder, sentence: str, word: str, layer: int) -> Float
 
 
 def embed_corpus(
-    encoder: Encoder,
+    encoder: TextEncoder,
     weights: str,
     corpus: Sequence[str | Path],
     layer: int,

@@ -35,7 +35,7 @@ SNIPPETS = {
     "encoder": (
         "from unfreeze.encoders.base import Encoder\n\n"
         'encoder = Encoder.from_pretrained(".")  # this folder\n'
-        'layers, mask = encoder.layers(encoder.prepare_text(["A text."]))'
+        'layers, mask = encoder.layers(encoder.prepare(["A text."]))'
     ),
 }
 """Python that runs with each kind, for the model card."""

@@ -17,8 +17,8 @@ from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.encoders.base import Encoder
     from unfreeze.encoders.features import EmbedSettings
+    from unfreeze.encoders.text_encoder import TextEncoder
 
 
 @dataclass(kw_only=True)
@@ -36,7 +36,7 @@ class Embed(ReadsText):
     """
 
     encoder: Positional[str]
-    """Encoder, language model or word vectors: a folder, a released name, owner/name on the hub, a file of vectors."""
+    """TextEncoder, language model or word vectors: a folder, a released name, owner/name on the hub, a file of vectors."""
 
     file: Positional[Path]
     """Text with a line a row; or a column of a table; .gz, .xz and .zst of these."""
@@ -110,14 +110,14 @@ def run(arguments: Embed, console: Console) -> None:
     console.result(values)
 
 
-def load(name: str, cache_words: int = 0) -> Encoder:
+def load(name: str, cache_words: int = 0) -> TextEncoder:
     """The encoder of a name or of a file of vectors, perhaps with a cache of token vectors."""
     from unfreeze.encoders.elmo import Elmo
     from unfreeze.encoders.word_vectors import read_encoder
 
     if Path(name).is_file():
         return read_encoder(name)
-    encoder = Encoder.from_pretrained(name)
+    encoder = TextEncoder.from_pretrained(name)
     if cache_words:
         if not isinstance(encoder, Elmo):
             raise UserError(f"--cache-words is for ELMo: {name} is a {encoder.kind} encoder")

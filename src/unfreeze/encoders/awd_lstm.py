@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.encoders.directions import (
     Direction,
     direction_of,
@@ -22,15 +21,24 @@ from unfreeze.encoders.directions import (
     reversed_within,
     stack_names,
 )
-from unfreeze.encoders.layers.recurrent import CellKind, CellSettings, Dropouts, RecurrentStack, need_layers
+from unfreeze.encoders.layers.recurrent import (
+    CLASSIFIER_DROPOUTS,
+    CellKind,
+    CellSettings,
+    Dropouts,
+    RecurrentStack,
+    need_layers,
+)
+from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.vectors.table import VectorTable
 
 
-class StackedEncoder(Encoder):
+class StackedEncoder(TextEncoder):
     """An encoder of one or two one-direction stacks, which can also be run over a text piece by piece."""
 
     stacks: nn.ModuleDict
+    votes = False
     shared: bool
     """Whether the stacks have one embedding between them."""
 
@@ -59,6 +67,10 @@ class StackedEncoder(Encoder):
         words = [self.tokenizer.token(number) for number in ids]
         return VectorTable(words, weight.detach()[ids].float().cpu().numpy())
 
+    def set_dropout_scale(self, scale: float) -> None:
+        """Set the dropouts for fine-tuning on a task, multiplied by `scale`."""
+        self.set_dropouts(CLASSIFIER_DROPOUTS.times(scale))
+
     def set_dropouts(self, dropouts: Dropouts) -> None:
         """Change the dropouts of all stacks."""
         for name in self.directions:
@@ -68,14 +80,14 @@ class StackedEncoder(Encoder):
         """(B, T) in the order of the text -> (T, B) in the order in which the stack reads."""
         return (ids if name == "forward" else reversed_within(ids, lengths)).t()
 
-    def _stack_layers(self, name: str, batch: Batch) -> list[Tensor]:
+    def _stack_layers(self, name: str, batch: TextBatch) -> list[Tensor]:
         output = self.stack(name)(self.stack_ids(name, batch.ids, batch.lengths))
         layers = [layer.transpose(0, 1) for layer in output.layers]
         if name == "backward":
             layers = [reversed_within(layer, batch.lengths) for layer in layers]
         return [layer[:, 1:] for layer in layers]
 
-    def layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    def layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, T, D_l) in the order of the text without the begin symbol, and the mask (B, T)."""
         per_stack = [self._stack_layers(name, batch) for name in self.directions]
         time = torch.arange(1, batch.ids.shape[1], device=batch.ids.device)
@@ -83,7 +95,7 @@ class StackedEncoder(Encoder):
             :, None
         ]
 
-    def word_layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    def word_layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, W, D_l): a word's last piece forward, its first backward; and the mask (B, W)."""
         mask = torch.empty(0)
         per_stack = []
@@ -128,6 +140,7 @@ class AwdLstm(StackedEncoder):
     """
 
     kind = "awd_lstm"
+    votes = True  # the paper averages two classifiers, one for each direction
 
     def __init__(
         self,
@@ -146,7 +159,7 @@ class AwdLstm(StackedEncoder):
         super().__init__()
         cells = CellSettings(kind=cell, windows=tuple(windows), zoneout=zoneout)
         need_layers(n_layers, cells)
-        self.tokenizer, self.cell = tokenizer, cell
+        self.processor, self.cell = tokenizer, cell
         self._arguments: dict[str, Any] = {
             "embedding_size": embedding_size,
             "hidden_size": hidden_size,

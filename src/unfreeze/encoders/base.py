@@ -1,71 +1,74 @@
-"""What every rung is: an encoder that turns tokens into layers of vectors.
+"""The contract that every rung fulfills: an encoder turns inputs into layers of vectors, and knows nothing of text.
 
-    text -> ids -> Encoder -> layers of vectors, each (B, T, D_l)
+    inputs -> prepare -> batch -> Encoder -> layers of vectors, each (B, N, D_l)
 
-Whatever consumes layers works on every rung unchanged. Legend: B batch, T pieces, W words, L layers, D_l widths.
+Whatever consumes layers works on every encoder unchanged. Encoders of text also give one vector a word
+(`text_encoder.TextEncoder`); some can read an input piece by piece (`streaming.Streaming`).
+
+Legend: B batch, N positions (pieces of a text, places of a feature map), L layers, D_l their widths.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from unfreeze.checked import need_call, shown
-from unfreeze.errors import UserError, need_texts
-from unfreeze.folders import (
-    CONFIG,
-    WEIGHTS,
-    load_tensors,
-    read_config,
-    tensor_shapes,
-    write_model,
-    written_folder,
+from unfreeze.encoders.saving import (
+    Processor,
+    encoder_part,
+    encoder_weights,
+    load_matching,
+    made_to_fit,
+    save_model,
 )
-from unfreeze.registry import encoder_class, find_model
-from unfreeze.text.batches import pad_sequences
-from unfreeze.text.tokenizers import Pieces, TextTokenizer
+from unfreeze.errors import UserError, need_several
+from unfreeze.folders import WEIGHTS, read_config, tensor_shapes
+from unfreeze.registry import TASKS, encoder_class, find_model, push_to_hub
 
-T = TypeVar("T")
-ON_WORDS = ("sequence_tagger", "question_answerer")
-"""Task models that may stand on word vectors alone."""
-LARGEST_SIZE = 2**31 - 1
-"""Of anything that a model's arguments name."""
-MOST_CALLS = 50
-"""Calls of torch for each tensor of a model while it is made; the models here need 3 to 6."""
+Pool = Literal["mean", "max", "last"]
+BATCH_SIZE = 4096
+"""Sum of the sizes of the inputs that `encode` runs together, padding included."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Texts as ids, padded on the right, and where each piece comes from."""
+    """What an encoder reads; each kind of encoder adds its tensors."""
 
-    ids: Tensor
-    """(B, T) of int64; every row begins with the begin-of-text id."""
     lengths: Tensor
-    """(B,) of int64: ids of each row that are no padding."""
-    words: list[list[int]]
-    """For every id of a row the index of its word, -1 for special tokens."""
-    offsets: list[list[tuple[int, int]]]
-    """For every id of a row its span of characters in the text."""
+    """(B,) of int64: positions of each row that are not padding."""
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Self:
         """The same batch with its tensors on `device`."""
-        return Batch(self.ids.to(device), self.lengths.to(device), self.words, self.offsets)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self, **{n: value.to(device) for n, value in values.items() if isinstance(value, Tensor)}
+        )
 
 
 class Encoder(nn.Module, ABC):
-    """Tokens -> layers of vectors. Stateless: a text always gets the same vectors in evaluation mode."""
+    """Inputs -> layers of vectors. Stateless: in evaluation mode an input always gets the same vectors."""
 
     kind: ClassVar[str]
     """The name of this rung in config.json."""
+    processor: Processor
+    """What makes batches of raw inputs; the first argument of the constructor."""
 
-    tokenizer: TextTokenizer
+    @classmethod
+    @abstractmethod
+    def load_processor(cls, folder: Path) -> Processor:
+        """The processor that was saved in `folder`."""
+
+    @abstractmethod
+    def prepare(self, inputs: Sequence[Any]) -> Batch:
+        """Raw inputs -> a batch on the device of the encoder."""
 
     @property
     @abstractmethod
@@ -73,38 +76,57 @@ class Encoder(nn.Module, ABC):
         """D_l of every layer, bottom to top."""
 
     @abstractmethod
-    def layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """L tensors (B, T, D_l) in the order of the text, begin symbols stripped, and the mask (B, T) of real pieces."""
-
-    @abstractmethod
-    def word_layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """L tensors (B, W, D_l), one vector a word, and the mask (B, W) of real words."""
+    def layers(self, batch: Any) -> tuple[list[Tensor], Tensor]:
+        """L tensors (B, N, D_l), without begin and end symbols, and the mask (B, N) of real positions."""
 
     @abstractmethod
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The parameters bottom to top, as a transfer policy moves them."""
+        """The parameters from bottom to top, in the groups that a transfer policy thaws one after the other."""
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments but the tokenizer, as config.json keeps them."""
+        """The constructor's arguments except the processor, as config.json keeps them."""
 
-    def prepare_text(self, texts: Sequence[str]) -> Batch:
-        """Raw texts -> a batch."""
-        need_texts(texts, "texts")
-        return self._batch([self.tokenizer.encode(text) for text in texts])
+    def set_dropout_scale(self, scale: float) -> None:
+        """Set the dropouts for fine-tuning on a task, multiplied by `scale`; without effect on encoders without dropout."""
 
-    def prepare(self, sentences: Sequence[list[str]]) -> Batch:
-        """Texts that are split into words already -> a batch; word indices follow the given words."""
-        return self._batch([self.tokenizer.encode_words(words) for words in sentences])
+    # Vectors of whole inputs
 
-    def _batch(self, pieces: list[Pieces]) -> Batch:
-        if not pieces:
-            raise UserError("no texts were given")
-        ids, lengths = pad_sequences([p.ids for p in pieces], self.tokenizer.pad_id)
-        device = next(self.parameters()).device
-        return Batch(
-            ids.to(device), lengths.to(device), [p.words for p in pieces], [p.offsets for p in pieces]
-        )
+    def encode(self, inputs: Sequence[Any], *, layer: int = -1, pool: Pool = "mean") -> NDArray[np.float32]:
+        """One vector for each input, in evaluation mode: (n, D).
+
+        Inputs of similar size run together, so the memory needed does not grow with their number, and a vector does not
+        depend on the other inputs.
+
+        Args:
+            inputs: n raw inputs; with none the result is (0, D).
+            layer: which layer, counted from 0 or, if negative, from the top.
+            pool: the mean, the largest numbers, or the last of an input's vectors. An input without positions is zero.
+
+        Raises:
+            UserError: there is no such layer or pool, or an input cannot be read.
+        """
+        need_several(inputs, "inputs")
+        count = len(self.widths)
+        if not -count <= layer < count:
+            raise UserError(f"there is no layer {layer}: the encoder has {count}, from 0 to {count - 1}")
+        if pool not in ("mean", "max", "last"):
+            raise UserError(f"pool {pool!r}: it is mean, max or last")
+        found = np.zeros((len(inputs), self.widths[layer]), dtype=np.float32)
+        was_training = self.training
+        self.eval()
+        with torch.inference_mode():
+            for numbers in _batches([len(each) for each in inputs]):
+                layers, mask = self._pooled_layers([inputs[number] for number in numbers])
+                found[numbers] = _pooled(layers[layer].float(), mask, pool).cpu().numpy()
+        self.train(was_training)
+        return found
+
+    def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
+        """The layers and the mask that `encode` pools."""
+        return self.layers(self.prepare(inputs))
+
+    # Saving and loading
 
     @property
     def n_parameters(self) -> int:
@@ -116,32 +138,43 @@ class Encoder(nn.Module, ABC):
         return {"kind": self.kind, "arguments": self.arguments()}
 
     def weights(self) -> dict[str, Tensor]:
-        """The tensors to be saved; none twice."""
+        """The tensors to save, none of them twice."""
         return dict(self.state_dict())
 
     def load_weights(self, tensors: dict[str, Tensor], source: str) -> None:
-        """Take over saved tensors, by name.
+        """Copy saved tensors into this encoder, by name.
 
         Raises:
-            UserError: a tensor is missing, left over or of another shape; the message names it.
+            UserError: a tensor is missing, unknown or of another shape; the message names it and `source`.
         """
         load_matching(self, tensors, self.weights(), source)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all."""
-        save_model(folder, self.config(), self.weights(), self.tokenizer)
+        """Write config.json, model.safetensors and the processor's files into `folder`, whole or not at all."""
+        save_model(folder, self.config(), self.weights(), self.processor)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save the encoder to the repository owner/name on the Hugging Face hub, which is made if needed.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: the hub refused, or could not be reached.
+        """
+        return push_to_hub(self.save_pretrained, repo_id, private=private, token=token)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path) -> Self:
-        """An encoder with random weights, made as the config of `folder` says, and the folder's tokenizer.
+        """An encoder with random weights, made as the config of `folder` says, and the folder's processor.
 
         Raises:
             UserError: the arguments are not those of this encoder, or ask for other tensors than the folder has; or the
-                tokenizer is missing or damaged.
+                processor is missing or damaged.
         """
         arguments = config.get("arguments", {})
         shapes = encoder_part(tensor_shapes(folder / WEIGHTS))
-        return made_to_fit(cls, folder, shapes, cls.weights, TextTokenizer.load(folder), **arguments)
+        return made_to_fit(cls, folder, shapes, cls.weights, cls.load_processor(folder), **arguments)
 
     @classmethod
     def from_pretrained(
@@ -172,7 +205,9 @@ class Encoder(nn.Module, ABC):
             local_files_only=local_files_only,
         )
         config = read_config(folder)
-        if config["kind"] in ON_WORDS and "encoder" not in config:
+        if (
+            config["kind"] in TASKS and "encoder" not in config
+        ):  # a tagger or answerer may read word vectors alone
             if not config.get("word_vectors"):
                 raise UserError(f"{folder} was fitted without an encoder: there is none to start from")
             return cls.from_pretrained(folder / "word_vectors")
@@ -191,136 +226,28 @@ class Encoder(nn.Module, ABC):
         return encoder.eval()
 
 
-def made_to_fit(
-    make: Callable[..., T],
-    folder: Path,
-    shapes: dict[str, list[int]],
-    weights: Callable[[T], dict[str, Tensor]],
-    /,
-    *own: object,
-    **arguments: Any,
-) -> T:
-    """`made_from_config`, once it is sure that what comes out has the tensors of `folder`: nothing larger is ever made.
-
-    Args:
-        shapes: of the saved tensors, by name.
-        weights: the tensors that must be among them.
-
-    Raises:
-        UserError: also where the arguments ask for other tensors than those.
-    """
-    need_call(make, folder / CONFIG, *own, **arguments)
-    _need_sizes(arguments, folder)
-    try:
-        with _Sketching(len(shapes)):
-            sketch = made_from_config(make, folder, *own, **arguments)
-    except UserError:
-        raise
-    except (ArithmeticError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / CONFIG} asks for a model that cannot be made: {reason}") from error
-    _need_shapes(shapes, weights(sketch), str(folder))
-    return made_from_config(make, folder, *own, **arguments)
+def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of inputs of similar sizes, the largest first, whose padded sizes add up to at most `BATCH_SIZE`."""
+    batch: list[int] = []
+    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
+        if batch and (1 + sizes[batch[0]]) * (len(batch) + 1) > BATCH_SIZE:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
 
 
-class _Sketching(TorchFunctionMode):
-    """Makes tensors without numbers, which take no memory, and no more of them than a model with so many tensors has."""
-
-    def __init__(self, n_tensors: int) -> None:
-        super().__init__()
-        self.left = MOST_CALLS * (1 + n_tensors)
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.left -= 1
-        if self.left < 0:  # layers without end would fill the memory with modules, if not with numbers
-            raise ValueError(f"it has far more tensors than {WEIGHTS}")
-        with torch.device("meta"):
-            return function(*args, **(kwargs or {}))
-
-
-def _need_sizes(arguments: dict[str, Any], folder: Path) -> None:
-    """Refuse whole numbers that are no size of anything."""
-    for name, value in _whole_numbers(arguments):
-        if abs(value) > LARGEST_SIZE:
-            raise UserError(f"{folder / CONFIG}: {name} is {shown(value)}, which is no size of a model")
-
-
-def _whole_numbers(value: object, name: str = "") -> Iterator[tuple[str, int]]:
-    """All whole numbers in an object of JSON, with the names that they go by."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _whole_numbers(inner, str(key))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _whole_numbers(inner, name)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield name, value
-
-
-def made_from_config(make: Callable[..., T], folder: Path, /, *own: object, **arguments: Any) -> T:
-    """`make(*own, **arguments)` with the arguments that `folder`'s config.json names.
-
-    Raises:
-        UserError: `make` has no such argument, needs another one, or refuses its type or value.
-    """
-    need_call(make, folder / CONFIG, *own, **arguments)  # beforehand: a TypeError from within `make` is a bug
-    try:
-        return make(*own, **arguments)
-    except UserError as error:
-        if str(folder) in str(error):
-            raise
-        raise UserError(f"{folder / CONFIG}: {error}") from error
-
-
-def save_model(
-    folder: str | Path,
-    config: dict[str, Any],
-    weights: dict[str, Tensor],
-    tokenizer: TextTokenizer,
-    *,
-    half: bool = False,
-) -> None:
-    """Write config.json, model.safetensors (in fp16, if `half`) and tokenizer.json, whole or not at all."""
-    with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-        write_model(target, config, {name: t.half() if half else t for name, t in weights.items()})
-        tokenizer.save(target)
-
-
-def load_matching(
-    module: nn.Module, tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str
-) -> None:
-    """Load `tensors` into `module`, which owns exactly the names and shapes of `expected`."""
-    _need_shapes({name: list(tensor.shape) for name, tensor in tensors.items()}, expected, source)
-    if unknown := tensors.keys() - expected.keys():
-        raise UserError(f"{source} has an unknown tensor {min(unknown)!r}: weights and {CONFIG} do not fit")
-    # A shared parameter is listed once in `expected`, so names of its second home may be missing: not strict.
-    found = module.load_state_dict(
-        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=False
-    )
-    assert not found.unexpected_keys, f"{source}: expected names that the module does not have"
-
-
-def _need_shapes(shapes: dict[str, list[int]], expected: dict[str, Tensor], source: str) -> None:
-    """Raise the UserError where a tensor that is expected is missing in `shapes`, or has another one."""
-    if missing := expected.keys() - shapes.keys():
-        raise UserError(f"{source} lacks tensor {min(missing)!r}: weights and {CONFIG} do not fit")
-    for name, tensor in expected.items():
-        if list(tensor.shape) != shapes[name]:
-            raise UserError(
-                f"{source}: tensor {name!r} is {shapes[name]}, {CONFIG} wants {list(tensor.shape)}"
-            )
-
-
-def encoder_weights(folder: Path) -> dict[str, Tensor]:
-    """The encoder's own tensors of a saved encoder, language model or task model."""
-    return encoder_part(load_tensors(folder / WEIGHTS))
-
-
-def encoder_part(tensors: dict[str, T]) -> dict[str, T]:
-    """What belongs to the encoder among the tensors of a saved model, under the encoder's own names."""
-    prefix = "encoder."
-    own = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
-    return own or tensors
-
-
-__all__ = ["Batch", "Encoder", "encoder_weights", "load_matching", "made_from_config", "read_config"]
+def _pooled(layer: Tensor, mask: Tensor, pool: Pool) -> Tensor:
+    """(B, N, D), (B, N) -> (B, D); zeros where no position is real."""
+    if not layer.shape[1]:
+        return layer.new_zeros(len(layer), layer.shape[2])
+    real = mask[:, :, None]
+    count = mask.sum(1)
+    if pool == "mean":
+        return layer.masked_fill(~real, 0.0).sum(1) / count.clamp_min(1)[:, None]
+    if pool == "max":
+        largest = layer.masked_fill(~real, -torch.inf).amax(1)
+        return largest.masked_fill((count == 0)[:, None], 0.0)
+    last = layer[torch.arange(len(layer), device=layer.device), (count - 1).clamp_min(0)]
+    return last.masked_fill((count == 0)[:, None], 0.0)

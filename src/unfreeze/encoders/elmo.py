@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.checked import need_call
-from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.encoders.directions import gather_each, module_name, reversed_within
 from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.parallel import single_threaded_ops
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers, run_stacks
+from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import CONFIG
 from unfreeze.text.cased_words import CasedTokenizer
@@ -47,8 +47,8 @@ States = dict[str, list[State]]
 """For each direction the state of each layer, bottom to top."""
 
 
-@dataclass(frozen=True)
-class SpelledBatch(Batch):
+@dataclass(frozen=True, kw_only=True)
+class SpelledBatch(TextBatch):
     """A batch whose ids are places in `rows`; every text may begin and end in frames."""
 
     rows: Tensor
@@ -56,13 +56,8 @@ class SpelledBatch(Batch):
     cached: Tensor
     """(U,) of int64: places in the cache of token vectors, -1 where a word is in none."""
 
-    def to(self, device: torch.device) -> SpelledBatch:
-        """The same batch with its tensors on `device`."""
-        tensors = [tensor.to(device) for tensor in (self.ids, self.lengths, self.rows, self.cached)]
-        return SpelledBatch(tensors[0], tensors[1], self.words, self.offsets, tensors[2], tensors[3])
 
-
-class Elmo(Encoder):
+class Elmo(TextEncoder):
     """Character-aware biLM.
 
     Args:
@@ -78,7 +73,8 @@ class Elmo(Encoder):
     """
 
     kind = "elmo"
-    tokenizer: CasedTokenizer
+    processor: CasedTokenizer
+    reads_characters = True
 
     def __init__(
         self,
@@ -100,7 +96,7 @@ class Elmo(Encoder):
             )
         if min(size, cells, n_layers) < 1:
             raise UserError(f"size {size}, cells {cells} and {n_layers} layers must all be at least 1")
-        self.tokenizer = tokenizer
+        self.processor = tokenizer
         self._arguments = {
             "size": size,
             "cells": cells,
@@ -138,6 +134,11 @@ class Elmo(Encoder):
         if isinstance(spelling, dict):
             need_call(CharCnnSettings, f"{folder / CONFIG}: spelling", **spelling)
         return super().from_config(config, folder)
+
+    @property
+    def tokenizer(self) -> CasedTokenizer:
+        """The processor."""
+        return self.processor
 
     def arguments(self) -> dict[str, Any]:
         """Sizes, clips and whether there are skip connections."""
@@ -235,17 +236,17 @@ class Elmo(Encoder):
 
     # Texts to batches
 
-    def prepare_text(self, texts: Sequence[str]) -> SpelledBatch:
+    def prepare(self, inputs: Sequence[str]) -> SpelledBatch:
         """Raw texts, split into words and sentences -> a batch."""
-        need_texts(texts, "texts")
-        pieces = [self.tokenizer.encode(text) for text in texts]
+        need_texts(inputs, "texts")
+        pieces = [self.tokenizer.encode(text) for text in inputs]
         spellings = [
             [text[start:end] for start, end in piece.offsets]
-            for text, piece in zip(texts, pieces, strict=True)
+            for text, piece in zip(inputs, pieces, strict=True)
         ]
         return self._spelled(pieces, spellings)
 
-    def prepare(self, sentences: Sequence[list[str]]) -> SpelledBatch:
+    def prepare_words(self, sentences: Sequence[list[str]]) -> SpelledBatch:
         """Sentences that are split into words already -> a batch."""
         pieces = [self.tokenizer.encode_words(words) for words in sentences]
         return self._spelled(pieces, [["", *words, ""] for words in sentences])
@@ -264,12 +265,12 @@ class Elmo(Encoder):
         cached = [-1, -1, *(self._cached.get(word, -1) for word in numbers)]
         device = next(self.parameters()).device
         return SpelledBatch(
-            torch.from_numpy(ids).to(device),
-            torch.tensor([len(piece.ids) for piece in pieces], device=device),
-            [piece.words for piece in pieces],
-            [piece.offsets for piece in pieces],
-            torch.cat([self.frames(), self.spell(list(numbers))]).to(device),
-            torch.tensor(cached, device=device),
+            ids=torch.from_numpy(ids).to(device),
+            lengths=torch.tensor([len(piece.ids) for piece in pieces], device=device),
+            words=[piece.words for piece in pieces],
+            offsets=[piece.offsets for piece in pieces],
+            rows=torch.cat([self.frames(), self.spell(list(numbers))]).to(device),
+            cached=torch.tensor(cached, device=device),
         )
 
     # Batches to layers
@@ -311,16 +312,16 @@ class Elmo(Encoder):
                 after[name].append(end)
         return found, after
 
-    def layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    def layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, W, 2 P) in the order of the text, without frames, and the mask (B, W) of words."""
         found, mask, _ = self.layers_after(batch, None)
         return found, mask
 
-    def word_layers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+    def word_layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
         """The same as `layers`: every piece is a word."""
         return self.layers(batch)
 
-    def layers_after(self, batch: Batch, states: States | None) -> tuple[list[Tensor], Tensor, States]:
+    def layers_after(self, batch: TextBatch, states: States | None) -> tuple[list[Tensor], Tensor, States]:
         """`layers`, and the states to be given with the next batch, whose rows go on where these ended.
 
         A batch with more rows begins the further ones anew; rows that a batch lacks keep their states.

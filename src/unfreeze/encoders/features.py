@@ -32,7 +32,7 @@ from torch import Tensor
 
 from unfreeze.caches import making, mark_used
 from unfreeze.checked import NotJson, need_call, parse_json, read_json
-from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, Config, read_config, write_config, writing
 from unfreeze.progress import SILENT, Progress
@@ -135,7 +135,7 @@ class EmbeddedText:
 
 
 def embed_text(
-    encoder: Encoder,
+    encoder: TextEncoder,
     texts: Iterable[str],
     folder: Path,
     settings: EmbedSettings,
@@ -170,7 +170,7 @@ def embed_text(
     return EmbeddedText(folder)
 
 
-def _shape(encoder: Encoder, layers: list[int], settings: EmbedSettings) -> tuple[int, int]:
+def _shape(encoder: TextEncoder, layers: list[int], settings: EmbedSettings) -> tuple[int, int]:
     """(K, D) of each word.
 
     Raises:
@@ -194,7 +194,7 @@ def _chosen(layers: Literal["all", "mean", "joined"] | int, count: int) -> list[
 
 
 def _embed_lines(
-    encoder: Encoder, texts: Sequence[str], layers: list[int], settings: EmbedSettings
+    encoder: TextEncoder, texts: Sequence[str], layers: list[int], settings: EmbedSettings
 ) -> list[Line]:
     """The lines in their order, though they are run sorted by length."""
     found: dict[int, Line] = {}
@@ -215,14 +215,14 @@ def _embed_lines(
 
 
 def _embed_batch(
-    encoder: Encoder, texts: list[str], layers: list[int], settings: EmbedSettings
+    encoder: TextEncoder, texts: list[str], layers: list[int], settings: EmbedSettings
 ) -> list[tuple[list[str], Numbers]]:
     """The words of each text and their vectors."""
     if settings.tokenized:
         spelled = [text.split() for text in texts]
-        batch = encoder.prepare(spelled)
+        batch = encoder.prepare_words(spelled)
     else:
-        batch = encoder.prepare_text(texts)
+        batch = encoder.prepare(texts)
         spelled = [words_of(batch.words[row], batch.offsets[row], text) for row, text in enumerate(texts)]
     every, _ = encoder.word_layers(batch)
     chosen = [every[number].float() for number in layers]
@@ -353,7 +353,7 @@ class _Writer:
 
 
 def embed_into_cache(
-    encoder: Encoder,
+    encoder: TextEncoder,
     texts: Callable[[], Iterable[str]],
     folder: Path,
     settings: EmbedSettings,

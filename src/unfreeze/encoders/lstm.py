@@ -41,7 +41,7 @@ class LstmEncoder(StackedEncoder):
     ) -> None:
         super().__init__()
         need_layers(n_layers)
-        self.tokenizer = tokenizer
+        self.processor = tokenizer
         self.shared = True
         self._arguments = {"embedding_size": embedding_size, "hidden_size": hidden_size, "n_layers": n_layers}
         embedding = nn.Embedding(len(tokenizer), embedding_size)

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unfreeze.encoders.awd_lstm import StackedEncoder
-from unfreeze.encoders.base import Batch
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack
+from unfreeze.encoders.directions import gather_words
+from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
+from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
+from unfreeze.encoders.streaming import StackOutput, State
+from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError, need_texts
 from unfreeze.text.character_ngrams import ngram_buckets
@@ -27,20 +29,39 @@ from unfreeze.vectors.fasttext import FastTextVectors, is_fasttext, read_fasttex
 from unfreeze.vectors.table import VectorTable
 
 
-@dataclass(frozen=True)
-class WordBatch(Batch):
+@dataclass(frozen=True, kw_only=True)
+class WordBatch(TextBatch):
     """A batch in which ids from V on mean rows of `unknown`."""
 
     unknown: Tensor
     """(n, D) vectors of words that the vocabulary lacks."""
 
-    def to(self, device: torch.device) -> WordBatch:
-        """The same batch with its tensors on `device`."""
-        tensors = (self.ids.to(device), self.lengths.to(device))
-        return WordBatch(*tensors, self.words, self.offsets, self.unknown.to(device))
+
+class LookUp(nn.Module):
+    """The stream of word vectors: one layer, without a state.
+
+    Args:
+        embedding: (V, D).
+    """
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.widths = [embedding.embedding_dim]
+        self.embedding_dropout = 0.0
+        self.input_dropout = VariationalDropout(0.0)
+
+    def initial_state(self, batch: int) -> State:
+        """Nothing is carried from piece to piece."""
+        return []
+
+    def forward(self, ids: Tensor, state: State | None = None) -> StackOutput:
+        """(T, B) -> (T, B, D)."""
+        x = embed_with_dropout(ids, self.embedding.weight, self.embedding_dropout, self.training)
+        return StackOutput([x], self.input_dropout(x), [])
 
 
-class WordVectors(StackedEncoder):
+class WordVectors(TextEncoder):
     """One vector a word.
 
     Args:
@@ -51,6 +72,7 @@ class WordVectors(StackedEncoder):
     """
 
     kind = "word_vectors"
+    votes = False
 
     def __init__(
         self, tokenizer: TextTokenizer, *, size: int, ngrams: Sequence[int] | None = None, buckets: int = 0
@@ -61,18 +83,11 @@ class WordVectors(StackedEncoder):
                 f"character n-grams {list(ngrams)} in {buckets} buckets: the shortest and the longest length are "
                 "needed, and a bucket at least"
             )
-        self.tokenizer = tokenizer
-        self.shared = False
+        self.processor = tokenizer
         self.size, self.ngrams = size, None if ngrams is None else (ngrams[0], ngrams[1])
         embedding = nn.Embedding(len(tokenizer), size)
         nn.init.zeros_(embedding.weight)
-        self.stacks = nn.ModuleDict(
-            {
-                "forwards": RecurrentStack(
-                    embedding, hidden_size=size, output_size=size, n_layers=0, dropouts=NO_DROPOUT
-                )
-            }
-        )
+        self.stacks = nn.ModuleDict({"forwards": LookUp(embedding)})  # saved tensors have this name
         self.buckets: Tensor
         self.register_buffer("buckets", torch.zeros(buckets if ngrams is not None else 0, size))
 
@@ -107,6 +122,35 @@ class WordVectors(StackedEncoder):
     def embedding(self) -> Tensor:
         """(V, D)."""
         return self.stack("forward").embedding.weight
+
+    @property
+    def widths(self) -> list[int]:
+        """D."""
+        return [self.size]
+
+    @property
+    def directions(self) -> list[str]:
+        """Reading forward is enough."""
+        return ["forward"]
+
+    def stack(self, name: str) -> LookUp:
+        """The stream."""
+        found = self.stacks["forwards"]
+        assert isinstance(found, LookUp)
+        return found
+
+    def stack_ids(self, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T) -> (T, B)."""
+        return ids.t()
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """The vectors."""
+        return [list(self.stacks.parameters())]
+
+    def set_dropout_scale(self, scale: float) -> None:
+        """Set the dropouts of what a classifier reads of the vectors' layer, multiplied by `scale`."""
+        dropouts, stream = CLASSIFIER_DROPOUTS.times(scale), self.stack("forward")
+        stream.embedding_dropout, stream.input_dropout.probability = dropouts.embedding, dropouts.input
 
     def table(self, besides: Collection[str] = ()) -> VectorTable:
         """The words and their vectors, without special tokens; then those of unknown words that can be made of n-grams.
@@ -221,17 +265,17 @@ class WordVectors(StackedEncoder):
         result.embedding.copy_(torch.cat([self.embedding, random]))
         return result.eval()
 
-    def prepare_text(self, texts: Sequence[str]) -> Batch:
+    def prepare(self, inputs: Sequence[str]) -> TextBatch:
         """Raw texts -> a batch."""
-        need_texts(texts, "texts")
-        return self._with_unseen([self.tokenizer.encode(text) for text in texts], texts)
+        need_texts(inputs, "texts")
+        return self._with_unseen([self.tokenizer.encode(text) for text in inputs], inputs)
 
-    def prepare(self, sentences: Sequence[list[str]]) -> Batch:
+    def prepare_words(self, sentences: Sequence[list[str]]) -> TextBatch:
         """Texts that are split into words already -> a batch."""
         pieces = [self.tokenizer.encode_words(words) for words in sentences]
         return self._with_unseen(pieces, [" ".join(words) for words in sentences])
 
-    def _with_unseen(self, pieces: list[Pieces], texts: Sequence[str]) -> Batch:
+    def _with_unseen(self, pieces: list[Pieces], texts: Sequence[str]) -> TextBatch:
         batch = self._batch(pieces)
         if self.ngrams is None:
             return batch
@@ -244,13 +288,22 @@ class WordVectors(StackedEncoder):
                         batch.ids[row, place] = len(self.tokenizer) + len(made)
                         made.append(vector)
         unknown = torch.stack(made) if made else self.buckets.new_zeros(0, self.size)
-        return WordBatch(batch.ids, batch.lengths, batch.words, batch.offsets, unknown)
+        return WordBatch(**vars(batch), unknown=unknown)
 
-    def _stack_layers(self, name: str, batch: Batch) -> list[Tensor]:
-        if not isinstance(batch, WordBatch):
-            return super()._stack_layers(name, batch)
-        rows = torch.cat([self.embedding, batch.unknown])
-        return [nn.functional.embedding(batch.ids, rows)[:, 1:]]
+    def layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
+        """One tensor (B, T, D) without the begin symbol, and the mask (B, T)."""
+        if isinstance(batch, WordBatch):
+            rows = torch.cat([self.embedding, batch.unknown])
+            found = nn.functional.embedding(batch.ids, rows)[:, 1:]
+        else:
+            found = self.stack("forward")(batch.ids.t()).layers[0].transpose(0, 1)[:, 1:]
+        time = torch.arange(1, batch.ids.shape[1], device=batch.ids.device)
+        return [found], time < batch.lengths[:, None]
+
+    def word_layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
+        """One tensor (B, W, D), and the mask (B, W) of words."""
+        found, mask = gather_words(self.layers(batch)[0][0], batch.words, last=True)
+        return [found], mask
 
 
 def read_encoder(place: str | Path) -> WordVectors:

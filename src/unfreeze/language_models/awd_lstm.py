@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.base import load_matching, made_from_config, save_model
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.output import TiedSoftmax
-from unfreeze.encoders.layers.recurrent import State
+from unfreeze.encoders.saving import load_matching, made_from_config, save_model
+from unfreeze.encoders.streaming import State
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.pretraining.activation_penalties import activation_penalties

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfreeze.encoders.base import load_matching, made_from_config, save_model
 from unfreeze.encoders.elmo import Elmo, States
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind, WordSoftmax
+from unfreeze.encoders.saving import load_matching, made_from_config, save_model
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.registry import find_model

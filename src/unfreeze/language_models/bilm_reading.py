@@ -31,7 +31,7 @@ def score_texts(model: BiLanguageModel, texts: Sequence[str]) -> list[TextScore]
     for text in texts:
         pieces = model.tokenizer.encode(text)
         words = _without_frames(pieces)
-        batch = model.encoder.prepare_text([text])
+        batch = model.encoder.prepare([text])
         directions = {}
         for name in DIRECTIONS:
             found = _log_probabilities(model, batch, pieces.ids, name)
@@ -88,7 +88,7 @@ def read_gap(model: BiLanguageModel, text: str) -> Gap:
     """
     model.eval()
     left, right = split_at_gap(text)
-    batch = model.encoder.prepare_text([left + STAND_IN + right])
+    batch = model.encoder.prepare([left + STAND_IN + right])
     spans = batch.offsets[0]
     at = next(
         number

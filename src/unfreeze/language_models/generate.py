@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.layers.recurrent import State
+from unfreeze.encoders.streaming import State
 from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.tokenizers import TextTokenizer

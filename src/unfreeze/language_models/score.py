@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.layers.recurrent import State, rows_of
+from unfreeze.encoders.layers.recurrent import rows_of
+from unfreeze.encoders.streaming import State
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.batches import IGNORE, pad_sequences
 from unfreeze.text.tokenizers import Pieces, TextTokenizer

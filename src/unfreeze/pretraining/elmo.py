@@ -38,7 +38,7 @@ SNIPPET = """
 from unfreeze.encoders.base import Encoder
 
 encoder = Encoder.from_pretrained(".")  # this folder
-layers, mask = encoder.word_layers(encoder.prepare_text(["he sat on the bank of the river"]))
+layers, mask = encoder.word_layers(encoder.prepare(["he sat on the bank of the river"]))
 print([tuple(layer.shape) for layer in layers])
 """
 

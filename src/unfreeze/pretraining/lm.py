@@ -37,7 +37,7 @@ SNIPPET = """
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 
 model = AwdLstmLanguageModel.from_pretrained(".")  # this folder
-layers, mask = model.encoder.layers(model.encoder.prepare_text(["he sat on the bank of the river"]))
+layers, mask = model.encoder.layers(model.encoder.prepare(["he sat on the bank of the river"]))
 print([tuple(layer.shape) for layer in layers])
 """
 

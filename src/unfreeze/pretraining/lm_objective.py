@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.recurrent import State, detached
+from unfreeze.encoders.layers.recurrent import detached
+from unfreeze.encoders.streaming import State
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.text.batches import LaneBatch, LanguageModelLanes

@@ -27,7 +27,7 @@ SPREAD = 0.5
 """Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
 
 
-def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
+def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder | WordVectors:
     """The encoder that the settings ask for.
 
     Raises:
@@ -38,14 +38,14 @@ def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
     if settings.starts_from_vectors:
         return _on_vectors(examples, settings)
     found = Encoder.from_pretrained(settings.chosen_encoder)
-    if not isinstance(found, StackedEncoder):
+    if not isinstance(found, (StackedEncoder, WordVectors)):
         raise UserError(
             f"{settings.chosen_encoder} is a {found.kind} encoder: the classifier reads LSTM encoders and word vectors only"
         )
     return found
 
 
-def _scratch_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
+def _scratch_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder | WordVectors:
     tokenizer = _task_words(examples, settings)
     sizes: dict[str, Any] = {"embedding_size": settings.embedding_size, "hidden_size": settings.hidden_size}
     scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
@@ -64,7 +64,7 @@ def _task_words(examples: ExampleSet, settings: FitSettings) -> TextTokenizer:
     )
 
 
-def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder:
+def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder | WordVectors:
     """Word vectors, with the task's words if these are wanted, and a biLSTM on them if that is."""
     vectors, words = read_encoder(settings.chosen_encoder), _words(examples, settings)
     unknown = [word for word in words if vectors.tokenizer.id(word) is None]

@@ -20,9 +20,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
-from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.directions import module_name
+from unfreeze.encoders.text_encoder import TextEncoder
+from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.pooling import PIECE, Pooling, pool_documents, pooled_width
@@ -38,7 +39,7 @@ Ids = NDArray[np.uint32]
 class Network(nn.Module, ABC):
     """What a classifier is: an encoder, something that makes features of a text, and heads on them."""
 
-    encoder: Encoder
+    encoder: TextEncoder
     multi_label: bool
     """Whether labels are independent of each other (sigmoid), else exclusive (softmax)."""
     heads: nn.ModuleDict
@@ -112,7 +113,7 @@ class ClassifierNetwork(Network):
 
     def __init__(
         self,
-        encoder: StackedEncoder,
+        encoder: StackedEncoder | WordVectors,
         n_labels: int,
         *,
         multi_label: bool = False,
@@ -125,7 +126,7 @@ class ClassifierNetwork(Network):
         self.encoder = encoder
         self.multi_label = multi_label
         self.pooling: Pooling = pooling
-        self.votes = isinstance(encoder, AwdLstm)
+        self.votes = encoder.votes
         self.body_groups = 0
         """The encoder's upper layer groups that are new to the task, and learn with the heads whatever its policy."""
         self.word_vectors: Tensor
@@ -139,7 +140,7 @@ class ClassifierNetwork(Network):
             {module_name(name): HEADS[head](size, n_labels, head_dropout) for name, size in sizes.items()}
         )
 
-    encoder: StackedEncoder
+    encoder: StackedEncoder | WordVectors
 
     def inputs(self, texts: Sequence[str]) -> list[Any]:
         """Texts as ids."""

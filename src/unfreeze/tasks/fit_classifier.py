@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from unfreeze.encoders.base import Encoder, load_matching
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts
+from unfreeze.encoders.saving import load_matching
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
@@ -168,7 +168,7 @@ def _on_layers(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
     names = examples.label_names
     vectors = None if settings.word_vectors is None else vectors_beside(examples, settings)
     network = LayeredNetwork(
-        Encoder.from_pretrained(settings.chosen_encoder),
+        TextEncoder.from_pretrained(settings.chosen_encoder),
         len(names),
         multi_label=examples.multi_label,
         vectors=vectors,
@@ -244,7 +244,7 @@ def make_objective(
     network = classifier.network
     if settings.pace != "scratch":
         assert isinstance(network, ClassifierNetwork)
-        network.encoder.set_dropouts(_transfer_dropouts(settings))
+        network.encoder.set_dropout_scale(0.5 if settings.dropout_scale is None else settings.dropout_scale)
     network.to(accelerator.device)
     if isinstance(network, LayeredNetwork) and network.frozen:
         texts = [*train_set.texts(), *([] if validation is None else validation.texts())]
@@ -277,11 +277,6 @@ def make_policy(settings: FitSettings) -> TransferPolicy:
         gradual=settings.gradual,
         schedule=settings.schedule,
     )
-
-
-def _transfer_dropouts(settings: FitSettings) -> Dropouts:
-    scale = settings.dropout_scale if settings.dropout_scale is not None else 0.5
-    return CLASSIFIER_DROPOUTS.times(scale)
 
 
 def _epochs(n_examples: int, settings: FitSettings) -> int | None:

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.elmo import Elmo
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.tasks.classification import KnownWords, Network, is_punctuation
 from unfreeze.tasks.heads import HEADS, Head
@@ -38,7 +38,7 @@ class LayeredNetwork(Network):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: TextEncoder,
         n_labels: int,
         *,
         multi_label: bool = False,
@@ -56,7 +56,7 @@ class LayeredNetwork(Network):
         self.heads = nn.ModuleDict({module_name("joint"): HEADS[head](3 * size, n_labels)})
 
     @property
-    def encoder(self) -> Encoder:  # type: ignore[override]
+    def encoder(self) -> TextEncoder:  # type: ignore[override]
         """Whose layers are mixed."""
         assert self.words.encoder is not None
         return self.words.encoder

@@ -17,7 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.layers.recurrent import RecurrentStack, StackOutput, rows_of
+from unfreeze.encoders.layers.recurrent import rows_of
+from unfreeze.encoders.streaming import StackOutput, Stream
 
 Pooling = Literal["top", "top+vectors", "vectors"]
 """`top` is the paper's; `top+vectors` adds the mean of the word vectors, which short pre-training is well advised to keep;
@@ -64,7 +65,7 @@ def pooled_width(widths: list[int], pooling: Pooling) -> int:
     return 3 * widths[-1] + (widths[0] if pooling == "top+vectors" else 0)
 
 
-def pool_documents(stack: RecurrentStack, ids: Tensor, lengths: Tensor, pooling: Pooling = "top") -> Tensor:
+def pool_documents(stack: Stream, ids: Tensor, lengths: Tensor, pooling: Pooling = "top") -> Tensor:
     """Read whole documents.
 
     Args:
@@ -74,7 +75,7 @@ def pool_documents(stack: RecurrentStack, ids: Tensor, lengths: Tensor, pooling:
     Returns:
         (B, 3 D) or (B, 3 D + E): last, max, mean, and the mean of the word vectors.
     """
-    batch, weight = len(lengths), stack.embedding.weight
+    batch, weight = len(lengths), next(stack.parameters())
     running = _Running.start(batch, stack.widths[-1], stack.widths[0], weight)
     state = stack.initial_state(batch)
     body = _read_without_gradients(lengths)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.saving import load_matching
 from unfreeze.errors import UserError, need_several, need_texts
 from unfreeze.folders import Config, read_config
 from unfreeze.progress import SILENT, Progress

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from unfreeze.encoders.base import load_matching
+from unfreeze.encoders.saving import load_matching
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unfreeze.checked import need_call, need_type
 from unfreeze.encoders.awd_lstm import StackedEncoder
-from unfreeze.encoders.base import load_matching, made_to_fit
+from unfreeze.encoders.saving import load_matching, made_to_fit
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UnknownLabel, UserError, need_texts
 from unfreeze.folders import (
@@ -301,7 +301,7 @@ class TextClassifier:
         need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
         if with_vectors:
             body["vectors"] = WordVectors.from_pretrained(folder / VECTORS)
-        if make is ClassifierNetwork and not isinstance(encoder, StackedEncoder):
+        if make is ClassifierNetwork and not isinstance(encoder, (StackedEncoder, WordVectors)):
             raise UserError(f"{folder / CONFIG}: a pooled network does not fit the encoder {encoder.kind}")
         if make is LayeredNetwork:
             of_words = {name: value for name, value in body.items() if name not in LAYERED_ARGUMENTS}

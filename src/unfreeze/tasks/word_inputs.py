@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache
 from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
@@ -78,7 +78,7 @@ class WordInputs(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder | None,
+        encoder: TextEncoder | None,
         *,
         layers: Literal["mix"] | int = "mix",
         mix_at: MixAt = "input",
@@ -214,7 +214,7 @@ class WordInputs(nn.Module):
             found, lengths = self._word_layers(self.encoder, texts)
         return [found[number].float() for number in self.chosen], lengths
 
-    def _word_layers(self, encoder: Encoder, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
+    def _word_layers(self, encoder: TextEncoder, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
         """All layers of an encoder, zeros where there is no word, and the words of each text (at least 1)."""
         device = next(encoder.parameters()).device
         full = [number for number, text in enumerate(texts) if self.words_of(text)]
@@ -223,9 +223,9 @@ class WordInputs(nn.Module):
             return [torch.zeros(len(texts), 1, width, device=device) for width in encoder.widths], lengths
         chosen = [texts[number] for number in full]
         batch = (
-            encoder.prepare([self.words_of(text) for text in chosen])
+            encoder.prepare_words([self.words_of(text) for text in chosen])
             if self.tokenized
-            else encoder.prepare_text(chosen)
+            else encoder.prepare(chosen)
         )
         found, mask = encoder.word_layers(batch)
         lengths[full] = mask.sum(1).clamp_min(1)
@@ -282,7 +282,7 @@ def _chosen(widths: Sequence[int], layers: Literal["mix"] | int) -> list[int]:
 
 
 def cached_layers(
-    encoder: Encoder,
+    encoder: TextEncoder,
     texts: Sequence[str],
     weights: str,
     settings: EmbedSettings,

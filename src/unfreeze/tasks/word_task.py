@@ -12,7 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unfreeze.encoders.base import Encoder, made_to_fit
+from unfreeze.encoders.saving import made_to_fit
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
 from unfreeze.progress import Progress
@@ -59,7 +60,7 @@ def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings
         UserError: the encoder or the vectors cannot be read, or have none of the words.
     """
     settings.need_sense()
-    encoder = None if settings.contextual is None else Encoder.from_pretrained(settings.contextual)
+    encoder = None if settings.contextual is None else TextEncoder.from_pretrained(settings.contextual)
     vectors, learn = word_table(counts, n_examples, settings)
     return WordInputs(encoder, vectors=vectors, vectors_learn=learn, tokenized=True, **settings.inputs())
 

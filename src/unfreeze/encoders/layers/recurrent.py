@@ -21,13 +21,10 @@ from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dro
 from unfreeze.encoders.layers.products import compute_type
 from unfreeze.encoders.layers.qrnn import QrnnLayer, need_qrnn
 from unfreeze.encoders.layers.weight_drop import drop_weight
+from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.errors import UserError
 
 CellKind = Literal["lstm", "qrnn"]
-
-State = list[tuple[Tensor, ...]]
-"""What every layer carries on, each (k, B, D): of an LSTM (h, c) with k = 1, of a QRNN c with k = 1 and, where its window
-is over 1, the inputs that the next step sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,18 +125,6 @@ class WeightDropLstm(nn.Module):
 Cell = WeightDropLstm | QrnnLayer
 
 
-@dataclass(frozen=True)
-class StackOutput:
-    """What a stack computes from a piece of text."""
-
-    layers: list[Tensor]
-    """The embedded words and every layer's states, undropped: (T, B, D_l) each."""
-    top: Tensor
-    """The last layer's states after the output dropout: (T, B, E)."""
-    state: State
-    """To be carried to the text that follows."""
-
-
 class RecurrentStack(nn.Module):
     """Embedding and one-direction recurrent layers; the last one's width is `output_size`.
 
@@ -147,7 +132,7 @@ class RecurrentStack(nn.Module):
         embedding: (V, E), possibly shared with another stack.
         hidden_size: H of every layer but the last.
         output_size: width of the last layer; E where the output layer is tied to the embedding.
-        n_layers: with none the embedded words are the top.
+        n_layers: at least 1.
         cells: what the layers are; saved tensors begin with `lstms` or `qrnns`.
     """
 

@@ -1,0 +1,91 @@
+"""Encoders of text: tokens -> layers of vectors, one a piece, and one a word.
+
+Legend: B batch, T pieces, W words, D_l widths of the layers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfreeze.encoders.base import Batch, Encoder, Pool
+from unfreeze.errors import UserError, need_texts
+from unfreeze.text.batches import pad_sequences
+from unfreeze.text.tokenizers import Pieces, TextTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextBatch(Batch):
+    """Texts as ids, padded on the right, and where each piece comes from."""
+
+    ids: Tensor
+    """(B, T) of int64; every row begins with the begin-of-text id, which counts in `lengths`."""
+    words: list[list[int]]
+    """For every id of a row the index of its word, -1 for special tokens."""
+    offsets: list[list[tuple[int, int]]]
+    """For every id of a row its span of characters in the text."""
+
+
+class TextEncoder(Encoder):
+    """An encoder whose inputs are texts and whose processor is a tokenizer."""
+
+    processor: TextTokenizer
+    reads_characters: ClassVar[bool] = False
+    """Whether words get vectors by their characters, so that none is unknown."""
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The processor."""
+        return self.processor
+
+    @classmethod
+    def load_processor(cls, folder: Path) -> TextTokenizer:
+        """The tokenizer that was saved in `folder`."""
+        return TextTokenizer.load(folder)
+
+    def prepare(self, inputs: Sequence[str]) -> TextBatch:
+        """Raw texts -> a batch.
+
+        Raises:
+            UserError: there is no text, or something else than text among them.
+        """
+        need_texts(inputs, "texts")
+        return self._batch([self.tokenizer.encode(text) for text in inputs])
+
+    def prepare_words(self, sentences: Sequence[list[str]]) -> TextBatch:
+        """Texts that are split into words already -> a batch whose word indices follow the given words."""
+        return self._batch([self.tokenizer.encode_words(words) for words in sentences])
+
+    @abstractmethod
+    def word_layers(self, batch: Any) -> tuple[list[Tensor], Tensor]:
+        """L tensors (B, W, D_l), one vector a word, and the mask (B, W) of real words."""
+
+    def encode(self, inputs: Sequence[str], *, layer: int = -1, pool: Pool = "mean") -> NDArray[np.float32]:
+        """One vector for each text, pooled over its words, in evaluation mode: (n, D).
+
+        The arguments are those of `Encoder.encode`, and what is raised too.
+        """
+        need_texts(inputs, "texts")
+        return super().encode(inputs, layer=layer, pool=pool)
+
+    def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
+        return self.word_layers(self.prepare(inputs))
+
+    def _batch(self, pieces: list[Pieces]) -> TextBatch:
+        if not pieces:
+            raise UserError("no texts were given")
+        ids, lengths = pad_sequences([p.ids for p in pieces], self.tokenizer.pad_id)
+        device = next(self.parameters()).device
+        return TextBatch(
+            ids=ids.to(device),
+            lengths=lengths.to(device),
+            words=[p.words for p in pieces],
+            offsets=[p.offsets for p in pieces],
+        )

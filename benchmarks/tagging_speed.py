@@ -44,7 +44,8 @@ def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> lis
     path = texts.data / "conll2003" / "eng.train"
     if not path.is_file():
         raise NoData(f"{path} is not there: name the data's folder with --data")
-    sentences = read_tagged(path).first(N_SENTENCES)
+    sentences = read_tagged(path)
+    sentences = sentences.subset(sentences.examples[:N_SENTENCES])
     try:
         return crf(sentences, rounds, say) if name == "crf" else tagging(sentences, rounds, say)
     except ImportError as error:
@@ -63,7 +64,7 @@ def crf(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> list[R
     from torchcrf import CRF
 
     torch.manual_seed(0)
-    lengths = sorted((len(each.tokens) for each in sentences.sentences[:BATCH]), reverse=True)
+    lengths = sorted((len(each.tokens) for each in sentences.examples[:BATCH]), reverse=True)
     mask = torch.arange(lengths[0])[None] < torch.tensor(lengths)[:, None]
     scores = torch.randn(BATCH, lengths[0], N_TAGS, requires_grad=True)
     tags = torch.randint(N_TAGS, mask.shape)
@@ -107,14 +108,14 @@ def tagging(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> li
     """Words a second of tagging and of a training step."""
     from benchmarks.flair_peer import TaggerPeer
 
-    counts = Counter(token.lower() for each in sentences.sentences for token in each.tokens)
+    counts = Counter(token.lower() for each in sentences.examples for token in each.tokens)
     words = list(counts)
     tagger = our_tagger(sentences, words)
     peer = TaggerPeer(words, tagger.kinds, SIZE, HIDDEN)
-    tokens = [list(each.tokens) for each in sentences.sentences]
-    batch = sentences.first(BATCH)
+    tokens = [list(each.tokens) for each in sentences.examples]
+    batch = sentences.subset(sentences.examples[:BATCH])
     own = batch.in_scheme("bioes")
-    spans = [[tuple(span) for span in spans_of(each.tags, "bioes")] for each in own.sentences]
+    spans = [[tuple(span) for span in spans_of(each.tags, "bioes")] for each in own.examples]
     count, small = sentences.n_words, batch.n_words
     rows = []
     for precision in ("fp32", "auto"):
@@ -147,8 +148,8 @@ def our_tagger(sentences: TaggedSet, words: list[str]) -> SequenceTagger:
 def our_update(network: TaggerNetwork, batch: TaggedSet) -> Call:
     """A step of AdamW."""
     number_of = {name: number for number, name in enumerate(network.tags)}
-    texts = [" ".join(each.tokens) for each in batch.sentences]
-    tags = torch.tensor([number_of[tag] for each in batch.sentences for tag in each.tags])
+    texts = [" ".join(each.tokens) for each in batch.examples]
+    tags = torch.tensor([number_of[tag] for each in batch.examples for tag in each.tags])
     parameters = [parameter for group in network.layer_groups() for parameter in group]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
 

@@ -49,10 +49,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.data / "squad"
     train = read_questions(folder / "train-v1.1.json").sure().sample(arguments.questions + 500, 0)
-    titles = list(dict.fromkeys(each.title for each in train.questions))
+    titles = list(dict.fromkeys(each.title for each in train.examples))
     held = set(titles[: max(1, len(titles) // 40)])
-    dev = replace(train, questions=[each for each in train.questions if each.title in held])
-    own = [each for each in train.questions if each.title not in held][: arguments.questions]
+    dev = replace(train, examples=[each for each in train.examples if each.title in held])
+    own = [each for each in train.examples if each.title not in held][: arguments.questions]
     test = read_questions(folder / "dev-v1.1.json").sample(arguments.test, 0)
     print(
         f"{len(own):,} questions to learn from, {len(dev):,} choose the epoch, {len(test):,} are measured on",
@@ -60,7 +60,7 @@ def main() -> None:
     )
     results = Results(arguments.runs / "results.jsonl")
     part = part_of("answers", arguments, "forms")
-    learned = replace(train, questions=own)
+    learned = replace(train, examples=own)
     for form, settings in forms(arguments):
         row = results.measure(part, form, len(own), 0, partial(measured, learned, dev, test, settings))
         figures = ", ".join(f"{name} {100 * row[name]:.1f}" for name in ("exact_match", "f1", "no_answer"))
@@ -97,8 +97,8 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings
 
 def no_answer(answerer: QuestionAnswerer, test: QuestionSet, count: int = 500) -> float:
     """Area under the curve of the no-answer score: pairs that belong together, and pairs that do not."""
-    own = replace(test, questions=test.questions[:count])
-    other = replace(test, questions=mismatched(own.questions, 0))
+    own = replace(test, examples=test.examples[:count])
+    other = replace(test, examples=mismatched(own.examples, 0))
     belongs, not_there = (
         np.array([each["no_answer"] for each in answerer.answer(questions)]) for questions in (own, other)
     )

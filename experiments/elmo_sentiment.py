@@ -27,11 +27,12 @@ from typing import Any
 import torch
 
 from experiments.results import Results, part_of
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
-from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+from unfreeze.text.examples import read_examples
 from unfreeze.training.precision import choose_precision
 
 
@@ -117,7 +118,7 @@ def keep_layers(classifier: TextClassifier, settings: FitSettings, test: Example
     if isinstance(classifier.network, LayeredNetwork):
         weights = weights_digest(settings.chosen_encoder)
         half = choose_precision("auto", torch.device("cpu")) == "bf16"
-        classifier.network.words.keep_layers(test.texts(), weights, precision="bf16" if half else "fp32")
+        classifier.network.words.keep_layers(test.inputs(), weights, precision="bf16" if half else "fp32")
 
 
 def chance(examples: ExampleSet) -> float:
@@ -135,12 +136,12 @@ def sst5(data: Path) -> Parts:
 
 def imdb(arguments: argparse.Namespace) -> Parts:
     """Some reviews; the dev part is a fifth of those to learn from."""
-    labeled = sample_examples(read_examples(arguments.data / "imdb" / "train.jsonl"), arguments.labels, 0)
+    labeled = read_examples(arguments.data / "imdb" / "train.jsonl").sample(arguments.labels, 0)
     n_train = len(labeled) - len(labeled) // 5
-    train = sample_examples(labeled, n_train, 0)
-    chosen = {example.text for example in train.examples}
-    dev = replace(labeled, examples=[example for example in labeled.examples if example.text not in chosen])
-    test = sample_examples(read_examples(arguments.data / "imdb" / "test.jsonl"), arguments.test, 0)
+    train = labeled.sample(n_train, 0)
+    chosen = {example.input for example in train.examples}
+    dev = replace(labeled, examples=[example for example in labeled.examples if example.input not in chosen])
+    test = read_examples(arguments.data / "imdb" / "test.jsonl").sample(arguments.test, 0)
     return Parts(train, dev, test)
 
 

@@ -26,7 +26,7 @@ from experiments.results import Results, part_of, table
 from unfreeze.analysis.curves import Curve, plot_curves
 from unfreeze.tasks.fit_tagger import fit_tagger
 from unfreeze.tasks.word_task_settings import TaggerSettings
-from unfreeze.text.tagged import TaggedSet, read_tagged, sample_tagged
+from unfreeze.text.tagged import TaggedSet, read_tagged
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.data / "conll2003"
     train, dev, test = (read_tagged(folder / name) for name in ("eng.train", "eng.testa", "eng.testb"))
-    dev = sample_tagged(dev, arguments.validation, 0)
+    dev = dev.sample(arguments.validation, 0)
     print(f"{len(dev):,} sentences choose the epoch, {len(test):,} are measured on", flush=True)
     results = Results(arguments.runs / "results.jsonl")
     part = part_of("tagging", arguments, "shares", "seeds")
@@ -107,7 +107,7 @@ def measured(
     train: TaggedSet, dev: TaggedSet, test: TaggedSet, count: int, settings: TaggerSettings
 ) -> dict[str, Any]:
     """F1 on the test sentences after learning from a sample, and how much each layer counts."""
-    tagger = fit_tagger(sample_tagged(train, count, settings.seed), settings, validation=dev)
+    tagger = fit_tagger(train.sample(count, settings.seed), settings, validation=dev)
     tagger.precision = "auto"
     f1 = tagger.evaluate(test).f1
     assert f1 is not None

@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.pretraining.settings import PretrainSettings, small
 from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
-from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+from unfreeze.text.examples import read_examples
 
 HELD_BACK, HELD_BACK_SEED = 5_000, 12345
 TUNING = 1_500
@@ -64,25 +65,23 @@ class Places:
     @cached_property
     def held_back(self) -> ExampleSet:
         """5,000 training reviews for choosing."""
-        return sample_examples(self.train, HELD_BACK, HELD_BACK_SEED)
+        return self.train.sample(HELD_BACK, HELD_BACK_SEED)
 
     @cached_property
     def tuning(self) -> ExampleSet:
         """1,500 of them."""
-        return sample_examples(self.held_back, TUNING, HELD_BACK_SEED)
+        return self.held_back.sample(TUNING, HELD_BACK_SEED)
 
     @cached_property
     def pool(self) -> ExampleSet:
         """The training reviews whose texts are not held back."""
-        held = {example.text for example in self.held_back.examples}
-        kept = [example for example in self.train.examples if example.text not in held]
-        return ExampleSet(
-            kept, self.train.label_names, False, "imdb/train.jsonl without the held-back reviews"
-        )
+        held = {example.input for example in self.held_back.examples}
+        kept = [example for example in self.train.examples if example.input not in held]
+        return replace(self.train, examples=kept, source="imdb/train.jsonl without the held-back reviews")
 
     def sample(self, count: int, seed: int) -> ExampleSet:
         """So many labeled reviews of the pool; all of it where `count` is larger."""
-        return self.pool if count >= len(self.pool) else sample_examples(self.pool, count, seed)
+        return self.pool if count >= len(self.pool) else self.pool.sample(count, seed)
 
 
 def fitted_accuracy(

@@ -33,6 +33,7 @@ from experiments.bank_has_one_vector import wikipedia_vectors
 from experiments.imdb import Places, fitted_accuracy
 from experiments.results import Results, table
 from unfreeze.analysis.curves import STYLES, plot_curves
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
@@ -41,7 +42,7 @@ from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
 from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
 from unfreeze.tasks.text_classifier import TextClassifier
-from unfreeze.text.examples import ExampleSet, read_examples, sample_examples
+from unfreeze.text.examples import read_examples
 
 TEST, TEST_SEED = 1_000, 777
 SEEDS = {100: 5, 1_000: 1}
@@ -51,7 +52,7 @@ ANEW = FitSettings(encoder="none")
 def electronics(data: Path) -> tuple[ExampleSet, ExampleSet]:
     """1,000 reviews to learn from and the fixed 1,000 test reviews."""
     everything = read_examples(data / "amazon-reviews" / "electronics.jsonl")
-    test = sample_examples(everything, TEST, TEST_SEED)
+    test = everything.sample(TEST, TEST_SEED)
     taken = {id(example) for example in test.examples}
     rest = [example for example in everything.examples if id(example) not in taken]
     return replace(everything, examples=rest), test
@@ -68,7 +69,7 @@ def unknown_share(classifier: TextClassifier, examples: ExampleSet) -> float:
     """Share of the words that the classifier's vocabulary lacks."""
     unknown = classifier.tokenizer.unknown_id
     ids = [
-        i for row in classifier.inputs([example.text for example in examples.examples]) for i in row.tolist()
+        i for row in classifier.inputs([example.input for example in examples.examples]) for i in row.tolist()
     ]
     return sum(i == unknown for i in ids) / len(ids)
 
@@ -77,7 +78,7 @@ def task_vectors(texts: ExampleSet, runs: Path) -> Path:
     """Skip-gram vectors of the product reviews themselves, whose labels are not looked at."""
     corpus, output = runs / "electronics-texts.jsonl", runs / "electronics-vectors"
     if not corpus.is_file():
-        lines = (json.dumps({"text": example.text}) for example in texts.examples)
+        lines = (json.dumps({"text": example.input}) for example in texts.examples)
         corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
     training = Word2VecSettings(window=30, subsample=1e-4, epochs=20)
     settings = VectorSettings(training=training, min_count=2)
@@ -90,7 +91,7 @@ def vector_methods(places: Places, train: ExampleSet, test: ExampleSet) -> dict[
     own, wiki = str(task_vectors(train, places.runs)), str(wikipedia_vectors(places))
     for name, place in (("the task's texts", own), ("Wikipedia", wiki)):
         known = Encoder.from_pretrained(place).tokenizer
-        words = Counter(word for text in test.examples for word in known.encode_ids([text.text])[0])
+        words = Counter(word for text in test.examples for word in known.encode_ids([text.input])[0])
         n_unknown, total = words[known.unknown_id], sum(words.values())
         print(
             f"vectors of {name}: {len(known):,} words; they lack {100 * n_unknown / total:.2f} % of the test's words"
@@ -110,10 +111,10 @@ def compare(train: ExampleSet, test: ExampleSet, results: Results, methods: dict
     """Every method with every sample, and TF-IDF."""
 
     def fitted(settings: FitSettings, count: int, seed: int) -> dict[str, Any]:
-        return fitted_accuracy(sample_examples(train, count, seed), test, replace(settings, seed=seed))
+        return fitted_accuracy(train.sample(count, seed), test, replace(settings, seed=seed))
 
     def tfidf(count: int, seed: int) -> dict[str, Any]:
-        return {"accuracy": tfidf_accuracy(sample_examples(train, count, seed), test)}
+        return {"accuracy": tfidf_accuracy(train.sample(count, seed), test)}
 
     runs: dict[str, Callable[..., dict[str, Any]]] = {"TF-IDF + logistic regression": tfidf}
     runs |= {name: partial(fitted, settings) for name, settings in methods.items()}

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.imdb import Places
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
 from unfreeze.tasks.classification import ClassifierNetwork, all_features
 from unfreeze.tasks.logistic_regression import fit_regression
-from unfreeze.text.examples import ExampleSet
 from unfreeze.training.precision import Precision, prediction_format
 
 SEEDS = {100: 5, 1_000: 2}
@@ -43,14 +43,14 @@ def readout(model: str | Path, places: Places) -> dict[int, list[float]]:
     samples = {
         (count, seed): places.sample(count, seed) for count, seeds in SEEDS.items() for seed in range(seeds)
     }
-    texts = dict.fromkeys(example.text for sample in samples.values() for example in sample.examples)
+    texts = dict.fromkeys(example.input for sample in samples.values() for example in sample.examples)
     states = mean_top_states(model, list(texts))
     rows = {text: row for row, text in enumerate(texts)}
-    measured = mean_top_states(model, [example.text for example in places.tuning.examples])
+    measured = mean_top_states(model, [example.input for example in places.tuning.examples])
     wanted = _targets(places.tuning)
     found: dict[int, list[float]] = {count: [] for count in SEEDS}
     for (count, seed), sample in samples.items():
-        x = states[[rows[example.text] for example in sample.examples]]
+        x = states[[rows[example.input] for example in sample.examples]]
         center, scale = x.mean(0), x.std(0) + 1e-8
         solution = fit_regression((x - center) / scale, _targets(sample), 2, seed=seed)
         logits = (measured - center) / scale @ solution.weight.T + solution.bias

@@ -37,6 +37,7 @@ from typing import Any
 from experiments.imdb import SEEDS, Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
@@ -48,7 +49,6 @@ from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
 from unfreeze.tasks.fit_classifier import FitSettings
 from unfreeze.text.corpus import stream_documents
-from unfreeze.text.examples import ExampleSet
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card

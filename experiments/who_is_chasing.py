@@ -60,7 +60,7 @@ def main() -> None:
     found = answerer.answer(test)
     right = [
         one["answers"][0]["answer"].split()[-1] == each.answers[0].text.split()[-1]
-        for one, each in zip(found, test.questions, strict=True)
+        for one, each in zip(found, test.examples, strict=True)
     ]
     print(f"the reader: {100 * np.mean(right):.1f} % in {time.monotonic() - started:.0f} s")
     lecture = [("Who is chasing?", f"A {a} chases a {b}.") for a, b in (("mouse", "cat"), ("cat", "mouse"))]
@@ -83,7 +83,7 @@ def pairs(nouns: list[str], verbs: list[str], count: int, chosen: random.Random)
 
 def bag_accuracy(vectors: WordVectors, train: QuestionSet, test: QuestionSet) -> float:
     """How often the one of the two nouns that the bag prefers is the one that chases."""
-    nouns = sorted({each.answers[0].text for part in (train, test) for each in part.questions})
+    nouns = sorted({each.answers[0].text for part in (train, test) for each in part.examples})
     rows, labels, groups = features(vectors, train, nouns)
     model = LogisticRegression(max_iter=1000).fit(rows, labels)
     rows, labels, groups = features(vectors, test, nouns)
@@ -96,7 +96,7 @@ def features(
 ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
     """For each noun of each sentence its vector, the sentence's sum, and their products; whether it is the answer."""
     rows, labels, groups = [], [], []
-    for each in questions.questions:
+    for each in questions.examples:
         words = each.context.strip(".").split()
         total = np.sum([vector(vectors, word) for word in sorted(words)], axis=0)
         group = []

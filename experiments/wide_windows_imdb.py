@@ -20,12 +20,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from experiments.imdb import Places
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.tasks.bodies import weighted_vectors
 from unfreeze.tasks.classification import mean_vectors
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.corpus import stream_documents
-from unfreeze.text.examples import ExampleSet
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.vectors.reading import read_word_vectors
@@ -51,7 +51,7 @@ def vectors_of(window: int, corpus: Path, runs: Path, tokenizer: TextTokenizer) 
 def features(examples: ExampleSet, tokenizer: TextTokenizer, rows: torch.Tensor) -> Features:
     """Mean vectors of all texts: (N, E)."""
     found = []
-    for ids in tokenizer.encode_ids([example.text for example in examples.examples]):
+    for ids in tokenizer.encode_ids([example.input for example in examples.examples]):
         padded, lengths = pad_sequences([ids], tokenizer.pad_id)
         found.append(mean_vectors(padded, lengths, rows).numpy()[0])
     return np.stack(found)

@@ -31,7 +31,7 @@ def written(path: Path, questions: QuestionSet) -> Path:
                 }
             ],
         }
-        for each in questions.questions
+        for each in questions.examples
     ]
     path.write_text(json.dumps({"data": articles}), encoding="utf-8")
     return path
@@ -121,11 +121,11 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
 def test_questions_without_answers_are_not_measured(answerer: Path, data: Path, tmp_path: Path) -> None:
     known = made_questions(4)
     bare = written(
-        tmp_path / "bare.json", QuestionSet([replace(each, answers=()) for each in known.questions], "made")
+        tmp_path / "bare.json", QuestionSet([replace(each, answers=()) for each in known.examples], "made")
     )
     assert "none of its questions (4) has an answer" in fail("evaluate", answerer, bare)
     assert len(succeed("predict", answerer, "--file", bare, "--json").rows) == 4
-    first = known.questions[0]
+    first = known.examples[0]
     start = first.answers[0].start + 1
     moved = replace(first, answers=(first.answers[0]._replace(start=start),))
     wrong = written(tmp_path / "wrong.json", QuestionSet([moved], "made"))

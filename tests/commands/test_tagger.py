@@ -60,7 +60,7 @@ def test_predicted_in_every_format(tagger: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [each["text"] for each in lines] == texts
     found = read_tagged(tmp_path / "a.conll")
-    assert [each.tokens for each in found.sentences][1:] == [
+    assert [each.tokens for each in found.examples][1:] == [
         ("Grace", "likes", "Paris", "."),
         ("Alan", "leaves", "London", "."),
     ]
@@ -79,12 +79,12 @@ def test_predicted_tags_stand_behind_the_columns_of_the_file(
     first = (data / "dev").read_text(encoding="utf-8").splitlines()[0]
     assert lines[0].startswith(f"{first} ") and len(lines[0].split()) == 4
     predicted = read_tagged(tmp_path / "a.conll")
-    assert [each.tokens for each in predicted.sentences] == [each.tokens for each in gold.sentences]
+    assert [each.tokens for each in predicted.examples] == [each.tokens for each in gold.examples]
     again = read_tagged(tmp_path / "a.conll", tag_column=-2)
-    assert [each.tags for each in again.sentences] == [each.tags for each in gold.sentences]
+    assert [each.tags for each in again.examples] == [each.tags for each in gold.examples]
     metrics = pytest.importorskip("seqeval.metrics")
     (values,) = succeed("evaluate", tagger, data / "dev", "--json").rows
-    pairs = [[list(each.tags) for each in found.sentences] for found in (again, predicted)]
+    pairs = [[list(each.tags) for each in found.examples] for found in (again, predicted)]
     assert metrics.f1_score(*pairs) == pytest.approx(values["f1"])
     assert succeed(*asked).out == (tmp_path / "a.conll").read_text(encoding="utf-8")
 
@@ -93,18 +93,18 @@ def test_words_that_are_split_already_come_from_everywhere(
     tagger: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gold = read_tagged(data / "dev")
-    sentences = [list(each.tokens) for each in gold.sentences]
+    sentences = [list(each.tokens) for each in gold.examples]
     expected = SequenceTagger.from_pretrained(tagger).predict_tags(sentences)
     named = tmp_path / "b.conll"
-    named.write_text("\n".join("\n".join(each.tokens) + "\n" for each in gold.sentences), encoding="utf-8")
+    named.write_text("\n".join("\n".join(each.tokens) + "\n" for each in gold.examples), encoding="utf-8")
     rows = succeed("predict", tagger, "--file", named, "--json").rows
     assert [row["tokens"] for row in rows] == sentences and [row["tags"] for row in rows] == expected
     succeed("predict", tagger, "--file", named, "--output", tmp_path / "c.jsonl")
     written = read_tagged(tmp_path / "c.jsonl")
-    assert [list(each.tags) for each in written.sentences] == expected
+    assert [list(each.tags) for each in written.examples] == expected
     succeed("predict", tagger, "--file", tmp_path / "c.jsonl", "--tokenized", "--output", tmp_path / "d.html")
     assert (tmp_path / "d.html").read_text(encoding="utf-8").count("<p>") == 20
-    text = " ".join(gold.sentences[0].tokens)
+    text = " ".join(gold.examples[0].tokens)
     assert succeed("predict", tagger, text, "--tokenized", "--json").rows == rows[:1]
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
     assert succeed("predict", tagger, "-", "--tokenized", "--json").rows == rows[:1]

@@ -300,7 +300,7 @@ def test_what_predict_writes_is_read_again(suffix: str, world: World, tmp_path: 
         texts[-2:] = ["a NUL \ufffd", "a\nb"]
     if suffix == ".tsv":
         texts[ODD.index('both "\n\t')] = 'both "\n '
-    assert found.texts() == texts
+    assert found.inputs() == texts
     again = succeed("predict", world.classifier, "--file", target, "--text-column", "text", "--json").rows
     assert [row["text"] for row in again] == texts
     assert succeed("evaluate", world.classifier, target, "--json").rows[0]["n_examples"] == len(texts)

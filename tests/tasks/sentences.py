@@ -21,12 +21,12 @@ def tagged_sentences(count: int, seed: int = 0, scheme: Scheme = "bio") -> Tagge
         tokens = [*who, chosen.choice(VERBS), *where, "."]
         tags = ["B-PER", *["I-PER"] * (len(who) - 1), "O", "B-LOC", *["I-LOC"] * (len(where) - 1), "O"]
         rows.append(TaggedSentence(tuple(tokens), tuple(convert_tags(tags, "bio", scheme)), number + 1))
-    return TaggedSet(rows, scheme, "made")
+    return TaggedSet(rows, "made", scheme)
 
 
 def columns(sentences: TaggedSet) -> str:
     """As CoNLL has them."""
     return "\n".join(
         "".join(f"{token} X {tag}\n" for token, tag in zip(each.tokens, each.tags, strict=True))
-        for each in sentences.sentences
+        for each in sentences.examples
     )

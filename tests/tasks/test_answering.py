@@ -115,7 +115,7 @@ def test_scores_of_all_windows_are_probabilities_that_fall(n_words: int, count: 
     questions = QuestionSet([Question("1", "what", context, ())], "made")
     (found,) = answer_texts(Guesses(), questions, count)  # type: ignore[arg-type]
     odds: dict[tuple[int, int], float] = {}
-    for window in windows_of(questions.questions):
+    for window in windows_of(questions.examples):
         begin, end = torch.softmax(Guesses.of(window).double(), dim=1).numpy()
         none = begin[-1] * end[-1]
         assert window.owned is not None
@@ -212,7 +212,7 @@ def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
 @settings(max_examples=10)
 @given(numbers=st.permutations(list(range(5))))
 def test_a_question_does_not_depend_on_the_others(answerer: QuestionAnswerer, numbers: list[int]) -> None:
-    windows = windows_of(made_questions(5, seed=3).questions)
+    windows = windows_of(made_questions(5, seed=3).examples)
     alone = [read_windows(answerer.network, [window], 2)[0] for window in windows]
     together = read_windows(answerer.network, [windows[number] for number in numbers], 2)
     for number, (found, odds) in zip(numbers, together, strict=True):
@@ -297,19 +297,19 @@ def squad(tmp_path: Path, **changes: Any) -> Path:
 
 
 def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (found,) = read_questions(squad(tmp_path)).questions
+    (found,) = read_questions(squad(tmp_path)).examples
     assert found.answers == (Answer("Ada", 0, False),) and found.title == "t"
     articles = json.loads(squad(tmp_path).read_text(encoding="utf-8"))["data"]
-    (found,) = read_questions(squad(tmp_path, data=[{**articles[0], "title": None}])).questions
+    (found,) = read_questions(squad(tmp_path, data=[{**articles[0], "title": None}])).examples
     assert found.title == ""
     answers = [{"text": "met Kurt", "answer_start": 20}]
-    (found,) = read_questions(squad(tmp_path, qas={"answers": answers})).questions
+    (found,) = read_questions(squad(tmp_path, qas={"answers": answers})).examples
     assert found.answers == (Answer("met Kurt", 4, True),) and "mended (first: 7)" in caplog.text
     (found,) = read_questions(
         squad(tmp_path, qas={"answers": [{"text": "Kurt", "answer_start": 15}]})
-    ).questions
+    ).examples
     assert found.answers[0].start == 17 and "the nearest is taken" in caplog.text
-    (found,) = read_questions(squad(tmp_path, qas={"is_impossible": True})).questions
+    (found,) = read_questions(squad(tmp_path, qas={"is_impossible": True})).examples
     assert found.answers == ()
 
 
@@ -356,7 +356,7 @@ def test_wrong_starts_are_mended_to_the_nearest_place_or_refused(
         each = {"id": "7", "question": "What?", "answers": [{"text": text, "answer_start": start}]}
         paragraph = {"context": "ananana banana anana", "qas": [each]}
         path = squad(tmp_path, data=[{"title": "t", "paragraphs": [paragraph]}])
-        (found,) = read_questions(path, **options).questions
+        (found,) = read_questions(path, **options).examples
         return found.answers[0]
 
     assert read(3) == Answer("anana", 2, False)
@@ -428,7 +428,7 @@ def test_a_config_that_cannot_be(
 
 
 def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:
-    questions = made_questions(20).questions
+    questions = made_questions(20).examples
     others = {(each.context, each.title) for each in questions}
     for each in mismatched(questions, 0):
         assert any((each.context, title) in others for title in {"odd", "even"} - {each.title})
@@ -438,8 +438,8 @@ def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:
 
 def test_fit_measures_as_evaluate_does(answerer: QuestionAnswerer) -> None:
     questions = made_questions(30, seed=6)
-    silent = [replace(each, question="Who helps Zoe?", answers=()) for each in questions.questions[:10]]
-    both = replace(questions, questions=[*questions.questions[10:], *silent])
+    silent = [replace(each, question="Who helps Zoe?", answers=()) for each in questions.examples[:10]]
+    both = replace(questions, examples=[*questions.examples[10:], *silent])
     objective = AnsweringObjective(answerer.network, questions, both)
     figures = objective.validate()
     assert {name: figures[name] for name in ("exact_match", "f1")} == {

@@ -18,7 +18,7 @@ from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
-from unfreeze.tasks.fit_tagger import _digest, fit_tagger, make_tagger
+from unfreeze.tasks.fit_tagger import fit_tagger, make_tagger
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.tagging import TaggerNetwork
@@ -44,8 +44,8 @@ def tagger() -> SequenceTagger:
 def test_spans_are_scored_as_seqeval_does() -> None:
     metrics = pytest.importorskip("seqeval.metrics")
     scheme = pytest.importorskip("seqeval.scheme")
-    gold = [list(each.tags) for each in tagged_sentences(40, seed=1).sentences]
-    said = [list(each.tags) for each in tagged_sentences(40, seed=2).sentences]
+    gold = [list(each.tags) for each in tagged_sentences(40, seed=1).examples]
+    said = [list(each.tags) for each in tagged_sentences(40, seed=2).examples]
     said = [[*tags, *["O"] * 9][: len(true)] for tags, true in zip(said, gold, strict=True)]
     found = span_figures([spans_of(x, "bio") for x in gold], [spans_of(x, "bio") for x in said])
     report = metrics.classification_report(
@@ -97,7 +97,7 @@ def test_raw_text_has_places(tagger: SequenceTagger) -> None:
 @settings(max_examples=15)
 @given(numbers=st.permutations(list(range(6))))
 def test_a_sentence_does_not_depend_on_the_others(tagger: SequenceTagger, numbers: list[int]) -> None:
-    sentences = [" ".join(each.tokens) for each in tagged_sentences(6, seed=3).sentences]
+    sentences = [" ".join(each.tokens) for each in tagged_sentences(6, seed=3).examples]
     alone = [tagger.network.decode([text])[0] for text in sentences]
     together = tagger.network.decode([sentences[number] for number in numbers])
     for number, (tags, shares) in zip(numbers, together, strict=True):
@@ -160,8 +160,8 @@ def test_other_schemes_come_back_as_they_came(scheme: Any) -> None:
         tagged_sentences(40, scheme=scheme), TaggerSettings(**SMALL, epochs=15), precision="fp32"
     )
     sentences = tagged_sentences(10, seed=4, scheme=scheme)
-    said = found.predict_tags([list(each.tokens) for each in sentences.sentences])
-    assert said == [list(each.tags) for each in sentences.sentences]
+    said = found.predict_tags([list(each.tokens) for each in sentences.examples])
+    assert said == [list(each.tags) for each in sentences.examples]
 
 
 TAGS_SHOWN: list[tuple[list[str], Any]] = [
@@ -181,9 +181,9 @@ def test_runs_of_earlier_versions_are_known_again(tags: list[str], scheme: Any) 
     tokens = [["a", "\u00e9", "c"]] * 3
     rows = [[each, tags] for each in tokens]
     earlier = hashlib.blake2b(json.dumps(rows).encode()).hexdigest()[:16]
-    found = _digest(tagged_set(tokens, [tags] * 3, scheme=scheme))
+    found = tagged_set(tokens, [tags] * 3, scheme=scheme).digest()
     assert (found == earlier) == (scheme is None and tags != ["B", "I", "O"])
-    others = [_digest(tagged_set(tokens, [each] * 3, scheme=given)) for each, given in TAGS_SHOWN]
+    others = [tagged_set(tokens, [each] * 3, scheme=given).digest() for each, given in TAGS_SHOWN]
     assert others.count(found) == 1
 
 
@@ -229,7 +229,7 @@ def test_on_the_layers_of_an_encoder_frozen_or_not(
     assert changed and len(changed) < len(before)  # gradual: three epochs thaw the upper groups only
     moved.save_pretrained(tmp_path / "m")
     again = SequenceTagger.from_pretrained(tmp_path / "m")
-    tokens = [list(each.tokens) for each in sentences.sentences]
+    tokens = [list(each.tokens) for each in sentences.examples]
     assert again.predict_tags(tokens) == moved.predict_tags(tokens)
 
 
@@ -259,8 +259,8 @@ def test_mistakes() -> None:
 def test_tags_that_training_lacked_count_as_errors_when_told(tagger: SequenceTagger) -> None:
     metrics = pytest.importorskip("seqeval.metrics")
     known = tagged_sentences(10, seed=5)
-    tokens = [list(each.tokens) for each in known.sentences] + [["Ada", "visits", "Mars", "Base", "."]]
-    tags = [list(each.tags) for each in known.sentences] + [["B-PER", "O", "B-PLANET", "I-PLANET", "O"]]
+    tokens = [list(each.tokens) for each in known.examples] + [["Ada", "visits", "Mars", "Base", "."]]
+    tags = [list(each.tags) for each in known.examples] + [["B-PER", "O", "B-PLANET", "I-PLANET", "O"]]
     both = tagged_set(tokens, tags)
     with pytest.raises(UnknownLabel, match="word 3 has the tag 'B-PLANET', which training lacked"):
         tagger.evaluate(both)
@@ -285,8 +285,8 @@ def test_plain_tags_that_training_lacked() -> None:
 
 def test_tags_without_a_type_come_back_as_they_came(tmp_path: Path) -> None:
     known = tagged_sentences(40)
-    tokens = [list(each.tokens) for each in known.sentences]
-    tags = [[tag[0] for tag in each.tags] for each in known.sentences]
+    tokens = [list(each.tokens) for each in known.examples]
+    tags = [[tag[0] for tag in each.tags] for each in known.examples]
     found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=12)
     assert found.scheme == "bio" and found.kinds == ["_"]
     found.save_pretrained(tmp_path / "t")

@@ -7,40 +7,24 @@ import gzip
 import json
 import logging
 from collections import Counter
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import train_test_split
 
 from tests.conftest import data_folder
 from tests.text.test_corpus import StubData, stub_datasets, write
+from unfreeze.datasets.dataset import ExampleSet, LabeledExample
+from unfreeze.datasets.labels import join_labels
 from unfreeze.errors import UserError
-from unfreeze.text.examples import (
-    ExampleSet,
-    TextExample,
-    duplicates_between,
-    example_set,
-    read_examples,
-    sample_examples,
-    split_validation,
-    stream_texts,
-)
-from unfreeze.text.labels import join_labels
+from unfreeze.text.examples import example_set, read_examples, stream_texts
 
 
 def pairs(examples: ExampleSet) -> list[tuple[str, ...]]:
-    return [(example.text, *example.labels) for example in examples.examples]
-
-
-def labeled(labels: list[tuple[str, ...]], multi_label: bool = False) -> ExampleSet:
-    examples = [TextExample(f"text {i}", names) for i, names in enumerate(labels)]
-    names = tuple(sorted({name for names in labels for name in names}))
-    return ExampleSet(examples, names, multi_label, "here")
+    return [(example.input, *example.labels) for example in examples.examples]
 
 
 # Formats
@@ -701,106 +685,6 @@ def test_a_file_without_text_is_told(tmp_path: Path, name: str) -> None:
         list(stream_texts(write(tmp_path / name, "")))
 
 
-# Samples
-
-single_label = st.lists(st.sampled_from("aaaaaabbbc").map(lambda label: (label,)), min_size=1, max_size=60)
-multi_label = st.lists(
-    st.sets(st.sampled_from("abcd")).map(lambda s: tuple(sorted(s))), min_size=1, max_size=60
-)
-seeds = st.integers(0, 1000)
-quick = settings(max_examples=40, deadline=None)
-
-
-@quick
-@given(single_label | multi_label, seeds)
-def test_a_sample_grows_by_the_class_that_is_behind(names: list[tuple[str, ...]], seed: int) -> None:
-    """Oracle: Webster's (Sainte-Laguë's) method, a seat at a time, once each label has one."""
-    whole = labeled(names, multi_label=True)
-    sizes, n_first = Counter(names), len(whole.label_names)
-    assume(n_first <= len(whole))
-    order = sample_examples(whole, len(whole), seed).examples
-    assert set(order) == set(whole.examples)
-    seats = Counter(example.labels for example in order[:n_first])
-    for example in order[n_first:]:
-        averages = {c: Fraction(n, 2 * seats[c] + 1) for c, n in sizes.items() if seats[c] < n}
-        assert averages[example.labels] == max(averages.values())
-        seats[example.labels] += 1
-
-
-@quick
-@given(single_label | multi_label, seeds, st.data())
-def test_samples_are_nested_exact_and_show_every_class(
-    names: list[tuple[str, ...]], seed: int, data: st.DataObject
-) -> None:
-    whole = labeled(names, multi_label=True)
-    assume(len(whole.label_names) <= len(whole))
-    counts = st.integers(max(1, len(whole.label_names)), len(whole))
-    small, large = sorted([data.draw(counts), data.draw(counts)])
-    smaller, larger = sample_examples(whole, small, seed), sample_examples(whole, large, seed)
-    assert len(smaller) == small and len(larger) == large
-    assert larger.examples[:small] == smaller.examples
-    assert len(set(larger.examples)) == large and set(larger.examples) <= set(whole.examples)
-    assert {label for example in smaller.examples for label in example.labels} == set(whole.label_names)
-    assert smaller.label_names == whole.label_names and smaller.multi_label
-
-
-def test_another_seed_gives_another_sample() -> None:
-    whole = labeled([("a",), ("b",)] * 50)
-    samples = {tuple(sample_examples(whole, 10, seed).examples) for seed in range(10)}
-    assert len(samples) == 10
-
-
-def test_samples_stay_what_they_were() -> None:
-    """Published comparisons name a seed: another version must draw the same examples for it."""
-    whole = labeled([("a",), ("a",), ("b",)] * 4)
-    drawn = [example.text for example in sample_examples(whole, 5, seed=3).examples]
-    assert drawn == ["text 5", "text 6", "text 9", "text 0", "text 8"]
-
-
-@pytest.mark.parametrize(
-    ("count", "message"), [(7, "holds 6"), (2, "each of its 3 classes"), (0, "3 classes")]
-)
-def test_samples_that_cannot_be(count: int, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        sample_examples(labeled([("a",), ("b",), ("c",)] * 2), count, seed=0)
-
-
-@quick
-@given(single_label | multi_label, st.floats(0.01, 0.99), seeds)
-def test_a_split_keeps_every_example_once_and_every_class_in_training(
-    names: list[tuple[str, ...]], fraction: float, seed: int
-) -> None:
-    whole = labeled(names, multi_label=True)
-    assume(len(whole) > max(1, len(whole.label_names)))
-    training, validation = split_validation(whole, fraction, seed)
-    assert sorted(training.examples + validation.examples, key=whole.examples.index) == whole.examples
-    assert {label for example in training.examples for label in example.labels} == set(whole.label_names)
-    assert 1 <= len(validation) <= max(1, round(fraction * len(whole)))
-    assert training.examples == sorted(training.examples, key=whole.examples.index)
-
-
-@quick
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=4), seeds)
-def test_a_split_has_the_classes_of_scikit_learns(tens: list[int], seed: int) -> None:
-    names = [(f"class {i}",) for i, ten in enumerate(tens) for _ in range(10 * ten)]
-    _, validation = split_validation(labeled(names), 0.3, seed)
-    _, expected = train_test_split(names, test_size=0.3, stratify=names, random_state=seed)
-    assert Counter(example.labels for example in validation.examples) == Counter(expected)
-
-
-def test_splits_that_cannot_be() -> None:
-    with pytest.raises(UserError, match="2 examples of 2 classes are too few"):
-        split_validation(labeled([("a",), ("b",)]), 0.5, seed=0)
-    with pytest.raises(UserError, match=r"fraction of 1\.5"):
-        split_validation(labeled([("a",)] * 4), 1.5, seed=0)
-
-
-def test_duplicates_are_counted_in_the_test_set() -> None:
-    train = ExampleSet([TextExample(text, ("x",)) for text in "aab"], ("x",), False, "train")
-    test = ExampleSet([TextExample(text, ("y",)) for text in "acaA"], ("y",), False, "test")
-    assert duplicates_between(train, test) == 2
-
-
 # Real data
 
 
@@ -808,14 +692,14 @@ def test_news_without_a_header() -> None:
     path = data_folder("ag-news") / "test.csv"
     examples = read_examples(path)
     assert Counter(example.labels for example in examples.examples) == {(c,): 1900 for c in "1234"}
-    assert examples.examples[0].text.startswith("Fears for T N pension after talks\nUnions representing")
+    assert examples.examples[0].input.startswith("Fears for T N pension after talks\nUnions representing")
     assert examples == read_examples(path, text_column="2,3", label_column="1")
 
 
 def test_product_reviews() -> None:
     examples = read_examples(data_folder("amazon-reviews") / "electronics.jsonl")
     assert Counter(example.labels for example in examples.examples) == {("neg",): 1000, ("pos",): 1000}
-    shown = Counter(example.labels for example in sample_examples(examples, 100, seed=1).examples)
+    shown = Counter(example.labels for example in examples.sample(100, seed=1).examples)
     assert shown == {("neg",): 50, ("pos",): 50}
 
 
@@ -830,6 +714,6 @@ def test_sentences_and_questions() -> None:
     assert len(fine) == 2210 and fine.label_names == ("0", "1", "2", "3", "4")
     questions = read_examples(folder / "TREC.train", encoding="latin-1")
     assert len(questions) == 5452 and len(questions.label_names) == 50
-    assert questions.examples[0] == TextExample(
+    assert questions.examples[0] == LabeledExample(
         "How did serfdom develop in and then leave Russia ?", ("DESC:manner",)
     )

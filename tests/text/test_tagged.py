@@ -31,14 +31,14 @@ def written(tmp_path: Path, text: str, name: str = "a.conll") -> Path:
 def test_columns(tmp_path: Path) -> None:
     found = read_tagged(written(tmp_path, CONLL))
     assert found.scheme == "iob1" and found.n_words == 4
-    assert [each.tokens for each in found.sentences] == [("U.N.", "official", "Ekeus"), ("Baghdad",)]
-    assert [each.line for each in found.sentences] == [3, 7]
-    assert found.in_scheme("bio").sentences[0].tags == ("B-ORG", "O", "B-PER")
+    assert [each.tokens for each in found.examples] == [("U.N.", "official", "Ekeus"), ("Baghdad",)]
+    assert [each.number for each in found.examples] == [3, 7]
+    assert found.in_scheme("bio").examples[0].tags == ("B-ORG", "O", "B-PER")
     assert found.in_scheme("bioes").tag_names() == ["O", "S-LOC", "S-ORG", "S-PER"]
     speech = read_tagged(written(tmp_path, CONLL), tag_column=1)
-    assert speech.scheme == "plain" and speech.sentences[0].tags == ("NNP", "NN", "NNP")
+    assert speech.scheme == "plain" and speech.examples[0].tags == ("NNP", "NN", "NNP")
     tabs = read_tagged(written(tmp_path, "New York\tB-LOC\nis\tO\n"))
-    assert tabs.sentences[0].tokens == ("New_York", "is")
+    assert tabs.examples[0].tokens == ("New_York", "is")
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -98,33 +98,33 @@ def test_conll_2003_whole() -> None:
     for name, (n_sentences, n_entities) in counts.items():
         found = read_tagged(folder / name)
         assert found.scheme == "iob1" and len(found) == n_sentences
-        tags = [tag for each in found.in_scheme("bio").sentences for tag in each.tags]
+        tags = [tag for each in found.in_scheme("bio").examples for tag in each.tags]
         assert sum(tag.startswith("B-") for tag in tags) == n_entities
 
 
 def test_odd_files(tmp_path: Path) -> None:
     bioul = read_tagged(written(tmp_path, "New B-LOC\nYork L-LOC\nAda U-PER\n"))
-    assert bioul.scheme == "bioes" and bioul.sentences[0].tags == ("B-LOC", "E-LOC", "S-PER")
+    assert bioul.scheme == "bioes" and bioul.examples[0].tags == ("B-LOC", "E-LOC", "S-PER")
     tabs = read_tagged(written(tmp_path, "# text = hi\n1\thi\tX\tO\n# a b c\n2\tyou\tX\tO\n"), token_column=1)
-    assert [each.tokens for each in tabs.sentences] == [("hi",), ("you",)]
+    assert [each.tokens for each in tabs.examples] == [("hi",), ("you",)]
     spaces = read_tagged(written(tmp_path, "10\u00a0000 O\nAda B-PER\n"))
-    assert spaces.sentences[0].tokens == ("10_000", "Ada")
+    assert spaces.examples[0].tokens == ("10_000", "Ada")
     surrogate = read_tagged(
         written(tmp_path, '{"tokens": ["\\ud83d", "b"], "tags": ["O", "B-P"]}', "a.jsonl")
     )
-    assert surrogate.sentences[0].tokens == ("\ufffd", "b")
+    assert surrogate.examples[0].tokens == ("\ufffd", "b")
     found = tagged_set([["New York", "x"], []], [["B-LOC", "O"], []])
-    assert len(found) == 1 and found.sentences[0].tokens == ("New_York", "x")
+    assert len(found) == 1 and found.examples[0].tokens == ("New_York", "x")
 
 
 @pytest.mark.parametrize("other", ["\u00a0", "\v", "\u2003", "\x1c"])
 def test_spaces_alone_are_between_columns(tmp_path: Path, other: str) -> None:
     lines = f"  New{other}York   B-LOC \n{other}is O{other}\na{other}{other}b O\n {other} \nAda  B-PER\n"
     found = read_tagged(written(tmp_path, lines))
-    assert [each.tokens for each in found.sentences] == [("New_York", "is", "a_b"), ("Ada",)]
-    assert found.sentences[0].tags == ("B-LOC", "O", "O")
+    assert [each.tokens for each in found.examples] == [("New_York", "is", "a_b"), ("Ada",)]
+    assert found.examples[0].tags == ("B-LOC", "O", "O")
     tabs = read_tagged(written(tmp_path, "New York\tB-LOC\n\tO\n \t \nAda\t B-PER\n"))
-    assert [each.tokens for each in tabs.sentences] == [("New_York", "_"), ("Ada",)]
+    assert [each.tokens for each in tabs.examples] == [("New_York", "_"), ("Ada",)]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_one_bad_tag_does_not_make_all_plain(tmp_path: Path, text: str, message:
     ],
 )
 def test_words_that_look_like_comments(tmp_path: Path, text: str, tokens: list[tuple[str, ...]]) -> None:
-    assert [each.tokens for each in read_tagged(written(tmp_path, text)).sentences] == tokens
+    assert [each.tokens for each in read_tagged(written(tmp_path, text)).examples] == tokens
 
 
 def test_a_word_within_a_sentence_is_no_comment(tmp_path: Path) -> None:
@@ -169,10 +169,10 @@ def test_a_comment_of_as_many_columns_is_no_word(tmp_path: Path, caplog: pytest.
     text = "\n".join(f"# sent_id = {number}\n{SENTENCE}" for number in range(1, 6))
     found = read_tagged(written(tmp_path, text))
     assert found.scheme == "bio" and len(found) == 5 and found.n_words == 10
-    assert {each.tokens for each in found.sentences} == {("Oslo", "wins")}
-    assert [each.line for each in found.sentences] == [2, 6, 10, 14, 18]
+    assert {each.tokens for each in found.examples} == {("Oslo", "wins")}
+    assert [each.number for each in found.examples] == [2, 6, 10, 14, 18]
     assert "lines that begin with # are read as comments (5, the first is line 1)" in caplog.text
-    assert read_tagged(written(tmp_path, text), comments="words").sentences[0].tokens == ("#", "Oslo", "wins")
+    assert read_tagged(written(tmp_path, text), comments="words").examples[0].tokens == ("#", "Oslo", "wins")
     assert [each.tokens for each in read_split(written(tmp_path, text))] == [("Oslo", "wins")] * 5
 
 
@@ -191,11 +191,11 @@ def test_a_comment_of_as_many_columns_is_no_word(tmp_path: Path, caplog: pytest.
 )
 def test_a_hash_begins_a_word_or_a_comment(tmp_path: Path, text: str, tokens: list[tuple[str, ...]]) -> None:
     path = written(tmp_path, text)
-    assert [each.tokens for each in read_tagged(path).sentences] == tokens
+    assert [each.tokens for each in read_tagged(path).examples] == tokens
     assert [each.tokens for each in read_split(path)] == tokens
     skipped = [[token for token in own if token[0] != "#"] for own in tokens]
     if any(skipped):
-        found = read_tagged(path, comments="skip").sentences
+        found = read_tagged(path, comments="skip").examples
         assert [list(each.tokens) for each in found] == [own for own in skipped if own]
 
 
@@ -223,7 +223,7 @@ def test_words_of_conllu_are_forms_and_its_tags_parts_of_speech(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = written(tmp_path, CONLLU, name)
-    (sentence,) = read_tagged(path).sentences
+    (sentence,) = read_tagged(path).examples
     assert sentence.tokens == ("They", "buy", "books", ".") and sentence.tags == (
         "PRON",
         "VERB",
@@ -232,7 +232,7 @@ def test_words_of_conllu_are_forms_and_its_tags_parts_of_speech(
     )
     assert "is CoNLL-U: words are column 1 and tags column 3" in caplog.text
     assert read_split(path)[0].tokens == sentence.tokens
-    assert read_tagged(path, token_column=2, tag_column=0).sentences[0].tokens == (
+    assert read_tagged(path, token_column=2, tag_column=0).examples[0].tokens == (
         "they",
         "buy",
         "books",
@@ -242,19 +242,19 @@ def test_words_of_conllu_are_forms_and_its_tags_parts_of_speech(
 
 def test_sentences_that_begin_with_a_hash_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = written(tmp_path, "# a comment O\nOslo N X B-LOC\nwins V X O\n\n# NN X O\n1 CD X O\n", "a.conll")
-    assert len(read_tagged(path).sentences[0].tokens) == 3
+    assert len(read_tagged(path).examples[0].tokens) == 3
     assert "sentences begin with the word # (2, the first in line 1)" in caplog.text
-    assert read_tagged(path, comments="skip").sentences[0].tokens == ("Oslo", "wins")
+    assert read_tagged(path, comments="skip").examples[0].tokens == ("Oslo", "wins")
 
 
 def test_conllu_has_lines_that_are_no_words(tmp_path: Path) -> None:
     rows = ["1-2 don't _", "1 do AUX", "2 n't PART", "2.1 so ADV", "3 go VERB"]
     lines = ["{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n".format(*row.split()) for row in rows]
     path = written(tmp_path, "# sent_id = 1\n# text = don't go\n" + "".join(lines), "a.conllu")
-    (found,) = read_tagged(path, token_column=1, tag_column=3).sentences
+    (found,) = read_tagged(path, token_column=1, tag_column=3).examples
     assert found.tokens == ("do", "n't", "go") and found.tags == ("AUX", "PART", "VERB")
     other = written(tmp_path, "".join(lines).replace("3\tgo", "x\tgo"))  # numbers are words there
-    assert read_tagged(other, tag_column=3).sentences[0].tokens == ("1-2", "1", "2", "2.1", "x")
+    assert read_tagged(other, tag_column=3).examples[0].tokens == ("1-2", "1", "2", "2.1", "x")
 
 
 def test_what_is_guessed_of_tags_is_said_and_can_be_said_otherwise(

@@ -12,8 +12,8 @@ from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
     from unfreeze.analysis.curves import Curve
+    from unfreeze.datasets.dataset import ExampleSet
     from unfreeze.progress import Progress
-    from unfreeze.text.examples import ExampleSet
 
 TRANSFER, RELEASED = "unlabeled text first", "wiki-small, as it ships"
 VECTORS, PICTURE = "vectors.npz", "accuracy.png"
@@ -194,7 +194,6 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
     from unfreeze.analysis.curves import Curve
     from unfreeze.tasks.baselines import tfidf_accuracy
     from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
-    from unfreeze.text.examples import sample_examples
 
     transfer = FitSettings(
         encoder=str(encoder),
@@ -210,7 +209,7 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
     }
     found: dict[str, dict[int, list[float]]] = {name: {} for name in (*methods, BASELINE)}
     for count in arguments.labels:
-        train = sample_examples(work.labeled, count, arguments.seed)
+        train = work.labeled.sample(count, arguments.seed)
         for name, settings in methods.items():
             output = arguments.output / f"classifier-{count}" if name == TRANSFER else None
             fitted = fit_classifier(

@@ -17,8 +17,8 @@ from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
+    from unfreeze.datasets.dataset import ExampleSet
     from unfreeze.tasks.fit_settings import FitSettings
-    from unfreeze.text.examples import ExampleSet
 
 MOST_CLASSES_SHOWN = 8
 
@@ -213,12 +213,12 @@ def is_number(text: str | None) -> bool:
 
 def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
     """The examples to learn from, sampled if so asked, and those to measure on."""
-    from unfreeze.text.examples import read_examples, sample_examples
+    from unfreeze.text.examples import read_examples
 
     reading = arguments.reading_examples
     train_set = read_examples(arguments.train, multi_label=arguments.multi_label or None, **reading)
     if arguments.labels is not None:
-        train_set = sample_examples(train_set, arguments.labels, arguments.seed)
+        train_set = train_set.sample(arguments.labels, arguments.seed)
     if arguments.validation is None:
         return train_set, None
     names, multi_label = train_set.label_names, train_set.multi_label
@@ -243,14 +243,13 @@ def _note_plan(
     console: Console,
 ) -> int:
     """Say what will be done; returns the number of validation texts that are training texts too."""
-    from unfreeze.text.examples import duplicates_between
 
     start = "random weights" if settings.mode == "scratch" else settings.chosen_encoder
     length = described_length(epochs, settings.minutes) or "logistic regression"
     console.note(f"{described(train_set)}; {settings.mode} from {start}, {length}")
     if validation is None:
         return 0
-    duplicates = duplicates_between(train_set, validation)
+    duplicates = validation.duplicates_of(train_set)
     console.note(
         f"measured on {counted(len(validation), 'example')} of {validation.source}; {duplicates} of their texts "
         f"{'is' if duplicates == 1 else 'are'} in the training set too"

@@ -109,7 +109,7 @@ def make_settings(arguments: FitTagger) -> TaggerSettings:
 
 def read_sets(arguments: FitTagger) -> tuple[TaggedSet, TaggedSet | None]:
     """The sentences to learn from, sampled if so asked, and those to measure on."""
-    from unfreeze.text.tagged import read_tagged, sample_tagged
+    from unfreeze.text.tagged import read_tagged
 
     columns: dict[str, Any] = {
         "token_column": arguments.token_column,
@@ -120,7 +120,7 @@ def read_sets(arguments: FitTagger) -> tuple[TaggedSet, TaggedSet | None]:
     }
     train_set = read_tagged(arguments.train, **columns)
     if arguments.labels is not None:
-        train_set = sample_tagged(train_set, arguments.labels, arguments.seed)
+        train_set = train_set.sample(arguments.labels, arguments.seed)
     if arguments.validation is None:
         return train_set, None
     return train_set, read_tagged(arguments.validation, **columns)

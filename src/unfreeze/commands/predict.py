@@ -16,10 +16,10 @@ from unfreeze.commands.inputs import ANSWERER, TAGGER, TASK_MODELS, given_texts,
 from unfreeze.commands.options import ReadsText, need_own_options
 from unfreeze.commands.predict_answers import predict_answers
 from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_split
+from unfreeze.datasets.labels import join_labels
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.text.display import counted
-from unfreeze.text.labels import join_labels
 
 if TYPE_CHECKING:
     from unfreeze.tasks.text_classifier import TextClassifier

@@ -32,7 +32,7 @@ def predict_answers(arguments: Predict, console: Console) -> None:
     answerer = QuestionAnswerer.from_pretrained(arguments.model)
     answerer.precision = arguments.precision
     answered = answerer.answer(questions, count=arguments.top, progress=console.progress)
-    pairs = list(zip(questions.questions, answered, strict=True))
+    pairs = list(zip(questions.examples, answered, strict=True))
     if arguments.output is None:
         for question, found in pairs:
             console.result(row(question, found), readable(question, found))

@@ -189,10 +189,10 @@ class AnsweringObjective(SeparateExamples):
     ) -> None:
         self.model: nn.Module = network
         self.network, self.validation = network, validation
-        windows = windows_of(train_set.questions)
-        empty = {number for number, each in enumerate(train_set.questions) if not each.answers}
+        windows = windows_of(train_set.examples)
+        empty = {number for number, each in enumerate(train_set.examples) if not each.answers}
         self.windows = [each for each in windows if each.span is not None or each.number in empty]
-        questions = [train_set.questions[each.number] for each in self.windows]
+        questions = [train_set.examples[each.number] for each in self.windows]
         self.articles = [each.title or each.context for each in questions]
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
 
@@ -263,8 +263,8 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
     A window says how much likelier a span is than no answer in it. Given that there is one answer at most, these odds compare
     the spans of all windows, each of which belongs to one, and divided by one more than their sum they are probabilities.
     """
-    windows = windows_of(questions.questions)
-    margins: list[list[tuple[float, int, int]]] = [[] for _ in questions.questions]
+    windows = windows_of(questions.examples)
+    margins: list[list[tuple[float, int, int]]] = [[] for _ in questions.examples]
     total = [0.0] * len(questions)  # logarithm of 1 + the odds that a window read so far has the answer
     for window, (found, odds) in zip(windows, read_windows(network, windows, count), strict=True):
         total[window.number] = float(np.logaddexp(total[window.number], odds))
@@ -273,7 +273,7 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
             (-each.margin, words[each.begin].start, words[each.end].end) for each in found
         ]
     result = []
-    for question, own, every in zip(questions.questions, margins, total, strict=True):
+    for question, own, every in zip(questions.examples, margins, total, strict=True):
         ordered = sorted(own)[:count]
         spans = [(question.context[a:b], a, b, float(np.exp(-cost - every))) for cost, a, b in ordered]
         result.append(Answers(spans, float(np.exp(-every)), -ordered[0][0] if ordered else -np.inf))
@@ -282,7 +282,7 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
 
 def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
     """The best answer to each; where some questions have none, "" unless it is likelier than no answer."""
-    may_be_silent = any(not each.answers for each in questions.questions)
+    may_be_silent = any(not each.answers for each in questions.examples)
     return [
         "" if not each.spans or (may_be_silent and each.margin <= 0.0) else each.spans[0][0]
         for each in answers
@@ -291,7 +291,7 @@ def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
 
 def answer_figures(questions: QuestionSet, found: Sequence[str]) -> dict[str, float]:
     """exact_match and f1, means over the questions."""
-    true = [[answer.text for answer in each.answers] for each in questions.questions]
+    true = [[answer.text for answer in each.answers] for each in questions.examples]
     return {
         "exact_match": float(np.mean([exact_match(one, own) for one, own in zip(found, true, strict=True)])),
         "f1": float(np.mean([f1(one, own) for one, own in zip(found, true, strict=True)])),

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.errors import UserError
-from unfreeze.text.examples import ExampleSet
 from unfreeze.text.words import word_texts
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -64,7 +64,7 @@ class TfidfClassifier:
             UserError: there is no example, or texts may have many labels.
         """
         _check(examples)
-        predicted = self.predict([example.text for example in examples.examples])
+        predicted = self.predict([example.input for example in examples.examples])
         right = [(name,) == e.labels for name, e in zip(predicted, examples.examples, strict=True)]
         return float(np.mean(right))
 
@@ -86,7 +86,7 @@ def fit_tfidf(
         UserError: texts with many labels, one class only, or no words.
     """
     _check(examples)
-    texts = [example.text for example in examples.examples]
+    texts = [example.input for example in examples.examples]
     names = tuple(sorted({label for example in examples.examples for label in example.labels}))
     if len(names) < 2:
         raise UserError(f"{examples.source}: all {len(texts)} examples are of one class; two are needed")

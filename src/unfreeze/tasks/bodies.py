@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
@@ -16,7 +17,6 @@ from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
 from unfreeze.tasks.fit_settings import FitSettings
-from unfreeze.text.examples import ExampleSet
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.vectors.table import VectorTable
 
@@ -56,7 +56,7 @@ def _scratch_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEnco
 
 def _task_words(examples: ExampleSet, settings: FitSettings) -> TextTokenizer:
     return train_tokenizer(
-        (example.text for example in examples.examples),
+        (example.input for example in examples.examples),
         kind="word",
         vocabulary_size=settings.vocabulary_size,
         min_count=settings.min_count if len(examples) > 50 else 1,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.tasks.metrics import (
     ClassFigures,
     class_figures,
@@ -17,7 +18,6 @@ from unfreeze.tasks.metrics import (
     macro_f1,
     multi_label_figures,
 )
-from unfreeze.text.examples import ExampleSet
 
 THRESHOLD = 0.5
 """Probability from which a label is given, where a text may have many."""
@@ -118,7 +118,7 @@ def make_report(
         confusion,
         [
             {
-                "text": examples.examples[n].text,
+                "text": examples.examples[n].input,
                 "label": "|".join(examples.examples[n].labels),
                 "predicted": said(found[n], known[n]),
             }

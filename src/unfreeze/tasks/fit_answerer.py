@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -48,12 +47,12 @@ def fit_answerer(
         Interrupted: Ctrl-C, after a checkpoint.
     """
     with together():
-        if not any(each.answers for each in train_set.questions):
+        if not any(each.answers for each in train_set.examples):
             raise UserError(f"{train_set.source}: no question has an answer")
         if validation is not None:
             validation.need_answers()
         sets = {"train": train_set, "validation": validation}
-        files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
+        files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
         task = FitTask(
             name="answerer",
             title="Answerer",
@@ -90,7 +89,7 @@ def make_objective(
 ) -> AnsweringObjective:
     """What the loop trains; a frozen encoder's layers of all these texts are computed once."""
     sets = [each for each in (train_set, validation) if each is not None]
-    every = [window for each in sets for window in windows_of(each.questions)]
+    every = [window for each in sets for window in windows_of(each.examples)]
     texts = [text for window in every for text in (window.context, window.question)]
     keep_layers(answerer.network.words, texts, settings, accelerator, progress)
     return AnsweringObjective(
@@ -115,17 +114,9 @@ def make_answerer(train_set: QuestionSet, settings: AnswererSettings) -> Questio
     """An answerer that is ready to be trained."""
     counts: Counter[str] = Counter()
     for text in dict.fromkeys(
-        text for window in windows_of(train_set.questions) for text in (window.context, window.question)
+        text for window in windows_of(train_set.examples) for text in (window.context, window.question)
     ):
         counts.update(map(normalized, text.split(" ")))
     words = make_words(counts, len(train_set), settings)
     body = {name: getattr(settings, name) for name in ("hidden_size", "dropout")}
     return QuestionAnswerer(ReaderNetwork(words, **body), {"inputs": settings.inputs(), "body": body})
-
-
-def _digest(questions: QuestionSet) -> str:
-    found = hashlib.blake2b()
-    for each in questions.questions:
-        for part in (each.id, each.question, each.context, *(f"{a.start} {a.text}" for a in each.answers)):
-            found.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return found.hexdigest()[:16]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from dataclasses import asdict
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.saving import load_matching
 from unfreeze.encoders.text_encoder import TextEncoder
@@ -36,7 +35,6 @@ from unfreeze.tasks.text_classifier import (
     label_shares,
     make_targets,
 )
-from unfreeze.text.examples import ExampleSet
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 from unfreeze.transfer.policies import TransferPolicy
@@ -102,16 +100,11 @@ def _identity(train_set: ExampleSet, settings: FitSettings, validation: ExampleS
     """What tells this run from another: the settings, and what is in the files that they name."""
     scratch = settings.mode == "scratch"
     return {
-        "train": [train_set.source, _digest(train_set)],
-        "validation": None if validation is None else [validation.source, _digest(validation)],
+        "train": [train_set.source, train_set.digest()],
+        "validation": None if validation is None else [validation.source, validation.digest()],
         **asdict(settings),
         "encoder_weights": None if scratch else weights_digest(settings.chosen_encoder),
     }
-
-
-def _digest(examples: ExampleSet) -> str:
-    rows = json.dumps([[example.text, *example.labels] for example in examples.examples])
-    return hashlib.blake2b(rows.encode()).hexdigest()[:16]
 
 
 def _check(examples: ExampleSet) -> None:
@@ -247,17 +240,17 @@ def make_objective(
         network.encoder.set_dropout_scale(0.5 if settings.dropout_scale is None else settings.dropout_scale)
     network.to(accelerator.device)
     if isinstance(network, LayeredNetwork) and network.frozen:
-        texts = [*train_set.texts(), *([] if validation is None else validation.texts())]
+        texts = [*train_set.inputs(), *([] if validation is None else validation.inputs())]
         weights = weights_digest(settings.chosen_encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         network.words.keep_layers(texts, weights, precision=precision, progress=progress)
     held_out = None
     if validation is not None:
-        texts = classifier.inputs([example.text for example in validation.examples])
+        texts = classifier.inputs([example.input for example in validation.examples])
         held_out = texts, classifier.targets(validation)
     return ClassificationObjective(
         network,
-        classifier.inputs([example.text for example in train_set.examples]),
+        classifier.inputs([example.input for example in train_set.examples]),
         make_targets(train_set, classifier.label_names, classifier.multi_label),
         batch_size=settings.batch_size,
         frozen=settings.has_fixed_features,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 
@@ -21,10 +18,7 @@ from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.rules import normalized
 from unfreeze.text.tag_schemes import (
     OUTSIDE,
-    IllegalTag,
     Scheme,
-    detect_scheme,
-    has_type,
     joined_tag,
     split_tag,
 )
@@ -62,7 +56,7 @@ def fit_tagger(
     with together():
         _check(train_set, validation)
         sets = {"train": train_set, "validation": validation}
-        files = {name: each and [each.source, _digest(each)] for name, each in sets.items()}
+        files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
         task = FitTask(
             name="tagger",
             title="Tagger",
@@ -103,28 +97,6 @@ def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
         )
 
 
-def _digest(sentences: TaggedSet) -> str:
-    """Tells sentences from others; with their scheme where it is not the one that the tags show, as in earlier versions."""
-    rows: list[Any] = [[each.tokens, each.tags] for each in sentences.sentences]
-    if sentences.scheme != _shown_scheme(sentences):
-        rows = [sentences.scheme, *rows]
-    return hashlib.blake2b(json.dumps(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _shown_scheme(sentences: TaggedSet) -> Scheme | None:
-    """The scheme that is found out where none is given; None where the tags are in none.
-
-    Letters without a type count as plain tags: that is how runs of earlier versions read them.
-    """
-    tags = set(sentences.tag_names()) - {OUTSIDE}
-    if tags and not any(map(has_type, tags)):
-        return "plain"
-    try:
-        return detect_scheme([each.tags for each in sentences.sentences])
-    except IllegalTag:
-        return None
-
-
 def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:
     """As many epochs as give a small set enough updates, within bounds; None where time bounds the run."""
     if settings.minutes is not None:
@@ -137,7 +109,7 @@ def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:
 
 def make_tagger(train_set: TaggedSet, settings: TaggerSettings) -> SequenceTagger:
     """A tagger that is ready to be trained."""
-    counts = Counter(normalized(token) for each in train_set.sentences for token in each.tokens)
+    counts = Counter(normalized(token) for each in train_set.examples for token in each.tokens)
     words = make_words(counts, len(train_set), settings)
     body = {name: getattr(settings, name) for name in ("hidden_size", "n_layers", "dropout")}
     own: Scheme = "plain" if train_set.scheme == "plain" else "bioes"

@@ -110,7 +110,7 @@ class QuestionAnswerer:
         found: list[Answers] = []
         with progress.bar("answer", total=len(questions), unit="question") as bar:
             for start in range(0, len(questions), BUFFER):
-                part = QuestionSet(questions.questions[start : start + BUFFER], questions.source)
+                part = QuestionSet(questions.examples[start : start + BUFFER], questions.source)
                 with prediction_format(self.precision, next(self.network.parameters()).device):
                     found += answer_texts(self.network, part, count)
                 bar.advance(len(part))

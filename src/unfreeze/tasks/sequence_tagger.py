@@ -217,14 +217,14 @@ class SequenceTagger:
         """Raise UnknownLabel for a tag that training lacked, with its place."""
         for each, place, tag, _ in self._unknown(sentences):
             raise UnknownLabel(
-                f"{sentences.source}:{each.line}: word {place + 1} has the tag {tag!r}, which training lacked "
+                f"{sentences.source}:{each.number}: word {place + 1} has the tag {tag!r}, which training lacked "
                 f"(it had {', '.join(self.kinds[:10])})"
             )
 
     def _unknown(self, sentences: TaggedSet) -> Iterator[tuple[TaggedSentence, int, str, str]]:
         """Sentence, place, tag and name of each word whose tag, or its type, training lacked."""
         plain, known = self.scheme == "plain", set(self.kinds)
-        for each in sentences.sentences:
+        for each in sentences.examples:
             for place, tag in enumerate(each.tags):
                 name = tag if plain or tag == OUTSIDE else split_tag(tag)[1] or UNTYPED
                 if name not in known and (plain or tag != OUTSIDE):
@@ -254,7 +254,7 @@ class SequenceTagger:
             self.need_known(sentences)
         unknown = [name for *_, name in self._unknown(sentences)]
         own = sentences.in_scheme(self.network.scheme)
-        texts, gold = sentence_texts(own), [each.tags for each in own.sentences]
+        texts, gold = sentence_texts(own), [each.tags for each in own.examples]
         named: list[list[str]] = []
         with progress.bar("evaluate", total=len(texts), unit="sentence") as bar:
             for start in range(0, len(texts), BUFFER):

@@ -125,7 +125,7 @@ class TaggingObjective(SeparateExamples):
         self.network, self.validation = network, validation
         self.texts = sentence_texts(train_set)
         number_of = {name: number for number, name in enumerate(network.tags)}
-        self.targets = [[number_of[tag] for tag in each.tags] for each in train_set.sentences]
+        self.targets = [[number_of[tag] for tag in each.tags] for each in train_set.examples]
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
 
     def layer_groups(self) -> LayerGroups:
@@ -159,7 +159,7 @@ class TaggingObjective(SeparateExamples):
             return {}
         found = self.network.decode(sentence_texts(self.validation))
         named = [[self.network.tags[tag] for tag in tags] for tags, _ in found]
-        gold = [each.tags for each in self.validation.sentences]
+        gold = [each.tags for each in self.validation.examples]
         return figures(gold, named, self.network.scheme)
 
 
@@ -182,7 +182,7 @@ def _as_bio(tags: Sequence[str], scheme: Scheme) -> list[str]:
 
 def sentence_texts(sentences: TaggedSet) -> list[str]:
     """Words between single spaces, as `WordInputs` reads them."""
-    return [" ".join(each.tokens) for each in sentences.sentences]
+    return [" ".join(each.tokens) for each in sentences.examples]
 
 
 __all__ = ["TaggerNetwork", "TaggingObjective", "figures", "sentence_texts"]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.checked import need_call, need_type
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.saving import load_matching, made_to_fit
 from unfreeze.encoders.word_vectors import WordVectors
@@ -44,7 +45,7 @@ from unfreeze.tasks.heads import HEADS
 from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.tasks.word_inputs import WordInputs
-from unfreeze.text.examples import ExampleSet, example_set
+from unfreeze.text.examples import example_set
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
@@ -248,7 +249,7 @@ class TextClassifier:
         targets = make_targets(examples, names, self.multi_label).numpy()
         rows, are_known = [], []
         with progress.bar("evaluate", total=len(examples), unit="text") as bar:
-            for _, row, known in self.predict_stream_known(example.text for example in examples.examples):
+            for _, row, known in self.predict_stream_known(example.input for example in examples.examples):
                 rows.append(row)
                 are_known.append(known)
                 bar.advance()
@@ -394,12 +395,12 @@ def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: 
     """
     number_of = {name: number for number, name in enumerate(label_names)}
     rows: list[list[int]] = []
-    for position, example in enumerate(examples.examples, 1):
+    for example in examples.examples:
         for label in example.labels:
             if label not in number_of:
                 known = ", ".join(label_names[:10])
                 raise UnknownLabel(
-                    f"{examples.source}: example {position} has the label {label!r}, which training lacked (it had {known})"
+                    f"{examples.place(example.number)} has the label {label!r}, which training lacked (it had {known})"
                 )
         rows.append([number_of[label] for label in example.labels])
     if not multi_label:

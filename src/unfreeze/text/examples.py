@@ -1,22 +1,26 @@
-"""Labeled texts: read from tables, folders per class and `label text` lines; sampled and split by class.
+"""Read labeled texts from tables, folders per class and lines of a label and a text.
 
-Samples for learning curves are fixed by the seed, stratified and nested: the examples are put in one order,
-of which every beginning holds the classes in proportion (Webster's method of apportionment) after one
-example of each class; a sample is a beginning of that order. Examples are held in memory; reading a million
-short ones takes less than 10 seconds.
+Examples are held in memory; reading a million short ones takes less than 10 seconds. How they are sampled and split is in
+`unfreeze.datasets`.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
+from unfreeze.datasets.dataset import ExampleSet, LabeledExample, labeled_set
+from unfreeze.datasets.labels import (
+    BadLabel,
+    UnknownName,
+    labels_of,
+    need_known_labels,
+    ordered_names,
+    split_labels,
+)
+from unfreeze.errors import UnknownLabel, UserError, need_texts
 from unfreeze.text.columns import find_label_column, find_text_columns, wanted_columns, warn_of_header
 from unfreeze.text.labeled_files import (
     LabeledRows,
@@ -25,44 +29,10 @@ from unfreeze.text.labeled_files import (
     read_labeled_lines,
     without_labels,
 )
-from unfreeze.text.labels import (
-    BadLabel,
-    UnknownName,
-    as_read,
-    labels_of,
-    need_known_labels,
-    ordered_names,
-    split_labels,
-)
 from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.records import FEW, LABEL_COLUMNS, TEXT_COLUMNS, is_hub, is_table, open_table, read_text
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TextExample:
-    """A text and its labels: one, in a multi-label set any number (sorted), none where unlabeled."""
-
-    text: str
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ExampleSet:
-    """Examples, and the names of all classes in order (that of numbers where all names are integers)."""
-
-    examples: list[TextExample]
-    label_names: tuple[str, ...]
-    multi_label: bool
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def texts(self) -> list[str]:
-        """The texts in their order."""
-        return [example.text for example in self.examples]
 
 
 def read_examples(
@@ -79,7 +49,7 @@ def read_examples(
     unknown_labels: Literal["error", "wrong"] = "error",
     label_separator: LabelSeparator = "auto",
 ) -> ExampleSet:
-    """Reads labeled texts in their order; an empty text is an example too.
+    """Read labeled texts in their order; an empty text is an example too.
 
     Read are tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`), a
     folder that holds a folder of .txt files for each class, and any other file as lines of a label, white
@@ -106,7 +76,7 @@ def read_examples(
     if not rows:
         raise UserError(f"{path}: no example in it")
     several = any(isinstance(value, list) for _, _, value in rows) if multi_label is None else multi_label
-    examples: list[TextExample] = []
+    examples: list[LabeledExample] = []
     unlabeled: list[int] = []
     empty: list[str] = []
     for number, text, value in rows:
@@ -129,7 +99,7 @@ def read_examples(
             raise UserError(
                 f"{found.place(number)}: this example has no label; --skip-unlabeled leaves such examples out"
             )
-        examples.append(TextExample(text, labels or ()))
+        examples.append(LabeledExample(text, labels or (), number))
         if not text.strip():
             empty.append(found.place(number))
     if not examples:
@@ -144,41 +114,21 @@ def read_examples(
             *(path, f"{len(unlabeled):,}", f"{len(rows):,}", found.place(unlabeled[0])),
         )
     _say_empty(empty, logging.INFO)
-    return ExampleSet(
-        examples, ordered_names(label for each in examples for label in each.labels), several, str(path)
-    )
+    names = ordered_names(label for each in examples for label in each.labels)
+    return ExampleSet(examples, str(path), names, several, found.place)
 
 
 def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the given texts") -> ExampleSet:
-    """Texts and labels that are in memory, as examples.
-
-    A label is a string or a number, as in a file; a list of them for each text makes the set multi-label.
+    """Texts and labels that are in memory, as a data set; see `labeled_set`.
 
     Raises:
         UserError: not as many labels as texts, or a text or label that is none, named by its position from 0.
     """
     need_texts(texts, "texts")
-    need_several(labels, "labels")
-    if len(texts) != len(labels):
-        raise UserError(
-            f"{len(texts)} texts and {len(labels)} labels: there must be one (list of) label(s) a text"
-        )
-    values = [as_read(label) for label in labels]
-    several = any(isinstance(value, list) for value in values)
-    examples = []
-    for position, (text, value) in enumerate(zip(texts, values, strict=True)):
-        try:
-            found = labels_of(value, several)
-        except BadLabel as error:
-            raise UserError(f"labels[{position}]: {error}") from None
-        if found is None:
-            raise UserError(f"labels[{position}] is {value!r}: this text has no label")
-        examples.append(TextExample(text, found))
-    empty = [f"texts[{n}]" for n, each in enumerate(examples) if not each.text.strip()]
-    _say_empty(empty, logging.WARNING)  # what Python shows without being told to
-    return ExampleSet(
-        examples, ordered_names(label for each in examples for label in each.labels), several, source
-    )
+    examples = labeled_set(texts, labels, source, noun="text")
+    empty = [examples.place(each.number) for each in examples.examples if not each.input.strip()]
+    _say_empty(empty, logging.WARNING)  # Python shows warnings by default
+    return examples
 
 
 def stream_texts(
@@ -191,53 +141,6 @@ def stream_texts(
     if not is_hub(path):
         existing_file(Path(path))
     return _texts(path, text_column, header, encoding)
-
-
-def sample_examples(examples: ExampleSet, count: int, seed: int) -> ExampleSet:
-    """A stratified sample: every class (multi-label: combination) in proportion, no class left out.
-
-    For one seed samples are nested: a smaller one is the beginning of a larger one. The names of the
-    classes stay those of the whole set. Raises UserError for a `count` above the number of examples or
-    below that of classes.
-    """
-    if count > len(examples):
-        raise UserError(f"{examples.source}: {count} examples were asked for, it holds {len(examples)}")
-    if count < len(examples.label_names) or count < 1:
-        classes = f"{len(examples.label_names)} classes"
-        raise UserError(
-            f"{examples.source}: a sample of {count} cannot show each of its {classes}; take more"
-        )
-    order, _ = _stratified_order(examples, seed)
-    return replace(examples, examples=[examples.examples[index] for index in order[:count]])
-
-
-def split_validation(examples: ExampleSet, fraction: float, seed: int) -> tuple[ExampleSet, ExampleSet]:
-    """Splits into (training, validation), stratified; each in the order of `examples`.
-
-    `fraction` of the examples (rounded, at least one) is for validation, less where that would take a class
-    away from training. Raises UserError where nothing can be set aside.
-    """
-    if not 0 < fraction < 1:
-        raise UserError(
-            f"a fraction of {fraction} cannot be set aside for validation: take one between 0 and 1"
-        )
-    order, n_covering = _stratified_order(examples, seed)
-    n_validation = min(max(1, round(fraction * len(order))), len(order) - max(1, n_covering))
-    if n_validation < 1:
-        classes = f"{len(order)} examples of {len(examples.label_names)} classes"
-        raise UserError(f"{examples.source}: {classes} are too few to set some aside for validation")
-    cut = len(order) - n_validation
-    training, validation = (
-        replace(examples, examples=[examples.examples[index] for index in sorted(part)])
-        for part in (order[:cut], order[cut:])
-    )
-    return training, validation
-
-
-def duplicates_between(train: ExampleSet, test: ExampleSet) -> int:
-    """How many examples of `test` have exactly the text of an example of `train`."""
-    texts = {example.text for example in train.examples}
-    return sum(example.text in texts for example in test.examples)
 
 
 def _open(
@@ -322,7 +225,7 @@ def _texts(path: str | Path, text_column: str | None, header: bool | None, encod
         raise UserError(f"{path}: no text in it")
 
 
-def _need_no_ids(path: str | Path, examples: Sequence[TextExample], advice: str) -> None:
+def _need_no_ids(path: str | Path, examples: Sequence[LabeledExample], advice: str) -> None:
     """Refuses labels that nobody named where they tell the examples apart instead of grouping them."""
     labels = [example.labels for example in examples if example.labels]
     n_classes = len(set(labels))
@@ -334,10 +237,10 @@ def _need_no_ids(path: str | Path, examples: Sequence[TextExample], advice: str)
 
 
 def _need_no_header(
-    examples: Sequence[TextExample], found: LabeledRows, place: str, known: Collection[str]
+    examples: Sequence[LabeledExample], found: LabeledRows, place: str, known: Collection[str]
 ) -> None:
     """Refuses a first line whose label occurs there alone and is not known, if nothing says that it is an example."""
-    labels, text = examples[0].labels, examples[0].text
+    labels, text = examples[0].labels, examples[0].input
     others = {*known, *(label for example in examples[1:] for label in example.labels)}
     usual = text.strip().lower() in TEXT_COLUMNS and all(label.lower() in LABEL_COLUMNS for label in labels)
     doubtful = found.header_is_doubtful if found.is_table else usual
@@ -358,38 +261,3 @@ def _say_empty(places: Sequence[str], level: int) -> None:
     if places:
         more = f", as in {len(places) - 1:,} more" if len(places) > 1 else ""
         logger.log(level, "%s: the text is empty%s", places[0], more)
-
-
-def _stratified_order(examples: ExampleSet, seed: int) -> tuple[list[int], int]:
-    """All indices in an order whose beginnings are stratified, and how many at first cover all classes.
-
-    The example of rank r (from 0) among the n of its stratum stands at (r + 1/2) / n. Cutting at t leaves
-    n t examples of each stratum, rounded, which is Webster's method. Ties are broken at random.
-    """
-    # random() alone is the same in every version of Python for the same seed
-    generator = random.Random(seed)
-    tie_breaks = [generator.random() for _ in examples.examples]
-    shuffled = sorted(range(len(tie_breaks)), key=tie_breaks.__getitem__)
-    strata = [example.labels for example in examples.examples]
-    covering = _covering(shuffled, strata)
-    chosen = set(covering)
-    sizes, seen = Counter(strata), Counter[tuple[str, ...]]()
-    places: dict[int, float] = {}
-    for index in [*covering, *(index for index in shuffled if index not in chosen)]:
-        places[index] = (seen[strata[index]] + 0.5) / sizes[strata[index]]
-        seen[strata[index]] += 1
-    rest = [index for index in places if index not in chosen]
-    return covering + sorted(rest, key=lambda index: (places[index], tie_breaks[index])), len(covering)
-
-
-def _covering(shuffled: list[int], strata: list[tuple[str, ...]]) -> list[int]:
-    """Examples that together have every label: for each that none has yet, rarest first, its first one."""
-    counts = Counter(label for labels in strata for label in labels)
-    first = {label: index for index in reversed(shuffled) for label in strata[index]}
-    covering: list[int] = []
-    covered: set[str] = set()
-    for label in sorted(counts, key=lambda label: (counts[label], label)):
-        if label not in covered:
-            covering.append(first[label])
-            covered.update(strata[first[label]])
-    return covering

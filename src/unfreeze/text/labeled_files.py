@@ -11,8 +11,8 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Literal
 
+from unfreeze.datasets.labels import FASTTEXT
 from unfreeze.errors import UserError
-from unfreeze.text.labels import FASTTEXT
 from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, say_left_out
 
 logger = logging.getLogger(__name__)

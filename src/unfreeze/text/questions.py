@@ -9,6 +9,7 @@ where there are several, to the nearest. Two that are equally near are refused.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unfreeze.checked import need_type, parse_json
+from unfreeze.datasets.dataset import Dataset
 from unfreeze.errors import UserError
-from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.words import without_surrogates
 
@@ -48,40 +49,36 @@ class Question:
     """Whether the file says that there is none."""
 
 
-@dataclass(frozen=True)
-class QuestionSet:
-    """Questions in their order."""
+class QuestionSet(Dataset[Question]):
+    """Questions with their contexts."""
 
-    questions: list[Question]
-    source: str
+    noun = "question"
+    sorted_samples = True
 
-    def __len__(self) -> int:
-        return len(self.questions)
+    def digest(self) -> str:
+        """16 hex digits that identify ids, questions, contexts and answers."""
+        found = hashlib.blake2b()
+        for each in self.examples:
+            for part in (
+                each.id,
+                each.question,
+                each.context,
+                *(f"{a.start} {a.text}" for a in each.answers),
+            ):
+                found.update(part.encode("utf-8", "surrogatepass") + b"\0")
+        return found.hexdigest()[:16]
 
     def sure(self) -> QuestionSet:
-        """Those whose first answer has one place only."""
-        kept = [each for each in self.questions if each.answers and each.answers[0].sure]
-        return replace(self, questions=kept)
+        """The questions whose first answer occurs once in its context."""
+        return self.subset(each for each in self.examples if each.answers and each.answers[0].sure)
 
     def need_answers(self) -> None:
-        """Raise the UserError for questions that nothing can be measured on: without answers, and not said to have none."""
-        if not any(each.answers or each.is_impossible for each in self.questions):
+        """Raise UserError if nothing can be measured: no question has an answer or is marked as having none."""
+        if not any(each.answers or each.is_impossible for each in self.examples):
             raise UserError(
                 f"{self.source}: none of its questions ({len(self):,}) has an answer to compare with; one that has none in "
                 "its context is marked by is_impossible"
             )
-
-    def sample(self, count: int, seed: int) -> QuestionSet:
-        """So many, fixed by the seed, in the order of the file; smaller samples are parts of larger ones.
-
-        Raises:
-            UserError: there are not so many.
-        """
-        if count > len(self):
-            raise UserError(f"{self.source} holds {counted(len(self), 'question')}, not {count}")
-        order = list(range(len(self)))
-        random.Random(seed).shuffle(order)
-        return replace(self, questions=[self.questions[number] for number in sorted(order[:count])])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unfreeze.checked import parse_json
+from unfreeze.datasets.labels import MISSING, is_null, kind_of_value
 from unfreeze.errors import UserError
 from unfreeze.text.lines import (
     COMPRESSIONS,
@@ -46,8 +46,6 @@ LABEL_COLUMNS = tuple(
     "label labels class category sentiment target intent topic polarity emotion classes categories topics "
     "stars rating score tag tags genre genres".split()
 )
-MISSING = object()
-"""The value of a column that a record does not have at all; a null is None."""
 
 T = TypeVar("T")
 Row = tuple[int, tuple[object, ...]]
@@ -364,22 +362,3 @@ def _as_text(table: Table, number: int, column: str, value: object) -> str:
     if isinstance(value, (int, float)):
         return str(value)
     raise UserError(f"{table.place(number)}: column {column!r} holds a {kind_of_value(value)}, not text")
-
-
-def is_null(value: object) -> bool:
-    """Whether a value says that there is none: None, or the NaN that data frames write for it."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def kind_of_value(value: object) -> str:
-    """What a user calls the type of a value read from JSON or Parquet."""
-    names = {
-        list: "list",
-        str: "string",
-        bytes: "byte string",
-        bool: "truth value",
-        int: "number",
-        float: "number",
-        dict: "record",
-    }
-    return "null" if value is None else names.get(type(value), type(value).__name__)

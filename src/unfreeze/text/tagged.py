@@ -10,17 +10,18 @@ How words are told from comments in columns: tag_columns.py.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from unfreeze.checked import parse_json
+from unfreeze.datasets.dataset import Dataset
 from unfreeze.errors import UserError
-from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_columns import (
     Comments,
@@ -55,43 +56,51 @@ class TaggedSentence:
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
-    line: int = 0
-    """Where it stands in its file: of its first word, or of its JSON."""
+    number: int = 0
+    """Position in the source: the line of the first word or of the JSON, or a count from 1."""
 
 
 @dataclass(frozen=True)
-class TaggedSet:
-    """Sentences in one scheme."""
+class TaggedSet(Dataset[TaggedSentence]):
+    """Sentences whose tags are in one scheme."""
 
-    sentences: list[TaggedSentence]
     scheme: Scheme
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.sentences)
+    noun: ClassVar[str] = "sentence"
 
     @property
     def n_words(self) -> int:
-        """Of all sentences."""
-        return sum(len(sentence.tokens) for sentence in self.sentences)
+        """Number of words in all sentences."""
+        return sum(len(sentence.tokens) for sentence in self.examples)
 
     def tag_names(self) -> list[str]:
-        """All tags, O first, then by name."""
-        names = {tag for sentence in self.sentences for tag in sentence.tags}
+        """All tags: O first, the others sorted by type."""
+        names = {tag for sentence in self.examples for tag in sentence.tags}
         return sorted(names, key=lambda name: (name != "O", name.partition("-")[2], name))
 
     def in_scheme(self, scheme: Scheme) -> TaggedSet:
-        """The same in another scheme; plain tags stay."""
+        """The same spans in another scheme; plain tags stay as they are."""
         if scheme == self.scheme or self.scheme == "plain":
             return self
         converted = [
-            replace(each, tags=tuple(convert_tags(each.tags, self.scheme, scheme))) for each in self.sentences
+            replace(each, tags=tuple(convert_tags(each.tags, self.scheme, scheme))) for each in self.examples
         ]
-        return TaggedSet(converted, scheme, self.source)
+        return replace(self, examples=converted, scheme=scheme)
 
-    def first(self, count: int) -> TaggedSet:
-        """The first sentences."""
-        return replace(self, sentences=self.sentences[:count])
+    def digest(self) -> str:
+        """16 hex digits that identify words, tags and the scheme."""
+        rows: list[Any] = [[each.tokens, each.tags] for each in self.examples]
+        # Earlier versions always detected the scheme, and took tags without a type for plain ones; digests of such sets are
+        # without the scheme, so that their runs go on.
+        tags = set(self.tag_names()) - {OUTSIDE}
+        detected: Scheme | None = "plain"
+        if not tags or any(map(has_type, tags)):
+            try:
+                detected = detect_scheme([each.tags for each in self.examples])
+            except IllegalTag:
+                detected = None
+        if self.scheme != detected:
+            rows = [self.scheme, *rows]
+        return hashlib.blake2b(json.dumps(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ def tagged_set(
         _need_pairs(words, own, f"sentence {number}")
         if len(words):
             rows.append(TaggedSentence(tuple(map(joined, words)), tuple(own), number))
-    return _in_one_scheme(rows, source, lambda sentence, _: f"sentence {rows[sentence].line}", scheme)
+    return _in_one_scheme(rows, source, lambda sentence, _: f"sentence {rows[sentence].number}", scheme)
 
 
 def read_tagged(
@@ -158,7 +167,7 @@ def read_tagged(
     places: list[list[int]] = []
     if plain_suffix(file) in JSON_LINES:
         rows = list(_json_rows(file, token_column, tag_column, encoding))
-        places = [[row.line] * len(row.tokens) for row in rows]
+        places = [[row.number] * len(row.tokens) for row in rows]
     else:
         lines, token, tag = open_columns(file, token_column, tag_column, encoding)
         rows = []
@@ -217,7 +226,7 @@ def _in_one_scheme(
         _say_what_was_guessed(tags, scheme, source, place)
     if scheme == "bioes":  # BIOUL has other letters
         rows = [replace(row, tags=tuple(joined_tag(*split_tag(tag)) for tag in row.tags)) for row in rows]
-    return TaggedSet(rows, scheme, source)
+    return TaggedSet(rows, source, scheme)
 
 
 def _say_what_was_guessed(
@@ -285,16 +294,3 @@ def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:
 def _need_pairs(tokens: Sequence[str], tags: Sequence[str], place: str) -> None:
     if len(tokens) != len(tags):
         raise UserError(f"{place}: {len(tokens)} tokens and {len(tags)} tags: every token has one")
-
-
-def sample_tagged(sentences: TaggedSet, count: int, seed: int) -> TaggedSet:
-    """So many of the sentences, fixed by the seed; a smaller sample is a part of a larger one.
-
-    Raises:
-        UserError: there are not so many.
-    """
-    if count > len(sentences):
-        raise UserError(f"{sentences.source} holds {counted(len(sentences), 'sentence')}, not {count}")
-    order = list(range(len(sentences)))
-    random.Random(seed).shuffle(order)
-    return replace(sentences, sentences=[sentences.sentences[number] for number in order[:count]])

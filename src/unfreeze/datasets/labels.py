@@ -1,19 +1,21 @@
-"""What the value of a label's column stands for, as files and Python hold it: one label, several, or none."""
+"""Turn a value from a label column, as files and Python hold it, into one label, several, or none."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 from unfreeze.checked import NotJson, read_json, shown, whole_number
-from unfreeze.text.records import MISSING, is_null, kind_of_value
 
 FASTTEXT = "__label__"
-"""How fastText's labels begin."""
+"""Prefix of labels in fastText's files."""
+MISSING = object()
+"""The value of a column that a record does not have at all; a null is None."""
 
 
 class BadLabel(ValueError):
-    """A label that cannot be one; says why."""
+    """A value that cannot be a label; the message says why."""
 
 
 class UnknownName(BadLabel):
@@ -21,10 +23,10 @@ class UnknownName(BadLabel):
 
 
 def labels_of(value: object, multi_label: bool) -> tuple[str, ...] | None:
-    """The labels that a value stands for; None where it stands for none.
+    """The labels in a value; None if there is none.
 
     Raises:
-        BadLabel: it is no string or number, or holds several labels though an example takes one.
+        BadLabel: it is neither a string nor a number, or holds several labels where an example takes one.
     """
     if not isinstance(value, list):
         name = _label_name(value)
@@ -46,7 +48,7 @@ def need_known_labels(labels: Iterable[str], known: Collection[str]) -> None:
 
 
 def split_labels(value: object) -> object:
-    """The list that a cell of several labels stands for, in JSON, else between "|", else between commas; other values as they are."""
+    """Split a cell of several labels: a JSON list, else at "|", else at ","; other values are returned as they are."""
     if not isinstance(value, str) or value.startswith(FASTTEXT):
         return value
     if value.lstrip().startswith("["):
@@ -60,13 +62,13 @@ def split_labels(value: object) -> object:
 
 
 def join_labels(labels: Sequence[str]) -> str:
-    """Several labels in one cell, as `read_examples` splits them: joined by "|", or a JSON list where that would not do."""
+    """Join labels so that `split_labels` splits them again: by "|", or as a JSON list where that would be ambiguous."""
     ambiguous = any(mark in label for label in labels for mark in "|,[")
     return json.dumps(labels, ensure_ascii=False) if ambiguous else "|".join(labels)
 
 
 def as_read(value: object) -> object:
-    """A label from Python as a file would give it: numbers and arrays of NumPy become Python's, sets become lists.
+    """Convert a label given in Python to what a file would give: NumPy values become Python's, sets become lists.
 
     Truth values keep their names in Python, "True" and "False", which are also what data frames write into a CSV.
     """
@@ -94,7 +96,7 @@ def _label_name(value: object) -> str | None:
 
 
 def ordered_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Each label once, in the order of numbers where all are whole numbers."""
+    """Each label once, sorted; by value if all are integers."""
     names = set(labels)
     if all(name.removeprefix("-").isdecimal() for name in names):
         return tuple(sorted(names, key=_number_order))
@@ -102,6 +104,25 @@ def ordered_names(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def _number_order(name: str) -> tuple[bool, int, str]:
-    """By their value; numbers of thousands of digits, which Python does not read, stand behind the others."""
+    """By value; numbers of thousands of digits, which Python does not read, come last."""
     number = whole_number(name)
     return number is None, number or 0, name
+
+
+def is_null(value: object) -> bool:
+    """Whether a value is None, or the NaN that data frames write for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def kind_of_value(value: object) -> str:
+    """A user's word for the type of a value read from JSON or Parquet."""
+    names = {
+        list: "list",
+        str: "string",
+        bytes: "byte string",
+        bool: "truth value",
+        int: "number",
+        float: "number",
+        dict: "record",
+    }
+    return "null" if value is None else names.get(type(value), type(value).__name__)

@@ -1,0 +1,1 @@
+"""Labeled data of any kind: examples, their samples and digests, and what a label may be."""

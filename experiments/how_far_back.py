@@ -43,9 +43,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from experiments.history_plot import HistoryLine, plot_histories
 from experiments.imdb import Places
 from experiments.results import Results, part_of
-from unfreeze.analysis.history_plot import HistoryLine, plot_histories
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel

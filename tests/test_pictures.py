@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.history_plot import HistoryLine, plot_histories
 from tests.disk import files_of
 from unfreeze.analysis.confusion_plot import plot_confusion
 from unfreeze.analysis.curves import Curve, plot_curves
-from unfreeze.analysis.history_plot import HistoryLine, plot_histories
 from unfreeze.errors import UserError
 from unfreeze.transfer.rate_finder import RateCurve
 

@@ -90,7 +90,7 @@ def test_svg_holds_the_words_where_they_are_asked(tmp_path: Path, monkeypatch: p
     path = tmp_path / "plot.svg"
     plot_neighborhood(index, index.nearest("$x$"), ["$x$"], [], path)
     text = path.read_text(encoding="utf-8")
-    for word in ("words near to $x$", ">a_b<", ">木<", ">c<", "cosine with what was asked"):
+    for word in ("words near to $x$", ">a_b<", ">木<", ">c<", "cosine with the query"):
         assert word in text
 
 

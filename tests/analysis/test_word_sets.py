@@ -54,13 +54,13 @@ def test_words_of_several_parts_between_tabs(tmp_path: Path) -> None:
     [
         ("", "holds no word pairs"),
         ("word1\tword2\tscore\n", "holds no word pairs"),
-        ("tiger\tcat\t7\ntiger\tcat\n", ":2: 'tiger\\tcat' is no pair: expected two words and a score"),
-        ("tiger\tcat\t7\ntiger\tcat\tmuch\n", ":2: 'tiger\\tcat\\tmuch' is no pair"),
-        ("tiger\tcat\t7\n\n\tcat\t1\n", ":3: 'cat\\t1' is no pair"),
+        ("tiger\tcat\t7\ntiger\tcat\n", ":2: expected two words and a score, got 'tiger\\tcat'"),
+        ("tiger\tcat\t7\ntiger\tcat\tmuch\n", ":2: expected two words and a score, got 'tiger\\tcat\\tmuch'"),
+        ("tiger\tcat\t7\n\n\tcat\t1\n", ":3: expected two words and a score, got 'cat\\t1'"),
         ("tiger\tcat\t7\ntiger\tcat\tnan\n", ":2: "),
         ("tiger\tcat\tnan\ntiger\tcat\t7\n", ":1: "),
         ("a text of no kind\nand more of it\n", ":2: "),
-        ("the 0.1 0.2 0.3\n", ":1: 'the 0.1 0.2 0.3' is no pair"),
+        ("the 0.1 0.2 0.3\n", ":1: expected two words and a score, got 'the 0.1 0.2 0.3'"),
         ("tiger\tcat\t7\ncaf\udce9\tcat\t7\n", ":2:4: not utf-8"),
     ],
 )
@@ -76,8 +76,14 @@ def test_what_is_no_file_of_pairs(content: str, said: str, tmp_path: Path) -> No
     ("content", "said"),
     [
         (": family\n", "holds no analogies"),
-        (": family\nboy girl king\n", ":2: 'boy girl king' is no analogy: expected four words"),
-        ("boy girl king queen\n", ":1: 'boy girl king queen' is no analogy"),
+        (
+            ": family\nboy girl king\n",
+            ":2: expected four words, below a line ': section', got 'boy girl king'",
+        ),
+        (
+            "boy girl king queen\n",
+            ":1: expected four words, below a line ': section', got 'boy girl king queen'",
+        ),
     ],
 )
 def test_what_is_no_file_of_analogies(content: str, said: str, tmp_path: Path) -> None:

@@ -84,4 +84,4 @@ def test_losses_are_those_of_the_loop_written_out(discriminative: float) -> None
     )
     expected = by_hand(discriminative)
     assert curve.losses == pytest.approx(expected[: len(curve.losses)], rel=1e-4)
-    assert curve.rates[0] == pytest.approx(LOW) and len(curve.losses) >= 15
+    assert curve.learning_rates[0] == pytest.approx(LOW) and len(curve.losses) >= 15

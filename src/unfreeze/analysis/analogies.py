@@ -1,8 +1,9 @@
-"""Analogies as Mikolov et al. 2013 ask them: the word nearest to b - a + c, exactly, by blocks of questions and of words.
+"""Word analogies (Mikolov et al. 2013): the word nearest to b - a + c, by exact search.
 
-3CosAdd over vectors of length 1; a, b and c are no answers. As gensim's `evaluate_word_analogies`: only the first 300,000
-words count, upper and lower case alike, and a question with a word that has no vector is left out and counted. One
-difference: where gensim finds the case variants of a, b and c alone among its five nearest, the next word is the answer.
+3CosAdd over unit vectors, with a, b and c excluded from the answers. As in gensim's `evaluate_word_analogies`, only
+the first 300,000 words are used, case is ignored, and questions with a word that has no vector are skipped and
+counted. One difference: where gensim's five nearest words are all case variants of a, b and c, the next word is
+used as the answer.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from unfreeze.vectors.table import VectorTable
 
 @dataclass(frozen=True)
 class AnalogyReport:
-    """How many questions of a section were answered right."""
+    """Results on one section of questions."""
 
     name: str
     n_questions: int
     n_missing: int
-    """Questions of these with a word that has no vector, or a zero one."""
+    """Questions skipped because a word has no vector, or a zero vector."""
     n_correct: int
 
     @property
     def accuracy(self) -> float:
-        """Of the questions whose words have vectors; NaN where there is none."""
-        n_asked = self.n_questions - self.n_missing
-        return self.n_correct / n_asked if n_asked else float("nan")
+        """Fraction of correct answers among the questions that were not skipped; NaN if all were."""
+        n_known = self.n_questions - self.n_missing
+        return self.n_correct / n_known if n_known else float("nan")
 
 
 def evaluate_analogies(
@@ -47,8 +48,11 @@ def evaluate_analogies(
 ) -> list[AnalogyReport]:
     """Answer the questions of each section.
 
+    Args:
+        restrict: only the first `restrict` words of the table are used.
+
     Raises:
-        UserError: no question has vectors for its four words.
+        UserError: no question has vectors for all four words.
     """
     solver = _Solver(table, restrict, case_insensitive)
     known = [[q for q in map(solver.forms, section.questions) if solver.knows(q)] for section in sections]
@@ -61,19 +65,19 @@ def evaluate_analogies(
     solver.collect_variants(question for section in known for question in section)
     reports = []
     with progress.bar("analogies", total=sum(map(len, known)), unit="question") as bar:
-        for section, asked in zip(sections, known, strict=True):
+        for section, questions in zip(sections, known, strict=True):
             n_correct = 0
-            for start in range(0, len(asked), QUERIES_AT_ONCE):
-                part = asked[start : start + QUERIES_AT_ONCE]
+            for start in range(0, len(questions), QUERIES_AT_ONCE):
+                part = questions[start : start + QUERIES_AT_ONCE]
                 n_correct += solver.n_correct(part)
                 bar.advance(len(part))
-            n_questions = len(section.questions)
-            reports.append(AnalogyReport(section.name, n_questions, n_questions - len(asked), n_correct))
+            n_all = len(section.questions)
+            reports.append(AnalogyReport(section.name, n_all, n_all - len(questions), n_correct))
     return reports
 
 
 def totals(reports: Sequence[AnalogyReport]) -> list[AnalogyReport]:
-    """The sum of all sections; before it those of semantic and syntactic ones ("gram..."), if there are both."""
+    """The total over all sections, preceded by those of semantic and syntactic ("gram...") ones if there are both."""
     syntactic = [report for report in reports if report.name.startswith("gram")]
     semantic = [report for report in reports if not report.name.startswith("gram")]
     kinds = [("semantic", semantic), ("syntactic", syntactic)] if semantic and syntactic else []
@@ -89,7 +93,7 @@ def totals(reports: Sequence[AnalogyReport]) -> list[AnalogyReport]:
 
 
 class _Solver:
-    """Answers questions whose words are forms: upper-cased, if case does not matter."""
+    """Answers questions whose words are `form`s: in upper case if case is ignored."""
 
     def __init__(self, table: VectorTable, restrict: int, case_insensitive: bool) -> None:
         self._case_insensitive = case_insensitive
@@ -109,7 +113,7 @@ class _Solver:
         return all(row >= 0 and self._index.norms[row] > 0 for row in rows)
 
     def collect_variants(self, questions: Iterable[Question]) -> None:
-        """Note every row whose form occurs in a question: none of them may answer it."""
+        """Collect the rows of all case variants of the questions' words, to exclude them from the answers."""
         self._variants = {form: [] for question in questions for form in question}
         for row, word in enumerate(self._index.table.words):
             rows = self._variants.get(self.form(word))
@@ -118,8 +122,8 @@ class _Solver:
 
     def n_correct(self, questions: Sequence[Question]) -> int:
         a, b, c = (self._units([question[place] for question in questions]) for place in range(3))
-        barred = [[row for form in question[:3] for row in self._variants[form]] for question in questions]
-        answers, _ = self._index.search(b - a + c, 1, barred)
+        excluded = [[row for form in question[:3] for row in self._variants[form]] for question in questions]
+        answers, _ = self._index.search(b - a + c, 1, excluded)
         words = [self._index.table.words[row] if row >= 0 else None for row in answers[:, 0].tolist()]
         return sum(
             word is not None and self.form(word) == question[3]
@@ -127,7 +131,7 @@ class _Solver:
         )
 
     def _units(self, forms: Sequence[str]) -> Floats:
-        """(n, D) of length 1."""
+        """The unit vectors (n, D) of n words."""
         rows = [self._rows[form] for form in forms]
         units = self._index.table.matrix[rows].astype(np.float64) / self._index.norms[rows][:, None]
         return np.asarray(units, np.float64)

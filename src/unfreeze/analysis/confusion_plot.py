@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: rows are true labels, columns predicted ones, shaded by the share of the row."""
+"""Plot of a confusion matrix: true labels in rows, predicted ones in columns, shaded by the fraction of the row."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from unfreeze.pictures import picture_format, save_picture
 
 MOST_WITH_COUNTS = 20
-"""Classes up to which a count fits into its cell."""
+"""Number of classes up to which the counts fit into their squares."""
 
 
 def plot_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path) -> None:
-    """Draw the (K, K) counts into a file (PNG, SVG or PDF, by its suffix).
+    """Save a plot of the (K, K) counts as PNG, SVG or PDF, depending on the suffix of `path`.
 
     Raises:
-        UserError: a suffix of another format, or the file cannot be written.
+        UserError: the suffix is of another format, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -36,5 +36,5 @@ def plot_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: 
         for row, column in np.ndindex(counts.shape):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
-    figure.colorbar(image, label="share of the true class")
+    figure.colorbar(image, label="fraction of the true class")
     save_picture(figure, path)

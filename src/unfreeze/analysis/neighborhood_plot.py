@@ -1,14 +1,14 @@
-"""A word's neighborhood as a picture of two dimensions: PCA, or t-SNE for ten words and more.
+"""Plot of the neighborhood of a word in two dimensions, by PCA or, from ten words on, t-SNE.
 
-What was asked stands out (orange, bold), neighbors are the darker the nearer. Each label takes the free place that is
-nearest to its point; one that had to go further away is tied to it by a thin line.
+The query words are orange and bold, and neighbors are darker the nearer they are. Each label is placed at the free
+position nearest to its point, and a label further away is connected to its point by a thin line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 Projection = Literal["pca", "tsne"]
 LEAST_FOR_TSNE = 10
 MOST_WORDS = 200
-"""More labels than these cannot be read in one picture."""
+"""More labels than this would be unreadable."""
 
-_ASKED = "#c8550a"
+_QUERY_COLOR = "#c8550a"
 _LONGEST_LABEL = 40
 _DIRECTIONS = 16
 _DISTANCES = 14
@@ -42,16 +42,17 @@ def plot_neighborhood(
     projection: Projection = "pca",
     seed: int = 0,
 ) -> None:
-    """Draw the words that were asked, their sum if they are several, and their neighbors into a file.
+    """Save a plot of the query words, their sum if there are several, and their neighbors.
 
     Args:
-        index: its measure says whether directions are drawn (cosine) or vectors.
-        neighbors: what `index.nearest(positive, negative)` gave.
-        path: PNG, SVG or PDF, by its suffix.
+        index: its measure decides whether unit vectors (cosine) or plain vectors are projected.
+        neighbors: result of `index.nearest(positive, negative)`.
+        path: PNG, SVG or PDF, depending on the suffix.
         seed: of t-SNE.
 
     Raises:
-        UserError: a suffix of another format, a file that cannot be written, too many words, or too few for t-SNE.
+        UserError: the suffix is of another format, the file cannot be written, or there are too many words, or too
+            few for t-SNE.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -59,44 +60,35 @@ def plot_neighborhood(
     picture_format(path)
     size = 6.4 if len(neighbors) <= 25 else 9.0
     figure = Figure(figsize=(1.25 * size, size), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)  # draws, so that the places of the labels can be measured
-    names, vectors = _asked_and_near(index, neighbors, positive, negative)
-    _check_count(len(names), projection)
+    FigureCanvasAgg(figure)  # can draw, which is needed to measure the labels
+    names = list(dict.fromkeys([*positive, *negative]))
+    rows = [*map(index.row, names), *(neighbor.row for neighbor in neighbors)]
+    vectors = index.table.matrix[rows].astype(np.float64)  # (N, D)
+    if len(positive) + len(negative) > 1 or negative:
+        names = [as_formula(positive, negative), *names]
+        vectors = np.concatenate([index.combined(positive, negative)[None], vectors])
+    if index.measure == "cosine":
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    names += [neighbor.word for neighbor in neighbors]
+    if len(names) > MOST_WORDS:
+        raise UserError(f"{len(names)} words in one picture: at most {MOST_WORDS} can be read")
+    if projection == "tsne" and len(names) < LEAST_FOR_TSNE:
+        raise UserError(
+            f"t-SNE needs {LEAST_FOR_TSNE} words or more, not {len(names)}: ask for more, or use pca"
+        )
     places, axis_names = projected(vectors, projection, seed)
     axes = figure.add_subplot()
     _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
     _set_axes(axes, axis_names, cut(f"words near to {as_formula(positive, negative)}", 100))
     with any_script():
-        figure.canvas.draw()  # now the layout is known, and with it the pixels of every point
+        figure.canvas.draw()  # computes the layout, and with it the pixel coordinates of the points
         figure.set_layout_engine("none")
         _draw_labels(figure, axes, places, names, len(names) - len(neighbors))
     save_picture(figure, path)
 
 
-def _check_count(count: int, projection: Projection) -> None:
-    if count > MOST_WORDS:
-        raise UserError(f"{count} words in one picture: at most {MOST_WORDS} can be read")
-    if projection == "tsne" and count < LEAST_FOR_TSNE:
-        raise UserError(f"t-SNE needs {LEAST_FOR_TSNE} words or more, not {count}: ask for more, or take pca")
-
-
-def _asked_and_near(
-    index: NeighborIndex, neighbors: Sequence[Neighbor], positive: Sequence[str], negative: Sequence[str]
-) -> tuple[list[str], Floats]:
-    """Names (N,) and vectors (N, D), of length 1 for cosines: the sum, if there is one, its words, the neighbors."""
-    asked = list(dict.fromkeys([*positive, *negative]))
-    rows = [*map(index.row, asked), *(neighbor.row for neighbor in neighbors)]
-    names, vectors = asked, index.table.matrix[rows].astype(np.float64)
-    if len(positive) + len(negative) > 1 or negative:
-        names = [as_formula(positive, negative), *asked]
-        vectors = np.concatenate([index.combined(positive, negative)[None], vectors])
-    if index.measure == "cosine":
-        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return [*names, *(neighbor.word for neighbor in neighbors)], np.asarray(vectors, np.float64)
-
-
 def projected(vectors: Floats, projection: Projection, seed: int = 0) -> tuple[Floats, tuple[str, str]]:
-    """(N, 2) places for (N, D) vectors, and what the two axes mean."""
+    """Project (N, D) vectors to (N, 2), and name the two axes."""
     if projection == "tsne":
         from sklearn.manifold import TSNE
 
@@ -109,25 +101,23 @@ def projected(vectors: Floats, projection: Projection, seed: int = 0) -> tuple[F
     places = np.zeros((len(vectors), 2))
     n_found = min(2, len(singular))
     places[:, :n_found] = left[:, :n_found] * singular[:n_found]
-    # The sign of a component is free: the first point stands on the left and below, on every machine.
+    # The sign of a component is arbitrary: put the first point at the bottom left, on every machine.
     places *= np.where(places[0] > 0, -1.0, 1.0)
     shares = np.zeros(2)
     shares[:n_found] = singular[:n_found] ** 2 / max(float((singular**2).sum()), 1e-300)
-    first, second = (
-        f"{name} component, {share:.0%} of the variance"
-        for name, share in zip(("first", "second"), shares, strict=True)
-    )
-    return places, (first.replace("%", " %"), second.replace("%", " %"))
+    first, second = (f"{100 * share:.0f} % of the variance" for share in shares)
+    return places, (f"first component, {first}", f"second component, {second}")
 
 
 def _draw_points(figure: Figure, axes: Axes, places: Floats, scores: Sequence[float], measure: str) -> None:
-    n_asked = len(places) - len(scores)
-    asked, near = places[:n_asked], places[n_asked:]
-    axes.scatter(asked[:, 0], asked[:, 1], s=70, color=_ASKED, zorder=3, edgecolors="white", linewidths=0.8)
+    n_query = len(places) - len(scores)
+    query, near = places[:n_query], places[n_query:]
+    marks: dict[str, Any] = {"color": _QUERY_COLOR, "edgecolors": "white", "linewidths": 0.8}
+    axes.scatter(query[:, 0], query[:, 1], s=70, zorder=3, **marks)
     if not scores:
         return
     low, high = min(scores), max(scores)
-    # The palest neighbor is still to be seen on white.
+    # The color scale starts below the lowest score, so that the palest neighbor is visible on white.
     points = axes.scatter(
         near[:, 0],
         near[:, 1],
@@ -140,16 +130,16 @@ def _draw_points(figure: Figure, axes: Axes, places: Floats, scores: Sequence[fl
         edgecolors="#08306b",
         linewidths=0.5,
     )
-    bar = figure.colorbar(points, label=f"{measure} with what was asked", shrink=0.6, pad=0.02)
+    bar = figure.colorbar(points, label=f"{measure} with the query", shrink=0.6, pad=0.02)
     bar.ax.set_ylim(low, max(high, low + 1e-9))
-    if high - low < 1e-6:  # one color: its value says all
+    if high - low < 1e-6:  # all scores are equal: label the one value
         bar.set_ticks([(low + max(high, low + 1e-9)) / 2], labels=[f"{low:.4f}"])
     bar.outline.set_visible(False)
 
 
 def _set_axes(axes: Axes, names: tuple[str, str], title: str) -> None:
     axes.margins(0.12)
-    axes.set_aspect("equal", adjustable="datalim")  # distances mean the same in both directions
+    axes.set_aspect("equal", adjustable="datalim")  # distances are comparable in both directions
     axes.set_xlabel(names[0], color="#666666")
     axes.set_ylabel(names[1], color="#666666")
     axes.set_xticks([])
@@ -158,7 +148,7 @@ def _set_axes(axes: Axes, names: tuple[str, str], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
 
 
-def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str], n_asked: int) -> None:
+def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str], n_query: int) -> None:
     texts = [
         axes.annotate(
             cut(name, _LONGEST_LABEL),
@@ -168,9 +158,9 @@ def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str
             parse_math=False,
             ha="center",
             va="center",
-            fontsize=11.5 if number < n_asked else 9.5,
-            fontweight="bold" if number < n_asked else "normal",
-            color=_ASKED if number < n_asked else "#222222",
+            fontsize=11.5 if number < n_query else 9.5,
+            fontweight="bold" if number < n_query else "normal",
+            color=_QUERY_COLOR if number < n_query else "#222222",
             arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
             zorder=4,
         )
@@ -183,19 +173,19 @@ def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str
     for text, center, point, size in zip(texts, centers, points, sizes, strict=True):
         text.set_position(tuple((center - point) * 72 / figure.dpi))
         if np.all(np.abs(center - point) < size / 2 + 20) and text.arrow_patch is not None:
-            text.arrow_patch.set_visible(False)  # so near to its point that a line would be clutter
+            text.arrow_patch.set_visible(False)  # the label is near enough to its point
 
 
 def place_labels(
     points: Floats, sizes: Floats, bounds: tuple[float, float, float, float], *, gap: float = 12.0
 ) -> Floats:
-    """Centers (N, 2) of labels of `sizes` (N, 2) beside `points` (N, 2), all in pixels; earlier labels choose first.
+    """Place labels of `sizes` (N, 2) next to `points` (N, 2) and return their centers (N, 2), all in pixels.
 
-    A label takes the place around its point, on rings of growing distance, that covers the least of the labels before
-    it, of points and what is around them, and of what is outside `bounds` (left, bottom, right, top); of equally free
-    places the nearest one.
+    Labels are placed one after the other, greedily. Candidates lie on rings of growing distance around the point; the
+    best one covers least of the earlier labels, of the surroundings of other points, and of the area outside `bounds`
+    (left, bottom, right, top). Among equally free candidates the nearest one is used.
     """
-    # Near to another point a label would be read as that point's.
+    # Squares around the points: a label there would be taken for the label of that point.
     dots = np.concatenate([points - 1.5 * gap, points + 1.5 * gap], axis=1)
     taken = np.empty((0, 4))
     centers = np.empty_like(points)
@@ -206,8 +196,8 @@ def place_labels(
         outside = size.prod() - _overlaps(boxes, inside)
         covered = _overlaps(boxes, taken) + outside
         near_others = _overlaps(boxes, np.delete(dots, number, axis=0))
-        # In pixels of distance: two of covered area are one, and ten of area near to another point.
-        # Rounded, for equally free places differ in the last bits.
+        # Costs in pixels of distance: 1 per two pixels of covered area, 1 per ten pixels near another point.
+        # Rounded, because the areas of equally free places differ in the last bits.
         chosen = int(np.argmin(np.round(covered / 2 + near_others / 10, 3) + distances))
         centers[number] = tried[chosen]
         taken = np.concatenate([taken, boxes[chosen : chosen + 1]])
@@ -215,10 +205,10 @@ def place_labels(
 
 
 def _places_around(point: Floats, size: Floats, gap: float) -> tuple[Floats, Floats]:
-    """Centers (M, 2) for a label around its point, to the right of it first, and their (M,) distances from it."""
+    """Candidate centers (M, 2) of a label around its point, the one to the right first, and their distances (M,)."""
     angles = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    # The label's edge, not its middle, lies at the ring.
+    # The edge of the label, not its center, lies on the ring.
     reach = np.clip(unit * np.sqrt(2), -1, 1) * (size / 2)
     rings = gap * (1 + np.arange(_DISTANCES))
     places = point + reach + unit * rings[:, None, None]
@@ -226,7 +216,7 @@ def _places_around(point: Floats, size: Floats, gap: float) -> tuple[Floats, Flo
 
 
 def _overlaps(boxes: Floats, others: Floats) -> Floats:
-    """(M,) the area of each of `boxes` (M, 4) that `others` (N, 4) cover, added up."""
+    """Total area (M,) of the overlaps of each of `boxes` (M, 4) with `others` (N, 4)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return np.asarray(np.clip(high - low, 0, None).prod(axis=2).sum(axis=1), np.float64)

@@ -1,9 +1,10 @@
-"""Exact nearest neighbors among word vectors, by cosine or by dot product.
+"""Exact nearest neighbors among word vectors, by cosine similarity or dot product.
 
-Special here: a float32 product of a block of rows with all queries only finds candidates; their scores are taken again in
-float64. So a result depends neither on the size of a block nor on what else is asked, and equal scores stand in the
-order of the rows. Beside the table lie its norms and one block of scores, whatever V is.
-Legend: V words, D numbers a vector, Q queries, k neighbors a query, R rows a block.
+A float32 product of a block of rows with all queries only selects candidates, whose scores are then computed again in
+float64. Results therefore depend neither on the block size nor on the other queries, and ties are ordered by row.
+The memory needed in addition to the table is its norms and one block of scores, independent of V.
+
+Shapes: V words, D vector dimension, Q queries, k neighbors per query, R rows per block.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ Rows: TypeAlias = NDArray[np.int64]
 
 QUERIES_AT_ONCE = 512
 _BLOCK_SCORES = 1 << 21
-"""Q * R of a block: 8 MB of scores."""
+"""Q * R of a block: 8 MB of scores in float32."""
 _EXACT_NUMBERS = 1 << 20
-"""Numbers of rows that are taken to float64 at once."""
+"""Elements that are converted to float64 at once."""
 _ORDINARY_NORMS = (1e-15, 1e15)
-"""Between these no product leaves float32."""
+"""Within this range products do not overflow or underflow in float32."""
 _NO_DIRECTION = 1e-7
-"""A sum of unit vectors as short as this is rounding: what float32 resolves."""
+"""A sum of unit vectors as short as this is a rounding error of float32."""
 
 
 class Neighbor(NamedTuple):
-    """A word near to a query."""
+    """A word near a query."""
 
     word: str
     score: float
     """Cosine or dot product."""
     row: int
-    """In the table."""
+    """Row of the word in the table."""
 
 
 class NeighborIndex:
-    """Asks a table of word vectors for neighbors; zero vectors, which have no direction, are never any.
+    """Nearest-neighbor search in a table of word vectors. Zero vectors are never returned, as they have no direction.
 
     Args:
-        table: its matrix is not copied (unless its norms are beyond 1e-15 and 1e15).
-        measure: cosine, or the dot product.
-        block_rows: R, the rows that are compared at once; None lets it follow from the number of queries.
+        table: its matrix is not copied (except with norms below 1e-15 or above 1e15).
+        measure: cosine similarity or dot product.
+        block_rows: R, the rows that are compared at once; by default it depends on the number of queries.
 
     Raises:
         UserError: the table is empty, or a vector holds NaN or infinity.
@@ -59,13 +60,13 @@ class NeighborIndex:
         self, table: VectorTable, *, measure: Measure = "cosine", block_rows: int | None = None
     ) -> None:
         if not len(table):
-            raise UserError("there are no word vectors to be asked: the table is empty")
+            raise UserError("there are no word vectors to search: the table is empty")
         self.table = table
         self.measure = measure
         self.norms = vector_norms(table)
         self._block_rows = block_rows
         self._usable = self.norms > 0
-        if len(table.index) < len(table):  # of a word that stands twice the first row counts
+        if len(table.index) < len(table):  # the first row of a duplicate word counts
             is_first = np.zeros(len(table), np.bool_)
             is_first[list(table.index.values())] = True
             self._usable &= is_first
@@ -75,14 +76,14 @@ class NeighborIndex:
         if self._divisors.min() < _ORDINARY_NORMS[0] or self._divisors.max() > _ORDINARY_NORMS[1]:
             self._rows = (table.matrix / self._divisors[:, None]).astype(np.float32)
             self._scale = np.ones(len(table), np.float32)
-        # Of a float32 sum of D products whose absolute values add up to 1 at most.
+        # Error bound of a float32 sum of D products whose absolute values add up to at most 1.
         self._slack = (table.size + 8) * 2.0**-24
 
     def row(self, word: str) -> int:
-        """The row of a word.
+        """Return the row of a word.
 
         Raises:
-            UserError: it has none; the message names words spelled alike.
+            UserError: the word is unknown; the message suggests words with a similar spelling.
         """
         row = self.table.row(word)
         if row is None:
@@ -90,10 +91,10 @@ class NeighborIndex:
         return row
 
     def combined(self, positive: Sequence[str], negative: Sequence[str] = ()) -> Floats:
-        """(D,) the sum of the words' vectors, of length 1 each for cosines, less those of `negative`.
+        """Return the sum (D,) of the vectors of `positive` minus those of `negative`, normalized first for cosines.
 
         Raises:
-            UserError: a word is unknown or has a zero vector, or they cancel each other out.
+            UserError: a word is unknown or has a zero vector, or the sum is zero.
         """
         signed = [(word, 1.0) for word in positive] + [(word, -1.0) for word in negative]
         if not signed:
@@ -117,18 +118,18 @@ class NeighborIndex:
     def nearest(
         self, positive: str | Sequence[str], negative: Sequence[str] = (), *, top: int = 10
     ) -> list[Neighbor]:
-        """The nearest words to a word, or to a sum (`["king", "woman"], ["man"]`), themselves left out.
+        """Return the words nearest to a word or to a sum of words (`["king", "woman"], ["man"]`), except those words.
 
         Raises:
-            UserError: a word is unknown, the query has no direction, or `top` is below 1.
+            UserError: a word is unknown, the query is a zero vector, or `top` is below 1.
         """
         words = [positive] if isinstance(positive, str) else list(positive)
         query = self.combined(words, negative)
-        asked = {self.row(word) for word in [*words, *negative]}
-        return self.nearest_to_vectors(query[None], top=top, excluded=[asked])[0]
+        excluded = {self.row(word) for word in [*words, *negative]}
+        return self.nearest_to_vectors(query[None], top=top, excluded=[excluded])[0]
 
     def nearest_to_each(self, words: Sequence[str], *, top: int = 10) -> list[list[Neighbor]]:
-        """The nearest words to each of many words, in one pass over the table for every 512."""
+        """Return the words nearest to each of many words, in one pass over the table per 512 words."""
         if not words:
             return []
         queries = np.stack([self.combined([word]) for word in words])
@@ -137,27 +138,15 @@ class NeighborIndex:
     def nearest_to_vectors(
         self, vectors: ArrayLike, *, top: int = 10, excluded: Sequence[Collection[int]] = ()
     ) -> list[list[Neighbor]]:
-        """The nearest words to each vector of (Q, D); fewer than `top` where there are no more.
+        """Return the words nearest to each vector of (Q, D), fewer than `top` if there are no more.
 
         Args:
-            excluded: for each query the rows that are not looked at; empty: all are.
+            excluded: for each query the rows to leave out; by default none.
 
         Raises:
             UserError: the vectors are not (Q, D), hold NaN or infinity or are zero, or `top` is below 1.
         """
         queries = np.asarray(vectors, np.float64)
-        self._check(queries, top)
-        rows, scores = self.search(queries, top, excluded)
-        return [
-            [
-                Neighbor(self.table.words[row], score, row)
-                for row, score in zip(found, of_found, strict=True)
-                if row >= 0
-            ]
-            for found, of_found in zip(rows.tolist(), scores.tolist(), strict=True)
-        ]
-
-    def _check(self, queries: Floats, top: int) -> None:
         if top < 1:
             raise UserError(f"the number of neighbors must be at least 1, not {top}")
         if queries.ndim != 2 or queries.shape[1] != self.table.size:
@@ -168,13 +157,22 @@ class NeighborIndex:
             raise UserError("a query holds NaN or infinity")
         if not queries.any(axis=1).all():
             raise UserError("a query is the zero vector: it has no direction, so it has no neighbors")
+        rows, scores = self.search(queries, top, excluded)
+        return [
+            [
+                Neighbor(self.table.words[row], score, row)
+                for row, score in zip(found, of_found, strict=True)
+                if row >= 0
+            ]
+            for found, of_found in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
 
     def search(
         self, queries: Floats, top: int, excluded: Sequence[Collection[int]] = ()
     ) -> tuple[Rows, Floats]:
-        """Rows and scores, each (Q, k), of the nearest words to `queries` (Q, D), the best first.
+        """Return rows and scores, each (Q, k), of the words nearest to `queries` (Q, D), best first.
 
-        Row -1 and score -inf stand where there are no more; a zero query has no neighbor at all.
+        Missing neighbors have row -1 and score -inf; a zero query has no neighbors.
         """
         lengths = np.linalg.norm(queries, axis=1)
         units = queries / np.where(lengths > 0, lengths, 1.0)[:, None]
@@ -194,8 +192,8 @@ class NeighborIndex:
     ) -> tuple[Rows, Floats]:
         """`search` for queries of length 1, in one pass over the table."""
         rough = units.astype(np.float32)
-        barred = np.array([(q, row) for q, rows in enumerate(excluded) for row in rows], np.int64)
-        barred_queries, barred_rows = barred.reshape(-1, 2).T
+        pairs = np.array([(q, row) for q, rows in enumerate(excluded) for row in rows], np.int64)
+        excluded_queries, excluded_rows = pairs.reshape(-1, 2).T
         best = _Best(len(units), top)
         size = self._block_rows or min(1 << 16, max(256, _BLOCK_SCORES // len(units)))
         for start in range(0, len(self.table), size):
@@ -203,15 +201,15 @@ class NeighborIndex:
             scores = rough @ self._rows[block].T  # (Q, R)
             scores *= self._scale[block]
             scores[:, ~self._usable[block]] = -np.inf
-            inside = (barred_rows >= start) & (barred_rows < start + size)
-            scores[barred_queries[inside], barred_rows[inside] - start] = -np.inf
+            inside = (excluded_rows >= start) & (excluded_rows < start + size)
+            scores[excluded_queries[inside], excluded_rows[inside] - start] = -np.inf
             of_query, places = best.candidates(scores, self._slack)
             if len(places):
                 best.merge(of_query, places + start, self._exact_scores(units, of_query, places + start))
         return best.rows, best.scores
 
     def _exact_scores(self, units: Floats, of_query: Rows, rows: Rows) -> Floats:
-        """(n,) the scores of pairs of a query and a row, in float64."""
+        """The scores (n,) of pairs of a query and a row, in float64."""
         scores = np.empty(len(rows))
         step = max(1, _EXACT_NUMBERS // self.table.size)
         for first in range(0, len(rows), step):
@@ -222,7 +220,7 @@ class NeighborIndex:
 
 
 class _Best:
-    """The best rows of each query so far; (Q, k), the best first, -1 and -inf where there are fewer."""
+    """The best rows (Q, k) of each query so far, best first, padded with row -1 and score -inf."""
 
     def __init__(self, n_queries: int, top: int) -> None:
         self.top = top
@@ -230,8 +228,8 @@ class _Best:
         self.scores: Floats = np.full((n_queries, top), -np.inf)
 
     def candidates(self, scores: NDArray[np.float32], slack: float) -> tuple[Rows, Rows]:
-        """Queries and places (n,) whose rough `scores` (Q, R), wrong by `slack` at most, may be among the best."""
-        floors = np.maximum(self.scores[:, -1] - slack, -2.0)  # what must not be found is -inf
+        """Queries and places (n,) that may be among the best, given `scores` (Q, R) with an error of at most `slack`."""
+        floors = np.maximum(self.scores[:, -1] - slack, -2.0)  # above the -inf of excluded rows
         wanted = scores >= floors[:, None].astype(np.float32)
         crowded = np.flatnonzero(wanted.sum(axis=1) > 4 * self.top + 16)
         n_rows = scores.shape[1]
@@ -239,23 +237,23 @@ class _Best:
             kth = np.partition(scores[crowded], n_rows - self.top, axis=1)[:, n_rows - self.top]
             floors[crowded] = np.maximum(floors[crowded], kth.astype(np.float64) - 2 * slack)
             wanted[crowded] = scores[crowded] >= floors[crowded, None].astype(np.float32)
-        of_query, places = np.divmod(np.flatnonzero(wanted), n_rows)  # nonzero of two axes is slow
+        of_query, places = np.divmod(np.flatnonzero(wanted), n_rows)  # faster than nonzero over two axes
         return of_query, places
 
     def merge(self, of_query: Rows, rows: Rows, scores: Floats) -> None:
-        """Take in more rows, with their exact scores."""
+        """Add rows with their exact scores."""
         n_queries = len(self.rows)
         of_query = np.concatenate([np.repeat(np.arange(n_queries), self.top), of_query])
         rows = np.concatenate([self.rows.ravel(), rows])
         scores = np.concatenate([self.scores.ravel(), scores])
         order = np.lexsort((rows, -scores, of_query))
         starts = np.searchsorted(of_query[order], np.arange(n_queries))
-        kept = order[np.arange(len(order)) - starts[of_query[order]] < self.top]
-        self.rows, self.scores = rows[kept].reshape(-1, self.top), scores[kept].reshape(-1, self.top)
+        best = order[np.arange(len(order)) - starts[of_query[order]] < self.top]
+        self.rows, self.scores = rows[best].reshape(-1, self.top), scores[best].reshape(-1, self.top)
 
 
 def vector_norms(table: VectorTable) -> Floats:
-    """(V,) the Euclidean lengths of the vectors.
+    """Return the Euclidean norms (V,) of the vectors.
 
     Raises:
         UserError: a vector holds NaN or infinity.
@@ -272,5 +270,5 @@ def vector_norms(table: VectorTable) -> Floats:
 
 
 def as_formula(positive: Sequence[str], negative: Sequence[str] = ()) -> str:
-    """ "king + woman - man"."""
+    """Format a query as "king + woman - man"."""
     return " ".join([" + ".join(positive), *(f"- {word}" for word in negative)]).strip()

@@ -1,7 +1,7 @@
-"""How similar words are, and how well that agrees with people: Spearman's correlation on sets of word pairs.
+"""Word similarity, and its Spearman correlation with human judgments on sets of word pairs.
 
-As gensim's `evaluate_word_pairs`: among the first 300,000 words, upper and lower case alike, the first of words that
-differ in case only. Pairs with a word that has no vector are left out of the correlation and counted.
+As in gensim's `evaluate_word_pairs`, only the first 300,000 words are used, case is ignored, and the first of words
+that differ only in case counts. Pairs with a word that has no vector are skipped and counted.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from unfreeze.text.rules import composed
 from unfreeze.vectors.table import VectorTable
 
 RESTRICT = 300_000
-"""The first words of a table that are looked at, as in gensim."""
+"""Number of words of a table that are used, from the first; gensim's default."""
 
 
 @dataclass(frozen=True)
 class PairsReport:
-    """How well a table agrees with people on a set."""
+    """Agreement of a table with human judgments on one set."""
 
     name: str
     n_pairs: int
     n_missing: int
-    """Pairs of these with a word that has no vector, or a zero one."""
+    """Pairs skipped because a word has no vector, or a zero vector."""
     spearman: float
-    """Over the other pairs; NaN where they are fewer than two or all alike."""
+    """Over the other pairs; NaN if there are fewer than two, or all values are equal."""
 
 
 def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine") -> float:
-    """Cosine or dot product of two words' vectors.
+    """Return the cosine similarity or the dot product of the vectors of two words.
 
     Raises:
         UserError: a word is unknown, or its vector holds NaN or infinity or, for a cosine, is zero.
@@ -62,14 +62,14 @@ def _vector(table: VectorTable, word: str) -> Floats:
 
 
 def form(word: str, case_insensitive: bool) -> str:
-    """What a word is compared by: upper-cased, if case does not matter; however accents and apostrophes are written."""
+    """Normalized form by which words are compared: Unicode-composed, and in upper case if case is ignored."""
     return composed(word).upper() if case_insensitive else composed(word)
 
 
 def rows_of_forms(
     table: VectorTable, *, restrict: int = RESTRICT, case_insensitive: bool = True
 ) -> dict[str, int]:
-    """The row of the `form` of each word among the first `restrict`."""
+    """Map the `form` of each of the first `restrict` words to its row."""
     rows: dict[str, int] = {}
     for row, word in enumerate(table.words[:restrict]):
         rows.setdefault(form(word, case_insensitive), row)
@@ -83,7 +83,7 @@ def evaluate_pairs(
     restrict: int = RESTRICT,
     case_insensitive: bool = True,
 ) -> list[PairsReport]:
-    """Correlate cosines with people's scores, set by set.
+    """Correlate cosine similarities with human scores, set by set.
 
     Raises:
         UserError: no pair of any set has two vectors.
@@ -115,7 +115,7 @@ def _evaluate(
 
 
 def _cosines(table: VectorTable, places: NDArray[np.int64]) -> Floats:
-    """(n,) of pairs of rows (n, 2); NaN where a vector is zero."""
+    """Cosine similarities (n,) of pairs of rows (n, 2); NaN where a vector is zero."""
     first, second = (table.matrix[places[:, side]].astype(np.float64) for side in (0, 1))
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     broken = np.flatnonzero(~np.isfinite(lengths))
@@ -128,9 +128,9 @@ def _cosines(table: VectorTable, places: NDArray[np.int64]) -> Floats:
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's rank correlation of two (n,) of numbers: Pearson's, of ranks; equal numbers share their mean rank.
+    """Return Spearman's rank correlation of two sequences (n,), with mean ranks for ties.
 
-    NaN where n is below 2 or all numbers of one side are equal.
+    NaN if n is below 2, or all values of one sequence are equal.
     """
     ranks = [_ranks(np.asarray(side, np.float64)) for side in (a, b)]
     assert ranks[0].shape == ranks[1].shape, "a number of one side for each of the other"
@@ -140,7 +140,7 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def _ranks(values: Floats) -> Floats:
-    """1 for the least; the mean of their ranks for equal ones."""
+    """Ranks from 1, with the mean rank for ties."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last: NDArray[np.int64] = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[inverse], np.float64)

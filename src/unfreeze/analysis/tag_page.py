@@ -1,6 +1,6 @@
-"""Texts as a page with colored spans or answers: one HTML file without scripts that any browser opens.
+"""HTML page of texts with highlighted entities or answers: one file without scripts.
 
-Each type has a color and its name behind the span; a span's score appears under the mouse.
+Each entity type has a color and is named after the span; hovering over a span shows its score.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ mark small { font-size: .68em; font-weight: 600; margin-left: .35rem; letter-spa
 
 
 def color(kind: str, kinds: Sequence[str]) -> str:
-    """A light color of its own for each type, evenly around the circle."""
+    """Return a light color for each type, with hues evenly spaced."""
     hue = 360 * (kinds.index(kind) if kind in kinds else 0) // max(1, len(kinds))
     return f"hsl({hue} 75% 85%)"
 
 
 def page_begin(title: str, kinds: Sequence[str]) -> str:
-    """Head, heading, and the types in their colors."""
+    """Return the beginning of the page: head, title and legend."""
     legend = " ".join(_mark(kind, "", color(kind, kinds), "") for kind in kinds[:40])
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -34,7 +34,7 @@ def page_begin(title: str, kinds: Sequence[str]) -> str:
 
 
 def page_text(text: str, entities: Sequence[dict[str, Any]], kinds: Sequence[str]) -> str:
-    """One text as a paragraph; spans are in order and do not overlap."""
+    """Return a text as a paragraph; its entities must be sorted and must not overlap."""
     parts, done = [], 0
     for each in entities:
         kind = each.get("entity_group", each.get("entity", ""))
@@ -47,12 +47,12 @@ def page_text(text: str, entities: Sequence[dict[str, Any]], kinds: Sequence[str
 
 
 def page_heading(text: str, note: str) -> str:
-    """A heading over a text, and a note beside it."""
+    """Return a heading with a note after it."""
     return f"<h2>{escape(text)} <small>{escape(note)}</small></h2>\n"
 
 
 def page_end() -> str:
-    """What closes the page."""
+    """Return the end of the page."""
     return "</body></html>\n"
 
 

@@ -1,8 +1,9 @@
-"""Published sets that word vectors are measured on: pairs of words that people scored, and analogy questions.
+"""Readers of benchmark sets for word vectors: word pairs with human similarity scores, and analogy questions.
 
-A file of pairs has two words and a score a line, separated by tabs, commas, semicolons or white space; a header, lines
-that begin with #, other columns before the score (SimLex-999's part of speech) and behind it (single judges) are no
-hindrance. A file of analogies is word2vec's: ": section" lines, and four words a question.
+A file of pairs has two words and a score per line, separated by tabs, commas, semicolons or whitespace. A header,
+lines that begin with #, and further columns before the score (such as the part of speech in SimLex-999) or after it
+(scores of individual judges) are skipped. A file of analogies is in word2vec's format: ": section" lines, and
+four words per question.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from unfreeze.errors import UserError
 from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, say_left_out
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".tab")
-"""What is read of a folder."""
+"""Suffixes of the files of a folder that are read."""
 
 Question: TypeAlias = tuple[str, str, str, str]
 """a, b, c, d: a is to b as c is to d."""
@@ -25,7 +26,7 @@ Question: TypeAlias = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs of words and what people said of them."""
+    """Word pairs with human similarity scores."""
 
     name: str
     pairs: list[tuple[str, str]]
@@ -42,10 +43,10 @@ class AnalogySection:
 
 
 def read_sets(path: str | Path, encoding: str = "utf-8") -> tuple[list[PairSet], list[AnalogySection]]:
-    """All sets of a folder, by name, or the one in a file.
+    """Read the sets in a file, or in all files of a folder in the order of their names.
 
     Raises:
-        UserError: there is none, or a file is neither kind of set; the message names the line.
+        UserError: there are no sets, or a file is malformed; the message names the line.
     """
     path = Path(path)
     files = [path]
@@ -55,7 +56,7 @@ def read_sets(path: str | Path, encoding: str = "utf-8") -> tuple[list[PairSet],
         say_left_out(path, [file for file in inside if file not in files])
     pairs, sections = [], []
     for file in files:
-        if holds_analogies(file, encoding):
+        if next(_lines(file, encoding), (0, ""))[1].startswith(":"):
             sections += read_analogies(file, encoding)
         else:
             pairs.append(read_pairs(file, encoding))
@@ -64,16 +65,11 @@ def read_sets(path: str | Path, encoding: str = "utf-8") -> tuple[list[PairSet],
     return pairs, sections
 
 
-def holds_analogies(path: Path, encoding: str = "utf-8") -> bool:
-    """Whether a file begins with a section of analogies."""
-    return next(_lines(path, encoding), (0, ""))[1].startswith(":")
-
-
 def read_pairs(path: Path, encoding: str = "utf-8") -> PairSet:
     """Read a file of word pairs.
 
     Raises:
-        UserError: there is no pair in it, or a line is none; the message names it.
+        UserError: the file has no pairs, or a line is malformed; the message names the line.
     """
     is_packed = plain_suffix(path) != path.suffix.lower()
     found = PairSet(Path(path.stem).stem if is_packed else path.stem, [], [])
@@ -85,16 +81,15 @@ def read_pairs(path: Path, encoding: str = "utf-8") -> PairSet:
         fields = [field.strip() for field in line.split(separator)]
         if not column:
             column = next((n for n, field in enumerate(fields) if n >= 2 and _is_number(field)), 0)
-        if not column and not place and not _is_nan_or_infinity(fields[-1]):  # a header
-            continue
+        number_at_end = _as_float(fields[-1])
+        if not column and not place and (number_at_end is None or math.isfinite(number_at_end)):
+            continue  # a header; a score of NaN or infinity is an error
         if not column or len(fields) <= column or not _is_pair(fields[0], fields[1], fields[column]):
-            raise UserError(
-                f"{path}:{number}: {line.strip()[:80]!r} is no pair: expected two words and a score"
-            )
+            raise UserError(f"{path}:{number}: expected two words and a score, got {line.strip()[:80]!r}")
         found.pairs.append((fields[0], fields[1]))
         found.scores.append(float(fields[column]))
     if not found.pairs:
-        raise UserError(f"{path} holds no word pairs: expected two words and a score a line")
+        raise UserError(f"{path} holds no word pairs: expected two words and a score per line")
     return found
 
 
@@ -102,7 +97,7 @@ def read_analogies(path: Path, encoding: str = "utf-8") -> list[AnalogySection]:
     """Read a file of analogy questions.
 
     Raises:
-        UserError: there is no question in it, or a line is none; the message names it.
+        UserError: the file has no questions, or a line is malformed; the message names the line.
     """
     sections: list[AnalogySection] = []
     for number, line in _lines(path, encoding):
@@ -111,36 +106,30 @@ def read_analogies(path: Path, encoding: str = "utf-8") -> list[AnalogySection]:
             sections.append(AnalogySection(line[1:].strip(), []))
         elif not sections or len(words) != 4:
             raise UserError(
-                f"{path}:{number}: {line.strip()[:80]!r} is no analogy: expected four words, below a line ': section'"
+                f"{path}:{number}: expected four words, below a line ': section', got {line.strip()[:80]!r}"
             )
         else:
             sections[-1].questions.append((words[0], words[1], words[2], words[3]))
     if not any(section.questions for section in sections):
-        raise UserError(f"{path} holds no analogies: expected ': section' lines and four words a line")
+        raise UserError(f"{path} holds no analogies: expected ': section' lines and four words per line")
     return sections
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
-    """The number and text of the lines that are neither empty nor remarks."""
+    """Number and text of each line that is neither empty nor a comment."""
     for number, line in enumerate(read_lines(existing_file(path), encoding), start=1):
         if line.strip() and not line.startswith("#"):
             yield number, line
 
 
 def _is_pair(a: str, b: str, score: str) -> bool:
-    """A line of a file of vectors, whose second field is a number, is none."""
+    # The second field of a file of word vectors is a number: reject such a file.
     return bool(a) and bool(b) and not _is_number(b) and _is_number(score)
 
 
 def _is_number(field: str) -> bool:
     number = _as_float(field)
     return number is not None and math.isfinite(number)
-
-
-def _is_nan_or_infinity(field: str) -> bool:
-    """What no score is and no header has."""
-    number = _as_float(field)
-    return number is not None and not math.isfinite(number)
 
 
 def _as_float(field: str) -> float | None:

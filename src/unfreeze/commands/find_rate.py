@@ -147,7 +147,7 @@ def run(arguments: FindRate, console: Console) -> None:
         {
             "suggestion": curve.suggestion,
             "tenth_of_minimum": curve.tenth_of_minimum,
-            "rates": curve.rates,
+            "rates": curve.learning_rates,
             "losses": curve.smoothed,
         },
         f"--rate {curve.suggestion:.1e}  (the loss falls fastest there; "
@@ -164,7 +164,7 @@ def is_noisy(curve: RateCurve) -> bool:
     What comes before a tenth of the updates and after the minimum does not count.
     """
     lowest = curve.smoothed.index(min(curve.smoothed))
-    counted = range(len(curve.rates) // 10, lowest + 1)
+    counted = range(len(curve.learning_rates) // 10, lowest + 1)
     noise = pstdev(curve.losses[n] - curve.smoothed[n] for n in counted)
     return curve.smoothed[counted[0]] - curve.smoothed[lowest] < noise
 

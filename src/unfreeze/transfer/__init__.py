@@ -1,1 +1,1 @@
-"""What is frozen, what learns and how fast."""
+"""Transfer policies: which parameters are trained, and with what learning rate."""

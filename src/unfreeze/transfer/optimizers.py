@@ -1,12 +1,13 @@
-"""The optimizers of language models here: AdamW, Adagrad, and NT-ASGD with averaged weights.
+"""Optimizers for training language models: AdamW, Adagrad, and NT-ASGD with averaged weights.
 
-NT-ASGD: Merity, Keskar & Socher 2018 (https://arxiv.org/abs/1708.02182, algorithm 1): plain SGD until the
-validation loss is worse than the best of all checks but the last n; from then on the weights' running mean is
-kept beside them and is what counts. The preprint prints the trigger with the last n checks themselves; its
-authors call that a typo (salesforce/awd-lstm-lm, issue 13), and the ICLR version and their code read as here.
+NT-ASGD (Merity, Keskar & Socher 2018, https://arxiv.org/abs/1708.02182, algorithm 1) is plain SGD until the
+validation loss is worse than the best of all checks except the last n. From then on it maintains a running mean
+of the weights, which is what gets evaluated and saved. The preprint states the trigger with the last n checks
+instead; its authors call that a typo (salesforce/awd-lstm-lm, issue 13), and both the ICLR version and their code
+agree with this implementation.
 
-Cost: SGD has no state at all; the average takes one copy of the weights, from the trigger on. AdamW takes two
-copies, and runs torch's fused kernel: 5 times as fast as its loop on one CPU core.
+Memory: SGD has no state, and the average takes one copy of the weights once the trigger has fired. AdamW takes
+two copies. It uses torch's fused kernel, which is 5 times as fast as the loop on one CPU core.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ OptimizerName = Literal["adamw", "nt-asgd", "adagrad"]
 
 
 class NtAsgd(Optimizer):
-    """SGD that starts to average its weights when validation has stopped improving.
+    """SGD that starts averaging its weights once the validation loss has stopped improving.
 
-    Call `report(validation_loss)` at each check (an epoch's end in the paper), and measure and save the model
-    inside `with optimizer.averaged():`. The record of the run stands in the first parameter group, so that
-    the plain `state_dict` holds everything and a resumed run goes on bit by bit.
+    Call `report(validation_loss)` after each validation (at the end of an epoch in the paper), and evaluate and
+    save the model inside `with optimizer.averaged():`. The history of the run is stored in the first parameter
+    group, so `state_dict` is complete and a resumed run is bitwise identical to an uninterrupted one.
 
     Args:
-        params: parameters or torch's parameter groups; each may have its own `lr`, which may change.
-        lr: the rate of groups without their own (30 with gradients clipped to .25 in the paper).
+        params: parameters or parameter groups, as for any torch optimizer; the `lr` of a group may change over time.
+        lr: learning rate of groups without their own (the paper uses 30, with gradients clipped to 0.25).
         weight_decay: L2 weight decay of groups without their own (1.2e-6 in the paper).
-        non_monotone: n, the number of latest checks that the trigger overlooks.
+        non_monotone: n, the number of most recent checks that the trigger ignores.
 
     Raises:
-        UserError: `non_monotone` under 1, or a negative `lr` or `weight_decay`.
+        UserError: `non_monotone` is below 1, or `lr` or `weight_decay` is negative.
     """
 
     _swapped = False
@@ -47,13 +48,13 @@ class NtAsgd(Optimizer):
         self, params: Any, lr: float = 30.0, *, weight_decay: float = 0.0, non_monotone: int = 5
     ) -> None:
         if non_monotone < 1:
-            raise UserError(f"non_monotone {non_monotone} cannot work: use 1 or more, 5 in the paper")
+            raise UserError(f"non_monotone must be at least 1 (the paper uses 5), got {non_monotone}")
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
         for group in self.param_groups:
             if group["lr"] < 0 or group["weight_decay"] < 0:
-                given = f"rate {group['lr']} with weight decay {group['weight_decay']}"
-                raise UserError(f"{given} cannot work: use 0 or more for each")
-        # A tuple, not a list: `state_dict` hands out what stands here, and a snapshot must not change later.
+                given = f"got {group['lr']} and {group['weight_decay']}"
+                raise UserError(f"lr and weight_decay must not be negative, {given}")
+        # The losses are an immutable tuple because `state_dict` returns the group's values without copying them.
         self._record.update(updates=0, trigger=None, losses=(), non_monotone=non_monotone)
 
     @property
@@ -66,17 +67,17 @@ class NtAsgd(Optimizer):
         return self._record["trigger"] is not None
 
     def report(self, validation_loss: float) -> bool:
-        """Take note of a check of the current weights; start averaging if it says so. Returns `averaging`.
+        """Record a validation loss of the current weights and return whether averaging is on from now on.
 
-        The average begins with the weights as they are now. The trigger never goes back, so checks after it
-        do nothing. Processes that train together must report the same number.
+        The average starts from the current weights. Once the trigger has fired, further reports have no effect.
+        All processes of a distributed run must report the same number.
         """
         record = self._record
         if self.averaging:
             return True
         earlier: tuple[float, ...] = record["losses"]
-        masked = record["non_monotone"]
-        if len(earlier) > masked and validation_loss > min(earlier[:-masked]):
+        n = record["non_monotone"]
+        if len(earlier) > n and validation_loss > min(earlier[:-n]):
             record["trigger"] = record["updates"]
             for parameter in self._parameters():
                 self.state[parameter]["average"] = parameter.detach().clone()
@@ -90,7 +91,7 @@ class NtAsgd(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update: w <- w - lr * (gradient + weight_decay * w), then the average takes w in."""
+        """Update the weights, w <- w - lr * (gradient + weight_decay * w), then the average."""
         assert not self._swapped, "the averaged weights are swapped in: leave `averaged()` before an update"
         loss = None
         if closure is not None:
@@ -103,21 +104,17 @@ class NtAsgd(Optimizer):
                     parameter.add_(parameter.grad, alpha=-group["lr"])
         self._record["updates"] += 1
         if self.averaging:
-            self._average()
+            # Frozen parameters are included, so that their mean is weighted correctly once they are unfrozen.
+            terms = self._record["updates"] - self._record["trigger"] + 1
+            for parameter in self._parameters():
+                self.state[parameter]["average"].lerp_(parameter, 1 / terms)
         return loss
-
-    def _average(self) -> None:
-        # Frozen parameters take part: their mean must have the right weight on the day that they thaw.
-        terms = self._record["updates"] - self._record["trigger"] + 1
-        for parameter in self._parameters():
-            self.state[parameter]["average"].lerp_(parameter, 1 / terms)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within the block the model has the averaged weights; afterwards its own, bit by bit. No-op before
-        the trigger.
+        """Context in which the model has the averaged weights; its own are restored bitwise on exit.
 
-        No update and no checkpoint of the training state inside.
+        Does nothing before the trigger has fired. Neither `step` nor `state_dict` may be called inside.
         """
         assert not self._swapped, "`averaged()` does not nest"
         self._swap()
@@ -127,7 +124,6 @@ class NtAsgd(Optimizer):
             self._swap()
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and the record of the run beside torch's groups."""
         assert not self._swapped, (
             "the averaged weights are swapped in: leave `averaged()` before a checkpoint"
         )
@@ -138,12 +134,12 @@ class NtAsgd(Optimizer):
         self._swapped = not self._swapped
         if not self.averaging:
             return
-        # Values move, not storages: recurrent kernels may hold views of the weights.
+        # Copy values rather than exchange storages: recurrent kernels may hold views of the weights.
         for parameter in self._parameters():
             average: Tensor = self.state[parameter]["average"]
-            kept = parameter.detach().clone()
+            current = parameter.detach().clone()
             parameter.copy_(average)
-            average.copy_(kept)
+            average.copy_(current)
 
     def _parameters(self) -> Iterator[Tensor]:
         for group in self.param_groups:
@@ -158,18 +154,18 @@ def make_optimizer(
     weight_decay: float = 0.01,
     non_monotone: int = 5,
 ) -> Optimizer:
-    """The optimizer of that name over parameter groups.
+    """Create an optimizer by name.
 
     Args:
-        name: `adamw`, `nt-asgd` or `adagrad`, whose accumulator starts at 1, as ELMo was trained.
-        groups: as of `policies.parameter_groups`; each has its `lr`, and its own `weight_decay` comes first.
-        betas: of AdamW; (.8, .99) is fastai's choice for ULMFiT, (.7, .99) the paper's.
-        weight_decay: of groups without their own. AdamW and SGD mean different things by the same number:
-            NT-ASGD's decay is multiplied by rates as large as 30.
+        name: `adamw`, `nt-asgd`, or `adagrad` with its accumulator starting at 1, as ELMo was trained.
+        groups: parameter groups as returned by `policies.parameter_groups`, each with its own `lr`.
+        betas: of AdamW; fastai uses (.8, .99) for ULMFiT, the paper (.7, .99).
+        weight_decay: of groups without their own. The same value has a different effect for each optimizer:
+            NT-ASGD multiplies it by learning rates as large as 30.
         non_monotone: of NT-ASGD.
 
     Raises:
-        UserError: an unknown name, or values that the optimizer refuses.
+        UserError: the name is unknown, or the optimizer rejects a value.
     """
     assert all("lr" in group for group in groups)
     if name == "nt-asgd":
@@ -177,9 +173,9 @@ def make_optimizer(
     if name == "adagrad":
         return Adagrad(groups, weight_decay=weight_decay, initial_accumulator_value=1.0)
     if name != "adamw":
-        raise UserError(f"optimizer {name!r} is unknown: use one of {', '.join(get_args(OptimizerName))}")
+        raise UserError(f"unknown optimizer {name!r}: use one of {', '.join(get_args(OptimizerName))}")
     fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
     try:
         return AdamW(groups, betas=betas, weight_decay=weight_decay, fused=fused)
     except ValueError as error:
-        raise UserError(f"AdamW cannot work so: {error}") from error
+        raise UserError(f"AdamW: {error}") from error

@@ -1,12 +1,11 @@
-"""What of a pre-trained model moves during a task, when, and how fast.
+"""Transfer policies: which layer groups of a pre-trained model are trained, from when on, and how fast.
 
-Howard & Ruder 2018 (https://arxiv.org/abs/1801.06146, sections 3.2 and 3.3): discriminative rates (each lower
-layer group learns 2.6 times slower) and gradual unfreezing (the last group first, one more an epoch). Layer
-groups come from the model, bottom to top; this file never looks inside them, so the same policy moves an LSTM
-and a ConvNet.
+Implements discriminative learning rates (each layer group learns 2.6 times more slowly than the one above it) and
+gradual unfreezing (start with the last group, unfreeze one more per epoch) of Howard & Ruder 2018
+(https://arxiv.org/abs/1801.06146, sections 3.2 and 3.3). The model lists its layer groups from bottom to top, and
+nothing here looks inside them, so one policy serves every architecture.
 
-What is frozen below the lowest learning group costs nothing: it needs no gradients, so backward stops above
-it.
+Groups below the lowest trained one need no gradients, so the backward pass stops above them.
 """
 
 from __future__ import annotations
@@ -28,41 +27,41 @@ LayerGroups = list[list[nn.Parameter]]
 
 @dataclass(frozen=True, kw_only=True)
 class TransferPolicy:
-    """How the parameters of a model move during a task.
+    """How the parameters of a model are trained on a task.
 
     Raises:
-        UserError: a value that cannot work.
+        UserError: a value is out of range, or a name is unknown.
     """
 
     mode: Mode = "fine-tune"
-    """`scratch`: all groups learn at `rate`; `frozen`: only the last one, the head; `fine-tune`: as below."""
+    """`scratch` trains all groups at `rate`, `frozen` only the last one (the head), `fine-tune` as described below."""
     rate: float
-    """The maximal rate of the last group."""
+    """Maximum learning rate of the last group."""
     discriminative: float = 2.6
-    """Fine-tuning: each lower group learns this many times slower than the one above it; 1 turns it off."""
+    """Fine-tuning: ratio of the learning rates of neighboring groups; 1 gives all groups the same."""
     gradual: bool = True
-    """Fine-tuning: epoch 0 trains the last group only, each epoch thaws one more."""
+    """Fine-tuning: train only the last group in epoch 0 and unfreeze one more in each epoch."""
     schedule: str = "slanted"
-    """How the rates move during a run: a name in `schedules.SCHEDULES`."""
+    """Learning-rate schedule: a name in `schedules.SCHEDULES`."""
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
-            raise UserError(f"transfer mode {self.mode!r} is unknown: use one of {', '.join(get_args(Mode))}")
+            raise UserError(f"unknown transfer mode {self.mode!r}: use one of {', '.join(get_args(Mode))}")
         if not 0 < self.rate < math.inf:
-            raise UserError(f"rate {self.rate} cannot work: use a number above 0, such as 0.01")
+            raise UserError(f"rate must be positive, such as 0.01, got {self.rate}")
         if not 1 <= self.discriminative < math.inf:
             raise UserError(
-                f"discriminative {self.discriminative} cannot work: use 1 (off) or more, such as 2.6"
+                f"discriminative must be at least 1 (off), such as 2.6, got {self.discriminative}"
             )
         if self.schedule not in SCHEDULES:
-            raise UserError(f"schedule {self.schedule!r} is unknown: use one of {', '.join(SCHEDULES)}")
+            raise UserError(f"unknown schedule {self.schedule!r}: use one of {', '.join(SCHEDULES)}")
 
     def group_rates(self, n_groups: int, epoch: int) -> list[float]:
-        """The maximal rate of each layer group in this epoch, bottom to top; 0.0 means frozen.
+        """Return the maximum learning rate of each layer group in an epoch, bottom to top; 0.0 means frozen.
 
         Args:
-            n_groups: layer groups of the model, at least 1.
-            epoch: epochs of this task already finished.
+            n_groups: number of layer groups of the model, at least 1.
+            epoch: index of the epoch, from 0.
         """
         assert n_groups >= 1 and epoch >= 0, (n_groups, epoch)
         if self.mode == "scratch":
@@ -74,31 +73,28 @@ class TransferPolicy:
         return [self.rate / self.discriminative**depth if depth < learning else 0.0 for depth in depths]
 
     def thaws(self, n_groups: int, epoch: int) -> bool:
-        """Whether this epoch trains more layer groups than the one before it."""
-        learning = [
-            sum(rate > 0 for rate in self.group_rates(n_groups, e)) for e in (max(0, epoch - 1), epoch)
-        ]
-        return learning[1] > learning[0]
+        """Whether this epoch unfreezes a layer group."""
+        before, now = (sum(map(bool, self.group_rates(n_groups, e))) for e in (max(0, epoch - 1), epoch))
+        return now > before
 
 
 def parameter_groups(
     layer_groups: LayerGroups, rates: list[float], *, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Groups for a torch optimizer: of each layer group its matrices, then its vectors without weight decay.
+    """Return parameter groups for a torch optimizer: for each layer group its matrices, then its vectors.
 
-    Biases, the gains of normalizations and mixing weights are the parameters of at most one dimension: decay
-    would only pull them off the scale that they are there to set. All layer groups are in the result, frozen
-    ones too, and their order depends on the model alone, so that one optimizer and its saved state serve
-    every epoch of a run.
+    Vectors (biases, gains of normalizations, mixing weights) get no weight decay, which would only pull them away
+    from the scale that they exist to set. The result includes frozen layer groups and its order depends on the
+    model alone, so one optimizer, and its saved state, can be used for all epochs of a run.
 
     Args:
-        layer_groups: the parameters, bottom to top; one that appears in several groups (tied weights) belongs
-            to the lowest of them.
-        rates: one rate a layer group, as of `TransferPolicy.group_rates`.
+        layer_groups: the parameters, bottom to top. A parameter in several groups (tied weights) belongs to the
+            lowest one.
+        rates: one learning rate per layer group, as returned by `TransferPolicy.group_rates`.
         weight_decay: of the matrices.
 
     Returns:
-        Dictionaries with `params`, `lr`, `weight_decay` and `layer_group` (an index for `apply_rates`).
+        Dictionaries with `params`, `lr`, `weight_decay` and `layer_group` (the index that `apply_rates` uses).
     """
     assert len(rates) == len(layer_groups), (len(rates), len(layer_groups))
     groups: list[dict[str, Any]] = []
@@ -116,18 +112,18 @@ def parameter_groups(
 def apply_rates(
     optimizer: Optimizer, layer_groups: LayerGroups, rates: list[float], multiplier: float = 1.0
 ) -> None:
-    """Set each group's rate to `rate * multiplier`; freeze all below the lowest learning group, no others.
+    """Set the learning rate of each group to `rate * multiplier`, and freeze all groups below the lowest trained one.
 
-    A frozen parameter loses its gradient as well as its `requires_grad`: an optimizer then passes it over,
-    and neither its value nor its moments change. Under DistributedDataParallel, which fixes its set of
-    parameters when it wraps the model, wrap again when this set changes.
+    Freezing clears the gradient as well as `requires_grad`, so the optimizer skips the parameter and changes
+    neither its value nor its moments. DistributedDataParallel fixes the set of trained parameters when it wraps a
+    model: wrap again whenever the set changes.
 
     Args:
-        optimizer: made from `parameter_groups(layer_groups, ...)`.
-        layer_groups: the same groups as then. All their parameters learn when they are not frozen here: what
-            must never move does not belong into a layer group.
-        rates: one rate a layer group; 0 is frozen.
-        multiplier: what the schedule says at this step.
+        optimizer: created from `parameter_groups(layer_groups, ...)`.
+        layer_groups: the same groups. Whatever is not frozen here is trained, so parameters that must never change
+            do not belong in a layer group.
+        rates: one learning rate per layer group; 0 freezes it.
+        multiplier: value of the schedule at this step.
     """
     assert len(rates) == len(layer_groups), (len(rates), len(layer_groups))
     for group in optimizer.param_groups:
@@ -141,7 +137,7 @@ def apply_rates(
 
 
 def _owned(layer_groups: LayerGroups) -> Iterator[list[nn.Parameter]]:
-    """Each group's parameters without those that a lower group holds already (nor the same one twice)."""
+    """The parameters of each group, without duplicates and without those of lower groups."""
     seen: set[nn.Parameter] = set()
     for parameters in layer_groups:
         own = [parameter for parameter in dict.fromkeys(parameters) if parameter not in seen]

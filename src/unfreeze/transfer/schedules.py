@@ -1,12 +1,12 @@
-"""How the rate moves during a run: each schedule maps (step, steps) to a multiplier of the maximal rate.
+"""Learning-rate schedules: each maps (step, steps) to a multiplier of the maximum learning rate.
 
-Slanted triangular: Howard & Ruder 2018, eq. 3 (https://arxiv.org/abs/1801.06146), a short rise and a long
-fall. As printed it divides by zero under 10 steps and turns negative where `steps * cut_fraction` is not a
-whole number (109 steps, say); here the rise has at least one step and the fall ends at the last step, which
-is the same numbers wherever the printed formula stays between its two ends.
+Slanted triangular: Howard & Ruder 2018, eq. 3 (https://arxiv.org/abs/1801.06146), a short linear increase and a
+long linear decay. As published the formula divides by zero below 10 steps and becomes negative where
+`steps * cut_fraction` is not an integer (109 steps, for example). Here the increase takes at least one step and the
+decay ends at the last step, which gives the same values wherever the published formula stays within its bounds.
 
-`step` counts the updates already made, so a run asks for 0, 1, ..., steps - 1. It may be a fraction: a run
-that is bounded by time passes a virtual position, and one past the end gets the last value.
+`step` is the number of updates already made: 0, 1, ..., steps - 1. It may be fractional, because runs bounded by
+time pass an estimated position; past the end the last value is returned.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ COSINE_FLOOR = 0.01
 
 
 def slanted_triangular(step: float, steps: int, *, cut_fraction: float = 0.1, ratio: float = 32.0) -> float:
-    """Rise linearly to 1 over the first `cut_fraction` of the steps, then fall linearly to 1 / `ratio`.
+    """Increase linearly to 1 over the first `cut_fraction` of the steps, then decay linearly to 1 / `ratio`.
 
     Args:
-        step: updates already made, 0 <= step.
-        steps: updates in the whole run, at least 1.
-        cut_fraction: the rising share of the run; the rise takes at least one step.
-        ratio: how many times smaller the lowest rate is than the highest.
+        step: number of updates already made.
+        steps: number of updates in the whole run, at least 1.
+        cut_fraction: fraction of the run in which the rate increases; at least one step.
+        ratio: ratio of the highest to the lowest learning rate.
 
     Returns:
-        The multiplier of the maximal rate, between 1 / `ratio` and 1; exactly 1 at the cut.
+        The multiplier of the maximum learning rate, between 1 / `ratio` and 1.
     """
     assert steps >= 1 and step >= 0, (step, steps)
     cut = max(1, math.floor(steps * cut_fraction))
@@ -40,16 +40,15 @@ def slanted_triangular(step: float, steps: int, *, cut_fraction: float = 0.1, ra
 
 
 def constant(step: float, steps: int) -> float:
-    """Always 1."""
+    """Return 1."""
     assert steps >= 1 and step >= 0, (step, steps)
     return 1.0
 
 
 def cosine(step: float, steps: int) -> float:
-    """Rise linearly over the first 2 % of the steps (at least one), then fall along half a cosine; from .01
-    to .01.
+    """Increase linearly from .01 over the first 2 % of the steps (at least one), then follow a half cosine to .01.
 
-    The short rise keeps Adam's first updates, whose second moments rest on few gradients, small.
+    The warm-up keeps Adam's first updates small, while its second moments are estimated from few gradients.
     """
     assert steps >= 1 and step >= 0, (step, steps)
     warm_up = max(1.0, steps * COSINE_WARM_UP)

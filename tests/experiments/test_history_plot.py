@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.history_plot import HistoryLine, plot_histories
 from unfreeze.analysis.curves import STYLES
-from unfreeze.analysis.history_plot import HistoryLine, plot_histories
 from unfreeze.errors import UserError
 
 LINE = HistoryLine(name="LSTM", cut={1: 5.0, 2: 4.7, 256: 4.4}, shuffled={1: 5.1, 2: 4.8}, whole=4.39)

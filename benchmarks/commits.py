@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("before", type=Path, help="checkout of the earlier commit")
     parser.add_argument("after", type=Path, help="checkout of the later commit")
-    parser.add_argument("--data", type=Path, default=Path(home), help="folder with enwiki-2015, imdb, conll2003")
+    parser.add_argument(
+        "--data", type=Path, default=Path(home), help="folder with enwiki-2015, imdb, conll2003"
+    )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", nargs="+", choices=[*TRAINED, *USED])
     options = parser.parse_args(arguments)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from unfreeze.generated.grammar import Document, Grammar, finished, slots_of
+from unfreeze.generated.grammar import Document, Grammar, slots_of, tidied
 from unfreeze.generated.vocabulary_files import generator_grammar
 
 REVIEWS = [
@@ -78,7 +78,7 @@ def test_a_document_avoids_what_it_has_used() -> None:
 
 
 def test_finished_text() -> None:
-    assert finished('  a  owl  , " so " . "then" a  fox !  ok ?') == 'An owl, " so ". "Then" a fox! Ok?'
+    assert tidied('  a  owl  , " so " . "then" a  fox !  ok ?') == 'An owl, " so ". "Then" a fox! Ok?'
 
 
 @pytest.mark.parametrize(

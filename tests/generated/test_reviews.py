@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 
 from unfreeze.generated import Review, movie_reviews, product_reviews
-from unfreeze.generated.noise import roughened
+from unfreeze.generated.noise import with_noise
 
 MAKERS = {"movies": movie_reviews, "products": product_reviews}
 DENIALS = re.compile(
@@ -109,7 +109,7 @@ def test_roughened_text_keeps_its_words() -> None:
         [0.9, 0.9, 0.9, 0.9, 0.001],
     ):
         stream = iter(draws + [0.9] * 9)
-        rough = roughened(text, stream.__next__).lower().replace("'", "").rstrip(".!").split()
+        rough = with_noise(text, stream.__next__).lower().replace("'", "").rstrip(".!").split()
         plain = text.lower().replace("'", "").rstrip(".").split()
         assert len(rough) == len(plain)
         assert sum(a != b for a, b in zip(rough, plain, strict=True)) <= 1

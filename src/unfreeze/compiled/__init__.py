@@ -1,1 +1,1 @@
-"""What numba compiles for all rungs: the decorators, and vectors of 16 numbers with their mathematics."""
+"""Shared parts of the numba kernels: decorators, SIMD vectors of 16 floats, and elementary functions on them."""

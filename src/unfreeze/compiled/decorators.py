@@ -1,4 +1,4 @@
-"""How loops are compiled here: for threads, vectorized, without reference counts."""
+"""Decorators that compile loops with numba: without the GIL, vectorized, and without reference counting."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Any, TypeVar, cast
 import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-# What vectorized loops need: sums in any order (infinities and NaN keep their meaning), and no check of each division.
+# Vectorization needs sums that may be reordered (infinities and NaN keep their meaning) and unchecked divisions.
 _FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _FLAGS["fastmath"] = {"reassoc", "contract", "arcp", "nsz"}
-_njit: Any = numba.njit  # whose own type knows no _nrt
+_njit: Any = numba.njit  # untyped, because its stub does not know _nrt
 
 
 def compiled(function: Function) -> Function:
-    """Compile for threads, without reference counts, whose atomic steps took half the time of an update: the function
-    works on arrays and their views but can make none."""
+    """Compile a function that works on arrays and views of arrays but allocates none.
+
+    Without allocation numba need not count references, whose atomic operations took half the time of an update.
+    """
     return cast(Function, _njit(**_FLAGS, _nrt=False)(function))
 
 
 def inlined(function: Function) -> Function:
-    """The same, as a part of the function that calls it."""
+    """As `compiled`, but inlined into the calling function."""
     return cast(Function, _njit(**_FLAGS, _nrt=False, inline="never", forceinline=True)(function))
 
 
 def allocating(function: Function) -> Function:
-    """Compile what makes arrays."""
+    """Compile a function that allocates arrays."""
     return cast(Function, _njit(**_FLAGS)(function))
 
 
@@ -34,10 +36,10 @@ _IN_ORDER = {name: value for name, value in _FLAGS.items() if name != "fastmath"
 
 
 def compiled_in_order(function: Function) -> Function:
-    """As `compiled`, but every operation stands in the order in which it is written: sums are not taken apart."""
+    """As `compiled`, but floating-point operations are not reordered."""
     return cast(Function, _njit(**_IN_ORDER, _nrt=False)(function))
 
 
 def inlined_in_order(function: Function) -> Function:
-    """The same, as a part of the function that calls it."""
+    """As `compiled_in_order`, but inlined into the calling function."""
     return cast(Function, _njit(**_IN_ORDER, _nrt=False, inline="never", forceinline=True)(function))

@@ -1,6 +1,6 @@
-"""Exponential, sigmoid and hyperbolic tangent of 16 floats at once, to about the last digit of a float32.
+"""exp, sigmoid and tanh of 16 floats at once, accurate to about one unit in the last place of a float32.
 
-The coefficients are those of the Cephes library (S. L. Moshier, single precision).
+The polynomials are those of the Cephes library (S. L. Moshier, single precision).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unfreeze.compiled.decorators import inlined_in_order
 
 _LOG2_E = np.float32(1.44269504088896341)
 _SHIFT = np.float32(12582912.0)
-"""1.5 * 2**23: a float32 that this is added to has no digits behind the point."""
+"""1.5 * 2**23: adding it rounds a float32 to an integer."""
 _LN2_HIGH, _LN2_LOW = np.float32(-0.693359375), np.float32(2.12194440e-4)
 _LOWEST, _HIGHEST = np.float32(-87.0), np.float32(88.0)
 _E0, _E1, _E2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
@@ -23,15 +23,16 @@ _T0, _T1, _T2 = np.float32(-5.70498872745e-3), np.float32(2.06390887954e-2), np.
 _T3, _T4 = np.float32(1.33314422036e-1), np.float32(-3.33332819422e-1)
 _ONE, _TWO, _MINUS_ONE = np.float32(1.0), np.float32(2.0), np.float32(-1.0)
 _SMALL = np.float32(0.625)
-"""Below this tanh is a polynomial: 1 - 2 / (exp(2 x) + 1) would lose digits."""
+"""Below this tanh is computed by a polynomial, because 1 - 2 / (exp(2 x) + 1) would lose digits."""
 
 
 @inlined_in_order
 def exp_within(x: Any, low: Any, high: Any) -> Any:
-    """e**x; from `low` to `high`, beyond which it stays where it is. The bounds are at least -87 and at most 88."""
-    x = lanes.within(x, lanes.splat(low), lanes.splat(high))
+    """e**x with x clamped to [low, high], which must lie within [-87, 88]."""
+    x = lanes.clamp(x, lanes.splat(low), lanes.splat(high))
     shifted = lanes.fused(x, lanes.splat(_LOG2_E), lanes.splat(_SHIFT))
     n = lanes.subtract(shifted, lanes.splat(_SHIFT))
+    # x = n ln 2 + rest, with ln 2 in two parts so that the difference is exact.
     rest = lanes.fused(n, lanes.splat(_LN2_HIGH), x)
     rest = lanes.fused(n, lanes.splat(_LN2_LOW), rest)
     sum_ = lanes.fused(lanes.splat(_E0), rest, lanes.splat(_E1))
@@ -46,7 +47,7 @@ def exp_within(x: Any, low: Any, high: Any) -> Any:
 
 @inlined_in_order
 def exp(x: Any) -> Any:
-    """e**x; from -87 to 88, beyond which it stays where it is."""
+    """e**x with x clamped to [-87, 88]."""
     return exp_within(x, _LOWEST, _HIGHEST)
 
 
@@ -59,7 +60,7 @@ def sigmoid(x: Any) -> Any:
 
 @inlined_in_order
 def tanh(x: Any) -> Any:
-    """The hyperbolic tangent."""
+    """Hyperbolic tangent."""
     one, two = lanes.splat(_ONE), lanes.splat(_TWO)
     large = lanes.subtract(one, lanes.divide(two, lanes.add(exp(lanes.multiply(x, two)), one)))
     square = lanes.multiply(x, x)

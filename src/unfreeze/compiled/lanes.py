@@ -1,11 +1,12 @@
-"""Sixteen floats at once for compiled loops: what numba's own vectorizer does not find, written out.
+"""SIMD vectors of 16 floats for compiled loops, where numba's automatic vectorization is not enough.
 
-LLVM turns a `Lanes` into one register of 512 bits, or two of 256, or four of 128, as the processor has them. Nothing here
-checks bounds.
+LLVM maps a `Lanes` value to one register of 512 bits, two of 256 or four of 128, depending on the processor. bfloat16
+arrays are seen by NumPy, and typed here, as int16. There are no bounds checks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -13,7 +14,7 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-intrinsic: Any = extending.intrinsic  # whose own type counts the context among a call's arguments
+intrinsic: Any = extending.intrinsic  # untyped, because its stub counts the context among the arguments
 WIDTH = 16
 _FLOAT, _I1, _I32 = ir.FloatType(), ir.IntType(1), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
@@ -22,7 +23,7 @@ _FAST = ("reassoc", "contract", "nsz")
 
 
 class LanesType(types.Type):
-    """The type of 16 floats in a register."""
+    """numba type of a vector of 16 floats."""
 
     def __init__(self) -> None:
         super().__init__(name="Lanes")
@@ -38,14 +39,14 @@ class _LanesModel(models.PrimitiveModel):
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, *index: Any) -> Any:
-    """The address of an element of a C-contiguous array, as that of 16 floats."""
+    """Pointer to 16 floats that begin at an element of a C-contiguous array."""
     found = context.make_array(array_type)(context, builder, array)
     pointer = cgutils.get_item_pointer(context, builder, array_type, found, index, wraparound=False)
     return builder.bitcast(pointer, _VECTOR.as_pointer())
 
 
 def _mask(builder: Any, n: Any) -> Any:
-    """The first n of 16 lanes."""
+    """Mask of the first n of 16 lanes."""
     numbers = ir.Constant(ir.VectorType(_I32, WIDTH), list(range(WIDTH)))
     return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(n, _I32)))
 
@@ -54,6 +55,13 @@ def _splat(builder: Any, value: Any) -> Any:
     vector = ir.VectorType(value.type, WIDTH)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(_I32, WIDTH), [0] * WIDTH))
+
+
+def _elementwise(n_arguments: int, build: Callable[..., Any]) -> Any:
+    """Signature and code generator of an operation on lanes, given `build(builder, *arguments)`."""
+    return lanes(*[lanes] * n_arguments), lambda _context, builder, _signature, values: build(
+        builder, *values
+    )
 
 
 def _function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
@@ -68,7 +76,7 @@ def zeros(_context: Any) -> Any:
 
 @intrinsic
 def splat(_context: Any, _value: Any) -> Any:
-    """The same float32 sixteen times."""
+    """A float32 in all 16 lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _splat(builder, arguments[0])
@@ -78,12 +86,14 @@ def splat(_context: Any, _value: Any) -> Any:
 
 @intrinsic
 def load(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
-    """matrix[row, column : column + 16], of float32, or of bfloat16, which NumPy sees as int16."""
+    """matrix[row, column : column + 16] of float32 or bfloat16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *arguments)
         if matrix.dtype == types.int16:
-            return _from_half(builder, pointer)
+            found = builder.load(builder.bitcast(pointer, _HALVES.as_pointer()))
+            found.align = 2
+            return _widened(builder, found)
         found = builder.load(pointer)
         found.align = 4
         return found
@@ -91,19 +101,13 @@ def load(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
     return lanes(matrix, types.intp, types.intp), generate
 
 
-def _from_half(builder: Any, pointer: Any) -> Any:
-    found = builder.load(builder.bitcast(pointer, _HALVES.as_pointer()))
-    found.align = 2
-    return _widened(builder, found)
-
-
 def _widened(builder: Any, halves: Any) -> Any:
-    """bfloat16 as float32: the same bits, then zeros."""
+    """bfloat16 to float32: the same bits followed by zeros."""
     return builder.bitcast(builder.shl(builder.zext(halves, _INTEGERS), _whole(16)), _VECTOR)
 
 
 def _to_half(builder: Any, value: Any) -> Any:
-    """The nearest bfloat16, of two the even one."""
+    """float32 to bfloat16, rounding to nearest even."""
     bits = builder.bitcast(value, _INTEGERS)
     odd = builder.and_(builder.lshr(bits, _whole(16)), _whole(1))
     bits = builder.add(bits, builder.add(odd, _whole(0x7FFF)))
@@ -116,7 +120,7 @@ def _whole(number: int) -> Any:
 
 @intrinsic
 def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> Any:
-    """The first n of matrix[row, column : column + 16], then zeros; of float32 or bfloat16."""
+    """The first n of matrix[row, column : column + 16] of float32 or bfloat16, then zeros."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *place, n = arguments
@@ -138,7 +142,7 @@ def _load_masked(builder: Any, pointer: Any, n: Any, vector: Any, suffix: str, a
 
 @intrinsic
 def store(_context: Any, matrix: Any, _row: Any, _column: Any, _value: Any) -> Any:
-    """matrix[row, column : column + 16] = value, in float32, or rounded to bfloat16, which NumPy sees as int16."""
+    """matrix[row, column : column + 16] = value, in float32 or rounded to bfloat16."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         *place, value = arguments
@@ -179,30 +183,21 @@ def _store_masked(builder: Any, pointer: Any, n: Any, value: Any, suffix: str, a
 
 @intrinsic
 def multiply_add(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
-    """a * b + c, in one rounding or two."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, b, c = arguments
-        return builder.fadd(builder.fmul(a, b, flags=_FAST), c, flags=_FAST)
-
-    return lanes(lanes, lanes, lanes), generate
+    """a * b + c, rounded once or twice, and possibly reordered."""
+    return _elementwise(3, lambda to, a, b, c: to.fadd(to.fmul(a, b, flags=_FAST), c, flags=_FAST))
 
 
 @intrinsic
 def add(_context: Any, _a: Any, _b: Any) -> Any:
     """a + b."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments)
-
-    return lanes(lanes, lanes), generate
+    return _elementwise(2, lambda builder, a, b: builder.fadd(a, b))
 
 
 def _halve(builder: Any, a: Any, b: Any, step: int) -> Any:
-    """Lanes whose number has the bit `step` come from b, the others from a; each plus its neighbor `step` away."""
-    kept = [lane + (WIDTH if lane & step else 0) for lane in range(WIDTH)]
+    """Sums of lanes that are `step` apart: of b in lanes whose number has the bit `step`, of a in the others."""
+    own = [lane + (WIDTH if lane & step else 0) for lane in range(WIDTH)]
     other = [(lane ^ step) + (WIDTH if lane & step else 0) for lane in range(WIDTH)]
-    masks = [ir.Constant(ir.VectorType(_I32, WIDTH), mask) for mask in (kept, other)]
+    masks = [ir.Constant(ir.VectorType(_I32, WIDTH), mask) for mask in (own, other)]
     return builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks), flags=_FAST)
 
 
@@ -229,7 +224,7 @@ def store_totals(_context: Any, array: Any, _start: Any, _stride: Any, tile: Any
 
 @intrinsic
 def prefetch(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
-    """Ask for the memory around matrix[row, column], to be written."""
+    """Prefetch the cache line of matrix[row, column] for writing."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *arguments)
@@ -244,111 +239,88 @@ def prefetch(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
 @intrinsic
 def subtract(_context: Any, _a: Any, _b: Any) -> Any:
     """a - b."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fsub(*arguments)
-
-    return lanes(lanes, lanes), generate
+    return _elementwise(2, lambda builder, a, b: builder.fsub(a, b))
 
 
 @intrinsic
 def multiply(_context: Any, _a: Any, _b: Any) -> Any:
     """a * b."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments)
-
-    return lanes(lanes, lanes), generate
+    return _elementwise(2, lambda builder, a, b: builder.fmul(a, b))
 
 
 @intrinsic
 def divide(_context: Any, _a: Any, _b: Any) -> Any:
     """a / b."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fdiv(*arguments)
-
-    return lanes(lanes, lanes), generate
+    return _elementwise(2, lambda builder, a, b: builder.fdiv(a, b))
 
 
 @intrinsic
 def fused(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
-    """a * b + c, in one rounding or two; in a function that is compiled in order, never in another one."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, b, c = arguments
-        return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
-
-    return lanes(lanes, lanes, lanes), generate
+    """a * b + c, rounded once or twice, but not reordered (in functions that are compiled in order)."""
+    flags = ("contract",)
+    return _elementwise(3, lambda to, a, b, c: to.fadd(to.fmul(a, b, flags=flags), c, flags=flags))
 
 
 @intrinsic
-def within(_context: Any, _value: Any, _low: Any, _high: Any) -> Any:
-    """The value, or the bound that it is beyond; NaN stays."""
+def clamp(_context: Any, _value: Any, _low: Any, _high: Any) -> Any:
+    """Clamp the value to [low, high]; NaN stays NaN."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, low, high = arguments
+    def build(builder: Any, value: Any, low: Any, high: Any) -> Any:
         value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
         return builder.select(builder.fcmp_ordered(">", value, high), high, value)
 
-    return lanes(lanes, lanes, lanes), generate
+    return _elementwise(3, build)
 
 
 @intrinsic
 def where_inside(_context: Any, _size: Any, _bound: Any, _inside: Any, _outside: Any) -> Any:
     """`inside` in the lanes where -bound < size < bound, else `outside`."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        size, bound, inside, outside = arguments
+    def build(builder: Any, size: Any, bound: Any, inside: Any, outside: Any) -> Any:
         below = builder.fcmp_ordered("<", size, bound)
         above = builder.fcmp_ordered(">", size, builder.fneg(bound))
         return builder.select(builder.and_(below, above), inside, outside)
 
-    return lanes(lanes, lanes, lanes, lanes), generate
+    return _elementwise(4, build)
 
 
 @intrinsic
 def power_of_two(_context: Any, _shifted: Any) -> Any:
-    """2**n for whole numbers n from -126 to 127, given as n + 1.5 * 2**23: their bits are the exponent's."""
+    """2**n for integers n from -126 to 127, given as n + 1.5 * 2**23, by setting the exponent bits."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits = builder.bitcast(arguments[0], _INTEGERS)
+    def build(builder: Any, shifted: Any) -> Any:
+        bits = builder.bitcast(shifted, _INTEGERS)
         exponents = builder.shl(builder.add(bits, _whole(127 - 0x4B400000)), _whole(23))
         return builder.bitcast(exponents, _VECTOR)
 
-    return lanes(lanes), generate
+    return _elementwise(1, build)
 
 
 @intrinsic
 def where_greater(_context: Any, _a: Any, _b: Any, _yes: Any, _no: Any) -> Any:
     """`yes` in the lanes where a > b, else `no`."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, b, yes, no = arguments
-        return builder.select(builder.fcmp_ordered(">", a, b), yes, no)
-
-    return lanes(lanes, lanes, lanes, lanes), generate
+    return _elementwise(4, lambda to, a, b, yes, no: to.select(to.fcmp_ordered(">", a, b), yes, no))
 
 
 @intrinsic
-def survivors(_context: Any, _number: Any, _seed: Any, _threshold: Any, _kept: Any) -> Any:
-    """Zero in each lane with probability threshold / 2**32, else `kept`; the same for the same number of a lane and seed.
+def dropout_factors(_context: Any, _number: Any, _seed: Any, _threshold: Any, _factor: Any) -> Any:
+    """Zero in each lane with probability threshold / 2**32, else `factor`; a function of the lane's number and the seed.
 
-    `number` is that of the first lane. The bits are those of a 32-bit integer hash (two rounds of multiplication and
-    shift), so that any part of a mask can be made again from its place alone.
+    `number` is that of the first lane. The random bits are a 32-bit integer hash of the numbers (two rounds of
+    multiplication and shift), so any part of a mask can be recomputed from its position alone.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        number, seed, threshold, kept = arguments
+        number, seed, threshold, factor = arguments
         lanes_numbers = ir.Constant(_INTEGERS, list(range(WIDTH)))
         bits = builder.add(_splat(builder, builder.trunc(number, _I32)), lanes_numbers)
         bits = builder.mul(bits, _whole(0x9E3779B1))
         bits = builder.xor(bits, _splat(builder, builder.trunc(seed, _I32)))
-        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-            bits = builder.mul(builder.xor(bits, builder.lshr(bits, _whole(shift))), _whole(factor))
+        for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            bits = builder.mul(builder.xor(bits, builder.lshr(bits, _whole(shift))), _whole(multiplier))
         bits = builder.xor(bits, builder.lshr(bits, _whole(16)))
         dropped = builder.icmp_unsigned("<", bits, _splat(builder, builder.trunc(threshold, _I32)))
-        return builder.select(dropped, ir.Constant(_VECTOR, [0.0] * WIDTH), _splat(builder, kept))
+        return builder.select(dropped, ir.Constant(_VECTOR, [0.0] * WIDTH), _splat(builder, factor))
 
     return lanes(types.intp, types.intp, types.intp, types.float32), generate
 
@@ -357,7 +329,7 @@ def survivors(_context: Any, _number: Any, _seed: Any, _threshold: Any, _kept: A
 def transpose_tile(_context: Any, source: Any, _row: Any, _column: Any, target: Any, _add: Any) -> Any:
     """target[column + i, row + k] = source[row + k, column + i] for i and k from 0 to 15.
 
-    The source is of bfloat16, the target of bfloat16 or of float32, to which the tile is added where `add` is true.
+    The source is bfloat16; the target is bfloat16, or float32, to which the tile is added if `add` is true.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -373,7 +345,7 @@ def transpose_tile(_context: Any, source: Any, _row: Any, _column: Any, target: 
         for k in range(WIDTH):
             rows.append(builder.load(place(source_type, source, row, column, k, _HALVES)))
             rows[-1].align = 2
-        # Butterflies: in each round element i of one row changes places with element i - step of the row `step` below.
+        # Butterfly exchanges: in each round, element i of a row is swapped with element i - step of the row `step` below.
         for step in (8, 4, 2, 1):
             taken = [lane + WIDTH - step if lane & step else lane for lane in range(WIDTH)]
             given = [lane + WIDTH if lane & step else lane + step for lane in range(WIDTH)]

@@ -1,4 +1,4 @@
-"""Seeded made-up text for the demo: film and product reviews with a sentiment, and plain text of the same world."""
+"""Synthetic text for the demo and the tests: labeled film and product reviews, and unlabeled text of the same domain."""
 
 from unfreeze.generated.plain import plain_text
 from unfreeze.generated.reviews import Review, movie_reviews, product_reviews

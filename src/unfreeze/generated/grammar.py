@@ -1,25 +1,26 @@
-"""A small weighted grammar with forms and agreement, written in text files and expanded by a seeded generator.
+"""A weighted context-free grammar with inflected forms and agreement, read from text files and expanded at random.
 
 A grammar file defines symbols. Lines that begin with `#` are comments.
 
-    animal noun = cat, mouse/mice, sheep/sheep          words by falling frequency, as Zipf's law has it: weight 1 / rank
+    animal noun = cat, mouse/mice, sheep/sheep          words by decreasing frequency (Zipf's law: weight 1 / rank)
     name even = Ann, Bob                                words of equal weight
-    greeting:                                           templates, one a line, `3*` in front is a weight
+    greeting:                                           templates, one per line, with an optional weight `3*`
         3* The {animal#a} [slept|sat] by {#a.its} door.
         Two {animal.many} {#a.was} gone.
 
-- `{symbol}` draws one of its alternatives, `{symbol.form}` a form of it: nouns have `many`; verbs `s`, `ed`, `en`, `ing`.
-- `{symbol#key}` also keeps what was drawn under the key; `{#key}`, `{#key.form}` mention it again, and every kept thing
-  knows the words that agree with it (`inflection.AGREEMENT`: `{#key.was}`, `{#key.its}`; feature `<plural>`, `<she>`).
-  Keys are shared by the whole document, the last one kept counts.
-- `[a|b]` is a choice on the spot.
-- `name(last):` gives templates a second form, written after ` / `; `name(*part: {wheel#s}) = ...` gives all of a symbol's
-  alternatives a form that is drawn anew at each mention.
-- In symbols without forms, an alternative that is nothing but `{symbol}` passes on all forms of that symbol.
-- `name~` defines `name+` and `name-` together: inside, `{x~}` has the same sign and `{x!}` the other one.
-- Symbols may be defined piece by piece; the alternatives add up.
+- `{symbol}` draws one of its alternatives and `{symbol.form}` an inflected form: `many` of nouns; `s`, `ed`, `en`, `ing`
+  of verbs.
+- `{symbol#key}` also binds the result to the key. `{#key}` and `{#key.form}` refer to it again, also by words that agree
+  with it (`inflection.AGREEMENT`: `{#key.was}`, `{#key.its}`; features `<plural>`, `<she>`). Keys are shared by the
+  whole document, and the last binding counts.
+- `[a|b]` is an inline choice.
+- `name(last):` gives templates a second form, written after ` / `; `name(*part: {wheel#s}) = ...` gives all alternatives
+  of a symbol a form that is drawn again at each reference.
+- In symbols without forms, an alternative that consists of `{symbol}` alone has all forms of that symbol.
+- `name~` defines `name+` and `name-` together: inside, `{x~}` has the same sign and `{x!}` the opposite one.
+- A symbol may be defined in several places, which add alternatives.
 
-Only `random.Random.random` is used, the one method whose stream Python promises to keep for a seed.
+Only `random.Random.random` is used: it is the one method whose sequence for a seed Python guarantees.
 """
 
 from __future__ import annotations
@@ -49,44 +50,50 @@ _MANY = 7
 
 @dataclass(slots=True)
 class Slot:
-    """A place in a template that a symbol or a kept thing fills."""
+    """A placeholder in a template, for a symbol or for a reference to a key."""
 
     name: str
-    """The symbol to draw from; empty where only a kept thing is mentioned."""
+    """The symbol to draw from; empty for a reference."""
     key: str
     form: str
     symbol: Symbol | None = None
-    """`name`, once all files are read."""
+    """The symbol called `name`, set once all files have been read."""
 
 
 @dataclass(slots=True)
 class Alternative:
-    """One way to write a symbol."""
+    """One expansion of a symbol."""
 
     forms: dict[str, Template]
     feature: str
     weight: float
     number: int
-    """Counts all alternatives of a grammar; a document remembers by it what it has used."""
+    """Unique within the grammar; a document records which alternatives it has used."""
 
 
 @dataclass(slots=True)
 class Symbol:
-    """What a slot names: alternatives with weights, and forms that are drawn anew at each mention."""
+    """Weighted alternatives, and forms that are drawn again at each reference."""
 
     name: str
     alternatives: list[Alternative] = field(default_factory=list)
     fresh: dict[str, Template] = field(default_factory=dict)
     cumulative: list[float] = field(default_factory=list)
     has_choice: bool = False
-    """Whether a document avoids what it has used: word lists and symbols with many templates."""
+    """Whether a document avoids repetitions: true of word lists and symbols with many templates."""
 
 
 class Grammar:
-    """Symbols read from grammar files, ready to be expanded."""
+    """A grammar read from files.
+
+    Args:
+        files: name (for error messages) -> text of a grammar file.
+
+    Raises:
+        ValueError: a line is malformed, or a symbol is undefined.
+    """
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        """`files` maps a name (for messages) to a grammar file's text; ValueError for a line that means nothing."""
         self.symbols: dict[str, Symbol] = {}
         self._count = 0
         for file_name, text in files.items():
@@ -100,8 +107,8 @@ class Grammar:
         self._link()
 
     def expand(self, name: str, random: Callable[[], float]) -> str:
-        """One document of the symbol `name`, with articles, capitals and spaces in order."""
-        return finished(Document(random).draw_text(self.symbols[name], ""))
+        """Expand the symbol `name` to a document, with correct articles, capitals and spaces."""
+        return tidied(Document(random).draw_text(self.symbols[name], ""))
 
     def _define(self, header: re.Match[str], lines: list[str]) -> None:
         name = header["name"]
@@ -161,15 +168,15 @@ class Grammar:
 
 
 class Document:
-    """The state of one expansion: what is kept under keys, and which alternatives are used up."""
+    """State of one expansion: the bindings of keys, and the alternatives used so far."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
-        self._kept: dict[str, dict[str, str | Template]] = {}
+        self._bound: dict[str, dict[str, str | Template]] = {}
         self._used: set[int] = set()
 
     def draw_text(self, symbol: Symbol, form: str) -> str:
-        """An alternative's text in one form."""
+        """Draw an alternative and return its text in one form."""
         alternative = self._draw(symbol)
         template = alternative.forms.get(form)
         if template is None:
@@ -181,7 +188,7 @@ class Document:
         return self.render(template)
 
     def _draw(self, symbol: Symbol) -> Alternative:
-        """By weight; of symbols with some choice, one that this document has not used yet where a few draws find it."""
+        """Draw by weight; for symbols with a choice, try a few times to find an alternative not used in this document."""
         alternatives, cumulative = symbol.alternatives, symbol.cumulative
         last = len(alternatives) - 1
         for _ in range(_REDRAWS):
@@ -193,7 +200,7 @@ class Document:
         return alternative
 
     def render(self, template: Template) -> str:
-        """A template's text; KeyError where it mentions a key under which nothing, or nothing with that form, is kept."""
+        """Return the text of a template; KeyError if a key is not bound, or its symbol lacks a form."""
         return "".join([part if type(part) is str else self._fill(part) for part in template])  # type: ignore[arg-type]
 
     def _fill(self, part: Slot | Symbol) -> str:
@@ -203,21 +210,21 @@ class Document:
             assert part.symbol is not None
             return self.draw_text(part.symbol, part.form)
         if part.symbol is not None:
-            self._kept[part.key] = self._keep(part.symbol)
-        form = self._kept[part.key][part.form]
+            self._bound[part.key] = self._bind(part.symbol)
+        form = self._bound[part.key][part.form]
         return form if isinstance(form, str) else self.render(form)
 
-    def _keep(self, symbol: Symbol) -> dict[str, str | Template]:
-        """All forms of one draw: fixed ones as text, fresh ones as templates."""
+    def _bind(self, symbol: Symbol) -> dict[str, str | Template]:
+        """All forms of one draw: fixed ones as text, those drawn again as templates."""
         alternative = self._draw(symbol)
         if inner := _passed_on(symbol, alternative):
-            return self._keep(inner)
+            return self._bind(inner)
         forms = {form: self.render(template) for form, template in alternative.forms.items()}
         return {**AGREEMENT[alternative.feature], **symbol.fresh, **forms}
 
 
 def parse_template(text: str) -> Template:
-    """A template's parts: literal text, slots, and choices (symbols without a name)."""
+    """Split a template into literal text, slots, and choices (symbols without a name)."""
     tokens = iter(_PARTS.findall(text))
     branches, end = _parse_branches(tokens)
     assert len(branches) == 1 and not end, f"stray [, | or ] in {text!r}"
@@ -228,7 +235,10 @@ def _parse_branches(tokens: Iterator[str]) -> tuple[list[Template], str]:
     branches: list[list[str | Slot | Symbol]] = [[]]
     for token in tokens:
         if token == "{":
-            branches[-1].append(_parse_slot(next(tokens)))
+            slot = next(tokens)
+            match = _SLOT.fullmatch(slot)
+            assert match, f"no slot: {{{slot}}}"
+            branches[-1].append(Slot(match["symbol"] or "", match["key"] or "", match["form"] or ""))
             assert next(tokens) == "}"
         elif token == "[":
             choices, end = _parse_branches(tokens)
@@ -244,14 +254,8 @@ def _parse_branches(tokens: Iterator[str]) -> tuple[list[Template], str]:
     return [tuple(branch) for branch in branches], ""
 
 
-def _parse_slot(text: str) -> Slot:
-    match = _SLOT.fullmatch(text)
-    assert match, f"no slot: {{{text}}}"
-    return Slot(match["symbol"] or "", match["key"] or "", match["form"] or "")
-
-
 def slots_of(symbol: Symbol) -> Iterator[Slot]:
-    """All slots in a symbol's templates, those in choices too."""
+    """Iterate over all slots in the templates of a symbol, including those in choices."""
     for template in [*symbol.fresh.values(), *(t for a in symbol.alternatives for t in a.forms.values())]:
         for part in template:
             if isinstance(part, Slot):
@@ -260,14 +264,14 @@ def slots_of(symbol: Symbol) -> Iterator[Slot]:
                 yield from slots_of(part)
 
 
-def finished(text: str) -> str:
-    """Single spaces, none before punctuation, `an` where it belongs, a capital at each sentence's start."""
+def tidied(text: str) -> str:
+    """Remove extra spaces, replace `a` by `an` before vowels, and capitalize the beginnings of sentences."""
     text = with_articles(_SPACES.sub("", text.strip()))
     return _SENTENCE_START.sub(lambda match: match[0].upper(), text)
 
 
 def _passed_on(symbol: Symbol, alternative: Alternative) -> Symbol | None:
-    """The symbol that an alternative without text and forms of its own stands for."""
+    """The symbol that an alternative consists of, if it has no text and no forms of its own."""
     template = alternative.forms.get("", ())
     if not symbol.fresh and len(alternative.forms) == 1 and len(template) == 1:
         part = template[0]
@@ -277,7 +281,7 @@ def _passed_on(symbol: Symbol, alternative: Alternative) -> Symbol | None:
 
 
 def _signed(text: str, sign: str, other: str) -> str:
-    """Inside braces `~` becomes the sign and `!` the other one."""
+    """Replace `~` inside braces by a sign and `!` by the other one."""
     return re.sub(r"\{[^{}]*\}", lambda slot: slot[0].replace("~", sign).replace("!", other), text)
 
 

@@ -1,6 +1,6 @@
-"""English endings and agreement, as far as the generator's own vocabulary needs them.
+"""Regular English inflection and agreement, as far as the vocabulary of the generator needs it.
 
-Regular forms only: the vocabulary files spell out whatever is irregular (`mouse/mice`, `write/wrote/written`).
+Irregular forms are written in the vocabulary files (`mouse/mice`, `write/wrote/written`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SINGULAR = {
     "this": "this",
     "that": "that",
 }
-"""What agrees with a singular thing; the keys are the names by which templates ask for a form."""
+"""Words that agree with a singular noun, by the names that templates use for them."""
 
 PLURAL = SINGULAR | {
     "is": "are",
@@ -56,21 +56,21 @@ _VOWEL_SOUND = re.compile(
 
 
 def plural(noun: str) -> str:
-    """The regular plural; of several words the last one takes the ending."""
+    """Return the regular plural; the last of several words takes the ending."""
     if noun.endswith("o"):
         return noun + "s"
     return with_s(noun)
 
 
 def with_s(word: str) -> str:
-    """The third person of a verb (also the rule that plurals share)."""
+    """Return a verb in the third person; most plurals follow the same rule."""
     if _CONSONANT_Y.search(word):
         return word[:-1] + "ies"
     return word + ("es" if _HISSING.search(word) else "s")
 
 
 def past(verb: str) -> str:
-    """The regular past tense."""
+    """Return the regular past tense."""
     if verb.endswith("e"):
         return verb + "d"
     if _CONSONANT_Y.search(verb):
@@ -79,7 +79,7 @@ def past(verb: str) -> str:
 
 
 def gerund(verb: str) -> str:
-    """The regular -ing form."""
+    """Return the regular -ing form."""
     if verb.endswith("ie"):
         return verb[:-2] + "ying"
     return (verb[:-1] if _SILENT_E.search(verb) else _doubled(verb)) + "ing"
@@ -90,12 +90,12 @@ def _doubled(verb: str) -> str:
 
 
 def noun_forms(parts: list[str]) -> dict[str, str]:
-    """`singular[/plural]` to the forms "" and "many"."""
+    """Map `singular[/plural]` to the forms "" and "many"."""
     return {"": parts[0], "many": parts[1] if len(parts) > 1 else plural(parts[0])}
 
 
 def verb_forms(parts: list[str]) -> dict[str, str]:
-    """`base[/past[/participle]]` to the forms "", "s", "ed", "en", "ing"; the first word carries the ending."""
+    """Map `base[/past[/participle]]` to the forms "", "s", "ed", "en", "ing"; the first word is inflected."""
     head, _, tail = parts[0].partition(" ")
     rest = f" {tail}" if tail else ""
     simple = parts[1] if len(parts) > 1 else past(head) + rest
@@ -110,9 +110,5 @@ def verb_forms(parts: list[str]) -> dict[str, str]:
 
 
 def with_articles(text: str) -> str:
-    """`a` becomes `an` before a word that begins with a vowel sound."""
-    return _A.sub(_article, text)
-
-
-def _article(match: re.Match[str]) -> str:
-    return match[1] + ("n" if _VOWEL_SOUND.match(match["next"].lower()) else "")
+    """Replace `a` by `an` before words that begin with a vowel sound."""
+    return _A.sub(lambda match: match[1] + ("n" if _VOWEL_SOUND.match(match["next"].lower()) else ""), text)

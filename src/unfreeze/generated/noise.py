@@ -1,4 +1,4 @@
-"""What people do to their own text: no capitals, dropped apostrophes, a typing error, shouting, exclamation marks."""
+"""Typical noise in user-written text: missing capitals and apostrophes, typos, words in capitals, exclamation marks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _EXCLAMATION = 0.08
 _WORD = re.compile(r"[a-z]{5,}")
 
 
-def roughened(text: str, random: Callable[[], float]) -> str:
-    """The text with now and then one of these habits; most texts stay as they are."""
+def with_noise(text: str, random: Callable[[], float]) -> str:
+    """Add noise at random; most texts stay unchanged."""
     if random() < _TYPING_ERROR:
         text = _on_one_word(text, random, lambda word: _mistyped(word, random))
     if random() < _SHOUTED_WORD:
@@ -24,10 +24,10 @@ def roughened(text: str, random: Callable[[], float]) -> str:
         text = text[:-1] + "!" * (1 + int(random() * 3))
     if random() < _NO_APOSTROPHES:
         text = text.replace("'", "")
-    habit = random()
-    if habit < _ALL_CAPITALS:
+    draw = random()
+    if draw < _ALL_CAPITALS:
         return text.upper()
-    return text.lower() if habit < _ALL_CAPITALS + _LOWER else text
+    return text.lower() if draw < _ALL_CAPITALS + _LOWER else text
 
 
 def _on_one_word(text: str, random: Callable[[], float], change: Callable[[str], str]) -> str:
@@ -39,7 +39,7 @@ def _on_one_word(text: str, random: Callable[[], float], change: Callable[[str],
 
 
 def _mistyped(word: str, random: Callable[[], float]) -> str:
-    """One letter dropped, doubled or swapped with the next one; the first letter stays."""
+    """Drop, double or swap a letter other than the first."""
     place = 1 + int(random() * (len(word) - 2))
     before, letter, following = word[:place], word[place], word[place + 1 :]
     kind = random()

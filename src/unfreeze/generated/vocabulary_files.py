@@ -1,4 +1,4 @@
-"""Reads the package's own grammar once."""
+"""The grammar that ships with the package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unfreeze.generated.grammar import Grammar
 
 @cache
 def generator_grammar() -> Grammar:
-    """The grammar of all files in `vocabulary/`, in the order of their names."""
+    """Read the grammar from the files in `vocabulary/`, in the order of their names."""
     folder = resources.files(__package__).joinpath("vocabulary")
     files = sorted(
         (file for file in folder.iterdir() if file.name.endswith(".txt")), key=lambda file: file.name

@@ -121,7 +121,7 @@ def _forward(
             g = tanh(_sum(gates, row + r, from_state, r, 2 * size + j))
             o = sigmoid(_sum(gates, row + r, from_state, r, 3 * size + j))
             c = lanes.fused(f, lanes.load(cells, before + r, j), lanes.multiply(i, g))
-            c = lanes.within(c, low, high)
+            c = lanes.clamp(c, low, high)
             lanes.store(gates, row + r, j, i)
             lanes.store(gates, row + r, size + j, f)
             lanes.store(gates, row + r, 2 * size + j, g)

@@ -112,7 +112,7 @@ def _cells(gates: Any, t: int, by_cell: Any, states: Any, cells: Any, inner: Any
         f = sigmoid(lanes.add(sums[1], lanes.load(gates, t, n_cells + j)))
         g = tanh(lanes.add(sums[2], lanes.load(gates, t, 2 * n_cells + j)))
         o = sigmoid(lanes.add(sums[3], lanes.load(gates, t, 3 * n_cells + j)))
-        c = lanes.within(lanes.fused(f, lanes.load(cells, 0, j), lanes.multiply(i, g)), low, high)
+        c = lanes.clamp(lanes.fused(f, lanes.load(cells, 0, j), lanes.multiply(i, g)), low, high)
         lanes.store(cells, 0, j, c)
         lanes.store(inner, 0, j, lanes.multiply(o, tanh(c)))
 
@@ -123,10 +123,10 @@ def _project(by_column: Any, inner: Any, states: Any, t: int, clip: Any) -> None
     low, high = lanes.splat(np.float32(-clip)), lanes.splat(clip)
     for column in range(0, states.shape[1], 64):
         sums = _four_sums(by_column, (column // 64) * n_cells, inner, 0, n_cells)
-        lanes.store(states, t, column, lanes.within(sums[0], low, high))
-        lanes.store(states, t, column + 16, lanes.within(sums[1], low, high))
-        lanes.store(states, t, column + 32, lanes.within(sums[2], low, high))
-        lanes.store(states, t, column + 48, lanes.within(sums[3], low, high))
+        lanes.store(states, t, column, lanes.clamp(sums[0], low, high))
+        lanes.store(states, t, column + 16, lanes.clamp(sums[1], low, high))
+        lanes.store(states, t, column + 32, lanes.clamp(sums[2], low, high))
+        lanes.store(states, t, column + 48, lanes.clamp(sums[3], low, high))
 
 
 @inlined_in_order

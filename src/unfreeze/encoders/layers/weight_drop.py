@@ -70,10 +70,10 @@ def _mask(source: Any, target: Any, first: int, last: int, seed: int, threshold:
     """Elements `first`, a multiple of 16, to `last`."""
     whole = last - (last - first) % 16
     for j in range(first, whole, 16):
-        factor = lanes.survivors(j, seed, threshold, kept)
+        factor = lanes.dropout_factors(j, seed, threshold, kept)
         lanes.store(target, 0, j, lanes.multiply(lanes.load(source, 0, j), factor))
     if whole < last:
-        factor = lanes.survivors(whole, seed, threshold, kept)
+        factor = lanes.dropout_factors(whole, seed, threshold, kept)
         rest = last - whole
         value = lanes.multiply(lanes.load_some(source, 0, whole, rest), factor)
         lanes.store_some(target, 0, whole, rest, value)

@@ -29,7 +29,7 @@ from unfreeze.encoders.elmo import Elmo
 from unfreeze.formats.bilm import write_bilm
 from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
-from unfreeze.pretraining.elmo import BilmSettings, paper, small
+from unfreeze.pretraining.elmo_settings import ElmoSettings, paper, small
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
@@ -37,7 +37,7 @@ from unfreeze.training.precision import Precision, prediction_format
 
 N_WORDS, N_SAMPLES = 40_000, 8_192
 ROWS, POSITIONS = 64, 20
-SIZES: dict[str, Callable[[], BilmSettings]] = {"original": paper, "small": small}
+SIZES: dict[str, Callable[[], ElmoSettings]] = {"original": paper, "small": small}
 N_BATCHES = {"original": 2, "small": 6}
 """Of 64 sentences a round."""
 N_SINGLE = {"original": 8, "small": 48}
@@ -243,7 +243,7 @@ def our_training(sides: Sides, store: TokenStore, form: str) -> Contender:
     def make() -> BilmObjective:
         return BilmObjective(model, surfaces, store, batch_size=ROWS, bptt=POSITIONS)
 
-    policy = dataclasses.replace(small().policy, rate=1e-3)
+    policy = dataclasses.replace(small().policy, learning_rate=1e-3)
     return ours.contender(form, make, policy, n_steps=MANY, precision=precision, tokens=ours.lane_tokens)
 
 
@@ -269,9 +269,9 @@ def time_loop(rounds: int, say: Callable[[str], None]) -> list[Row]:
     for size, make in SIZES.items():
         settings = make()
         torch.manual_seed(0)
-        sides = (OurLoop(settings.size, settings.cells), TorchLoop(settings.size, settings.cells))
+        sides = (OurLoop(settings.projection_size, settings.hidden_size), TorchLoop(settings.projection_size, settings.hidden_size))
         for n_rows, learns in ((ROWS, False), (ROWS, True), (1, False)):
-            x = torch.randn(POSITIONS, n_rows, settings.size)
+            x = torch.randn(POSITIONS, n_rows, settings.projection_size)
             times = STEPS[size] * (1 if n_rows == ROWS else 8)
             for side in sides:
                 side.run(x, learns)  # the first call sets things up
@@ -281,7 +281,7 @@ def time_loop(rounds: int, say: Callable[[str], None]) -> list[Row]:
             say(f"{size}, {n_rows} {done}, tokens/s: ours {mine[-1]:,.0f}, torch {theirs[-1]:,.0f}")
             rows.append(
                 Row(
-                    what=f"LSTM {settings.size}/{settings.cells}, bf16, tokens/s, {n_rows} {done}; theirs nn.LSTM(proj_size)",
+                    what=f"LSTM {settings.projection_size}/{settings.hidden_size}, bf16, tokens/s, {n_rows} {done}; theirs nn.LSTM(proj_size)",
                     ours=statistics.median(mine),
                     theirs=statistics.median(theirs),
                     ratio=median_ratio(mine, theirs),

@@ -29,7 +29,7 @@ import torch
 from benchmarks import peers
 from benchmarks.report import Row
 from benchmarks.sizes import Sizes
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork, Ids

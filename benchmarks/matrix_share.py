@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.sizes import Sizes, layer_weights
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 
 PRODUCT_SIZE = 2048
 TRAINING = 3

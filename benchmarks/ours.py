@@ -10,8 +10,9 @@ from typing import Any, Literal
 from benchmarks.sizes import Sizes
 from benchmarks.turns import Contender, StepEnd
 from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.encoders.layers.output import default_cutoffs
-from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
+from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.batches import LaneBatch
@@ -134,5 +135,5 @@ def training(
             beta=recipe.beta,
         )
 
-    policy = TransferPolicy(mode="scratch", rate=recipe.rate, schedule="cosine")
+    policy = TransferPolicy(mode="scratch", learning_rate=recipe.rate, schedule="cosine")
     return contender(name, make, policy, n_steps=n_steps, precision=precision, tokens=lane_tokens)

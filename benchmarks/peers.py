@@ -38,7 +38,7 @@ from torch import nn
 
 from benchmarks.sizes import Sizes
 from benchmarks.turns import Contender, StepEnd
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 
 OLDER = Path(__file__).parent / ".peers" / "fastai-2.3.1" / "fastai" / "text" / "models"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from itertools import chain, pairwise, repeat
 
-from unfreeze.encoders.layers.recurrent import CellKind, CellSettings
+from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings
 
 Sizes = tuple[int, int, int]
 """Embedding, hidden width, layers."""

@@ -27,7 +27,7 @@ from benchmarks.report import Row
 from benchmarks.sizes import Sizes
 from benchmarks.texts import Texts, Words
 from benchmarks.turns import Contender
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity

@@ -26,7 +26,7 @@ from benchmarks.report import Row, auto_precision, precision_name, speed_row
 from benchmarks.sizes import Sizes, count_parameters, equal_hidden_size
 from benchmarks.texts import Texts, Words
 from benchmarks.turns import Contender, median_ratio, tokens_per_second
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.training.precision import Precision
 
 BATCH, BPTT = 64, 70

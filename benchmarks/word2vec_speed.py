@@ -29,7 +29,8 @@ from unfreeze.analysis.similarity import evaluate_pairs
 from unfreeze.analysis.word_sets import read_sets
 from unfreeze.pretraining.glove.train import train_glove_vectors
 from unfreeze.pretraining.token_blocks import count_tokens
-from unfreeze.pretraining.word2vec.train import Word2VecSettings, train_matrices, train_word_vectors
+from unfreeze.pretraining.word2vec.settings import Word2VecSettings
+from unfreeze.pretraining.word2vec.train import train_matrices, train_word_vectors
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer

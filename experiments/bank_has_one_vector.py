@@ -23,7 +23,8 @@ from unfreeze.analysis.neighborhood_plot import plot_neighborhood
 from unfreeze.analysis.neighbors import NeighborIndex
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
+from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.settings import VectorSettings
 from unfreeze.progress import Progress
 
 SENTENCES = (

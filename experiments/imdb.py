@@ -26,7 +26,7 @@ SEEDS = {100: 5, 1_000: 2, 10_000: 1}
 def small_lstm() -> PretrainSettings:
     """The preset `small` as it was when the LSTMs of these experiments were trained."""
     training = small().training
-    training = replace(training, policy=replace(training.policy, rate=6e-3))
+    training = replace(training, policy=replace(training.policy, learning_rate=6e-3))
     return replace(small(), training=training, cell="lstm", embedding_size=200, hidden_size=400)
 
 

@@ -96,7 +96,7 @@ def training(plan: Plan, rate: float, *, epochs: int, seed: int, dropout_scale: 
     """How a stage learns: one rise and fall of the rate, the same for all layers."""
     return TrainingSettings(
         policy=TransferPolicy(
-            mode="fine-tune", rate=rate, gradual=False, discriminative=1.0, schedule="cosine"
+            mode="fine-tune", learning_rate=rate, gradual=False, discriminative=1.0, schedule="cosine"
         ),
         loop=LoopSettings(
             epochs=epochs, validate_minutes=VALIDATE_MINUTES, checkpoint_minutes=3.0, seed=seed

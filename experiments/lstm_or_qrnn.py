@@ -29,8 +29,9 @@ from benchmarks.turns import tokens_per_second
 from experiments.imdb import Places
 from experiments.readout import readout, shown
 from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.encoders.layers.output import default_cutoffs
-from unfreeze.encoders.layers.recurrent import CellKind, Dropouts
+from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.lm import adapt_language_model
@@ -186,7 +187,7 @@ class Comparison:
         settings = replace(
             recipe,
             policy=replace(
-                recipe.policy, mode="fine-tune", rate=variant.rate, gradual=False, discriminative=1.0
+                recipe.policy, mode="fine-tune", learning_rate=variant.rate, gradual=False, discriminative=1.0
             ),
             loop=LoopSettings(epochs=1, validate_minutes=1.0, checkpoint_minutes=1.0),
             batch_size=variant.batch_size,
@@ -225,7 +226,7 @@ class Comparison:
         output = source.with_name(source.name + "-reviews")
         training = TrainingSettings(
             policy=TransferPolicy(
-                mode="fine-tune", rate=4e-3, gradual=False, discriminative=1.3, schedule="slanted"
+                mode="fine-tune", learning_rate=4e-3, gradual=False, discriminative=1.3, schedule="slanted"
             ),
             loop=LoopSettings(epochs=None, minutes=minutes, checkpoint_minutes=1.0),
             dropout_scale=0.2,

@@ -36,8 +36,8 @@ from unfreeze.analysis.curves import STYLES, plot_curves
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
-from unfreeze.pretraining.word2vec.train import Word2VecSettings
+from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
 from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier

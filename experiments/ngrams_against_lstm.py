@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.imdb import Places
-from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
+from unfreeze.pretraining.ngram_stage import pretrain_ngram
+from unfreeze.pretraining.settings import NgramSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 

@@ -22,8 +22,8 @@ from experiments.imdb import Places, small_lstm
 from unfreeze.folders import written_file
 from unfreeze.pretraining.lm import pretrain_language_model
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
-from unfreeze.pretraining.word2vec.train import Word2VecSettings
+from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.training.loop_settings import LoopSettings
 

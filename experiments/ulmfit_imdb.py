@@ -109,7 +109,7 @@ def pretrain(places: Places, minutes: float, vectors: Path, progress: Progress) 
 def adapt(places: Places, source: Path, output: Path, progress: Progress) -> Path:
     """Stage 2: the reviews without labels."""
     training = TrainingSettings(
-        policy=TransferPolicy(mode="fine-tune", rate=3e-3, gradual=False, schedule="slanted"),
+        policy=TransferPolicy(mode="fine-tune", learning_rate=3e-3, gradual=False, schedule="slanted"),
         loop=LoopSettings(epochs=ADAPT_EPOCHS, validate_minutes=10, checkpoint_minutes=3),
         dropout_scale=0.1,
         alpha=0.0,

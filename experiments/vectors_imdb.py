@@ -23,8 +23,8 @@ from experiments.imdb import Places, fitted_accuracy
 from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import VectorSettings, pretrain_word2vec
-from unfreeze.pretraining.word2vec.train import Word2VecSettings
+from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.fit_classifier import FitSettings
 

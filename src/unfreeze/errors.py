@@ -1,15 +1,48 @@
-"""The one error type that stands for a user's mistake, the interruption that can be resumed, and a check that all models share.
+"""Errors that mean a user's mistake, the interruption that can be resumed, and checks that all models share.
 
-Everything else that is raised is a bug of ours. Commands turn a `UserError` into one line on stderr and exit status 2.
+Any other exception is a bug in unfreeze. The command line turns a `UserError` into one line on standard error and exit
+status 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Callable, Iterable
+
+_SETTING = re.compile("\ue000([a-z_0-9A-Z]+)=([^\ue001]*)\ue001")
+
+
+def setting(name: str, value: object = None) -> str:
+    """The name of a setting, with its value if one is given, for the message of a `UserError`.
+
+    Python callers read `softmax='full'`, users of the command line `--softmax full`: the two characters around it, from
+    Unicode's private use area, let `UserError.written` tell a setting's name from any other word.
+
+    Example:
+        >>> str(UserError(f"{setting('epochs')} must be above 0, not -1"))
+        'epochs must be above 0, not -1'
+    """
+    return f"\ue000{name}={'' if value is None else repr(value)}\ue001"
 
 
 class UserError(ValueError):
     """What the user gave cannot work: the message is one line that says what, where, and what would be right."""
+
+    def written(self, write: Callable[[str, str], str]) -> str:
+        """The message, each `setting` in it put into words by `write(name, repr of the value or "")`."""
+        return _SETTING.sub(lambda found: write(found[1], found[2]), super().__str__())
+
+    def __str__(self) -> str:
+        return self.written(lambda name, value: f"{name}={value}" if value else name)
+
+
+def need_positive(settings: object, *names: str) -> None:
+    """Raise UserError unless each of these fields is None or a finite number above 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{setting(name)} must be above 0, not {value}")
 
 
 class UnknownLabel(UserError):

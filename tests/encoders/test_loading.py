@@ -19,7 +19,7 @@ from tests.language_models.models import CELL_ARGUMENTS, CELLS, TEXTS, random_mo
 from unfreeze import registry
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors

@@ -8,15 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from unfreeze.encoders.layers.cell_settings import CellSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
-from unfreeze.encoders.layers.recurrent import (
-    NO_DROPOUT,
-    CellSettings,
-    Dropouts,
-    RecurrentStack,
-    WeightDropLstm,
-    detached,
-)
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts, RecurrentStack, WeightDropLstm, detached
 from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from unfreeze.commands.main import main
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.encoders.layers.qrnn import QrnnLayer
-from unfreeze.encoders.layers.recurrent import CellKind
 from unfreeze.errors import UserError
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel

@@ -9,7 +9,7 @@ import torch
 
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 

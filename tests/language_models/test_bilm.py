@@ -21,7 +21,8 @@ from unfreeze.language_models.bilm_perplexity import evaluate_bilm
 from unfreeze.language_models.bilm_reading import read_gap, score_texts
 from unfreeze.language_models.surfaces import Surfaces
 from unfreeze.pretraining.bilm_objective import BilmObjective
-from unfreeze.pretraining.elmo import BilmSettings, pretrain_bilm, tiny
+from unfreeze.pretraining.elmo import pretrain_bilm
+from unfreeze.pretraining.elmo_settings import ElmoSettings, tiny
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, train_cased_tokenizer
@@ -157,7 +158,7 @@ def run(store: TokenStore, folder: Path, dies_at: int | None = None) -> dict[str
     objective = Dying(model, surfaces_of(model), store, store, batch_size=2, bptt=4)
     objective.dies_at = dies_at
     settings = LoopSettings(epochs=2, checkpoint_minutes=0.0, optimizer="adagrad")
-    policy = replace(tiny().policy, rate=0.1)
+    policy = replace(tiny().policy, learning_rate=0.1)
     run_folder = RunFolder(folder, {"run": 1})
     train(
         objective, policy=policy, settings=settings, folder=run_folder, accelerator=make_accelerator("fp32")
@@ -222,9 +223,9 @@ def test_a_gap_is_read_from_both_sides() -> None:
         read_gap(model, "nothing missing")
 
 
-def quick(**changes: Any) -> BilmSettings:
+def quick(**changes: Any) -> ElmoSettings:
     spelling = {"embedding": 4, "filters": [[1, 8], [2, 8]], "n_highway": 1, "longest": 12}
-    settings = replace(tiny(), size=16, cells=16, spelling=spelling, batch_size=2, bptt=10, min_count=1)
+    settings = replace(tiny(), projection_size=16, hidden_size=16, char_cnn=spelling, batch_size=2, bptt=10, min_count=1)
     return replace(settings, loop=LoopSettings(epochs=2), **changes)
 
 
@@ -261,7 +262,7 @@ def test_elmo_fixture_training_reaches_its_perplexity(tmp_path: Path) -> None:
     model = BiLanguageModel(Elmo(vocabulary, size=16, cells=32, spelling=spelling), "full")
     objective = BilmObjective(model, surfaces, store, store, batch_size=2, bptt=10)
     settings = LoopSettings(epochs=100, optimizer="adagrad", clip=10.0)
-    policy = replace(tiny().policy, rate=0.2, schedule="constant")
+    policy = replace(tiny().policy, learning_rate=0.2, schedule="constant")
     records = train(objective, policy=policy, settings=settings, accelerator=make_accelerator("fp32"))
     assert records[-1]["perplexity_forward"] < 20 and records[-1]["perplexity_backward"] < 20
     assert records[-1]["perplexity"] < records[0]["perplexity"] / 2

@@ -10,7 +10,7 @@ import pytest
 from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models.fill import Gap, fill_gap, read_gap, split_at_gap
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer

@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 
 from tests.language_models.models import CELLS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models import generate
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel

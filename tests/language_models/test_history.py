@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.language_models.models import TEXTS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models import history
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel

@@ -12,7 +12,7 @@ from tests.language_models.models import CELLS, TEXTS, random_model, word_tokeni
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.language_models import perplexity, score
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity

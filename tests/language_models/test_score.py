@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.language_models import score as scoring
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.score import score_text, score_texts

@@ -176,7 +176,7 @@ def test_words_that_never_meet_are_refused(tmp_path: Path) -> None:
 
 def test_a_rate_that_diverges_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="diverges at the rate 1e\\+30"):
-        fit_glove(topic_pairs(tmp_path), vocabulary_size=21, rate=1e30, workers=1)
+        fit_glove(topic_pairs(tmp_path), vocabulary_size=21, learning_rate=1e30, workers=1)
 
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import torch
 from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, CellKind, Dropouts
+from unfreeze.encoders.layers.cell_settings import CellKind
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.token_store import TokenStore
@@ -125,7 +126,7 @@ def test_the_embedding_learns_fastest_together_with_the_output(
 ) -> None:
     objective = objective_for(store, direction, batch_size=2)
     groups = objective.layer_groups()
-    rates = TransferPolicy(rate=1.0, gradual=False).group_rates(len(groups), 0)
+    rates = TransferPolicy(learning_rate=1.0, gradual=False).group_rates(len(groups), 0)
     model, name = objective.language_model, direction if direction != "both" else "backward"
     fastest = [id(parameter) for parameter in groups[rates.index(max(rates))]]
     assert rates == sorted(rates) and id(model.encoder.stack(name).embedding.weight) in fastest

@@ -21,8 +21,9 @@ from unfreeze.errors import Interrupted, UserError
 from unfreeze.pretraining import token_blocks
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.word2vec import train as word2vec
+from unfreeze.pretraining.word2vec.settings import Word2VecSettings
 from unfreeze.pretraining.word2vec.tables import bag_table
-from unfreeze.pretraining.word2vec.train import Matrices, Word2VecSettings, train_matrices, train_word_vectors
+from unfreeze.pretraining.word2vec.train import Matrices, train_matrices, train_word_vectors
 from unfreeze.text.token_store import TokenStore
 from unfreeze.training.checkpoints import RunFolder
 
@@ -261,8 +262,8 @@ def test_training_goes_on_from_given_matrices(tmp_path: Path, monkeypatch: pytes
         ({"negatives": 0}, "negatives must be at least 1"),
         ({"epochs": 0}, "epochs must be"),
         ({"subsample": -1.0}, "subsample must be from 0"),
-        ({"rate": 0.0}, "rate must be above 0"),
-        ({"rate": float("nan")}, "rate must be above 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], said: str) -> None:
@@ -274,4 +275,4 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], said: str)
 def test_a_rate_that_diverges_is_said(tmp_path: Path, options: dict[str, Any]) -> None:
     store = make_store(tmp_path, two_topics(), 21)
     with pytest.raises(UserError, match="word2vec diverges at the rate 1e.06: choose a lower one"):
-        train(store, 21, rate=1e6, workers=1, epochs=20, **options)
+        train(store, 21, learning_rate=1e6, workers=1, epochs=20, **options)

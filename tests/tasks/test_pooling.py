@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, CellSettings, RecurrentStack, detached
+from unfreeze.encoders.layers.cell_settings import CellSettings
+from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack, detached
 from unfreeze.tasks import pooling as pooling_module
 from unfreeze.tasks.pooling import Pooling, pool_documents, pooled_width
 

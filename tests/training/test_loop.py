@@ -24,7 +24,7 @@ from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.policies import TransferPolicy
 from unfreeze.transfer.schedules import slanted_triangular
 
-PLAIN = TransferPolicy(mode="scratch", rate=0.05, schedule="constant")
+PLAIN = TransferPolicy(mode="scratch", learning_rate=0.05, schedule="constant")
 
 
 def run(
@@ -54,7 +54,7 @@ def gradients(objective: Regression, step: int) -> None:
 
 def test_adamw_with_slanted_discriminative_rates_is_the_loop_written_out() -> None:
     objective, reference = Regression(), Regression()
-    policy = TransferPolicy(rate=0.05, gradual=False)
+    policy = TransferPolicy(learning_rate=0.05, gradual=False)
     run(objective, policy, epochs=3, weight_decay=0.1)
     first, _, second, third = reference.model  # type: ignore[misc]
     decayed, plain = {"weight_decay": 0.1}, {"weight_decay": 0.0}
@@ -105,7 +105,7 @@ def trigger(losses: list[float]) -> int:
 def test_gradual_unfreezing_thaws_one_group_an_epoch_from_the_last() -> None:
     objective = Regression()
     before = objective.weights
-    run(objective, TransferPolicy(rate=0.05), epochs=3)
+    run(objective, TransferPolicy(learning_rate=0.05), epochs=3)
     thawed_in_epoch = {"3": 0, "2": 1, "0": 2}
     for epoch, weights in enumerate(objective.seen):
         for name, tensor in weights.items():
@@ -118,7 +118,7 @@ def test_gradual_unfreezing_thaws_one_group_an_epoch_from_the_last() -> None:
 def test_frozen_transfer_moves_the_last_group_alone(optimizer: str) -> None:
     objective = Regression()
     before = objective.weights
-    run(objective, TransferPolicy(mode="frozen", rate=0.05), epochs=2, optimizer=optimizer)
+    run(objective, TransferPolicy(mode="frozen", learning_rate=0.05), epochs=2, optimizer=optimizer)
     moved = {name for name, tensor in objective.weights.items() if not torch.equal(tensor, before[name])}
     assert moved == {"3.weight", "3.bias"}
 
@@ -181,7 +181,7 @@ def test_minutes_bound_a_run_and_fit_the_schedule(monkeypatch: pytest.MonkeyPatc
         return multipliers[-1]
 
     monkeypatch.setitem(loop.SCHEDULES, "slanted", schedule)
-    policy = TransferPolicy(mode="scratch", rate=0.05, schedule="slanted")
+    policy = TransferPolicy(mode="scratch", learning_rate=0.05, schedule="slanted")
 
     def dies_in_the_second_epoch(epoch: int, number: int) -> None:
         if epoch == 1 and number == 2:

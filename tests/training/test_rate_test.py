@@ -75,7 +75,7 @@ def by_hand(discriminative: float) -> list[float]:
 def test_losses_are_those_of_the_loop_written_out(discriminative: float) -> None:
     curve = rate_test(
         Regression(),
-        policy=TransferPolicy(rate=0.123, discriminative=discriminative, gradual=True),
+        policy=TransferPolicy(learning_rate=0.123, discriminative=discriminative, gradual=True),
         settings=LoopSettings(),
         low=LOW,
         high=HIGH,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
@@ -74,7 +74,7 @@ def run(
     rate = 5e-3 if optimizer == "adamw" else 2.0
     train(
         objective,
-        policy=TransferPolicy(mode="fine-tune", rate=rate, gradual=False),
+        policy=TransferPolicy(mode="fine-tune", learning_rate=rate, gradual=False),
         settings=settings,
         folder=RunFolder(folder, {"run": 1}),
         accelerator=make_accelerator("fp32"),

@@ -61,7 +61,7 @@ def same(before: list[Tensor], after: list[nn.Parameter]) -> bool:
 
 def test_the_papers_rates() -> None:
     # Howard & Ruder 2018, 3.2: each layer is 2.6 times slower than the next; 3.3: one more thaws an epoch.
-    policy = TransferPolicy(rate=0.01)
+    policy = TransferPolicy(learning_rate=0.01)
     assert policy.group_rates(4, 0) == [0, 0, 0, 0.01]
     assert policy.group_rates(4, 1) == pytest.approx([0, 0, 0.003846153846, 0.01])
     assert policy.group_rates(4, 2) == pytest.approx([0, 0.00147928994, 0.003846153846, 0.01])
@@ -70,12 +70,14 @@ def test_the_papers_rates() -> None:
 
 
 def test_every_switch_off() -> None:
-    assert TransferPolicy(rate=0.5, gradual=False, discriminative=1).group_rates(3, 0) == [0.5] * 3
-    assert TransferPolicy(rate=0.5, gradual=False).group_rates(2, 0) == pytest.approx([0.1923076923, 0.5])
-    assert TransferPolicy(rate=0.5, discriminative=1).group_rates(3, 1) == [0, 0.5, 0.5]
-    assert TransferPolicy(rate=0.5, mode="scratch").group_rates(3, 0) == [0.5] * 3
-    assert TransferPolicy(rate=0.5, mode="frozen").group_rates(3, 7) == [0, 0, 0.5]
-    assert TransferPolicy(rate=0.5, mode="frozen").group_rates(1, 0) == [0.5]
+    assert TransferPolicy(learning_rate=0.5, gradual=False, discriminative=1).group_rates(3, 0) == [0.5] * 3
+    assert TransferPolicy(learning_rate=0.5, gradual=False).group_rates(2, 0) == pytest.approx(
+        [0.1923076923, 0.5]
+    )
+    assert TransferPolicy(learning_rate=0.5, discriminative=1).group_rates(3, 1) == [0, 0.5, 0.5]
+    assert TransferPolicy(learning_rate=0.5, mode="scratch").group_rates(3, 0) == [0.5] * 3
+    assert TransferPolicy(learning_rate=0.5, mode="frozen").group_rates(3, 7) == [0, 0, 0.5]
+    assert TransferPolicy(learning_rate=0.5, mode="frozen").group_rates(1, 0) == [0.5]
 
 
 @settings(deadline=None)
@@ -89,7 +91,7 @@ def test_every_switch_off() -> None:
 def test_rates_never_fall_from_bottom_to_top(
     n_groups: int, epoch: int, mode: Any, gradual: bool, discriminative: float
 ) -> None:
-    policy = TransferPolicy(rate=0.02, mode=mode, gradual=gradual, discriminative=discriminative)
+    policy = TransferPolicy(learning_rate=0.02, mode=mode, gradual=gradual, discriminative=discriminative)
     rates = policy.group_rates(n_groups, epoch)
     assert len(rates) == n_groups and rates[-1] == 0.02
     assert rates == sorted(rates)
@@ -151,7 +153,7 @@ def test_decay_shrinks_matrices_only(name: Any) -> None:
 def test_nothing_below_moves_when_frozen(name: Any) -> None:
     model = toy()
     layer_groups = model.layer_groups()
-    policy = TransferPolicy(rate=0.01)
+    policy = TransferPolicy(learning_rate=0.01)
     optimizer = make_optimizer(
         name, parameter_groups(layer_groups, policy.group_rates(3, 0), weight_decay=0.1)
     )
@@ -206,7 +208,7 @@ def test_a_frozen_group_keeps_its_adam_state() -> None:
 
 
 def test_one_saved_state_serves_the_next_epoch() -> None:
-    policy = TransferPolicy(rate=0.01)
+    policy = TransferPolicy(learning_rate=0.01)
     weights = []
     for interrupted in (False, True):
         model = toy()

@@ -97,17 +97,18 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     """ELMo goes on."""
     from dataclasses import replace
 
-    from unfreeze.pretraining.elmo import AdaptBilmSettings, adapt_bilm
+    from unfreeze.pretraining.elmo import adapt_bilm
+    from unfreeze.pretraining.elmo_settings import AdaptElmoSettings
 
     if arguments.dropout_scale is not None:
         raise UserError(f"--dropout-scale is for AWD-LSTM: {arguments.encoder} is an ELMo")
-    settings = AdaptBilmSettings(new_vocabulary=arguments.new_vocabulary)
+    settings = AdaptElmoSettings(new_vocabulary=arguments.new_vocabulary)
     loop = replace(
         settings.loop,
         epochs=arguments.epochs or (None if arguments.minutes else 1),
         **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
     )
-    policy = replace(settings.policy, **given(arguments, "rate", "discriminative", "gradual", "schedule"))
+    policy = replace(settings.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate"))
     changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
     figures = adapt_bilm(
         arguments.encoder,
@@ -139,7 +140,7 @@ def run_on_vectors(arguments: Adapt, console: Console) -> None:
         arguments.encoder,
         arguments.text,
         arguments.output,
-        **given(arguments, "epochs", "rate", "min_count", "seed", "minutes"),
+        **given(arguments, "epochs", "min_count", "seed", "minutes", learning_rate="rate"),
         **options,
     )
     console.result({"output": str(arguments.output), **figures})
@@ -161,7 +162,7 @@ def make_settings(arguments: Adapt) -> AdaptSettings:
         **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
     )
     policy = replace(
-        settings.training.policy, **given(arguments, "rate", "discriminative", "gradual", "schedule")
+        settings.training.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate")
     )
     changes = given(arguments, "batch_size", "bptt", "dropout_scale")
     training = replace(settings.training, policy=policy, loop=loop, **changes)

@@ -176,7 +176,7 @@ def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Prog
         command="unfreeze demo",
         progress=progress,
     )
-    policy = TransferPolicy(mode="fine-tune", rate=4e-3, gradual=False)
+    policy = TransferPolicy(mode="fine-tune", learning_rate=4e-3, gradual=False)
     adapt_language_model(
         general,
         Corpus(paths=[work.unlabeled]),

@@ -11,7 +11,7 @@ from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.elmo import BilmSettings
+    from unfreeze.pretraining.elmo_settings import ElmoSettings
 
 
 @dataclass(kw_only=True)
@@ -95,11 +95,11 @@ def run(arguments: PretrainElmo, console: Console) -> None:
     console.note(f"the model is in {arguments.output}: try `{then}`")
 
 
-def make_settings(arguments: PretrainElmo) -> BilmSettings:
+def make_settings(arguments: PretrainElmo) -> ElmoSettings:
     """The preset with what the command line changes."""
     from dataclasses import replace
 
-    from unfreeze.pretraining.elmo import PRESETS
+    from unfreeze.pretraining.elmo_settings import PRESETS
 
     settings = PRESETS[arguments.preset]()
     epochs = arguments.epochs or (settings.loop.epochs if arguments.minutes is None else None)
@@ -111,9 +111,9 @@ def make_settings(arguments: PretrainElmo) -> BilmSettings:
         seed=arguments.seed,
         **given(arguments, "optimizer", "checkpoint_minutes"),
     )
-    policy = replace(settings.policy, **given(arguments, "rate"))
-    names = ("vocabulary_size", "min_count", "softmax", "size", "cells", "dropout", "batch_size", "bptt")
-    changes = given(arguments, *names, n_layers="layers", n_samples="samples")
+    policy = replace(settings.policy, **given(arguments, learning_rate="rate"))
+    names = ("vocabulary_size", "min_count", "softmax", "dropout", "batch_size", "bptt")
+    changes = given(arguments, *names, n_layers="layers", n_samples="samples", projection_size="size", hidden_size="cells")
     if arguments.read == "words":
-        changes["spelling"] = None
+        changes["char_cnn"] = None
     return replace(settings, policy=policy, loop=loop, skip_connections=arguments.skip_connections, **changes)

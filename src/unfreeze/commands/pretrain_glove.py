@@ -60,13 +60,14 @@ class PretrainGlove(LearnsFromText):
 
 def run(arguments: PretrainGlove, console: Console) -> None:
     """Train, and say where the vectors are."""
-    from unfreeze.pretraining.glove_stage import GloveSettings, pretrain_glove
+    from unfreeze.pretraining.glove.settings import GloveSettings
+    from unfreeze.pretraining.glove_stage import pretrain_glove
 
-    names = "size window epochs rate x_max alpha vocabulary_size min_count memory_mb seed".split()
+    names = "size window epochs x_max alpha vocabulary_size min_count memory_mb seed".split()
     figures = pretrain_glove(
         arguments.text,
         arguments.output,
-        GloveSettings(**given(arguments, *names)),
+        GloveSettings(**given(arguments, *names, learning_rate="rate")),
         workers=arguments.workers,
         **run_options(arguments, console),
     )

@@ -119,7 +119,7 @@ def make_settings(arguments: PretrainLm) -> PretrainSettings:
         seed=arguments.seed,
         **given(arguments, "checkpoint_minutes"),
     )
-    policy = replace(settings.training.policy, **given(arguments, "rate"))
+    policy = replace(settings.training.policy, **given(arguments, learning_rate="rate"))
     training = replace(
         settings.training,
         policy=policy,

@@ -40,7 +40,8 @@ class PretrainNgram(HoldsOutText):
 
 def run(arguments: PretrainNgram, console: Console) -> None:
     """Count, and say where the model is."""
-    from unfreeze.pretraining.ngram_stage import NgramSettings, pretrain_ngram
+    from unfreeze.pretraining.ngram_stage import pretrain_ngram
+    from unfreeze.pretraining.settings import NgramSettings
 
     figures = pretrain_ngram(
         arguments.text,

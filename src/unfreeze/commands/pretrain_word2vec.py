@@ -11,7 +11,7 @@ from unfreeze.commands.options import LearnsFromText, given, quoted, run_options
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.pretraining.vector_stages import VectorSettings
+    from unfreeze.pretraining.word2vec.settings import VectorSettings
 
 
 @dataclass(kw_only=True)
@@ -113,8 +113,7 @@ def run(arguments: PretrainWord2vec, console: Console) -> None:
 
 def make_settings(arguments: PretrainWord2vec) -> VectorSettings:
     """What the command line says."""
-    from unfreeze.pretraining.vector_stages import VectorSettings
-    from unfreeze.pretraining.word2vec.train import Word2VecSettings
+    from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 
     names = (
         "architecture",
@@ -123,9 +122,8 @@ def make_settings(arguments: PretrainWord2vec) -> VectorSettings:
         "window",
         "negatives",
         "epochs",
-        "rate",
         "subsample",
         "seed",
     )
     own = ("vocabulary_size", "min_count", "ngrams", "buckets", "phrases", "phrase_threshold")
-    return VectorSettings(training=Word2VecSettings(**given(arguments, *names)), **given(arguments, *own))
+    return VectorSettings(training=Word2VecSettings(**given(arguments, *names, learning_rate="rate")), **given(arguments, *own))

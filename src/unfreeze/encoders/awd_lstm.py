@@ -21,14 +21,8 @@ from unfreeze.encoders.directions import (
     reversed_within,
     stack_names,
 )
-from unfreeze.encoders.layers.recurrent import (
-    CLASSIFIER_DROPOUTS,
-    CellKind,
-    CellSettings,
-    Dropouts,
-    RecurrentStack,
-    need_layers,
-)
+from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
+from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts, RecurrentStack
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.vectors.table import VectorTable

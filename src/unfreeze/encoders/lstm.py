@@ -12,7 +12,8 @@ from torch import nn
 
 from unfreeze.encoders.awd_lstm import StackedEncoder
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.layers.recurrent import Dropouts, RecurrentStack, need_layers
+from unfreeze.encoders.layers.cell_settings import need_layers
+from unfreeze.encoders.layers.recurrent import Dropouts, RecurrentStack
 from unfreeze.text.tokenizers import TextTokenizer
 
 SCRATCH_DROPOUTS = Dropouts(embedding=0.1, input=0.3, hidden=0.2, weight=0.2, output=0.3)

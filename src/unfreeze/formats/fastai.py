@@ -31,7 +31,7 @@ from torch import Tensor
 
 from unfreeze.checked import read_json_file
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.layers.recurrent import CellKind
+from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.classification import ClassifierNetwork

@@ -7,17 +7,17 @@ the output vocabulary are read by their spelling too; the model's own vocabulary
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
 from unfreeze.encoders.elmo import Elmo
-from unfreeze.encoders.layers.word_softmax import SoftmaxKind
 from unfreeze.errors import UserError
 from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
+from unfreeze.pretraining.elmo_settings import AdaptElmoSettings, ElmoSettings
 from unfreeze.pretraining.stage import Recipe, Stage
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
@@ -26,10 +26,8 @@ from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import word_texts
-from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
-from unfreeze.transfer.policies import TransferPolicy
 
 MOST_SURFACES = 1 << 20
 """Different words that are read by their spelling in training; rarer ones share one."""
@@ -43,101 +41,10 @@ print([tuple(layer.shape) for layer in layers])
 """
 
 
-def _small_spelling() -> dict[str, Any]:
-    filters = [[1, 16], [2, 32], [3, 64], [4, 128], [5, 128], [6, 144]]
-    return {"embedding": 16, "filters": filters, "n_highway": 1}
-
-
-@dataclass(frozen=True, kw_only=True)
-class BilmSettings:
-    """A biLM and how it learns."""
-
-    policy: TransferPolicy
-    """Rates and schedule."""
-    loop: LoopSettings
-    """How long, and with what optimizer."""
-    batch_size: int = 128
-    """Lanes over all processes, in each direction."""
-    bptt: int = 20
-    """Steps of a batch."""
-    size: int = 512
-    """P, of a word's vector and of each direction's states."""
-    cells: int = 4096
-    """H."""
-    n_layers: int = 2
-    """LSTM layers a direction."""
-    spelling: dict[str, Any] | None = field(default_factory=dict)
-    """Arguments of `CharCnnSettings`; None reads words by their ids."""
-    skip_connections: bool = True
-    """Layers above the first add their input to their output."""
-    dropout: float = 0.1
-    """Of what each layer and the output read."""
-    softmax: SoftmaxKind = "sampled"
-    """Output layer: sampled, adaptive or full."""
-    n_samples: int = 8192
-    """Words that a target is compared with in training, where the softmax is sampled."""
-    vocabulary_size: int = 200_000
-    """Entries of the output at most."""
-    min_count: int = 3
-    """Rarer words are unknown to the output."""
-
-
-def _settings(rate: float, **changes: Any) -> BilmSettings:
-    loop = LoopSettings(epochs=1)
-    return BilmSettings(
-        policy=TransferPolicy(mode="scratch", rate=rate, schedule="cosine"), loop=loop, **changes
-    )
-
-
-def tiny() -> BilmSettings:
-    """Seconds on a CPU: for tests and to look around."""
-    spelling = {"embedding": 8, "filters": [[1, 16], [2, 16], [3, 32]], "n_highway": 1}
-    sizes = {"size": 32, "cells": 64, "n_layers": 2, "spelling": spelling, "vocabulary_size": 10_000}
-    return _settings(1e-2, softmax="adaptive", batch_size=16, dropout=0.0, **sizes)
-
-
-def small() -> BilmSettings:
-    """Sizes at which an hour on two cores still learns."""
-    sizes = {"size": 256, "cells": 768, "spelling": _small_spelling(), "vocabulary_size": 40_000}
-    return _settings(3e-3, softmax="adaptive", batch_size=64, dropout=0.0, **sizes)
-
-
-def paper() -> BilmSettings:
-    """The published model's sizes and recipe; meant for GPUs."""
-    loop = LoopSettings(epochs=10, optimizer="adagrad", clip=10.0)
-    policy = TransferPolicy(mode="scratch", rate=0.2, schedule="constant")
-    return BilmSettings(policy=policy, loop=loop, vocabulary_size=800_000)
-
-
-PRESETS = {"tiny": tiny, "small": small, "paper": paper}
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptBilmSettings:
-    """Going on on the target's text."""
-
-    policy: TransferPolicy = field(
-        default_factory=lambda: TransferPolicy(mode="fine-tune", rate=1e-3, gradual=False, schedule="slanted")
-    )
-    """Rates and schedule."""
-    loop: LoopSettings = field(default_factory=lambda: LoopSettings(epochs=1))
-    """How long, and with what optimizer."""
-    batch_size: int = 64
-    """Lanes over all processes, in each direction."""
-    bptt: int = 20
-    """Steps of a batch."""
-    new_vocabulary: bool = True
-    """Take the target's words as the output's; else keep the model's."""
-    vocabulary_size: int | None = None
-    """At most; as many as the model has by default."""
-    min_count: int = 3
-    """Rarer words are unknown to the output."""
-
-
 def pretrain_bilm(
     corpus: Corpus,
     output: str | Path,
-    settings: BilmSettings,
+    settings: ElmoSettings,
     *,
     precision: Precision = "auto",
     without_output: bool = False,
@@ -169,10 +76,10 @@ def pretrain_bilm(
         assert isinstance(tokenizer, CasedTokenizer)
         encoder = Elmo(
             _vocabulary(tokenizer, settings.vocabulary_size, settings.min_count),
-            size=settings.size,
-            cells=settings.cells,
+            size=settings.projection_size,
+            cells=settings.hidden_size,
             n_layers=settings.n_layers,
-            spelling=settings.spelling,
+            spelling=settings.char_cnn,
             skip_connections=settings.skip_connections,
             dropout=settings.dropout,
         )
@@ -188,7 +95,7 @@ def adapt_bilm(
     source: str | Path,
     corpus: Corpus,
     output: str | Path,
-    settings: AdaptBilmSettings,
+    settings: AdaptElmoSettings,
     *,
     precision: Precision = "auto",
     without_output: bool = False,
@@ -245,7 +152,7 @@ def _vocabulary(surfaces: CasedTokenizer, size: int, min_count: int) -> CasedTok
 
 
 def _objective_maker(
-    folder: Path, settings: BilmSettings | AdaptBilmSettings
+    folder: Path, settings: ElmoSettings | AdaptElmoSettings
 ) -> Callable[[BiLanguageModel, TokenStore, TokenStore | None, Accelerator], BilmObjective]:
     def make(
         model: BiLanguageModel, store: TokenStore, held_out: TokenStore | None, accelerator: Accelerator

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.errors import UserError
+from unfreeze.pretraining.glove.settings import GloveSettings
 from unfreeze.pretraining.glove.train import train_glove
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus
@@ -16,37 +16,6 @@ from unfreeze.pretraining.vector_stages import VectorStage, set_vectors
 from unfreeze.pretraining.word2vec.train import Matrices
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.tokenizers import WordTokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class GloveSettings:
-    """What GloVe's vectors are made of, and how they are trained."""
-
-    size: int = 100
-    """Numbers in a vector."""
-    window: int = 10
-    """Words to each side that count as neighbors, by one over their distance."""
-    epochs: int = 25
-    """Passes over the co-occurrences."""
-    rate: float = 0.05
-    """AdaGrad's."""
-    x_max: float = 100.0
-    """Counts from here on weigh 1; 10 suits a small corpus."""
-    alpha: float = 0.75
-    """Weight of smaller counts: (x / x_max)^alpha."""
-    vocabulary_size: int = 200_000
-    """Words at most."""
-    min_count: int = 5
-    """Rarer words are left out."""
-    memory_mb: int = 1024
-    """While counting."""
-    seed: int = 0
-    """Of everything random."""
-
-    def __post_init__(self) -> None:
-        for name in ("size", "window", "epochs", "rate", "x_max", "alpha", "memory_mb"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"{name} must be above 0, not {getattr(self, name)}")
 
 
 def pretrain_glove(

@@ -99,7 +99,7 @@ def pretrain_language_model(
             zoneout=settings.zoneout,
         )
         model = AwdLstmLanguageModel(
-            encoder, default_cutoffs(len(tokenizer)) if settings.softmax == "adaptive" else ()
+            encoder, default_cutoffs(len(tokenizer)) if settings.output_softmax == "adaptive" else ()
         )
         if word_vectors is not None:
             _start(model, word_vectors, settings.embedding_size)
@@ -161,7 +161,7 @@ def adapt_language_model(
 
 def _identity(settings: PretrainSettings) -> dict[str, Any]:
     """What tells these settings from others; those of QRNNs only where there are any, for runs from before know none."""
-    found = asdict(settings)
+    found = {**asdict(settings), "softmax": settings.output_softmax}
     if settings.cell == "lstm":
         del found["cell"], found["windows"], found["zoneout"]
     return found

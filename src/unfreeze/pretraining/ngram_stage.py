@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from unfreeze.folders import read_metrics
-from unfreeze.language_models.ngram import NgramModel, need_order
+from unfreeze.language_models.ngram import NgramModel
 from unfreeze.language_models.ngram_text import evaluate_perplexity
+from unfreeze.pretraining.settings import NgramSettings
 from unfreeze.pretraining.stage import prepare
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
@@ -28,23 +29,6 @@ from unfreeze.language_models.ngram_text import score_texts
 model = NgramModel.from_pretrained(".")  # this folder
 print(score_texts(model, ["he sat on the bank of the river"])[0].directions["forward"].perplexity)
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class NgramSettings:
-    """What makes one n-gram model."""
-
-    order: int = 3
-    """Words of the longest n-grams, from 1 to 6; 2 is a bigram model."""
-    tokenizer: Literal["word", "subword"] = "word"
-    """Vocabulary of whole words, or of pieces of them."""
-    vocabulary_size: int | None = None
-    """At most; 60,000 words or 16,000 pieces by default."""
-    min_count: int = 3
-    """Rarer words are unknown."""
-
-    def __post_init__(self) -> None:
-        need_order(self.order)
 
 
 def pretrain_ngram(

@@ -1,13 +1,15 @@
-"""Recipes for language models: functions that return a whole configuration."""
+"""Settings of `pretrain lm`, `pretrain ngram` and `adapt`, and presets: functions that return a whole configuration.
+
+Loads neither torch nor numba: the command line is made from these classes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unfreeze.encoders.directions import Direction
-from unfreeze.encoders.layers.recurrent import CellKind, CellSettings, need_layers
-from unfreeze.errors import UserError
+from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
+from unfreeze.errors import UserError, need_positive, setting
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
@@ -15,77 +17,107 @@ Softmax = Literal["adaptive", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class NgramSettings:
+    """An n-gram language model."""
+
+    order: int = 3
+    """Length of the longest n-grams in words, from 1 to 6; 2 is a bigram model."""
+    tokenizer: Literal["word", "subword"] = "word"
+    """Vocabulary of words, or of subwords, which suit any language."""
+    vocabulary_size: int | None = None
+    """Largest number of entries in the vocabulary (default: 60,000 words or 16,000 subwords)."""
+    min_count: int = 3
+    """Words with fewer occurrences are unknown."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "vocabulary_size", "min_count")
+        if not 1 <= self.order <= 6:
+            raise UserError(f"{setting('order')} must be from 1 to 6, not {self.order}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a language model learns, in either of its stages."""
+    """Training of a recurrent language model, in either of its stages."""
 
     policy: TransferPolicy
-    """Rates and schedule."""
+    """Learning rates and schedule."""
     loop: LoopSettings
-    """How long, and with what optimizer."""
+    """Length of the training, and the optimizer."""
     batch_size: int = 32
-    """Lanes over all processes."""
+    """Streams of text in a batch, over all processes."""
     bptt: int = 70
-    """Base length of a batch in tokens."""
+    """Tokens of each stream in a batch, about."""
     variable_bptt: bool = True
-    """Draw the length anew for each batch, the rate scaled with it."""
+    """Draw the length of each batch at random around bptt, and scale the learning rate with it."""
     alpha: float = 2.0
-    """Activation regularization."""
+    """Activation regularization (the paper's alpha)."""
     beta: float = 1.0
-    """Temporal activation regularization."""
+    """Temporal activation regularization (the paper's beta)."""
     dropout_scale: float = 1.0
-    """Factor on AWD-LSTM's dropouts."""
+    """Factor on all of AWD-LSTM's dropouts."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "batch_size", "bptt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSettings:
-    """A language model from random weights (or word vectors)."""
+    """A recurrent language model that starts from random weights (or from word vectors)."""
 
     training: TrainingSettings
-    """How it learns."""
+    """How the model is trained."""
     embedding_size: int = 400
-    """E."""
+    """Width of the word embedding and of the top layer."""
     hidden_size: int = 1152
-    """H of the layers between."""
+    """Width of the recurrent layers below the top one."""
     n_layers: int = 3
     """Number of recurrent layers."""
     cell: CellKind = "lstm"
-    """lstm, or qrnn, which has no recurrent product and trains faster (docs/results.md)."""
+    """Recurrent layer: lstm, or qrnn, which trains faster (docs/results.md)."""
     windows: tuple[int, ...] = (2,)
-    """Of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1."""
+    """QRNN: inputs that each of the first layers sees at a time step, from the bottom; further layers see 1."""
     zoneout: float = 0.0
-    """Of QRNNs: probability of a forget gate to be 1 in training."""
-    direction: Direction = "forward"
-    """forward, backward, or both."""
+    """QRNN: probability of forcing a forget gate to 1 in training."""
+    direction: Literal["forward", "backward", "both"] = "forward"
+    """Reading direction; both trains two models over one embedding."""
     share_embedding: bool = True
-    """With both directions: one embedding for both."""
+    """Both directions: share one embedding."""
     tokenizer: Literal["word", "subword"] = "word"
-    """Vocabulary of whole words, or of pieces of them."""
+    """Vocabulary of words, or of subwords, which suit any language."""
     vocabulary_size: int | None = None
-    """At most; 60,000 words or 16,000 pieces by default."""
+    """Largest number of entries in the vocabulary (default: 60,000 words or 16,000 subwords)."""
     min_count: int = 3
-    """Rarer words are unknown."""
-    softmax: Softmax = "adaptive"
-    """Output layer: adaptive needs a frequency-sorted vocabulary (word); full works with any."""
+    """Words with fewer occurrences are unknown."""
+    softmax: Softmax | None = None
+    """Output layer; adaptive is much faster and needs a vocabulary of words (default: adaptive for words, full for
+    subwords)."""
 
     def __post_init__(self) -> None:
+        need_positive(self, "embedding_size", "hidden_size", "n_layers", "vocabulary_size", "min_count")
         need_layers(self.n_layers, CellSettings(kind=self.cell, windows=self.windows, zoneout=self.zoneout))
         if self.softmax == "adaptive" and self.tokenizer == "subword":
             raise UserError(
-                "the adaptive softmax needs a frequency-sorted vocabulary: take --softmax full for subwords"
+                "the adaptive softmax needs a vocabulary sorted by frequency: "
+                f"use {setting('softmax', 'full')} for subwords"
             )
 
+    @property
+    def output_softmax(self) -> Softmax:
+        """The output layer that was chosen, or the one that suits the vocabulary."""
+        return self.softmax or ("adaptive" if self.tokenizer == "word" else "full")
 
-def _training(rate: float, **changes: object) -> TrainingSettings:
+
+def _training(learning_rate: float, **changes: object) -> TrainingSettings:
     loop = LoopSettings(epochs=1)
     return TrainingSettings(
-        policy=TransferPolicy(mode="scratch", rate=rate, schedule="cosine"),
+        policy=TransferPolicy(mode="scratch", learning_rate=learning_rate, schedule="cosine"),
         loop=loop,
         **changes,  # type: ignore[arg-type]
     )
 
 
 def tiny() -> PretrainSettings:
-    """Seconds on a CPU: for tests and the demo."""
+    """Trains in seconds on a CPU: for tests and the demo."""
     return PretrainSettings(
         embedding_size=64,
         hidden_size=128,
@@ -96,10 +128,11 @@ def tiny() -> PretrainSettings:
 
 
 def small() -> PretrainSettings:
-    """Sizes at which a run of an hour on a CPU still learns.
+    """Sizes that still learn in an hour on a CPU.
 
-    QRNNs, since in the minutes that LSTMs took to a held-out perplexity of 153 they reached 109, and 104 at this rate, twice
-    that of the LSTMs; other batches, longer streams and wider layers did not help (experiments/lstm_or_qrnn.py).
+    QRNNs: in the time that LSTMs took to a held-out perplexity of 153 they reached 109, and 104 at this learning rate,
+    twice that of the LSTMs. Other batch sizes, longer streams and wider layers did not help
+    (experiments/lstm_or_qrnn.py).
     """
     return PretrainSettings(
         embedding_size=256,
@@ -112,7 +145,7 @@ def small() -> PretrainSettings:
 
 
 def paper() -> PretrainSettings:
-    """AWD-LSTM as ULMFiT has it; meant for a GPU."""
+    """AWD-LSTM with ULMFiT's sizes; needs a GPU."""
     return PretrainSettings(vocabulary_size=60_000, training=_training(3e-3, batch_size=64))
 
 
@@ -121,19 +154,22 @@ PRESETS = {"tiny": tiny, "small": small, "paper": paper}
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptSettings:
-    """Going on on the target's text (Howard & Ruder 2018, section 3.2)."""
+    """Training of a language model continued on the target's text (Howard & Ruder 2018, section 3.2)."""
 
     training: TrainingSettings = field(
         default_factory=lambda: TrainingSettings(
-            policy=TransferPolicy(mode="fine-tune", rate=4e-3, gradual=False, schedule="slanted"),
+            policy=TransferPolicy(mode="fine-tune", learning_rate=4e-3, gradual=False, schedule="slanted"),
             loop=LoopSettings(epochs=1),
             dropout_scale=0.5,
         )
     )
-    """How it learns."""
+    """How the model is trained."""
     new_vocabulary: bool = True
-    """Take the target's words as the vocabulary; else keep the pre-trained one."""
+    """Replace the vocabulary by the words of the target's text; otherwise keep the model's."""
     vocabulary_size: int | None = None
-    """At most; as many as the pre-trained model has by default."""
+    """Largest number of words in the vocabulary (default: as many as the model has)."""
     min_count: int = 3
-    """Rarer words are unknown."""
+    """Words with fewer occurrences are unknown (default: 3; word vectors: 5)."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "vocabulary_size", "min_count")

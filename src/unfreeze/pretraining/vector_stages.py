@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ from unfreeze.folders import (
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, learn_phrases
+from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.pretraining.word2vec.tables import bag_table
-from unfreeze.pretraining.word2vec.train import Bags, Matrices, Word2VecSettings, train_matrices
+from unfreeze.pretraining.word2vec.train import Bags, Matrices, train_matrices
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.text.character_ngrams import ngram_buckets
@@ -44,7 +45,7 @@ from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
-from unfreeze.training.checkpoints import RunFolder
+from unfreeze.training.checkpoints import RENAMED, RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -57,36 +58,6 @@ from unfreeze.encoders.vector_source import open_vectors
 vectors = open_vectors(".")  # this folder
 print(len(vectors), vectors.size, vectors.words[:10])
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class VectorSettings:
-    """What word vectors are made of, and how they are trained."""
-
-    training: Word2VecSettings = field(default_factory=Word2VecSettings)
-    """How word2vec learns."""
-    vocabulary_size: int = 200_000
-    """Words at most."""
-    min_count: int = 5
-    """Rarer words are left out."""
-    ngrams: tuple[int, int] | None = None
-    """Lengths of the character n-grams that words are made of too."""
-    buckets: int = 200_000
-    """Rows that n-grams are hashed to."""
-    phrases: int = 0
-    """Passes that join pairs of words into phrases."""
-    phrase_threshold: float = 10.0
-    """Higher gives fewer phrases."""
-
-    def __post_init__(self) -> None:
-        if self.ngrams is not None and not 1 <= self.ngrams[0] <= self.ngrams[1]:
-            raise UserError(
-                f"n-grams of {self.ngrams[0]} to {self.ngrams[1]} characters: give two rising numbers from 1"
-            )
-        if self.ngrams is not None and self.buckets < 1:
-            raise UserError(f"buckets must be at least 1, not {self.buckets}")
-        if self.phrases < 0 or not 0 < self.phrase_threshold < np.inf:
-            raise UserError("phrases must be 0 or more passes, with a finite threshold above 0")
 
 
 @dataclass
@@ -217,7 +188,7 @@ def adapt_word_vectors(
     output: str | Path,
     *,
     epochs: int | None = None,
-    rate: float | None = None,
+    learning_rate: float | None = None,
     min_count: int | None = None,
     seed: int = 0,
     minutes: float | None = None,
@@ -231,7 +202,7 @@ def adapt_word_vectors(
 
     Args:
         source: a folder with its output matrix.
-        epochs, rate, min_count: as in training by default.
+        epochs, learning_rate, min_count: as in training by default.
 
     Raises:
         UserError: `source` cannot go on; as `pretrain_word2vec`.
@@ -244,7 +215,12 @@ def adapt_word_vectors(
         raise UserError(
             f"{source} holds no output matrix to go on with: train it by pretrain word2vec, without --without-output"
         )
-    changes = {name: value for name, value in (("epochs", epochs), ("rate", rate)) if value is not None}
+    changes = {
+        name: value
+        for name, value in (("epochs", epochs), ("learning_rate", learning_rate))
+        if value is not None
+    }
+    trained = {RENAMED[""].get(name, name): value for name, value in trained.items()}
     need_call(Word2VecSettings, f"{place / CONFIG}: trained", **trained)
     training = Word2VecSettings(**{**trained, **changes, "seed": seed})
     settings = VectorSettings(training=training, ngrams=encoder.ngrams, buckets=max(1, len(encoder.buckets)))

@@ -265,7 +265,7 @@ def make_policy(settings: FitSettings) -> TransferPolicy:
     """How the encoder and the head move."""
     return TransferPolicy(
         mode=settings.mode,
-        rate=RATES[settings.pace] if settings.rate is None else settings.rate,
+        learning_rate=RATES[settings.pace] if settings.rate is None else settings.rate,
         discriminative=settings.discriminative,
         gradual=settings.gradual,
         schedule=settings.schedule,

@@ -14,8 +14,7 @@ from unfreeze.registry import find_model, released_names
 from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.training.loop_settings import LoopSettings
-from unfreeze.transfer.optimizers import OptimizerName
-from unfreeze.transfer.policies import Mode
+from unfreeze.transfer.policies import Mode, OptimizerName
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"

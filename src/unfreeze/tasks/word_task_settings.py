@@ -76,7 +76,7 @@ class WordTaskSettings(LearningSettings):
         """How the encoder and the rest move."""
         return TransferPolicy(
             mode=self.mode,
-            rate=self.rate,
+            learning_rate=self.rate,
             discriminative=self.discriminative,
             gradual=self.gradual,
             schedule=self.schedule,

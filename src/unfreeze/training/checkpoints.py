@@ -29,6 +29,12 @@ RUN, CHECKPOINT, LOG = "run.json", "checkpoint.pt", "log.jsonl"
 HARMLESS = {"checkpoint_minutes"}
 """Settings that do not change what comes out: a run goes on when they differ."""
 
+RENAMED: dict[str, dict[str, str]] = {
+    "": {"rate": "learning_rate"},
+    "pretrain elmo": {"size": "projection_size", "cells": "hidden_size", "spelling": "char_cnn"},
+}
+"""Settings that had another name when some runs were begun, old name -> new name: of every stage (""), or of one."""
+
 
 class RunFolder:
     """The `training/` folder of an output.
@@ -150,11 +156,17 @@ def read_log(output: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _essence(asked: Any) -> Any:
-    """What was asked for, without what is harmless."""
+def _essence(asked: Any, new_names: dict[str, str] | None = None) -> Any:
+    """What was asked for under today's names, without what is harmless."""
     if not isinstance(asked, dict):
         return asked
-    return {name: _essence(value) for name, value in asked.items() if name not in HARMLESS}
+    if new_names is None:
+        new_names = RENAMED[""] | RENAMED.get(str(asked.get("stage")), {})
+    return {
+        new_names.get(name, name): _essence(value, new_names)
+        for name, value in asked.items()
+        if name not in HARMLESS
+    }
 
 
 def _difference(earlier: dict[str, Any] | None, asked: dict[str, Any]) -> str:

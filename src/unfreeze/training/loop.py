@@ -222,7 +222,7 @@ class _Run:
         if not math.isfinite(figure):
             self.end(
                 UserError(
-                    f"the {name} is {figure} at step {self.step + 1}: take a smaller rate (now {self.policy.rate:g}), "
+                    f"the {name} is {figure} at step {self.step + 1}: take a smaller rate (now {self.policy.learning_rate:g}), "
                     "or --precision fp32"
                 )
             )

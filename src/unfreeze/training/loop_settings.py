@@ -1,45 +1,49 @@
-"""How long the training loop trains, and with what."""
+"""Settings of the training loop. Loads no torch: the command line is made from this class."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from unfreeze.errors import UserError
-from unfreeze.transfer.optimizers import OptimizerName
+from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.transfer.policies import OptimizerName
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """How long, and with what."""
+    """Length of a training, its optimizer, and how often it is saved and validated.
+
+    Raises:
+        UserError: a value is out of range, or neither `epochs` nor `minutes` bounds the training.
+    """
 
     epochs: int | None = 1
-    """Passes over the data; None with `minutes`."""
+    """Passes over the data; no limit if None, which needs minutes."""
     minutes: float | None = None
-    """Bound by time: the schedule is fitted to it, and passes go on until it is over (or `epochs` are)."""
+    """Time limit in minutes; the learning rate schedule is fitted to it."""
     optimizer: OptimizerName = "adamw"
-    """adamw, nt-asgd or adagrad."""
+    """AdamW, averaged SGD with the non-monotone trigger (NT-ASGD), or Adagrad."""
     betas: tuple[float, float] = (0.8, 0.99)
-    """Adam's; fastai's values for ULMFiT."""
+    """Adam's decay rates; the defaults are fastai's for ULMFiT."""
     weight_decay: float | None = None
-    """Of matrices; vectors take none. By default .01 for AdamW and 1.2e-6 for NT-ASGD, whose rate is a thousand times larger."""
+    """Weight decay of matrices; biases and gains have none (default: 0.01 for AdamW, 1.2e-6 for NT-ASGD)."""
     clip: float | None = 1.0
     """Largest norm of the gradient."""
     checkpoint_minutes: float = 3.0
-    """How much work a kill may cost."""
+    """Minutes between checkpoints, the most work an interruption can lose."""
     validate_minutes: float | None = None
-    """Validate also within an epoch, this often."""
+    """Minutes between validations within an epoch (default: only at its end)."""
     keep_best: bool = False
-    """End with the weights of the epoch whose score was the best."""
+    """Keep the weights of the epoch with the best validation score."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers: the same seed gives the same model on the same machine."""
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.minutes is None:
-            raise UserError("a run needs a bound: epochs, or minutes")
-        if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"{self.epochs} epochs: at least 1")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise UserError(f"{self.minutes} minutes: more than 0")
+            raise UserError(f"a training needs a bound: {setting('epochs')} or {setting('minutes')}")
+        need_positive(self, "epochs", "minutes", "validate_minutes", "clip")
         if not self.checkpoint_minutes >= 0:
-            raise UserError(f"a checkpoint every {self.checkpoint_minutes} minutes: at least 0")
+            raise UserError(
+                f"{setting('checkpoint_minutes')} must be at least 0, not {self.checkpoint_minutes}"
+            )
+        if not 0 <= self.seed < 2**32:  # what every generator of random numbers takes
+            raise UserError(f"{setting('seed')} must be from 0 to {2**32 - 1}, not {self.seed}")

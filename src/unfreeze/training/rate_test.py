@@ -49,7 +49,7 @@ def rate_test(
     seed_everything(settings.seed)
     objective.model.to(accelerator.device).train()
     groups = objective.layer_groups()
-    unit_rates = replace(policy, rate=1.0, gradual=False).group_rates(len(groups), 0)
+    unit_rates = replace(policy, learning_rate=1.0, gradual=False).group_rates(len(groups), 0)
     decay = WEIGHT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
     parameters = parameter_groups(groups, unit_rates, weight_decay=decay)
     optimizer = make_optimizer(settings.optimizer, parameters, betas=settings.betas, weight_decay=decay)

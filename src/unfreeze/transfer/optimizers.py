@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, get_args, overload
+from typing import Any, get_args, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Adagrad, AdamW, Optimizer
 
 from unfreeze.errors import UserError
-
-OptimizerName = Literal["adamw", "nt-asgd", "adagrad"]
+from unfreeze.transfer.policies import OptimizerName
 
 
 class NtAsgd(Optimizer):

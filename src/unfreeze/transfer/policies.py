@@ -13,16 +13,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from torch import nn
-from torch.optim import Optimizer
-
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, need_positive, setting
 from unfreeze.transfer.schedules import SCHEDULES
 
+if TYPE_CHECKING:  # the command line reads the settings without loading torch
+    from torch import nn
+    from torch.optim import Optimizer
+
 Mode = Literal["scratch", "frozen", "fine-tune"]
-LayerGroups = list[list[nn.Parameter]]
+OptimizerName = Literal["adamw", "nt-asgd", "adagrad"]
+LayerGroups: TypeAlias = "list[list[nn.Parameter]]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,27 +36,28 @@ class TransferPolicy:
     """
 
     mode: Mode = "fine-tune"
-    """`scratch` trains all groups at `rate`, `frozen` only the last one (the head), `fine-tune` as described below."""
-    rate: float
-    """Maximum learning rate of the last group."""
+    """`scratch`: all layer groups train at `learning_rate`; `frozen`: only the last one, the head; `fine-tune`: as below."""
+    learning_rate: float
+    """Largest learning rate, of the top layer group."""
     discriminative: float = 2.6
-    """Fine-tuning: ratio of the learning rates of neighboring groups; 1 gives all groups the same."""
+    """Factor by which the learning rate falls from each layer group to the one below it; 1 turns this off."""
     gradual: bool = True
-    """Fine-tuning: train only the last group in epoch 0 and unfreeze one more in each epoch."""
-    schedule: str = "slanted"
-    """Learning-rate schedule: a name in `schedules.SCHEDULES`."""
+    """Unfreeze the layer groups one at a time, one more every epoch from the top, instead of all at once."""
+    schedule: Literal["slanted", "cosine", "constant"] = "slanted"
+    """Learning rate schedule; slanted is slanted triangular."""
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
-            raise UserError(f"unknown transfer mode {self.mode!r}: use one of {', '.join(get_args(Mode))}")
-        if not 0 < self.rate < math.inf:
-            raise UserError(f"rate must be positive, such as 0.01, got {self.rate}")
+            raise UserError(f"transfer mode {self.mode!r} is unknown: use one of {', '.join(get_args(Mode))}")
+        need_positive(self, "learning_rate")
         if not 1 <= self.discriminative < math.inf:
             raise UserError(
-                f"discriminative must be at least 1 (off), such as 2.6, got {self.discriminative}"
+                f"{setting('discriminative')} must be 1 (off) or more, such as 2.6, not {self.discriminative}"
             )
         if self.schedule not in SCHEDULES:
-            raise UserError(f"unknown schedule {self.schedule!r}: use one of {', '.join(SCHEDULES)}")
+            raise UserError(
+                f"{setting('schedule')} must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}"
+            )
 
     def group_rates(self, n_groups: int, epoch: int) -> list[float]:
         """Return the maximum learning rate of each layer group in an epoch, bottom to top; 0.0 means frozen.
@@ -65,12 +68,14 @@ class TransferPolicy:
         """
         assert n_groups >= 1 and epoch >= 0, (n_groups, epoch)
         if self.mode == "scratch":
-            return [self.rate] * n_groups
+            return [self.learning_rate] * n_groups
         if self.mode == "frozen":
-            return [0.0] * (n_groups - 1) + [self.rate]
+            return [0.0] * (n_groups - 1) + [self.learning_rate]
         learning = epoch + 1 if self.gradual else n_groups
         depths = range(n_groups - 1, -1, -1)
-        return [self.rate / self.discriminative**depth if depth < learning else 0.0 for depth in depths]
+        return [
+            self.learning_rate / self.discriminative**depth if depth < learning else 0.0 for depth in depths
+        ]
 
     def thaws(self, n_groups: int, epoch: int) -> bool:
         """Whether this epoch unfreezes a layer group."""

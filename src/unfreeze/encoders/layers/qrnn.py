@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from unfreeze.encoders.layers.cell_settings import need_qrnn
 from unfreeze.encoders.layers.parallel import KERNEL_FORMATS
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
 from unfreeze.encoders.layers.qrnn_kernel import Pooling, pool_backward, pool_forward
 from unfreeze.encoders.layers.scan import forget_scan
 from unfreeze.encoders.layers.weight_cache import WeightCache
 from unfreeze.encoders.layers.weight_drop import drop_weight
-from unfreeze.errors import UserError
 
 State = tuple[Tensor, ...]
 """c (1, B, H) and, with a window over 1, the last K - 1 inputs (K - 1, B, I)."""
@@ -136,14 +136,6 @@ class QrnnLayer(nn.Module):
             f"{self.input_size}, {self.hidden_size}, window={self.window}, "
             f"weight_dropout={self.weight_dropout}, zoneout={self.zoneout}"
         )
-
-
-def need_qrnn(window: int, zoneout: float) -> None:
-    """Raise the UserError for a layer that cannot be."""
-    if window < 1:
-        raise UserError(f"a window of {window} inputs: at least 1")
-    if not 0.0 <= zoneout < 1.0:
-        raise UserError(f"zoneout is {zoneout}: it is at least 0 and under 1")
 
 
 def _windows(read: Tensor, window: int) -> Tensor:

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from unfreeze.encoders.layers.cell_settings import CellSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
 from unfreeze.encoders.layers.products import compute_type
-from unfreeze.encoders.layers.qrnn import QrnnLayer, need_qrnn
+from unfreeze.encoders.layers.qrnn import QrnnLayer
 from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.errors import UserError
 
-CellKind = Literal["lstm", "qrnn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,33 +53,6 @@ class Dropouts:
 
 NO_DROPOUT = Dropouts(embedding=0.0, input=0.0, hidden=0.0, weight=0.0, output=0.0)
 CLASSIFIER_DROPOUTS = Dropouts(embedding=0.05, input=0.4, hidden=0.3, weight=0.5, output=0.4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellSettings:
-    """What kind of recurrent layers a stack has."""
-
-    kind: CellKind = "lstm"
-    """lstm, or qrnn, which has no recurrent product and trains faster (docs/results.md)."""
-    windows: tuple[int, ...] = (2,)
-    """Of QRNNs: how many inputs a step of the first layers sees; layers beyond those named see 1."""
-    zoneout: float = 0.0
-    """Of QRNNs: probability of a forget gate to be 1 in training."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(CellKind):
-            raise UserError(f"cell {self.kind!r}: it is {' or '.join(get_args(CellKind))}")
-        if self.kind == "lstm" and (self.windows != (2,) or self.zoneout):
-            raise UserError("windows and zoneout belong to the cell qrnn; these are LSTMs")
-        for window in (1, *self.windows):  # here already: the layers are made after the text was read
-            need_qrnn(window, self.zoneout)
-
-    def make(self, number: int, input_size: int, hidden_size: int, weight_dropout: float) -> Cell:
-        """Layer `number` of a stack."""
-        if self.kind == "lstm":
-            return WeightDropLstm(input_size, hidden_size, weight_dropout)
-        window = self.windows[number] if number < len(self.windows) else 1
-        return QrnnLayer(input_size, hidden_size, weight_dropout, window=window, zoneout=self.zoneout)
 
 
 class WeightDropLstm(nn.Module):
@@ -125,6 +97,16 @@ class WeightDropLstm(nn.Module):
 Cell = WeightDropLstm | QrnnLayer
 
 
+def make_cell(
+    settings: CellSettings, number: int, input_size: int, hidden_size: int, weight_dropout: float
+) -> Cell:
+    """Layer `number` of a stack, counted from the bottom."""
+    if settings.kind == "lstm":
+        return WeightDropLstm(input_size, hidden_size, weight_dropout)
+    window = settings.windows[number] if number < len(settings.windows) else 1
+    return QrnnLayer(input_size, hidden_size, weight_dropout, window=window, zoneout=settings.zoneout)
+
+
 class RecurrentStack(nn.Module):
     """Embedding and one-direction recurrent layers; the last one's width is `output_size`.
 
@@ -153,7 +135,7 @@ class RecurrentStack(nn.Module):
         layers = nn.ModuleList()
         for number in range(n_layers):
             self.widths.append(hidden_size if number < n_layers - 1 else output_size)
-            layers.append(cells.make(number, self.widths[-2], self.widths[-1], dropouts.weight))
+            layers.append(make_cell(cells, number, self.widths[-2], self.widths[-1], dropouts.weight))
         self._layers_name = f"{cells.kind}s"
         self.add_module(self._layers_name, layers)
         self.embedding_dropout = dropouts.embedding
@@ -205,14 +187,6 @@ class RecurrentStack(nn.Module):
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """Bottom to top: the embedding, then each layer."""
         return [list(self.embedding.parameters()), *(list(cell.parameters()) for cell in self.cells)]
-
-
-def need_layers(n_layers: int, cells: CellSettings | None = None) -> None:
-    """Raise the UserError for an encoder that would have no recurrent layer, or windows for more layers than it has."""
-    if n_layers < 1:
-        raise UserError(f"{n_layers} recurrent layers: at least one is needed")
-    if cells is not None and len(cells.windows) > n_layers:
-        raise UserError(f"{len(cells.windows)} windows are given for {n_layers} layers")
 
 
 def detached(state: State) -> State:

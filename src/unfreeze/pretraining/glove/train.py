@@ -103,7 +103,7 @@ def train_glove(
         folder: in which the counts lie meanwhile; None is the system's place for temporary files.
         workers: threads; None is one a core.
         progress: told of what `count_cooccurrences` and `fit_glove` say.
-        options: of `fit_glove`: size, epochs, rate, x_max, alpha, seed.
+        options: of `fit_glove`: size, epochs, learning_rate, x_max, alpha, seed.
 
     Returns: (V, size); ids that meet no other keep their small random start.
 
@@ -145,7 +145,7 @@ def fit_glove(
     vocabulary_size: int,
     size: int = 100,
     epochs: int = 25,
-    rate: float = 0.05,
+    learning_rate: float = 0.05,
     x_max: float = 100.0,
     alpha: float = 0.75,
     workers: int | None = None,
@@ -157,7 +157,7 @@ def fit_glove(
     Args:
         size: D.
         epochs: the paper made 50 for sizes below 300, else 100; its program makes 25 unless told.
-        rate: AdaGrad's first.
+        learning_rate: initial learning rate of AdaGrad.
         x_max, alpha: of the weight (x / x_max)^alpha, at most 1.
         workers: threads; None is one a core. With one, the same seed gives the same bits.
         progress: told of entries of the matrix, the loss (f(x) error^2 / 2 an entry, the mean of the epoch so far) and
@@ -166,10 +166,15 @@ def fit_glove(
     Raises:
         UserError: training diverges.
     """
-    assert size >= 1 and epochs >= 0 and rate > 0 and x_max > 0
+    assert size >= 1 and epochs >= 0 and learning_rate > 0 and x_max > 0
     parameters = make_parameters(vocabulary_size, size, seed)
     run = _Run(
-        pairs, parameters, np.float32(rate), (x_max, alpha), seed, _blocks(pairs.n_pairs, epochs, seed)
+        pairs,
+        parameters,
+        np.float32(learning_rate),
+        (x_max, alpha),
+        seed,
+        _blocks(pairs.n_pairs, epochs, seed),
     )
     with progress.bar("glove", total=epochs * pairs.n_entries, unit="pair") as bar:
         run.work(bar, workers or os.cpu_count() or 1)

@@ -19,7 +19,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from unfreeze.errors import Interrupted, UserError
 from unfreeze.pretraining import token_blocks
 from unfreeze.pretraining.token_blocks import Block, TokenBlocks, count_tokens
+from unfreeze.pretraining.word2vec.settings import LEARNING_RATES, Word2VecSettings
 from unfreeze.pretraining.word2vec.tables import make_tables
 from unfreeze.pretraining.word2vec.walk import Mode, Tables, make_workspace, train_block
 from unfreeze.progress import SILENT, Bar, Progress
@@ -39,13 +40,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Architecture = Literal["skip-gram", "cbow"]
 Floats = NDArray[np.float32]
 Bags = tuple[NDArray[np.int64], NDArray[np.int32]]
 
 LOWEST_RATE = 1e-4
 """The share of the first rate below which it does not fall."""
-RATES: dict[Architecture, float] = {"skip-gram": 0.025, "cbow": 0.05}
 
 
 class WordTokenizer(Protocol):
@@ -59,49 +58,6 @@ class WordTokenizer(Protocol):
     def fingerprint(self) -> str: ...
 
     def token(self, number: int, /) -> str: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Word2VecSettings:
-    """How the vectors are trained."""
-
-    architecture: Architecture = "skip-gram"
-    """Each context word predicts the center (skip-gram), or their mean does (CBOW)."""
-    hierarchical: bool = False
-    """Hierarchical softmax instead of negative sampling."""
-    size: int = 100
-    """Numbers in a vector."""
-    window: int = 5
-    """At most so many words to each side, after skipping and subsampling."""
-    negatives: int = 5
-    """Random words that each window is told from."""
-    epochs: int = 5
-    """Passes over the corpus."""
-    rate: float | None = None
-    """First rate; None is .025 for skip-gram and .05 for CBOW."""
-    subsample: float = 1e-3
-    """A word that is more frequent than this share of the corpus is thinned out; 0 keeps all."""
-    seed: int = 0
-    """Of everything random."""
-
-    def __post_init__(self) -> None:
-        for name, least in {
-            "size": 1,
-            "window": 1,
-            "epochs": 1,
-            "negatives": 0 if self.hierarchical else 1,
-        }.items():
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not 0 <= self.subsample <= 1:
-            raise UserError(f"subsample must be from 0 (off) to 1, not {self.subsample}")
-        if self.rate is not None and not 0 < self.rate < np.inf:
-            raise UserError(f"rate must be above 0, not {self.rate}")
-
-    @property
-    def first_rate(self) -> float:
-        """The rate asked for, or the architecture's."""
-        return RATES[self.architecture] if self.rate is None else self.rate
 
 
 @dataclass(eq=False)
@@ -213,7 +169,7 @@ def train_matrices(
         tables=tables,
         matrices=start,
         mode=mode,
-        rate=settings.first_rate,
+        rate=settings.initial_rate,
         seconds=None if minutes is None else 60 * minutes,
     )
     run.resume(folder)
@@ -329,7 +285,7 @@ class _Run:
             self._report(bar, block, rates[1], *result)
 
     def diverged(self) -> UserError:
-        usual = " or ".join(f"{rate:g} ({name})" for name, rate in RATES.items())
+        usual = " or ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())
         return UserError(f"word2vec diverges at the rate {self.rate:g}: choose a lower one, {usual} is usual")
 
     def need_predictions(self, counts: NDArray[np.float64], settings: Word2VecSettings) -> None:

@@ -269,7 +269,10 @@ def time_loop(rounds: int, say: Callable[[str], None]) -> list[Row]:
     for size, make in SIZES.items():
         settings = make()
         torch.manual_seed(0)
-        sides = (OurLoop(settings.projection_size, settings.hidden_size), TorchLoop(settings.projection_size, settings.hidden_size))
+        sides = (
+            OurLoop(settings.projection_size, settings.hidden_size),
+            TorchLoop(settings.projection_size, settings.hidden_size),
+        )
         for n_rows, learns in ((ROWS, False), (ROWS, True), (1, False)):
             x = torch.randn(POSITIONS, n_rows, settings.projection_size)
             times = STEPS[size] * (1 if n_rows == ROWS else 8)

@@ -225,7 +225,9 @@ def test_a_gap_is_read_from_both_sides() -> None:
 
 def quick(**changes: Any) -> ElmoSettings:
     spelling = {"embedding": 4, "filters": [[1, 8], [2, 8]], "n_highway": 1, "longest": 12}
-    settings = replace(tiny(), projection_size=16, hidden_size=16, char_cnn=spelling, batch_size=2, bptt=10, min_count=1)
+    settings = replace(
+        tiny(), projection_size=16, hidden_size=16, char_cnn=spelling, batch_size=2, bptt=10, min_count=1
+    )
     return replace(settings, loop=LoopSettings(epochs=2), **changes)
 
 

@@ -257,7 +257,7 @@ def test_training_goes_on_from_given_matrices(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"size": 0}, "size must be at least 1"),
+        ({"size": 0}, "size must be above 0"),
         ({"window": 0}, "window must be"),
         ({"negatives": 0}, "negatives must be at least 1"),
         ({"epochs": 0}, "epochs must be"),

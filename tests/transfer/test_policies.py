@@ -102,13 +102,13 @@ def test_rates_never_fall_from_bottom_to_top(
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"rate": 0.0}, "rate .* 0.0"),
-        ({"rate": -1.0}, "rate .* -1.0"),
-        ({"rate": math.nan}, "rate .* nan"),
-        ({"rate": math.inf}, "rate .* inf"),
-        ({"rate": 1.0, "discriminative": 0.5}, "discriminative .* 0.5"),
-        ({"rate": 1.0, "mode": "fine_tune"}, "fine_tune.*scratch, frozen, fine-tune"),
-        ({"rate": 1.0, "schedule": "triangle"}, "triangle.*slanted"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, not 0.0"),
+        ({"learning_rate": -1.0}, "learning_rate must be above 0, not -1.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be above 0, not nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be above 0, not inf"),
+        ({"learning_rate": 1.0, "discriminative": 0.5}, "discriminative must be .*, not 0.5"),
+        ({"learning_rate": 1.0, "mode": "fine_tune"}, "fine_tune.*scratch, frozen, fine-tune"),
+        ({"learning_rate": 1.0, "schedule": "triangle"}, "slanted.*triangle"),
     ],
 )
 def test_a_wrong_value_is_named(wrong: dict[str, Any], named: str) -> None:

@@ -108,7 +108,9 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
         epochs=arguments.epochs or (None if arguments.minutes else 1),
         **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
     )
-    policy = replace(settings.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate"))
+    policy = replace(
+        settings.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate")
+    )
     changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
     figures = adapt_bilm(
         arguments.encoder,
@@ -162,7 +164,8 @@ def make_settings(arguments: Adapt) -> AdaptSettings:
         **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
     )
     policy = replace(
-        settings.training.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate")
+        settings.training.policy,
+        **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate"),
     )
     changes = given(arguments, "batch_size", "bptt", "dropout_scale")
     training = replace(settings.training, policy=policy, loop=loop, **changes)

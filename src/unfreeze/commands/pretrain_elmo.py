@@ -113,7 +113,9 @@ def make_settings(arguments: PretrainElmo) -> ElmoSettings:
     )
     policy = replace(settings.policy, **given(arguments, learning_rate="rate"))
     names = ("vocabulary_size", "min_count", "softmax", "dropout", "batch_size", "bptt")
-    changes = given(arguments, *names, n_layers="layers", n_samples="samples", projection_size="size", hidden_size="cells")
+    changes = given(
+        arguments, *names, n_layers="layers", n_samples="samples", projection_size="size", hidden_size="cells"
+    )
     if arguments.read == "words":
         changes["char_cnn"] = None
     return replace(settings, policy=policy, loop=loop, skip_connections=arguments.skip_connections, **changes)

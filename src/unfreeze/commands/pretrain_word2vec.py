@@ -126,4 +126,6 @@ def make_settings(arguments: PretrainWord2vec) -> VectorSettings:
         "seed",
     )
     own = ("vocabulary_size", "min_count", "ngrams", "buckets", "phrases", "phrase_threshold")
-    return VectorSettings(training=Word2VecSettings(**given(arguments, *names, learning_rate="rate")), **given(arguments, *own))
+    return VectorSettings(
+        training=Word2VecSettings(**given(arguments, *names, learning_rate="rate")), **given(arguments, *own)
+    )

@@ -14,7 +14,7 @@ from unfreeze.registry import find_model, released_names
 from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.training.loop_settings import LoopSettings
-from unfreeze.transfer.policies import Mode, OptimizerName
+from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
@@ -157,7 +157,7 @@ class FitSettings(LearningSettings):
     """Examples an update, over all processes."""
     dropout_scale: float | None = None
     """Factor on the dropouts."""
-    schedule: str = "slanted"
+    schedule: ScheduleName = "slanted"
     """slanted (triangular), cosine or constant."""
     embedding_size: int = 100
     """From scratch: width of the word vectors."""

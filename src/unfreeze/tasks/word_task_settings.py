@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from unfreeze.errors import UserError
 from unfreeze.tasks.fit_settings import NO_ENCODER, LearningSettings
-from unfreeze.transfer.policies import Mode, TransferPolicy
+from unfreeze.transfer.policies import Mode, ScheduleName, TransferPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class WordTaskSettings(LearningSettings):
     """Behind each of its layers."""
     rate: float = 2e-3
     """Largest rate, of the body and the head."""
-    schedule: str = "cosine"
+    schedule: ScheduleName = "cosine"
     """slanted (triangular), cosine or constant."""
     embedding_size: int = 100
     """Of the task's own word vectors."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the command line reads the settings without loading torch
 
 Mode = Literal["scratch", "frozen", "fine-tune"]
 OptimizerName = Literal["adamw", "nt-asgd", "adagrad"]
+ScheduleName = Literal["slanted", "cosine", "constant"]
 LayerGroups: TypeAlias = "list[list[nn.Parameter]]"
 
 
@@ -43,7 +44,7 @@ class TransferPolicy:
     """Factor by which the learning rate falls from each layer group to the one below it; 1 turns this off."""
     gradual: bool = True
     """Unfreeze the layer groups one at a time, one more every epoch from the top, instead of all at once."""
-    schedule: Literal["slanted", "cosine", "constant"] = "slanted"
+    schedule: ScheduleName = "slanted"
     """Learning rate schedule; slanted is slanted triangular."""
 
     def __post_init__(self) -> None:

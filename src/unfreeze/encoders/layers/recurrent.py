@@ -25,7 +25,6 @@ from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.errors import UserError
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Dropouts:
     """The dropouts of a stack. Defaults are AWD-LSTM's for language models, to be scaled by `times`."""

@@ -40,7 +40,8 @@ from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
-from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.text.tokenizer_files import load_tokenizer
+from unfreeze.text.tokenizers import train_tokenizer
 from unfreeze.training.checkpoints import read_log
 from unfreeze.training.loop import seed_everything
 from unfreeze.training.loop_settings import LoopSettings
@@ -103,7 +104,7 @@ class Comparison:
             train_tokenizer(
                 stream_documents(self.files), vocabulary_size=VOCABULARY, progress=Progress()
             ).save(kept)
-        self.tokenizer = TextTokenizer.load(kept)
+        self.tokenizer = load_tokenizer(kept)
 
     def held_out(self, count: int) -> Path:
         """The first documents of the held-out file."""

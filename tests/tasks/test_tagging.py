@@ -215,7 +215,12 @@ def test_on_the_layers_of_an_encoder_frozen_or_not(
     encoder.save_pretrained(tmp_path / "e")
     options: dict[str, Any] = {**SMALL, "encoder": str(tmp_path / "e"), "mix_at": mix_at, "epochs": 3}
     sentences = tagged_sentences(24)
-    frozen = fit_tagger(sentences, TaggerSettings(**options), validation=sentences.subset(sentences.examples[:8]), precision="fp32")
+    frozen = fit_tagger(
+        sentences,
+        TaggerSettings(**options),
+        validation=sentences.subset(sentences.examples[:8]),
+        precision="fp32",
+    )
     assert frozen.network.words.encoder is not None
     for name, tensor in frozen.network.words.encoder.weights().items():
         torch.testing.assert_close(tensor, encoder.weights()[name])

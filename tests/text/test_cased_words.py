@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, train_cased_tokenizer
-from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.words import split_words
 
 TEXTS = ["The cat sat. The cat ran!", "A dog, the dog.", ""]
@@ -79,7 +79,7 @@ def test_given_words_are_one_sentence() -> None:
 
 def test_saved_and_loaded_it_is_the_same_and_tokenizers_reads_it(tmp_path: Path) -> None:
     TRAINED.save(tmp_path)
-    loaded = TextTokenizer.load(tmp_path)
+    loaded = load_tokenizer(tmp_path)
     assert isinstance(loaded, CasedTokenizer)
     assert loaded.vocabulary == TRAINED.vocabulary and loaded.counts == TRAINED.counts
     assert loaded.fingerprint() == TRAINED.fingerprint()

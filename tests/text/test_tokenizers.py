@@ -16,6 +16,7 @@ from tests.conftest import data_folder
 from unfreeze.errors import UserError
 from unfreeze.text import tokenizer_training, words
 from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.text.words import split_words
 
@@ -166,7 +167,7 @@ def test_a_full_cache_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_saved_is_loaded(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     pickled = pickle.loads(pickle.dumps(tokenizer))  # noqa: S301 - our own bytes
-    for other in (TextTokenizer.load(tmp_path), pickled):
+    for other in (load_tokenizer(tmp_path), pickled):
         assert type(other) is type(tokenizer)
         assert other.vocabulary == tokenizer.vocabulary and other.counts == tokenizer.counts
         assert other.fingerprint() == tokenizer.fingerprint()
@@ -177,7 +178,7 @@ def test_what_is_saved_is_loaded(tokenizer: TextTokenizer, tmp_path: Path) -> No
 def test_counts_of_an_earlier_tokenizer_do_not_stay(tmp_path: Path) -> None:
     WORD.save(tmp_path)
     IMPORTED.save(tmp_path)
-    assert TextTokenizer.load(tmp_path).counts is None
+    assert load_tokenizer(tmp_path).counts is None
 
 
 @pytest.mark.parametrize("tokenizer", [WORD, SUBWORD], ids=["word", "subword"])
@@ -216,7 +217,7 @@ def test_a_damaged_file_is_a_clear_error(content: str | None, message: str, tmp_
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(UserError, match=message):
-        TextTokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 def test_a_corpus_that_gives_no_vocabulary_is_a_clear_error() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from unfreeze.encoders.base import Batch, Encoder, Pool
 from unfreeze.errors import UserError, need_texts
 from unfreeze.text.batches import pad_sequences
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
 
@@ -48,7 +49,7 @@ class TextEncoder(Encoder):
     @classmethod
     def load_processor(cls, folder: Path) -> TextTokenizer:
         """The tokenizer that was saved in `folder`."""
-        return TextTokenizer.load(folder)
+        return load_tokenizer(folder)
 
     def prepare(self, inputs: Sequence[str]) -> TextBatch:
         """Raw texts -> a batch.

@@ -35,6 +35,7 @@ from unfreeze.language_models.ngram_counts import CountedLevel, Keys, Rows, coun
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 
 MOST_ORDER = 6
@@ -183,7 +184,7 @@ class NgramModel:
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder, {cls.kind}, NgramConfig)
-        tokenizer = TextTokenizer.load(folder)
+        tokenizer = load_tokenizer(folder)
         tensors = load_tensors(folder / WEIGHTS)
         try:
             levels = [

@@ -24,6 +24,7 @@ from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import word_texts
 from unfreeze.training.precision import Precision
@@ -157,7 +158,7 @@ def _objective_maker(
     def make(
         model: BiLanguageModel, store: TokenStore, held_out: TokenStore | None, accelerator: Accelerator
     ) -> BilmObjective:
-        tokenizer = TextTokenizer.load(folder)
+        tokenizer = load_tokenizer(folder)
         assert isinstance(tokenizer, CasedTokenizer)
         return BilmObjective(
             model,

@@ -21,6 +21,7 @@ from unfreeze.folders import read_metrics
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RunFolder
@@ -70,7 +71,7 @@ def prepare(
     """The tokenizer and the ids of both kinds of documents, in a run's `folder`; what is there already is kept."""
     if not (folder / "tokenizer.json").is_file():
         make_tokenizer().save(folder)
-    tokenizer = TextTokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     store = _store(folder / "tokens", tokenizer, corpus.training_documents, progress)
     if store is None:
         raise UserError("the corpus holds no text to learn from")

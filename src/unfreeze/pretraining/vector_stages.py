@@ -43,6 +43,7 @@ from unfreeze.registry import find_model
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import RENAMED, RunFolder
@@ -94,7 +95,7 @@ class VectorStage:
         place = self.folder.folder
         if not (place / "tokenizer.json").is_file():
             make(self.corpus.documents()).save(place)
-        return TextTokenizer.load(place)
+        return load_tokenizer(place)
 
     def store(self, tokenizer: Any, name: str = "tokens") -> TokenStore:
         """The ids of all documents, built once."""

@@ -26,7 +26,6 @@ from typing import Any, ClassVar, Literal
 from tokenizers import Token as TokenizersToken
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from unfreeze.checked import need_type, read_json_file
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
@@ -184,39 +183,6 @@ class TextTokenizer(ABC):
             with written_file(folder / COUNTS) as path:
                 path.write_text(json.dumps(self._counts) + "\n", encoding="utf-8")
 
-    @classmethod
-    def load(cls, folder: str | Path) -> TextTokenizer:
-        """Read what `save` wrote.
-
-        Raises:
-            UserError: there is no tokenizer.json, it is damaged, or it is neither word-level nor Unigram.
-        """
-        path = Path(folder) / TOKENIZER
-        model = read_json_file(path)
-        counts = _read_counts(Path(folder) / COUNTS)
-        try:
-            kind = model["model"]["type"]
-            if kind == "WordLevel":
-                vocabulary = model["model"]["vocab"]
-                need_type(vocabulary, dict[str, int], f"{path}: vocab")
-                tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-                if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
-                    raise UserError(f"{path}: the ids do not count from 0 on: the file is damaged")
-                if model.get("post_processor") is None:
-                    return WordTokenizer(tokens, counts)
-                from unfreeze.text.cased_words import CasedTokenizer  # which is a WordTokenizer
-
-                return CasedTokenizer(tokens, counts)
-            if kind == "Unigram":
-                scored = model["model"]["vocab"]
-                need_type(scored, list[tuple[str, float]], f"{path}: vocab")
-                return SubwordTokenizer([(token, score) for token, score in scored], counts)
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} is no tokenizer of the library tokenizers: the file is damaged"
-            ) from error
-        raise UserError(f"{path} holds a {kind} model: unfreeze reads WordLevel and Unigram")
-
     def fingerprint(self) -> str:
         """The same for tokenizers that give the same ids; stable across machines and versions of Python."""
         return hashlib.sha256(json.dumps([type(self).__name__, self._state()]).encode()).hexdigest()[:16]
@@ -363,18 +329,6 @@ class SubwordTokenizer(TextTokenizer):
 
     def _state(self) -> list[tuple[str, float]]:
         return self._scored
-
-
-def _read_counts(path: Path) -> list[int] | None:
-    """How often each token occurs, where that is known."""
-    if not path.is_file():
-        return None
-    counts = read_json_file(path)
-    need_type(counts, list[int], str(path))
-    if any(not 0 <= count < 2**63 for count in counts):
-        raise UserError(f"{path} holds a number that counts nothing: the file is damaged")
-    found: list[int] = counts
-    return found
 
 
 def train_tokenizer(

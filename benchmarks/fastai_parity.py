@@ -32,9 +32,9 @@ from benchmarks.sizes import Sizes
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.tasks.classification import ClassifierNetwork, Ids
+from unfreeze.tasks.bodies import Ids
+from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
-from unfreeze.text.batches import pad_sequences
 
 LIMIT = 1e-5
 SIZES: list[tuple[int, Sizes]] = [
@@ -146,8 +146,7 @@ def fastai_logits(model: torch.nn.Module, documents: Sequence[Ids]) -> torch.Ten
 def our_logits(network: ClassifierNetwork, documents: Sequence[Ids]) -> torch.Tensor:
     """(N, K) of one batch, which the network gets in a mixed order."""
     mixed = np.random.default_rng(0).permutation(len(documents))
-    ids, lengths = pad_sequences([documents[n].tolist() for n in mixed], pad_id=1)
-    (logits,) = network.logits(network.features(ids, lengths))
+    (logits,) = network.logits(network.read([documents[n] for n in mixed]))
     result = torch.empty_like(logits)
     result[torch.from_numpy(mixed)] = logits
     return result

@@ -27,7 +27,9 @@ from benchmarks.sizes import Sizes
 from benchmarks.texts import Texts
 from benchmarks.turns import rates_in_turns
 from unfreeze.formats.fastai import convert_fastai
-from unfreeze.tasks.classification import ClassifierNetwork, Ids, all_features
+from unfreeze.tasks.bodies import Ids
+from unfreeze.tasks.classification import all_features
+from unfreeze.tasks.networks import pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, prediction_format
@@ -77,7 +79,7 @@ def same_classifier(tokenizer: TextTokenizer) -> tuple[peers.ClassifierPeer, Tex
 def qrnn_classifier(tokenizer: TextTokenizer) -> TextClassifier:
     """Of the same sizes, with random weights."""
     torch.manual_seed(0)
-    network = ClassifierNetwork(ours.encoder(tokenizer, SIZES, "qrnn"), len(LABELS))
+    network = pooled_network(ours.encoder(tokenizer, SIZES, "qrnn"), len(LABELS))
     return TextClassifier(network.eval(), LABELS, {})
 
 

@@ -30,7 +30,6 @@ from experiments.results import Results, part_of
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
-from unfreeze.tasks.layered import LayeredNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import read_examples
 from unfreeze.training.precision import choose_precision
@@ -97,7 +96,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
 def measured(parts: Parts, settings: FitSettings) -> dict[str, Any]:
     """Accuracy on the test texts, and how much each layer counts."""
     classifier = fit_classifier(parts.train, settings, validation=parts.dev)
-    keep_layers(classifier, settings, parts.test)
+    cache_layers(classifier, settings, parts.test)
     accuracy = classifier.evaluate(parts.test).accuracy
     shares = [round(each, 2) for each in classifier.layer_weights.get("input", [])]
     return {"accuracy": round(accuracy, 5), "layers and gamma": shares}
@@ -113,12 +112,11 @@ def said(form: str, rows: list[dict[str, Any]]) -> str:
     return f"  {form}: {statistics.mean(found):.1f} %{each} in {seconds:.0f} s{shown}"
 
 
-def keep_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
+def cache_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
     """The layers of the test texts are the same for all forms: compute them once."""
-    if isinstance(classifier.network, LayeredNetwork):
-        weights = weights_digest(settings.chosen_encoder)
-        half = choose_precision("auto", torch.device("cpu")) == "bf16"
-        classifier.network.words.keep_layers(test.inputs(), weights, precision="bf16" if half else "fp32")
+    weights = weights_digest(settings.chosen_encoder)
+    half = choose_precision("auto", torch.device("cpu")) == "bf16"
+    classifier.network.body.cache_layers(test.inputs(), weights, precision="bf16" if half else "fp32")
 
 
 def chance(examples: ExampleSet) -> float:

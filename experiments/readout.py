@@ -16,8 +16,9 @@ from experiments.imdb import Places
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
-from unfreeze.tasks.classification import ClassifierNetwork, all_features
+from unfreeze.tasks.classification import all_features
 from unfreeze.tasks.logistic_regression import fit_regression
+from unfreeze.tasks.networks import pooled_network
 from unfreeze.training.precision import Precision, prediction_format
 
 SEEDS = {100: 5, 1_000: 2}
@@ -30,7 +31,7 @@ def mean_top_states(
     """(N, D): the mean over each text of the top layer's states, the directions side by side."""
     encoder = Encoder.from_pretrained(model)
     assert isinstance(encoder, AwdLstm)
-    network = ClassifierNetwork(encoder, 2, pooling="top", head="linear").eval()
+    network = pooled_network(encoder, 2, pooling="top", head="linear").eval()
     prepared = [np.array(encoder.tokenizer.encode(text).ids, dtype=np.uint32) for text in texts]
     with prediction_format(precision, next(encoder.parameters()).device):
         pooled = all_features(network, prepared)  # last, max, mean for each direction

@@ -89,7 +89,7 @@ def test_all_that_is_kept_is_made_under_its_lock(
     text = tmp_path / "v.txt"
     text.write_text("a 1 2\nb 3 4\n", encoding="utf-8")
     makers = {
-        "layers": lambda: WordInputs(small_elmo(), tokenized=True).keep_layers(["the cat"], "digest"),
+        "layers": lambda: WordInputs(small_elmo(), tokenized=True).cache_layers(["the cat"], "digest"),
         "contexts": lambda: embed_corpus(small_elmo(), "digest", [text], 1),
         "vectors": lambda: open_word_vectors(text),
     }
@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_variable(
     text = tmp_path / "a.txt"
     text.write_text("the cat sat\n", encoding="utf-8")
     makers = {
-        "layers": lambda: WordInputs(small_elmo(), tokenized=True).keep_layers(["the cat"], "digest"),
+        "layers": lambda: WordInputs(small_elmo(), tokenized=True).cache_layers(["the cat"], "digest"),
         "contexts": lambda: embed_corpus(small_elmo(), "digest", [text], 1),
     }
     for kind, make in makers.items():
@@ -154,11 +154,11 @@ def test_what_is_used_again_is_new_again(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "v.txt"
     path.write_text("a 1 2\nb 3 4\n", encoding="utf-8")
     open_word_vectors(path)
-    WordInputs(small_elmo(), tokenized=True).keep_layers(["the cat"], "digest")
+    WordInputs(small_elmo(), tokenized=True).cache_layers(["the cat"], "digest")
     before = kept_things()
     assert [each.kind for each in before] == ["vectors", "layers"]
     for each in before:
         os.utime(each.path, (0, 0))
     np.testing.assert_array_equal(open_word_vectors(path).matrix, [[1, 2], [3, 4]])
-    WordInputs(small_elmo(), tokenized=True).keep_layers(["the cat"], "digest")
+    WordInputs(small_elmo(), tokenized=True).cache_layers(["the cat"], "digest")
     assert all(time.time() - each.used < 3600 for each in kept_things())

@@ -27,7 +27,7 @@ from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.registry import find_model, released_names
-from unfreeze.tasks.classification import ClassifierNetwork
+from unfreeze.tasks.networks import pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 
 SIZES: dict[str, Any] = {"embedding_size": 5, "hidden_size": 6, "n_layers": 2}
@@ -85,7 +85,7 @@ def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(cell: CellKin
     model.save_pretrained(tmp_path / "lm")
     model.save_pretrained(tmp_path / "encoder", without_output=True)
     settings = {"pooling": "top", "head": "linear"}
-    network = ClassifierNetwork(model.encoder, 2, **settings)  # type: ignore[arg-type]
+    network = pooled_network(model.encoder, 2, **settings)  # type: ignore[arg-type]
     TextClassifier(network, ["no", "yes"], settings).save_pretrained(tmp_path / "classifier")
     for name in ("lm", "encoder", "classifier"):
         assert_same_layers(AwdLstm.from_pretrained(tmp_path / name), model.encoder)
@@ -385,7 +385,7 @@ def test_a_newer_or_unknown_config_is_one_line(saved: Path, tmp_path: Path) -> N
 def test_a_classifier_of_a_newer_or_damaged_kind_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "classifier"
     settings = {"pooling": "top", "head": "linear"}
-    network = ClassifierNetwork(random_model(word_tokenizer()).encoder, 2, **settings)  # type: ignore[arg-type]
+    network = pooled_network(random_model(word_tokenizer()).encoder, 2, **settings)  # type: ignore[arg-type]
     TextClassifier(network, ["no", "yes"], settings).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     changes: list[tuple[dict[str, Any], str]] = [

@@ -26,7 +26,6 @@ from unfreeze.errors import UserError
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.text_classifier import TextClassifier
-from unfreeze.text.batches import pad_sequences
 
 SPECIAL = "xxunk xxpad xxbos xxeos xxfld xxrep xxwrep xxup xxmaj".split()
 VOCABULARY = [*SPECIAL, *"the bank of river was wet a mouse sat on".split(), "xxfake", "xxfake"]
@@ -225,7 +224,7 @@ def test_a_classifier_gives_the_logits_of_the_oracle(cell: CellKind, tmp_path: P
     classifier = TextClassifier.from_pretrained(tmp_path / "out")
     assert classifier.label_names == ("a", "b", "c")
     with torch.no_grad():
-        (ours,) = classifier.network.logits(classifier.network.features(*pad_sequences(IDS, pad_id=1)))
+        (ours,) = classifier.network.logits(classifier.network.read([np.array(ids) for ids in IDS]))
     expected = [pooled_logits(state, expected_states(state, layers, ids).double().numpy()) for ids in IDS]
     np.testing.assert_allclose(ours.numpy(), np.stack(expected), rtol=1e-4, atol=1e-4)
 

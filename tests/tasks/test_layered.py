@@ -16,7 +16,8 @@ from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.tasks import word_bodies
-from unfreeze.tasks.layered import LayeredNetwork
+from unfreeze.tasks.bodies import BiLstmOnLayers
+from unfreeze.tasks.networks import layered_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.words import split_words
@@ -31,20 +32,20 @@ TEXTS = ["The cat sat on the mat.", "", "A dog saw the bird and the cat , and it
 def test_layers_of_unequal_widths_anywhere(layers: object, mix_at: object) -> None:
     encoder = random_model(word_tokenizer(), "both", ()).encoder.eval()
     assert len(set(encoder.widths)) > 1
-    network = LayeredNetwork(encoder, 2, hidden_size=4, layers=layers, mix_at=mix_at).eval()  # type: ignore[arg-type]
+    network = layered_network(encoder, 2, hidden_size=4, layers=layers, mix_at=mix_at).eval()  # type: ignore[arg-type]
     together = network.read(TEXTS)["joint"]
     for row, text in enumerate(TEXTS):
         torch.testing.assert_close(network.read([text])["joint"][0], together[row], rtol=1e-4, atol=1e-5)
 
 
 def test_a_word_is_known_by_the_vocabulary_or_by_its_characters() -> None:
-    words = LayeredNetwork(random_model(word_tokenizer(), "both", ()).encoder, 2, hidden_size=4)
-    assert words.have_known_words(["", "xyzzy", "xyzzy bank"]).tolist() == [False, False, True]
-    elmo = LayeredNetwork(small_elmo(), 2, hidden_size=4)
-    assert elmo.have_known_words(["", " ", "xyzzy", "cat"]).tolist() == [False, False, True, True]
+    words = layered_network(random_model(word_tokenizer(), "both", ()).encoder, 2, hidden_size=4)
+    assert words.body.have_known_words(["", "xyzzy", "xyzzy bank"]).tolist() == [False, False, True]
+    elmo = layered_network(small_elmo(), 2, hidden_size=4)
+    assert elmo.body.have_known_words(["", " ", "xyzzy", "cat"]).tolist() == [False, False, True, True]
     encoder = random_model(word_tokenizer(), "both", ()).encoder
-    characters = LayeredNetwork(encoder, 2, hidden_size=4, characters=6)
-    assert characters.have_known_words(["", " ", "xyzzy", "bank"]).tolist() == [False, False, True, True]
+    characters = layered_network(encoder, 2, hidden_size=4, characters=6)
+    assert characters.body.have_known_words(["", " ", "xyzzy", "bank"]).tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize("as_encoder", [False, True])
@@ -56,8 +57,8 @@ def test_a_word_is_known_by_a_static_vector_or_its_ngrams(as_encoder: bool) -> N
     found = []
     for each in (vectors, by_ngrams):
         encoder = each if as_encoder else random_model(word_tokenizer()).encoder
-        network = LayeredNetwork(encoder, 2, hidden_size=4, vectors=None if as_encoder else each)
-        found.append(network.have_known_words(texts).tolist())
+        network = layered_network(encoder, 2, hidden_size=4, vectors=None if as_encoder else each)
+        found.append(network.body.have_known_words(texts).tolist())
     # The language model knows "bank"; "<!>" is an n-gram of three characters.
     assert found[0] == [False, not as_encoder, False, True, False, True, False]
     assert found[1] == [False, True, True, True, True, True, True]
@@ -67,7 +68,7 @@ def test_a_text_of_words_with_static_vectors_alone_is_predicted() -> None:
     torch.manual_seed(0)
     encoder = random_model(word_tokenizer()).encoder
     table = VectorTable(["film"], np.ones((1, 3), dtype=np.float32))
-    network = LayeredNetwork(encoder, 2, hidden_size=4, vectors=WordVectors.from_table(table)).eval()
+    network = layered_network(encoder, 2, hidden_size=4, vectors=WordVectors.from_table(table)).eval()
     classifier = TextClassifier(network, ["neg", "pos"], {}, prior=[0.25, 0.75])
     film, nothing = classifier.predict(["film", "xyzzy"])
     assert "unknown" not in film and film["score"] != 0.75
@@ -76,13 +77,14 @@ def test_a_text_of_words_with_static_vectors_alone_is_predicted() -> None:
 
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_bodies, "MOST_WORDS", 6)
-    network = LayeredNetwork(small_elmo(), 2, hidden_size=4).eval()
+    network = layered_network(small_elmo(), 2, hidden_size=4).eval()
     network.layer_groups()
+    assert isinstance(network.body, BiLstmOnLayers)
     found = []
     for texts in ([TEXTS[2]], [TEXTS[0], TEXTS[2], TEXTS[3]]):
         network.zero_grad()
         network.read(texts)["joint"][len(texts) // 2].square().sum().backward()
-        found.append([p.grad.clone() for p in network.body.parameters() if p.grad is not None])
+        found.append([p.grad.clone() for p in network.body.lstm.parameters() if p.grad is not None])
     assert found[0] and len(found[0]) == len(found[1])
     for x, y in zip(*found, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
@@ -108,8 +110,9 @@ def beside() -> WordVectors:
 @torch.no_grad()
 def test_word_vectors_stand_beside_the_words_that_they_are_of(texts: list[str]) -> None:
     vectors = beside()
-    network = LayeredNetwork(small_elmo(), 2, hidden_size=4, vectors=vectors).eval()
-    words = network.words(texts)
+    network = layered_network(small_elmo(), 2, hidden_size=4, vectors=vectors).eval()
+    assert isinstance(network.body, BiLstmOnLayers)
+    words = network.body.words(texts)
     lengths, static = words.lengths, words.inputs[:, :, -6:]
     for row, text in enumerate(texts):
         split = [word.text for word in split_words(text)]
@@ -130,8 +133,8 @@ def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
     small_elmo().save_pretrained(tmp_path / "elmo")
     options = {"encoder": str(tmp_path / "elmo"), "word_vectors": str(file), "epochs": 1, "hidden_size": 4}
     classifier = TextClassifier.fit(texts, ["cat", "dog"] * 4, **options)
-    assert isinstance(classifier.network, LayeredNetwork) and classifier.network.vectors is not None
-    before = classifier.network.vectors.embedding.clone()
+    assert classifier.network.body.vectors is not None
+    before = classifier.network.body.vectors.embedding.clone()
     classifier.save_pretrained(tmp_path / "c")
     again = TextClassifier.from_pretrained(tmp_path / "c")
     new = [
@@ -139,18 +142,18 @@ def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
         "a bird",
     ]  # the layers of the texts that were learned from are kept in 16 bits
     np.testing.assert_allclose(again.predict_proba(new), classifier.predict_proba(new), atol=1e-6)
-    assert isinstance(again.network, LayeredNetwork) and again.network.vectors is not None
-    torch.testing.assert_close(again.network.vectors.embedding, before)
+    assert again.network.body.vectors is not None
+    torch.testing.assert_close(again.network.body.vectors.embedding, before)
     config = json.loads((tmp_path / "c" / "config.json").read_text())
     (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "settings": {}}))
-    with pytest.raises(UserError, match="a pooled network does not fit the encoder elmo"):
+    with pytest.raises(UserError, match="config.json wants"):
         TextClassifier.from_pretrained(tmp_path / "c")
     alone = TextClassifier.fit(texts, ["cat", "dog"] * 4, **{**options, "word_vectors": None})
     assert not np.allclose(alone.predict_proba(new), again.predict_proba(new), atol=1e-6)
 
 
 def test_a_text_of_breaks_alone_has_no_words() -> None:
-    network = LayeredNetwork(small_elmo(), 2, hidden_size=4).eval()
+    network = layered_network(small_elmo(), 2, hidden_size=4).eval()
     alone = network.read(["<br />"])["joint"]
     torch.testing.assert_close(network.read(["<br />", TEXTS[0]])["joint"][:1], alone, rtol=1e-4, atol=1e-5)
 
@@ -160,9 +163,9 @@ def test_a_damaged_cache_is_computed_anew(tmp_path: Path, monkeypatch: pytest.Mo
     found = []
     for _ in range(2):
         inputs = WordInputs(small_elmo()).eval()
-        inputs.keep_layers(TEXTS, "weights")
+        inputs.cache_layers(TEXTS, "weights")
         found.append(inputs(TEXTS).inputs)
-        inputs.kept.clear()
+        inputs.cached.clear()
         (vectors,) = (tmp_path / "cache").rglob("vectors.bin")
         vectors.write_bytes(vectors.read_bytes()[:10])
     torch.testing.assert_close(found[0], found[1])

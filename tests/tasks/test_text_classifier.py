@@ -19,11 +19,12 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.generated import movie_reviews
 from unfreeze.tasks import pooling, text_classifier
+from unfreeze.tasks.bodies import PooledStream
 from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.metrics import class_figures, confusion_matrix
+from unfreeze.tasks.networks import pooled_network
 from unfreeze.tasks.pooling import pool_documents
 from unfreeze.tasks.text_classifier import TextClassifier, example_set
-from unfreeze.text.batches import pad_sequences
 
 REVIEWS = movie_reviews(24, 5)
 
@@ -267,10 +268,12 @@ def test_bf16_moves_a_probability_by_less_than_a_hundredth(classifier: TextClass
 
 @pytest.mark.parametrize("static", [0, 3])
 def test_mean_vectors_alone_are_the_features_where_asked(classifier: TextClassifier, static: int) -> None:
-    network = ClassifierNetwork(classifier.network.encoder, 2, pooling="vectors", word_vectors=static).eval()
-    rows = network.word_vectors.normal_() if static else network.encoder.stack("forward").embedding.weight
+    network = pooled_network(classifier.network.encoder, 2, pooling="vectors", word_vectors=static).eval()
+    assert isinstance(network.body, PooledStream)
+    stack = network.body.streaming.stack("forward")
+    rows = network.body.word_vectors.normal_() if static else stack.embedding.weight
     ids = classifier.inputs(["fine and good", "", REVIEWS[0].text])
-    found = network.features(*pad_sequences([row.tolist() for row in ids], 1))["joint"]
+    found = network.read(ids)["joint"]
     for row, own in zip(found, ids, strict=True):
         mean = rows[own.astype(np.int64)].mean(0)
         torch.testing.assert_close(row, mean if static else mean.repeat(2))

@@ -34,8 +34,8 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.tasks.classification import ClassifierNetwork
 from unfreeze.tasks.heads import HEAD_WIDTH
+from unfreeze.tasks.networks import pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import WordTokenizer
 
@@ -348,7 +348,7 @@ def _make_classifier(
             f"{source} tells {n_labels} labels apart, {given}: name them in their order, --labels a,b"
         )
     settings = {"pooling": "top", "head": "two-layer"}
-    network = ClassifierNetwork(encoder, n_labels, pooling="top", head="two-layer")
+    network = pooled_network(encoder, n_labels, pooling="top", head="two-layer")
     module = network.heads["forwards"]
     for name, tensor in module.state_dict().items():
         if name not in head or head[name].shape != tensor.shape:

@@ -1,149 +1,328 @@
-"""The encoder that a classifier is made of: a pre-trained one, one from scratch, or a body that stands on word vectors."""
+"""What a classifier makes of an input before its heads: encoder layers become one vector an input and head.
+
+Three bodies: `PooledStream` pools states that are read piece by piece, in bounded memory; `PooledLayers` pools the layers
+of any encoder, of text or not; `BiLstmOnLayers` runs a biLSTM over a learned mix of layers and static word vectors.
+
+Legend: B batch, T pieces, W words, P features of a head, E width of static vectors, H of each direction of the biLSTM.
+"""
 
 from __future__ import annotations
 
-import logging
+import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.base import Encoder
-from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
-from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
-from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-from unfreeze.errors import UserError
-from unfreeze.tasks.fit_settings import FitSettings
-from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
-from unfreeze.vectors.table import VectorTable
+from unfreeze.encoders.streaming import Streaming
+from unfreeze.encoders.text_encoder import TextEncoder
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.pooling import PIECE, Pooling, mean_states, pool_documents, pool_words, pooled_width
+from unfreeze.tasks.word_bodies import BiLstmStack
+from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.text.batches import pad_sequences
+from unfreeze.text.tokenizer_training import SPACE
+from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.training.precision import Precision
+from unfreeze.transfer.policies import LayerGroups
 
-logger = logging.getLogger(__name__)
-
-FREQUENCY_WEIGHT = 1e-3
-SPREAD = 0.5
-"""Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
+Ids = NDArray[np.uint32]
+JOINT = "joint"
+"""Name of the only head of a body whose encoder does not vote."""
 
 
-def make_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder | WordVectors:
-    """The encoder that the settings ask for.
+class Body(nn.Module, ABC):
+    """Inputs -> features for each head."""
 
-    Raises:
-        UserError: it cannot be read, or is of a kind that the classifier cannot stand on.
+    widths: dict[str, int]
+    """P of each head."""
+
+    encoder: Encoder
+    """What gives the layers."""
+
+    @property
+    def vectors(self) -> WordVectors | None:
+        """Static word vectors that are saved as an encoder of their own."""
+        return None
+
+    def inputs(self, inputs: Sequence[Any]) -> list[Any]:
+        """The form in which inputs are kept, to be read again in every epoch."""
+        return list(inputs)
+
+    def have_known_words(self, inputs: Sequence[Any]) -> NDArray[np.bool_]:
+        """(N,) whether each of `inputs` says anything, which a text without a known word does not."""
+        return np.ones(len(inputs), dtype=np.bool_)
+
+    def length(self, one: Any) -> int:
+        """About how many positions one of `inputs` has; inputs of similar lengths are read together."""
+        return len(one)
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+        """Some of `inputs` -> (B, P) for each head."""
+
+    @abstractmethod
+    def layer_groups(self) -> LayerGroups:
+        """The layer groups of the encoder, if it learns, and then what is new to the task."""
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss of every batch."""
+        return None
+
+    def mix_shares(self) -> dict[str, list[float]]:
+        """The weight of each layer, where a mix of layers is learned."""
+        return {}
+
+    def cache_layers(
+        self,
+        texts: Sequence[str],
+        weights: str,
+        *,
+        precision: Precision = "fp32",
+        progress: Progress = SILENT,
+    ) -> None:
+        """Compute the layers of a frozen encoder once, where the body reads them; arguments as for `WordInputs`."""
+
+    def release_cache(self) -> None:
+        """Forget cached layers, which are rounded to 16 bits: a fitted model computes those of all texts alike."""
+
+
+class PooledStream(Body):
+    """Concat pooling of states that are read piece by piece, perhaps with the mean of static word vectors.
+
+    Args:
+        encoder: of text, and `Streaming`.
+        pooling: which layers the heads see; `vectors` is the static vectors alone if there are any.
+        word_vectors: E; 0 is none. They never learn, and `word_vectors` is to be filled with (V, E) numbers.
     """
-    if settings.mode == "scratch":
-        return _scratch_encoder(examples, settings)
-    if settings.starts_from_vectors:
-        return _on_vectors(examples, settings)
-    found = Encoder.from_pretrained(settings.chosen_encoder)
-    if not isinstance(found, (StackedEncoder, WordVectors)):
-        raise UserError(
-            f"{settings.chosen_encoder} is a {found.kind} encoder: the classifier reads LSTM encoders and word vectors only"
-        )
-    return found
+
+    encoder: TextEncoder
+
+    def __init__(self, encoder: TextEncoder, *, pooling: Pooling = "top", word_vectors: int = 0) -> None:
+        super().__init__()
+        assert isinstance(encoder, Streaming)
+        self.encoder, self.pooling = encoder, pooling
+        self.n_new_groups = 0
+        """The encoder's upper layer groups that have random weights and so learn with the heads, whatever the policy."""
+        self.word_vectors: Tensor
+        rows = len(encoder.tokenizer) if word_vectors else 0
+        self.register_buffer("word_vectors", torch.zeros(rows, word_vectors))
+        widths = {name: self._pooled_width(name) for name in encoder.directions}
+        if not encoder.votes:
+            widths = {JOINT: sum(widths.values())}
+        self.widths = {name: width + word_vectors for name, width in widths.items()}
+
+    @property
+    def streaming(self) -> Streaming:
+        """The encoder as what it is besides."""
+        return cast(Streaming, self.encoder)
+
+    def inputs(self, inputs: Sequence[Any]) -> list[Ids]:
+        """Texts as ids."""
+        return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(inputs))]
+
+    def have_known_words(self, inputs: Sequence[Ids]) -> NDArray[np.bool_]:
+        """By the vocabulary of the tokenizer, which is all that is read here: n-grams of other words are not."""
+        return np.array([self._known_words.has_one(text) for text in inputs], dtype=np.bool_)
+
+    @cached_property
+    def _known_words(self) -> KnownWords:
+        return KnownWords(self.encoder.tokenizer)
+
+    def forward(self, inputs: Sequence[Ids]) -> dict[str, Tensor]:
+        """Texts as ids -> (B, P) for each head."""
+        device = next(self.parameters()).device
+        ids, lengths = pad_sequences([text.tolist() for text in inputs], self.encoder.tokenizer.pad_id)
+        ids, lengths = ids.to(device), lengths.to(device)
+        pooled = {name: self._pooled(name, ids, lengths) for name in self.streaming.directions}
+        if not self.streaming.votes:
+            pooled = {JOINT: torch.cat(list(pooled.values()), dim=1)}
+        if not self.word_vectors.numel():
+            return pooled
+        mean = mean_vectors(ids, lengths, self.word_vectors)
+        return {name: torch.cat([x, mean], dim=1) for name, x in pooled.items()}
+
+    def _pooled_width(self, name: str) -> int:
+        widths = self.streaming.stack(name).widths
+        if self.pooling != "vectors":
+            return pooled_width(widths, self.pooling)
+        return 0 if self.word_vectors.numel() else widths[0]
+
+    def _pooled(self, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
+        """The part of a direction: (B, T), (B,) -> (B, P)."""
+        stack = self.streaming.stack(name)
+        if self.pooling != "vectors":
+            return pool_documents(stack, self.streaming.stack_ids(name, ids, lengths), lengths, self.pooling)
+        if self.word_vectors.numel():
+            return self.word_vectors.new_zeros(len(ids), 0)
+        return mean_vectors(ids, lengths, stack.embedding.weight)
+
+    def layer_groups(self) -> LayerGroups:
+        """The groups of the encoder, except that its new ones are the last."""
+        groups = self.encoder.layer_groups()
+        n_pretrained = len(groups) - self.n_new_groups
+        return [*groups[:n_pretrained], [p for group in groups[n_pretrained:] for p in group]]
 
 
-def _scratch_encoder(examples: ExampleSet, settings: FitSettings) -> StackedEncoder | WordVectors:
-    tokenizer = _task_words(examples, settings)
-    sizes: dict[str, Any] = {"embedding_size": settings.embedding_size, "hidden_size": settings.hidden_size}
-    scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
-    if settings.architecture == "awd-lstm":
-        return AwdLstm(tokenizer, **sizes, dropouts=CLASSIFIER_DROPOUTS.times(scale))
-    return LstmEncoder(tokenizer, **sizes, dropouts=SCRATCH_DROPOUTS.times(scale))
+class PooledLayers(Body):
+    """Concat pooling of the layers of any encoder, of text or not."""
+
+    def __init__(self, encoder: Encoder, *, pooling: Pooling = "top") -> None:
+        super().__init__()
+        self.encoder, self.pooling = encoder, pooling
+        bottom, top = encoder.widths[0], encoder.widths[-1]
+        self.widths = {JOINT: bottom if pooling == "vectors" else pooled_width([bottom, top], pooling)}
+
+    def have_known_words(self, inputs: Sequence[Any]) -> NDArray[np.bool_]:
+        """By the tokenizer of a text encoder; inputs that are not text always say something."""
+        if not isinstance(self.encoder, TextEncoder):
+            return super().have_known_words(inputs)
+        known = KnownWords(self.encoder.tokenizer)
+        encoded = self.encoder.tokenizer.encode_ids(list(inputs))
+        return np.array([known.has_one(np.asarray(ids)) for ids in encoded], dtype=np.bool_)
+
+    def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+        """Raw inputs -> (B, P)."""
+        layers, mask = self.encoder.layers(self.encoder.prepare(inputs))
+        counts = mask.sum(1)
+        if not bool(counts.all()):  # an input without positions is one zero vector
+            layers = [F.pad(x.masked_fill(~mask[:, :, None], 0.0), (0, 0, 0, 1)) for x in layers]
+            counts = counts.clamp_min(1)
+        bottom = mean_states(layers[0], counts)
+        if self.pooling == "vectors":
+            return {JOINT: bottom}
+        top = pool_words(layers[-1], counts)
+        return {JOINT: torch.cat([top, bottom], dim=1) if self.pooling == "top+vectors" else top}
+
+    def layer_groups(self) -> LayerGroups:
+        """The groups of the encoder, and nothing new."""
+        return [*self.encoder.layer_groups(), []]
 
 
-def _task_words(examples: ExampleSet, settings: FitSettings) -> TextTokenizer:
-    return train_tokenizer(
-        (example.input for example in examples.examples),
-        kind="word",
-        vocabulary_size=settings.vocabulary_size,
-        min_count=settings.min_count if len(examples) > 50 else 1,
-        workers=1 if len(examples) < 2000 else None,
-    )
+class BiLstmOnLayers(Body):
+    """Encoder -> mix of layers, static vectors, characters (`WordInputs`) -> biLSTM -> concat pooling.
 
-
-def _on_vectors(examples: ExampleSet, settings: FitSettings) -> StackedEncoder | WordVectors:
-    """Word vectors, with the task's words if these are wanted, and a biLSTM on them if that is."""
-    vectors, words = read_encoder(settings.chosen_encoder), _words(examples, settings)
-    unknown = [word for word in words if vectors.tokenizer.id(word) is None]
-    logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
-    adds = settings.mode == "fine-tune" or vectors.ngrams is not None
-    if settings.chosen_body == "bilstm":
-        vectors = vectors.first_words(settings.vocabulary_size, besides=words)
-    if adds if settings.new_words is None else settings.new_words:
-        vectors = vectors.with_words(words, seed=settings.seed)
-    with torch.no_grad():
-        if settings.chosen_body == "bilstm":
-            return _bilstm_on(vectors, settings)
-        if settings.mode == "frozen":
-            vectors.embedding.copy_(_weighted(vectors.embedding, vectors.tokenizer))
-    return vectors
-
-
-def _words(examples: ExampleSet, settings: FitSettings) -> list[str]:
-    """The task's own."""
-    task = _task_words(examples, settings)
-    return [word for number, word in enumerate(task.vocabulary) if number not in task.special_ids]
-
-
-@torch.no_grad()
-def vectors_beside(examples: ExampleSet, settings: FitSettings) -> WordVectors:
-    """The word vectors that stand beside a mix of layers: the frequent words' and the task's, as long as suits a biLSTM."""
-    assert settings.word_vectors is not None
-    words = _words(examples, settings)
-    vectors = read_encoder(settings.word_vectors)
-    need_some(vectors, words, settings.word_vectors)
-    vectors = vectors.first_words(settings.vocabulary_size, besides=words)
-    scale = SPREAD / vectors.table_spread().clamp_min(1e-8)
-    for table in (vectors.embedding, vectors.buckets):
-        table.mul_(scale)
-    return vectors
-
-
-def need_some(vectors: WordVectors, words: Sequence[str], source: str) -> None:
-    """Say how many of a task's words have a vector; raises UserError where none has one."""
-    known = sum(vectors.vector(word) is not None for word in words)
-    if words and not known:
-        raise UserError(
-            f"{source} has a vector for none of the task's {len(words)} words: are they of its language?"
-        )
-    logger.info("%d of the task's %d words have no vector", len(words) - known, len(words))
-
-
-def _bilstm_on(vectors: WordVectors, settings: FitSettings) -> LstmEncoder:
-    """A biLSTM with random weights over the vectors, as one encoder.
-
-    Vectors come with lengths that differ from run to run, and a biLSTM is deaf to short ones: all are multiplied by one
-    number that gives them the spread at which its other defaults work.
+    Args:
+        words: what the biLSTM reads, of an encoder.
+        hidden_size: H.
     """
-    scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
-    encoder = LstmEncoder(
-        vectors.tokenizer,
-        embedding_size=vectors.size,
-        hidden_size=settings.hidden_size,
-        dropouts=SCRATCH_DROPOUTS.times(scale),
-    )
-    spread = vectors.table_spread().clamp_min(1e-8)
-    encoder.stack("forward").embedding.weight.copy_(vectors.embedding * (SPREAD / spread))
-    return encoder
+
+    def __init__(self, words: WordInputs, hidden_size: int) -> None:
+        super().__init__()
+        assert words.encoder is not None
+        self.words = words
+        self.lstm = BiLstmStack(words.size, hidden_size)
+        self.widths = {JOINT: 3 * (self.lstm.size + words.output_mix_size)}
+
+    @property
+    def encoder(self) -> TextEncoder:  # type: ignore[override]
+        """Whose layers are mixed."""
+        assert self.words.encoder is not None
+        return self.words.encoder
+
+    @property
+    def vectors(self) -> WordVectors | None:
+        """Those that the biLSTM reads."""
+        return self.words.vectors
+
+    def have_known_words(self, inputs: Sequence[str]) -> NDArray[np.bool_]:
+        """By all that is read of a word: its characters, the encoder's vocabulary, static vectors and their n-grams."""
+        if self.encoder.reads_characters or self.words.characters is not None:
+            return np.array([bool(self.words.words_of(text)) for text in inputs], dtype=np.bool_)
+        encoded = self.encoder.tokenizer.encode_ids(list(inputs))
+        found = [
+            self._known_words.has_one(np.asarray(ids)) or self._has_vector(text)
+            for text, ids in zip(inputs, encoded, strict=True)
+        ]
+        return np.array(found, dtype=np.bool_)
+
+    def _has_vector(self, text: str) -> bool:
+        """Whether a table of vectors has one for a word; for punctuation where nothing else is written."""
+        tables = [table for table in (self.encoder, self.words.vectors) if isinstance(table, WordVectors)]
+        words = self.words.words_of(text) if tables else []
+        named = [word for word in words if not is_punctuation(word)] or words
+        return any(table.has_vector(word) for table in tables for word in named)
+
+    @cached_property
+    def _known_words(self) -> KnownWords:
+        return KnownWords(self.encoder.tokenizer)
+
+    def length(self, one: str) -> int:
+        """A guess at the number of words: five characters each."""
+        return 1 + len(one) // 5
+
+    def forward(self, inputs: Sequence[str]) -> dict[str, Tensor]:
+        """Texts -> (B, P)."""
+        words = self.words(inputs)
+        states = self.lstm(words.inputs, words.lengths)
+        if words.output_mix is not None:
+            states = torch.cat([states, words.output_mix.to(states.dtype)], dim=2)
+        return {JOINT: pool_words(states, words.lengths)}
+
+    def layer_groups(self) -> LayerGroups:
+        """The groups of the encoder unless it is frozen, then all that is new."""
+        *groups, new = self.words.layer_groups()
+        return [*groups, [*new, *self.lstm.parameters()]]
+
+    def penalty(self) -> Tensor | None:
+        """L2 of the weights of the mixes."""
+        return self.words.penalty()
+
+    def mix_shares(self) -> dict[str, list[float]]:
+        """The weight of each layer, by the place of the mix."""
+        return self.words.mix_shares()
+
+    def cache_layers(
+        self,
+        texts: Sequence[str],
+        weights: str,
+        *,
+        precision: Precision = "fp32",
+        progress: Progress = SILENT,
+    ) -> None:
+        """Compute the layers of these texts once, if the encoder is frozen."""
+        self.words.cache_layers(texts, weights, precision=precision, progress=progress)
+
+    def release_cache(self) -> None:
+        """Forget the cached layers."""
+        self.words.cached.clear()
 
 
-def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:
-    """Unit vectors for a vocabulary, frequent words weighted down by a / (a + p(w)) (Arora, Liang & Ma 2017): (V, E).
+class KnownWords:
+    """Tells texts that hold a word of a vocabulary from those that hold none."""
 
-    Words without a vector and special tokens are zero, so that a mean over a document passes them over.
-    """
-    matrix, found = vectors.matrix_for(tokenizer.vocabulary)
-    rows = torch.from_numpy(matrix).float()
-    rows[torch.from_numpy(~found)] = 0.0
-    rows[list(tokenizer.special_ids)] = 0.0
-    return _weighted(rows, tokenizer)
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self.unknown_id = tokenizer.unknown_id
+        # The sign for a space is a piece of its own before an unknown word.
+        self.is_known = np.array([token != SPACE for token in tokenizer.vocabulary])
+        self.is_known[list(tokenizer.special_ids)] = False
+        is_mark = np.array([is_punctuation(token.lstrip(SPACE)) for token in tokenizer.vocabulary])
+        self.is_word = self.is_known & ~is_mark
+
+    def has_one(self, ids: NDArray[Any]) -> bool:
+        """Whether a text has a known word; punctuation counts only if nothing else is written ("!!!")."""
+        if self.is_word[ids].any():
+            return True
+        return bool(self.is_known[ids].any()) and self.unknown_id not in ids
 
 
-def _weighted(rows: Tensor, tokenizer: TextTokenizer) -> Tensor:
-    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-8)
-    counts = torch.tensor(tokenizer.counts or [0] * len(tokenizer), dtype=torch.float32)
-    share = counts / counts.sum().clamp_min(1.0)
-    return rows * (FREQUENCY_WEIGHT / (FREQUENCY_WEIGHT + share))[:, None]
+def is_punctuation(token: str) -> bool:
+    """Whether there is nothing but punctuation in it."""
+    return all(unicodedata.category(character).startswith("P") for character in token)
+
+
+def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+    """The mean of static vectors over each document: (B, T), (B,), (V, E) -> (B, E)."""
+    real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+    pieces = zip(torch.split(ids, PIECE, dim=1), torch.split(real, PIECE, dim=1), strict=True)
+    total = sum((F.embedding(part, vectors) * mask[:, :, None]).sum(1) for part, mask in pieces)
+    assert isinstance(total, Tensor)
+    return total / lengths[:, None]

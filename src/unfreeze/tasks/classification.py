@@ -1,76 +1,83 @@
-"""Text classification: an encoder, concat pooling and heads, and how they learn.
+"""The network of every classifier, encoder -> body -> heads, and how it learns.
 
-AWD-LSTM's two directions are two classifiers whose probabilities are averaged (Howard & Ruder 2018, section 4.1); a
-biLSTM's two directions are pooled side by side for one head.
+What differs between classifiers is the body (bodies.py). A body has several heads where its encoder's directions are
+classifiers of their own, whose probabilities are averaged (Howard & Ruder 2018, section 4.1).
 
-Legend: B batch, T time, K labels.
+Legend: B batch, P features of a head, K labels.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.encoders.awd_lstm import StackedEncoder
+from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.text_encoder import TextEncoder
-from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.tasks.bodies import Body
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.objectives import SeparateExamples
-from unfreeze.tasks.pooling import PIECE, Pooling, pool_documents, pooled_width
-from unfreeze.text.batches import bucketed_batches, pad_sequences
-from unfreeze.text.tokenizer_training import SPACE
-from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.text.batches import bucketed_batches
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
-Ids = NDArray[np.uint32]
+SAVED_NAMES = {
+    "body.encoder.": "encoder.",
+    "body.word_vectors": "word_vectors",
+    "body.words.": "words.",
+    "body.lstm.": "body.",
+}
+"""Beginnings of the names of tensors here -> in saved models and checkpoints, which are older than the bodies."""
 
 
-class Network(nn.Module, ABC):
-    """What a classifier is: an encoder, something that makes features of a text, and heads on them."""
+class ClassifierNetwork(nn.Module):
+    """Encoder -> body -> heads -> logits.
 
-    encoder: TextEncoder
-    multi_label: bool
-    """Whether labels are independent of each other (sigmoid), else exclusive (softmax)."""
-    heads: nn.ModuleDict
+    Args:
+        body: makes the features, and holds the encoder.
+        n_labels: K.
+        multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
+        head: what each head is.
+        head_dropout: of the features.
+    """
 
-    @abstractmethod
-    def inputs(self, texts: Sequence[str]) -> list[Any]:
-        """What is kept of texts, to be read again and again."""
+    def __init__(
+        self,
+        body: Body,
+        n_labels: int,
+        *,
+        multi_label: bool = False,
+        head: Head = "two-layer",
+        head_dropout: float = 0.4,
+    ) -> None:
+        super().__init__()
+        self.body, self.multi_label = body, multi_label
+        self.heads = nn.ModuleDict(
+            {
+                module_name(name): HEADS[head](width, n_labels, head_dropout)
+                for name, width in body.widths.items()
+            }
+        )
+        self.register_state_dict_post_hook(_to_saved_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_from_saved_names)  # type: ignore[no-untyped-call]
 
-    @abstractmethod
-    def have_known_words(self, texts: Sequence[Any]) -> NDArray[np.bool_]:
-        """(N,) whether each of `inputs` says anything: not where it is empty, or the network knows none of its words."""
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of the body."""
+        return self.body.encoder
 
-    @abstractmethod
-    def length(self, text: Any) -> int:
-        """About how many positions one of `inputs` has: texts of similar lengths are read together."""
+    def read(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+        """Some of the body's `inputs` -> the features of each head, (B, P)."""
+        features: dict[str, Tensor] = self.body(inputs)
+        return features
 
-    @abstractmethod
-    def read(self, texts: Sequence[Any]) -> dict[str, Tensor]:
-        """Some of `inputs` -> the features of each head, (B, P)."""
-
-    @abstractmethod
     def layer_groups(self) -> LayerGroups:
-        """The encoder's groups, then what is new to the task."""
-
-    def penalty(self) -> Tensor | None:
-        """What is added to the loss of every batch."""
-        return None
-
-    def mix_shares(self) -> dict[str, list[float]]:
-        """How much each layer of the encoder counts, where a mix of them is learned."""
-        return {}
+        """The groups of the encoder, if it learns, and then what is new to the task."""
+        *groups, new = self.body.layer_groups()
+        return [*groups, [*new, *self.heads.parameters()]]
 
     def logits(self, features: dict[str, Tensor]) -> list[Tensor]:
         """(B, K) of every head."""
@@ -95,143 +102,31 @@ class Network(nn.Module, ABC):
         return torch.stack(each).mean(0)
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved beside the encoder."""
-        return {name: t for name, t in self.state_dict().items() if not name.startswith("encoder.")}
+        """What is saved besides the encoder and the word vectors that are an encoder, by their saved names."""
+        others = ("encoder.", "words.encoder.", "words.vectors.")
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if not name.startswith(others) and (name != "word_vectors" or tensor.numel())
+        }
 
 
-class ClassifierNetwork(Network):
-    """Encoder -> pooled document -> logits.
-
-    Args:
-        n_labels: K.
-        multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
-        pooling: what of the encoder's layers the heads see; `vectors` is the static ones alone where there are any.
-        head: what stands on them.
-        head_dropout: of the pooled features.
-        word_vectors: width of static vectors whose mean stands beside the pooled states; 0 is none. They never move.
-    """
-
-    def __init__(
-        self,
-        encoder: StackedEncoder | WordVectors,
-        n_labels: int,
-        *,
-        multi_label: bool = False,
-        pooling: Pooling = "top",
-        head: Head = "two-layer",
-        head_dropout: float = 0.4,
-        word_vectors: int = 0,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.multi_label = multi_label
-        self.pooling: Pooling = pooling
-        self.votes = encoder.votes
-        self.body_groups = 0
-        """The encoder's upper layer groups that are new to the task, and learn with the heads whatever its policy."""
-        self.word_vectors: Tensor
-        self.register_buffer(
-            "word_vectors", torch.zeros(len(encoder.tokenizer) if word_vectors else 0, word_vectors)
-        )
-        widths = {name: self._pooled_width(name) for name in encoder.directions}
-        sizes = widths if self.votes else {"joint": sum(widths.values())}
-        sizes = {name: size + word_vectors for name, size in sizes.items()}
-        self.heads = nn.ModuleDict(
-            {module_name(name): HEADS[head](size, n_labels, head_dropout) for name, size in sizes.items()}
-        )
-
-    encoder: StackedEncoder | WordVectors
-
-    def inputs(self, texts: Sequence[str]) -> list[Any]:
-        """Texts as ids."""
-        return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(texts))]
-
-    def have_known_words(self, texts: Sequence[Ids]) -> NDArray[np.bool_]:
-        """By the tokenizer's vocabulary, which is all that is read here: no n-grams of other words."""
-        return np.array([self._known_words.has_one(text) for text in texts], dtype=np.bool_)
-
-    @cached_property
-    def _known_words(self) -> KnownWords:
-        return KnownWords(self.encoder.tokenizer)
-
-    def length(self, text: Ids) -> int:
-        """Its tokens."""
-        return len(text)
-
-    def read(self, texts: Sequence[Ids]) -> dict[str, Tensor]:
-        """Texts as ids -> the features of each head, (B, P)."""
-        device = next(self.parameters()).device
-        ids, lengths = pad_sequences([text.tolist() for text in texts], self.encoder.tokenizer.pad_id)
-        return self.features(ids.to(device), lengths.to(device))
-
-    def own_tensors(self) -> dict[str, Tensor]:
-        """The heads, and static word vectors if any."""
-        found = super().own_tensors()
-        return found if self.word_vectors.numel() else {n: t for n, t in found.items() if n != "word_vectors"}
-
-    def features(self, ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:
-        """Pooled documents for each head: (B, T), (B,) -> (B, P)."""
-        pooled = {name: self._pooled(name, ids, lengths) for name in self.encoder.directions}
-        if not self.votes:
-            pooled = {"joint": torch.cat(list(pooled.values()), dim=1)}
-        if not self.word_vectors.numel():
-            return pooled
-        mean = mean_vectors(ids, lengths, self.word_vectors)
-        return {name: torch.cat([x, mean], dim=1) for name, x in pooled.items()}
-
-    def _pooled_width(self, name: str) -> int:
-        widths = self.encoder.stack(name).widths
-        if self.pooling != "vectors":
-            return pooled_width(widths, self.pooling)
-        return 0 if self.word_vectors.numel() else widths[0]
-
-    def _pooled(self, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
-        """What a direction gives of the documents: (B, T), (B,) -> (B, P)."""
-        stack = self.encoder.stack(name)
-        if self.pooling != "vectors":
-            return pool_documents(stack, self.encoder.stack_ids(name, ids, lengths), lengths, self.pooling)
-        if self.word_vectors.numel():
-            return self.word_vectors.new_zeros(len(ids), 0)
-        return mean_vectors(ids, lengths, stack.embedding.weight)
-
-    def layer_groups(self) -> LayerGroups:
-        """The encoder's groups, then the heads with the body, if there is one."""
-        groups = self.encoder.layer_groups()
-        n_kept = len(groups) - self.body_groups
-        body = [parameter for group in groups[n_kept:] for parameter in group]
-        return [*groups[:n_kept], body + list(self.heads.parameters())]
+def _to_saved_names(module: nn.Module, tensors: dict[str, Any], prefix: str, _: Any) -> None:
+    _rename(tensors, prefix, SAVED_NAMES)
 
 
-class KnownWords:
-    """Tells texts that hold a word of a vocabulary from those that hold none."""
-
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        self.unknown_id = tokenizer.unknown_id
-        # The sign for a space is a piece of its own before an unknown word.
-        self.is_known = np.array([token != SPACE for token in tokenizer.vocabulary])
-        self.is_known[list(tokenizer.special_ids)] = False
-        is_mark = np.array([is_punctuation(token.lstrip(SPACE)) for token in tokenizer.vocabulary])
-        self.is_word = self.is_known & ~is_mark
-
-    def has_one(self, ids: Ids) -> bool:
-        """Whether a text has a known word; punctuation counts only where nothing else is written ("!!!")."""
-        if self.is_word[ids].any():
-            return True
-        return bool(self.is_known[ids].any()) and self.unknown_id not in ids
+def _from_saved_names(module: nn.Module, tensors: dict[str, Any], prefix: str, *_: Any) -> None:
+    _rename(tensors, prefix, {saved: own for own, saved in SAVED_NAMES.items()})
 
 
-def is_punctuation(token: str) -> bool:
-    """Whether nothing but punctuation is in it."""
-    return all(unicodedata.category(character).startswith("P") for character in token)
-
-
-def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
-    """The mean of static vectors over each document: (B, T), (B,), (V, E) -> (B, E)."""
-    real = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-    pieces = zip(torch.split(ids, PIECE, dim=1), torch.split(real, PIECE, dim=1), strict=True)
-    total = sum((F.embedding(part, vectors) * mask[:, :, None]).sum(1) for part, mask in pieces)
-    assert isinstance(total, Tensor)
-    return total / lengths[:, None]
+def _rename(tensors: dict[str, Any], prefix: str, names: dict[str, str]) -> None:
+    """Rename in place, in the same order, each tensor whose name begins with `prefix` and one of `names`."""
+    renamed = {}
+    for name in list(tensors):
+        found = next((start for start in names if name.startswith(prefix + start)), None)
+        new = name if found is None else prefix + names[found] + name[len(prefix + found) :]
+        renamed[new] = tensors.pop(name)
+    tensors.update(renamed)
 
 
 class ClassificationObjective(SeparateExamples):
@@ -239,7 +134,7 @@ class ClassificationObjective(SeparateExamples):
 
     Args:
         network: trained in place.
-        texts: the network's inputs of every training text.
+        texts: the body's `inputs` of every training example.
         targets: (N,) of int64, or (N, K) of float32 with many labels.
         frozen: the encoder never moves: its features are computed once, without its dropouts.
         validation: texts and targets to be measured at each epoch's end.
@@ -247,7 +142,7 @@ class ClassificationObjective(SeparateExamples):
 
     def __init__(
         self,
-        network: Network,
+        network: ClassifierNetwork,
         texts: Sequence[Any],
         targets: Tensor,
         *,
@@ -259,9 +154,9 @@ class ClassificationObjective(SeparateExamples):
         world_size: int = 1,
     ) -> None:
         self.model: nn.Module = network
-        self.network: Network = network
+        self.network = network
         self.texts, self.targets, self.validation = texts, targets, validation
-        self.lengths = [network.length(text) for text in texts]
+        self.lengths = [network.body.length(text) for text in texts]
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
@@ -293,7 +188,7 @@ class ClassificationObjective(SeparateExamples):
         if not batch:  # more processes than examples: this one takes part in the batch norms, with none
             features = {name: x[:0] for name, x in features.items()}
         loss = self.network.loss(features, self.targets[batch].to(device))
-        return Loss(loss, len(batch), self.network.penalty())
+        return Loss(loss, len(batch), self.network.body.penalty())
 
     def _features(self, numbers: list[int], device: torch.device) -> dict[str, Tensor]:
         if self.features is not None:
@@ -321,15 +216,17 @@ class ClassificationObjective(SeparateExamples):
 
 
 @torch.no_grad()
-def all_features(network: Network, texts: Sequence[Any], batch_tokens: int = 16_384) -> dict[str, Tensor]:
-    """Pooled features of all texts in evaluation mode: (N, P) for each head, on the CPU."""
+def all_features(
+    network: ClassifierNetwork, inputs: Sequence[Any], batch_tokens: int = 16_384
+) -> dict[str, Tensor]:
+    """Features of all the body's `inputs` in evaluation mode: (N, P) for each head, on the CPU."""
     was_training = network.training
     network.eval()
     found: dict[str, Tensor] = {}
-    for numbers in token_bounded_batches([network.length(text) for text in texts], batch_tokens):
-        for name, x in network.read([texts[n] for n in numbers]).items():
+    for numbers in token_bounded_batches([network.body.length(each) for each in inputs], batch_tokens):
+        for name, x in network.read([inputs[n] for n in numbers]).items():
             if name not in found:
-                found[name] = torch.zeros(len(texts), x.shape[1])
+                found[name] = torch.zeros(len(inputs), x.shape[1])
             found[name][numbers] = x.float().cpu()
     network.train(was_training)
     return found

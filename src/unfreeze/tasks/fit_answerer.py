@@ -13,7 +13,7 @@ from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import AnsweringObjective, ReaderNetwork
 from unfreeze.tasks.fit_run import FitTask, fit_task
 from unfreeze.tasks.question_answerer import QuestionAnswerer
-from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
+from unfreeze.tasks.word_task import cache_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet
 from unfreeze.text.rules import normalized
@@ -66,7 +66,7 @@ def fit_answerer(
             ),
             policy=settings.policy(),
             loop=settings.loop(answerer_epochs(settings), measures=validation is not None),
-            after=lambda answerer: answerer.network.words.kept.clear(),  # 16 bits of the texts learned from
+            after=lambda answerer: answerer.network.words.cached.clear(),  # 16 bits of the texts learned from
             facts=lambda answerer: {
                 "data": Path(train_set.source).name,
                 "questions": len(train_set),
@@ -91,7 +91,7 @@ def make_objective(
     sets = [each for each in (train_set, validation) if each is not None]
     every = [window for each in sets for window in windows_of(each.examples)]
     texts = [text for window in every for text in (window.context, window.question)]
-    keep_layers(answerer.network.words, texts, settings, accelerator, progress)
+    cache_layers(answerer.network.words, texts, settings, accelerator, progress)
     return AnsweringObjective(
         answerer.network,
         train_set,

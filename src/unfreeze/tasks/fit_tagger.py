@@ -13,7 +13,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.fit_run import FitTask, fit_task
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
-from unfreeze.tasks.word_task import keep_layers, make_words, run_identity
+from unfreeze.tasks.word_task import cache_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.rules import normalized
 from unfreeze.text.tag_schemes import (
@@ -70,7 +70,7 @@ def fit_tagger(
             ),
             policy=settings.policy(),
             loop=settings.loop(tagger_epochs(len(train_set), settings), measures=validation is not None),
-            after=lambda tagger: tagger.network.words.kept.clear(),  # 16 bits of the texts learned from
+            after=lambda tagger: tagger.network.words.cached.clear(),  # 16 bits of the texts learned from
             facts=lambda tagger: {
                 "data": Path(train_set.source).name,
                 "sentences": len(train_set),
@@ -136,7 +136,7 @@ def make_objective(
     network = tagger.network
     sets = [each.in_scheme(network.scheme) for each in (train_set, validation) if each is not None]
     texts = [text for each in sets for text in sentence_texts(each)]
-    keep_layers(network.words, texts, settings, accelerator, progress)
+    cache_layers(network.words, texts, settings, accelerator, progress)
     if validation is not None:
         tagger.need_known(validation)
     return TaggingObjective(

@@ -99,6 +99,21 @@ def pool_documents(stack: Stream, ids: Tensor, lengths: Tensor, pooling: Pooling
     return torch.cat(parts, dim=1)
 
 
+def pool_words(states: Tensor, lengths: Tensor) -> Tensor:
+    """States that are all there: (B, W, D), (B,) of at least 1 -> (B, 3 D): the last, the largest and the mean."""
+    states = states.float()
+    real = (torch.arange(states.shape[1], device=states.device) < lengths[:, None])[:, :, None]
+    last = states[torch.arange(len(states), device=states.device), lengths - 1]
+    largest = states.masked_fill(~real, -torch.inf).amax(1)
+    return torch.cat([last, largest, mean_states(states, lengths)], dim=1)
+
+
+def mean_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """(B, W, D), (B,) of at least 1 -> (B, D)."""
+    real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+    return (states.float() * real[:, :, None]).sum(1) / lengths[:, None]
+
+
 def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
     """From where to where to read next, until all documents have ended.
 

@@ -135,8 +135,9 @@ class QuestionAnswerer:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
-        config = {"kind": KIND, "settings": self.settings}
-        save_task_model(folder, config, self.network.words, self.network.own_tensors())
+        words = self.network.words
+        config = {"kind": KIND, "settings": self.settings, "word_vectors": words.vectors is not None}
+        save_task_model(folder, config, self.network.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> QuestionAnswerer:

@@ -281,14 +281,16 @@ class SequenceTagger:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
+        words = self.network.words
         config: dict[str, Any] = {
             "kind": KIND,
             "scheme": self.scheme,
             "tags": list(self.network.tags),
             "network_scheme": self.network.scheme,
             "settings": self.settings,
+            "word_vectors": words.vectors is not None,
         }
-        save_task_model(folder, config, self.network.words, self.network.own_tensors())
+        save_task_model(folder, config, self.network.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> SequenceTagger:

@@ -52,7 +52,7 @@ class TaggerNetwork(nn.Module):
         super().__init__()
         self.words, self.tags, self.scheme = words, tuple(tags), scheme
         self.body = BiLstmStack(words.size, hidden_size, n_layers, dropout)
-        self.scores = nn.Linear(self.body.size + words.beside_size, len(self.tags))
+        self.scores = nn.Linear(self.body.size + words.output_mix_size, len(self.tags))
         self.crf = Crf(len(self.tags), allowed_moves(self.tags, scheme))
 
     def layer_groups(self) -> LayerGroups:
@@ -70,8 +70,8 @@ class TaggerNetwork(nn.Module):
         """Sentences, words between single spaces, at least one in each -> (N, K) and the words of each."""
         words: Words = self.words(texts)
         states = self.body(words.inputs, words.lengths)
-        if words.beside is not None:
-            states = torch.cat([states, words.beside.to(states.dtype)], dim=2)
+        if words.output_mix is not None:
+            states = torch.cat([states, words.output_mix.to(states.dtype)], dim=2)
         real = torch.arange(states.shape[1], device=states.device) < words.lengths[:, None]
         return self.scores(states[real]).float(), words.lengths.tolist()
 

@@ -10,63 +10,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from inspect import signature
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.checked import need_call, need_type
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.encoders.awd_lstm import StackedEncoder
-from unfreeze.encoders.saving import load_matching, made_to_fit
-from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UnknownLabel, UserError, need_texts
-from unfreeze.folders import (
-    CONFIG,
-    WEIGHTS,
-    Config,
-    EncoderConfig,
-    load_tensors,
-    read_config,
-    write_model,
-    written_folder,
-)
+from unfreeze.folders import CONFIG, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import encoder_class, find_model
-from unfreeze.tasks.classification import ClassifierNetwork, Network, all_features
+from unfreeze.registry import find_model
+from unfreeze.tasks.classification import ClassifierNetwork, all_features
 from unfreeze.tasks.classifier_report import THRESHOLD, Prediction, Report, make_report
-from unfreeze.tasks.heads import HEADS
-from unfreeze.tasks.layered import LayeredNetwork
-from unfreeze.tasks.pooling import Pooling
-from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.tasks.networks import KIND, ClassifierConfig, saved_network
+from unfreeze.tasks.word_task import save_task_model
 from unfreeze.text.examples import example_set
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, choose_precision, prediction_format
 
-KIND = "text_classifier"
-VECTORS = "word_vectors"
-"""Folder of the static vectors within that of a classifier."""
 BUFFER = 2048
 """Texts that are sorted by length together while a stream is predicted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(Config):
-    """What config.json says of a classifier."""
-
-    labels: list[str]
-    multi_label: bool
-    settings: dict[str, Any]
-    """Arguments of the network, which knows their types."""
-    encoder: EncoderConfig = field()  # without the default of other kinds
-    prior: list[float] | None = None
-    """Share of the training texts that have each label; models of earlier versions lack it."""
 
 
 class TextClassifier:
@@ -82,7 +50,7 @@ class TextClassifier:
 
     def __init__(
         self,
-        network: Network,
+        network: ClassifierNetwork,
         label_names: Sequence[str],
         settings: dict[str, Any],
         prior: Sequence[float] | None = None,
@@ -109,6 +77,7 @@ class TextClassifier:
     @property
     def tokenizer(self) -> TextTokenizer:
         """The encoder's."""
+        assert isinstance(self.network.encoder, TextEncoder)
         return self.network.encoder.tokenizer
 
     @property
@@ -119,7 +88,7 @@ class TextClassifier:
     @property
     def layer_weights(self) -> dict[str, list[float]]:
         """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
-        return self.network.mix_shares()
+        return self.network.body.mix_shares()
 
     @classmethod
     def fit(cls, texts: Sequence[str], labels: Sequence[Any], **settings: Any) -> TextClassifier:
@@ -142,7 +111,7 @@ class TextClassifier:
 
     def inputs(self, texts: Sequence[str]) -> list[Any]:
         """What the network keeps of texts."""
-        return self.network.inputs(texts)
+        return self.network.body.inputs(texts)
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(N, K) probabilities, columns in the order of `label_names`; a text's row does not depend on the others.
@@ -163,7 +132,7 @@ class TextClassifier:
         self.network.eval()
         device = next(self.network.parameters()).device
         inputs = self.inputs(texts)
-        known = self.network.have_known_words(inputs)
+        known = self.network.body.have_known_words(inputs)
         with prediction_format(self.precision, device):
             found = all_features(self.network, inputs)
         features = {name: x.to(device) for name, x in found.items()}
@@ -268,22 +237,15 @@ class TextClassifier:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all."""
-        encoder = self.network.encoder
-        tensors = {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
-        tensors |= self.network.own_tensors()
-        with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
-            config = {
-                "kind": KIND,
-                "labels": list(self.label_names),
-                "multi_label": self.multi_label,
-                "settings": self.settings,
-                "encoder": encoder.config(),
-                **({} if self.prior is None else {"prior": self.prior.tolist()}),
-            }
-            write_model(target, config, tensors)
-            self.tokenizer.save(target)
-            if isinstance(self.network, LayeredNetwork) and self.network.vectors is not None:
-                self.network.vectors.save_pretrained(target / VECTORS)
+        config = {
+            "kind": KIND,
+            "labels": list(self.label_names),
+            "multi_label": self.multi_label,
+            "settings": self.settings,
+            **({} if self.prior is None else {"prior": self.prior.tolist()}),
+        }
+        network = self.network
+        save_task_model(folder, config, network.own_tensors(), network.encoder, network.body.vectors)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> TextClassifier:
@@ -294,33 +256,12 @@ class TextClassifier:
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder, {KIND}, ClassifierConfig)
-        _need_known(config, folder)
-        encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
-        body = dict(config["settings"])
-        make = network_class(str(body.pop("network", "pooled")), folder)
-        with_vectors = body.pop("word_vectors", False) if make is LayeredNetwork else False
-        need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
-        if with_vectors:
-            body["vectors"] = WordVectors.from_pretrained(folder / VECTORS)
-        if make is ClassifierNetwork and not isinstance(encoder, (StackedEncoder, WordVectors)):
-            raise UserError(f"{folder / CONFIG}: a pooled network does not fit the encoder {encoder.kind}")
-        if make is LayeredNetwork:
-            of_words = {name: value for name, value in body.items() if name not in LAYERED_ARGUMENTS}
-            need_call(WordInputs, folder / CONFIG, encoder, **of_words)
-        own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
-        network = made_to_fit(
-            make,
-            folder,
-            {name: list(tensor.shape) for name, tensor in own.items()},
-            lambda network: network.own_tensors(),
-            encoder,
-            len(config["labels"]),
-            **{**body, "multi_label": config["multi_label"]},
-        )
-        encoder.load_weights(of_encoder, str(folder))
-        load_matching(network, own, network.own_tensors(), str(folder))
-        network.eval()
-        return cls(network, config["labels"], config["settings"], _read_prior(config, folder))
+        labels = config["labels"]
+        if len(set(labels)) < len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise UserError(f"{folder / CONFIG}: labels has {twice!r} twice: the file is damaged")
+        network = saved_network(config, folder)
+        return cls(network, labels, config["settings"], _read_prior(config, folder))
 
 
 def label_shares(examples: ExampleSet) -> list[float]:
@@ -343,48 +284,6 @@ def _read_prior(config: dict[str, Any], folder: Path) -> list[float] | None:
             f"{folder / CONFIG}: prior has not one share, from 0 to 1, for each label: the file is damaged"
         )
     return prior
-
-
-LAYERED_ARGUMENTS = {
-    name
-    for name, parameter in signature(LayeredNetwork).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-}
-"""Of a layered network; its others are those of `WordInputs`."""
-
-
-def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A task model's own tensors, and those of its encoder under the encoder's names."""
-    prefix = "encoder."
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
-    return own, {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def network_class(name: str, folder: Path) -> type[Network]:
-    """The class of the network that a classifier in `folder` names.
-
-    Raises:
-        UserError: this version knows none of that name.
-    """
-    if name == "layered":
-        return LayeredNetwork
-    if name != "pooled":
-        raise UserError(f"{folder / CONFIG} asks for a {name} network: upgrade with pip install -U unfreeze")
-    return ClassifierNetwork
-
-
-def _need_known(config: dict[str, Any], folder: Path) -> None:
-    """Raise the UserError for a network that is made in a way which this version does not know, or has a label twice."""
-    settings, labels = config["settings"], config["labels"]
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise UserError(f"{folder / CONFIG}: labels has {twice!r} twice: the file is damaged")
-    for name, known in (("pooling", get_args(Pooling)), ("head", tuple(HEADS))):
-        if settings.get(name, known[0]) not in known:
-            raise UserError(
-                f"{folder / CONFIG} asks for the {name} {settings[name]!r}, known are {', '.join(known)}: "
-                "upgrade with pip install -U unfreeze"
-            )
 
 
 def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: bool) -> Tensor:

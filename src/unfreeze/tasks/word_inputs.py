@@ -53,8 +53,8 @@ class Words:
 
     inputs: Tensor
     """(B, W, size)."""
-    beside: Tensor | None
-    """(B, W, beside_size): what joins the body's output."""
+    output_mix: Tensor | None
+    """(B, W, output_mix_size): what joins the body's output."""
     lengths: Tensor
     """(B,) words; a text without one has a zero vector, and length 1."""
 
@@ -113,8 +113,8 @@ class WordInputs(nn.Module):
         self.size = of_layers + (0 if vectors is None else vectors.size) + characters
         if not self.size:
             raise UserError("a body needs something to read: an encoder, word vectors or characters")
-        self.beside_size = max(own) if "output" in self.mixes else 0
-        self.kept: dict[str, NDArray[Any]] = {}
+        self.output_mix_size = max(own) if "output" in self.mixes else 0
+        self.cached: dict[str, NDArray[Any]] = {}
 
     def layer_groups(self) -> LayerGroups:
         """The encoder's groups unless it is frozen, then all that is new here."""
@@ -181,8 +181,8 @@ class WordInputs(nn.Module):
         if self.characters is not None:
             parts.append(self._spelled(texts, longest))
         x = self._dropped(torch.cat(parts, dim=2))
-        beside = self._dropped(mixes["output"](layers)) if "output" in mixes else None
-        return Words(x, beside, lengths)
+        output_mix = self._dropped(mixes["output"](layers)) if "output" in mixes else None
+        return Words(x, output_mix, lengths)
 
     def _dropped(self, x: Tensor) -> Tensor:
         result: Tensor = self.dropout(x.transpose(0, 1)).transpose(0, 1)
@@ -208,7 +208,7 @@ class WordInputs(nn.Module):
         if self.encoder is None:
             counts = [max(1, len(self.words_of(text))) for text in texts]
             return [], torch.tensor(counts, device=next(self.parameters()).device)
-        if all(text in self.kept for text in texts):
+        if all(text in self.cached for text in texts):
             return self._from_cache(texts, next(self.parameters()).device)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             found, lengths = self._word_layers(self.encoder, texts)
@@ -235,7 +235,7 @@ class WordInputs(nn.Module):
         return found, lengths
 
     def _from_cache(self, texts: Sequence[str], device: torch.device) -> tuple[list[Tensor], Tensor]:
-        rows = [self.kept[text] for text in texts]
+        rows = [self.cached[text] for text in texts]
         lengths = torch.tensor([max(1, len(each)) for each in rows])
         joined = torch.zeros(len(rows), int(lengths.max()), sum(self.widths))
         for row, each in zip(joined, rows, strict=True):
@@ -243,7 +243,7 @@ class WordInputs(nn.Module):
         layers = torch.split(joined.to(device), self.widths, dim=2)
         return [layers[number] for number in self.chosen], lengths.to(device)
 
-    def keep_layers(
+    def cache_layers(
         self,
         texts: Sequence[str],
         weights: str,
@@ -270,7 +270,7 @@ class WordInputs(nn.Module):
             progress=progress,
         )
         for text, line in zip(different, embedded.lines(), strict=True):
-            self.kept[text] = line.vectors[:, 0]
+            self.cached[text] = line.vectors[:, 0]
 
 
 def _chosen(widths: Sequence[int], layers: Literal["mix"] | int) -> list[int]:

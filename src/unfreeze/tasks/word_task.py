@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,20 +13,26 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.saving import made_to_fit
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
+from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
 from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
-from unfreeze.tasks.bodies import SPREAD, need_some
-from unfreeze.tasks.text_classifier import VECTORS, split_encoder
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import WordTaskSettings
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
 from unfreeze.training.precision import Precision
 
+logger = logging.getLogger(__name__)
+
+VECTORS = "word_vectors"
+"""Folder of the static vectors within that of a task model."""
+SPREAD = 0.5
+"""Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
 FEW = 50
 """Examples up to which every word of the task has a vector of its own."""
 
@@ -71,12 +78,7 @@ def word_table(
 ) -> tuple[WordVectors | None, bool]:
     """The static vectors and whether they learn: of a file, as long as suits a biLSTM; the task's own; or none."""
     if settings.static is not None:
-        vectors = read_encoder(settings.static)
-        need_some(vectors, list(counts), settings.static)
-        vectors = vectors.first_words(settings.vocabulary_size, besides=list(counts))
-        scale = SPREAD / vectors.table_spread().clamp_min(1e-8)
-        for table in (vectors.embedding, vectors.buckets):
-            table.mul_(scale)
+        vectors = static_vectors(settings.static, list(counts), settings.vocabulary_size)
         learn = settings.mode == "fine-tune" if settings.vectors_learn is None else settings.vectors_learn
         return vectors, learn
     if settings.contextual is not None:
@@ -88,6 +90,29 @@ def word_table(
     return vectors, True if settings.vectors_learn is None else settings.vectors_learn
 
 
+@torch.no_grad()
+def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> WordVectors:
+    """The vectors in `source` of the first `vocabulary_size` words and of the task's `words`, scaled for a biLSTM.
+
+    The norms of vectors differ between trainings, and a biLSTM trains poorly on vectors of small norm.
+
+    Raises:
+        UserError: they cannot be read, or have none of the task's words.
+    """
+    vectors = read_encoder(source)
+    known = sum(vectors.vector(word) is not None for word in words)
+    if words and not known:
+        raise UserError(
+            f"{source} has a vector for none of the task's {len(words)} words: are they of its language?"
+        )
+    logger.info("%d of the task's %d words have no vector", len(words) - known, len(words))
+    vectors = vectors.first_words(vocabulary_size, besides=words)
+    scale = SPREAD / vectors.table_spread().clamp_min(1e-8)
+    for table in (vectors.embedding, vectors.buckets):
+        table.mul_(scale)
+    return vectors
+
+
 def run_identity(settings: WordTaskSettings) -> dict[str, Any]:
     """What of the settings tells a run from another, and what is in the files that they name."""
     names = (settings.contextual, settings.static)
@@ -97,7 +122,7 @@ def run_identity(settings: WordTaskSettings) -> dict[str, Any]:
     }
 
 
-def keep_layers(
+def cache_layers(
     words: WordInputs,
     texts: Sequence[str],
     settings: WordTaskSettings,
@@ -108,24 +133,39 @@ def keep_layers(
     if settings.contextual is not None:
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         weights = weights_digest(settings.contextual)
-        words.keep_layers(texts, weights, precision=precision, progress=progress)
+        words.cache_layers(texts, weights, precision=precision, progress=progress)
 
 
 def save_task_model(
-    folder: str | Path, config: dict[str, Any], words: WordInputs, own: dict[str, Tensor]
+    folder: str | Path,
+    config: dict[str, Any],
+    own: dict[str, Tensor],
+    encoder: Encoder | None,
+    vectors: WordVectors | None,
 ) -> None:
-    """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
-    config = {**config, "word_vectors": words.vectors is not None}
+    """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all.
+
+    Args:
+        own: the tensors besides those of the encoder and the word vectors.
+        vectors: they are saved in a folder of their own.
+    """
     tensors = dict(own)
-    if words.encoder is not None:
-        config["encoder"] = words.encoder.config()
-        tensors |= {f"encoder.{name}": tensor for name, tensor in words.encoder.weights().items()}
+    if encoder is not None:
+        config = {**config, "encoder": encoder.config()}
+        tensors |= {f"encoder.{name}": tensor for name, tensor in encoder.weights().items()}
     with written_folder(Path(folder), keep={"training", "README.md", "metrics.json"}) as target:
         write_model(target, config, tensors)
-        if words.encoder is not None:
-            words.encoder.tokenizer.save(target)
-        if words.vectors is not None:
-            words.vectors.save_pretrained(target / VECTORS)
+        if encoder is not None:
+            encoder.processor.save(target)
+        if vectors is not None:
+            vectors.save_pretrained(target / VECTORS)
+
+
+def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A task model's own tensors, and those of its encoder under the encoder's names."""
+    prefix = "encoder."
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    return own, {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def load_words(

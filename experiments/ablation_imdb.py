@@ -23,10 +23,10 @@ from typing import Any
 from experiments.imdb import Places, fitted_accuracy, small_lstm
 from experiments.results import Results, table
 from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
-from unfreeze.pretraining.lm import pretrain_language_model
+from unfreeze.pretraining.lm import pretrain_lm
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
-from unfreeze.tasks.fit_classifier import FitSettings
+from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.training.loop_settings import LoopSettings
 
 LABELS = 1_000
@@ -39,9 +39,7 @@ def without_pretraining(places: Places, progress: Progress) -> Path:
     settings = replace(settings, training=replace(settings.training, loop=loop), vocabulary_size=VOCABULARY)
     output = places.runs / "imdb-lm-from-random"
     print(
-        pretrain_language_model(
-            Corpus(paths=[places.unlabeled_reviews]), output, settings, progress=progress
-        ),
+        pretrain_lm(Corpus(paths=[places.unlabeled_reviews]), settings, output=output, progress=progress)[1],
         flush=True,
     )
     return output

@@ -23,7 +23,7 @@ from unfreeze.analysis.neighborhood_plot import plot_neighborhood
 from unfreeze.analysis.neighbors import NeighborIndex
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings
 from unfreeze.progress import Progress
 
@@ -38,7 +38,9 @@ N_NEIGHBORS = 30
 def wikipedia_vectors(places: Places, n_files: int = 4) -> Path:
     """Skip-gram vectors (100 numbers, window 5, 5 epochs) of so many files, about 4 million words each."""
     output = places.runs / f"word2vec-{n_files}"
-    pretrain_word2vec(Corpus(paths=places.wikipedia[:n_files]), output, VectorSettings(), progress=Progress())
+    pretrain_word2vec(
+        Corpus(paths=places.wikipedia[:n_files]), VectorSettings(), output=output, progress=Progress()
+    )
     return output
 
 

@@ -75,7 +75,7 @@ def measured(
     train: QuestionSet, dev: QuestionSet, test: QuestionSet, settings: AnswererSettings
 ) -> dict[str, Any]:
     """Exact match, F1, the no-answer score, and how much each layer counts."""
-    answerer = fit_answerer(train, settings, validation=dev)
+    answerer, _ = fit_answerer(train, settings, validation=dev)
     answerer.precision = "auto"
     figures = {name: round(value, 5) for name, value in answerer.evaluate(test).items()}
     weights = {place: [round(each, 2) for each in shares] for place, shares in answerer.layer_weights.items()}

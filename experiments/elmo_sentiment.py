@@ -29,7 +29,8 @@ import torch
 from experiments.results import Results, part_of
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.registry import weights_digest
-from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
+from unfreeze.tasks.fit_classifier import fit_classifier
+from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import read_examples
 from unfreeze.training.precision import choose_precision
@@ -95,7 +96,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
 
 def measured(parts: Parts, settings: FitSettings) -> dict[str, Any]:
     """Accuracy on the test texts, and how much each layer counts."""
-    classifier = fit_classifier(parts.train, settings, validation=parts.dev)
+    classifier, _ = fit_classifier(parts.train, settings, validation=parts.dev)
     cache_layers(classifier, settings, parts.test)
     accuracy = classifier.evaluate(parts.test).accuracy
     shares = [round(each, 2) for each in classifier.layer_weights.get("input", [])]

@@ -107,7 +107,7 @@ def measured(
     train: TaggedSet, dev: TaggedSet, test: TaggedSet, count: int, settings: TaggerSettings
 ) -> dict[str, Any]:
     """F1 on the test sentences after learning from a sample, and how much each layer counts."""
-    tagger = fit_tagger(train.sample(count, settings.seed), settings, validation=dev)
+    tagger, _ = fit_tagger(train.sample(count, settings.seed), settings, validation=dev)
     tagger.precision = "auto"
     f1 = tagger.evaluate(test).f1
     assert f1 is not None

@@ -13,7 +13,8 @@ from typing import Any
 
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.pretraining.settings import PretrainSettings, small
-from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
+from unfreeze.tasks.fit_classifier import fit_classifier
+from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.text.examples import read_examples
 
 HELD_BACK, HELD_BACK_SEED = 5_000, 12345
@@ -88,6 +89,6 @@ def fitted_accuracy(
     train: ExampleSet, test: ExampleSet, settings: FitSettings, validation: ExampleSet | None = None
 ) -> dict[str, Any]:
     """Fit on `train`, measure on `test` in the format that is fastest here."""
-    classifier = fit_classifier(train, settings, validation=validation)
+    classifier, _ = fit_classifier(train, settings, validation=validation)
     classifier.precision = "auto"
     return {"accuracy": round(classifier.evaluate(test).accuracy, 5)}

@@ -30,7 +30,7 @@ from experiments.imdb import Places
 from experiments.readout import readout, shown
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
-from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
+from unfreeze.pretraining.lm import SNIPPET, adapt_lm, pretrain_lm
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -124,7 +124,7 @@ def read_wikipedia(places: Places, model: str, number: int) -> None:
     if number > 1:
         source = folder_of(places, model, number - 1)
         going_on = AdaptSettings(training=settings, new_vocabulary=False)
-        adapt_language_model(source, corpus, output, going_on, progress=Progress())
+        adapt_lm(source, corpus, going_on, output=output, progress=Progress())
         return
     policy = replace(settings.policy, mode="scratch")
     wanted = PretrainSettings(
@@ -136,7 +136,7 @@ def read_wikipedia(places: Places, model: str, number: int) -> None:
         cell="qrnn",
         vocabulary_size=plan.vocabulary_size,
     )
-    pretrain_language_model(corpus, output, wanted, progress=Progress())
+    pretrain_lm(corpus, wanted, output=output, progress=Progress())
 
 
 def read_reviews(places: Places, model: str, last: int) -> None:
@@ -145,9 +145,7 @@ def read_reviews(places: Places, model: str, last: int) -> None:
     settings = training(plan, REVIEW_RATE, epochs=REVIEW_PASSES, seed=0, dropout_scale=REVIEW_DROPOUT)
     wanted = AdaptSettings(training=settings, vocabulary_size=plan.vocabulary_size)
     output = folder_of(places, model, REVIEWS)
-    adapt_language_model(
-        source, Corpus(paths=[places.unlabeled_reviews]), output, wanted, progress=Progress()
-    )
+    adapt_lm(source, Corpus(paths=[places.unlabeled_reviews]), wanted, output=output, progress=Progress())
 
 
 def stages(places: Places, model: str) -> Iterator[tuple[str, Path, list[dict[str, Any]]]]:

@@ -34,7 +34,7 @@ from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
-from unfreeze.pretraining.lm import adapt_language_model
+from unfreeze.pretraining.lm import adapt_lm
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings, small
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
@@ -197,7 +197,7 @@ class Comparison:
         )
         corpus = Corpus(paths=[self.text(n_tokens)], validation=[self.held_out(ON_THE_WAY)])
         wanted = AdaptSettings(training=settings, new_vocabulary=False)
-        adapt_language_model(start, corpus, output, wanted, progress=Progress())
+        adapt_lm(start, corpus, wanted, output=output, progress=Progress())
         return output
 
     def perplexity(self, model: Path) -> float:
@@ -236,7 +236,7 @@ class Comparison:
         )
         settings = AdaptSettings(training=training, vocabulary_size=VOCABULARY)
         corpus = Corpus(paths=[self.places.unlabeled_reviews])
-        adapt_language_model(source, corpus, output, settings, progress=Progress())
+        adapt_lm(source, corpus, settings, output=output, progress=Progress())
         return output
 
 

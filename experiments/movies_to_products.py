@@ -36,11 +36,12 @@ from unfreeze.analysis.curves import STYLES, plot_curves
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
+from unfreeze.tasks.fit_classifier import fit_classifier
+from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import read_examples
 
@@ -82,7 +83,9 @@ def task_vectors(texts: ExampleSet, runs: Path) -> Path:
         corpus.write_text("\n".join(lines) + "\n", encoding="utf-8")
     training = Word2VecSettings(window=30, subsample=1e-4, epochs=20)
     settings = VectorSettings(training=training, min_count=2)
-    pretrain_word2vec(Corpus(paths=[corpus], text_column="text"), output, settings, progress=Progress())
+    pretrain_word2vec(
+        Corpus(paths=[corpus], text_column="text"), settings, output=output, progress=Progress()
+    )
     return output
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.imdb import Places
-from unfreeze.pretraining.ngram_stage import pretrain_ngram
+from unfreeze.pretraining.ngram import pretrain_ngram
 from unfreeze.pretraining.settings import NgramSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
@@ -47,9 +47,9 @@ def main() -> None:
     lines = ["| model | perplexity | bits per byte |", "|---|---:|---:|"]
     for order, name in NAMES.items():
         settings = NgramSettings(order=order, vocabulary_size=VOCABULARY)
-        lines.append(
-            line(name, pretrain_ngram(corpus, places.runs / f"ngram-{order}", settings, progress=Progress()))
-        )
+        output = places.runs / f"ngram-{order}"
+        _, metrics = pretrain_ngram(corpus, settings, output=output, progress=Progress())
+        lines.append(line(name, metrics))
     lstm = arguments.lstm or places.runs / "wiki-lm"
     lines.append(line("LSTM", json.loads((lstm / "metrics.json").read_text(encoding="utf-8"))))
     print("\n".join(lines))

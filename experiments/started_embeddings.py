@@ -20,9 +20,9 @@ from pathlib import Path
 
 from experiments.imdb import Places, small_lstm
 from unfreeze.folders import written_file
-from unfreeze.pretraining.lm import pretrain_language_model
+from unfreeze.pretraining.lm import pretrain_lm
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.training.loop_settings import LoopSettings
@@ -37,7 +37,7 @@ def train(places: Places, output: Path, minutes: float, vectors: Path | None) ->
     loop = LoopSettings(epochs=None, minutes=minutes, validate_minutes=minutes / N_MEASURED)
     settings = replace(preset, training=replace(preset.training, loop=loop), vocabulary_size=VOCABULARY)
     corpus = Corpus(paths=places.wikipedia, validation=[places.held_out_wikipedia])
-    pretrain_language_model(corpus, output, settings, word_vectors=vectors, progress=Progress())
+    pretrain_lm(corpus, settings, output=output, word_vectors=vectors, progress=Progress())
     lines = (output / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return [(record["seconds"] / 60, record["perplexity"]) for record in records if "perplexity" in record]
@@ -79,7 +79,9 @@ def main() -> None:
     wanted = VectorSettings(
         training=Word2VecSettings(size=200, epochs=1), vocabulary_size=VOCABULARY, min_count=3
     )
-    figures = pretrain_word2vec(Corpus(paths=places.wikipedia), vectors, wanted, progress=Progress())
+    _, figures = pretrain_word2vec(
+        Corpus(paths=places.wikipedia), wanted, output=vectors, progress=Progress()
+    )
     print(f"the vectors took {figures['seconds']:.0f} s, counting and encoding included")
     courses = {
         "from random embeddings": train(places, arguments.runs / "lm-random", arguments.minutes, None),

@@ -40,14 +40,14 @@ from unfreeze.analysis.curves import plot_curves
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
-from unfreeze.pretraining.lm import SNIPPET, adapt_language_model, pretrain_language_model
+from unfreeze.pretraining.lm import SNIPPET, adapt_lm, pretrain_lm
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.tasks.fit_classifier import FitSettings
+from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
@@ -101,7 +101,7 @@ def pretrain(places: Places, minutes: float, vectors: Path, progress: Progress) 
     output = places.runs / "wiki-lm"
     corpus = Corpus(paths=places.wikipedia, validation=[places.held_out_wikipedia])
     print(
-        pretrain_language_model(corpus, output, settings, word_vectors=vectors, progress=progress), flush=True
+        pretrain_lm(corpus, settings, output=output, word_vectors=vectors, progress=progress)[1], flush=True
     )
     return output
 
@@ -117,7 +117,7 @@ def adapt(places: Places, source: Path, output: Path, progress: Progress) -> Pat
     )
     settings = AdaptSettings(training=training, vocabulary_size=VOCABULARY)
     corpus = Corpus(paths=[places.unlabeled_reviews])
-    print(adapt_language_model(source, corpus, output, settings, progress=progress), flush=True)
+    print(adapt_lm(source, corpus, settings, output=output, progress=progress)[1], flush=True)
     return output
 
 

@@ -23,10 +23,10 @@ from experiments.imdb import Places, fitted_accuracy
 from experiments.results import Results, table
 from unfreeze.analysis.curves import plot_curves
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.vector_stages import pretrain_word2vec
+from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
-from unfreeze.tasks.fit_classifier import FitSettings
+from unfreeze.tasks.fit_settings import FitSettings
 
 SEEDS = {100: 3, 1_000: 1}
 WIDE = VectorSettings(
@@ -40,7 +40,7 @@ def review_vectors(places: Places) -> Path:
     """The vectors, as a folder."""
     output = places.runs / "imdb-word2vec"
     corpus = Corpus(paths=[places.unlabeled_reviews], text_column="text")
-    pretrain_word2vec(corpus, output, WIDE, progress=Progress())
+    pretrain_word2vec(corpus, WIDE, output=output, progress=Progress())
     return output
 
 

@@ -56,7 +56,7 @@ def main() -> None:
     print(f"a bag of vectors: {100 * bag_accuracy(vectors, train, test):.1f} %")
     started = time.monotonic()
     settings = AnswererSettings(encoder=arguments.vectors, characters=0, epochs=arguments.epochs)
-    answerer = fit_answerer(train, settings)
+    answerer, _ = fit_answerer(train, settings)
     found = answerer.answer(test)
     right = [
         one["answers"][0]["answer"].split()[-1] == each.answers[0].text.split()[-1]

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from tests.disk import files_of
+from unfreeze import folders
 from unfreeze.errors import UserError
 from unfreeze.folders import (
     FORMAT_VERSION,
@@ -90,7 +91,7 @@ def test_a_file_system_without_links_gets_copies(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "model" / "README.md").read_text() == "card"
 
 
-@pytest.mark.parametrize("what", ["os.replace", "write_text", "rename", "size"])
+@pytest.mark.parametrize("what", ["os.replace", "write_text", "exchange", "rename", "size"])
 def test_a_full_disk_leaves_the_earlier_model(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +100,10 @@ def test_a_full_disk_leaves_the_earlier_model(
     with monkeypatch.context() as patch:
         if what == "os.replace":
             patch.setattr(os, "replace", fail_with_full_disk)
+        elif what == "exchange":
+            patch.setattr(folders, "_exchange", fail_with_full_disk)
         elif what != "size":
+            patch.setattr(folders, "_exchange", lambda *_: False)
             patch.setattr(Path, what, fail_with_full_disk)
         with files_of(1000 if what == "size" else resource.RLIM_INFINITY), pytest.raises(UserError) as caught:
             save_toy(tmp_path / "model", 2.0)
@@ -119,6 +123,7 @@ def test_a_disk_that_fills_between_the_two_renames_puts_the_earlier_model_back(
             fail_with_full_disk()
         return rename(self, target)
 
+    monkeypatch.setattr(folders, "_exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fails_for_the_new)
     with pytest.raises(UserError, match="No space left"):
         save_toy(tmp_path / "model", 2.0)

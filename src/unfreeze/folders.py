@@ -1,14 +1,17 @@
-"""Saved things are folders: config.json beside model.safetensors, written whole or not at all.
+"""Saved models are folders: config.json and model.safetensors, written completely or not at all.
 
-A folder or file is written under a temporary name beside its place and renamed when complete, so that a crash or a
-full disk leaves the earlier one intact. Weights are safetensors: no pickle is ever loaded.
+A folder or file is written under a temporary name in the same parent folder and takes its place when complete, so that
+a crash or a full disk leaves the earlier one intact. Weights are safetensors: no pickle is ever loaded.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -30,7 +33,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
 OWN = {CONFIG, WEIGHTS, "tokenizer.json", "counts.json", "README.md", METRICS, "training"}
-"""What a saved model consists of; whatever else lies in its folder is the user's and stays there."""
+"""The names of a saved model's files; whatever else is in its folder is the user's and stays there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,9 @@ class Config:
 
 @contextmanager
 def written_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
+    """Yield a temporary path next to `path`; rename it to `path` when the block ends without an error.
 
-    The file has the permissions of the one that it replaces, else those that the umask leaves to a new file. Where `path`
+    The file gets the permissions of the one that it replaces, else those that the umask leaves to a new file. Where `path`
     is a link, the file that it leads to is written.
 
     Raises:
@@ -113,15 +116,17 @@ def write_json(path: Path, value: object) -> None:
 
 @contextmanager
 def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it takes the place of `path` when the block ends without an error.
+    """Yield a temporary folder next to `path`; it takes the place of `path` when the block ends without an error.
 
-    Of an earlier `path` the entries that are none of a saved model's are carried over, and those of its whose names are
-    in `keep`: by links, for they may be gigabytes of ids. What replaces something has its permissions, what is new those
-    that the umask leaves.
+    Entries of an earlier `path` that do not belong to a saved model are carried over, and those of the model whose names
+    are in `keep`, as hard links, because they may be gigabytes of token ids. A folder that is replaced passes on its
+    permissions; a new one gets those that the umask leaves. Where `path` is a link, the folder that it leads to is written.
 
     Raises:
         UserError: the disk is full or the place cannot be written; an earlier `path` is intact.
     """
+    if path.is_symlink():
+        path = path.resolve()
     need_own_place(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,13 +135,15 @@ def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
             mode = _mode(path) if path.is_dir() else _new_folder_mode(temporary)
             yield temporary
             _keep_modes(temporary, path)
-            _replace_folder(temporary, path, keep, mode)
+            _carry_over(path, temporary, keep)
+            temporary.chmod(mode)
+            _take_place(temporary, path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)  # after an exchange, this is the earlier folder
 
 
 def _new_folder_mode(inside: Path) -> int:
-    """What the umask leaves to a new folder; asked of a folder, for a process can read its umask only by changing it."""
+    """The permissions that the umask leaves to a new folder; a process can read its umask only by changing it."""
     probe = inside / ".new"
     probe.mkdir()
     mode = _mode(probe)
@@ -153,24 +160,34 @@ def _keep_modes(new: Path, path: Path) -> None:
 
 
 def need_own_place(path: Path) -> None:
-    """Raise the UserError for a folder that cannot be replaced by a new one: the current one, and those above it."""
+    """Raise UserError for a folder that no new one can replace: a mount point, the current folder and those above it."""
     if Path.cwd().is_relative_to(path.resolve()):
         raise UserError(
             f"{path} is the folder you are in, or above it: name one that a model can have for itself"
         )
+    if os.path.ismount(path):
+        raise UserError(
+            f"{path} is a mount point, which a new folder cannot replace: name a folder inside it"
+        )
 
 
-def _replace_folder(new: Path, path: Path, keep: Container[str], mode: int) -> None:
+def _carry_over(path: Path, new: Path, keep: Container[str]) -> None:
     for entry in path.iterdir() if path.exists() else ():
         if (entry.name in keep or entry.name not in OWN) and not (new / entry.name).exists():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.copytree(entry, new / entry.name, symlinks=True, copy_function=_link)
             else:
                 _link(entry, new / entry.name)
-    new.chmod(mode)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Move `new` to `path`, and an earlier `path` out of the way."""
     if not path.exists():
         new.rename(path)
         return
+    if _exchange(new, path):
+        return
+    # A process that is killed between these two renames leaves no `path`: `restore_folder` puts the earlier one back.
     earlier = path.with_name(f".{path.name}.{os.getpid()}.earlier")
     path.rename(earlier)
     try:
@@ -179,6 +196,55 @@ def _replace_folder(new: Path, path: Path, keep: Container[str], mode: int) -> N
         earlier.rename(path)
         raise
     shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, where the system can (Linux's renameat2); returns whether it did."""
+    current_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(current_folder, os.fsencode(one), current_folder, os.fsencode(other), exchange) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):  # an old kernel, or a file system without it
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+def restore_folder(path: Path) -> None:
+    """Put the folder `path` back that a killed process had moved away to replace it."""
+    if not path.exists():
+        for earlier in _left_beside(path, r"\d+\.earlier")[:1]:
+            with writing(path):
+                earlier.rename(path)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left half written in the folder `path` and next to it, or had no time to remove.
+
+    No other process may be writing `path`.
+    """
+    own = "|".join(re.escape(name) for name in OWN)
+    half_written = re.compile(rf"\.({own})\.\d+\.part"), re.compile(r"\..+\.part")
+    left = _left_beside(path, r"\w{8}\.part|\d+\.earlier")
+    for folder, pattern in zip((path, path / "training"), half_written, strict=True):
+        left += [entry for entry in _entries(folder) if pattern.fullmatch(entry.name)]
+    with writing(path):
+        for entry in left:
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def _left_beside(path: Path, endings: str) -> list[Path]:
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.({endings})")
+    return [entry for entry in _entries(path.parent) if pattern.fullmatch(entry.name)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _link(source: str | Path, target: str | Path) -> None:
@@ -249,15 +315,15 @@ def write_model(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The figures in `folder`/metrics.json.
+    """What `folder`/metrics.json holds.
 
     Raises:
         UserError: it is missing or damaged.
     """
-    figures = read_json_file(folder / METRICS)
-    if not isinstance(figures, dict):
-        raise UserError(f"{folder / METRICS} holds no figures by name: the file is damaged")
-    return figures
+    metrics = read_json_file(folder / METRICS)
+    if not isinstance(metrics, dict):
+        raise UserError(f"{folder / METRICS} holds no metrics by name: the file is damaged")
+    return metrics
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -140,7 +140,7 @@ def test_fit_from_scratch_learns_from_a_stratified_sample(world: World, tmp_path
 
 def test_fit_chooses_more_epochs_for_fewer_examples() -> None:
     from unfreeze.commands.fit_classifier import chosen_epochs
-    from unfreeze.tasks.fit_classifier import FitSettings
+    from unfreeze.tasks.fit_settings import FitSettings
 
     few, many = (chosen_epochs(n, FitSettings(encoder="none")) for n in (50, 50_000))
     assert few is not None and many is not None and few > many

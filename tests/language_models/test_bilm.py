@@ -21,7 +21,7 @@ from unfreeze.language_models.bilm_perplexity import evaluate_bilm
 from unfreeze.language_models.bilm_reading import read_gap, score_texts
 from unfreeze.language_models.surfaces import Surfaces
 from unfreeze.pretraining.bilm_objective import BilmObjective
-from unfreeze.pretraining.elmo import pretrain_bilm
+from unfreeze.pretraining.elmo import pretrain_elmo
 from unfreeze.pretraining.elmo_settings import ElmoSettings, tiny
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
@@ -151,7 +151,7 @@ class Dying(BilmObjective):
 
 
 def run(store: TokenStore, folder: Path, dies_at: int | None = None) -> dict[str, torch.Tensor]:
-    from unfreeze.training.checkpoints import RunFolder
+    from unfreeze.training.checkpoints import Checkpoints
 
     seed_everything(0)
     model = small_bilm(softmax="sampled", dropout=0.1)
@@ -159,9 +159,13 @@ def run(store: TokenStore, folder: Path, dies_at: int | None = None) -> dict[str
     objective.dies_at = dies_at
     settings = LoopSettings(epochs=2, checkpoint_minutes=0.0, optimizer="adagrad")
     policy = replace(tiny().policy, learning_rate=0.1)
-    run_folder = RunFolder(folder, {"run": 1})
+    checkpoints = Checkpoints(folder / "training")
     train(
-        objective, policy=policy, settings=settings, folder=run_folder, accelerator=make_accelerator("fp32")
+        objective,
+        policy=policy,
+        settings=settings,
+        checkpoints=checkpoints,
+        accelerator=make_accelerator("fp32"),
     )
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -235,9 +239,9 @@ def test_from_files_to_a_folder_that_goes_on(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("\n\n".join(TEXTS * 4), encoding="utf-8")
     (tmp_path / "held.txt").write_text("The unseen cat sat.", encoding="utf-8")
     corpus = Corpus(paths=[tmp_path / "text.txt"], validation=[tmp_path / "held.txt"])
-    figures = pretrain_bilm(corpus, tmp_path / "elmo", quick(), precision="fp32")
+    _, figures = pretrain_elmo(corpus, quick(), output=tmp_path / "elmo", precision="fp32")
     assert figures["perplexity"] > 1 and figures["unknown_share"] == pytest.approx(6 / 19)
-    again = pretrain_bilm(corpus, tmp_path / "elmo", quick(), precision="fp32")
+    _, again = pretrain_elmo(corpus, quick(), output=tmp_path / "elmo", precision="fp32")
     assert again["perplexity"] == figures["perplexity"]
     loaded = BiLanguageModel.from_pretrained(tmp_path / "elmo")
     assert "unseen" not in loaded.tokenizer.vocabulary and "zebra" in loaded.tokenizer.vocabulary
@@ -248,7 +252,7 @@ def test_from_files_to_a_folder_that_goes_on(tmp_path: Path) -> None:
         loaded.encoder.word_layers(loaded.encoder.prepare(batch))[0][2],
     )
     with pytest.raises(UserError, match="occurs 99 times"):
-        pretrain_bilm(corpus, tmp_path / "other", quick(min_count=99), precision="fp32")
+        pretrain_elmo(corpus, quick(min_count=99), output=tmp_path / "other", precision="fp32")
 
 
 def test_elmo_fixture_training_reaches_its_perplexity(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +29,14 @@ from unfreeze.pretraining.word2vec.settings import Word2VecSettings
 from unfreeze.pretraining.word2vec.tables import bag_table
 from unfreeze.pretraining.word2vec.train import Matrices, train_matrices, train_word_vectors
 from unfreeze.text.token_store import TokenStore
-from unfreeze.training.checkpoints import RunFolder
+from unfreeze.training.checkpoints import Checkpoints
 
 
 def train(
     store: TokenStore, vocabulary_size: int, *, skip: frozenset[int] = frozenset({BOS}), **options: Any
 ) -> np.ndarray:
     """The input vectors; options are those of `train_matrices` and of the settings."""
-    own = {"workers", "minutes", "progress", "bags", "start", "folder", "checkpoint_minutes"}
+    own = {"workers", "minutes", "progress", "bags", "start", "checkpoints", "checkpoint_minutes"}
     settings = Word2VecSettings(**{name: value for name, value in options.items() if name not in own})
     others = {name: value for name, value in options.items() if name in own}
     counts = count_tokens(store, vocabulary_size)
@@ -199,8 +203,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch
     while attempts < 100:
         attempts += 1
         try:
-            folder = RunFolder(tmp_path / "model", {"stage": "word2vec"})
-            found = train(store, 21, workers=1, epochs=2, folder=folder, checkpoint_minutes=1e-4)
+            checkpoints = Checkpoints(tmp_path / "training")
+            found = train(store, 21, workers=1, epochs=2, checkpoints=checkpoints, checkpoint_minutes=1e-4)
             break
         except Interrupted as stop:
             assert "the same command goes on" in str(stop)
@@ -219,13 +223,13 @@ def test_a_run_that_an_earlier_version_began_goes_on(
         store, count_tokens(store, 21), Word2VecSettings(), skip_ids=frozenset({BOS}), workers=1
     )
     state = {"position": n_blocks, "seconds": 9.0, "epoch": 4, "loss": 0.0, "predictions": 0, "words": 99}
-    folder = RunFolder(tmp_path / "model", {"stage": "word2vec"})
+    checkpoints = Checkpoints(tmp_path / "training")
     tensors = {"inputs": torch.from_numpy(whole.inputs), "outputs": torch.from_numpy(whole.outputs)}
-    folder.save(state | tensors)
+    checkpoints.save(state | tensors)
     caplog.clear()
-    assert np.array_equal(train(store, 21, workers=1, folder=folder), whole.inputs)
-    folder.save(state | tensors | {"position": n_blocks - 1})
-    assert not np.array_equal(train(store, 21, workers=1, folder=folder), whole.inputs)
+    assert np.array_equal(train(store, 21, workers=1, checkpoints=checkpoints), whole.inputs)
+    checkpoints.save(state | tensors | {"position": n_blocks - 1})
+    assert not np.array_equal(train(store, 21, workers=1, checkpoints=checkpoints), whole.inputs)
     assert not any("learned" in message for message in caplog.messages)
 
 
@@ -276,3 +280,54 @@ def test_a_rate_that_diverges_is_said(tmp_path: Path, options: dict[str, Any]) -
     store = make_store(tmp_path, two_topics(), 21)
     with pytest.raises(UserError, match="word2vec diverges at the rate 1e.06: choose a lower one"):
         train(store, 21, learning_rate=1e6, workers=1, epochs=20, **options)
+
+
+def test_a_second_interrupt_leaves_without_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block counts from the moment that it is taken: saved while a thread works, its words would never be learned."""
+    monkeypatch.setattr(token_blocks, "BLOCK_TOKENS", 500)
+    store = make_store(tmp_path, two_topics(20), 21)
+    train_block, in_hand = word2vec.train_block, threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        in_hand.set()
+        time.sleep(0.5)
+        return train_block(*arguments)
+
+    def press_twice() -> None:
+        in_hand.wait()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+
+    monkeypatch.setattr(word2vec, "train_block", slow)
+    checkpoints = Checkpoints(tmp_path / "training")
+    fingers = threading.Thread(target=press_twice)
+    fingers.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(store, 21, workers=1, checkpoints=checkpoints)
+    fingers.join()
+    assert not isinstance(caught.value, Interrupted) and checkpoints.load() is None
+
+
+def test_one_interrupt_is_saved_once_the_block_in_hand_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_blocks, "BLOCK_TOKENS", 500)
+    store = make_store(tmp_path, two_topics(20), 21)
+    whole = train(store, 21, workers=1)
+    train_block = word2vec.train_block
+
+    def pressed(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        return train_block(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(word2vec, "train_block", pressed)
+        with pytest.raises(Interrupted):
+            train(store, 21, workers=1, checkpoints=Checkpoints(tmp_path / "training"))
+    state = Checkpoints(tmp_path / "training").load()
+    assert state is not None and state["position"] == 1
+    assert np.array_equal(train(store, 21, workers=1, checkpoints=Checkpoints(tmp_path / "training")), whole)

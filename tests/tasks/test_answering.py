@@ -187,7 +187,7 @@ def test_windows_hold_every_word_and_the_answer(n_words: int, place: int, length
 @pytest.fixture(scope="module")
 def answerer() -> QuestionAnswerer:
     options = AnswererSettings(**SMALL, epochs=30, rate=0.01, batch_size=16, input_dropout=0.0, dropout=0.0)
-    return fit_answerer(made_questions(120), options, precision="fp32")
+    return fit_answerer(made_questions(120), options, precision="fp32")[0]
 
 
 def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
@@ -259,14 +259,14 @@ def test_on_the_layers_of_an_encoder_frozen_or_not(
     encoder.save_pretrained(tmp_path / "e")
     options: dict[str, Any] = {**SMALL, "encoder": str(tmp_path / "e"), "mix_at": mix_at, "epochs": 3}
     questions = made_questions(24)
-    frozen = fit_answerer(questions, AnswererSettings(**options), validation=questions, precision="fp32")
+    frozen, _ = fit_answerer(questions, AnswererSettings(**options), validation=questions, precision="fp32")
     before = encoder.weights()
     assert not changed_tensors(before, frozen) and (tmp_path / "cache").is_dir()
     assert set(frozen.layer_weights) == ({"input", "output"} if mix_at == "both" else {mix_at})
-    moved = fit_answerer(questions, AnswererSettings(**options, transfer="fine-tune"), precision="fp32")
+    moved, _ = fit_answerer(questions, AnswererSettings(**options, transfer="fine-tune"), precision="fp32")
     assert 0 < len(changed_tensors(before, moved)) < len(before)  # three epochs thaw the upper groups only
     at_once = AnswererSettings(**options, transfer="fine-tune", gradual=False)
-    whole = fit_answerer(questions, at_once, precision="fp32")
+    whole, _ = fit_answerer(questions, at_once, precision="fp32")
     assert len(changed_tensors(before, whole)) > len(changed_tensors(before, moved))
     moved.save_pretrained(tmp_path / "a")
     again = QuestionAnswerer.from_pretrained(tmp_path / "a")

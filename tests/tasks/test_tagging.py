@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def tagger() -> SequenceTagger:
-    return fit_tagger(tagged_sentences(60), TaggerSettings(**SMALL, epochs=15), precision="fp32")
+    return fit_tagger(tagged_sentences(60), TaggerSettings(**SMALL, epochs=15), precision="fp32")[0]
 
 
 def test_spans_are_scored_as_seqeval_does() -> None:
@@ -156,7 +156,7 @@ def test_static_vectors_with_a_flipped_bit_are_refused(tagger: SequenceTagger, t
 
 @pytest.mark.parametrize("scheme", ["iob1", "bioes"])
 def test_other_schemes_come_back_as_they_came(scheme: Any) -> None:
-    found = fit_tagger(
+    found, _ = fit_tagger(
         tagged_sentences(40, scheme=scheme), TaggerSettings(**SMALL, epochs=15), precision="fp32"
     )
     sentences = tagged_sentences(10, seed=4, scheme=scheme)
@@ -215,7 +215,7 @@ def test_on_the_layers_of_an_encoder_frozen_or_not(
     encoder.save_pretrained(tmp_path / "e")
     options: dict[str, Any] = {**SMALL, "encoder": str(tmp_path / "e"), "mix_at": mix_at, "epochs": 3}
     sentences = tagged_sentences(24)
-    frozen = fit_tagger(
+    frozen, _ = fit_tagger(
         sentences,
         TaggerSettings(**options),
         validation=sentences.subset(sentences.examples[:8]),
@@ -225,7 +225,7 @@ def test_on_the_layers_of_an_encoder_frozen_or_not(
     for name, tensor in frozen.network.words.encoder.weights().items():
         torch.testing.assert_close(tensor, encoder.weights()[name])
     assert set(frozen.layer_weights) == ({"input", "output"} if mix_at == "both" else {mix_at})
-    moved = fit_tagger(
+    moved, _ = fit_tagger(
         sentences, TaggerSettings(**options, transfer="fine-tune", n_layers=2), precision="fp32"
     )
     assert moved.network.words.encoder is not None
@@ -353,5 +353,5 @@ def test_a_tagger_without_an_encoder_starts_another_by_its_vectors(
 ) -> None:
     tagger.save_pretrained(tmp_path / "t")
     options = TaggerSettings(encoder=str(tmp_path / "t"), hidden_size=8, characters=0, epochs=1)
-    found = fit_tagger(tagged_sentences(8), options, precision="fp32")
+    found, _ = fit_tagger(tagged_sentences(8), options, precision="fp32")
     assert found.network.words.encoder is not None and found.network.words.encoder.kind == "word_vectors"

@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.training.toy import N_BATCHES, Regression
 from unfreeze.errors import Interrupted, UserError
 from unfreeze.training import loop
-from unfreeze.training.checkpoints import RunFolder
+from unfreeze.training.checkpoints import Checkpoints, read_log
 from unfreeze.training.loop import VIRTUAL_STEPS, train
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Loss
@@ -34,7 +34,7 @@ def run(
         objective,
         policy=policy,
         settings=LoopSettings(**settings),
-        folder=None if folder is None else RunFolder(folder, {"run": 1}),
+        checkpoints=None if folder is None else Checkpoints(folder / "training"),
         accelerator=make_accelerator("fp32"),
     )
 
@@ -131,7 +131,7 @@ def test_the_best_epochs_weights_are_kept(keep_best: bool, kept: int, tmp_path: 
     records = run(objective, folder=tmp_path, epochs=4, keep_best=keep_best)
     assert_equal(objective.weights, objective.seen[kept])
     assert [record["score"] for record in records] == [score for score, _ in scored]
-    assert RunFolder(tmp_path, {"run": 1}).records() == records
+    assert read_log(tmp_path) == records
 
 
 class Clock:
@@ -203,7 +203,7 @@ def test_checkpoints_and_validations_come_as_often_as_asked(
 ) -> None:
     clock = Clock(monkeypatch)
     saved: list[int] = []
-    monkeypatch.setattr(RunFolder, "save", lambda self, state: saved.append(state["position"]["step"]))
+    monkeypatch.setattr(Checkpoints, "save", lambda self, state: saved.append(state["position"]["step"]))
     objective = Regression(before=clock.tick(61.0))
     records = run(objective, folder=tmp_path, epochs=2, checkpoint_minutes=3.0, validate_minutes=1.0)
     assert saved == [3, 6]
@@ -258,7 +258,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     torch.rand(3)
     records = run(resumed, epochs=3, folder=tmp_path / "cut")
     assert_equal(resumed.weights, whole.weights)
-    assert RunFolder(tmp_path / "cut", {"run": 1}).records() == records
+    assert read_log(tmp_path / "cut") == records
     assert [record["step"] for record in records] == [4, 8, 12]
 
 
@@ -288,11 +288,10 @@ def test_a_log_has_no_line_twice_after_a_kill(tmp_path: Path) -> None:
 
     with pytest.raises(SystemExit):
         run(Regression(before=dies), epochs=3, folder=tmp_path, checkpoint_minutes=1e9)
-    folder = RunFolder(tmp_path, {"run": 1})
-    assert [record["epoch"] for record in folder.records()] == [0]
+    assert [record["epoch"] for record in read_log(tmp_path)] == [0]
     records = run(Regression(), epochs=3, folder=tmp_path)
     assert [record["epoch"] for record in records] == [0, 1, 2]
-    assert folder.records() == records
+    assert read_log(tmp_path) == records
 
 
 def test_another_precision_in_the_same_interpreter() -> None:

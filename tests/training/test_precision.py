@@ -1,4 +1,4 @@
-"""Which format is chosen: what was asked for, else what a probe found to be faster and healthy."""
+"""Which format is chosen: what was asked for, else what the processor is fast in and computes correctly."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ import torch
 
 from unfreeze.errors import UserError
 from unfreeze.training import precision
-from unfreeze.training.precision import Probe, choose_precision, probe_bf16
+from unfreeze.training.precision import bf16_error, choose_precision
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("probe", "chosen"),
+    ("flags", "error", "chosen"),
     [
-        (Probe(9.0, 0.004), "bf16"),
-        (Probe(0.3, 0.004), "no"),
-        (Probe(1.1, 0.004), "no"),
-        (Probe(9.0, 0.5), "no"),
+        ({"avx2", "amx_bf16"}, 0.004, "bf16"),
+        ({"avx512_bf16"}, 0.004, "bf16"),
+        ({"avx2", "avx512f"}, 0.004, "no"),
+        (set(), 0.004, "no"),
+        ({"amx_bf16"}, 0.5, "no"),
     ],
 )
-def test_auto_takes_bf16_where_it_is_faster_and_right(
-    probe: Probe, chosen: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_auto_takes_bf16_where_the_processor_has_it_and_it_is_right(
+    flags: set[str],
+    error: float,
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(precision, "probe_bf16", lambda: probe)
+    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(precision, "bf16_error", lambda: error)
     with caplog.at_level("INFO", logger="unfreeze"):
         assert choose_precision("auto", CPU) == chosen
-    assert (
-        f"{probe.speedup:.2f} times" in caplog.text
-        and ("bf16" if chosen == "bf16" else "fp32") in caplog.text
-    )
+    assert f"precision: {'bf16' if chosen == 'bf16' else 'fp32'} (" in caplog.text
 
 
-def test_what_is_asked_for_is_taken_without_a_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "probe_bf16", None)
+def test_what_is_asked_for_is_taken_without_a_look_at_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "processor_flags", None)
     assert choose_precision("bf16", CPU) == "bf16"
     assert choose_precision("fp32", CPU) == "no"
     with pytest.raises(UserError, match="fp8"):
         choose_precision("fp8", CPU)  # type: ignore[arg-type]
 
 
-def test_the_probe_measures_this_machine_once() -> None:
-    found = probe_bf16()
-    assert found is probe_bf16()
-    assert found.speedup > 0 and 0 < found.error < 0.1
+def test_a_bf16_product_has_the_error_of_its_eight_bits() -> None:
+    assert 2**-11 < bf16_error() < 2**-7

@@ -30,7 +30,7 @@ from torch import Tensor
 from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
 from unfreeze.commands.main import main
 from unfreeze.training import loop
-from unfreeze.training.checkpoints import RunFolder
+from unfreeze.training.checkpoints import Checkpoints
 
 LONGEST = 300.0
 """Seconds that a command may take on a busy machine; on a free core it takes one or two."""
@@ -99,11 +99,11 @@ def interrupted() -> Iterator[None]:
 def full_disk() -> Iterator[None]:
     """A checkpoint is due at once, and finds no room."""
 
-    def no_room(folder: RunFolder, state: Any) -> None:
+    def no_room(checkpoints: Checkpoints, state: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "save", no_room)
+        patch.setattr(Checkpoints, "save", no_room)
         patch.setattr(loop._Run, "checkpoint_due", True)
         yield
 

@@ -16,7 +16,7 @@ from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import train_tokenizer
-from unfreeze.training.checkpoints import RunFolder
+from unfreeze.training.checkpoints import Checkpoints
 from unfreeze.training.loop import seed_everything, train
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.processes import make_accelerator
@@ -76,7 +76,7 @@ def run(
         objective,
         policy=TransferPolicy(mode="fine-tune", learning_rate=rate, gradual=False),
         settings=settings,
-        folder=RunFolder(folder, {"run": 1}),
+        checkpoints=Checkpoints(folder / "training"),
         accelerator=make_accelerator("fp32"),
     )
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -102,20 +102,19 @@ def test_a_killed_run_ends_with_the_same_bits(
         assert torch.equal(found[name], tensor), name
 
 
-def test_a_damaged_checkpoint_is_one_clear_line(store: TokenStore, tmp_path: Path) -> None:
+def test_after_a_damaged_checkpoint_it_starts_again_and_ends_with_the_same_bits(
+    store: TokenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = run(store, tmp_path / "whole")
     with pytest.raises(Killed):
-        run(store, tmp_path, (0, 3))
-    checkpoint = tmp_path / "training" / "checkpoint.pt"
+        run(store, tmp_path / "killed", (0, 3))
+    checkpoint = tmp_path / "killed" / "training" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-300])
-    with pytest.raises(UserError, match="damaged"):
-        run(store, tmp_path)
-
-
-def test_another_runs_output_is_kept(store: TokenStore, tmp_path: Path) -> None:
-    with pytest.raises(Killed):
-        run(store, tmp_path, (0, 3))
-    with pytest.raises(UserError, match="belongs to another run"):
-        RunFolder(tmp_path, {"run": 2})
+    caplog.clear()
+    found = run(store, tmp_path / "killed")
+    assert f"{checkpoint} is damaged: the training starts again from its beginning" in caplog.messages
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
 
 
 def test_a_run_needs_a_bound() -> None:

@@ -70,7 +70,7 @@ class Adapt(TrainsOnText):
 
 def run(arguments: Adapt, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.lm import adapt_language_model
+    from unfreeze.pretraining.lm import adapt_lm
     from unfreeze.training.processes import together
 
     if model_kind(arguments.encoder) == WORD_VECTORS:
@@ -79,14 +79,14 @@ def run(arguments: Adapt, console: Console) -> None:
         kind = need_language_model(arguments.encoder, "adapt", besides=(BILM,))
     if kind == BILM:
         return run_on_bilm(arguments, console)
-    figures = adapt_language_model(
+    _, metrics = adapt_lm(
         arguments.encoder,
         arguments.text,
-        arguments.output,
         make_settings(arguments),
+        output=arguments.output,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(
         f"the model is in {arguments.output}: "
         f"try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
@@ -97,7 +97,7 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
     """ELMo goes on."""
     from dataclasses import replace
 
-    from unfreeze.pretraining.elmo import adapt_bilm
+    from unfreeze.pretraining.elmo import adapt_elmo
     from unfreeze.pretraining.elmo_settings import AdaptElmoSettings
 
     if arguments.dropout_scale is not None:
@@ -112,14 +112,14 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
         settings.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate")
     )
     changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
-    figures = adapt_bilm(
+    _, metrics = adapt_elmo(
         arguments.encoder,
         arguments.text,
-        arguments.output,
         replace(settings, policy=policy, loop=loop, **changes),
+        output=arguments.output,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(
         f"the model is in {arguments.output}: "
         f"try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
@@ -128,7 +128,7 @@ def run_on_bilm(arguments: Adapt, console: Console) -> None:
 
 def run_on_vectors(arguments: Adapt, console: Console) -> None:
     """Word2vec goes on."""
-    from unfreeze.pretraining.vector_stages import adapt_word_vectors
+    from unfreeze.pretraining.word2vec.recipe import adapt_word_vectors
 
     usual = {field.name: field.default for field in fields(arguments)}
     for name in FOR_LANGUAGE_MODELS.split():
@@ -138,14 +138,14 @@ def run_on_vectors(arguments: Adapt, console: Console) -> None:
             )
     options = run_options(arguments, console)
     del options["precision"]
-    figures = adapt_word_vectors(
+    _, metrics = adapt_word_vectors(
         arguments.encoder,
         arguments.text,
-        arguments.output,
+        output=arguments.output,
         **given(arguments, "epochs", "min_count", "seed", "minutes", learning_rate="rate"),
         **options,
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(
         f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`"
     )

@@ -158,7 +158,7 @@ def _vectors(work: _Texts, progress: Progress) -> Path:
 
 def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Progress) -> Path:
     """Both stages of the language model; returns the folder of the adapted one."""
-    from unfreeze.pretraining.lm import adapt_language_model, pretrain_language_model
+    from unfreeze.pretraining.lm import adapt_lm, pretrain_lm
     from unfreeze.pretraining.settings import AdaptSettings, tiny
     from unfreeze.pretraining.unlabeled import Corpus
     from unfreeze.transfer.policies import TransferPolicy
@@ -167,21 +167,21 @@ def _language_model(arguments: Demo, work: _Texts, vectors: Path, progress: Prog
     loop = replace(settings.training.loop, epochs=None, minutes=arguments.minutes / 2, seed=arguments.seed)
     training = replace(settings.training, loop=loop)
     general, adapted = arguments.output / "language-model", arguments.output / "adapted"
-    pretrain_language_model(
+    pretrain_lm(
         Corpus(paths=[work.plain]),
-        general,
         replace(settings, training=training),
+        output=general,
         word_vectors=vectors,
         overwrite=arguments.overwrite,
         command="unfreeze demo",
         progress=progress,
     )
     policy = TransferPolicy(mode="fine-tune", learning_rate=4e-3, gradual=False)
-    adapt_language_model(
+    adapt_lm(
         general,
         Corpus(paths=[work.unlabeled]),
-        adapted,
         AdaptSettings(training=replace(training, policy=policy)),
+        output=adapted,
         overwrite=arguments.overwrite,
         command="unfreeze demo",
         progress=progress,
@@ -193,7 +193,8 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
     """Accuracy of each method with the same labels."""
     from unfreeze.analysis.curves import Curve
     from unfreeze.tasks.baselines import tfidf_accuracy
-    from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
+    from unfreeze.tasks.fit_classifier import fit_classifier
+    from unfreeze.tasks.fit_settings import FitSettings
 
     transfer = FitSettings(
         encoder=str(encoder),
@@ -212,7 +213,7 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
         train = work.labeled.sample(count, arguments.seed)
         for name, settings in methods.items():
             output = arguments.output / f"classifier-{count}" if name == TRANSFER else None
-            fitted = fit_classifier(
+            fitted, _ = fit_classifier(
                 train,
                 settings,
                 output=output,

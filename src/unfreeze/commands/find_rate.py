@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-    from unfreeze.tasks.fit_run import TaskModel
+    from unfreeze.tasks.question_answerer import QuestionAnswerer
+    from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.tasks.word_task_settings import WordTaskSettings
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
@@ -215,7 +216,8 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstm
 
 
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.fit_classifier import FitSettings, make_classifier, make_objective, make_policy
+    from unfreeze.tasks.fit_classifier import make_classifier, make_objective, make_policy
+    from unfreeze.tasks.fit_settings import FitSettings
     from unfreeze.text.examples import read_examples
     from unfreeze.training.loop_settings import LoopSettings
 
@@ -264,7 +266,7 @@ def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Conso
 
 
 def _test_on_words(
-    model: TaskModel,
+    model: SequenceTagger | QuestionAnswerer,
     make_objective: Callable[..., Objective],
     settings: WordTaskSettings,
     arguments: FindRate,

@@ -9,7 +9,6 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.options import described_length, quoted, run_options
-from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -49,14 +48,13 @@ def run(arguments: FitAnswerer, console: Console) -> None:
     console.note(
         f"{counted(len(train_set), 'question')}; {settings.mode} from {settings.chosen_encoder}, {length}"
     )
-    answerer = fit_answerer(
+    answerer, metrics = fit_answerer(
         train_set,
         settings,
         validation=validation,
         output=arguments.output,
         **run_options(arguments, console),
     )
-    figures = read_metrics(arguments.output)
     weights: dict[str, Any] = {"layer_weights": answerer.layer_weights} if answerer.layer_weights else {}
     if answerer.layer_weights:
         console.note(layer_weights_line(answerer.layer_weights))
@@ -69,8 +67,8 @@ def run(arguments: FitAnswerer, console: Console) -> None:
     }
     said = f"fitted on {train_set.source}"
     if validation is not None:
-        said = f"exact match {figures['exact_match']:.4f}, F1 {figures['f1']:.4f} on {validation.source}"
-    console.result({**values, **weights, **figures}, said)
+        said = f"exact match {metrics['exact_match']:.4f}, F1 {metrics['f1']:.4f} on {validation.source}"
+    console.result({**values, **weights, **metrics}, said)
     console.note(
         f'the answerer is in {arguments.output}: try `unfreeze predict {quoted(arguments.output)} "a question" '
         f'--context "a text"` or `unfreeze evaluate {quoted(arguments.output)} FILE`'

@@ -13,7 +13,6 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import ReadsExamples, described_length, given, quoted, run_options
 from unfreeze.errors import UserError
-from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -166,20 +165,19 @@ def run(arguments: FitClassifier, console: Console) -> None:
     epochs = chosen_epochs(len(train_set), settings)
     plan = {"transfer": settings.mode, "encoder": settings.chosen_encoder, "epochs": epochs}
     duplicates = _note_plan(train_set, validation, settings, epochs, console)
-    classifier = fit_classifier(
+    classifier, metrics = fit_classifier(
         train_set,
         settings,
         validation=validation,
         output=arguments.output,
         **run_options(arguments, console),
     )
-    figures = read_metrics(arguments.output)
     known = {"output": str(arguments.output), "examples": len(train_set), **plan, "duplicates": duplicates}
     weights: dict[str, Any] = {"layer_weights": classifier.layer_weights} if classifier.layer_weights else {}
     if classifier.layer_weights:
         console.note(layer_weights_line(classifier.layer_weights))
-    text = f"accuracy {figures['accuracy']:.4f} on {validation.source}" if validation is not None else ""
-    console.result({**known, **weights, **figures}, text or f"fitted on {train_set.source}")
+    text = f"accuracy {metrics['accuracy']:.4f} on {validation.source}" if validation is not None else ""
+    console.result({**known, **weights, **metrics}, text or f"fitted on {train_set.source}")
     console.note(
         f'the classifier is in {arguments.output}: try `unfreeze predict {quoted(arguments.output)} "a text"` '
         f"or `unfreeze evaluate {quoted(arguments.output)} FILE`"

@@ -10,7 +10,6 @@ from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import described_length, quoted, run_options
-from unfreeze.folders import read_metrics
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -66,14 +65,13 @@ def run(arguments: FitTagger, console: Console) -> None:
         f"{counted(len(train_set), 'sentence')}, {counted(train_set.n_words, 'word')}, tags in {train_set.scheme}; "
         f"{settings.mode} from {settings.chosen_encoder}, {length}"
     )
-    tagger = fit_tagger(
+    tagger, metrics = fit_tagger(
         train_set,
         settings,
         validation=validation,
         output=arguments.output,
         **run_options(arguments, console),
     )
-    figures = read_metrics(arguments.output)
     weights: dict[str, Any] = {"layer_weights": tagger.layer_weights} if tagger.layer_weights else {}
     if tagger.layer_weights:
         console.note(layer_weights_line(tagger.layer_weights))
@@ -86,7 +84,7 @@ def run(arguments: FitTagger, console: Console) -> None:
         "epochs": epochs,
         "tags": tagger.kinds,
     }
-    console.result({**values, **weights, **figures}, _said(figures, validation, train_set))
+    console.result({**values, **weights, **metrics}, _said(metrics, validation, train_set))
     console.note(
         f'the tagger is in {arguments.output}: try `unfreeze predict {quoted(arguments.output)} "a text"` '
         f"or `unfreeze evaluate {quoted(arguments.output)} FILE`"

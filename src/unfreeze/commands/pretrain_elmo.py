@@ -79,15 +79,15 @@ class PretrainElmo(TrainsOnText):
 
 def run(arguments: PretrainElmo, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.elmo import pretrain_bilm
+    from unfreeze.pretraining.elmo import pretrain_elmo
 
-    figures = pretrain_bilm(
+    _, metrics = pretrain_elmo(
         arguments.text,
-        arguments.output,
         make_settings(arguments),
+        output=arguments.output,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     place = quoted(arguments.output)
     then = f'unfreeze fill {place} "We sat on the ___ of the river."'
     if arguments.without_output:

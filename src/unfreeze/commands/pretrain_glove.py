@@ -60,18 +60,18 @@ class PretrainGlove(LearnsFromText):
 
 def run(arguments: PretrainGlove, console: Console) -> None:
     """Train, and say where the vectors are."""
+    from unfreeze.pretraining.glove.recipe import pretrain_glove
     from unfreeze.pretraining.glove.settings import GloveSettings
-    from unfreeze.pretraining.glove_stage import pretrain_glove
 
     names = "size window epochs x_max alpha vocabulary_size min_count memory_mb seed".split()
-    figures = pretrain_glove(
+    _, metrics = pretrain_glove(
         arguments.text,
-        arguments.output,
         GloveSettings(**given(arguments, *names, learning_rate="rate")),
+        output=arguments.output,
         workers=arguments.workers,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(
         f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`, or "
         f"`unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"

@@ -71,16 +71,16 @@ class PretrainLm(TrainsOnText):
 
 def run(arguments: PretrainLm, console: Console) -> None:
     """Train, and say where the model is."""
-    from unfreeze.pretraining.lm import pretrain_language_model
+    from unfreeze.pretraining.lm import pretrain_lm
 
-    figures = pretrain_language_model(
+    _, metrics = pretrain_lm(
         arguments.text,
-        arguments.output,
         make_settings(arguments),
+        output=arguments.output,
         word_vectors=arguments.word_vectors,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(f"the model is in {arguments.output}: try `{next_command(arguments)}`")
 
 

@@ -40,20 +40,20 @@ class PretrainNgram(HoldsOutText):
 
 def run(arguments: PretrainNgram, console: Console) -> None:
     """Count, and say where the model is."""
-    from unfreeze.pretraining.ngram_stage import pretrain_ngram
+    from unfreeze.pretraining.ngram import pretrain_ngram
     from unfreeze.pretraining.settings import NgramSettings
 
-    figures = pretrain_ngram(
+    _, metrics = pretrain_ngram(
         arguments.text,
-        arguments.output,
         NgramSettings(
             order=arguments.order,
             tokenizer=arguments.tokenizer,
             **given(arguments, "vocabulary_size", "min_count"),
         ),
+        output=arguments.output,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(
         f'the model is in {arguments.output}: try `unfreeze score {quoted(arguments.output)} "a text"`'
     )

@@ -93,18 +93,18 @@ class PretrainWord2vec(LearnsFromText):
 
 def run(arguments: PretrainWord2vec, console: Console) -> None:
     """Train, and say where the vectors are."""
-    from unfreeze.pretraining.vector_stages import pretrain_word2vec
+    from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 
-    figures = pretrain_word2vec(
+    _, metrics = pretrain_word2vec(
         arguments.text,
-        arguments.output,
         make_settings(arguments),
+        output=arguments.output,
         minutes=arguments.minutes,
         workers=arguments.workers,
         checkpoint_minutes=arguments.checkpoint_minutes,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **figures})
+    console.result({"output": str(arguments.output), **metrics})
     console.note(
         f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`, or "
         f"`unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"

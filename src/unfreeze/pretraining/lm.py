@@ -1,12 +1,8 @@
-"""The first two stages of ULMFiT, from files to a saved folder: `pretrain` on any text, `adapt` on the target's.
-
-What both have in common with the other trainings stands in stage.py.
-"""
+"""The first two stages of ULMFiT, from files to a saved folder: `pretrain` on any text, `adapt` on the target's."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.encoders.vector_source import open_vectors
@@ -22,12 +19,13 @@ from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel, start_from_vectors
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
-from unfreeze.pretraining.stage import Recipe, Stage
-from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.pretraining.unlabeled import Corpus, finish_language_model, prepare_text
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.progress import SILENT, Progress
+from unfreeze.runs import Run
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.training.loop import seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
@@ -42,38 +40,43 @@ print([tuple(layer.shape) for layer in layers])
 """
 
 
-def pretrain_language_model(
+def pretrain_lm(
     corpus: Corpus,
-    output: str | Path,
     settings: PretrainSettings,
     *,
+    output: str | Path,
     word_vectors: str | Path | None = None,
-    precision: Precision = "auto",
     without_output: bool = False,
+    precision: Precision = "auto",
     overwrite: bool = False,
     command: str = "",
     progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """Stage 1: a language model from unlabeled text. Run again after a kill, it goes on.
+) -> tuple[AwdLstmLanguageModel | Encoder, dict[str, Any]]:
+    """Stage 1: a language model from unlabeled text. Call it again after a kill to resume.
 
     Args:
-        word_vectors: a file of vectors as wide as the embedding, from which the embedding starts.
-        without_output: save the encoder alone.
+        output: folder to write the model to.
+        word_vectors: a file or folder of vectors as wide as the embedding, to start the embedding from.
+        without_output: save, and return, the encoder alone.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
         overwrite: replace a model of another run, once this one is complete.
         command: how this was called, for the model card.
 
     Returns:
-        The held-out figures, as in metrics.json.
+        The model, and its held-out metrics as in metrics.json.
 
     Raises:
         UserError: the corpus, the vectors or the output cannot be used.
         Interrupted: Ctrl-C, after a checkpoint.
     """
-    with together():
-        asked = {
+    training = settings.training
+
+    def identity() -> dict[str, Any]:
+        return {
             "stage": "pretrain lm",
             **corpus.identity(),
-            **_identity(settings),
+            **asdict(settings),
+            "softmax": settings.output_softmax,
             "word_vectors": str(word_vectors),
         }
 
@@ -86,57 +89,64 @@ def pretrain_language_model(
             progress=progress,
         )
 
-    def make_model(tokenizer: TextTokenizer) -> AwdLstmLanguageModel:
-        encoder = AwdLstm(
-            tokenizer,
-            embedding_size=settings.embedding_size,
-            hidden_size=settings.hidden_size,
-            n_layers=settings.n_layers,
-            direction=settings.direction,
-            share_embedding=settings.share_embedding,
-            cell=settings.cell,
-            windows=settings.windows,
-            zoneout=settings.zoneout,
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            load = Encoder.from_pretrained if without_output else AwdLstmLanguageModel.from_pretrained
+            return load(run.output), run.metrics
+        accelerator = run.accelerator
+        tokenizer, store, held_out = prepare_text(run, corpus, make_tokenizer)
+        with together():
+            seed_everything(training.loop.seed)
+            encoder = AwdLstm(
+                tokenizer,
+                embedding_size=settings.embedding_size,
+                hidden_size=settings.hidden_size,
+                n_layers=settings.n_layers,
+                direction=settings.direction,
+                share_embedding=settings.share_embedding,
+                cell=settings.cell,
+                windows=settings.windows,
+                zoneout=settings.zoneout,
+            )
+            cutoffs = default_cutoffs(len(tokenizer)) if settings.output_softmax == "adaptive" else ()
+            model = AwdLstmLanguageModel(encoder, cutoffs)
+            if word_vectors is not None:
+                _start(model, word_vectors, settings.embedding_size)
+            objective = make_objective(model, store, held_out, training, accelerator)
+        records = run.train(objective, training.policy, training.loop, "language model")
+        metrics = finish_language_model(
+            run, model, records, corpus, store, "Language model", SNIPPET, without_output, command
         )
-        model = AwdLstmLanguageModel(
-            encoder, default_cutoffs(len(tokenizer)) if settings.output_softmax == "adaptive" else ()
-        )
-        if word_vectors is not None:
-            _start(model, word_vectors, settings.embedding_size)
-        return model
-
-    recipe = Recipe(
-        make_tokenizer, make_model, _objective_maker(settings.training), "Language model", SNIPPET
-    )
-    training = settings.training
-    stage = Stage(corpus, Path(output), asked, training.policy, training.loop, precision, overwrite, progress)
-    return stage.run(recipe, command=command, without_output=without_output)
+        return model.encoder if without_output else model, metrics
 
 
-def adapt_language_model(
+def adapt_lm(
     source: str | Path,
     corpus: Corpus,
-    output: str | Path,
     settings: AdaptSettings,
     *,
-    precision: Precision = "auto",
+    output: str | Path,
     without_output: bool = False,
+    precision: Precision = "auto",
     overwrite: bool = False,
     command: str = "",
     progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """Stage 2: go on on the target's text, with the target's vocabulary. Run again after a kill, it goes on.
+) -> tuple[AwdLstmLanguageModel | Encoder, dict[str, Any]]:
+    """Stage 2: continue training on the target's text, with its vocabulary. Call it again after a kill to resume.
 
     Args:
         source: folder or name of a language model with its output layer.
 
     Returns, Raises:
-        as `pretrain_language_model`.
+        as `pretrain_lm`.
     """
+    training = settings.training
     with together():
         before = AwdLstmLanguageModel.from_pretrained(source)
-        asked = {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings)}
     takes_words = settings.new_vocabulary and before.tokenizer.is_word_level
+
+    def identity() -> dict[str, Any]:
+        return {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings)}
 
     def make_tokenizer() -> TextTokenizer:
         if not takes_words:
@@ -149,22 +159,22 @@ def adapt_language_model(
             progress=progress,
         )
 
-    def make_model(tokenizer: TextTokenizer) -> AwdLstmLanguageModel:
-        return transfer_vocabulary(before, tokenizer) if takes_words else before
-
-    title = f"Language model, adapted from {source}"
-    recipe = Recipe(make_tokenizer, make_model, _objective_maker(settings.training), title, SNIPPET)
-    training = settings.training
-    stage = Stage(corpus, Path(output), asked, training.policy, training.loop, precision, overwrite, progress)
-    return stage.run(recipe, command=command, without_output=without_output)
-
-
-def _identity(settings: PretrainSettings) -> dict[str, Any]:
-    """What tells these settings from others; those of QRNNs only where there are any, for runs from before know none."""
-    found = {**asdict(settings), "softmax": settings.output_softmax}
-    if settings.cell == "lstm":
-        del found["cell"], found["windows"], found["zoneout"]
-    return found
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            load = Encoder.from_pretrained if without_output else AwdLstmLanguageModel.from_pretrained
+            return load(run.output), run.metrics
+        accelerator = run.accelerator
+        tokenizer, store, held_out = prepare_text(run, corpus, make_tokenizer)
+        with together():
+            seed_everything(training.loop.seed)
+            model = transfer_vocabulary(before, tokenizer) if takes_words else before
+            objective = make_objective(model, store, held_out, training, accelerator)
+        records = run.train(objective, training.policy, training.loop, "language model")
+        title = f"Language model, adapted from {source}"
+        metrics = finish_language_model(
+            run, model, records, corpus, store, title, SNIPPET, without_output, command
+        )
+        return model.encoder if without_output else model, metrics
 
 
 def _start(model: AwdLstmLanguageModel, word_vectors: str | Path, width: int) -> None:
@@ -177,14 +187,6 @@ def _start(model: AwdLstmLanguageModel, word_vectors: str | Path, width: int) ->
     matrix, found = vectors.matrix_for(model.tokenizer.vocabulary)
     logger.info("%d of %d words start from %s", int(found.sum()), len(found), word_vectors)
     start_from_vectors(model, torch.from_numpy(matrix))
-
-
-def _objective_maker(
-    training: TrainingSettings,
-) -> Callable[[AwdLstmLanguageModel, TokenStore, TokenStore | None, Accelerator], LanguageModelObjective]:
-    return lambda model, store, held_out, accelerator: make_objective(
-        model, store, held_out, training, accelerator
-    )
 
 
 def make_objective(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from torch import nn
+
+from unfreeze.errors import UserError
+from unfreeze.runs import Run
 from unfreeze.text.corpus import find_files, stream_documents
+from unfreeze.text.store_builder import DocumentTokenizer
+from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizer_files import load_tokenizer
+from unfreeze.text.tokenizers import TextTokenizer
 
 HELD_OUT_EVERY = 100
 """Without validation files, one document in so many is held out."""
@@ -66,6 +76,12 @@ class Corpus:
                 return
             yield text
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What a model card says of the text."""
+        names = [", ".join(Path(str(path)).name for path in paths) for paths in (self.paths, self.validation)]
+        return {"data": names[0], "held out": names[1] or f"one document in {HELD_OUT_EVERY}"}
+
     def _stream(self, paths: Sequence[str | Path]) -> Iterator[str]:
         return stream_documents(
             paths, encoding=self.encoding, text_column=self.text_column, header=self.header
@@ -76,3 +92,77 @@ def _identity(path: str | Path) -> list[Any]:
     if str(path).startswith("hf:"):
         return [str(path)]
     return [[file.name, file.stat().st_size] for file in find_files([path])]
+
+
+def make_once(run: Run, make: Callable[[], TextTokenizer]) -> TextTokenizer:
+    """The tokenizer of a run, made at its first start."""
+    return run.once("tokenizer.json", lambda folder: make().save(folder), load_tokenizer)
+
+
+def encode_once(
+    run: Run, name: str, tokenizer: DocumentTokenizer, documents: Callable[[], Iterator[str]]
+) -> TokenStore | None:
+    """The ids of the documents in the folder `name` of a run, encoded at its first start; None without documents."""
+
+    def build(folder: Path) -> None:
+        remaining = documents()
+        if (first := next(remaining, None)) is not None:
+            TokenStore.build(chain([first], remaining), tokenizer, folder / name, progress=run.progress)
+
+    def load(folder: Path) -> TokenStore | None:
+        return TokenStore.open(folder / name) if (folder / name).is_dir() else None
+
+    return run.once(name, build, load)
+
+
+def prepare_text(
+    run: Run, corpus: Corpus, make_tokenizer: Callable[[], TextTokenizer]
+) -> tuple[TextTokenizer, TokenStore, TokenStore | None]:
+    """The tokenizer of a language model's run, the ids to learn from and those held out, if any.
+
+    Raises:
+        UserError: the corpus has no text to learn from.
+    """
+    tokenizer = make_once(run, make_tokenizer)
+    store = encode_once(run, "tokens", tokenizer, corpus.training_documents)
+    if store is None:
+        raise UserError("the corpus holds no text to learn from")
+    return tokenizer, store, encode_once(run, "held-out", tokenizer, corpus.held_out_documents)
+
+
+class SavedLanguageModel(Protocol):
+    """A module that saves itself with or without its output layer."""
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """Whose length is the vocabulary's."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All weights."""
+
+    def save_pretrained(self, folder: str | Path, *, without_output: bool = False) -> None:
+        """Write the folder."""
+
+
+def finish_language_model(
+    run: Run,
+    model: SavedLanguageModel,
+    records: list[dict[str, Any]],
+    corpus: Corpus,
+    store: TokenStore,
+    title: str,
+    snippet: str,
+    without_output: bool,
+    command: str,
+) -> dict[str, Any]:
+    """Save a trained language model with its card; returns its metrics: those of the last record, and what it read."""
+    metrics = {name: value for name, value in records[-1].items() if name not in ("score", "epoch")}
+    metrics |= {"training_tokens": store.n_tokens, "vocabulary": len(model.tokenizer)}
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return run.finish(
+        partial(model.save_pretrained, without_output=without_output),
+        metrics,
+        title=title,
+        facts={**corpus.facts, "command": command, "parameters": n_parameters},
+        snippet=snippet,
+    )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
+from unfreeze.runs import Run
 from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import AnsweringObjective, ReaderNetwork
-from unfreeze.tasks.fit_run import FitTask, fit_task
+from unfreeze.tasks.fit_settings import fit_facts
 from unfreeze.tasks.question_answerer import QuestionAnswerer
 from unfreeze.tasks.word_task import cache_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet
 from unfreeze.text.rules import normalized
+from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
@@ -39,8 +42,18 @@ def fit_answerer(
     overwrite: bool = False,
     command: str = "",
     progress: Progress = SILENT,
-) -> QuestionAnswerer:
-    """Fit, and save into `output` if there is one. Run again after a kill, it goes on.
+) -> tuple[QuestionAnswerer, dict[str, Any]]:
+    """Fit an answerer. With an output, call it again after a kill to resume.
+
+    Args:
+        validation: questions to measure on after each epoch.
+        output: folder to save the answerer in; None keeps it in memory.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The answerer, and its metrics as in metrics.json.
 
     Raises:
         UserError: no question has an answer, or the encoder or the output cannot be used.
@@ -51,32 +64,35 @@ def fit_answerer(
             raise UserError(f"{train_set.source}: no question has an answer")
         if validation is not None:
             validation.need_answers()
+        loop = settings.loop(answerer_epochs(settings), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
-        task = FitTask(
-            name="answerer",
-            title="Answerer",
-            snippet=SNIPPET,
-            settings=settings,
-            identity=lambda: {**files, **run_identity(settings)},
-            load=QuestionAnswerer.from_pretrained,
-            make=lambda: make_answerer(train_set, settings),
-            make_objective=lambda answerer, accelerator: make_objective(
-                answerer, train_set, settings, accelerator, validation, progress
-            ),
-            policy=settings.policy(),
-            loop=settings.loop(answerer_epochs(settings), measures=validation is not None),
-            after=lambda answerer: answerer.network.words.cached.clear(),  # 16 bits of the texts learned from
-            facts=lambda answerer: {
-                "data": Path(train_set.source).name,
-                "questions": len(train_set),
-                "transfer": settings.mode,
-            },
-            unsaid=("score", "loss"),
-        )
-    return fit_task(
-        task, output=output, precision=precision, overwrite=overwrite, command=command, progress=progress
-    )
+        return {"stage": "fit answerer", **files, **run_identity(settings)}
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return QuestionAnswerer.from_pretrained(run.output), run.metrics
+        accelerator = run.accelerator
+        with together():
+            seed_everything(settings.seed)
+            answerer = make_answerer(train_set, settings)
+        answerer.network.to(accelerator.device)
+        with together():
+            objective = make_objective(answerer, train_set, settings, accelerator, validation, progress)
+        records = run.train(objective, settings.policy(), loop, "answerer")
+        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        answerer.network.words.cached.clear()
+        metrics = metrics_of(records, loop, without=("score", "loss"))
+        facts = {
+            "data": Path(train_set.source).name,
+            "questions": len(train_set),
+            "transfer": settings.mode,
+            **fit_facts(settings, answerer.network, command),
+        }
+        run.finish(answerer.save_pretrained, metrics, title="Answerer", facts=facts, snippet=SNIPPET)
+        return answerer, metrics
 
 
 def make_objective(

@@ -16,15 +16,16 @@ from unfreeze.encoders.directions import module_name
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
-from unfreeze.tasks.classification import ClassificationObjective
-from unfreeze.tasks.fit_run import FitTask, Records, fit_task
-from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs
+from unfreeze.runs import Run
+from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
+from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs, fit_facts
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.networks import make_network
 from unfreeze.tasks.text_classifier import TextClassifier, label_shares, make_targets
+from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
-from unfreeze.training.processes import together
+from unfreeze.training.processes import make_accelerator, together
 from unfreeze.transfer.policies import TransferPolicy
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,18 @@ def fit_classifier(
     overwrite: bool = False,
     command: str = "",
     progress: Progress = SILENT,
-) -> TextClassifier:
-    """Fit, and save into `output` if there is one. Run again after a kill, it goes on.
+) -> tuple[TextClassifier, dict[str, Any]]:
+    """Fit a classifier. With an output, call it again after a kill to resume.
+
+    Args:
+        validation: examples to measure on after each epoch.
+        output: folder to save the classifier in; None keeps it in memory.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The classifier, and its metrics as in metrics.json.
 
     Raises:
         UserError: the examples cannot be learned from, or the encoder or the output cannot be used.
@@ -56,32 +67,40 @@ def fit_classifier(
     """
     with together():
         _check(train_set)
-        epochs = _epochs(len(train_set), settings)
-        task = FitTask(
-            name="classifier",
-            title="Text classifier",
-            snippet=SNIPPET,
-            settings=settings,
-            identity=lambda: _identity(train_set, settings, validation),
-            load=TextClassifier.from_pretrained,
-            make=lambda: make_classifier(train_set, settings),
-            make_objective=lambda classifier, accelerator: make_objective(
-                classifier, train_set, settings, accelerator, validation, progress
-            ),
-            policy=make_policy(settings),
-            loop=settings.loop(epochs, measures=validation is not None),
-            solve=lambda classifier, objective: _solved(classifier, objective, settings),
-            after=lambda classifier: classifier.network.body.release_cache(),
-            facts=lambda classifier: {
-                "data": Path(train_set.source).name,
-                "examples": len(train_set),
-                "labels": ", ".join(classifier.label_names[:20]),
-                "transfer": settings.mode,
-            },
-        )
-    return fit_task(
-        task, output=output, precision=precision, overwrite=overwrite, command=command, progress=progress
-    )
+        loop = settings.loop(_epochs(len(train_set), settings), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
+        return {"stage": "fit classifier", **_identity(train_set, settings, validation)}
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return TextClassifier.from_pretrained(run.output), run.metrics
+        with together():
+            seed_everything(settings.seed)
+            classifier = make_classifier(train_set, settings)
+        network = classifier.network
+        # A linear head on a frozen encoder is a logistic regression, which is solved instead of trained.
+        solved = settings.solves_linear_head and is_logistic_regression(network)
+        accelerator = make_accelerator("fp32") if solved else run.accelerator
+        network.to(accelerator.device)
+        with together():
+            objective = make_objective(classifier, train_set, settings, accelerator, validation, progress)
+        if solved:
+            records = [_solve(network, objective, settings)]
+        else:
+            records = run.train(objective, make_policy(settings), loop, "classifier")
+        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        network.body.release_cache()
+        metrics = metrics_of(records, loop, without=("score",))
+        facts = {
+            "data": Path(train_set.source).name,
+            "examples": len(train_set),
+            "labels": ", ".join(classifier.label_names[:20]),
+            "transfer": settings.mode,
+            **fit_facts(settings, network, command),
+        }
+        run.finish(classifier.save_pretrained, metrics, title="Text classifier", facts=facts, snippet=SNIPPET)
+        return classifier, metrics
 
 
 def _identity(train_set: ExampleSet, settings: FitSettings, validation: ExampleSet | None) -> dict[str, Any]:
@@ -114,14 +133,16 @@ def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifi
     return TextClassifier(network, examples.label_names, saved, label_shares(examples))
 
 
-def _solved(
-    classifier: TextClassifier, objective: ClassificationObjective, settings: FitSettings
-) -> Records | None:
-    """Linear heads on what never moves are solved, and every process finds the same solution; else None."""
-    network, start = classifier.network, time.monotonic()
-    linear = not network.multi_label and all(isinstance(head, LinearHead) for head in network.heads.values())
-    if not (settings.solves_linear_head and linear):
-        return None
+def is_logistic_regression(network: ClassifierNetwork) -> bool:
+    """Whether nothing but linear heads of single labels learns, once the encoder is frozen."""
+    return not network.multi_label and all(isinstance(head, LinearHead) for head in network.heads.values())
+
+
+def _solve(
+    network: ClassifierNetwork, objective: ClassificationObjective, settings: FitSettings
+) -> dict[str, Any]:
+    """Give the heads their best weights, the same in every process; returns the record of the run."""
+    start = time.monotonic()
     assert objective.features is not None
     record: dict[str, Any] = {"step": 0, "epoch": 0}
     for name, features in objective.features.items():
@@ -130,8 +151,8 @@ def _solved(
         record["strength"] = solve_head(head, features, objective.targets, seed=settings.seed).strength
     network.eval()
     with torch.no_grad():
-        figures = objective.validate()
-    return [record | {"seconds": round(time.monotonic() - start, 1)} | figures]
+        measured = objective.validate()
+    return record | {"seconds": round(time.monotonic() - start, 1)} | measured
 
 
 def make_objective(
@@ -185,6 +206,3 @@ def _epochs(n_examples: int, settings: FitSettings) -> int | None:
     if settings.minutes is not None:
         return None
     return default_epochs(n_examples, settings) if settings.epochs is None else settings.epochs
-
-
-__all__ = ["FitSettings", "fit_classifier", "make_classifier", "make_objective", "make_policy"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
@@ -15,6 +16,9 @@ from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
@@ -216,3 +220,16 @@ def default_epochs(n_examples: int, settings: FitSettings) -> int:
     pace = settings.pace
     wanted = math.ceil(UPDATES[pace] * settings.batch_size / n_examples)
     return max(FEWEST_EPOCHS[pace], min(MOST_EPOCHS[pace], wanted))
+
+
+def fit_facts(settings: LearningSettings, network: nn.Module, command: str) -> dict[str, object]:
+    """What the model card of every task says: encoder, command, settings, size."""
+    given = {
+        name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"
+    }
+    return {
+        "encoder": Path(settings.chosen_encoder).name,
+        "command": command,
+        "settings": json.dumps(given),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.fit_run import FitTask, fit_task
+from unfreeze.runs import Run
+from unfreeze.tasks.fit_settings import fit_facts
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
 from unfreeze.tasks.word_task import cache_layers, make_words, run_identity
@@ -23,6 +25,7 @@ from unfreeze.text.tag_schemes import (
     split_tag,
 )
 from unfreeze.text.tagged import TaggedSet
+from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
@@ -46,8 +49,18 @@ def fit_tagger(
     overwrite: bool = False,
     command: str = "",
     progress: Progress = SILENT,
-) -> SequenceTagger:
-    """Fit, and save into `output` if there is one. Run again after a kill, it goes on.
+) -> tuple[SequenceTagger, dict[str, Any]]:
+    """Fit a tagger. With an output, call it again after a kill to resume.
+
+    Args:
+        validation: sentences to measure on after each epoch.
+        output: folder to save the tagger in; None keeps it in memory.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The tagger, and its metrics as in metrics.json.
 
     Raises:
         UserError: the sentences cannot be learned from, or the encoder or the output cannot be used.
@@ -55,34 +68,37 @@ def fit_tagger(
     """
     with together():
         _check(train_set, validation)
+        loop = settings.loop(tagger_epochs(len(train_set), settings), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
-        task = FitTask(
-            name="tagger",
-            title="Tagger",
-            snippet=SNIPPET,
-            settings=settings,
-            identity=lambda: {**files, **run_identity(settings)},
-            load=SequenceTagger.from_pretrained,
-            make=lambda: make_tagger(train_set, settings),
-            make_objective=lambda tagger, accelerator: make_objective(
-                tagger, train_set, settings, accelerator, validation, progress
-            ),
-            policy=settings.policy(),
-            loop=settings.loop(tagger_epochs(len(train_set), settings), measures=validation is not None),
-            after=lambda tagger: tagger.network.words.cached.clear(),  # 16 bits of the texts learned from
-            facts=lambda tagger: {
-                "data": Path(train_set.source).name,
-                "sentences": len(train_set),
-                "words": train_set.n_words,
-                "tags": ", ".join(tagger.kinds[:20]),
-                "transfer": settings.mode,
-            },
-            unsaid=("score", "loss"),
-        )
-    return fit_task(
-        task, output=output, precision=precision, overwrite=overwrite, command=command, progress=progress
-    )
+        return {"stage": "fit tagger", **files, **run_identity(settings)}
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return SequenceTagger.from_pretrained(run.output), run.metrics
+        accelerator = run.accelerator
+        with together():
+            seed_everything(settings.seed)
+            tagger = make_tagger(train_set, settings)
+        tagger.network.to(accelerator.device)
+        with together():
+            objective = make_objective(tagger, train_set, settings, accelerator, validation, progress)
+        records = run.train(objective, settings.policy(), loop, "tagger")
+        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        tagger.network.words.cached.clear()
+        metrics = metrics_of(records, loop, without=("score", "loss"))
+        facts = {
+            "data": Path(train_set.source).name,
+            "sentences": len(train_set),
+            "words": train_set.n_words,
+            "tags": ", ".join(tagger.kinds[:20]),
+            "transfer": settings.mode,
+            **fit_facts(settings, tagger.network, command),
+        }
+        run.finish(tagger.save_pretrained, metrics, title="Tagger", facts=facts, snippet=SNIPPET)
+        return tagger, metrics
 
 
 def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:

@@ -79,7 +79,7 @@ class QuestionAnswerer:
         from unfreeze.tasks.fit_answerer import fit_answerer
         from unfreeze.tasks.word_task_settings import AnswererSettings
 
-        return fit_answerer(questions, AnswererSettings(**settings))
+        return fit_answerer(questions, AnswererSettings(**settings))[0]
 
     def predict(self, pairs: Sequence[tuple[str, str]], *, count: int = 1) -> list[Answered]:
         """The best answers to each (question, context), with their places in the context.

@@ -138,7 +138,7 @@ class SequenceTagger:
         from unfreeze.tasks.fit_tagger import fit_tagger
         from unfreeze.tasks.word_task_settings import TaggerSettings
 
-        return fit_tagger(tagged_set(tokens, tags, scheme=scheme), TaggerSettings(**settings))
+        return fit_tagger(tagged_set(tokens, tags, scheme=scheme), TaggerSettings(**settings))[0]
 
     # Prediction
 

@@ -97,15 +97,16 @@ class TextClassifier:
         Args:
             texts: N texts.
             labels: a label, a string or a number, or a list of labels, for each.
-            settings: of `unfreeze.tasks.fit_classifier.FitSettings`, for example encoder, transfer, epochs, seed.
+            settings: of `unfreeze.tasks.fit_settings.FitSettings`, for example encoder, transfer, epochs, seed.
 
         Raises:
             UserError: the texts and labels do not fit together, hold one class only, or one of them is missing or of
                 another type (the message has its position, from 0).
         """
-        from unfreeze.tasks.fit_classifier import FitSettings, fit_classifier
+        from unfreeze.tasks.fit_classifier import fit_classifier
+        from unfreeze.tasks.fit_settings import FitSettings
 
-        return fit_classifier(example_set(texts, labels), FitSettings(**settings))
+        return fit_classifier(example_set(texts, labels), FitSettings(**settings))[0]
 
     # Prediction
 

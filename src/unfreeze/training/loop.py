@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from unfreeze.errors import Interrupted, UserError
 from unfreeze.memory import keep_freed_blocks
 from unfreeze.progress import SILENT, Progress
-from unfreeze.training.checkpoints import RunFolder
+from unfreeze.training.checkpoints import Checkpoints
 from unfreeze.training.forecast import Forecast
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Objective
@@ -38,6 +38,8 @@ T = TypeVar("T")
 WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
 VIRTUAL_STEPS = 10_000
 """A run that is bounded by time has no number of steps: its schedule is read at this resolution."""
+STATE = "model optimizer position carried records smoothed best random_states".split()
+"""What a checkpoint holds."""
 SECONDS_BETWEEN_RECORDS = 10.0
 """Records that come faster are kept, but not logged; the last one always is."""
 
@@ -53,12 +55,12 @@ def train(
     *,
     policy: TransferPolicy,
     settings: LoopSettings,
-    folder: RunFolder | None = None,
+    checkpoints: Checkpoints | None = None,
     accelerator: Accelerator | None = None,
     progress: Progress = SILENT,
     what: str = "training",
 ) -> list[dict[str, Any]]:
-    """Train `objective.model` in place; go on from the checkpoint in `folder` if there is one.
+    """Train `objective.model` in place, from the last checkpoint on if there is one.
 
     Returns:
         The records of the run: one for each validation and epoch end.
@@ -69,7 +71,7 @@ def train(
         EndsWithOthers: so it was, and another process says it.
     """
     keep_freed_blocks()
-    run = _Run(objective, policy, settings, folder, accelerator or make_accelerator())
+    run = _Run(objective, policy, settings, checkpoints, accelerator or make_accelerator())
     run.resume()
     with (
         interrupts(run.accelerator) as interrupted,
@@ -106,11 +108,11 @@ class _Run:
         objective: Objective,
         policy: TransferPolicy,
         settings: LoopSettings,
-        folder: RunFolder | None,
+        checkpoints: Checkpoints | None,
         accelerator: Accelerator,
     ) -> None:
         self.objective, self.policy, self.settings = objective, policy, settings
-        self.folder, self.accelerator = folder, accelerator
+        self.checkpoints, self.accelerator = checkpoints, accelerator
         objective.model.to(accelerator.device)
         self.groups = objective.layer_groups()
         rates = policy.group_rates(len(self.groups), 0)
@@ -239,7 +241,7 @@ class _Run:
     @property
     def checkpoint_due(self) -> bool:
         """Whether the last checkpoint is old."""
-        if self.folder is None:
+        if self.checkpoints is None:
             return False
         return self.agreed(time.monotonic() - self.last_checkpoint > 60 * self.settings.checkpoint_minutes)
 
@@ -280,8 +282,8 @@ class _Run:
         record |= figures
         self.records.append(record)
         with together():
-            if self.folder is not None and self.accelerator.is_main_process:
-                self.folder.log(record)
+            if self.checkpoints is not None and self.accelerator.is_main_process:
+                self.checkpoints.log(record)
         self.is_last_shown = time.monotonic() - self.last_shown >= SECONDS_BETWEEN_RECORDS
         if self.is_last_shown:
             self.last_shown = time.monotonic()
@@ -306,7 +308,7 @@ class _Run:
         self.epoch, self.batch = self.epoch + 1, 0
         if self.policy.thaws(len(self.groups), self.epoch):
             self.forecast = Forecast()  # steps take longer from here on
-        if self.folder is not None and not self.finished and self.checkpoint_due:
+        if self.checkpoints is not None and not self.finished and self.checkpoint_due:
             self.save_checkpoint()
 
     def take_best(self) -> None:
@@ -322,14 +324,14 @@ class _Run:
 
     def save_checkpoint(self) -> None:
         """Write all that the run needs to go on; every process takes part."""
-        if self.folder is None:
+        if self.checkpoints is None:
             return
         carried = {name: self.accelerator.gather(t) for name, t in self.objective.carried().items()}
         random_states = gather_object([self._random_state()])
         self.last_checkpoint = time.monotonic()
         with together():
             if self.accelerator.is_main_process:
-                self.folder.save(self._snapshot() | {"carried": carried, "random_states": random_states})
+                self.checkpoints.save(self._snapshot() | {"carried": carried, "random_states": random_states})
 
     def _snapshot(self) -> dict[str, Any]:
         """What is the same in every process."""
@@ -348,15 +350,15 @@ class _Run:
         }
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one; the number of processes may differ."""
-        if self.folder is None:
+        """Resume from the last checkpoint, if there is one; the number of processes may differ."""
+        if self.checkpoints is None:
             return
         with together():
-            state = self.folder.load()
+            state = self.checkpoints.load(*STATE)
             if state is not None:
                 self._take_over(state)
             if self.accelerator.is_main_process:
-                self.folder.rewrite_log(self.records)
+                self.checkpoints.rewrite_log(self.records)
 
     def _take_over(self, state: dict[str, Any]) -> None:
         self.objective.model.load_state_dict(state["model"])
@@ -389,11 +391,9 @@ class _Run:
 
     def how_to_go_on(self) -> str:
         """One line for somebody who pressed Ctrl-C."""
-        if self.folder is None:
+        if self.checkpoints is None:
             return f"stopped at step {self.step}; this run kept no checkpoint"
-        return (
-            f"stopped at step {self.step}; {self.folder.folder} is saved: the same command goes on from there"
-        )
+        return f"stopped at step {self.step}; {self.checkpoints.folder} is saved: the same command goes on from there"
 
 
 def _log_record(record: dict[str, Any]) -> None:
@@ -401,3 +401,17 @@ def _log_record(record: dict[str, Any]) -> None:
         f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch")
     )
     logger.info("step %d, epoch %d: %s", record["step"], record["epoch"], figures)
+
+
+def metrics_of(
+    records: list[dict[str, Any]], settings: LoopSettings, *, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The metrics of the weights that a training ended with: those of its best epoch, or of its last.
+
+    Args:
+        without: names of records that are no metrics.
+    """
+    best = records[-1]
+    if settings.keep_best and "score" in best:
+        best = max(records, key=lambda record: (record["score"], -record["loss"]))
+    return {name: value for name, value in best.items() if name not in without}

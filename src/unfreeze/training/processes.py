@@ -60,7 +60,7 @@ def together() -> Iterator[None]:
 @contextmanager
 def _interruption_of_the_first() -> Iterator[None]:
     """Ctrl-C reaches all processes, and the first one answers it."""
-    is_first = _processes().is_main_process
+    is_first = is_first_process()
     try:
         yield
     except KeyboardInterrupt:
@@ -69,29 +69,37 @@ def _interruption_of_the_first() -> Iterator[None]:
         raise EndsWithOthers(130) from None
 
 
-class _Accelerator(Accelerator):  # type: ignore[misc]
-    @contextmanager
-    def main_process_first(self) -> Iterator[None]:
-        """The first process runs the block, then the others do; by Accelerate's they would wait for one that failed."""
-        if not self.is_main_process:
-            with together():
-                pass
+@contextmanager
+def first_process_first() -> Iterator[bool]:
+    """The first process runs the block, then the others do; yields whether this is the first one.
+
+    Accelerate's own `main_process_first` would let the others wait forever for a first process that failed.
+    """
+    is_first = is_first_process()
+    if not is_first:
         with together():
-            yield
-        if self.is_main_process:
-            with together():
-                pass
+            pass
+    with together():
+        yield is_first
+    if is_first:
+        with together():
+            pass
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes files and says what happened."""
+    return bool(_processes().is_main_process)
 
 
 def make_accelerator(precision: Precision = "auto") -> Accelerator:
-    """Accelerate's handle on devices and processes, in the precision asked for; "auto" is the first process's choice."""
+    """Accelerate's handle on devices and processes; "auto" is decided by the first process."""
     processes = _processes()
     chosen = [choose_precision(precision, processes.device)]
     if processes.num_processes > 1:
         broadcast_object_list(chosen)
     # Accelerate keeps the precision for the life of the interpreter, but the next run may ask for another one.
     AcceleratorState._reset_state()
-    return _Accelerator(mixed_precision=chosen[0], cpu=not torch.accelerator.is_available())
+    return Accelerator(mixed_precision=chosen[0], cpu=not torch.accelerator.is_available())
 
 
 @contextmanager

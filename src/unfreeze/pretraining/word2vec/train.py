@@ -36,7 +36,7 @@ from unfreeze.vectors.table import VectorTable
 
 if TYPE_CHECKING:
     from unfreeze.text.token_store import TokenStore
-    from unfreeze.training.checkpoints import RunFolder
+    from unfreeze.training.checkpoints import Checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def train_matrices(
     start: Matrices | None = None,
     workers: int | None = None,
     minutes: float | None = None,
-    folder: RunFolder | None = None,
+    checkpoints: Checkpoints | None = None,
     checkpoint_minutes: float = 3.0,
     progress: Progress = SILENT,
 ) -> Matrices:
@@ -139,7 +139,8 @@ def train_matrices(
         start: matrices to go on with, trained in place; None starts anew.
         workers: threads; None is one a core. With one, the same seed gives the same bits (if `minutes` is None).
         minutes: stop after that time at the latest; the rate then falls to zero by the end of that time.
-        folder: where checkpoints are kept; a run that it holds goes on.
+        checkpoints: where the state is kept; training resumes from the last one.
+        checkpoint_minutes: minutes between checkpoints.
         progress: told of tokens, the loss (nats a prediction, mean of the epoch so far), the rate and words/s (before
             subsampling).
 
@@ -172,11 +173,11 @@ def train_matrices(
         rate=settings.initial_rate,
         seconds=None if minutes is None else 60 * minutes,
     )
-    run.resume(folder)
+    run.resume(checkpoints)
     with progress.bar("word2vec", total=settings.epochs * store.n_tokens, unit="token") as bar:
         if run.state.position:
             bar.advance(run.tokens_before(run.state.position))
-        run.work(bar, workers or os.cpu_count() or 1, folder, 60 * checkpoint_minutes)
+        run.work(bar, workers or os.cpu_count() or 1, checkpoints, 60 * checkpoint_minutes)
     if not np.isfinite(run.matrices.inputs.sum(dtype=np.float64)):  # the last update may be the one
         raise run.diverged()
     run.need_predictions(word_counts, settings)
@@ -219,22 +220,25 @@ class _Run:
     leg_first: int = 0
     stopped: bool = False
 
-    def resume(self, folder: RunFolder | None) -> None:
-        saved = None if folder is None else folder.load()
+    def resume(self, checkpoints: Checkpoints | None) -> None:
+        saved = None if checkpoints is None else checkpoints.load("inputs", "outputs", "position")
         if saved is not None:
             self.matrices = Matrices(saved.pop("inputs").numpy(), saved.pop("outputs").numpy())
             self.state = _State(**{"all_predictions": None, **saved})
             logger.info("going on from token %d", self.tokens_before(self.state.position))
 
-    def work(self, bar: Bar, workers: int, folder: RunFolder | None, leg: float) -> None:
+    def work(self, bar: Bar, workers: int, checkpoints: Checkpoints | None, leg: float) -> None:
         """In legs of `leg` seconds; a checkpoint is written between two of them, when no thread works."""
         while True:
-            try:
-                self._leg(bar, workers, leg if folder is not None else np.inf)
-            except KeyboardInterrupt as stop:
-                if folder is None:
-                    raise
-                self._save(folder)
+            stop = self._leg(bar, workers, leg if checkpoints is not None else np.inf)
+            if stop is not None and checkpoints is None:
+                raise stop
+            over = self.state.position >= len(self.blocks) or self._over(self.state.position) >= 1
+            if over and stop is None:
+                return
+            assert checkpoints is not None, "without checkpoints there is one leg"
+            self._save(checkpoints)
+            if stop is not None:
                 done, total = (
                     self.tokens_before(self.state.position),
                     self.blocks.epochs * self.store.n_tokens,
@@ -242,30 +246,34 @@ class _Run:
                 raise Interrupted(
                     f"interrupted after {done:,} of {total:,} tokens; the same command goes on from there"
                 ) from stop
-            if self.state.position >= len(self.blocks) or self._over(self.state.position) >= 1:
-                return
-            self._save(folder)
 
-    def _leg(self, bar: Bar, workers: int, seconds: float) -> None:
+    def _leg(self, bar: Bar, workers: int, seconds: float) -> KeyboardInterrupt | None:
+        """Let threads work for so many seconds; returns Ctrl-C, after which they have finished the blocks in hand.
+
+        A block counts from the moment that a thread takes it, so nothing may be saved while one works: a second Ctrl-C,
+        in the wait for them, leaves at once and without a checkpoint.
+        """
         self.leg_ends, self.leg_first = time.monotonic() + seconds, self.state.position
-        with ThreadPoolExecutor(workers, thread_name_prefix="word2vec") as threads:
-            futures = [threads.submit(self._worker, bar) for _ in range(workers)]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                self.stopped = True  # the others finish the block in hand
-                raise
+        self.stopped, interruption = False, None
+        threads = ThreadPoolExecutor(workers, thread_name_prefix="word2vec")
+        try:
+            for future in [threads.submit(self._worker, bar) for _ in range(workers)]:
+                future.result()
+        except KeyboardInterrupt as stop:
+            interruption = stop
+        finally:
+            self.stopped = True  # threads that still work end with the block in hand
+            threads.shutdown()
+        return interruption
 
-    def _save(self, folder: RunFolder | None) -> None:
-        if folder is not None:
-            state = asdict(self.state) | {"seconds": self._elapsed()}
-            tensors = {
-                "inputs": torch.from_numpy(self.matrices.inputs),
-                "outputs": torch.from_numpy(self.matrices.outputs),
-            }
-            folder.save(state | tensors)
-            folder.log({"tokens": self.tokens_before(self.state.position), **self.figures()})
+    def _save(self, checkpoints: Checkpoints) -> None:
+        state = asdict(self.state) | {"seconds": self._elapsed()}
+        tensors = {
+            "inputs": torch.from_numpy(self.matrices.inputs),
+            "outputs": torch.from_numpy(self.matrices.outputs),
+        }
+        checkpoints.save(state | tensors)
+        checkpoints.log({"tokens": self.tokens_before(self.state.position), **self.figures()})
 
     def _worker(self, bar: Bar) -> None:
         inputs, outputs = self.matrices.inputs, self.matrices.outputs

@@ -1,0 +1,72 @@
+"""`pretrain glove`: from text to a saved folder of GloVe's vectors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.pretraining.glove.settings import GloveSettings
+from unfreeze.pretraining.glove.train import train_glove
+from unfreeze.pretraining.token_blocks import count_tokens
+from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.pretraining.word2vec.recipe import count_words, finish_vectors, set_vectors
+from unfreeze.pretraining.word2vec.train import Matrices
+from unfreeze.progress import SILENT, Progress
+from unfreeze.runs import Run
+from unfreeze.text.tokenizers import WordTokenizer
+
+
+def pretrain_glove(
+    corpus: Corpus,
+    settings: GloveSettings,
+    *,
+    output: str | Path,
+    workers: int | None = None,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[WordVectors, dict[str, Any]]:
+    """GloVe's vectors from unlabeled text. Called again after a kill, it does not read the text a second time.
+
+    Args:
+        output: folder to write the vectors to.
+        workers: threads; None is one a core. With 1, the same seed gives the same bits.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The vectors, and what metrics.json holds: vocabulary, tokens, seconds.
+
+    Raises:
+        UserError: the corpus or the output cannot be used.
+    """
+    began = time.monotonic()
+
+    def identity() -> dict[str, Any]:
+        return {"stage": "pretrain glove", **corpus.identity(), **asdict(settings)}
+
+    with Run(output, identity, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return WordVectors.from_pretrained(run.output), run.metrics
+        tokenizer, store = count_words(run, corpus, settings.vocabulary_size, settings.min_count)
+        counts = count_tokens(store, len(tokenizer))
+        prepared = time.monotonic()
+        options = asdict(settings)
+        del options["vocabulary_size"], options["min_count"]
+        vectors = train_glove(
+            store,
+            vocabulary_size=len(tokenizer),
+            skip_ids=tokenizer.special_ids,
+            folder=run.folder,
+            workers=workers,
+            progress=progress,
+            **options,
+        )
+        encoder = WordVectors(WordTokenizer(tokenizer.vocabulary, counts.tolist()), size=settings.size)
+        set_vectors(encoder, Matrices(vectors, vectors), None)
+        metrics = {"tokens": store.n_tokens, "training_seconds": round(time.monotonic() - prepared, 1)}
+        title, trained = "Word vectors (GloVe)", asdict(settings)
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, title, trained, command)

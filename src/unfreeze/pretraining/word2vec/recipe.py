@@ -1,0 +1,352 @@
+"""From text to a saved folder of word vectors: `pretrain word2vec`, and `adapt` of such vectors to other text.
+
+The folder keeps the output matrix besides the vectors, so that `adapt` can continue the training.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfreeze.checked import need_call
+from unfreeze.encoders.word_vectors import WordVectors, read_encoder
+from unfreeze.errors import UserError
+from unfreeze.folders import (
+    CONFIG,
+    WEIGHTS,
+    load_tensors,
+    read_config,
+    write_model,
+    written_folder,
+)
+from unfreeze.pretraining.token_blocks import count_tokens
+from unfreeze.pretraining.unlabeled import Corpus, encode_once, make_once
+from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, learn_phrases
+from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
+from unfreeze.pretraining.word2vec.tables import bag_table
+from unfreeze.pretraining.word2vec.train import Bags, Matrices, train_matrices
+from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import find_model
+from unfreeze.runs import RENAMED, Run
+from unfreeze.text.character_ngrams import ngram_buckets
+from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.store_builder import DocumentTokenizer
+from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS, OWN_ROWS = "outputs.weight", "outputs.own"
+"""Tensors that only `adapt` needs: the output matrix, and with n-grams the words' own rows."""
+
+SNIPPET = """
+from unfreeze.encoders.vector_source import open_vectors
+
+vectors = open_vectors(".")  # this folder
+print(len(vectors), vectors.size, vectors.words[:10])
+"""
+
+
+def pretrain_word2vec(
+    corpus: Corpus,
+    settings: VectorSettings,
+    *,
+    output: str | Path,
+    minutes: float | None = None,
+    workers: int | None = None,
+    checkpoint_minutes: float = 3.0,
+    without_output: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[WordVectors, dict[str, Any]]:
+    """Word vectors from unlabeled text. Call it again after a kill to resume.
+
+    Args:
+        output: folder to write the vectors to.
+        minutes, workers, checkpoint_minutes: as in `train_matrices`.
+        without_output: save the vectors alone; `adapt` will not work.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The vectors, and what metrics.json holds: vocabulary, tokens, the last loss, words/s.
+
+    Raises:
+        UserError: the corpus or the output cannot be used.
+        Interrupted: Ctrl-C, after a checkpoint.
+    """
+    began = time.monotonic()
+
+    def identity() -> dict[str, Any]:
+        return {"stage": "pretrain word2vec", **corpus.identity(), **asdict(settings), "minutes": minutes}
+
+    with Run(output, identity, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return WordVectors.from_pretrained(run.output), run.metrics
+        tokenizer, store = count_words(run, corpus, settings.vocabulary_size, settings.min_count)
+        words, store, counts = _with_phrases(run, corpus, tokenizer, store, settings)
+        _need_memory(len(words), settings)
+        encoder = WordVectors(
+            words, size=settings.training.size, ngrams=settings.ngrams, buckets=settings.buckets
+        )
+        limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
+        outputs, metrics = _train(run, encoder, store, counts, settings, None, limits)
+        title = f"Word vectors ({'CBOW' if settings.training.architecture == 'cbow' else 'skip-gram'})"
+        trained, kept = asdict(settings.training), None if without_output else outputs
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, title, trained, command, kept)
+
+
+def count_words(
+    run: Run, corpus: Corpus, vocabulary_size: int, min_count: int
+) -> tuple[TextTokenizer, TokenStore]:
+    """The vocabulary of the corpus and the ids of all its documents, made at a run's first start."""
+    tokenizer = make_once(
+        run,
+        lambda: train_tokenizer(
+            corpus.documents(),
+            vocabulary_size=vocabulary_size,
+            min_count=min_count,
+            progress=run.progress,
+        ),
+    )
+    return tokenizer, _store(run, corpus, tokenizer)
+
+
+def _store(run: Run, corpus: Corpus, tokenizer: DocumentTokenizer, name: str = "tokens") -> TokenStore:
+    store = encode_once(run, name, tokenizer, corpus.documents)
+    if store is None:
+        raise UserError("the corpus holds no text to learn from")
+    return store
+
+
+def finish_vectors(
+    run: Run,
+    corpus: Corpus,
+    encoder: WordVectors,
+    metrics: dict[str, Any],
+    began: float,
+    title: str,
+    trained: dict[str, Any],
+    command: str,
+    more: dict[str, Tensor] | None = None,
+) -> dict[str, Any]:
+    """Save the vectors with their card; returns `metrics` with the size of the vocabulary and the seconds of the run.
+
+    Args:
+        began: `time.monotonic()` at the beginning.
+        trained: the settings, for config.json.
+        more: tensors to save besides the vectors.
+    """
+
+    def save(output: Path) -> None:
+        with written_folder(output, keep={"training", "README.md", "metrics.json"}) as target:
+            config = {**encoder.config(), "trained": trained}
+            write_model(target, config, {**encoder.weights(), **(more or {})})
+            encoder.tokenizer.save(target)
+
+    metrics = {"vocabulary": len(encoder.tokenizer) - len(SPECIAL_TOKENS), **metrics}
+    metrics["seconds"] = round(time.monotonic() - began, 1)
+    facts = {"data": corpus.facts["data"], "command": command, "settings": json.dumps(trained)}
+    return run.finish(save, metrics, title=title, facts=facts, snippet=SNIPPET)
+
+
+def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:
+    """Refuse what cannot fit: vectors while they are trained and once more as they are saved, and the outputs."""
+    size, buckets = settings.training.size, settings.buckets if settings.ngrams else 0
+    needed = 4 * size * (3 * vocabulary_size + 2 * buckets)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    if there is not None and needed > there:
+        rows = f"{vocabulary_size:,} words" + (f" and {buckets:,} buckets of n-grams" if buckets else "")
+        raise UserError(
+            f"{size:,} numbers each for {rows} need {needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}"
+        )
+
+
+def adapt_word_vectors(
+    source: str | Path,
+    corpus: Corpus,
+    *,
+    output: str | Path,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    min_count: int | None = None,
+    seed: int = 0,
+    minutes: float | None = None,
+    workers: int | None = None,
+    checkpoint_minutes: float = 3.0,
+    without_output: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[WordVectors, dict[str, Any]]:
+    """Continue training word2vec's vectors on other text, whose new words get vectors too. Resumable like the first stage.
+
+    Args:
+        source: a folder with its output matrix.
+        epochs, learning_rate, min_count: as in the first training by default.
+
+    Raises:
+        UserError: `source` cannot be continued; as `pretrain_word2vec`.
+    """
+    began = time.monotonic()
+    place = find_model(source)
+    before = read_encoder(place)
+    tensors = load_tensors(place / WEIGHTS)
+    trained = read_config(place).get("trained")
+    if OUTPUTS not in tensors or not isinstance(trained, dict):
+        raise UserError(
+            f"{source} holds no output matrix to go on with: train it by pretrain word2vec, without --without-output"
+        )
+    given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+    changes = {name: value for name, value in given.items() if value is not None}
+    trained = {RENAMED[""].get(name, name): value for name, value in trained.items()}
+    need_call(Word2VecSettings, f"{place / CONFIG}: trained", **trained)
+    training = Word2VecSettings(**{**trained, **changes})
+    settings = VectorSettings(training=training, ngrams=before.ngrams, buckets=max(1, len(before.buckets)))
+    settings = replace(settings, min_count=settings.min_count if min_count is None else min_count)
+
+    def identity() -> dict[str, Any]:
+        settled = {**corpus.identity(), **asdict(settings), "minutes": minutes}
+        return {"stage": "adapt", "source": str(source), **settled}
+
+    def make_tokenizer() -> TextTokenizer:
+        """The old vocabulary, and behind it the words of the corpus that it lacks."""
+        found = train_tokenizer(corpus.documents(), min_count=settings.min_count, progress=progress)
+        old = before.tokenizer
+        return WordTokenizer([*old.vocabulary, *(word for word in found.vocabulary if old.id(word) is None)])
+
+    with Run(output, identity, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return WordVectors.from_pretrained(run.output), run.metrics
+        tokenizer = make_once(run, make_tokenizer)
+        store = _store(run, corpus, tokenizer)
+        counts = count_tokens(store, len(tokenizer))
+        old_counts = before.tokenizer.counts or [0] * len(before.tokenizer)
+        both = counts + np.pad(np.array(old_counts, np.int64), (0, len(counts) - len(old_counts)))
+        words = WordTokenizer(tokenizer.vocabulary, both.tolist())
+        encoder = WordVectors(words, **before.arguments())
+        start = _start_from(before, tensors, len(words), settings)
+        logger.info("%d new words", len(words) - len(old_counts))
+        limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
+        outputs, metrics = _train(run, encoder, store, counts, settings, start, limits)
+        title = f"Word vectors ({'CBOW' if training.architecture == 'cbow' else 'skip-gram'})"
+        kept = None if without_output else outputs
+        return encoder, finish_vectors(
+            run, corpus, encoder, metrics, began, title, asdict(training), command, kept
+        )
+
+
+def _start_from(
+    encoder: WordVectors, tensors: dict[str, Tensor], vocabulary_size: int, settings: VectorSettings
+) -> Matrices:
+    """The matrices of an earlier training, with the usual start for new words.
+
+    The inner nodes of a Huffman tree mean something else as soon as the counts change: they start anew.
+    """
+    n_old, size = len(encoder.tokenizer), encoder.size
+    start = Matrices.start(
+        vocabulary_size + len(encoder.buckets), vocabulary_size, size, settings.training.seed
+    )
+    start.inputs[:n_old] = tensors.get(OWN_ROWS, encoder.embedding.detach()).numpy()
+    start.inputs[vocabulary_size:] = encoder.buckets.numpy()
+    if not settings.training.hierarchical:
+        start.outputs[:n_old] = tensors[OUTPUTS].numpy()
+    return start
+
+
+def _with_phrases(
+    run: Run, corpus: Corpus, tokenizer: TextTokenizer, store: TokenStore, settings: VectorSettings
+) -> tuple[WordTokenizer, TokenStore, NDArray[np.int64]]:
+    """The vocabulary with its phrases, the store of its ids, and how often each occurs."""
+    current: Any = tokenizer
+    counts = count_tokens(store, len(current))
+    for number in range(settings.phrases):
+        pairs = learn_phrases(
+            store,
+            counts,
+            current.special_ids,
+            min_count=settings.min_count,
+            threshold=settings.phrase_threshold,
+        )
+        logger.info("%d phrases in pass %d", len(pairs), number + 1)
+        if not pairs:
+            break
+        current = PhraseTokenizer(current, pairs)
+        store = _store(run, corpus, current, f"phrases-{number + 1}")
+        counts = count_tokens(store, len(current))
+    tokens = [current.token(number) for number in range(len(current))]
+    return WordTokenizer.from_vocabulary(tokens, counts.tolist()), store, counts
+
+
+def _train(
+    run: Run,
+    encoder: WordVectors,
+    store: TokenStore,
+    counts: NDArray[np.int64],
+    settings: VectorSettings,
+    start: Matrices | None,
+    limits: dict[str, Any],
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Train and write the vectors into `encoder`; returns the tensors that only `adapt` needs, and the metrics."""
+    bags = None if encoder.ngrams is None else ngram_bags(encoder)
+    matrices = train_matrices(
+        store,
+        counts,
+        settings.training,
+        skip_ids=encoder.tokenizer.special_ids,
+        bags=bags,
+        start=start,
+        checkpoints=run.checkpoints,
+        **limits,
+        progress=run.progress,
+    )
+    set_vectors(encoder, matrices, bags)
+    outputs = {OUTPUTS: torch.from_numpy(matrices.outputs)}
+    if bags is not None:
+        outputs[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
+    metrics = {"tokens": store.n_tokens, **matrices.figures}
+    if run.checkpoints is not None:
+        run.checkpoints.log(metrics)
+    return outputs, metrics
+
+
+def ngram_bags(encoder: WordVectors) -> Bags:
+    """For each word its own row and those of its n-grams, behind the words' rows."""
+    assert encoder.ngrams is not None
+    size, special = len(encoder.tokenizer), encoder.tokenizer.special_ids
+    shortest, longest = encoder.ngrams
+    bags = []
+    for number in range(size):
+        word = encoder.tokenizer.token(number)
+        rows = [] if number in special else ngram_buckets(word, shortest, longest, len(encoder.buckets))
+        bags.append([number, *(size + row for row in rows)])
+    return bag_table(bags)
+
+
+@torch.no_grad()
+def set_vectors(encoder: WordVectors, matrices: Matrices, bags: Bags | None) -> None:
+    """Write what was learned into the encoder; special tokens are zero."""
+    size = len(encoder.tokenizer)
+    if bags is None:
+        vectors = matrices.inputs[:size]
+    else:
+        starts, rows = bags
+        vectors = np.stack(
+            [matrices.inputs[rows[a:b]].mean(0) for a, b in zip(starts, starts[1:], strict=False)]
+        )
+        found = matrices.inputs[size:]
+        encoder.buckets[: len(found)] = torch.from_numpy(found)
+    encoder.embedding.copy_(torch.from_numpy(vectors))
+    encoder.embedding[sorted(encoder.tokenizer.special_ids)] = 0.0
+    encoder.eval()

@@ -1,0 +1,390 @@
+"""The one lifecycle of everything that trains: a `Run` goes from settings and data to a saved folder.
+
+A recipe reads from top to bottom:
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:  # the same command again: nothing to do
+            return Model.from_pretrained(run.output), run.metrics
+        tokenizer = run.once("tokenizer.json", make, TextTokenizer.load)
+        ...
+        records = run.train(objective, policy, loop, "language model")
+        return model, run.finish(model.save_pretrained, metrics, title=..., facts=..., snippet=...)
+
+The folder `training/` of the output holds `run.json` (what the run was asked for, the number format it computes in, and
+whether it is done), what was prepared for it, its checkpoint and its log. After kill -9 at any moment, the same command
+resumes from there and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from accelerate import Accelerator
+
+from unfreeze.checked import read_json_file
+from unfreeze.errors import UserError
+from unfreeze.folders import (
+    CONFIG,
+    OWN,
+    need_own_place,
+    read_metrics,
+    remove_leftovers,
+    restore_folder,
+    write_json,
+    writing,
+)
+from unfreeze.progress import SILENT, Progress
+from unfreeze.training.cards import write_card
+from unfreeze.training.checkpoints import CHECKPOINT, LOG, TRAINING, Checkpoints
+from unfreeze.training.loop import train
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Objective
+from unfreeze.training.precision import Precision
+from unfreeze.training.processes import first_process_first, is_first_process, make_accelerator, together
+from unfreeze.transfer.policies import TransferPolicy
+
+T = TypeVar("T")
+RUN, LOCK = "run.json", "lock"
+HARMLESS = {"checkpoint_minutes"}
+"""Settings that do not change the result: a run is resumed when they differ."""
+RENAMED: dict[str, dict[str, str]] = {
+    "": {"rate": "learning_rate"},
+    "pretrain elmo": {"size": "projection_size", "cells": "hidden_size", "spelling": "char_cnn"},
+}
+"""Settings that had another name when some runs were begun, old name -> new name: of every stage (""), or of one."""
+ADDED: dict[str, Any] = {"cell": "lstm", "windows": [2], "zoneout": 0.0}
+"""Settings that run.json of earlier versions lacks, with the values that those versions computed with."""
+logger = logging.getLogger(__name__)
+
+
+class Run:
+    """One training and its output, from the start to the finished folder; a context manager.
+
+    Several processes that were started together (`accelerate launch`) each open the same run; the first one writes.
+
+    Args:
+        output: the folder to write the model to; None trains in memory and saves nothing.
+        identity: returns everything that determines the result (settings, digests of the data) as JSON values. A run of
+            the same identity is resumed; another one in the same folder is an error.
+        precision: number format of the training; "auto" is decided once and kept, so that a resumed run goes on in it.
+        overwrite: replace the model of another run, once this one is complete.
+        progress: what shows how far long work is.
+
+    Attributes:
+        done: whether the output is complete already.
+        folder: `training/` in the output, for what is prepared once.
+
+    Raises:
+        UserError: the output belongs to another run or to the user, is being written by another process, or cannot be
+            written. Raised on entering.
+    """
+
+    def __init__(
+        self,
+        output: str | Path | None,
+        identity: Callable[[], dict[str, Any]],
+        *,
+        precision: Precision = "auto",
+        overwrite: bool = False,
+        progress: Progress = SILENT,
+    ) -> None:
+        path = None if output is None else Path(output)
+        # A link stays: the folder that it leads to is written.
+        self._output = path.resolve() if path is not None and path.is_symlink() else path
+        self._identity, self._precision, self._overwrite = identity, precision, overwrite
+        self.progress, self.done = progress, False
+        self._record: dict[str, Any] = {}
+        self._lock: int | None = None
+
+    @property
+    def output(self) -> Path:
+        """The folder of the model; a run in memory has none."""
+        assert self._output is not None, "a run in memory has no folder"
+        return self._output
+
+    @property
+    def folder(self) -> Path:
+        """`training/` in the output."""
+        return self.output / TRAINING
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """Where the state of the training is kept; None in memory."""
+        return None if self._output is None else Checkpoints(self.folder)
+
+    def __enter__(self) -> Self:
+        if self._output is None:
+            return self
+        with together():
+            identity = json.loads(json.dumps(self._identity()))
+        try:
+            with first_process_first() as is_first:
+                self._open(identity, is_first)
+        except BaseException:
+            self._release()
+            raise
+        if self.done:
+            logger.info("%s is complete already", self.output)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    # Whose output is it?
+
+    def _open(self, identity: dict[str, Any], is_first: bool) -> None:
+        """Find out whether this run is new, can be resumed or is done, and refuse what belongs to somebody else."""
+        if is_first:
+            restore_folder(self.output)
+            if self.output.exists() and not self.output.is_dir():
+                raise UserError(f"{self.output} is a file: --output names a folder")
+            if not self.folder.is_dir():
+                self._need_free(None, identity)  # before anything is created
+            self._acquire()
+            remove_leftovers(self.output)
+        record = self._read()
+        if record is None or not self._continues(record, identity):
+            self._need_free(record, identity)
+            # Another run's tokenizer and token ids must not be taken for this one's.
+            self._remove_all_but(RUN, LOCK)
+            self._record = {"done": False, "asked": identity}
+            write_json(self.folder / RUN, self._record)
+            return
+        self._record = record
+        self.done = bool(record["done"]) and (self.output / CONFIG).is_file()
+        if not self.done:
+            need_own_place(self.output)
+        elif is_first:
+            self._remove_all_but(RUN, LOG, LOCK)  # a process that was killed while finishing left more
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self.folder / RUN
+        if not path.is_file():
+            return None
+        advice = f"remove {self.folder} and start again"
+        found: dict[str, Any] = read_json_file(path, f"the file is damaged: {advice}")
+        if not isinstance(found, dict) or not {"asked", "done"} <= found.keys():
+            raise UserError(f"{path} is damaged: {advice}")
+        return found
+
+    def _holds_work(self) -> bool:
+        """A run that ended before its first checkpoint, over a mistake for example, has nothing to lose."""
+        return (self.output / CONFIG).is_file() or (self.folder / CHECKPOINT).is_file()
+
+    def _continues(self, record: dict[str, Any], identity: dict[str, Any]) -> bool:
+        """Whether `record` is that of a run that this one is the same as."""
+        now = _settings(identity)
+        then = {name: value for name, value in ADDED.items() if name in now} | _settings(record["asked"])
+        if then != now:
+            return False
+        if self._precision in ("auto", record.get("precision", self._precision)):
+            return True
+        if self._holds_work():
+            return False
+        del record["precision"]  # nothing was computed in it yet
+        return True
+
+    def _need_free(self, record: dict[str, Any] | None, identity: dict[str, Any]) -> None:
+        """Raise UserError where the output is not this run's to write."""
+        need_own_place(self.output)
+        if self._holds_work():
+            if not self._overwrite:
+                other = _difference(record, {**identity, "precision": self._precision})
+                raise UserError(f"{self.output} {other}: choose another --output, or add --overwrite")
+            return
+        taken = [path for name in sorted(OWN - {TRAINING}) if (path := self.output / name).exists()]
+        if record is None:  # a process that was killed at once may have left a lock
+            taken += [path for path in self.folder.glob("*") if path.name != LOCK]
+        if taken:
+            raise UserError(f"{taken[0]} is not unfreeze's and would be replaced: choose another --output")
+
+    def _acquire(self) -> None:
+        """Keep other processes from this output, for as long as this process lives.
+
+        Raises:
+            UserError: another process has it.
+        """
+        path = self.folder / LOCK
+        with writing(self.output):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError:  # a model that can only be read; whatever has to be written will say so
+                return
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(lock, 20).decode("ascii", "replace")
+                os.close(lock)
+                raise UserError(
+                    f"{self.output} is being written by another run (process {holder}): wait until it has ended, "
+                    "or choose another --output"
+                ) from None
+            except OSError:  # a file system without locks
+                os.close(lock)
+                return
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), path.stat()):
+                    break
+            os.close(lock)  # its holder ended just now and removed it
+        self._lock = lock
+        with suppress(OSError):  # on a full disk the message above names nobody
+            os.truncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            with suppress(OSError):
+                (self.folder / LOCK).unlink()
+            os.close(self._lock)
+            self._lock = None
+
+    # What a recipe does with it
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """Accelerate's handle, in the run's number format. Decided at first use: what trains nothing never asks."""
+        known = self._record.get("precision")
+        accelerator = make_accelerator(known or self._precision)
+        if known is None and self._output is not None:
+            with together():
+                self._record["precision"] = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+                if is_first_process():
+                    write_json(self.folder / RUN, self._record)
+        return accelerator
+
+    def once(self, name: str, make: Callable[[Path], object], load: Callable[[Path], T]) -> T:
+        """Load what an earlier start of this run prepared, or make it; what is damaged is made again.
+
+        Args:
+            name: of the file or folder in `folder` whose presence says that it is complete.
+            make: writes it into `folder`; `name` takes its place last, whole.
+            load: reads it from `folder`.
+        """
+        place = self.folder / name
+        with first_process_first():
+            if place.exists():
+                try:
+                    return load(self.folder)
+                except (UserError, LookupError, ValueError) as error:
+                    logger.warning("%s; it is made again", error)
+                    shutil.rmtree(place) if place.is_dir() else place.unlink()
+            make(self.folder)
+            return load(self.folder)
+
+    def train(
+        self, objective: Objective, policy: TransferPolicy, settings: LoopSettings, what: str
+    ) -> list[dict[str, Any]]:
+        """Train in the loop, from the last checkpoint on; returns the records (`training.loop.train`)."""
+        return train(
+            objective,
+            policy=policy,
+            settings=settings,
+            checkpoints=self.checkpoints,
+            accelerator=self.accelerator,
+            progress=self.progress,
+            what=what,
+        )
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of a run that is done."""
+        return read_metrics(self.output)
+
+    def finish(
+        self,
+        save: Callable[[Path], None],
+        metrics: dict[str, Any],
+        *,
+        title: str,
+        facts: dict[str, object],
+        snippet: str,
+    ) -> dict[str, Any]:
+        """Save the model and its card, and remove what only served to resume; returns `metrics`.
+
+        Args:
+            save: writes the model into a folder, whole or not at all.
+            title, facts, snippet: of the model card (`training.cards.write_card`).
+        """
+        with together():
+            if self._output is not None and is_first_process():
+                save(self.output)
+                write_card(self.output, title=title, facts=facts, metrics=metrics, snippet=snippet)
+                self._record["done"] = True
+                write_json(self.folder / RUN, self._record)
+                self._remove_all_but(RUN, LOG, LOCK)
+        return metrics
+
+    def _remove_all_but(self, *names: str) -> None:
+        for entry in self.folder.glob("*"):
+            if entry.name in names:
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def _settings(asked: dict[str, Any], new_names: dict[str, str] | None = None) -> dict[str, Any]:
+    """All settings of an identity by their names today, without the harmless ones and however they were nested."""
+    if new_names is None:
+        new_names = RENAMED[""] | RENAMED.get(str(asked.get("stage")), {})
+    found: dict[str, Any] = {}
+    for name, value in asked.items():
+        if isinstance(value, dict) and value:
+            found |= _settings(value, new_names)
+        elif name not in HARMLESS and value is not None:
+            found[new_names.get(name, name)] = value
+    return found
+
+
+def _difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
+    """What an existing output was made with, as far as it differs."""
+    if record is None:
+        return "already holds a model"
+    before, now = _settings(record["asked"]), _settings(asked)
+    if (precision := record.get("precision")) is not None and now["precision"] != "auto":
+        before["precision"] = precision
+    else:
+        del now["precision"]
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    shown = ", ".join(_shown(name, before.get(name), now.get(name)) for name in names[:3])
+    return f"belongs to another run ({shown})"
+
+
+def _shown(name: str, before: Any, asked: Any) -> str:
+    """A difference for people, to whom digests say nothing."""
+    sources = [each[0] if _is_source(each) else each for each in (before, asked)]
+    if _is_source(asked) and sources[0] == sources[1]:
+        return f"other examples of {asked[0]}"
+    if _has_digest(sources[0]) or _has_digest(sources[1]):
+        return f"another {name.replace('_', ' ')}"
+    there, here = ("not given" if each is None else repr(each) for each in sources)
+    return f"{name} {there} there, {here} here"
+
+
+def _is_source(value: Any) -> bool:
+    """Whether it is where examples come from, and their digest."""
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return isinstance(value[0], str) and not _has_digest(value[0]) and _has_digest(value[1])
+
+
+def _has_digest(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(_has_digest(each) for each in value)
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{16,}", value) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from unfreeze.encoders import features
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_text
 from unfreeze.errors import UserError
-from unfreeze.formats.embedded_files import read_strings, write_embedded
+from unfreeze.formats import embedded_files
+from unfreeze.formats.embedded_files import NPZ_HEAD, read_strings, write_embedded
 
 LINES = ["The cat sat", "", "a/b 'c' größer", "   ", " ".join(WORDS * 3), "the\tdog saw it.", "cat"]
 ENCODER = small_elmo()
@@ -96,14 +98,20 @@ def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest
     assert other.n_lines == 2
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".hdf5"])
+@pytest.mark.parametrize("suffix", [".npz", ".npz in place", ".parquet", ".hdf5"])
 @pytest.mark.parametrize("half", [False, True])
 def test_files_hold_every_line(tmp_path: Path, suffix: str, half: bool) -> None:
-    text = embed_text(ENCODER, LINES, tmp_path / "a", EmbedSettings(half=half))
+    settings = EmbedSettings(half=half)
+    text = embed_text(ENCODER, LINES, tmp_path / "a", settings)
+    suffix, _, in_place = suffix.partition(" ")
     path = tmp_path / f"out{suffix}"
-    write_embedded(text, path)
+    head = NPZ_HEAD if in_place else 0
+    write_embedded(embed_text(ENCODER, LINES, tmp_path / "b", settings, head=head), path)
     lines = list(text.lines())
     if suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+        assert (tmp_path / "b" / "vectors.bin").exists() != bool(in_place)
         arrays = np.load(path)
         assert read_strings(arrays, "texts") == LINES
         assert read_strings(arrays, "words") == [word for line in lines for word in line.words]
@@ -126,6 +134,48 @@ def test_files_hold_every_line(tmp_path: Path, suffix: str, half: bool) -> None:
                 np.testing.assert_array_equal(file[str(number)][...], np.swapaxes(line.vectors, 0, 1))
     with pytest.raises(UserError, match=r"\.parquet, \.npz or \.hdf5"):
         write_embedded(text, tmp_path / "out.csv")
+
+
+def test_an_npz_that_was_interrupted_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embedded() -> EmbeddedText:
+        return embed_text(ENCODER, dying(LINES, len(LINES)), tmp_path / "a", EmbedSettings(), head=NPZ_HEAD)
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(embedded_files, "_add_strings", die)
+        write_embedded(embedded(), tmp_path / "a.npz")
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(embedded_files.shutil, "move", die)
+        write_embedded(embedded(), tmp_path / "a.npz")
+    assert not (tmp_path / "a.npz").exists()
+    write_embedded(embedded(), tmp_path / "a.npz")
+    write_embedded(embed_text(ENCODER, LINES, tmp_path / "b", EmbedSettings()), tmp_path / "b.npz")
+    found, expected = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
+    assert sorted(found) == sorted(expected)
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+    again = embed_text(
+        ENCODER, LINES, tmp_path / "a", EmbedSettings(), head=NPZ_HEAD
+    )  # its vectors were moved away
+    np.testing.assert_array_equal(again.vectors, expected["vectors"])
+
+
+@pytest.mark.parametrize("damage", ["config.json", "vectors.bin", "missing"])
+def test_a_damaged_folder_is_computed_again(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = embed_text(ENCODER, LINES, tmp_path / "a", EmbedSettings()).vectors.copy()
+    place = tmp_path / "a" / ("vectors.bin" if damage == "missing" else damage)
+    place.write_bytes(place.read_bytes()[:-5])
+    if damage == "missing":
+        place.unlink()
+    found = embed_text(ENCODER, LINES, tmp_path / "a", EmbedSettings())
+    np.testing.assert_array_equal(found.vectors, expected)
+    assert "it is computed again" in caplog.text
 
 
 def test_other_encoders_are_embedded_too(tmp_path: Path) -> None:

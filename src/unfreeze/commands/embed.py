@@ -36,7 +36,7 @@ class Embed(ReadsText):
     """
 
     encoder: Positional[str]
-    """TextEncoder, language model or word vectors: a folder, a released name, owner/name on the hub, a file of vectors."""
+    """Encoder, language model or word vectors: a folder, a released name, owner/name on the hub, a file of vectors."""
 
     file: Positional[Path]
     """Text with a line a row; or a column of a table; .gz, .xz and .zst of these."""
@@ -78,7 +78,7 @@ class Embed(ReadsText):
 def run(arguments: Embed, console: Console) -> None:
     """Embed, write the file, and say what is in it."""
     from unfreeze.encoders.features import embed_text
-    from unfreeze.formats.embedded_files import write_embedded, writer_for
+    from unfreeze.formats.embedded_files import NPZ_HEAD, write_embedded, writer_for
     from unfreeze.text.examples import stream_texts
     from unfreeze.training.precision import prediction_format
 
@@ -93,6 +93,7 @@ def run(arguments: Embed, console: Console) -> None:
         growing,
         make_settings(arguments),
         identity=_identity(arguments),
+        head=NPZ_HEAD if arguments.output.suffix == ".npz" else 0,
         number_format=lambda: prediction_format(arguments.precision, next(encoder.parameters()).device),
         progress=console.progress,
     )
@@ -113,6 +114,7 @@ def run(arguments: Embed, console: Console) -> None:
 def load(name: str, cache_words: int = 0) -> TextEncoder:
     """The encoder of a name or of a file of vectors, perhaps with a cache of token vectors."""
     from unfreeze.encoders.elmo import Elmo
+    from unfreeze.encoders.text_encoder import TextEncoder
     from unfreeze.encoders.word_vectors import read_encoder
 
     if Path(name).is_file():

@@ -1,11 +1,13 @@
-"""The vectors of every word of a text, line by line, in memory that does not grow; a run that was killed goes on.
+"""An encoder's vectors of every word of a text, computed line by line and kept on disk.
 
-    FOLDER/  config.json     what was asked, and the totals when all is done
-             vectors.bin     (N, K, D) float32 or float16: N words (or lines, where they are pooled), K layers
-             words.jsonl     a line a line of the text: its text and its words
-             journal.jsonl   a line a batch that is safe on disk: lines and rows so far
+Memory does not grow with the text, and a run that was killed resumes.
 
-An empty line stays: it has no words, and zeros where lines are pooled.
+    FOLDER/  config.json     settings, and the totals once everything is written: a folder without it is not complete
+             vectors.bin     (N, K, D) float32 or float16: N words (or lines, if they are pooled), K layers
+             words.jsonl     for each line its text and its words
+             journal.jsonl   for each batch that is safe on disk the lines and rows so far
+
+An empty line is kept: it has no words, and a vector of zeros if lines are pooled.
 
 Legend: B batch, W words of a line, K layers that are kept, D width.
 """
@@ -42,29 +44,29 @@ logger = logging.getLogger(__name__)
 KIND = "embedded text"
 VECTORS, WORDS, JOURNAL = "vectors.bin", "words.jsonl", "journal.jsonl"
 LINES = 1024
-"""Lines that are sorted by their length together, and safe on disk together."""
+"""Lines that are sorted by length together and written together."""
 BATCH_WORDS = 4096
-"""Words of a batch, padding included; a longer line is a batch of its own."""
+"""Words in a batch including padding; a longer line is a batch of its own."""
 Pool = Literal["mean", "max", "last"]
 Numbers = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedSettings:
-    """Which vectors are wanted."""
+    """Which vectors are computed."""
 
     layers: Literal["all", "mean", "joined"] | int = "all"
-    """All layers, their mean, all one behind the other as one wide layer, or one of them, counted from 0 (-1 is the last)."""
+    """All layers, their mean, their concatenation, or one layer counted from 0 (-1 is the last)."""
     pool: Pool | None = None
-    """One vector a line: the mean, the largest numbers or the last of its words' vectors; None is one a word."""
+    """One vector per line: the mean, the maximum or the last of its words' vectors; None: one per word."""
     half: bool = False
     """Store float16."""
     tokenized: bool = False
-    """Words are what stands between spaces; else raw text is split."""
+    """Take the text as split at spaces already, instead of splitting it into words."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the numbers on disk."""
+        """Number format on disk."""
         return np.dtype("<f2" if self.half else "<f4")
 
 
@@ -80,52 +82,58 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedConfig(Config):
-    """What config.json says of an embedded text."""
+    """config.json of a complete folder."""
 
     settings: EmbedSettings
     shape: list[int]
-    """Of all vectors."""
+    """(N, K, D) of all vectors."""
     n_lines: int
+    head: int = 0
+    """Bytes at the beginning of vectors.bin that were left free."""
 
 
 class EmbeddedText:
-    """What `embed` has written; vectors are mapped, not read."""
+    """A text with the vectors of its words, from a folder that `embed_text` completed; vectors are memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError where the folder is none, or damaged."""
+        """Raises UserError if the folder is incomplete or damaged."""
         config = read_config(folder, {KIND}, EmbeddedConfig)
         need_call(EmbedSettings, f"{folder / CONFIG}: settings", **config["settings"])
         self.folder, self.settings = folder, EmbedSettings(**config["settings"])
         self.n_lines: int = config["n_lines"]
+        self.head: int = config.get("head", 0)
         shape = tuple(config["shape"])
         path = folder / VECTORS
-        expected = math.prod(shape) * self.settings.dtype.itemsize
-        if not path.is_file() or path.stat().st_size != expected:
+        self.n_bytes = math.prod(shape) * self.settings.dtype.itemsize
+        size = path.stat().st_size if path.is_file() else -1
+        # Behind the head, a file in another format may have been begun that ends with more than the vectors.
+        if size < self.head + self.n_bytes or (size > self.n_bytes and not self.head):
             raise UserError(f"{path} is missing or truncated: embed the text again")
         self.vectors: Numbers = (
-            np.memmap(path, dtype=self.settings.dtype, mode="r", shape=shape)
-            if expected
+            np.memmap(path, dtype=self.settings.dtype, mode="r", shape=shape, offset=self.head)
+            if self.n_bytes
             else np.empty(shape, self.settings.dtype)
         )
 
     def lines(self) -> Iterator[Line]:
-        """All lines in order, their vectors mapped."""
+        """All lines in order; their vectors are mapped."""
         row = 0
         for text, words, count in self._texts():
             yield Line(text, words, self.vectors[row : row + count])
             row += count
 
     def read_lines(self) -> Iterator[Line]:
-        """The same with vectors that are read: pages of a mapped file stay with a process that goes through all of it."""
+        """All lines in order; their vectors are read, since pages of a mapped file stay in the memory of a process."""
         shape = self.vectors.shape[1:]
         size = int(np.prod(shape))
         with (self.folder / VECTORS).open("rb") as file:
+            file.seek(self.head)
             for text, words, count in self._texts():
                 numbers = np.fromfile(file, self.settings.dtype, count * size)
                 yield Line(text, words, numbers.reshape(count, *shape))
 
     def _texts(self) -> Iterator[tuple[str, list[str], int]]:
-        """Each line's text, words, and rows of vectors."""
+        """For each line its text, its words and its number of vectors."""
         with (self.folder / WORDS).open(encoding="utf-8") as file:
             for each in file:
                 text, words = parse_json(
@@ -141,23 +149,30 @@ def embed_text(
     settings: EmbedSettings,
     *,
     identity: str = "",
+    head: int = 0,
     number_format: Callable[[], AbstractContextManager[object]] = nullcontext,
     progress: Progress = SILENT,
 ) -> EmbeddedText:
-    """Embed the lines of a text into `folder`; what an interrupted run left there is kept.
+    """Embed the lines of a text into `folder`; an interrupted run resumes, a complete and sound folder is returned at once.
 
     Args:
-        identity: tells this text and encoder from others: a folder of another is begun anew.
+        identity: identifies the text and the encoder; a folder of others is overwritten.
+        head: bytes that are left free before the vectors, so that vectors.bin can become a file of another format in place.
+        number_format: makes the context in which the encoder runs, such as autocast.
 
     Raises:
-        UserError: there is no such layer, a text cannot be read, or the disk is full (what is there goes on later).
+        UserError: there is no such layer, a text cannot be read, or the disk is full (a later run resumes).
     """
     layers = _chosen(settings.layers, len(encoder.widths))
     shape = _shape(encoder, layers, settings)
-    asked = {"settings": asdict(settings), "identity": identity}
-    writer = _Writer(folder, asked, settings.dtype, shape)
-    if writer.is_complete:
-        return EmbeddedText(folder)
+    key = {"settings": asdict(settings), "identity": identity, **({"head": head} if head else {})}
+    writer = _Writer(folder, key, settings.dtype, shape, head)
+    if writer.is_complete():
+        try:
+            return EmbeddedText(folder)
+        except UserError as error:
+            logger.warning("%s; it is computed again", error)
+            shutil.rmtree(folder)
     with writer, torch.no_grad():
         encoder.eval()
         with progress.bar("embed", unit="line") as bar, number_format():
@@ -171,11 +186,7 @@ def embed_text(
 
 
 def _shape(encoder: TextEncoder, layers: list[int], settings: EmbedSettings) -> tuple[int, int]:
-    """(K, D) of each word.
-
-    Raises:
-        UserError: the layers are of unequal widths, and not joined.
-    """
+    """(K, D) of each word. Raises UserError for layers of unequal widths that are not joined."""
     widths = [encoder.widths[number] for number in layers]
     if settings.layers == "joined":
         return 1, sum(widths)
@@ -196,7 +207,7 @@ def _chosen(layers: Literal["all", "mean", "joined"] | int, count: int) -> list[
 def _embed_lines(
     encoder: TextEncoder, texts: Sequence[str], layers: list[int], settings: EmbedSettings
 ) -> list[Line]:
-    """The lines in their order, though they are run sorted by length."""
+    """The lines in their order; they are run sorted by length, in batches with little padding."""
     found: dict[int, Line] = {}
     full = [number for number, text in enumerate(texts) if text.strip()]
     full.sort(key=lambda number: -len(texts[number]))
@@ -217,7 +228,7 @@ def _embed_lines(
 def _embed_batch(
     encoder: TextEncoder, texts: list[str], layers: list[int], settings: EmbedSettings
 ) -> list[tuple[list[str], Numbers]]:
-    """The words of each text and their vectors."""
+    """For each text its words and their vectors."""
     if settings.tokenized:
         spelled = [text.split() for text in texts]
         batch = encoder.prepare_words(spelled)
@@ -240,7 +251,7 @@ def _embed_batch(
 
 
 def words_of(numbers: list[int], offsets: list[tuple[int, int]], text: str) -> list[str]:
-    """The words of a text from the word and the place of each of its pieces."""
+    """The words of a text, from the word number and the span of each piece."""
     spans: dict[int, tuple[int, int]] = {}
     for word, (start, end) in zip(numbers, offsets, strict=True):
         if word >= 0:
@@ -248,14 +259,14 @@ def words_of(numbers: list[int], offsets: list[tuple[int, int]], text: str) -> l
             spans[word] = (min(first[0], start), max(first[1], end))
     count = max(spans, default=-1) + 1
     words, last = [], (0, 0)
-    for number in range(count):  # a word that was folded into the one before it has that one's place
+    for number in range(count):  # a word that was folded into the one before it has that word's span
         last = spans.get(number, last)
         words.append(text[last[0] : last[1]].strip())
     return words
 
 
 def pool_words(vectors: Tensor, pool: Pool) -> Tensor:
-    """(W, K, D) -> (K, D); zeros where there is no word."""
+    """(W, K, D) -> (K, D); zeros if there is no word."""
     if not len(vectors):
         return vectors.new_zeros(vectors.shape[1:])
     if pool == "mean":
@@ -264,30 +275,35 @@ def pool_words(vectors: Tensor, pool: Pool) -> Tensor:
 
 
 class _Writer:
-    """Appends batches to a folder; the journal has a batch only when its vectors are on disk."""
+    """Appends batches to a folder; a batch is entered in the journal once its vectors are on disk."""
 
     def __init__(
-        self, folder: Path, asked: dict[str, Any], dtype: np.dtype[Any], shape: tuple[int, int]
+        self, folder: Path, key: dict[str, Any], dtype: np.dtype[Any], shape: tuple[int, int], head: int
     ) -> None:
-        self.folder, self.dtype, self.shape = folder, dtype, shape
-        digest = hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=12).hexdigest()
-        self.config = {"kind": KIND, **asked, "digest": digest}
+        self.folder, self.shape, self.head = folder, shape, head
+        self.row_bytes = math.prod(shape) * dtype.itemsize
+        digest = hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=12).hexdigest()
+        self.config = {"kind": KIND, **key, "digest": digest}
         self.n_lines = self.n_rows = 0
         self.files: dict[str, BinaryIO] = {}
 
-    @property
     def is_complete(self) -> bool:
-        """Whether an earlier run of the same wrote all of it: then the text need not be read again."""
-        path = self.folder / CONFIG
-        return path.is_file() and read_config(self.folder, {KIND}).get("digest") == self.config["digest"]
+        """Whether an earlier run with the same key completed the folder: then the text need not be read again."""
+        if not (self.folder / CONFIG).is_file():
+            return False
+        try:
+            return bool(read_config(self.folder, {KIND}).get("digest") == self.config["digest"])
+        except UserError as error:
+            logger.warning("%s; it is computed again", error)
+            return False
 
     def __enter__(self) -> _Writer:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            sizes = self._known()
+            sizes = self._safe_sizes()
             for name in (VECTORS, WORDS, JOURNAL):
                 self.files[name] = (self.folder / name).open("ab")
-                self.files[name].truncate(sizes.get(name, 0))
+                self.files[name].truncate(sizes.get(name, self.head if name == VECTORS else 0))
                 self.files[name].seek(0, os.SEEK_END)
             if not sizes:
                 (self.folder / CONFIG).unlink(missing_ok=True)
@@ -300,8 +316,8 @@ class _Writer:
             for file in self.files.values():
                 stack.callback(file.close)
 
-    def _known(self) -> dict[str, int]:
-        """How much of each file an earlier run of the same vouches for."""
+    def _safe_sizes(self) -> dict[str, int]:
+        """Bytes of each file that an earlier run with the same key entered in the journal; empty if there are none."""
         path = self.folder / JOURNAL
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         size, sizes = 0, {}
@@ -315,23 +331,20 @@ class _Writer:
             size += len(line)
             if number:
                 self.n_lines, self.n_rows = entry["lines"], entry["rows"]
-                sizes = {VECTORS: entry["rows"] * self._row_bytes, WORDS: entry["bytes"]}
-        if sizes and any((self.folder / name).stat().st_size < known for name, known in sizes.items()):
+                sizes = {VECTORS: self.head + entry["rows"] * self.row_bytes, WORDS: entry["bytes"]}
+        files = {name: self.folder / name for name in sizes}
+        if any(not files[name].is_file() or files[name].stat().st_size < sizes[name] for name in sizes):
             self.n_lines = self.n_rows = 0
             return {}
         if self.n_lines:
             logger.info("%d lines were embedded already", self.n_lines)
         return {**sizes, JOURNAL: size} if sizes else {}
 
-    @property
-    def _row_bytes(self) -> int:
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
-
     def add(self, lines: list[Line]) -> None:
-        """Raises UserError where the disk is full."""
+        """Write a batch. Raises UserError if the disk is full."""
         with writing(self.folder):
             for line in lines:
-                self.files[VECTORS].write(np.ascontiguousarray(line.vectors).tobytes())
+                self.files[VECTORS].write(np.ascontiguousarray(line.vectors).data)
                 self._append(WORDS, [line.text, line.words])
                 self.n_rows += len(line.vectors)
             for name in (VECTORS, WORDS):
@@ -347,7 +360,7 @@ class _Writer:
         self.files[name].write(json.dumps(value).encode() + b"\n")
 
     def finish(self) -> None:
-        """Say that the folder is whole."""
+        """Mark the folder as complete."""
         config = {**self.config, "shape": [self.n_rows, *self.shape], "n_lines": self.n_lines}
         write_config(self.folder, config)
 
@@ -359,20 +372,13 @@ def embed_into_cache(
     settings: EmbedSettings,
     **options: Any,
 ) -> EmbeddedText:
-    """`embed_text` into a folder of the cache: of several processes one computes, and what is damaged is computed anew.
+    """`embed_text` into a folder of the cache; of several processes one computes and the others wait.
 
     Args:
-        texts: gives them, from the beginning at each call.
+        texts: returns them from the beginning.
         options: of `embed_text`.
     """
     with making(folder):
-        try:
-            found = embed_text(encoder, texts(), folder, settings, **options)
-        except UserError as error:
-            if not folder.is_dir() or "embed the text again" not in str(error):
-                raise
-            logger.warning("%s is damaged and is computed anew", folder)
-            shutil.rmtree(folder)
-            found = embed_text(encoder, texts(), folder, settings, **options)
+        found = embed_text(encoder, texts(), folder, settings, **options)
         mark_used(folder)
     return found

@@ -1,18 +1,24 @@
-"""Embedded text as one file: Parquet, NPZ or HDF5, written line by line from the folder that `embed_text` fills.
+"""Write an embedded text as one file: Parquet, NPZ or HDF5.
+
+`embed_text` keeps the vectors in a folder, from which an interrupted run resumes. A folder that leaves NPZ_HEAD bytes free
+becomes an .npz in place, so that every vector is written once. The other two formats cannot be continued after a kill; they
+are written line by line from the folder.
 
     .parquet  a row a line: line (int64), text, words (list of strings), vectors (list of W lists of K x D numbers);
-              the shape of a word's vectors is in the schema's metadata, "layers" and "width"
+              the shape of a word's vectors is in the metadata of the schema, "layers" and "width"
     .npz      vectors (N, K, D), offsets (lines + 1,): the words of line i are rows offsets[i] to offsets[i + 1];
               words (N,) and texts (lines,) as UTF-8 bytes behind words_ends and texts_ends
     .hdf5     as AllenNLP wrote it: a data set "0", "1", ... (K, W, D) a line, and `sentences`, all texts in their order;
-              a line is found by its number, so that its text may hold any character
+              lines are found by their number, so that a text may hold any character
 
-Pooled lines have one row each and W = 1.
+Pooled lines have one row each, W = 1.
 """
 
 from __future__ import annotations
 
+import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,20 +27,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.encoders.features import EmbeddedText
+from unfreeze.encoders.features import VECTORS, EmbeddedText
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
 
 LINES = 1024
 """Lines that are written together."""
+NPZ_HEAD = 256
+"""Bytes that `embed_text` must leave free for the headers of an .npz."""
 
 
 def write_embedded(text: EmbeddedText, path: str | Path, *, progress: Progress = SILENT) -> None:
-    """Write what is in `text` as the suffix of `path` says, whole or not at all.
+    """Write `text` in the format that the suffix of `path` names, whole or not at all.
+
+    A `text` with NPZ_HEAD free bytes is used up by an .npz: its folder is not complete any more.
 
     Raises:
-        UserError: the suffix is unknown, a library is missing, or the place cannot be written.
+        UserError: the suffix is unknown, a library is missing, or the file cannot be written.
     """
     path = Path(path)
     write = writer_for(path)
@@ -46,10 +56,10 @@ def write_embedded(text: EmbeddedText, path: str | Path, *, progress: Progress =
 
 
 def writer_for(path: Path) -> Callable[[EmbeddedText, Path, Callable[[int], None]], None]:
-    """What writes a file of that suffix, with its library at hand.
+    """The function that writes files of that suffix; call it before a long run that must not end in its errors.
 
     Raises:
-        UserError: as `write_embedded`; so a long run does not end in it.
+        UserError: the suffix is unknown, or a library is missing.
     """
     if path.suffix == ".npz":
         return _write_npz
@@ -118,45 +128,67 @@ def _write_hdf5(text: EmbeddedText, path: Path, advance: Callable[[int], None]) 
             advance(1)
 
 
+# .npz: a ZIP archive of arrays that are not packed, so vectors.bin becomes its first member by a header before it
+#
+# What stands in NPZ_HEAD bytes: the header of the member in the archive, then that of the array in numpy's format 2.0.
+
+
 def _write_npz(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -> None:
-    """The members are streamed: no array is ever in memory whole, but for 8 bytes a word."""
+    place = text.folder / VECTORS
+    if text.head != NPZ_HEAD:
+        with place.open("rb") as source, path.open("wb") as target:
+            source.seek(text.head)
+            target.write(bytes(NPZ_HEAD))
+            shutil.copyfileobj(source, target, 1 << 20)
+        place = path
     rows = [0]
     for line in text.lines():
         rows.append(rows[-1] + len(line.vectors))
         advance(1)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        _member(archive, "offsets", np.array(rows, dtype=np.int64))
-        _streamed(archive, "vectors", text.vectors.dtype, text.vectors.shape, _pieces(text))
-        _strings(archive, "texts", lambda: (line.text for line in text.lines()))
-        _strings(archive, "words", lambda: (word for line in text.lines() for word in line.words))
+    member = zipfile.ZipInfo("vectors.npy")
+    member.CRC = member.header_offset = 0
+    fields = {
+        "descr": np.lib.format.dtype_to_descr(text.settings.dtype),
+        "fortran_order": False,
+        "shape": text.vectors.shape,
+    }
+    size = NPZ_HEAD - len(member.FileHeader(zip64=True))
+    header = repr(fields).encode().ljust(size - 13) + b"\n"
+    header = b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header
+    with place.open("r+b") as file:
+        file.truncate(NPZ_HEAD + text.n_bytes)  # an interrupted run may have appended the other members
+        member.CRC = zlib.crc32(header)
+        file.seek(NPZ_HEAD)
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            member.CRC = zlib.crc32(piece, member.CRC)
+        member.file_size = member.compress_size = len(header) + text.n_bytes
+        with zipfile.ZipFile(file, "w") as archive:  # which goes on where the file stands
+            archive.filelist.append(member)
+            archive.NameToInfo[member.filename] = member
+            _add(archive, "offsets", np.array(rows, dtype=np.int64))
+            _add_strings(archive, "texts", lambda: (line.text for line in text.lines()))
+            _add_strings(archive, "words", lambda: (word for line in text.lines() for word in line.words))
+        file.seek(0)
+        file.write(member.FileHeader(zip64=True) + header)
+    if place != path:
+        shutil.move(place, path)
 
 
-def _pieces(text: EmbeddedText) -> Iterator[bytes]:
-    for line in text.read_lines():
-        yield line.vectors.tobytes()
-
-
-def _strings(archive: zipfile.ZipFile, name: str, make: Callable[[], Iterator[str]]) -> None:
-    """Strings as bytes one after the other, and where each ends."""
-    ends = np.cumsum([len(each.encode("utf-8", "replace")) for each in make()], dtype=np.int64)
-    _member(archive, f"{name}_ends", ends)
-    size = int(ends[-1]) if len(ends) else 0
-    encoded = (each.encode("utf-8", "replace") for each in make())
-    _streamed(archive, name, np.dtype(np.uint8), (size,), encoded)
-
-
-def _member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
-    _streamed(archive, name, array.dtype, array.shape, iter([array.tobytes()]))
-
-
-def _streamed(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], data: Iterator[bytes]
-) -> None:
+def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array(file, array)
+
+
+def _add_strings(archive: zipfile.ZipFile, name: str, make: Callable[[], Iterator[str]]) -> None:
+    """Strings as bytes one after the other, and where each ends; streamed, for there may be more than fit in memory."""
+    ends = np.cumsum([len(each.encode("utf-8", "replace")) for each in make()], dtype=np.int64)
+    _add(archive, f"{name}_ends", ends)
+    shape = (int(ends[-1]) if len(ends) else 0,)
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(file, header)
-        for piece in data:
-            file.write(piece)
+        for each in make():
+            file.write(each.encode("utf-8", "replace"))
 
 
 def read_strings(arrays: Any, name: str) -> list[str]:

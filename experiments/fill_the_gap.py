@@ -21,8 +21,7 @@ import numpy as np
 
 from experiments.imdb import Places
 from unfreeze.language_models.bilm import BiLanguageModel
-from unfreeze.language_models.bilm_reading import read_gap
-from unfreeze.language_models.fill import Gap
+from unfreeze.language_models.fill import Gap, read_gap
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.words import split_sentences, split_words
 

@@ -205,7 +205,7 @@ def release(places: Places, model: str, output: Path) -> None:
             "parameters": sum(p.numel() for p in released.parameters()),
             "precision": "stored in fp16",
         },
-        metrics=found.figures(),
+        metrics=found.metrics(),
         snippet=SNIPPET,
         licence="CC BY-SA (the text is Wikipedia's)",
     )

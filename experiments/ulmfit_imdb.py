@@ -147,7 +147,7 @@ def release(places: Places, source: Path, output: Path, minutes: float) -> None:
             "parameters": sum(p.numel() for p in released.parameters()),
             "precision": "stored in fp16",
         },
-        metrics=found.figures(),
+        metrics=found.metrics(),
         snippet=SNIPPET,
         licence="CC BY-SA (the text is Wikipedia's)",
     )

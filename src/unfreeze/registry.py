@@ -64,9 +64,15 @@ def model_class(config: dict[str, Any], folder: Path) -> Any:
     kind = config["kind"]
     if kind in TASKS:
         return _import(TASKS[kind])
-    if kind in LANGUAGE_MODELS and (kind not in ENCODERS or config.get("output") is not None):
+    if is_language_model(config):
         return _import(LANGUAGE_MODELS[kind])
     return encoder_class(kind, folder)
+
+
+def is_language_model(config: dict[str, Any]) -> bool:
+    """Whether a model with this config.json is a language model, and not an encoder alone or a task model."""
+    kind = config["kind"]
+    return kind in LANGUAGE_MODELS and (kind not in ENCODERS or config.get("output") is not None)
 
 
 def encoder_class(kind: str, folder: Path) -> Any:

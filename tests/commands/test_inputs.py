@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from unfreeze.commands.inputs import given_texts, need_language_model, need_new, need_picture, standard_lines
+from unfreeze.commands.inputs import given_texts, need_new, need_picture, standard_lines
 from unfreeze.errors import UserError
-from unfreeze.folders import FORMAT_VERSION
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -87,19 +85,3 @@ def test_what_exists_is_replaced_when_asked_only(tmp_path: Path) -> None:
     need_picture(there, overwrite=True)
     need_new(tmp_path / "new", overwrite=False)
     need_picture(None, overwrite=False)
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({"kind": "word_vectors"}, "holds word vectors, score needs a language model: train one with `unfreeze pretrain lm`"),
-        ({"kind": "awd_lstm"}, "is an encoder without its output layer, score needs a language model: train one without --without-output"),
-    ],
-)  # fmt: skip
-def test_the_advice_about_a_model_of_another_kind_can_be_followed(
-    config: dict[str, str], said: str, tmp_path: Path
-) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"format_version": FORMAT_VERSION, **config}))
-    with pytest.raises(UserError) as caught:
-        need_language_model(str(tmp_path), "score")
-    assert str(caught.value) == f"{tmp_path} {said}"

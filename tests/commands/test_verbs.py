@@ -603,14 +603,14 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
     [
         (
             "predict {lm} text",
-            "is a language model, predict needs a classifier, a tagger or an answerer: use score, fill or generate",
+            "is a language model; predict needs a classifier, a tagger or an answerer: use evaluate, score, fill or generate",
         ),
-        ("score {classifier} text", "is a classifier, score needs a language model: use predict or evaluate"),
-        ("fill {classifier} ___", "is a classifier, fill needs a language model"),
-        ("generate {classifier}", "is a classifier, generate needs a language model"),
+        ("score {classifier} text", "is a text classifier, not a language model: use predict or evaluate"),
+        ("fill {classifier} ___", "is a text classifier, not a language model"),
+        ("generate {classifier}", "is a text classifier, not a language model"),
         (
             "adapt {classifier} --corpus {corpus} --output {new}",
-            "is a classifier, adapt needs a language model",
+            "is a text classifier, not a language model",
         ),
         ("predict {classifier}", "no text was given"),
         ("predict {classifier} text --file {test}", "not from both"),

@@ -17,9 +17,9 @@ from tests.encoders.elmos import small_bilm
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo
 from unfreeze.errors import UserError
 from unfreeze.language_models.bilm import BiLanguageModel
-from unfreeze.language_models.bilm_perplexity import evaluate_bilm
-from unfreeze.language_models.bilm_reading import read_gap, score_texts
-from unfreeze.language_models.surfaces import Surfaces
+from unfreeze.language_models.fill import read_gap
+from unfreeze.language_models.perplexity import evaluate_perplexity
+from unfreeze.language_models.score import score_texts
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.elmo import pretrain_elmo
 from unfreeze.pretraining.elmo_settings import ElmoSettings, tiny
@@ -41,13 +41,13 @@ TEXTS = [
 ]
 
 
-def surfaces_of(model: BiLanguageModel) -> CasedTokenizer:
-    return model.tokenizer.with_words(word for text in TEXTS for word in word_texts(text))
+def store_tokenizer(model: BiLanguageModel) -> CasedTokenizer:
+    return model.store_tokenizer(TEXTS)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
-    tokenizer = surfaces_of(small_bilm())
+    tokenizer = store_tokenizer(small_bilm())
     return TokenStore.build(TEXTS, tokenizer, tmp_path_factory.mktemp("store") / "tokens", workers=1)
 
 
@@ -75,18 +75,18 @@ def nats_by_hand(model: BiLanguageModel, text: str) -> dict[str, list[float]]:
 
 def test_perplexity_is_that_of_every_word_by_hand(store: TokenStore) -> None:
     model = small_bilm()
-    found = evaluate_bilm(model, Surfaces(model.encoder, surfaces_of(model)), store)
+    found = evaluate_perplexity(model, store, store_tokenizer(model))
     by_hand = [nats_by_hand(model, text) for text in TEXTS]
     for name in DIRECTIONS:
         nats = [value for each in by_hand for value in each[name]]
-        figures = found.directions[name]
-        assert figures.n_tokens == len(nats)
-        assert figures.loss == pytest.approx(sum(nats) / len(nats), rel=1e-5)
+        own = found.directions[name]
+        assert own.n_tokens == len(nats)
+        assert own.loss == pytest.approx(sum(nats) / len(nats), rel=1e-5)
         known = [word for text in TEXTS for word in word_texts(text) if model.tokenizer.id(word) is None]
         unknown = sum(len(word) for word in known)
         bits = sum(nats) / math.log(2) + 8 * unknown
-        assert figures.bits_per_byte == pytest.approx(bits / sum(map(len, TEXTS)), rel=1e-5)
-    assert found.figures()["perplexity_backward"] == found.directions["backward"].perplexity
+        assert own.bits_per_byte == pytest.approx(bits / sum(map(len, TEXTS)), rel=1e-5)
+    assert found.metrics()["perplexity_backward"] == found.directions["backward"].perplexity
 
 
 def test_the_loss_of_an_epoch_is_that_of_its_streams(store: TokenStore) -> None:
@@ -94,7 +94,7 @@ def test_the_loss_of_an_epoch_is_that_of_its_streams(store: TokenStore) -> None:
     totals = []
     for bptt in (3, 1000):
         model = small_bilm()
-        objective = BilmObjective(model, surfaces_of(model), store, batch_size=1, bptt=bptt)
+        objective = BilmObjective(model, store_tokenizer(model), store, batch_size=1, bptt=bptt)
         with torch.no_grad():
             losses = [objective.loss(batch) for batch in objective.batches(0, 0)]
         totals.append((sum(float(loss.total) for loss in losses), sum(loss.n_items for loss in losses)))
@@ -104,7 +104,7 @@ def test_the_loss_of_an_epoch_is_that_of_its_streams(store: TokenStore) -> None:
 
 def test_streams_of_the_directions_are_independent_and_end_to_end(store: TokenStore) -> None:
     model = small_bilm()
-    tokenizer = surfaces_of(model)
+    tokenizer = store_tokenizer(model)
     objective = BilmObjective(model, tokenizer, store, batch_size=1, bptt=1000)
     (batch,) = objective.batches(0, 0)
     streams = {name: batch[name].inputs[0].tolist() for name in DIRECTIONS}
@@ -124,7 +124,7 @@ def test_streams_of_the_directions_are_independent_and_end_to_end(store: TokenSt
 def test_the_loss_learns_every_parameter(store: TokenStore) -> None:
     for softmax in ("full", "adaptive", "sampled"):
         model = small_bilm(softmax=softmax).train()
-        objective = BilmObjective(model, surfaces_of(model), store, batch_size=2, bptt=8)
+        objective = BilmObjective(model, store_tokenizer(model), store, batch_size=2, bptt=8)
         for batch in objective.batches(0, 0):
             objective.loss(batch).total.backward()  # type: ignore[no-untyped-call]
         for name, parameter in model.named_parameters():
@@ -155,7 +155,7 @@ def run(store: TokenStore, folder: Path, dies_at: int | None = None) -> dict[str
 
     seed_everything(0)
     model = small_bilm(softmax="sampled", dropout=0.1)
-    objective = Dying(model, surfaces_of(model), store, store, batch_size=2, bptt=4)
+    objective = Dying(model, store_tokenizer(model), store, store, batch_size=2, bptt=4)
     objective.dies_at = dies_at
     settings = LoopSettings(epochs=2, checkpoint_minutes=0.0, optimizer="adagrad")
     policy = replace(tiny().policy, learning_rate=0.1)
@@ -261,12 +261,12 @@ def test_elmo_fixture_training_reaches_its_perplexity(tmp_path: Path) -> None:
     lines = (folder / "data.txt").read_text(encoding="utf-8").splitlines()
     words = (folder / "vocab.txt").read_text(encoding="utf-8").split()[3:]
     vocabulary = CasedTokenizer([*CASED_SPECIAL_TOKENS, *words])
-    surfaces = vocabulary.with_words(word for line in lines for word in word_texts(line))
-    store = TokenStore.build(lines, surfaces, tmp_path / "tokens", workers=1)
+    larger = vocabulary.with_words(word for line in lines for word in word_texts(line))
+    store = TokenStore.build(lines, larger, tmp_path / "tokens", workers=1)
     seed_everything(0)
     spelling = {"embedding": 4, "filters": [[1, 16], [2, 16], [3, 16]], "n_highway": 1}
     model = BiLanguageModel(Elmo(vocabulary, size=16, cells=32, spelling=spelling), "full")
-    objective = BilmObjective(model, surfaces, store, store, batch_size=2, bptt=10)
+    objective = BilmObjective(model, larger, store, store, batch_size=2, bptt=10)
     settings = LoopSettings(epochs=100, optimizer="adagrad", clip=10.0)
     policy = replace(tiny().policy, learning_rate=0.2, schedule="constant")
     records = train(objective, policy=policy, settings=settings, accelerator=make_accelerator("fp32"))

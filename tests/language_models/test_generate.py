@@ -15,9 +15,9 @@ from tests.language_models.models import CELLS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
-from unfreeze.language_models import generate
+from unfreeze.language_models import awd_lstm
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.generate import Reader, draw_ids, generate_text, stream_text
+from unfreeze.language_models.generate import draw, draw_ids, generate_text, stream_text
 
 TOKENIZER = word_tokenizer()
 NEVER = [TOKENIZER.unknown_id, TOKENIZER.pad_id]
@@ -27,7 +27,7 @@ PROMPT = "The mouse sat on"
 def drawn(model: AwdLstmLanguageModel, count: int, **changes: float) -> list[int]:
     """The first ids that follow `PROMPT`."""
     settings = {"temperature": 1.0, "top_k": 0, "seed": 0, "stop_at_document_end": True, **changes}
-    return list(islice(draw_ids(Reader(model, "forward"), model.tokenizer, PROMPT, **settings), count))  # type: ignore[arg-type]
+    return list(islice(draw_ids(model, PROMPT, **settings), count))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -60,12 +60,12 @@ def test_tokens_are_drawn_in_proportion(temperature: float, top_k: int, tmp_path
     if top_k:
         scores[scores < np.sort(scores)[-top_k]] = -np.inf
     expected = np.exp(scores / temperature) / np.exp(scores / temperature).sum()
-    reader = Reader(model, "forward")
+    reader = model.reader("forward")
     reader.read(ids)
     found = reader.log_probabilities()
     found[NEVER] = -torch.inf
     counts = Counter(
-        generate.draw(found, temperature, top_k, torch.Generator().manual_seed(seed)) for seed in range(2000)
+        draw(found, temperature, top_k, torch.Generator().manual_seed(seed)) for seed in range(2000)
     )
     assert all(expected[number] > 0 for number in counts)
     common = np.flatnonzero(expected * 2000 >= 5)
@@ -131,9 +131,9 @@ def test_the_document_ends_or_goes_on() -> None:
 def test_a_long_prompt_is_read_in_pieces(cell: CellKind, monkeypatch: pytest.MonkeyPatch) -> None:
     model = random_model(TOKENIZER, cell=cell)
     ids = TOKENIZER.encode(PROMPT * 9).ids
-    whole, parts = Reader(model, "forward"), Reader(model, "forward")
+    whole, parts = model.reader("forward"), model.reader("forward")
     whole.read(ids)
-    monkeypatch.setattr(generate, "PIECE", 4)
+    monkeypatch.setattr(awd_lstm, "READER_PIECE", 4)
     parts.read(ids)
     assert parts.log_probabilities().tolist() == pytest.approx(whole.log_probabilities().tolist(), abs=1e-5)
 

@@ -28,7 +28,6 @@ from unfreeze.language_models.history import (
     whole_losses,
 )
 from unfreeze.language_models.ngram import NgramModel
-from unfreeze.language_models.score import token_log_probabilities
 from unfreeze.text.token_store import TokenStore
 
 TOKENIZER = word_tokenizer()
@@ -52,7 +51,7 @@ def model_of(cell: CellKind) -> AwdLstmLanguageModel:
 
 def ordinary(model: AwdLstmLanguageModel, documents: list[list[int]]) -> list[list[float]]:
     """The losses of `unfreeze.language_models.score`, all but the begin symbol's."""
-    return [[-p for p in row] for row in token_log_probabilities(model, "forward", documents)]
+    return [[-p for p in row] for row in model.id_log_probabilities("forward", documents)]
 
 
 def test_positions_are_different_and_have_their_window_behind_the_begin_symbol() -> None:

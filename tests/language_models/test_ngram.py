@@ -23,11 +23,13 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.errors import UserError
 from unfreeze.folders import load_tensors, save_tensors
-from unfreeze.language_models import ngram_counts
+from unfreeze.language_models import ngram, ngram_counts
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.generate import stream_text
 from unfreeze.language_models.ngram import FALLBACK, NgramModel, estimate_discounts
-from unfreeze.language_models.ngram_text import NgramReader, evaluate_perplexity, score_texts, stream_text
-from unfreeze.language_models.score import token_log_probabilities
+from unfreeze.language_models.perplexity import evaluate_perplexity
+from unfreeze.language_models.score import score_texts
+from unfreeze.pretraining.lm_objective import direction_loss
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer
@@ -82,7 +84,7 @@ def test_probabilities_are_those_of_the_formulas(
         for text in ids
         for place, word in enumerate(text)
     ]
-    assert model.token_log_probabilities(np.concatenate(ids)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert model.id_log_probabilities(np.concatenate(ids)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,7 +119,7 @@ def test_discounts_come_from_counts_of_counts_where_there_are_enough(order: int)
     assert order < 4 or model.discounts[-1] != FALLBACK
     ids = TOKENIZER.encode_ids(markov_documents(20, seed=2))
     expected = [math.log(oracle.p(word, text[:n])) if n else 0 for text in ids for n, word in enumerate(text)]
-    assert model.token_log_probabilities(np.concatenate(ids)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert model.id_log_probabilities(np.concatenate(ids)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_discounts_of_a_worked_example() -> None:
@@ -138,7 +140,9 @@ def test_a_bigram_by_hand() -> None:
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_perplexity_is_that_of_the_token_scores_whatever_the_batch(order: int, tmp_path: Path) -> None:
+def test_perplexity_is_that_of_the_token_scores_whatever_the_batch(
+    order: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = word_tokenizer()
     model = fitted(TEXTS[:3], order, tokenizer)
     documents = [*TEXTS, "A wombat sat on the bank.", "I"]
@@ -152,7 +156,8 @@ def test_perplexity_is_that_of_the_token_scores_whatever_the_batch(order: int, t
     bits = loss * len(values) / math.log(2) + 8 * sum(map(len, ["wombat"]))
     store = TokenStore.build(documents, tokenizer, tmp_path / "tokens", workers=1)
     for batch_tokens in (1, 2, 7, 1 << 20):
-        found = evaluate_perplexity(model, store, batch_tokens=batch_tokens)
+        monkeypatch.setattr(ngram, "BATCH_TOKENS", batch_tokens)
+        found = evaluate_perplexity(model, store)
         assert found.loss == pytest.approx(loss, rel=1e-9)
         assert found.perplexity == pytest.approx(math.exp(loss))
         assert found.n_tokens == len(values)
@@ -245,7 +250,7 @@ def test_it_writes_what_it_counted() -> None:
     assert written == " c d f"
     draws = {"".join(stream_text(model, "b c", tokens=5, seed=seed, top_k=3)) for seed in (1, 1, 2, 3)}
     assert 1 < len(draws) <= 3
-    whole, parts = NgramReader(model), NgramReader(model)
+    whole, parts = model.reader("forward"), model.reader("forward")
     ids = TOKENIZER.encode_ids(["b c d g b c d"])[0]
     whole.read(ids)
     for number in ids:
@@ -298,10 +303,10 @@ def test_an_lstm_sees_further() -> None:
     ids = torch.tensor(tokenizer.encode_ids(right))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(800):
-        loss = model.direction_loss("forward", ids[:, :-1], ids[:, 1:], None)
+        loss = direction_loss(model, "forward", ids[:, :-1], ids[:, 1:], None)
         optimizer.zero_grad()
         (loss.nll / loss.n_targets).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
-    found = token_log_probabilities(model.eval(), "forward", tokenizer.encode_ids(combinations))
+    found = model.id_log_probabilities("forward", tokenizer.encode_ids(combinations))
     assert accuracy([values[-1] for values in found]) == 1

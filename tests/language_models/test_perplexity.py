@@ -13,7 +13,7 @@ from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
-from unfreeze.language_models import perplexity, score
+from unfreeze.language_models import awd_lstm, perplexity
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -25,7 +25,11 @@ from unfreeze.text.tokenizers import train_tokenizer
 @pytest.mark.parametrize("cutoffs", [(), (6, 12)])
 @pytest.mark.parametrize("direction", ["forward", "backward", "both"])
 def test_perplexity_equals_an_independent_computation(
-    tmp_path: Path, cell: CellKind, direction: Direction, cutoffs: tuple[int, ...]
+    tmp_path: Path,
+    cell: CellKind,
+    direction: Direction,
+    cutoffs: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tokenizer = word_tokenizer()
     model = random_model(tokenizer, direction, cutoffs, cell=cell)
@@ -44,7 +48,8 @@ def test_perplexity_equals_an_independent_computation(
     n_bytes = sum(len(text.encode()) for text in documents)
     bits = (loss * n_tokens / math.log(2) + 8 * len("wombat")) / n_bytes
     for batch_size in (1, 3, 32):
-        found = evaluate_perplexity(model, store, batch_size=batch_size)
+        monkeypatch.setattr(perplexity, "BATCH_SIZE", batch_size)
+        found = evaluate_perplexity(model, store)
         assert math.isclose(found.loss, loss, rel_tol=1e-5)
         assert math.isclose(found.perplexity, math.exp(loss), rel_tol=1e-4)
         assert math.isclose(found.bits_per_byte, bits, rel_tol=1e-5)
@@ -63,10 +68,11 @@ def test_perplexity_does_not_depend_on_batches_pieces_or_the_order_of_documents(
     assert expected.unknown_share == pytest.approx(5 / sum(len(text) for text in documents))
     settings = [(store, 3, 5, 1 << 21), (turned, 2, 7, 1 << 21), (turned, 32, 1, 40), (store, 1, 256, 1)]
     for documents_in_order, batch_size, chunk, most_ids in settings:
-        monkeypatch.setattr(score, "PIECE", chunk)
+        monkeypatch.setattr(awd_lstm, "PIECE", chunk)
         monkeypatch.setattr(perplexity, "MOST_IDS", most_ids)
-        found = evaluate_perplexity(model, documents_in_order, batch_size=batch_size)
-        assert found.figures() == pytest.approx(expected.figures(), rel=1e-6)
+        monkeypatch.setattr(perplexity, "BATCH_SIZE", batch_size)
+        found = evaluate_perplexity(model, documents_in_order)
+        assert found.metrics() == pytest.approx(expected.metrics(), rel=1e-6)
 
 
 @pytest.mark.parametrize("cell", CELLS)

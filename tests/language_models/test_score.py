@@ -14,7 +14,7 @@ from tests.language_models.models import CELLS, TEXTS, random_model, word_tokeni
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
-from unfreeze.language_models import score as scoring
+from unfreeze.language_models import awd_lstm
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.score import score_text, score_texts
 
@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_equations(
 def test_a_text_of_many_pieces_carries_its_state(
     cell: CellKind, piece: int, name: Direction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoring, "PIECE", piece)
+    monkeypatch.setattr(awd_lstm, "PIECE", piece)
     model = random_model(word_tokenizer(), name, cell=cell)
     model.save_pretrained(tmp_path / "model")
     text = " ".join(TEXTS)
@@ -89,9 +89,9 @@ def test_a_score_depends_on_its_text_alone(cell: CellKind, texts: list[str], see
 
 
 def test_batches_are_bounded_and_hold_every_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "BATCH_TOKENS", 20)
+    monkeypatch.setattr(awd_lstm, "BATCH_TOKENS", 20)
     lengths = [1, 50, 3, 7, 7, 2, 19, 4]
-    batches = list(scoring._batches(lengths))
+    batches = list(awd_lstm.batches_of_similar_length(lengths))
     assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= 20 for batch in batches)
 

@@ -13,7 +13,7 @@ from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts
-from unfreeze.pretraining.lm_objective import LanguageModelObjective
+from unfreeze.pretraining.lm_objective import LanguageModelObjective, direction_loss
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.token_store import TokenStore
 from unfreeze.transfer.policies import TransferPolicy
@@ -92,7 +92,7 @@ def test_regularization_ignores_padding(alpha: float, beta: float) -> None:
     for padding in (1, 4):
         inputs[targets == IGNORE] = padding
         torch.manual_seed(1)
-        found.append(model.direction_loss("forward", inputs, targets, None, alpha=alpha, beta=beta))
+        found.append(direction_loss(model, "forward", inputs, targets, None, alpha=alpha, beta=beta))
     expected = regularization_by_hand(
         output.top.detach().double().numpy(),
         output.layers[-1].detach().double().numpy(),
@@ -111,8 +111,8 @@ def test_lanes_that_have_all_ended_cost_nothing() -> None:
     """Of several processes one may have no target left in an epoch's last batch."""
     model = random_model(word_tokenizer(), "forward", (12,))
     nothing = torch.full((2, 3), IGNORE)
-    loss = model.direction_loss(
-        "forward", torch.ones(2, 3, dtype=torch.long), nothing, None, alpha=2.0, beta=1.0
+    loss = direction_loss(
+        model, "forward", torch.ones(2, 3, dtype=torch.long), nothing, None, alpha=2.0, beta=1.0
     )
     (loss.nll + loss.regularization).backward()  # type: ignore[no-untyped-call]
     assert (loss.nll.item(), loss.regularization.item(), loss.n_targets) == (0.0, 0.0, 0)

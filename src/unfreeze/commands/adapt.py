@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import (
-    BILM,
-    WORD_VECTORS,
-    model_kind,
-    need_language_model,
-)
+from unfreeze.commands.inputs import WORD_VECTORS, model_kind
 from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
 from unfreeze.errors import UserError
 
@@ -70,14 +65,20 @@ class Adapt(TrainsOnText):
 
 def run(arguments: Adapt, console: Console) -> None:
     """Train, and say where the model is."""
+    from unfreeze.language_models.base import Adapts, lacking
+    from unfreeze.language_models.bilm import BiLanguageModel
+    from unfreeze.language_models.model import language_model_class
     from unfreeze.pretraining.lm import adapt_lm
+    from unfreeze.registry import find_model
     from unfreeze.training.processes import together
 
     if model_kind(arguments.encoder) == WORD_VECTORS:
         return run_on_vectors(arguments, console)
     with together():
-        kind = need_language_model(arguments.encoder, "adapt", besides=(BILM,))
-    if kind == BILM:
+        found = language_model_class(find_model(arguments.encoder), arguments.encoder)
+    if not issubclass(found, Adapts):
+        raise lacking(found, Adapts, arguments.encoder)
+    if issubclass(found, BiLanguageModel):
         return run_on_bilm(arguments, console)
     _, metrics = adapt_lm(
         arguments.encoder,

@@ -16,10 +16,8 @@ from unfreeze.commands.evaluate_vectors import evaluate_vectors
 from unfreeze.commands.fit_classifier import layer_weights_line
 from unfreeze.commands.inputs import (
     ANSWERER,
-    BILM,
     CLASSIFIER,
     LANGUAGE_MODEL,
-    NGRAM,
     TAGGER,
     WORD_VECTORS,
     model_kind,
@@ -40,8 +38,6 @@ KINDS = {
     TAGGER: "taggers",
     ANSWERER: "answerers",
     LANGUAGE_MODEL: "language models",
-    BILM: "language models",
-    NGRAM: "language models",
     WORD_VECTORS: "word vectors",
 }
 OWN_OPTIONS = {
@@ -134,8 +130,8 @@ def run(arguments: Evaluate, console: Console) -> None:
     need_own_options(arguments, KINDS[kind], OWN_OPTIONS)
     if kind == WORD_VECTORS:
         return evaluate_vectors(arguments, console)
-    if kind in (LANGUAGE_MODEL, BILM, NGRAM):
-        return evaluate_language_model(arguments, console, kind)
+    if kind == LANGUAGE_MODEL:
+        return evaluate_language_model(arguments, console)
     if kind == CLASSIFIER:
         return evaluate_classifier(arguments, console)
     if kind == TAGGER:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import BILM, given_texts, need_language_model
+from unfreeze.commands.inputs import given_texts
 from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
 
 if TYPE_CHECKING:
-    from unfreeze.language_models.fill import Gap, GapWord
+    from unfreeze.language_models.fill import GapWord
 
 
 @dataclass(kw_only=True)
@@ -53,29 +51,16 @@ class Fill(ReadsText):
 
 def run(arguments: Fill, console: Console) -> None:
     """Print the ranked words of each text, in order."""
+    from unfreeze.language_models.base import Fills, need
+    from unfreeze.language_models.fill import fill_gap
+    from unfreeze.language_models.model import LanguageModel
+
     texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
-    read_gap = reader(arguments.model)
+    model = need(LanguageModel.from_pretrained(arguments.model), Fills, arguments.model)
     for text in texts:
-        words = read_gap(text).name(arguments.top, arguments.candidates or None)
+        words = fill_gap(model, text, top=arguments.top, candidates=arguments.candidates or None)
         rows = as_rows(words)
         console.result({"text": text, "words": rows}, f"{text}\n{aligned(rows)}\n")
-
-
-def reader(name: str) -> Callable[[str], Gap]:
-    """What reads gaps with a model.
-
-    Raises:
-        UserError: it is no language model that knows what is right of a gap or left of it, or damaged.
-    """
-    if need_language_model(name, "fill", besides=(BILM,)) == BILM:
-        from unfreeze.language_models import bilm_reading
-        from unfreeze.language_models.bilm import BiLanguageModel
-
-        return partial(bilm_reading.read_gap, BiLanguageModel.from_pretrained(name))
-    from unfreeze.language_models import fill
-    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-
-    return partial(fill.read_gap, AwdLstmLanguageModel.from_pretrained(name))
 
 
 def as_rows(words: list[GapWord]) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_language_model, need_picture, need_positive
+from unfreeze.commands.inputs import need_picture, need_positive
 from unfreeze.commands.options import ReadsExamples, given, need_own_options
 from unfreeze.errors import UserError
 
@@ -131,8 +131,6 @@ class FindRate(ReadsExamples):
 def run(arguments: FindRate, console: Console) -> None:
     """Test the rates, draw the curve, print the suggestion."""
     need_picture(arguments.plot, overwrite=arguments.overwrite)
-    if arguments.corpus:
-        need_language_model(str(arguments.model), "adapt")
     from unfreeze.training.loop import seed_everything
     from unfreeze.training.processes import make_accelerator
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import NGRAM, need_language_model, need_positive, standard_lines
+from unfreeze.commands.inputs import need_positive, standard_lines
 from unfreeze.text.display import printable
 
 
@@ -47,10 +45,15 @@ class Generate:
 
 
 def run(arguments: Generate, console: Console) -> None:
-    """Print the text while it is written; with --json, when it is complete."""
-    stream_text = writer(arguments.model)
+    """Print the text while it is generated; with --json, when it is complete."""
+    from unfreeze.language_models.base import Generates, need
+    from unfreeze.language_models.generate import stream_text
+    from unfreeze.language_models.model import LanguageModel
+
+    model = need(LanguageModel.from_pretrained(arguments.model), Generates, arguments.model)
     prompt = "".join(standard_lines()).rstrip("\n") if arguments.prompt == "-" else arguments.prompt
     pieces = stream_text(
+        model,
         prompt,
         tokens=arguments.tokens,
         temperature=arguments.temperature,
@@ -65,20 +68,3 @@ def run(arguments: Generate, console: Console) -> None:
         for piece in pieces:
             print(printable(piece), end="", flush=True)
         print()
-
-
-def writer(name: str) -> Callable[..., Iterator[str]]:
-    """What goes on from a prompt with a model, piece by piece.
-
-    Raises:
-        UserError: it is no language model, or damaged.
-    """
-    if need_language_model(name, "generate", besides=(NGRAM,)) == NGRAM:
-        from unfreeze.language_models import ngram_text
-        from unfreeze.language_models.ngram import NgramModel
-
-        return partial(ngram_text.stream_text, NgramModel.from_pretrained(name))
-    from unfreeze.language_models import generate
-    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-
-    return partial(generate.stream_text, AwdLstmLanguageModel.from_pretrained(name))

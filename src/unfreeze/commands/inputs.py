@@ -6,7 +6,7 @@ import io
 import math
 import os
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from unfreeze.pictures import picture_format
 from unfreeze.text.lines import codec_name, hidden_compression, likely_encoding, plain_suffix
 
 LANGUAGE_MODEL = "language model"
-BILM = "biLM"
-NGRAM = "ngram"
 CLASSIFIER = "text_classifier"
 TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
@@ -135,73 +133,33 @@ def need_new(path: Path | None, *, overwrite: bool, option: str = "--output") ->
 
 
 def model_kind(model: str) -> str:
-    """What config.json says of a model: its kind, or `LANGUAGE_MODEL` or `BILM` for an encoder with its output layer.
+    """The kind in a model's config.json, or `LANGUAGE_MODEL` for any language model.
 
     Raises:
         UserError: there is no such model, or its config.json is damaged or newer.
     """
     from unfreeze.folders import read_config
-    from unfreeze.registry import find_model
+    from unfreeze.registry import find_model, is_language_model
 
     config = read_config(find_model(model))
-    if config.get("output") is not None:
-        return BILM if config["kind"] == "elmo" else LANGUAGE_MODEL
-    return str(config["kind"])
+    return LANGUAGE_MODEL if is_language_model(config) else str(config["kind"])
 
 
 def need_task_model(model: str, verb: str) -> str:
-    """The kind of a task model; raises the UserError that names the right verb where `model` is none."""
+    """The kind of a task model; raises the UserError that names the right verb if `model` is none."""
     kind = model_kind(model)
-    if kind in (LANGUAGE_MODEL, BILM):
-        others = "score, fill or generate" if kind == LANGUAGE_MODEL else "score or fill"
-        raise UserError(
-            f"{model} is a language model, {verb} needs a classifier, a tagger or an answerer: "
-            f"use {others}, or make one with {FITS}"
-        )
-    if kind == NGRAM:
-        raise UserError(
-            f"{model} is an n-gram model, {verb} needs a classifier, a tagger or an answerer: use evaluate, score or generate"
-        )
-    if kind not in TASK_MODELS:
-        raise UserError(
-            f"{model} is a {kind} encoder, {verb} needs a classifier, a tagger or an answerer: "
-            f"make one with {FITS}"
-        )
-    return kind
-
-
-def need_language_model(model: str, verb: str, *, besides: Container[str] = ()) -> str:
-    """The kind of a language model; `besides` are kinds that the verb takes too (`NGRAM`, `BILM`).
-
-    Raises:
-        UserError: `model` is of another kind; the message names the right verb.
-    """
-    kind = model_kind(model)
-    if kind == BILM and kind not in besides:
-        raise UserError(
-            f"{model} is an ELMo, which reads from both ends; {verb} needs a model of `unfreeze pretrain lm`: "
-            "use evaluate, score or fill"
-        )
-    if kind == NGRAM and kind not in besides:
-        raise UserError(
-            f"{model} is an n-gram model, {verb} needs one of `unfreeze pretrain lm`: "
-            "use evaluate, score or generate"
-        )
     if kind in TASK_MODELS:
-        raise UserError(
-            f"{model} is {'an' if kind == ANSWERER else 'a'} {TASK_MODELS[kind]}, {verb} needs a language model: use predict or evaluate, "
-            "or take the language model that it was fitted from"
-        )
-    if kind == WORD_VECTORS:
-        raise UserError(
-            f"{model} holds word vectors, {verb} needs a language model: train one with `unfreeze pretrain lm`"
-        )
-    if kind not in (LANGUAGE_MODEL, BILM, NGRAM):
-        raise UserError(
-            f"{model} is an encoder without its output layer, {verb} needs a language model: "
-            "train one without --without-output"
-        )
-    return kind
+        return kind
+    if kind == LANGUAGE_MODEL:
+        from unfreeze.language_models.base import verbs_of
+        from unfreeze.language_models.model import language_model_class
+        from unfreeze.registry import find_model
+
+        found = language_model_class(find_model(model), model)
+        what, mend = found.described, f"use {verbs_of(found)}, or make one with {FITS}"
+    else:
+        what, mend = f"a {kind} encoder", f"make one with {FITS}"
+    raise UserError(f"{model} is {what}; {verb} needs a classifier, a tagger or an answerer: {mend}")
 
 
 def need_vector_file(output: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import BILM, NGRAM, given_texts, need_language_model
+from unfreeze.commands.inputs import given_texts
 from unfreeze.commands.options import ReadsText
 from unfreeze.text.display import counted
 
@@ -47,34 +45,13 @@ class Score(ReadsText):
 
 def run(arguments: Score, console: Console) -> None:
     """Print the scores of each text, in order."""
+    from unfreeze.language_models.model import LanguageModel
+
     texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
-    score_texts = scorer(arguments.model)
+    model = LanguageModel.from_pretrained(arguments.model)
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
-        for score in score_texts(batch):
+        for score in model.score(batch):
             console.result(as_values(score, arguments.tokens), readable(score, arguments.tokens))
-
-
-def scorer(name: str) -> Callable[[list[str]], list[TextScore]]:
-    """What scores texts with a model.
-
-    Raises:
-        UserError: it is no language model, or damaged.
-    """
-    kind = need_language_model(name, "score", besides=(NGRAM, BILM))
-    if kind == BILM:
-        from unfreeze.language_models import bilm_reading
-        from unfreeze.language_models.bilm import BiLanguageModel
-
-        return partial(bilm_reading.score_texts, BiLanguageModel.from_pretrained(name))
-    if kind == NGRAM:
-        from unfreeze.language_models import ngram_text
-        from unfreeze.language_models.ngram import NgramModel
-
-        return partial(ngram_text.score_texts, NgramModel.from_pretrained(name))
-    from unfreeze.language_models import score
-    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-
-    return partial(score.score_texts, AwdLstmLanguageModel.from_pretrained(name))
 
 
 def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:

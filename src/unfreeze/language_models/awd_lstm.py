@@ -6,10 +6,9 @@ Legend: B batch, T time, V vocabulary, E width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,41 +16,45 @@ from torch import Tensor, nn
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.output import TiedSoftmax
+from unfreeze.encoders.layers.recurrent import rows_of
 from unfreeze.encoders.saving import load_matching, made_from_config, save_model
 from unfreeze.encoders.streaming import State
-from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, read_config
-from unfreeze.pretraining.activation_penalties import activation_penalties
-from unfreeze.registry import find_model
-from unfreeze.text.batches import IGNORE
+from unfreeze.folders import WEIGHTS, load_tensors
+from unfreeze.language_models.base import (
+    Adapts,
+    Fills,
+    Generates,
+    MeasuredPart,
+    ReadableText,
+    ScoredTokens,
+)
+from unfreeze.language_models.model import LanguageModel
+from unfreeze.language_models.perplexity import document_batches
+from unfreeze.text.batches import IGNORE, pad_sequences
+from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 
-
-@dataclass(frozen=True)
-class DirectionLoss:
-    """What one direction says of a batch."""
-
-    nll: Tensor
-    """Summed negative log-likelihood of the targets, in nats."""
-    regularization: Tensor
-    """Activation and temporal regularization, a mean over the real positions."""
-    n_targets: int
-    """Positions that have a target."""
-    state: State
-    """To be carried to the next batch."""
+PIECE = 256
+"""Tokens of each text that are run at once: memory does not grow with a text's length."""
+READER_PIECE = 512
+"""Tokens that a reader runs at once."""
+BATCH_TOKENS = 16_384
+"""Tokens of a batch of texts, padding included; a longer text is a batch of its own."""
 
 
-class AwdLstmLanguageModel(nn.Module):
-    """Encoder and output layers; these start from the words' frequencies, where the tokenizer knows them.
+class AwdLstmLanguageModel(nn.Module, LanguageModel, Fills, Generates, Adapts):
+    """Encoder and output layers, which start from the words' frequencies if the tokenizer knows them.
 
     Args:
         encoder: its stacks' last layers are as wide as its embedding.
         cutoffs: of the adaptive softmax; empty for the full one.
     """
 
+    kind = AwdLstm.kind
+
     def __init__(self, encoder: AwdLstm, cutoffs: Sequence[int] = ()) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.tokenizer = encoder, encoder.tokenizer
         width = int(encoder.arguments()["embedding_size"])
         self.outputs = nn.ModuleDict(
             {
@@ -65,9 +68,8 @@ class AwdLstmLanguageModel(nn.Module):
                 self.output(name).start_from_counts(counts)
 
     @property
-    def tokenizer(self) -> TextTokenizer:
-        """The encoder's."""
-        return self.encoder.tokenizer
+    def directions(self) -> list[str]:
+        return self.encoder.directions
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
@@ -79,39 +81,6 @@ class AwdLstmLanguageModel(nn.Module):
         output = self.outputs[module_name(name)]
         assert isinstance(output, TiedSoftmax)
         return output
-
-    def direction_loss(
-        self,
-        name: str,
-        inputs: Tensor,
-        targets: Tensor,
-        state: State | None,
-        *,
-        alpha: float = 0.0,
-        beta: float = 0.0,
-    ) -> DirectionLoss:
-        """The loss of one direction on a batch of lanes.
-
-        Args:
-            inputs: (B, T) of ids.
-            targets: (B, T) of the ids that follow, IGNORE where there is none.
-            state: carried from the batch before.
-            alpha: weight of activation regularization, on the dropped top states (Merity et al. 2018, section 4.7).
-            beta: weight of temporal regularization, on differences of the undropped ones.
-
-        The embedding's gradient is complete after `backward()`; `torch.autograd.grad` sees the output layer's part only.
-        """
-        stack = self.encoder.stack(name)
-        output = stack(inputs.t(), state, tied=True)
-        targets = targets.t()
-        real = targets != IGNORE
-        if bool(real.all()):  # as in every batch but the last ones: nothing has to be picked
-            hidden, wanted = output.top.flatten(0, 1), targets.flatten()
-        else:
-            hidden, wanted = output.top[real], targets[real]
-        nll = self.output(name).loss(hidden, stack.embedding.weight, wanted)
-        penalty = activation_penalties(output.top, output.layers[-1], real, alpha, beta)
-        return DirectionLoss(nll, penalty, len(hidden), output.state)
 
     @torch.no_grad()
     def target_log_probabilities(
@@ -126,6 +95,76 @@ class AwdLstmLanguageModel(nn.Module):
             output.top[real].float(), stack.embedding.weight, targets.t()[real]
         )
         return result.t(), output.state
+
+    @torch.no_grad()
+    def document_log_probabilities(self, direction: str, ids: Tensor, lengths: Tensor) -> Tensor:
+        """log p of every token but the begin symbols. Each document starts from a zero state, which is carried over its pieces.
+
+        Args:
+            ids: (B, T) in the order of the text, padded on the right, longest first.
+            lengths: (B,), falling: a row that has ended is run no further.
+
+        Returns:
+            (B, T - 1) in the reading order of the direction, 0 past a document's end.
+        """
+        device = next(self.parameters()).device
+        ids, lengths = ids.to(device), lengths.to(device)
+        ids = self.encoder.stack_ids(direction, ids, lengths).t()
+        time = torch.arange(1, ids.shape[1], device=device)
+        targets = torch.where(time < lengths[:, None], ids[:, 1:], IGNORE)
+        found = torch.zeros(targets.shape, device=device)
+        state: State | None = None
+        for start in range(0, targets.shape[1], PIECE):
+            alive, piece = int((lengths > start + 1).sum()), slice(start, start + PIECE)
+            if state is not None:
+                state = rows_of(state, slice(alive))
+            found[:alive, piece], state = self.target_log_probabilities(
+                direction, ids[:alive, :-1][:, piece], targets[:alive, piece], state
+            )
+        return found
+
+    def id_log_probabilities(self, direction: str, texts: Sequence[list[int]]) -> list[list[float]]:
+        """log p of every token of every text but its begin symbol, in nats.
+
+        Args:
+            texts: ids in the order of the text, each with the begin symbol first.
+
+        Returns:
+            For each text its T - 1 values, in the order of the text.
+        """
+        self.eval()
+        found: list[list[float]] = [[] for _ in texts]
+        for numbers in batches_of_similar_length([len(ids) for ids in texts]):
+            ids, lengths = pad_sequences([texts[n] for n in numbers], self.tokenizer.pad_id)
+            rows = self.document_log_probabilities(direction, ids, lengths).tolist()
+            for number, row in zip(numbers, rows, strict=True):
+                row = row[: len(texts[number]) - 1]
+                found[number] = row if direction == "forward" else row[::-1]
+        return found
+
+    def token_log_probabilities(self, texts: Sequence[str]) -> list[ScoredTokens]:
+        pieces = [self.tokenizer.encode(text) for text in texts]
+        found = {
+            name: self.id_log_probabilities(name, [piece.ids for piece in pieces]) for name in self.directions
+        }
+        return [
+            ScoredTokens(piece.ids[1:], piece.offsets[1:], {name: rows[n] for name, rows in found.items()})
+            for n, piece in enumerate(pieces)
+        ]
+
+    @torch.no_grad()
+    def measure(self, store: TokenStore, tokenizer: TextTokenizer) -> Iterator[MeasuredPart]:
+        self.eval()
+        share = 1 / len(self.directions)
+        for name in self.directions:
+            for ids, lengths in document_batches(store):
+                found = self.document_log_probabilities(name, ids, lengths)
+                nats, n_targets = -float(found.double().sum()), int((lengths - 1).sum())
+                yield MeasuredPart("mean", share * nats, share * n_targets, int(lengths.sum()))
+
+    def reader(self, direction: str, text: ReadableText | None = None) -> StackReader:
+        self.eval()
+        return StackReader(self, direction)
 
     def config(self) -> dict[str, Any]:
         """What config.json says: the encoder's, and the output layer's cutoffs."""
@@ -142,8 +181,8 @@ class AwdLstmLanguageModel(nn.Module):
         """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all.
 
         Args:
-            without_output: leave the output layer out; `score`, `fill`, `generate` and `adapt` then need another model.
-            half: store fp16, for release; loading gives fp32 back.
+            without_output: save the encoder only, which is no longer a language model.
+            half: store fp16, for release; loading converts to fp32.
         """
         if without_output:
             self.encoder.save_pretrained(folder)
@@ -151,30 +190,38 @@ class AwdLstmLanguageModel(nn.Module):
         save_model(folder, self.config(), self.weights(), self.tokenizer, half=half)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> AwdLstmLanguageModel:
-        """Load a language model, in evaluation mode and fp32; `hub` as for `Encoder.from_pretrained`.
-
-        Raises:
-            UserError: there is none of that name, it has no output layer, or its folder is damaged.
-        """
-        folder = find_model(name_or_dir, **hub)
-        config = read_config(folder)
-        if config["kind"] != AwdLstm.kind or config.get("output") is None:
-            raise UserError(
-                f"{folder} is a {config['kind']} without a language model's output layer; this needs one"
-            )
+    def load_folder(cls, folder: Path, config: dict[str, Any]) -> Self:
         encoder = AwdLstm.from_config(config, folder)
-        cutoffs = config["output"].get("cutoffs", [])
-        model = made_from_config(cls, folder, encoder, cutoffs=cutoffs)
+        model = made_from_config(cls, folder, encoder, cutoffs=config["output"].get("cutoffs", []))
         load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
         return model.eval()
 
 
-def start_from_vectors(model: AwdLstmLanguageModel, matrix: Tensor) -> None:
-    """Start the embedding, and with it the tied output, from word vectors (V, E) scaled to the embedding's size.
+class StackReader:
+    """Reads token ids with one direction of an AWD-LSTM language model in evaluation mode."""
 
-    Word vectors come with norms that differ from run to run; a tied softmax wants rows of a known, small scale, so the
-    whole matrix is divided by one number and the directions between words are kept.
-    """
-    scale = 0.1 / matrix.std().clamp_min(1e-8)
-    model.encoder.start_embedding(matrix * scale, range(len(matrix)))
+    def __init__(self, model: AwdLstmLanguageModel, direction: str) -> None:
+        self.stack, self.output = model.encoder.stack(direction), model.output(direction)
+        self._top: Tensor | None = None
+        self._state: State | None = None
+
+    @torch.no_grad()
+    def read(self, ids: Sequence[int]) -> None:
+        column = torch.tensor([*ids], device=self.stack.embedding.weight.device)[:, None]  # (T, 1)
+        for piece in torch.split(column, READER_PIECE):
+            output = self.stack(piece, self._state)
+            self._top, self._state = output.top[-1], output.state
+
+    @torch.no_grad()
+    def log_probabilities(self) -> Tensor:
+        assert self._top is not None, "nothing was read"
+        return self.output.log_probabilities(self._top, self.stack.embedding.weight)[0].double().cpu()
+
+
+def batches_of_similar_length(lengths: list[int]) -> Iterator[list[int]]:
+    """Numbers of texts, longest first; no batch has more than `BATCH_TOKENS` tokens unless it is one text."""
+    order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
+    while order:
+        size = max(1, BATCH_TOKENS // lengths[order[0]])
+        yield order[:size]
+        order = order[size:]

@@ -1,14 +1,14 @@
-"""Words for a gap: what the text left of it says, what the text right of it says, and both together.
+"""Words for a gap, by the text on its left, the text on its right, and both together.
 
     p(w | left, right) is proportional to p(w | left) p(w | right) / p(w)
 
-where the two sides are taken for independent given the word, and p(w) comes from the vocabulary's counts. Candidates are
-the whole words of the vocabulary (a subword vocabulary's: words of a single piece); every distribution is normalized over
+where the two sides are taken as independent given the word, and p(w) comes from the vocabulary's counts. Candidates are
+the whole words of the vocabulary (in a subword vocabulary, words of a single piece); every distribution is normalized over
 them.
 
-A word-level vocabulary writes a capitalized word as xxmaj and the word in lower case, so that words are looked for in
-lower case. Forward, p(w | left) adds up the ways to write w (as it is, after xxmaj, after xxup): a gap at a sentence's
-beginning needs no rule of its own. Backward, a word is read before its mark, and p(w | right) is that sum already.
+A vocabulary with marks of capitals writes a capitalized word as xxmaj and the word in lower case, so candidates are in
+lower case. Forward, p(w | left) sums over the ways to write w (as it is, after xxmaj, after xxup): a gap at the beginning of
+a sentence needs no rule of its own. Backward, a word is read before its mark, and p(w | right) is that sum already.
 
 Legend: V vocabulary, C candidates.
 """
@@ -19,13 +19,13 @@ import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.generate import Reader
+from unfreeze.language_models.base import Fills, Reader
 from unfreeze.text.rules import CAPITALIZED, UPPERCASE, composed, normalized
 from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.tokenizers import TextTokenizer
@@ -40,7 +40,7 @@ class GapWord:
     """A word for the gap."""
 
     word: str
-    """In lower case where the vocabulary is word-level."""
+    """In lower case where the vocabulary has marks of capitals."""
     rank: int
     """Among all candidates, from 1, by the last of the probabilities."""
     probabilities: dict[str, float]
@@ -49,7 +49,7 @@ class GapWord:
 
 @dataclass(frozen=True)
 class Gap:
-    """What a model says of a gap."""
+    """The distribution over the words that could fill a gap."""
 
     candidates: dict[str, int]
     """The C words that could fill it, each with its place in the arrays."""
@@ -62,15 +62,15 @@ class Gap:
         return cls(candidates, {name: _normalized(values) for name, values in scores.items()})
 
     def name(self, top: int, candidates: Sequence[str] | None = None) -> list[GapWord]:
-        """The likeliest words, or those that are named; raises as `of`."""
+        """The most probable words, or the given candidates, most probable first; raises as `of`."""
         return self.top(top) if candidates is None else self.of(candidates)
 
     def top(self, count: int) -> list[GapWord]:
-        """The likeliest words, best first."""
+        """The most probable words, most probable first."""
         return self._named(np.argsort(-self._decisive, kind="stable")[:count].tolist())
 
     def of(self, words: Sequence[str]) -> list[GapWord]:
-        """The words that are named, likeliest first.
+        """The given words, most probable first.
 
         Raises:
             UserError: the vocabulary has no such word (as a single piece).
@@ -91,16 +91,16 @@ class Gap:
         return 1 + int((self._decisive > self._decisive[place]).sum())
 
     def _place(self, word: str) -> int:
-        for spelling in (word, composed(word), normalized(word)):
-            if spelling in self.candidates:
-                return self.candidates[spelling]
+        for form in (word, composed(word), normalized(word)):
+            if form in self.candidates:
+                return self.candidates[form]
         raise UserError(f"{word!r} cannot be ranked: it is no single entry of the model's vocabulary")
 
     def _named(self, places: list[int]) -> list[GapWord]:
-        spellings = list(self.candidates)
+        words = list(self.candidates)
         return [
             GapWord(
-                spellings[place],
+                words[place],
                 self._rank(place),
                 {name: float(shares[place]) for name, shares in self.probabilities.items()},
             )
@@ -109,14 +109,14 @@ class Gap:
 
 
 def fill_gap(
-    model: AwdLstmLanguageModel, text: str, *, top: int = 10, candidates: Sequence[str] | None = None
+    model: Fills, text: str, *, top: int = 10, candidates: Sequence[str] | None = None
 ) -> list[GapWord]:
-    """Rank the words that may stand in the gap of a text, likeliest first.
+    """Rank the words that may stand in the gap of a text, most probable first.
 
     Args:
         text: with one gap, ___.
-        top: how many words to name.
-        candidates: name these words instead; their probabilities stay those among all words.
+        top: number of words to return.
+        candidates: return these words instead; their probabilities remain those among all words.
 
     Raises:
         UserError: the text has no gap or several, or a candidate is not in the vocabulary.
@@ -124,25 +124,27 @@ def fill_gap(
     return read_gap(model, text).name(top, candidates)
 
 
-def read_gap(model: AwdLstmLanguageModel, text: str) -> Gap:
-    """What a model says of the one gap ___ in a text; raises as `fill_gap`."""
+def read_gap(model: Fills, text: str) -> Gap:
+    """The distribution over the words for the one gap ___ in a text; raises as `fill_gap`."""
     left, right = split_at_gap(text)
-    before, after = _encoded_sides(model.tokenizer, left, right)
-    model.eval()
+    # Both sides are encoded in one text: by itself the right side would begin with a word that white space precedes.
+    readable = model.readable(left + STAND_IN + right)
+    inside = {n for n, (start, end) in enumerate(readable.offsets) if start <= len(left) < end}
     words = whole_words(model.tokenizer, after_space=not left or left[-1].isspace())
     ids = np.array(list(words.values()), dtype=np.int64)
     scores: dict[str, NDArray[np.float64]] = {}
-    if "forward" in model.encoder.directions:
-        scores["forward"] = _forward_scores(model, before)[ids]
-    if "backward" in model.encoder.directions:
-        scores["backward"] = _backward_scores(model, after)[ids]
+    for name in model.directions:
+        order = model.reading_order(name, len(readable.ids))
+        reader = model.reader(name, readable)
+        reader.read([readable.ids[n] for n in takewhile(lambda n: n not in inside, order)])
+        scores[name] = _word_scores(reader, model.tokenizer, with_marks=name == "forward")[ids]
     if len(scores) == 2:
         scores["both"] = scores["forward"] + scores["backward"] - unigram_scores(model.tokenizer, ids)
     return Gap.of_scores({word: place for place, word in enumerate(words)}, scores)
 
 
 def split_at_gap(text: str) -> tuple[str, str]:
-    """What stands left and right of the one gap.
+    """The text on the left and on the right of the one gap.
 
     Raises:
         UserError: there is none, or there are several.
@@ -155,10 +157,10 @@ def split_at_gap(text: str) -> tuple[str, str]:
 
 
 def whole_words(tokenizer: TextTokenizer, *, after_space: bool) -> dict[str, int]:
-    """The words that a gap can hold, and their ids; no special tokens, no punctuation.
+    """The words that a gap can hold, and their ids; no special tokens and no punctuation.
 
     Args:
-        after_space: whether the gap begins a word; only subword vocabularies tell.
+        after_space: whether white space precedes the gap; it matters to subword vocabularies only.
     """
     words: dict[str, int] = {}
     for number, entry in enumerate(tokenizer.vocabulary):
@@ -169,40 +171,22 @@ def whole_words(tokenizer: TextTokenizer, *, after_space: bool) -> dict[str, int
     return words
 
 
-def _encoded_sides(tokenizer: TextTokenizer, left: str, right: str) -> tuple[list[int], list[int]]:
-    """The ids before the gap, begin symbol first, and those behind it, encoded in one text.
+def _word_scores(reader: Reader, tokenizer: TextTokenizer, *, with_marks: bool) -> NDArray[np.float64]:
+    """log p of each entry of the vocabulary to be the next word, (V,).
 
-    By itself the right side would begin with a word that white space precedes.
+    Args:
+        with_marks: add up the ways to write a word: as it is, or after a mark of capitals.
     """
-    pieces = tokenizer.encode(left + STAND_IN + right)
-    gap = len(left)
-    before = [number for number, (_, end) in zip(pieces.ids, pieces.offsets, strict=True) if end <= gap]
-    after = [number for number, (start, _) in zip(pieces.ids, pieces.offsets, strict=True) if start > gap]
-    return before, after
-
-
-def _forward_scores(model: AwdLstmLanguageModel, before: list[int]) -> NDArray[np.float64]:
-    """log p(w | left) up to a constant, (V,), added up over the ways to write w."""
-    reader = Reader(model, "forward")
-    reader.read(before)
     scores: NDArray[np.float64] = reader.log_probabilities().numpy()
-    if not model.tokenizer.is_word_level:
-        return scores
     total = scores
-    for mark in map(model.tokenizer.id, (CAPITALIZED, UPPERCASE)):
-        assert mark is not None
-        branch = copy.copy(reader)
-        branch.read([mark])
-        total = np.logaddexp(total, scores[mark] + branch.log_probabilities().numpy())
+    # Subwords keep their capitals, and so does a word-level vocabulary that needs no marks.
+    if with_marks and tokenizer.is_word_level and CAPITALIZED in tokenizer.needed_tokens:
+        for mark in map(tokenizer.id, (CAPITALIZED, UPPERCASE)):
+            assert mark is not None
+            branch = copy.copy(reader)
+            branch.read([mark])
+            total = np.logaddexp(total, scores[mark] + branch.log_probabilities().numpy())
     return total
-
-
-def _backward_scores(model: AwdLstmLanguageModel, after: list[int]) -> NDArray[np.float64]:
-    """log p(w | right), (V,)."""
-    reader = Reader(model, "backward")
-    reader.read([model.tokenizer.bos_id, *reversed(after)])
-    scores: NDArray[np.float64] = reader.log_probabilities().numpy()
-    return scores
 
 
 def unigram_scores(tokenizer: TextTokenizer, ids: NDArray[np.int64]) -> NDArray[np.float64]:

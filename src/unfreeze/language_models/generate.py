@@ -1,72 +1,27 @@
-"""Go on writing from a prompt: one token after the other, drawn from a forward language model.
+"""Continue a prompt, token by token, with draws from a forward language model.
 
-p'(w) is proportional to p(w)^(1 / temperature) over the `top_k` likeliest tokens; temperature 0 takes the likeliest.
-What stands for nothing readable (unknown words, padding) is never drawn. One token costs one step of the recurrent layers and one
-pass over the vocabulary.
+p'(w) is proportional to p(w)^(1 / temperature) over the `top_k` most probable tokens; temperature 0 takes the most probable
+one. Unknown words and padding are never drawn. A token costs one step of the model and one pass over the vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from unfreeze.encoders.streaming import State
 from unfreeze.errors import UserError
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.base import Generates
 from unfreeze.text.tokenizers import TextTokenizer
 
-PIECE = 512
-"""Tokens of a prompt that are read at once."""
 WINDOW = 128
 """Tokens that are decoded together to see what the last one adds; a quotation may be as long."""
 
 
-class AnyReader(Protocol):
-    """What writing needs of a model: what `Reader` does."""
-
-    def read(self, ids: Sequence[int], /) -> None: ...
-
-    def log_probabilities(self) -> Tensor: ...
-
-
-class Reader:
-    """One direction of a language model that reads ids and says what may come next.
-
-    A shallow copy goes on by itself: reading replaces what is kept and changes none of it.
-
-    Args:
-        model: in evaluation mode.
-        name: of one of its directions; a backward one reads a text from its end.
-    """
-
-    def __init__(self, model: AwdLstmLanguageModel, name: str) -> None:
-        self.model, self.name = model, name
-        self._top: Tensor | None = None
-        self._state: State | None = None
-
-    @torch.no_grad()
-    def read(self, ids: Sequence[int]) -> None:
-        """Take in `ids`, at least one, in the order of reading; the first ones of all begin with the begin symbol."""
-        stack = self.model.encoder.stack(self.name)
-        column = torch.tensor([*ids], device=stack.embedding.weight.device)[:, None]  # (T, 1)
-        for piece in torch.split(column, PIECE):
-            output = stack(piece, self._state)
-            self._top, self._state = output.top[-1], output.state
-
-    @torch.no_grad()
-    def log_probabilities(self) -> Tensor:
-        """log p of every entry of the vocabulary to be the next, in nats: (V,) of float64 on the CPU."""
-        assert self._top is not None, "nothing was read"
-        weight = self.model.encoder.stack(self.name).embedding.weight
-        return self.model.output(self.name).log_probabilities(self._top, weight)[0].double().cpu()
-
-
 def generate_text(
-    model: AwdLstmLanguageModel,
+    model: Generates,
     prompt: str,
     *,
     tokens: int = 100,
@@ -75,7 +30,7 @@ def generate_text(
     seed: int = 0,
     stop_at_document_end: bool = True,
 ) -> str:
-    """The prompt and what follows it; arguments and errors as of `stream_text`."""
+    """The prompt and its continuation; arguments and errors as of `stream_text`."""
     pieces = stream_text(
         model,
         prompt,
@@ -89,7 +44,7 @@ def generate_text(
 
 
 def stream_text(
-    model: AwdLstmLanguageModel,
+    model: Generates,
     prompt: str,
     *,
     tokens: int = 100,
@@ -98,63 +53,37 @@ def stream_text(
     seed: int = 0,
     stop_at_document_end: bool = True,
 ) -> Iterator[str]:
-    """What follows the prompt, piece by piece as it is drawn; the pieces joined to the prompt are the text.
+    """The continuation of the prompt, piece by piece as it is drawn; the pieces joined to the prompt are the text.
 
     Args:
-        tokens: to be drawn at most; marks such as "the next word is capitalized" count.
-        temperature: under 1 keeps closer to what is likely, 0 takes the likeliest token.
-        top_k: draw among so many of the likeliest tokens; 0 is all.
-        seed: the same seed writes the same text.
-        stop_at_document_end: end where the model begins a new document; else that is never drawn.
+        tokens: maximum number of tokens to draw; marks such as "the next word is capitalized" count.
+        temperature: below 1 favors probable tokens, 0 always takes the most probable one.
+        top_k: draw from this number of most probable tokens; 0 draws from all.
+        seed: seed of the random draws.
+        stop_at_document_end: stop where the model begins a new document; otherwise that is never drawn.
 
     Raises:
-        UserError: the model reads backward only, or a number cannot work. At once, not with the first piece.
+        UserError: the model reads backward only, or a number is out of range; raised at once, not with the first piece.
     """
-    if "forward" not in model.encoder.directions:
-        raise UserError("this language model reads backward only: writing needs a forward one")
-    model.eval()
-    return stream_from(
-        Reader(model, "forward"),
-        model.tokenizer,
-        prompt,
-        tokens=tokens,
-        temperature=temperature,
-        top_k=top_k,
-        seed=seed,
-        stop_at_document_end=stop_at_document_end,
-    )
-
-
-def stream_from(
-    reader: AnyReader,
-    tokenizer: TextTokenizer,
-    prompt: str,
-    *,
-    tokens: int,
-    temperature: float,
-    top_k: int,
-    seed: int,
-    stop_at_document_end: bool,
-) -> Iterator[str]:
-    """`stream_text` from any model: from a reader that has read nothing yet, and the tokenizer of what it reads."""
+    if "forward" not in model.directions:
+        raise UserError("this language model reads backward only: generating text needs a forward one")
     if tokens < 1 or top_k < 0 or not 0 <= temperature < float("inf"):
         raise UserError(
             f"{tokens} tokens, temperature {temperature:g}, top-k {top_k}: at least 1, 0 and 0 are needed"
         )
     drawn = draw_ids(
-        reader,
-        tokenizer,
+        model,
         prompt,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
         stop_at_document_end=stop_at_document_end,
     )
-    return _as_text(tokenizer, prompt, islice(drawn, tokens))
+    return _as_text(model.tokenizer, prompt, islice(drawn, tokens))
 
 
 def _as_text(tokenizer: TextTokenizer, prompt: str, drawn: Iterable[int]) -> Iterator[str]:
-    """What each id adds to the decoded text; marks add nothing until their word is there."""
+    """The text that each id adds to what was decoded so far; a mark adds nothing until its word follows."""
     window = tokenizer.encode(prompt).ids[-WINDOW:]
     spaced = prompt[-1:].isspace()
     for number in drawn:
@@ -169,8 +98,7 @@ def _as_text(tokenizer: TextTokenizer, prompt: str, drawn: Iterable[int]) -> Ite
 
 
 def draw_ids(
-    reader: AnyReader,
-    tokenizer: TextTokenizer,
+    model: Generates,
     prompt: str,
     *,
     temperature: float,
@@ -179,6 +107,7 @@ def draw_ids(
     stop_at_document_end: bool,
 ) -> Iterator[int]:
     """The ids that follow the prompt, without end unless the document ends."""
+    tokenizer, reader = model.tokenizer, model.reader("forward")
     never = [tokenizer.unknown_id, tokenizer.pad_id, *([] if stop_at_document_end else [tokenizer.bos_id])]
     generator = torch.Generator().manual_seed(seed)
     reader.read(tokenizer.encode(prompt).ids)
@@ -193,7 +122,7 @@ def draw_ids(
 
 
 def draw(scores: Tensor, temperature: float, top_k: int, generator: torch.Generator) -> int:
-    """One id by its log-probability: (V,), minus infinity for what must not be drawn."""
+    """Draw one id by its log-probability: (V,), minus infinity for what must not be drawn."""
     if temperature == 0:
         return int(scores.argmax())
     values, ids = scores.topk(min(top_k, len(scores))) if top_k else (scores, torch.arange(len(scores)))

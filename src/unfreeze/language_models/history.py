@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.errors import UserError
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+from unfreeze.language_models.awd_lstm import BATCH_TOKENS, AwdLstmLanguageModel
 from unfreeze.language_models.ngram import NgramModel
-from unfreeze.language_models.score import BATCH_TOKENS, read_documents
 from unfreeze.text.batches import IGNORE, pad_sequences
 
 DOCUMENTS = 32
@@ -124,7 +123,7 @@ def whole_losses(
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         ids, lengths = pad_sequences([documents[n][: ends[n]] for n in numbers], model.tokenizer.pad_id)
-        found = read_documents(model, "forward", ids, lengths).cpu()
+        found = model.document_log_probabilities("forward", ids, lengths).cpu()
         for row, number in enumerate(numbers):
             own = np.flatnonzero(positions[:, 0] == number)
             losses[own] = -found[row, positions[own, 1] - 1]
@@ -142,7 +141,7 @@ def ngram_losses(model: NgramModel, contexts: Tensor, targets: Tensor) -> Tensor
         raise UserError(f"an n-gram model of order {model.order} needs {model.order - 1} tokens of history")
     # Rows are concatenated; only each row's last token, whose history lies within the row, is used.
     rows = torch.cat([contexts[:, before:], targets[:, None]], dim=1)
-    found = model.token_log_probabilities(rows.reshape(-1).numpy())
+    found = model.id_log_probabilities(rows.reshape(-1).numpy())
     return -torch.from_numpy(found).reshape(rows.shape)[:, -1].float()
 
 

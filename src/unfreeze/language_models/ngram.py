@@ -20,25 +20,29 @@ and writes 0.67 GB; order 3, 1.2 GB. `unfreeze evaluate` reads and measures 5.6 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config, write_model, written_folder
+from unfreeze.language_models.base import Generates, MeasuredPart, ReadableText, ScoredTokens
+from unfreeze.language_models.model import LanguageModel
 from unfreeze.language_models.ngram_counts import CountedLevel, Keys, Rows, count_ngrams, find_rows
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import find_model
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 
 MOST_ORDER = 6
+BATCH_TOKENS = 1 << 20
+"""Tokens that are looked up at once when a store is measured: about 100 bytes each."""
 FALLBACK = (0.5, 1.0, 1.5)
 """Discounts where counts of counts give none (tiny corpora): those of KenLM's --discount_fallback."""
 
@@ -66,8 +70,10 @@ class Level:
     """(n,) gamma of the n-gram as a context; empty for the longest."""
 
 
-class NgramModel:
+class NgramModel(LanguageModel, Generates):
     """A forward language model of counts. Made by `fit` and `from_pretrained`.
+
+    It never predicts the begin symbol, so the text that it generates does not end by itself.
 
     Args:
         tokenizer: has V entries.
@@ -75,7 +81,9 @@ class NgramModel:
         discounts: for each length, what `fit` took from counts of 1, 2, and 3 or more.
     """
 
-    kind: ClassVar[str] = "ngram"
+    kind = "ngram"
+    described = "an n-gram model"
+    made_by = "`unfreeze pretrain ngram`"
 
     def __init__(
         self, tokenizer: TextTokenizer, levels: Sequence[Level], discounts: Sequence[Discounts]
@@ -83,6 +91,10 @@ class NgramModel:
         self.tokenizer = tokenizer
         self.levels = list(levels)
         self.discounts = list(discounts)
+
+    @property
+    def directions(self) -> list[str]:
+        return ["forward"]
 
     @property
     def order(self) -> int:
@@ -114,7 +126,7 @@ class NgramModel:
         predicted[[tokenizer.bos_id, tokenizer.pad_id]] = False
         return cls(tokenizer, *_smoothed(counted, predicted))
 
-    def token_log_probabilities(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    def id_log_probabilities(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """log p of every token of documents that stand one after the other, in nats: (T,) -> (T,).
 
         A begin symbol starts a document and has 0. Where `ids` starts within a document, what came before is not known.
@@ -163,6 +175,32 @@ class NgramModel:
                 row = int(find_rows(level.keys, np.array([row * len(self.tokenizer) + word]))[0])
         return row
 
+    def token_log_probabilities(self, texts: Sequence[str]) -> list[ScoredTokens]:
+        pieces = [self.tokenizer.encode(text) for text in texts]
+        if not pieces:
+            return []
+        found = self.id_log_probabilities(
+            np.concatenate([piece.ids for piece in pieces])
+        )  # all in one look-up
+        parts = np.split(found, np.cumsum([len(piece.ids) for piece in pieces])[:-1])
+        return [
+            ScoredTokens(piece.ids[1:], piece.offsets[1:], {"forward": part[1:].tolist()})
+            for piece, part in zip(pieces, parts, strict=True)
+        ]
+
+    def measure(self, store: TokenStore, tokenizer: TextTokenizer) -> Iterator[MeasuredPart]:
+        # The documents are one stream, cut into pieces; each piece is looked up with the tokens before it that it needs.
+        order, cumulative = np.arange(store.n_documents), np.concatenate([[0], np.cumsum(store.lengths)])
+        for start in range(0, store.n_tokens, BATCH_TOKENS):
+            n_before = min(self.order - 1, start)
+            ids = store.gather(order, cumulative, start - n_before, min(start + BATCH_TOKENS, store.n_tokens))
+            nats = -float(self.id_log_probabilities(ids)[n_before:].sum())
+            own = ids[n_before:]
+            yield MeasuredPart("forward", nats, int((own != tokenizer.bos_id).sum()), len(own))
+
+    def reader(self, direction: str, text: ReadableText | None = None) -> NgramReader:
+        return NgramReader(self)
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all."""
         arrays = {
@@ -176,13 +214,7 @@ class NgramModel:
             self.tokenizer.save(target)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> NgramModel:
-        """Load what `save_pretrained` wrote; `hub` as for `Encoder.from_pretrained`.
-
-        Raises:
-            UserError: there is none of that name, or its folder is incomplete, damaged, of another kind or newer.
-        """
-        folder = find_model(name_or_dir, **hub)
+    def load_folder(cls, folder: Path, config: dict[str, Any]) -> Self:
         config = read_config(folder, {cls.kind}, NgramConfig)
         tokenizer = load_tokenizer(folder)
         tensors = load_tensors(folder / WEIGHTS)
@@ -197,6 +229,20 @@ class NgramModel:
         if not _fit_together(levels, len(tokenizer)) or len(discounts) != len(levels):
             raise UserError(f"{folder}: the sizes of its n-grams do not fit: the model is damaged")
         return cls(tokenizer, levels, discounts)
+
+
+class NgramReader:
+    """Reads token ids and remembers the last ones."""
+
+    def __init__(self, model: NgramModel) -> None:
+        self.model = model
+        self._last: list[int] = []
+
+    def read(self, ids: Sequence[int]) -> None:
+        self._last = [*self._last, *ids][-MOST_ORDER:]
+
+    def log_probabilities(self) -> Tensor:
+        return torch.from_numpy(self.model.next_probabilities(self._last)).log()
 
 
 def need_order(order: int) -> None:

@@ -1,6 +1,6 @@
 """How well a language model predicts held-out text: exact, weighted by token, each document on its own.
 
-Every document starts from a zero state, so a figure never depends on the batch size or on the order of documents. All
+Every document starts from a zero state, so the result depends neither on the batch size nor on the order of documents. All
 tokens but the begin symbol are targets. Perplexity compares models of one vocabulary only; bits per byte compares all:
 it is the whole code length over the text's UTF-8 bytes, where a word outside of the vocabulary pays for its unknown
 symbol and then eight bits for each of its bytes.
@@ -9,28 +9,33 @@ symbol and then eight bits for each of its bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.score import read_documents
+from unfreeze.language_models.base import MeasuresPerplexity
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.token_store import TokenStore
+from unfreeze.text.tokenizers import TextTokenizer
 
+BATCH_SIZE = 32
+"""Documents of a batch, at most."""
 MOST_IDS = 1 << 21
-"""Ids of a batch, padding included: a document of a million tokens is measured with one or two others at most."""
+"""Ids of a batch, padding included: a document of a million tokens shares its batch with one or two others at most."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Held-out figures; with two directions each is their mean over tokens."""
+    """Held-out metrics; with two directions each is their mean."""
 
     loss: float
-    """Nats a token."""
+    """Nats per token."""
     perplexity: float
     """exp(loss)."""
     bits_per_byte: float
@@ -38,56 +43,93 @@ class Perplexity:
     n_tokens: int
     """Targets of one direction."""
     unknown_share: float
-    """Of the text's bytes, in words that the vocabulary lacks."""
+    """Share of the text's bytes that are in words outside of the vocabulary."""
+    n_documents: int = 0
+    """Documents that were measured."""
+    directions: dict[str, Perplexity] = field(default_factory=dict)
+    """Of each direction, where the model is measured by direction."""
 
     @classmethod
-    def of(cls, nats: float, n_tokens: int, n_bytes: int, unknown_bytes: int) -> Perplexity:
-        """The figures of a text of `n_bytes`, `unknown_bytes` of them in unknown words, whose targets cost `nats` in all."""
-        loss, n_bytes = nats / max(1, n_tokens), max(1, n_bytes)
+    def of(cls, nats: float, n_tokens: int, unknown_bytes: int, store: TokenStore) -> Perplexity:
+        """The metrics of a store whose targets cost `nats` in all, with `unknown_bytes` in unknown words."""
+        loss, n_bytes = nats / max(1, n_tokens), max(1, store.n_bytes)
         bits = nats / math.log(2) + 8 * unknown_bytes
-        return cls(loss, math.exp(min(loss, 700.0)), bits / n_bytes, n_tokens, unknown_bytes / n_bytes)
+        share = unknown_bytes / n_bytes
+        perplexity = math.exp(min(loss, 700.0))
+        return cls(loss, perplexity, bits / n_bytes, n_tokens, share, store.n_documents)
 
-    @property
-    def mean(self) -> Perplexity:
-        """These figures: they are the mean of all directions already."""
-        return self
-
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """As metrics.json has them."""
-        return asdict(self)
+        own = asdict(self)
+        del own["n_documents"], own["directions"]
+        return own | {f"perplexity_{name}": found.perplexity for name, found in self.directions.items()}
 
 
-@torch.no_grad()
 def evaluate_perplexity(
-    model: AwdLstmLanguageModel, store: TokenStore, *, batch_size: int = 32, progress: Progress = SILENT
+    model: MeasuresPerplexity,
+    store: TokenStore,
+    tokenizer: TextTokenizer | None = None,
+    *,
+    progress: Progress = SILENT,
 ) -> Perplexity:
     """Measure `model` on all documents of `store`.
 
-    Returns:
-        The mean over the model's directions.
+    Args:
+        tokenizer: the store's, where it is not the model's own (see `store_tokenizer`).
     """
-    model.eval()
-    names = model.encoder.directions
-    total, n_targets = 0.0, 0
-    with progress.bar("perplexity", total=store.n_tokens * len(names), unit="token") as bar:
-        for name in names:
-            for ids, lengths in document_batches(store, batch_size, model.tokenizer.pad_id):
-                total -= float(read_documents(model, name, ids, lengths).double().sum())
-                n_targets += int((lengths - 1).sum())
-                bar.advance(int(lengths.sum()))
-    return Perplexity.of(total / len(names), n_targets // len(names), store.n_bytes, store.unknown_bytes)
+    nats: dict[str, float] = defaultdict(float)
+    n_targets: dict[str, float] = defaultdict(float)
+    unknown_bytes = store.unknown_bytes
+    n_read = store.n_tokens * len(model.directions)
+    with progress.bar("perplexity", total=n_read, unit="token") as bar:
+        for part in model.measure(store, tokenizer or model.tokenizer):
+            nats[part.name] += part.nats
+            n_targets[part.name] += part.n_targets
+            unknown_bytes += part.unknown_bytes
+            bar.advance(part.n_read)
+    every = {name: Perplexity.of(nats[name], round(n_targets[name]), unknown_bytes, store) for name in nats}
+    first = next(iter(every.values()))
+    if len(every) == 1:
+        return first
+    loss = sum(found.loss for found in every.values()) / len(every)
+    return Perplexity(
+        loss,
+        float(np.exp(min(loss, 700.0))),
+        sum(found.bits_per_byte for found in every.values()) / len(every),
+        first.n_tokens,
+        first.unknown_share,
+        store.n_documents,
+        every,
+    )
 
 
-def document_batches(store: TokenStore, batch_size: int, pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
+def measure_documents(
+    model: MeasuresPerplexity, documents: Callable[[], Iterable[str]], *, progress: Progress = SILENT
+) -> Perplexity:
+    """Measure `model` on texts, whose token ids are kept on disk meanwhile.
+
+    Args:
+        documents: gives the texts anew at each call; a model that reads unknown words by their characters needs them twice.
+
+    Raises:
+        UserError: there is no document.
+    """
+    tokenizer = model.store_tokenizer(documents())
+    with tempfile.TemporaryDirectory() as folder:
+        store = TokenStore.build(documents(), tokenizer, Path(folder) / "tokens", progress=progress)
+        return evaluate_perplexity(model, store, tokenizer, progress=progress)
+
+
+def document_batches(store: TokenStore) -> Iterator[tuple[Tensor, Tensor]]:
     """Documents of similar lengths, longest first: (B, T) and (B,)."""
     order = np.argsort(-store.lengths, kind="stable")
     start = 0
     while start < len(order):
-        stop = start + max(1, min(batch_size, MOST_IDS // len(store.document(int(order[start])))))
+        stop = start + max(1, min(BATCH_SIZE, MOST_IDS // len(store.document(int(order[start])))))
         documents = [store.document(int(number)) for number in order[start:stop]]
         start = stop
         lengths = torch.tensor([len(document) for document in documents])
-        ids = torch.full((len(documents), int(lengths.max())), pad_id, dtype=torch.long)
+        ids = torch.full((len(documents), int(lengths.max())), store.pad_id, dtype=torch.long)
         for row, document in enumerate(documents):
             ids[row, : len(document)] = torch.from_numpy(document.astype(np.int64))
         yield ids, lengths

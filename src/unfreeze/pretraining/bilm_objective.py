@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.elmo import DIRECTIONS, States
 from unfreeze.language_models.bilm import BiLanguageModel, word_targets
-from unfreeze.language_models.bilm_perplexity import evaluate_bilm
-from unfreeze.language_models.surfaces import Surfaces
-from unfreeze.text.batches import LaneBatch, LanguageModelLanes
+from unfreeze.language_models.perplexity import evaluate_perplexity
+from unfreeze.text.batches import IGNORE, LaneBatch, LanguageModelLanes
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.training.objective import Loss
@@ -55,7 +54,7 @@ class BilmObjective:
     ) -> None:
         self.model: nn.Module = model
         self.bilm = model
-        self.surfaces = Surfaces(model.encoder, tokenizer)
+        self.tokenizer = tokenizer
         self.validation = validation
         self.rank, self.world_size = rank, world_size
         self.states: States | None = None
@@ -92,16 +91,18 @@ class BilmObjective:
         """Summed over both directions; carries the states on."""
         device = next(self.model.parameters()).device
         ids = torch.stack([batch[name].inputs for name in DIRECTIONS])
-        rows, places = self.surfaces.read(ids)
-        targets = {name: word_targets(batch[name].targets, self.bilm.tokenizer, name) for name in DIRECTIONS}
-        found = self.bilm.loss(
+        rows, places = self.bilm.word_rows(ids, self.tokenizer)
+        top, self.states = self.bilm.top_states(
             {name: places[number].to(device) for number, name in enumerate(DIRECTIONS)},
             rows.to(device),
-            {name: wanted.to(device) for name, wanted in targets.items()},
             None if batch["forward"].first else self.states,
+            [ids.shape[1]] * ids.shape[2],
         )
-        self.states = found.states
-        return Loss(found.nll, found.n_targets)
+        hidden = torch.cat([self.bilm.dropout(top[name]).flatten(0, 1) for name in DIRECTIONS])
+        targets = [word_targets(batch[name].targets, self.bilm.tokenizer, name) for name in DIRECTIONS]
+        wanted = torch.cat([each.t().flatten() for each in targets]).to(device)
+        real = wanted != IGNORE
+        return Loss(self.bilm.output.loss(hidden[real], wanted[real]), int(real.sum()))
 
     def rate_scale(self, batch: Batches) -> float:
         """Every batch moves alike."""
@@ -137,5 +138,5 @@ class BilmObjective:
         """Exact perplexity of the held-out documents; the score is the loss, negated."""
         if self.validation is None:
             return {}
-        found = evaluate_bilm(self.bilm, self.surfaces, self.validation)
-        return {**found.figures(), "score": -found.mean.loss}
+        found = evaluate_perplexity(self.bilm, self.validation, self.tokenizer)
+        return {**found.metrics(), "score": -found.loss}

@@ -16,11 +16,11 @@ from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel, start_from_vectors
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus, finish_language_model, prepare_text
-from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
+from unfreeze.pretraining.vocabulary_transfer import start_from_vectors, transfer_vocabulary
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.text.token_store import TokenStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,61 @@ from unfreeze.encoders.layers.recurrent import detached
 from unfreeze.encoders.streaming import State
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
-from unfreeze.text.batches import LaneBatch, LanguageModelLanes
+from unfreeze.pretraining.activation_penalties import activation_penalties
+from unfreeze.text.batches import IGNORE, LaneBatch, LanguageModelLanes
 from unfreeze.text.token_store import TokenStore
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
 Batches = dict[str, LaneBatch]
+
+
+@dataclass(frozen=True)
+class DirectionLoss:
+    """The loss of one direction on a batch."""
+
+    nll: Tensor
+    """Summed negative log-likelihood of the targets, in nats."""
+    regularization: Tensor
+    """Activation and temporal regularization, a mean over the real positions."""
+    n_targets: int
+    """Positions that have a target."""
+    state: State
+    """To be carried to the next batch."""
+
+
+def direction_loss(
+    model: AwdLstmLanguageModel,
+    name: str,
+    inputs: Tensor,
+    targets: Tensor,
+    state: State | None,
+    *,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+) -> DirectionLoss:
+    """The loss of one direction on a batch of lanes.
+
+    Args:
+        inputs: (B, T) of ids.
+        targets: (B, T) of the ids that follow, IGNORE where there is none.
+        state: carried from the batch before.
+        alpha: weight of activation regularization, on the dropped top states (Merity et al. 2018, section 4.7).
+        beta: weight of temporal regularization, on differences of the undropped ones.
+
+    The embedding's gradient is complete after `backward()`; `torch.autograd.grad` sees the output layer's part only.
+    """
+    stack = model.encoder.stack(name)
+    output = stack(inputs.t(), state, tied=True)
+    targets = targets.t()
+    real = targets != IGNORE
+    if bool(real.all()):  # as in every batch but the last ones: nothing has to be selected
+        hidden, wanted = output.top.flatten(0, 1), targets.flatten()
+    else:
+        hidden, wanted = output.top[real], targets[real]
+    nll = model.output(name).loss(hidden, stack.embedding.weight, wanted)
+    penalty = activation_penalties(output.top, output.layers[-1], real, alpha, beta)
+    return DirectionLoss(nll, penalty, len(hidden), output.state)
 
 
 class LanguageModelObjective:
@@ -92,7 +142,8 @@ class LanguageModelObjective:
         n_items = 0
         for name, lanes in batch.items():
             state = None if lanes.first else self.states[name]
-            found = self.language_model.direction_loss(
+            found = direction_loss(
+                self.language_model,
                 name,
                 lanes.inputs.to(device),
                 lanes.targets.to(device),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.language_models.ngram import NgramModel
-from unfreeze.language_models.ngram_text import evaluate_perplexity
+from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import NgramSettings
 from unfreeze.pretraining.unlabeled import Corpus, prepare_text
 from unfreeze.progress import SILENT, Progress
@@ -18,7 +18,7 @@ from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
 SNIPPET = """
 from unfreeze.language_models.ngram import NgramModel
-from unfreeze.language_models.ngram_text import score_texts
+from unfreeze.language_models.score import score_texts
 
 model = NgramModel.from_pretrained(".")  # this folder
 print(score_texts(model, ["he sat on the bank of the river"])[0].directions["forward"].perplexity)
@@ -66,7 +66,7 @@ def pretrain_ngram(
             return NgramModel.from_pretrained(run.output), run.metrics
         tokenizer, store, held_out = prepare_text(run, corpus, make_tokenizer)
         model = NgramModel.fit(store, tokenizer, settings.order, progress=progress)
-        found = {} if held_out is None else evaluate_perplexity(model, held_out, progress=progress).figures()
+        found = {} if held_out is None else evaluate_perplexity(model, held_out, progress=progress).metrics()
         metrics = {**found, "training_tokens": store.n_tokens, "vocabulary": len(tokenizer)}
         metrics["ngrams"] = sum(model.n_ngrams)
         facts = {**corpus.facts, "command": command, "time": duration(time.monotonic() - started)}

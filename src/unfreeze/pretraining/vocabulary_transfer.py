@@ -1,4 +1,4 @@
-"""Give a language model the vocabulary of its target's text, keeping what it knows of the words that both have.
+"""Give a language model the vocabulary of the target's text and keep the weights of the words that both vocabularies have.
 
 Howard & Ruder 2018, as their code and fastai do it: a word that the pre-trained vocabulary lacks starts as the mean of
 all embeddings and the mean of all biases.
@@ -58,6 +58,16 @@ def transfer_output_words(model: BiLanguageModel, tokenizer: CasedTokenizer) -> 
     result.output.weight.copy_(_rows_by_word(model.output.weight, places))
     _move_output(model.output.layer, result.output.layer, places)
     return result.eval()
+
+
+def start_from_vectors(model: AwdLstmLanguageModel, matrix: Tensor) -> None:
+    """Start the embedding, and with it the tied output layer, from word vectors (V, E) scaled to the embedding's size.
+
+    Norms of word vectors differ from run to run, and a tied softmax needs rows of a known, small scale: the whole matrix is
+    divided by one number, which keeps the directions between words.
+    """
+    scale = 0.1 / matrix.std().clamp_min(1e-8)
+    model.encoder.start_embedding(matrix * scale, range(len(matrix)))
 
 
 def _move_output(before: TiedSoftmax, after: TiedSoftmax, places: list[int | None]) -> None:

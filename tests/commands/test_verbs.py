@@ -661,7 +661,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ),
         ("fit classifier --train {train} --encoder {lm} --output {train}", "is a file"),
         ("fit classifier --train {train} --encoder {lm} --rate -1 --output {new}", "--rate must be above 0"),
-        ("fit classifier --train {train} --encoder {lm} --dropout-scale 9 --output {new}", "dropout is"),
+        ("fit classifier --train {train} --encoder {lm} --dropout-scale 9 --output {new}", "dropout must be"),
         (
             "fit classifier --train {train} --validation {unknown_label} --encoder {lm} --output {new}",
             "the label 'meh', which training lacked",

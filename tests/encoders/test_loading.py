@@ -314,7 +314,7 @@ def test_every_encoder_refuses_sizes_that_cannot_be(
         ([], "output is a list, not an object"),
         ({"cutoffs": 3}, "cutoffs is 3, not a list of whole numbers"),
         ({"cutoffs": [True]}, "cutoffs is a list, not a list of whole numbers"),
-        ({"cutoffs": [10**9]}, "must rise"),
+        ({"cutoffs": [10**9]}, "must ascend"),
     ],
 )
 def test_an_output_layer_that_cannot_be(output: object, said: str, saved: Path, tmp_path: Path) -> None:

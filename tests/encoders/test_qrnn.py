@@ -264,7 +264,7 @@ def test_gradients_are_taken_once() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UserError, match="window of 0"):
+    with pytest.raises(UserError, match="window must be at least 1, got 0"):
         QrnnLayer(4, 4, 0.0, window=0)
-    with pytest.raises(UserError, match="zoneout is 1"):
+    with pytest.raises(UserError, match="zoneout must be .* got 1"):
         QrnnLayer(4, 4, 0.0, zoneout=1.0)

@@ -85,19 +85,19 @@ def test_dropouts_scale_and_are_checked() -> None:
     assert Dropouts().times(0.5) == Dropouts(
         embedding=0.01, input=0.125, hidden=0.075, weight=0.1, output=0.05
     )
-    with pytest.raises(UserError, match="dropout is 1"):
+    with pytest.raises(UserError, match="dropout must be .* got 1"):
         Dropouts().times(5)
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"kind": "gru"}, "cell 'gru': it is lstm or qrnn"),
-        ({"windows": (2, 1)}, "belong to the cell qrnn"),
-        ({"zoneout": 0.1}, "belong to the cell qrnn"),
-        ({"kind": "qrnn", "windows": (2, 0)}, "a window of 0 inputs"),
-        ({"kind": "qrnn", "windows": (), "zoneout": 1.0}, "zoneout is 1.0"),
-        ({"kind": "qrnn", "zoneout": float("nan")}, "zoneout is nan"),
+        ({"kind": "gru"}, "unknown cell 'gru': use lstm or qrnn"),
+        ({"windows": (2, 1)}, "apply only to the cell qrnn"),
+        ({"zoneout": 0.1}, "apply only to the cell qrnn"),
+        ({"kind": "qrnn", "windows": (2, 0)}, "window must be at least 1, got 0"),
+        ({"kind": "qrnn", "windows": (), "zoneout": 1.0}, "zoneout must be .* got 1.0"),
+        ({"kind": "qrnn", "zoneout": float("nan")}, "zoneout must be .* got nan"),
     ],
 )
 def test_cells_are_checked_before_a_layer_is_made(settings: dict[str, Any], said: str) -> None:

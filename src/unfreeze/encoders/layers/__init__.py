@@ -1,1 +1,1 @@
-"""What encoders are made of."""
+"""Building blocks of encoders."""

@@ -1,9 +1,9 @@
-"""Attention both ways between a context and a question (BiDAF: Seo et al. 2017, equations 1 to 5).
+"""Bidirectional attention between a context and a question (BiDAF: Seo et al. 2017, equations 1 to 5).
 
     S_ij = w [c_i; q_j; c_i * q_j]        a_i = sum_j softmax_j(S_i) q_j        b = sum_i softmax_i(max_j S_ij) c_i
     G_i = [c_i; a_i; c_i * a_i; c_i * b]
 
-Legend: B batch, T words of the context, J of the question, D width.
+Shapes: B batch, T words of the context, J words of the question, D width.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class AttentionFlow(nn.Module):
-    """(B, T, D), (B, J, D) -> (B, T, 4 D).
+    """Attention flow layer: context (B, T, D) and question (B, J, D) -> (B, T, 4 D).
 
     Args:
         size: D.
@@ -29,12 +29,15 @@ class AttentionFlow(nn.Module):
     def forward(
         self, context: Tensor, question: Tensor, context_mask: Tensor, question_mask: Tensor
     ) -> Tensor:
-        """Masks (B, T) and (B, J) are true where there is a word; each row has one at least."""
+        """The masks (B, T) and (B, J) are true at words; each row has at least one."""
+        # w is split into three parts, so that [c; q; c * q] is never built: S is (B, T, J)
         scores = torch.bmm(context * self.of_product.to(context.dtype), question.transpose(1, 2)).float()
         scores = scores + (context @ self.of_context.to(context.dtype)).float()[:, :, None]
         scores = scores + (question @ self.of_question.to(question.dtype)).float()[:, None, :]
         scores = scores.masked_fill(~question_mask[:, None, :], -torch.inf)
-        to_question = torch.bmm(torch.softmax(scores, dim=2).to(question.dtype), question)
+        to_question = torch.bmm(torch.softmax(scores, dim=2).to(question.dtype), question)  # a: (B, T, D)
         highest = scores.amax(2).masked_fill(~context_mask, -torch.inf)
-        to_context = torch.bmm(torch.softmax(highest, dim=1)[:, None].to(context.dtype), context)
+        to_context = torch.bmm(
+            torch.softmax(highest, dim=1)[:, None].to(context.dtype), context
+        )  # b: (B, 1, D)
         return torch.cat([context, to_question, context * to_question, context * to_context], dim=2)

@@ -1,6 +1,6 @@
-"""From a word's spelling to its vector: character CNN, highway layers, projection (Kim et al. 2016; Peters et al. 2018).
+"""Character CNN with highway layers and projection (Kim et al. 2016; Peters et al. 2018): the characters of a word to a vector.
 
-Legend: U words, C characters of a row, S symbols, E width of a symbol's vector, F filters, P width of a word's vector.
+Shapes: U words, C characters per word, S symbols, E symbol embedding size, F filters, P output size.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from unfreeze.text.characters import LONGEST, N_SYMBOLS, PADDING
 
 Activation = Literal["relu", "tanh"]
 CARRY_BIAS = -2.0
-"""Of a highway's gate at the start: it passes most of its input on."""
+"""Initial bias of the gate of a highway layer, which then passes on most of its input."""
 LANES = 16
 ROWS = 128
-"""Words that are worth a thread."""
+"""Minimum number of words per thread."""
 
 
 @dataclass(frozen=True)
 class CharCnnSettings:
-    """How a word's spelling is read; the defaults are the published models'."""
+    """Sizes of a character CNN; the defaults are those of the published ELMo models."""
 
     embedding: int = 16
-    """E."""
+    """E, size of the embedding of a symbol."""
     filters: Sequence[Sequence[int]] = (
         (1, 32),
         (2, 32),
@@ -43,19 +43,21 @@ class CharCnnSettings:
         (6, 512),
         (7, 1024),
     )
-    """Width and number of each kind of filter."""
+    """Width and number of the filters of each kind."""
     n_highway: int = 2
-    """Highway layers."""
+    """Number of highway layers."""
     longest: int = LONGEST
-    """C: two more than the bytes of a word that are read."""
+    """C, maximum number of symbols of a word: its bytes and two marks."""
     activation: Activation = "relu"
-    """Behind the maximum."""
+    """Activation after max pooling."""
 
     def __post_init__(self) -> None:
         if not self.filters:
             raise UserError("a character CNN needs filters")
         if not 3 <= self.longest <= LONGEST:
-            raise UserError(f"words of {self.longest} characters: it is 3 to {LONGEST}, two of them marks")
+            raise UserError(
+                f"words of {self.longest} characters: longest must be 3 to {LONGEST}, including two marks"
+            )
         if any(len(each) != 2 for each in self.filters):
             raise UserError("each kind of filter is two numbers, its width and how many there are")
         for width, count in self.filters:
@@ -64,11 +66,11 @@ class CharCnnSettings:
                     f"{count} filters of width {width} do not fit words of {self.longest} characters"
                 )
         if self.activation not in ("relu", "tanh"):
-            raise UserError(f"activation {self.activation!r}: it is relu or tanh")
+            raise UserError(f"unknown activation {self.activation!r}: use relu or tanh")
 
     @property
     def n_filters(self) -> int:
-        """F."""
+        """F, the total number of filters."""
         return sum(count for _, count in self.filters)
 
 
@@ -90,9 +92,10 @@ class Highway(nn.Module):
 
 
 class CharCnn(nn.Module):
-    """Rows of symbols -> vectors of words.
+    """Words as rows of symbols (U, C) -> vectors (U, P).
 
     Args:
+        sizes: of the CNN.
         size: P.
     """
 
@@ -101,7 +104,7 @@ class CharCnn(nn.Module):
         self.sizes = sizes
         self.symbols = nn.Parameter(torch.empty(N_SYMBOLS, sizes.embedding).uniform_(-1.0, 1.0))
         with torch.no_grad():
-            self.symbols[0] = 0.0  # the mask
+            self.symbols[0] = 0.0  # padding
         self.filters = nn.ParameterList()
         for width, count in sizes.filters:
             bound = (3.0 / (width * sizes.embedding)) ** 0.5
@@ -114,7 +117,7 @@ class CharCnn(nn.Module):
         nn.init.zeros_(self.projection.bias)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(U, C) of int16 -> (U, P)."""
+        """(U, C) in int16 -> (U, P)."""
         x = torch.cat(self._largest(rows), dim=1) + self.bias
         x = F.relu(x) if self.sizes.activation == "relu" else torch.tanh(x)
         for highway in self.highways:
@@ -123,7 +126,7 @@ class CharCnn(nn.Module):
         return result
 
     def _largest(self, rows: Tensor) -> list[Tensor]:
-        """(U, count) of each kind of filter: the largest value over all windows, before the bias."""
+        """Maximum of each filter over all windows (U, count) before the bias, for each kind of filter."""
         if rows.device.type == "cpu" and self.symbols.dtype == torch.float32:
             order = (rows != PADDING).sum(1)
             found = []
@@ -136,7 +139,7 @@ class CharCnn(nn.Module):
         return [F.conv1d(embedded, each.permute(2, 1, 0)).amax(2) for each in self.filters]
 
     def _tables(self) -> list[Tensor]:
-        """One for each kind of filter; where nothing learns they are kept."""
+        """Lookup table of each kind of filter, cached for passes without gradients."""
 
         def make() -> list[Tensor]:
             return [_table(self.symbols, each) for each in self.filters]
@@ -147,7 +150,7 @@ class CharCnn(nn.Module):
 
 
 def _table(symbols: Tensor, filters: Tensor) -> Tensor:
-    """(width S, F): what each symbol at each place of a window adds to each filter, the filters a multiple of LANES."""
+    """Contribution (width S, F) of each symbol at each place of a window to each filter, with F padded to LANES."""
     width, _, count = filters.shape
     with torch.autocast("cpu", enabled=False):
         padded = F.pad(filters, (0, -count % LANES))
@@ -155,21 +158,17 @@ def _table(symbols: Tensor, filters: Tensor) -> Tensor:
 
 
 class _Largest(torch.autograd.Function):
-    """table (width S, F), rows (U, C) -> (U, F)."""
+    """Convolution and max pooling by lookup: table (width S, F), rows (U, C) -> (U, F)."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, lengths: Tensor, width: int) -> Tensor:
         rows, n_symbols = rows.contiguous(), len(table) // width
         largest = table.new_empty(len(rows), table.shape[1])
-        places = torch.empty(largest.shape, dtype=torch.bfloat16)  # whole numbers up to 256 are exact
+        places = torch.empty(largest.shape, dtype=torch.bfloat16)  # represents integers up to 256 exactly
         arrays = (rows.numpy(), lengths.numpy(), table.detach().numpy())
         results = (largest.numpy(), as_array(places))
-        run_parallel(
-            [
-                partial(look_up, *arrays, width, n_symbols, *results, first, last)
-                for first, last in split_work(len(rows), least=ROWS)
-            ]
-        )
+        parts = split_work(len(rows), least=ROWS)
+        run_parallel([partial(look_up, *arrays, width, n_symbols, *results, *part) for part in parts])
         ctx.save_for_backward(rows, places)
         ctx.width, ctx.shape = width, table.shape
         return largest
@@ -179,18 +178,7 @@ class _Largest(torch.autograd.Function):
         rows, places = ctx.saved_tensors
         d_table = gradient.new_zeros(ctx.shape)
         arrays = (rows.numpy(), places.to(torch.int16).numpy(), gradient.contiguous().numpy())
-        run_parallel(
-            [
-                partial(
-                    scatter,
-                    *arrays,
-                    ctx.width,
-                    ctx.shape[0] // ctx.width,
-                    d_table.numpy(),
-                    LANES * first,
-                    LANES * last,
-                )
-                for first, last in split_work(ctx.shape[1] // LANES)
-            ]
-        )
+        arguments = (*arrays, ctx.width, ctx.shape[0] // ctx.width, d_table.numpy())
+        parts = split_work(ctx.shape[1] // LANES)
+        run_parallel([partial(scatter, *arguments, LANES * first, LANES * last) for first, last in parts])
         return d_table, None, None, None

@@ -1,11 +1,11 @@
-"""The convolution over a word's characters and its maximum, compiled: sums of table rows, nothing is multiplied.
+"""Compiled character convolution with max pooling, as sums of table rows instead of multiplications.
 
-A character is one of 262 symbols, so that "embed, then convolve" is a look-up: for filter width w the k-th column of the
-filters times the embedding of each symbol is a table, and the convolution at a place is the sum of w of its rows. Windows
-that hold padding alone are all the same and are computed once. On the published filters this is a hundredth of the
-multiplications, and exact.
+A character is one of 262 symbols, so the products of the embedding of each symbol with each column of the filters can be
+precomputed. The convolution at a place is then the sum of w rows of this table, for filters of width w. Windows that
+contain only padding are all equal and are computed once. The result is exact, with a hundredth of the multiplications
+for the published filters.
 
-Legend: U words, C characters of a row, S symbols, F filters (a multiple of 16).
+Shapes: U words, C characters per word, S symbols, F filters (a multiple of 16).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def look_up(
     first: int,
     last: int,
 ) -> None:
-    """The largest sum over all windows, for words first to last.
+    """Compute the maximum over all windows, for words `first` to `last`.
 
     Args:
-        rows: (U, C) of int16, symbols.
-        lengths: (U,) symbols of each row that are no padding.
-        table: (width * S, F); row k * S + s is what symbol s adds as the k-th of a window.
-        largest: (U, F), written.
-        places: (U, F), written: where the first of the largest windows begins.
+        rows: symbols (U, C) in int16.
+        lengths: number of symbols of each row without padding (U,).
+        table: (width * S, F); row k * S + s is the contribution of symbol s as the k-th of a window.
+        largest: (U, F), overwritten with the maxima.
+        places: (U, F), overwritten with the start of the first window that attains the maximum.
     """
     for j in range(0, table.shape[1], 16):
         for word in range(first, last):
@@ -58,12 +58,7 @@ def look_up(
 def scatter(
     rows: Any, places: Any, gradient: Any, width: int, n_symbols: int, d_table: Any, first: int, last: int
 ) -> None:
-    """Add the gradient of `largest` to the table's rows that made it, for filters first to last.
-
-    Args:
-        gradient: (U, F).
-        d_table: (width * S, F), added to.
-    """
+    """Add the gradient of `largest` (U, F) to `d_table` (width * S, F), for filters `first` to `last`."""
     for j in range(first, last, 16):
         end = min(j + 16, last)
         for word in range(len(rows)):

@@ -1,12 +1,11 @@
-"""A linear-chain conditional random field over tags (Lafferty, McCallum & Pereira 2001): our own, compiled.
+"""Linear-chain conditional random field (Lafferty, McCallum & Pereira 2001) with compiled dynamic programs.
 
     log p(y | x) = first(y_1) + sum_t score_t(y_t) + sum_t transition(y_t, y_(t+1)) + last(y_n) - log Z
 
-Sequences come without padding, one after the other, so that nothing is masked. The sums and their gradients (the
-marginals) are exact and found in one pass forward and one back; which tag may follow which is a mask that holds in training
-and in decoding alike.
+Sequences are concatenated without padding. log Z and its gradients (the marginals) are computed exactly by the
+forward-backward algorithm. Constraints on which tag may follow which hold in training as well as in decoding.
 
-Legend: B sequences, N positions of all of them, K tags.
+Shapes: B sequences, N positions of all sequences together, K tags.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from unfreeze.encoders.layers.crf_kernel import best_paths, sum_paths
 from unfreeze.encoders.layers.parallel import run_parallel, split_work
 
 SEQUENCES = 16
-"""Sequences that are worth a thread."""
+"""Minimum number of sequences per thread."""
 Numbers = NDArray[np.float64]
 Arrays = tuple[Numbers, Numbers, Numbers, Numbers]
 """Scores (N, K), transitions (K, K), first (K,) and last (K,)."""
 Allowed = tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]
-"""Which tag may follow which (K, K), begin (K,) and end (K,) a sequence."""
+"""Which tag may follow which (K, K), and which tags may begin (K,) and end (K,) a sequence."""
 
 
 class Crf(nn.Module):
-    """Transitions between K tags.
+    """Transition scores between K tags, with likelihood, marginals and decoding.
 
     Args:
         n_tags: K.
-        allowed: what is possible at all; everything by default.
+        allowed: allowed transitions, first and last tags; by default all.
     """
 
     def __init__(self, n_tags: int, allowed: Allowed | None = None) -> None:
@@ -52,19 +51,22 @@ class Crf(nn.Module):
             self.register_buffer(f"{name}_forbidden", torch.from_numpy(~np.asarray(mask)), persistent=False)
 
     def parameters_masked(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Transitions, first and last, with -inf for what is forbidden."""
+        """Transition, first and last scores, with -inf where they are not allowed."""
         named = (("pairs", self.transitions), ("begins", self.first), ("ends", self.last))
         masks = dict(self.named_buffers())
         pairs, begins, ends = (x.masked_fill(masks[f"{name}_forbidden"], -torch.inf) for name, x in named)
         return pairs, begins, ends
 
     def log_likelihood(self, scores: Tensor, tags: Tensor, lengths: Sequence[int]) -> Tensor:
-        """(B,) log p of each sequence's tags: (N, K), (N,) and B lengths of at least 1.
+        """Return log p(tags) of each sequence (B,), -inf for tags that are not allowed.
 
-        Tags that are forbidden have -inf.
+        Args:
+            scores: (N, K).
+            tags: (N,).
+            lengths: B lengths of at least 1.
         """
         transitions, first, last = self.parameters_masked()
-        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        bounds = _bounds(lengths)
         totals: Tensor = _LogPartition.apply(scores, transitions, first, last, bounds)  # type: ignore[no-untyped-call]
         starts = torch.from_numpy(bounds[:-1]).to(tags.device)
         stops = torch.from_numpy(bounds[1:] - 1).to(tags.device)
@@ -82,15 +84,14 @@ class Crf(nn.Module):
 
     @torch.no_grad()
     def marginals(self, scores: Tensor, lengths: Sequence[int]) -> Tensor:
-        """(N, K) probability of each tag at each position."""
-        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        """Return the probability of each tag at each position (N, K)."""
         arrays = _arrays(scores, *self.parameters_masked())
-        return torch.from_numpy(_sums(arrays, bounds, True)[1]).float()
+        return torch.from_numpy(_sums(arrays, _bounds(lengths), True)[1]).float()
 
     @torch.no_grad()
     def decode(self, scores: Tensor, lengths: Sequence[int]) -> tuple[NDArray[np.int64], Numbers]:
-        """The best tags (N,) of each sequence, one after the other, and their scores (B,) before log Z is taken off."""
-        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        """Return the best tags (N,) of all sequences and their unnormalized scores (B,), by the Viterbi algorithm."""
+        bounds = _bounds(lengths)
         tags, best = np.empty(int(bounds[-1]), dtype=np.int64), np.empty(len(lengths))
         own, transitions, first, last = _arrays(scores, *self.parameters_masked())
 
@@ -101,6 +102,10 @@ class Crf(nn.Module):
         return tags, best
 
 
+def _bounds(lengths: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
 def _arrays(scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor) -> Arrays:
     tensors = (scores, transitions, first, last)
     a, b, c, d = (np.ascontiguousarray(tensor.detach().cpu().double().numpy()) for tensor in tensors)
@@ -108,7 +113,7 @@ def _arrays(scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor) ->
 
 
 def _sums(arrays: Arrays, bounds: NDArray[np.int64], learns: bool) -> tuple[Numbers, ...]:
-    """Totals (B,), marginals (N, K), and the expected transitions, beginnings and ends, summed over all sequences."""
+    """log Z (B,), marginals (N, K), and expected counts of transitions, first and last tags over all sequences."""
     scores, transitions, first, last = arrays
     n_tags, n_rows = len(first), len(bounds) - 1
     totals = np.empty(n_rows)
@@ -116,26 +121,15 @@ def _sums(arrays: Arrays, bounds: NDArray[np.int64], learns: bool) -> tuple[Numb
     calls: list[Any] = []
     parts = []
     for low, high in split_work(n_rows, least=SEQUENCES):
-        own = (np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags))
-        parts.append(own)
-        arguments = (
-            scores,
-            bounds[low : high + 1],
-            transitions,
-            first,
-            last,
-            totals[low:high],
-            unary,
-            *own,
-            learns,
-        )
-        calls.append(partial(sum_paths, *arguments))
+        parts.append((np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags)))
+        inputs = scores, bounds[low : high + 1], transitions, first, last
+        calls.append(partial(sum_paths, *inputs, totals[low:high], unary, *parts[-1], learns))
     run_parallel(calls)
     return totals, unary, *(np.sum([part[number] for part in parts], axis=0) for number in range(3))
 
 
 class _LogPartition(torch.autograd.Function):
-    """log Z of each sequence; the gradient is how often each tag and transition is expected."""
+    """log Z of each sequence; its gradients are the expected counts of tags and transitions."""
 
     @staticmethod
     def forward(
@@ -155,9 +149,8 @@ class _LogPartition(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scores, transitions, unary, pairs, begins, ends = ctx.saved_tensors
         weights = grad.double().cpu()
-        if not bool(
-            (weights == weights[:1]).all()
-        ):  # sequences weigh differently: their own sums, one by one
+        if not bool((weights == weights[:1]).all()):
+            # The expected counts are summed over all sequences: with unequal weights each one needs its own.
             each = [_of_one(ctx.arrays, ctx.bounds, b) for b in range(len(weights))]
             pairs, begins, ends = (
                 sum(weights[b] * torch.from_numpy(found[number]) for b, found in enumerate(each))
@@ -167,12 +160,11 @@ class _LogPartition(torch.autograd.Function):
             pairs, begins, ends = (weights[0] * x for x in (pairs, begins, ends))
         lengths = torch.from_numpy(np.diff(ctx.bounds))
         d_scores = unary * torch.repeat_interleave(weights, lengths)[:, None]
-        like = transitions
-        return d_scores.to(scores), pairs.to(like), begins.to(like), ends.to(like), None
+        return d_scores.to(scores), *(x.to(transitions) for x in (pairs, begins, ends)), None
 
 
 def _of_one(arrays: Arrays, bounds: NDArray[np.int64], row: int) -> tuple[Numbers, ...]:
-    """Expected transitions, beginnings and ends of one sequence."""
+    """Expected counts of transitions, first and last tags of one sequence."""
     scores, transitions, first, last = arrays
     own = scores[bounds[row] : bounds[row + 1]]
     return _sums((own, transitions, first, last), np.array([0, len(own)]), True)[2:]

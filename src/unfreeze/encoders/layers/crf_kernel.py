@@ -1,9 +1,9 @@
-"""A linear-chain CRF's sums and best paths, compiled, one sequence after the other; every one by itself in float64.
+"""Compiled forward-backward and Viterbi algorithms of a linear-chain CRF, in float64.
 
-Sums run in probabilities that are scaled at each step, with the transitions' exponentials made once: an inner loop is a
-product and a sum. What is forbidden has probability 0.
+Sums are computed in probabilities rescaled at each step, with the exponentials of the transitions computed once, so the
+inner loop is a multiplication and an addition. Transitions that are not allowed have probability 0.
 
-Legend: N positions of all sequences, one after the other; K tags; `bounds` (B + 1,) where each sequence begins and ends.
+Shapes: N positions of all sequences, concatenated; K tags; `bounds` (B + 1,) the offsets of the sequences.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def sum_paths(
     ends: Any,
     learns: bool,
 ) -> None:
-    """log of the sum over all paths of each sequence, and how often each tag and pair of tags is expected.
+    """Compute log Z of each sequence, and the expected counts of tags and transitions.
 
     Args:
-        scores: (N, K) of each tag at each position.
-        transitions: (K, K), from row to column; first, last: (K,) of beginning and ending there; -inf is forbidden.
-        totals: (B,), filled.
-        unary: (N, K), filled: the tags' marginals.
-        pairs, begins, ends: (K, K), (K,), (K,), added to.
-        learns: whether the marginals are wanted.
+        scores: (N, K), of each tag at each position.
+        transitions: (K, K), from row to column; first, last: (K,); -inf where not allowed.
+        totals: (B,), overwritten with log Z.
+        unary: (N, K), overwritten with the marginals.
+        pairs, begins, ends: (K, K), (K,), (K,); the expected counts are added.
+        learns: whether to compute marginals and counts.
     """
     n_tags = len(first)
     longest = 0
@@ -75,7 +75,7 @@ def sum_paths(
 
 @allocating
 def _forward(alpha: Any, scales: Any, emitted: Any, moves: Any, starts: Any, n: int) -> float:
-    """Fills alpha, each row a distribution, and what it was divided by; returns the sum of their logs."""
+    """Fill `alpha`, whose rows are normalized, and the normalizers `scales`; return the sum of their logarithms."""
     n_tags, logs = len(starts), 0.0
     for t in range(n):
         for k in range(n_tags):
@@ -131,7 +131,7 @@ def _marginals(
 def best_paths(
     scores: Any, bounds: Any, transitions: Any, first: Any, last: Any, tags: Any, best: Any
 ) -> None:
-    """The best path of each sequence into tags (N,), of equally good ones the first, and its score into best (B,)."""
+    """Write the best path of each sequence (the first among ties) to `tags` (N,), and its score to `best` (B,)."""
     n_tags = len(first)
     longest = 0
     for b in range(len(bounds) - 1):

@@ -1,7 +1,7 @@
-"""The dropouts of AWD-LSTM (Merity, Keskar & Socher 2018, section 4), each on its own.
+"""Dropouts of AWD-LSTM (Merity, Keskar & Socher 2018, section 4).
 
-All keep the expectation: what survives is divided by the probability of surviving. All are the identity in
-evaluation, and where their probability is 0.
+All preserve the expectation: the remaining values are divided by 1 - probability. All are the identity in evaluation
+mode, and with probability 0.
 
 Shapes: B batch, T time, D width, V vocabulary.
 """
@@ -16,10 +16,10 @@ from unfreeze.encoders.layers.lookup import look_up_tied
 
 
 class VariationalDropout(nn.Module):
-    """Drops the same features at every time step (Gal & Ghahramani 2016): one mask a sequence.
+    """Drop the same features at every time step (Gal & Ghahramani 2016), with one mask per sequence.
 
     Args:
-        probability: of a feature to be dropped, in [0, 1).
+        probability: probability of dropping a feature, in [0, 1).
     """
 
     def __init__(self, probability: float) -> None:
@@ -33,7 +33,6 @@ class VariationalDropout(nn.Module):
         return x * survivors(x.new_empty(1, x.shape[1], x.shape[2]), self.probability)
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows."""
         return f"probability={self.probability}"
 
 
@@ -42,13 +41,13 @@ def embed_with_dropout(
 ) -> Tensor:
     """Look up embeddings, dropping whole words of the vocabulary for the whole batch (Gal & Ghahramani 2016).
 
-    The mask is drawn for the V words but applied to the looked-up rows only: a dense (V, D) product a step would
-    cost more than the lookup.
+    The mask is drawn for all V words but applied to the embeddings of the batch only, because multiplying the whole
+    (V, D) matrix would cost more than the lookup.
 
     Args:
-        ids: (T, B) of word ids.
+        ids: word ids (T, B).
         weight: (V, D).
-        tied: the weight is also an output layer's, whose dense gradient the lookup's is added to (lookup.py).
+        tied: whether the weight is shared with an output layer, so that its gradient is dense (see lookup.py).
 
     Returns:
         (T, B, D).
@@ -61,6 +60,6 @@ def embed_with_dropout(
 
 
 def survivors(like: Tensor, probability: float) -> Tensor:
-    """A mask of the shape of `like`: 0 with `probability`, else 1 / (1 - probability)."""
+    """Fill `like` with a dropout mask: 0 with the given probability, else 1 / (1 - probability)."""
     with torch.no_grad():
         return like.bernoulli_(1.0 - probability).div_(1.0 - probability)

@@ -1,11 +1,11 @@
-"""One vector from all layers of an encoder: a task's own weighted sum (Peters et al. 2018, equation 1).
+"""Scalar mix: a learned, task-specific weighted sum of the layers of an encoder (Peters et al. 2018, equation 1).
 
     mix = gamma * sum_j softmax(w)_j h_j
 
-w starts at 0, so that all layers count alike, and gamma at 1. An L2 penalty on w keeps the weights near each other; with a
-large one the mix stays an average. Layers of unequal widths are projected linearly to the widest first.
+w starts at 0, so that all layers have equal weights, and gamma at 1. An L2 penalty on w keeps the weights close to each
+other; with a large penalty the mix stays an average. Layers of different widths are first projected to the widest one.
 
-Legend: B batch, T positions, L layers, D_l widths, D the widest.
+Shapes: B batch, T positions, L layers, D_l widths, D the largest width.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from unfreeze.errors import UserError
 
 
 class LayerMix(nn.Module):
-    """Weights of layers.
+    """Weighted sum of layers with learned weights.
 
     Args:
         widths: D_l of each layer.
-        layer_norm: normalize each layer's vectors first, each by itself: a mix never depends on the rest of the batch.
+        layer_norm: apply layer normalization to each vector first (never over the batch).
     """
 
     def __init__(self, widths: Sequence[int], *, layer_norm: bool = False) -> None:
         super().__init__()
         if not widths:
-            raise UserError("a mix needs layers")
+            raise UserError("a layer mix needs at least one layer")
         self.layer_norm, self.width = layer_norm, max(widths)
         self.weights = nn.Parameter(torch.zeros(len(widths)))
         self.gamma = nn.Parameter(torch.ones(1))
@@ -38,7 +38,7 @@ class LayerMix(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(width, self.width) for width in widths if unequal)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """L times (B, T, D_l) -> (B, T, D)."""
+        """L tensors (B, T, D_l) -> (B, T, D)."""
         found = list(layers)
         if len(found) != len(self.weights):
             raise UserError(f"a mix of {len(self.weights)} layers was given {len(found)}")
@@ -54,13 +54,12 @@ class LayerMix(nn.Module):
 
     @property
     def shares(self) -> Tensor:
-        """(L,) softmax(w): how much each layer counts."""
+        """softmax(w), the weight of each layer (L,)."""
         return torch.softmax(self.weights, dim=0)
 
-    def penalty(self, strength: float) -> Tensor:
-        """strength * |w|^2, to be added to a loss."""
-        return strength * self.weights.square().sum()
+    def penalty(self, coefficient: float) -> Tensor:
+        """Return coefficient * |w|^2, to be added to the loss."""
+        return coefficient * self.weights.square().sum()
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows."""
         return f"layers={len(self.weights)}, width={self.width}, layer_norm={self.layer_norm}"

@@ -1,10 +1,10 @@
-"""Looking words up in an embedding whose gradient another use of it makes dense: an output layer that is tied to it.
+"""Lookup in an embedding that is tied to an output layer, which makes its gradient dense.
 
-torch's gradient of a lookup is a matrix of the whole vocabulary, zeros but for the words of the batch: with 60,000 words of
-400 numbers 96 MB are filled, and then added to the output layer's 96 MB. Here the rows of the batch are added to that
-gradient when it is there, at the end of the backward pass.
+The gradient that torch computes for a lookup is a matrix of the whole vocabulary, zero except for the words of the
+batch: for 60,000 words of dimension 400, 96 MB are filled and then added to the 96 MB of the output layer. Here the
+rows of the batch are added directly to the gradient of the output layer, at the end of the backward pass.
 
-Legend: V vocabulary, D width.
+Shapes: V vocabulary, D width.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from unfreeze.compiled.decorators import compiled_in_order
 
 
 def look_up_tied(ids: Tensor, weight: Tensor) -> Tensor:
-    """Look up rows; their gradient is added to `weight.grad` at the end of `backward()`.
+    """Look up rows, whose gradient is added to `weight.grad` at the end of `backward()`.
 
-    `torch.autograd.grad` does not see it.
+    `torch.autograd.grad` does not return this gradient.
 
     Args:
-        ids: any shape.
-        weight: (V, D), a leaf.
+        ids: of any shape.
+        weight: (V, D), a leaf tensor.
     """
     if not (torch.is_grad_enabled() and weight.requires_grad):
         return F.embedding(ids, weight)
@@ -57,7 +57,7 @@ class _TiedLookup(torch.autograd.Function):
 
 
 def add_rows(target: Tensor, ids: Tensor, rows: Tensor) -> None:
-    """target[ids[n]] += rows[n], in the order of n: (V, D), (N,), (N, D)."""
+    """target[ids[n]] += rows[n] in the order of n, for target (V, D), ids (N,) and rows (N, D)."""
     if target.device.type != "cpu" or target.dtype != torch.float32 or not target.is_contiguous():
         target.index_add_(0, ids, rows.to(target.dtype))
         return

@@ -1,12 +1,13 @@
-"""What an LSTM does to each number between its two matrix products, compiled: one pass over memory forward, one backward.
+"""Elementwise part of an LSTM step, between the two matrix products: one compiled pass forward and one backward.
 
-    i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)     g = tanh(z_g)     z = from the input + from the state before
+    i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)     g = tanh(z_g)     z = W_x x + W_h h_before + b
     c = clip(f * c_before + i * g)     m = o * tanh(c)
 
-In torch this is a dozen passes, which take longer than the products. Numbers are computed in float32 whatever the
-arrays hold; products and what is kept for the gradient may be bfloat16 (int16 to NumPy).
+With torch's operations this takes a dozen passes over memory, longer than the products. Arithmetic is in float32; the
+gates and the tensors saved for the backward pass may be bfloat16 (int16 for NumPy).
 
-Legend: n rows, H cells (a multiple of 16); gates stand as input, forget, cell, output, as in torch.
+Shapes: n rows, H hidden size (a multiple of 16 in compiled code); gates are ordered input, forget, cell, output, as in
+torch.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _ONE = np.float32(1.0)
 
 
 class CellSteps:
-    """The steps of one direction, over arrays that hold all of them; compiled on a CPU, plain torch elsewhere.
+    """Steps of one direction, on buffers that hold all steps; compiled on a CPU, torch operations elsewhere.
 
     Args:
-        gates: (R, 4 H), what `forward` and `backward` find and leave in its rows is said there.
-        cells: (R', H) of float32 (or float64).
-        out: (R", H), m.
-        buffer: (B, 4 H) the products with the state before, or (B, H) the gradient of m.
+        gates: (R, 4 H), see `forward` and `backward` for its contents.
+        cells: c (R', H) in float32 or float64.
+        out: m (R", H).
+        buffer: the products with the previous state (B, 4 H) in forward, the gradient of m (B, H) in backward.
         clip: bound of c.
     """
 
@@ -49,10 +50,10 @@ class CellSteps:
             self.bound = np.float32(clip)
 
     def forward(self, row: int, before: int, after: int, out_row: int, n: int) -> None:
-        """One step of n rows.
+        """Run one step of n rows.
 
-        Rows of gates from `row` on hold the products with the input and become the gates; rows of cells from `before` on
-        are c_before, those from `after` on become c; rows of out from `out_row` on become m.
+        Rows of `gates` from `row` on hold the products with the input and are overwritten with the gates. Rows of
+        `cells` from `before` on hold c_before, and c is written from `after` on. m is written to `out` from `out_row` on.
         """
         if self.compiled:
             a, b, c, d = self.arrays
@@ -68,26 +69,16 @@ class CellSteps:
         out[out_row : out_row + n] = o * c.tanh()
 
     def backward(self, row: int, before: int, after: int, d_cells: Tensor, n: int) -> None:
-        """The gradients of one step of n rows, given that of m in the buffer; no gradient goes through a clip that binds.
+        """Run the backward pass of one step of n rows, given the gradient of m in `buffer`.
 
-        Rows of gates from `row` on hold the gates and become the gradients of z; d_cells (B, H) holds the gradient of c
-        from the step after and becomes that of c_before.
+        Rows of `gates` from `row` on hold the gates and are overwritten with the gradients of z. `d_cells` (B, H) holds
+        the gradient of c from the following step and is overwritten with that of c_before. Clipped values pass no
+        gradient.
         """
         gates, cells, _, d_out = self.tensors
         if self.compiled:
-            arrays = self.arrays
-            _backward(
-                arrays[0],
-                arrays[1],
-                arrays[3],
-                as_array(d_cells),
-                row,
-                before,
-                after,
-                n,
-                self.size,
-                self.bound,
-            )
+            a, b, _, d = self.arrays
+            _backward(a, b, d, as_array(d_cells), row, before, after, n, self.size, self.bound)
             return
         i, f, g, o = gates[row : row + n].to(cells.dtype).chunk(4, dim=1)
         c, d_m = cells[after : after + n], d_out[:n].to(cells.dtype)
@@ -169,6 +160,6 @@ def _backward(
 
 @inlined_in_order
 def _through_sigmoid(gradient: Any, value: Any) -> Any:
-    """The gradient before a sigmoid that has this value."""
+    """Gradient with respect to the argument of a sigmoid with the given value."""
     slope = lanes.multiply(value, lanes.subtract(lanes.splat(_ONE), value))
     return lanes.multiply(gradient, slope)

@@ -1,10 +1,11 @@
-"""One row through one layer of the projected LSTM, all steps in one compiled call: what embedding a single sentence is.
+"""Inference of one layer of the projected LSTM on a single sequence, all steps in one compiled call.
 
-A step of one row multiplies vectors by matrices, so that its time is that of reading the weights once. They are kept in
-the order in which they are read: for 16 cells the 64 columns of their four gates side by side, for every number of the
-state; the cells follow from the sums while these are still in registers.
+With a batch of one, a step consists of matrix-vector products, whose time is that of reading the weights once. The
+weights are therefore stored in the order in which they are read: for each block of 16 cells the 64 columns of their
+four gates next to each other, for every element of the state. The cells are computed from the sums while these are
+still in registers.
 
-Legend: T steps, P projection (a multiple of 64), H cells (a multiple of 16).
+Shapes: T steps, I input size, H hidden size (a multiple of 16), P projection size (a multiple of 64).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CELLS, COLUMNS = 16, 64
 
 
 class RowWeights(NamedTuple):
-    """Those of the input as they are, those of the state and of the projection in the order of reading."""
+    """Weights of a layer, with those of the state and of the projection in the order in which they are read."""
 
     input: Tensor
     """(I, 4 H)"""
@@ -36,21 +37,21 @@ class RowWeights(NamedTuple):
     """(P / 64 * H, 64)"""
 
 
-def can_run(size: int, cells: int, compute: torch.dtype, device: torch.device) -> bool:
-    """Whether the compiled loop has these sizes and formats."""
+def can_run(projection_size: int, hidden_size: int, compute: torch.dtype, device: torch.device) -> bool:
+    """Whether the compiled loop supports these sizes and formats."""
     return (
         device.type == "cpu"
         and compute in (torch.float32, torch.bfloat16)
-        and size % COLUMNS == 0
-        and cells % CELLS == 0
+        and projection_size % COLUMNS == 0
+        and hidden_size % CELLS == 0
     )
 
 
 def arrange(inputs: Tensor, bias: Tensor, state: Tensor, projection: Tensor) -> RowWeights:
-    """(4 H, I), (4 H,), (4 H, P) and (P, H), as in torch -> the order of reading."""
-    size, cells = projection.shape
-    by_cell = state.view(4, cells // CELLS, CELLS, size).permute(1, 3, 0, 2)
-    by_column = projection.view(size // COLUMNS, COLUMNS, cells).transpose(1, 2)
+    """Rearrange weights (4 H, I), (4 H,), (4 H, P) and (P, H) in torch's layout."""
+    size, hidden_size = projection.shape
+    by_cell = state.view(4, hidden_size // CELLS, CELLS, size).permute(1, 3, 0, 2)
+    by_column = projection.view(size // COLUMNS, COLUMNS, hidden_size).transpose(1, 2)
     ordered = (part.reshape(-1, COLUMNS).contiguous() for part in (by_cell, by_column))
     return RowWeights(inputs.t(), bias, *ordered)
 
@@ -63,25 +64,23 @@ def run_row(
     cell_clip: float,
     projection_clip: float,
 ) -> tuple[Tensor, Tensor]:
-    """All steps.
+    """Run all steps.
 
     Args:
-        gates: (T, 4 H), the products with the input and the bias.
-        h: (1, P), the state before.
-        c: (1, H), the cells before.
+        gates: (T, 4 H), the products with the input plus the bias.
+        h: initial state (1, P).
+        c: initial cells (1, H).
 
     Returns:
-        (T + 1, P) the state before and after every step, and (1, H) the cells at the end, in float32.
+        The initial state and the state after each step (T + 1, P), and the final cells (1, H), in float32.
     """
     states = torch.empty(len(gates) + 1, h.shape[1])
     states[:1] = h
     cells = c.float().clone(memory_format=torch.contiguous_format)
     inner = torch.empty_like(cells)
     used = (gates, weights.state, weights.projection, states, cells, inner)
-    arrays: list[Any] = [as_array(tensor) for tensor in used]
-    z, by_cell, by_column, h_array, c_array, m_array = arrays
-    bounds = np.float32(cell_clip), np.float32(projection_clip)
-    _run(z, by_cell, by_column, h_array, c_array, m_array, *bounds)
+    arrays: list[Any] = [*map(as_array, used), np.float32(cell_clip), np.float32(projection_clip)]
+    _run(*arrays)
     return states, cells
 
 
@@ -103,7 +102,7 @@ def _run(
 
 @inlined_in_order
 def _cells(gates: Any, t: int, by_cell: Any, states: Any, cells: Any, inner: Any, clip: Any) -> None:
-    """c of the step, and m = o * tanh(c) into `inner`."""
+    """Compute c, and m = o * tanh(c) into `inner`."""
     size, n_cells = states.shape[1], cells.shape[1]
     low, high = lanes.splat(np.float32(-clip)), lanes.splat(clip)
     for j in range(0, n_cells, 16):
@@ -131,7 +130,7 @@ def _project(by_column: Any, inner: Any, states: Any, t: int, clip: Any) -> None
 
 @inlined_in_order
 def _four_sums(matrix: Any, first: int, vector: Any, row: int, n: int) -> Any:
-    """vector[row, :n] @ matrix[first : first + n], 64 columns as four registers; n is even."""
+    """vector[row, :n] @ matrix[first : first + n] with 64 columns, as four registers; n is even."""
     a0, a1, a2, a3 = lanes.zeros(), lanes.zeros(), lanes.zeros(), lanes.zeros()
     b0, b1, b2, b3 = lanes.zeros(), lanes.zeros(), lanes.zeros(), lanes.zeros()
     for k in range(0, n, 2):

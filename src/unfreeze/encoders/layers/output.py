@@ -1,12 +1,12 @@
-"""The output layer of a language model: softmax over the vocabulary, tied to the embedding (Press & Wolf 2017).
+"""Output layer of a language model: softmax over the vocabulary, tied to the embedding (Press & Wolf 2017).
 
-Two forms. The full softmax works in chunks of rows: the logits of a batch (17,920 positions x 16,000 subwords are
-1.1 GB) never exist at once, and the gradient is taken while a chunk's logits are there, so that nothing is computed
-twice. The adaptive softmax (Grave et al. 2017) needs a frequency-sorted vocabulary: a head over the most frequent
-words and one entry for each cluster of rarer ones; a cluster's words are scored only where the target is in it. It is
-tied to the embedding at full width, and exact: log-probabilities sum to one over the vocabulary.
+The full softmax works in chunks of rows, so that the logits of a batch (1.1 GB for 17,920 positions and 16,000
+subwords) never exist all at once, and computes the gradient of each chunk along with its loss, so that no logits are
+computed twice. The adaptive softmax (Grave et al. 2017) needs a vocabulary sorted by frequency. It has a head over the
+most frequent words and one entry per cluster of rarer ones, and scores the words of a cluster only where the target is
+in it. It is tied to the embedding at full width and normalized exactly.
 
-Legend: N positions, V vocabulary, E width, K clusters, C columns of a part (the head, or a cluster).
+Shapes: N positions, V vocabulary, E width, K clusters, C columns of a part (the head or a cluster).
 """
 
 from __future__ import annotations
@@ -26,34 +26,32 @@ from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
 from unfreeze.errors import UserError
 
 CHUNK_BYTES = 1 << 26
-"""Logits that exist at once, 64 MB: the fewer chunks, the fewer passes over the gradient of the whole vocabulary."""
+"""Size of a chunk of logits. Fewer chunks mean fewer passes over the gradient of the whole vocabulary."""
 ROWS = 64
-"""Rows of a cluster are a multiple of this on a CPU in bf16."""
+"""The rows of a cluster are padded to a multiple of this on a CPU in bf16."""
 BLOCK_ELEMENTS = 1 << 17
-"""Logits that become their gradient at once: 512 KB in fp32, which stays in the cache."""
+"""Logits that are converted to their gradient at once: 512 KB in fp32, which fits into the cache."""
 SCORED_ELEMENTS = 1 << 20
-"""Logits that exist at once where there is no gradient: measuring needs less memory than training, and is no slower."""
+"""Logits per chunk without gradients: evaluation needs less memory than training, and is no slower."""
 
 UNSEEN = 0.5
-"""Occurrences that are added to those of each word."""
+"""Added to the count of each word."""
 
 
 class TiedSoftmax(nn.Module):
-    """Bias, and for the adaptive form the clusters' entries; the weight is the embedding's, passed in.
+    """Biases and cluster entries of a softmax whose weight matrix is the embedding, passed to each call.
 
     Args:
         vocabulary_size: V.
         width: E.
-        cutoffs: rising ids where clusters begin, for example (2000, 8000); empty for the full softmax.
+        cutoffs: ascending ids at which clusters begin, such as (2000, 8000); empty for the full softmax.
     """
 
     def __init__(self, vocabulary_size: int, width: int, cutoffs: Sequence[int] = ()) -> None:
         super().__init__()
         bounds = [0, *cutoffs, vocabulary_size]
-        if any(low >= high for low, high in zip(bounds, bounds[1:], strict=False)):
-            raise UserError(
-                f"cutoffs {list(cutoffs)} must rise and stay under the vocabulary's {vocabulary_size} entries"
-            )
+        if any(low >= high for low, high in pairwise(bounds)):
+            raise UserError(f"cutoffs must ascend and stay below {vocabulary_size}, got {list(cutoffs)}")
         self.cutoffs = tuple(cutoffs)
         self.bounds = bounds
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
@@ -62,26 +60,26 @@ class TiedSoftmax(nn.Module):
 
     @torch.no_grad()
     def start_from_counts(self, counts: Sequence[int]) -> None:
-        """Start the biases from how often each word occurs, (V,): the layer then predicts a word by its frequency.
+        """Initialize the biases from word counts (V,), so that the layer predicts each word with its frequency.
 
-        Without this the layers below learn the frequencies first, at a state that is the same everywhere: a young LSTM is
-        driven into saturation by it, where its gradients vanish, and stays there for thousands of updates.
+        Otherwise the layers below learn the frequencies first, through a state that is the same at all positions. This
+        drives an untrained LSTM into saturation, where its gradients vanish, for thousands of updates.
         """
         weights = torch.tensor(counts, dtype=torch.float64, device=self.bias.device) + UNSEEN
         total = weights.sum()
         self.bias.copy_((weights / total).log())
-        for cluster, (low, high) in enumerate(zip(self.bounds[1:], self.bounds[2:], strict=False)):
+        for cluster, (low, high) in enumerate(pairwise(self.bounds[1:])):
             share = weights[low:high].sum()
             self.bias[low:high] = (weights[low:high] / share).log().to(self.bias)
             self.cluster_bias[cluster] = (share / total).log()
 
     def loss(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        """Summed negative log-likelihood, in nats.
+        """Return the summed negative log-likelihood in nats.
 
         Args:
             hidden: (N, E).
-            weight: (V, E), the embedding.
-            targets: (N,) of ids.
+            weight: the embedding (V, E).
+            targets: word ids (N,).
         """
         result: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
             hidden,
@@ -97,7 +95,7 @@ class TiedSoftmax(nn.Module):
 
     @torch.no_grad()
     def target_log_probabilities(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        """log p(target) of every position, in nats: (N, E), (V, E), (N,) -> (N,) in fp32."""
+        """Return log p(target) of each position in nats: (N, E), (V, E), (N,) -> (N,) in fp32."""
         result = hidden.new_zeros(len(targets), dtype=torch.float32)
         for part in _parts(weight, self.bias, self.cluster_weight, self.cluster_bias, targets, self.bounds):
             for rows, labels in part.chunks(SCORED_ELEMENTS):
@@ -107,30 +105,24 @@ class TiedSoftmax(nn.Module):
 
     @torch.no_grad()
     def log_probabilities(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        """log p of every word at every position, in nats: (N, E), (V, E) -> (N, V). N x V floats: keep N small."""
+        """Return log p of all words at each position in nats: (N, E), (V, E) -> (N, V). Keep N small."""
         hidden = hidden.float()
         head_size = self.bounds[1]
-        head = F.log_softmax(
-            F.linear(
-                hidden,
-                torch.cat([weight[:head_size], self.cluster_weight]),
-                torch.cat([self.bias[:head_size], self.cluster_bias]),
-            ),
-            dim=1,
-        )
+        head_weight = torch.cat([weight[:head_size], self.cluster_weight])
+        head_bias = torch.cat([self.bias[:head_size], self.cluster_bias])
+        head = F.log_softmax(F.linear(hidden, head_weight, head_bias), dim=1)
         pieces = [head[:, :head_size]]
-        for cluster, (low, high) in enumerate(zip(self.bounds[1:], self.bounds[2:], strict=False)):
+        for cluster, (low, high) in enumerate(pairwise(self.bounds[1:])):
             within = F.log_softmax(F.linear(hidden, weight[low:high], self.bias[low:high]), dim=1)
             pieces.append(within + head[:, head_size + cluster, None])
         return torch.cat(pieces, dim=1)
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows."""
         return f"vocabulary_size={self.bounds[-1]}, cutoffs={self.cutoffs}"
 
 
 def default_cutoffs(vocabulary_size: int) -> tuple[int, ...]:
-    """Cutoffs that were fast on Zipf-like text; none where the vocabulary is too small to gain by them."""
+    """Return cutoffs that are fast for Zipf-distributed words; none if the vocabulary is too small to benefit."""
     return tuple(cutoff for cutoff in (2000, 8000) if cutoff * 2 <= vocabulary_size)
 
 
@@ -138,22 +130,19 @@ Rows = slice | Tensor
 
 
 class _Part:
-    """The head or one cluster: C columns scored for the rows that need them, all of them where `rows` is None."""
+    """The head or one cluster: C columns, scored for the given rows (all if `rows` is None)."""
 
     def __init__(self, rows: Tensor | None, labels: Tensor, weight: Tensor, bias: Tensor) -> None:
         self.rows, self.labels, self.weight, self.bias = rows, labels, weight, bias
 
     def chunks(self, elements: int) -> list[tuple[Rows, Tensor]]:
-        """Row numbers and their labels within the part, at most `elements` logits at a time, in even shares."""
+        """Split into chunks of rows and labels of even size, with at most `elements` logits each."""
         n, columns = len(self.labels), len(self.weight) + -len(self.weight) % 16
         size = max(1, elements // columns)
         n_chunks = -(-n // size)
         bounds = [n * number // max(1, n_chunks) for number in range(n_chunks + 1)]
-        found: list[tuple[Rows, Tensor]] = []
-        for start, stop in pairwise(bounds):
-            rows = slice(start, stop)
-            found.append((rows if self.rows is None else self.rows[rows], self.labels[rows]))
-        return found
+        slices = [slice(start, stop) for start, stop in pairwise(bounds)]
+        return [(rows if self.rows is None else self.rows[rows], self.labels[rows]) for rows in slices]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(n, E) -> (n, C) in fp32."""
@@ -168,33 +157,27 @@ def _parts(
     targets: Tensor,
     bounds: list[int],
 ) -> list[_Part]:
-    """The head, where a rare word counts as its cluster's entry, then each cluster with the rows that hit it."""
+    """The head, in which rare words are represented by their cluster, then each cluster with the rows in it."""
     if len(bounds) == 2:
         return [_Part(None, targets, weight, bias)]
     head_size = bounds[1]
     inner = torch.tensor(bounds[1:-1], device=targets.device)
     cluster_of = torch.bucketize(targets, inner, right=True)  # 0: the head
     head_labels = torch.where(cluster_of == 0, targets, head_size + cluster_of - 1)
-    parts = [
-        _Part(
-            None,
-            head_labels,
-            torch.cat([weight[:head_size], cluster_weight]),
-            torch.cat([bias[:head_size], cluster_bias]),
-        )
-    ]
-    for cluster, (low, high) in enumerate(zip(bounds[1:], bounds[2:], strict=False), 1):
+    head_weight = torch.cat([weight[:head_size], cluster_weight])
+    parts = [_Part(None, head_labels, head_weight, torch.cat([bias[:head_size], cluster_bias]))]
+    for cluster, (low, high) in enumerate(pairwise(bounds[1:]), 1):
         rows = (cluster_of == cluster).nonzero()[:, 0]
         parts.append(_Part(rows, targets[rows] - low, weight[low:high], bias[low:high]))
     return parts
 
 
 class _SoftmaxLoss(torch.autograd.Function):
-    """Loss and gradient in one pass over the chunks; backward only scales what forward found.
+    """Computes loss and gradients in one pass over the chunks; backward only scales the gradients.
 
-    A chunk's logits are turned into their own gradient where they lie, in the format of the matrix products and a few
-    rows at a time, so that what is done to each of them happens in the cache. The gradient of a large vocabulary is as
-    large as all the rest of a step: its rows are written once where one chunk is enough, and never filled with zeros first.
+    The logits of a chunk are converted to their gradient in place, in the format of the matrix products and a few rows
+    at a time, so that they stay in the cache. The gradient of a large vocabulary takes as much memory as the rest of
+    a step: its rows are written only once if a single chunk suffices, without being filled with zeros first.
     """
 
     @staticmethod
@@ -234,7 +217,7 @@ class _SoftmaxLoss(torch.autograd.Function):
                     continue
                 logits[n:] = 0.0
                 product = (logits @ weight_c)[:n].to(hidden.dtype)
-                if isinstance(rows, slice):  # the head comes first and has every row once
+                if isinstance(rows, slice):  # the head comes first and covers each row once
                     d_hidden[rows] = product
                 else:
                     d_hidden.index_add_(0, rows, product)
@@ -251,7 +234,7 @@ class _SoftmaxLoss(torch.autograd.Function):
                     d_weight[words] = d_part[:size] + (d_weight[words] if chunk > 0 else 0.0)
                 if number == 0:
                     d_cluster_weight += d_part[size : size + len(cluster_weight)]
-        # Not by save_for_backward: backward gives these tensors away, for the next gradient to be added where they lie.
+        # Not save_for_backward: backward returns these tensors, and the next gradients are added to them in place.
         ctx.gradients = (d_hidden, d_weight, d_bias, d_cluster_weight, d_cluster_bias) if learns else None
         return total
 
@@ -261,9 +244,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         gradients: tuple[Tensor | None, ...] | None = ctx.gradients
         if gradients is None:
             raise RuntimeError(
-                "backward of a softmax loss can run once only: its gradients are not kept; run forward again"
+                "backward of a softmax loss can run only once, as its gradients are not kept: run forward again"
             )
-        if grad.dtype == torch.float64:  # in which gradients are checked, by several backward passes
+        if grad.dtype == torch.float64:  # gradient checks run several backward passes
             return *(None if found is None else found * grad for found in gradients), None, None, None
         ctx.gradients = None
         if grad.device.type != "cpu" or float(grad) != 1.0:
@@ -274,8 +257,8 @@ class _SoftmaxLoss(torch.autograd.Function):
 
 
 def _filled_up(hidden: Tensor) -> Tensor:
-    """Rows of zeros up to a multiple of ROWS where oneDNN multiplies, which compiles its product anew for each new size:
-    how many words of a batch fall into a cluster differs from step to step."""
+    # The number of rows in a cluster differs from step to step, and oneDNN compiles a kernel for each new size:
+    # pad with rows of zeros to a multiple of ROWS.
     missing = -len(hidden) % ROWS
     if not missing or hidden.device.type != "cpu" or hidden.dtype != torch.bfloat16:
         return hidden
@@ -283,7 +266,7 @@ def _filled_up(hidden: Tensor) -> Tensor:
 
 
 def _padded(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
-    """A part's weight in the format of the products and its bias, with columns that no word has up to a multiple of 16."""
+    """Weight of a part in the compute format, and its bias, padded to a multiple of 16 columns."""
     columns = len(weight) + -len(weight) % 16
     weight_c = weight.new_empty(columns, weight.shape[1], dtype=compute)
     weight_c[: len(weight)] = weight
@@ -292,16 +275,16 @@ def _padded(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor,
 
 
 def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tensor) -> Tensor | float:
-    """The summed loss of a chunk; its logits (n, C), without the bias, become softmax - one_hot in place.
+    """Return the summed loss of a chunk, and replace its logits (n, C) without bias by softmax - one_hot.
 
-    d_bias (C,) is given their sums over the rows.
+    The sums over the rows are added to d_bias (C,).
     """
     if logits.device.type == "cpu" and bias.dtype == torch.float32 and logits.dtype in KERNEL_FORMATS:
         return normalize_rows(logits, bias, labels, d_bias)
     size = max(1, BLOCK_ELEMENTS // logits.shape[1])
     totals = []
     for rows, wanted in zip(torch.split(logits, size), torch.split(labels[:, None], size), strict=True):
-        block = rows.to(bias.dtype)  # a copy, unless the products are in the bias's own format
+        block = rows.to(bias.dtype)  # a copy, unless the formats are equal
         block += bias
         of_targets = block.gather(1, wanted)
         largest = block.amax(1, keepdim=True)

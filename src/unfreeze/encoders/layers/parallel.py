@@ -1,4 +1,4 @@
-"""Calls that are independent of each other, each in a thread of its own with its share of the processors."""
+"""Run independent calls in threads, each with its share of the processors."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ T = TypeVar("T")
 
 @lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
-    """The threads of a process; a fork has none of its parent's."""
+    # One pool per process, because a fork does not inherit the threads of its parent.
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="unfreeze")
 
 
 _HELD = threading.local()
-"""Threads that `single_threaded_ops` holds back for `run_parallel`."""
+"""Number of threads that `single_threaded_ops` reserves for `run_parallel`."""
 
 
 @contextmanager
 def single_threaded_ops() -> Iterator[None]:
-    """Within the block each of torch's operations has one thread, and the calls of `run_parallel` have all.
+    """Context in which torch operations use one thread each, and `run_parallel` uses all.
 
-    Behind an operation of several threads OpenMP's go on waiting busily for the next one, on the processors that
-    `run_parallel` needs: of a single sentence's five milliseconds this took one and a half (docs/lab-notes.md).
+    After a multi-threaded operation the threads of OpenMP spin, waiting for the next one, on the processors that
+    `run_parallel` needs. This took 1.5 of the 5 milliseconds for a single sentence (docs/lab-notes.md).
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of this thread alone
+    torch.set_num_threads(1)  # affects this thread only
     _HELD.threads = threads
     try:
         yield
@@ -49,10 +49,10 @@ def _n_threads() -> int:
 
 
 def run_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What the calls return, in their order.
+    """Run calls in parallel and return their results in order.
 
-    torch's operations run without Python's lock, so that two threads of one processor each wait for nobody, where two
-    processors in each operation wait for each other at its end. One call alone has all of them.
+    torch operations release the GIL, so threads with one processor each run independently, whereas an operation on
+    several processors synchronizes them at its end. A single call uses all processors.
     """
     threads = _n_threads()
     if len(calls) < 2 or threads < 2:
@@ -64,24 +64,24 @@ def run_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 def _with_threads(threads: int, call: Callable[[], T]) -> T:
     if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)  # of this thread alone
+        torch.set_num_threads(threads)  # affects this thread only
     return call()
 
 
 def split_work(n: int, least: int = 1) -> list[tuple[int, int]]:
-    """n things dealt to the threads: where each one's begin and end.
+    """Split n items among the threads and return (start, stop) for each.
 
     Args:
-        least: things that are worth a thread.
+        least: minimum number of items per thread.
     """
     parts = max(1, min(_n_threads(), n // least))
     return list(itertools.pairwise(n * part // parts for part in range(parts + 1)))
 
 
 KERNEL_FORMATS = (torch.float32, torch.bfloat16)
-"""Number formats that compiled kernels read and write."""
+"""Number formats that the compiled kernels support."""
 
 
 def as_array(tensor: Tensor) -> Any:
-    """The memory of a tensor as NumPy sees it: bfloat16 as int16."""
+    """View a tensor as a NumPy array, with bfloat16 as int16."""
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

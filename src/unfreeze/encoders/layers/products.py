@@ -1,8 +1,8 @@
-"""Matrix products for gradients of weights, in the order of memory in which the processor is fast.
+"""Matrix products for the gradients of weights, with operands in the memory layout that is fast on a CPU.
 
-With AMX oneDNN multiplies in bf16 at 1,200 to 1,500 GFLOP/s on one core, but where the first matrix has to be read by
-columns, as in the gradient of a weight, at 500. So the inputs are transposed beforehand and the result afterwards, by a
-kernel that moves tiles of 16 x 16 through registers (docs/lab-notes.md has the figures).
+With AMX, oneDNN multiplies bf16 matrices at 1,200 to 1,500 GFLOP/s on one core, but only at 500 if the first matrix is
+read by columns, as in the gradient of a weight. So the inputs are transposed beforehand and the result afterwards, by a
+kernel that moves tiles of 16 x 16 through registers (docs/lab-notes.md has the measurements).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TILES_WORTH_A_THREAD = 256
 
 
 def compute_type(x: Tensor) -> torch.dtype:
-    """What the matrix products run in: autocast's type where it is on (custom functions do not see it by themselves)."""
+    """Return the dtype of matrix products: autocast's if enabled, which custom functions have to look up themselves."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -30,16 +30,16 @@ def compute_type(x: Tensor) -> torch.dtype:
 def weight_gradient(
     d_outputs: Tensor, inputs: Tensor, out: Tensor | None = None, *, add: bool = False
 ) -> Tensor:
-    """The gradient of W in outputs = inputs W^T.
+    """Return the gradient of W in outputs = inputs W^T.
 
     Args:
         d_outputs: (N, M).
-        inputs: (N, K), in the same format.
-        out: (M, K) of float32, contiguous where the inputs are bf16: where the result is written to.
-        add: add it to what `out` holds.
+        inputs: (N, K), of the same dtype.
+        out: tensor (M, K) of float32 for the result; contiguous if the inputs are bf16.
+        add: whether to add the result to `out` instead of overwriting it.
 
     Returns:
-        `out`, or (M, K) in float32 at least.
+        `out`, or a new tensor (M, K) in float32 or float64.
     """
     if inputs.device.type != "cpu" or inputs.dtype != torch.bfloat16:
         product = d_outputs.t() @ inputs
@@ -55,7 +55,7 @@ def weight_gradient(
 
 
 def transposed(x: Tensor) -> Tensor:
-    """(N, K) -> (K, N), contiguous; bf16 on the CPU by tiles."""
+    """Return a contiguous transpose, (N, K) -> (K, N)."""
     if x.device.type != "cpu" or x.dtype != torch.bfloat16:
         return x.t().contiguous()
     result = x.new_empty(x.shape[1], x.shape[0])
@@ -64,7 +64,7 @@ def transposed(x: Tensor) -> Tensor:
 
 
 def _transpose_into(x: Tensor, out: Tensor, add: bool) -> None:
-    """x (N, K) of bfloat16 -> out (K, N) of bfloat16, or of float32, which it may be added to."""
+    """Transpose x (N, K) in bfloat16 into out (K, N) in bfloat16, or in float32 with optional addition."""
     n_rows, n_columns = x.shape
     whole_rows, whole_columns = n_rows - n_rows % TILE, n_columns - n_columns % TILE
     columns = whole_columns // TILE
@@ -74,19 +74,19 @@ def _transpose_into(x: Tensor, out: Tensor, add: bool) -> None:
         for first, last in split_work(columns, least)
     ]
     run_parallel(calls)
-    for rows, some in (
-        (slice(whole_rows, None), slice(None)),
-        (slice(0, whole_rows), slice(whole_columns, None)),
-    ):
-        rest = x[rows, some].t()
+    # What is left below and to the right of the whole tiles.
+    below = slice(whole_rows, None), slice(None)
+    right = slice(0, whole_rows), slice(whole_columns, None)
+    for rows, some_columns in (below, right):
+        rest = x[rows, some_columns].t()
         if rest.numel():
-            target = out[some, rows]
+            target = out[some_columns, rows]
             target.copy_(target + rest if add else rest)
 
 
 @compiled_in_order
 def _tiles(source: Any, target: Any, first: int, last: int, n_rows: int, add: bool) -> None:
-    """Columns `first` to `last` of the source."""
+    # Columns `first` to `last` of the source.
     for column in range(first, last, TILE):
         for row in range(0, n_rows, TILE):
             lanes.transpose_tile(source, row, column, target, add)

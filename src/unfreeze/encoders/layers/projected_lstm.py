@@ -1,17 +1,17 @@
-"""LSTM with projection, as ELMo has it: many cells, a state that is a narrow projection of them, both clipped.
+"""LSTM with projection, as in ELMo: a large number of cells and a state that is a projection of them, both clipped.
 
     z_t = W_x x_t + W_h h_(t-1) + b        c_t = clip(f c_(t-1) + i g)        h_t = clip(W_p (o tanh(c_t)))
 
-(Sak, Senior & Beaufays 2014; Peters et al. 2018.) torch's own falls back to a slow path for projections and cannot clip.
-Here the products with the input are one product for all steps, what happens between the products is one compiled pass
-(lstm_cell.py), the gradients of the weights are one product each at the end, and the directions run side by side, each in
-a thread of its own, so that nobody waits for anybody within a step.
+(Sak, Senior & Beaufays 2014; Peters et al. 2018.) torch.nn.LSTM falls back to a slow path for projections and cannot
+clip. Here the products with the input are one product for all steps, the elementwise part of a step is one compiled
+pass (lstm_cell.py), the gradient of each weight is one product at the end, and each direction runs in a thread of its
+own, so that no synchronization is needed within a step.
 
-Rows come longest first; a step runs only the rows that have not ended, whose state then stays what it was. So padding is
-never run, nor multiplied before, and a state may be carried from any batch to the next. A single row where nothing
-learns runs in a loop of its own (lstm_row.py).
+Rows are sorted by length, longest first, and a step runs only the rows that have not ended. Padding is thus never
+computed, the states of ended rows do not change, and states can be carried from any batch to the next. A single
+row without gradients is handled by a specialized loop (lstm_row.py).
 
-Legend: T time, B batch, N places of T B that are no padding, I input width, H cells, P projection.
+Shapes: T time, B batch, N positions of T B that are not padding, I input size, H hidden size, P projection size.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from unfreeze.encoders.layers.products import compute_type
 from unfreeze.encoders.layers.weight_cache import WeightCache
 
 State = tuple[Tensor, Tensor]
-"""h (B, P) and c (B, H), in float32 at least."""
+"""h (B, P) and c (B, H), in float32 or float64."""
 
 
 class Weights(NamedTuple):
-    """Of one layer in one direction."""
+    """Weights of one layer in one direction."""
 
     input: Tensor
-    """(4 H, I), gates as input, forget, cell, output."""
+    """(4 H, I), with gates ordered input, forget, cell, output."""
     bias: Tensor
     """(4 H,)"""
     state: Tensor
@@ -51,7 +51,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Clips:
-    """Bounds of the numbers in a state; infinity is none."""
+    """Bounds of the absolute values in a state; infinite by default."""
 
     cell: float = torch.inf
     """Of c."""
@@ -64,53 +64,45 @@ class ProjectedLstm(nn.Module):
 
     Args:
         input_size: I.
-        cells: H.
-        size: P.
+        hidden_size: H.
+        projection_size: P.
     """
 
-    def __init__(self, input_size: int, cells: int, size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, projection_size: int) -> None:
         super().__init__()
-        self.input_size, self.cells, self.size = input_size, cells, size
-        self.weight_input = nn.Parameter(torch.empty(4 * cells, input_size))
-        self.weight_state = nn.Parameter(torch.empty(4 * cells, size))
-        self.bias = nn.Parameter(torch.zeros(4 * cells))
-        self.projection = nn.Parameter(torch.empty(size, cells))
+        self.input_size, self.hidden_size, self.projection_size = input_size, hidden_size, projection_size
+        self.weight_input = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_state = nn.Parameter(torch.empty(4 * hidden_size, projection_size))
+        self.bias = nn.Parameter(torch.zeros(4 * hidden_size))
+        self.projection = nn.Parameter(torch.empty(projection_size, hidden_size))
         self.cached = WeightCache()
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Glorot for the products, and forget gates that begin open (bias 1)."""
-        bound = (6.0 / (self.input_size + self.size + 4 * self.cells)) ** 0.5
+        """Initialize weights by Glorot's scheme, with open forget gates (bias 1)."""
+        bound = (6.0 / (self.input_size + self.projection_size + 4 * self.hidden_size)) ** 0.5
         nn.init.uniform_(self.weight_input, -bound, bound)
         nn.init.uniform_(self.weight_state, -bound, bound)
         nn.init.xavier_uniform_(self.projection)
         self.bias.zero_()
-        self.bias[self.cells : 2 * self.cells] = 1.0
+        self.bias[self.hidden_size : 2 * self.hidden_size] = 1.0
 
     def weights(self) -> Weights:
-        """The parameters."""
+        """Return the parameters as a tuple."""
         return Weights(self.weight_input, self.bias, self.weight_state, self.projection)
 
     def weights_as(self, dtype: torch.dtype) -> Weights:
-        """The weights in another format, converted once."""
-
-        def convert() -> Weights:
-            return Weights(*(weight.detach().to(dtype) for weight in self.weights()))
-
-        return self.cached.get(dtype, self.weights(), convert)
+        """Return the weights converted to a dtype, cached."""
+        weights = self.weights()
+        return self.cached.get(dtype, weights, lambda: _converted(weights, dtype))
 
     def row_weights(self, dtype: torch.dtype) -> RowWeights:
-        """The weights in the order in which a single row reads them."""
-
-        def make() -> RowWeights:
-            return arrange(*self.weights_as(dtype))
-
-        return self.cached.get((dtype, "row"), self.weights(), make)
+        """Return the weights in the layout of `lstm_row`, cached."""
+        return self.cached.get((dtype, "row"), self.weights(), lambda: arrange(*self.weights_as(dtype)))
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows."""
-        return f"{self.input_size}, cells={self.cells}, size={self.size}"
+        return f"{self.input_size}, hidden_size={self.hidden_size}, projection_size={self.projection_size}"
 
 
 def run_layers(
@@ -120,16 +112,16 @@ def run_layers(
     active: Sequence[int],
     clips: Clips,
 ) -> tuple[list[Tensor], list[State]]:
-    """One layer of every direction.
+    """Run one layer in all directions.
 
     Args:
-        inputs: (T, B, I) for each direction, in the order in which it reads.
+        inputs: (T, B, I) for each direction, in its reading order.
         layers: one for each direction.
-        states: carried from the text before; None is zeros.
-        active: (T,) how many of the B rows each step still runs, never rising.
+        states: initial states for each direction; None means zeros.
+        active: for each of T steps the number of rows that have not ended, non-increasing.
 
     Returns:
-        (T, B, P) for each direction, zero where a row has ended, and the states at the rows' ends, without gradients.
+        Outputs (T, B, P) for each direction, zero where a row has ended, and final states, without gradients.
     """
     compute, steps = compute_type(inputs[0]), tuple(active)
     before = [
@@ -162,18 +154,18 @@ def run_stacks(
     *,
     residual: bool,
 ) -> list[tuple[list[Tensor], list[State]]]:
-    """All layers of every direction, without gradients: neither direction waits for the other at the end of a layer.
+    """Run all layers of all directions without gradients and without synchronizing the directions between layers.
 
     Args:
-        inputs, active: as of `run_layers`.
-        stacks: the layers of each direction, bottom to top.
-        states: for each direction those of its layers.
-        residual: layers above the first add their input to their output.
+        inputs, active: as for `run_layers`.
+        stacks: for each direction its layers, bottom to top.
+        states: for each direction the initial states of its layers.
+        residual: whether layers above the first add their input to their output.
 
     Returns:
-        For each direction the (T, B, P) of every layer, and the states at the rows' ends.
+        For each direction the outputs (T, B, P) of its layers, and their final states.
     """
-    compute, steps = compute_type(inputs[0]), tuple(active)  # here: autocast is a matter of the thread
+    compute, steps = compute_type(inputs[0]), tuple(active)  # looked up here because autocast is thread-local
 
     def run(x: Tensor, layers: Sequence[ProjectedLstm], before: Sequence[State] | None) -> Any:
         found, after = [], []
@@ -190,7 +182,9 @@ def run_stacks(
 
 def _zero_state(x: Tensor, layer: ProjectedLstm) -> State:
     exact = torch.promote_types(x.dtype, torch.float32)
-    h, c = (x.new_zeros(x.shape[1], width, dtype=exact) for width in (layer.size, layer.cells))
+    h, c = (
+        x.new_zeros(x.shape[1], width, dtype=exact) for width in (layer.projection_size, layer.hidden_size)
+    )
     return h, c
 
 
@@ -204,8 +198,9 @@ def _without_gradients(
     active: tuple[int, ...],
     clips: Clips,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One direction: the output and the final states."""
-    if not (set(active) == {1} and x.shape[1] == 1 and can_run(layer.size, layer.cells, compute, x.device)):
+    """Run one direction and return the output and the final state."""
+    sizes = layer.projection_size, layer.hidden_size
+    if not (set(active) == {1} and x.shape[1] == 1 and can_run(*sizes, compute, x.device)):
         return _forward((x, h, c), layer.weights_as(compute), active, clips, learns=False)[:3]
     weights = layer.row_weights(compute)
     gates = torch.addmm(weights.bias, x[:, 0].to(compute), weights.input)
@@ -214,8 +209,8 @@ def _without_gradients(
 
 
 @dataclass
-class _Kept:
-    """What the gradient needs of one direction."""
+class _Saved:
+    """Tensors of one direction for the backward pass."""
 
     x: Tensor  # (N, I)
     gates: Tensor  # (N, 4 H)
@@ -227,7 +222,7 @@ class _Kept:
 
 
 class _Layers(torch.autograd.Function):
-    """All directions of a layer, side by side, forward and backward."""
+    """All directions of a layer in parallel, forward and backward."""
 
     @staticmethod
     def forward(
@@ -242,7 +237,7 @@ class _Layers(torch.autograd.Function):
         ]
         results = run_parallel(calls)
         if learns:
-            ctx.kept, ctx.active, ctx.clips = [result[3] for result in results], active, clips
+            ctx.saved, ctx.active, ctx.clips = [result[3] for result in results], active, clips
         outputs = tuple(tensor for result in results for tensor in result[:3])
         ctx.mark_non_differentiable(*(tensor for result in results for tensor in result[1:3]))
         return outputs
@@ -251,9 +246,10 @@ class _Layers(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         calls = [
-            partial(_backward, grads[3 * d], kept, ctx.active, ctx.clips) for d, kept in enumerate(ctx.kept)
+            partial(_backward, grads[3 * d], saved, ctx.active, ctx.clips)
+            for d, saved in enumerate(ctx.saved)
         ]
-        ctx.kept = None
+        ctx.saved = None
         found = [(d_x.to(grads[0].dtype), None, None, *d_weights) for d_x, *d_weights in run_parallel(calls)]
         return None, None, None, *chain.from_iterable(found)
 
@@ -263,7 +259,7 @@ def _converted(weights: Sequence[Tensor], dtype: torch.dtype) -> Weights:
 
 
 def _live(active: Sequence[int], batch: int, device: torch.device) -> Tensor | None:
-    """(N,) the places of T B that are no padding, in their order; None where all are."""
+    """Indices (N,) of the positions of T B that are not padding; None if there is no padding."""
     if all(n == batch for n in active):
         return None
     steps = torch.tensor(active, device=device)
@@ -277,8 +273,11 @@ def _picked(x: Tensor, places: Tensor | None) -> Tensor:
 @torch.no_grad()
 def _forward(
     given: Sequence[Tensor], weights: Weights, active: Sequence[int], clips: Clips, learns: bool
-) -> tuple[Tensor, Tensor, Tensor, _Kept | None]:
-    """One direction: the output, the final states, and what the gradient needs. Without it memory is a step's."""
+) -> tuple[Tensor, Tensor, Tensor, _Saved | None]:
+    """Run one direction: output, final h and c, and the tensors for the backward pass.
+
+    Without gradients the buffers hold a single step.
+    """
     x, h, c = given
     n_steps, batch, width = x.shape
     size, n_cells = weights.projection.shape
@@ -296,6 +295,7 @@ def _forward(
     state_t, projection_t = weights.state.t(), weights.projection.t()
     for t, (row, n) in enumerate(zip(accumulate(active, initial=0), active, strict=False)):
         before, out_row = t * batch, row if learns else 0
+        # z = W_x x + W_h h + b, (n, 4 H); m, (n, H); h = W_p m, (n, P)
         torch.mm(states[before : before + n], state_t, out=from_state[:n])
         steps.forward(row, t * stride, (t + 1) * stride, out_row, n)
         new = states[before + batch : before + batch + n]
@@ -305,27 +305,27 @@ def _forward(
     ends = _ends(active, batch, h.device)
     final_c = cells[ends] if learns else cells
     output = states[batch:].view(n_steps, batch, size).to(x.dtype)
-    kept = _Kept(flat, gates, cells, raw, states, live, weights) if learns else None
-    return output, states[ends].to(h.dtype), final_c, kept
+    saved = _Saved(flat, gates, cells, raw, states, live, weights) if learns else None
+    return output, states[ends].to(h.dtype), final_c, saved
 
 
 def _ends(active: Sequence[int], batch: int, device: torch.device) -> Tensor:
-    """(B,) the row of every sequence's last state, of (T + 1) B."""
+    """Row (B,) of the last state of each sequence among (T + 1) B."""
     steps = torch.tensor(list(active), device=device)
     rows = torch.arange(batch, device=device)
     return (steps[:, None] > rows).sum(0) * batch + rows
 
 
 @torch.no_grad()
-def _backward(d_output: Tensor, kept: _Kept, active: Sequence[int], clips: Clips) -> tuple[Tensor, ...]:
-    """The gradients of one direction's input and weights, in the order of `Weights`."""
+def _backward(d_output: Tensor, saved: _Saved, active: Sequence[int], clips: Clips) -> tuple[Tensor, ...]:
+    """Gradients of the input and of the weights of one direction, in the order of `Weights`."""
     n_steps, batch, size = d_output.shape
-    weights, gates, live = kept.weights, kept.gates, kept.live
+    weights, gates, live = saved.weights, saved.gates, saved.live
     d_states = _picked(d_output.reshape(n_steps * batch, size), live).to(gates.dtype, copy=True)
-    d_cells = torch.zeros_like(kept.cells[:batch])
-    d_raw = gates.new_empty(batch, kept.cells.shape[1])
+    d_cells = torch.zeros_like(saved.cells[:batch])
+    d_raw = gates.new_empty(batch, saved.cells.shape[1])
     d_before = gates.new_zeros(batch, size)
-    steps = CellSteps(gates, kept.cells, kept.raw, d_raw, clips.cell)
+    steps = CellSteps(gates, saved.cells, saved.raw, d_raw, clips.cell)
     row = len(gates)
     for t in range(n_steps - 1, -1, -1):
         n = active[t]
@@ -334,7 +334,7 @@ def _backward(d_output: Tensor, kept: _Kept, active: Sequence[int], clips: Clips
         d_state = d_states[row : row + n]
         d_state += d_before[:n]
         if clips.projection < torch.inf:
-            d_state *= kept.states[after : after + n].abs() < clips.projection
+            d_state *= saved.states[after : after + n].abs() < clips.projection
         torch.mm(d_state, weights.projection, out=d_raw[:n])
         steps.backward(row, before, after, d_cells, n)
         torch.mm(gates[row : row + n], weights.state, out=d_before[:n])
@@ -344,8 +344,8 @@ def _backward(d_output: Tensor, kept: _Kept, active: Sequence[int], clips: Clips
         d_x = d_x.new_zeros(n_steps * batch, d_x.shape[1]).index_copy_(0, live, d_x)
     return (
         d_x.view(n_steps, batch, -1),
-        (d_z_t @ kept.x).to(exact),
+        (d_z_t @ saved.x).to(exact),
         gates.sum(0, dtype=exact),
-        (d_z_t @ _picked(kept.states[: n_steps * batch], live)).to(exact),
-        (d_states.t() @ kept.raw[: len(gates)]).to(exact),
+        (d_z_t @ _picked(saved.states[: n_steps * batch], live)).to(exact),
+        (d_states.t() @ saved.raw[: len(gates)]).to(exact),
     )

@@ -1,16 +1,17 @@
-"""The quasi-recurrent layer with fo-pooling (Bradbury et al. 2017): a cell without a recurrent product.
+"""Quasi-recurrent layer (QRNN) with fo-pooling (Bradbury et al. 2017): a cell without a recurrent matrix product.
 
     z_t, f_t, o_t = tanh, sigmoid, sigmoid of W [x_t; x_(t-1); ...] + b
     c_t = f_t c_(t-1) + (1 - f_t) z_t        h_t = o_t c_t
 
-An LSTM multiplies its state by a matrix at every step and has to wait for the step before. Here all steps of a layer are
-one product with the last `window` inputs, as fast as the processor multiplies, and what is left to do step by step is one
-compiled pass over memory each way (qrnn_kernel.py), or a parallel scan on other devices and formats (scan.py).
+An LSTM multiplies its state by a matrix at each step and has to wait for the previous step. A QRNN computes the gates
+of all steps in one matrix product with the last `window` inputs. Only elementwise operations remain sequential: one
+compiled pass over memory forward and one backward (qrnn_kernel.py), or a parallel scan on other devices and in other
+formats (scan.py).
 
-Zoneout (Krueger et al. 2017, section 4 of Bradbury et al.): a forget gate is set to 1 with the given probability, without
-rescaling, and in evaluation 1 - f is multiplied by the probability of not being so.
+Zoneout (Krueger et al. 2017, section 4 of Bradbury et al.) sets a forget gate to 1 with the given probability, without
+rescaling; in evaluation, 1 - f is multiplied by 1 - probability instead.
 
-Legend: T time, B batch, N = T B, I input width, H hidden size, K window.
+Shapes: T time, B batch, N = T B, I input size, H hidden size, K window.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ from unfreeze.encoders.layers.weight_cache import WeightCache
 from unfreeze.encoders.layers.weight_drop import drop_weight
 
 State = tuple[Tensor, ...]
-"""c (1, B, H) and, with a window over 1, the last K - 1 inputs (K - 1, B, I)."""
+"""c (1, B, H) and, for windows above 1, the last K - 1 inputs (K - 1, B, I)."""
 
 
 class QrnnLayer(nn.Module):
-    """One layer, whose weights are dropped in training.
+    """One layer, with dropout on the weights in training.
 
     `weight` is (3 H, K I): the candidate, the forget gate and the output gate, each over x_t, then x_(t-1) and so on.
 
     Args:
         input_size: I.
-        hidden_size: H; a multiple of 32 is fastest.
-        weight_dropout: of the input product's weights, one mask for all steps of a call.
-        window: K, inputs that a step sees.
-        zoneout: probability of a forget gate to be 1 in training.
+        hidden_size: H; multiples of 32 are fastest.
+        weight_dropout: dropout on the weights, with one mask for all steps of a call.
+        window: K, the number of inputs that each step sees.
+        zoneout: probability of setting a forget gate to 1 in training.
     """
 
     def __init__(
@@ -67,20 +68,20 @@ class QrnnLayer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform in +-1/sqrt(K I), biases too, as the papers' own code leaves a linear layer."""
+        """Initialize weights and biases uniformly in +-1/sqrt(K I), the default of a linear layer, as the papers' code does."""
         bound = 1.0 / math.sqrt(self.window * self.input_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first input: zeros."""
+        """Return the state before the first input, zeros."""
         cell = self.weight.new_zeros(1, batch, self.hidden_size)
         if self.window == 1:
             return (cell,)
         return cell, self.weight.new_zeros(self.window - 1, batch, self.input_size)
 
     def forward(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """(T, B, I) and what the call before returned -> (T, B, H) and the new state."""
+        """(T, B, I) and the state of the previous call -> (T, B, H) and the new state."""
         cell, *earlier = self.initial_state(x.shape[1]) if state is None else state
         compute = compute_type(x)
         weight = drop_weight(self.weight, self.weight_dropout, self.training, compute)
@@ -92,11 +93,11 @@ class QrnnLayer(nn.Module):
             out, cell = _Pooled.apply(read, weight, self.bias, cell, self._zoneout_factor(x), self.window)  # type: ignore[no-untyped-call]
         else:
             out, cell = self._predicted(read, weight, cell)
-        # A copy: a view would keep all inputs of this call until the next one.
+        # Copied because a view would keep all inputs of this call in memory until the next one.
         return out, (cell, read[len(x) :].clone()) if earlier else (cell,)
 
     def _zoneout_factor(self, x: Tensor) -> Tensor:
-        """Factor on 1 - f: (T B, H) in training, (1, H) in evaluation; (0, H) without zoneout."""
+        """Factor of 1 - f: (T B, H) in training, (1, H) in evaluation, (0, H) without zoneout."""
         if self.zoneout == 0.0:
             return x.new_empty(0, self.hidden_size)
         if not self.training:
@@ -104,12 +105,12 @@ class QrnnLayer(nn.Module):
         return x.new_empty(x.shape[0] * x.shape[1], self.hidden_size).bernoulli_(1.0 - self.zoneout)
 
     def _scanned(self, read: Tensor, weight: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """On other devices and in other formats, by torch's own operations."""
+        """Forward pass for other devices and formats, with torch operations."""
         steps, batch = len(read) - self.window + 1, read.shape[1]
         products = F.linear(_windows(read, self.window), weight)
         gates = products.to(cell.dtype) + self.bias
         z, f, o = gates.view(steps, batch, -1).chunk(3, dim=2)
-        new = torch.sigmoid(-f)  # 1 - sigmoid(f), to the last digit
+        new = torch.sigmoid(-f)  # 1 - sigmoid(f) without cancellation
         factor = self._zoneout_factor(read[self.window - 1 :]).to(cell.dtype)
         if len(factor):
             new = new * factor.view(-1, 1 if len(factor) == 1 else batch, self.hidden_size)
@@ -117,7 +118,7 @@ class QrnnLayer(nn.Module):
         return (o.sigmoid() * cells).to(read.dtype), cells[-1:]
 
     def _predicted(self, read: Tensor, weight: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Where no gradient is wanted: h and the last c are all that is written."""
+        """Forward pass without gradients, which stores only h and the last c."""
         if self.training and self.weight_dropout:
             weight = weight.to(read.dtype)
         else:
@@ -131,7 +132,6 @@ class QrnnLayer(nn.Module):
         return out.view(len(read) - self.window + 1, read.shape[1], self.hidden_size), after[None]
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows."""
         return (
             f"{self.input_size}, {self.hidden_size}, window={self.window}, "
             f"weight_dropout={self.weight_dropout}, zoneout={self.zoneout}"
@@ -148,14 +148,14 @@ def _windows(read: Tensor, window: int) -> Tensor:
 
 
 def _pooling(gates: Tensor, bias: Tensor, factor: Tensor, *, keep: bool) -> tuple[Pooling, Tensor]:
-    """What the kernels work on, and (N, H) for h."""
+    """Arguments of the kernels, and a buffer (N, H) for h."""
     out = gates.new_empty(len(gates), gates.shape[1] // 3)
     cells = torch.empty_like(out) if keep else out
     return Pooling(gates, bias.detach().float(), cells, factor), out
 
 
 class _Pooled(torch.autograd.Function):
-    """Product and pooling with gradients by the compiled passes."""
+    """Matrix product and pooling with compiled forward and backward passes."""
 
     @staticmethod
     def forward(
@@ -176,7 +176,9 @@ class _Pooled(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight_c, before, *pooling = ctx.saved_tensors
         if ctx.spent:
-            raise RuntimeError("the gates of a QRNN became gradients in place: run forward again")
+            raise RuntimeError(
+                "backward of a QRNN can run only once, as it overwrites the gates: run forward again"
+            )
         ctx.spent = True
         steps = ctx.shape[0] - ctx.window + 1
         d_state = d_after[0].float().contiguous().clone()
@@ -187,13 +189,12 @@ class _Pooled(torch.autograd.Function):
         d_weight = weight_gradient(d_gates, inputs).to(ctx.types[0]) if needs_weight else None
         d_read = None
         if needs_read:
-            d_inputs = (d_gates @ weight_c).view(steps, ctx.shape[1], ctx.window, ctx.shape[2])
-            d_read = _unwindowed(d_inputs)
+            d_read = _unwindowed((d_gates @ weight_c).view(steps, ctx.shape[1], ctx.window, ctx.shape[2]))
         return d_read, d_weight, d_bias.to(ctx.types[1]), d_state[None].to(ctx.types[2]), None, None
 
 
 def _unwindowed(d_inputs: Tensor) -> Tensor:
-    """(T, B, K, I) -> (K - 1 + T, B, I): what every input was given through the windows that saw it."""
+    """(T, B, K, I) -> (K - 1 + T, B, I): gradient of each input, summed over the windows that contain it."""
     steps, batch, window, width = d_inputs.shape
     if window == 1:
         return d_inputs[:, :, 0]

@@ -1,10 +1,10 @@
-"""fo-pooling of a QRNN on a CPU: one compiled pass over a layer's gates forward, and one backward.
+"""fo-pooling of a QRNN on a CPU: one compiled pass over the gates of a layer forward, and one backward.
 
-The gates lie as the product with the input left them, in its own format, and are read once. What backward needs of them
-is computed again from there: storing three activations would cost as much memory traffic as it saves arithmetic, and a
-forget gate near 1, which is what long memory is, does not survive rounding to bfloat16, while its argument does.
+The gates are read once, in the format of the matrix product. The backward pass computes the activations again: storing
+them would cost as much memory traffic as it saves arithmetic, and a forget gate close to 1, which is what gives a
+QRNN long memory, would be rounded to 1 in bfloat16, while its argument is not affected.
 
-Legend: T time, B batch, N = T B rows in the order of time, H hidden size. Arithmetic is in float32 throughout.
+Shapes: T time, B batch, N = T B rows in temporal order, H hidden size. Arithmetic is in float32 throughout.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
 _ONE, _TWO, _MINUS_ONE = np.float32(1.0), np.float32(2.0), np.float32(-1.0)
 _LIMIT = np.float32(28.0)
-"""Arguments of exponentials stay within +-28, so that a product of three such terms is still a float32."""
+"""Arguments of exp are clamped to +-28, so that the product of three results does not overflow in float32."""
 
 
 class Pooling(NamedTuple):
-    """What the kernels read and write of one layer."""
+    """Buffers of one layer."""
 
     gates: Tensor
-    """(N, 3 H): the products for candidate, forget gate and output gate, without the bias."""
+    """(N, 3 H), the matrix products for candidate, forget gate and output gate, without bias."""
     bias: Tensor
-    """(3 H,) of float32."""
+    """(3 H,) in float32."""
     cells: Tensor
-    """(N, H): c of every step, in the format of the gates; forward writes it where backward will need it."""
+    """(N, H), c of each step in the format of the gates, written by forward if backward needs it."""
     zoneout: Tensor
-    """(N, H) or (1, H): factor on 1 - f; (0, H) is none."""
+    """Factor of 1 - f, (N, H) or (1, H); (0, H) without zoneout."""
 
 
 def pool_forward(pooling: Pooling, state: Tensor, out: Tensor, *, keep: bool) -> None:
     """Run the recurrence c = f c + (1 - f) z, h = o c over all steps.
 
     Args:
-        state: (B, H) of float32: c before the first step, becomes c after the last one.
-        out: (N, H), becomes h, in the format of the gates.
-        keep: write c of every step into `pooling.cells`.
+        state: (B, H) in float32, c before the first step; overwritten with c after the last one.
+        out: (N, H), overwritten with h, in the format of the gates.
+        keep: whether to write c of each step to `pooling.cells`.
     """
     arrays = *_arrays(pooling), as_array(state), as_array(out)
     calls = [partial(_forward, *arrays, first, last, keep) for first, last in split_work(len(state))]
@@ -53,15 +53,15 @@ def pool_forward(pooling: Pooling, state: Tensor, out: Tensor, *, keep: bool) ->
 
 
 def pool_backward(pooling: Pooling, before: Tensor, d_out: Tensor, d_state: Tensor) -> Tensor:
-    """The gradients of `pool_forward`; the gates become theirs.
+    """Backward pass of `pool_forward`; overwrites the gates with their gradients.
 
     Args:
-        before: (B, H) of float32: c before the first step.
-        d_out: (N, H): the gradient of h, in the format of the gates.
-        d_state: (B, H) of float32: the gradient of c after the last step, becomes that of `before`.
+        before: (B, H) in float32, c before the first step.
+        d_out: (N, H), gradient of h in the format of the gates.
+        d_state: (B, H) in float32, gradient of c after the last step; overwritten with that of `before`.
 
     Returns:
-        (3 H,): the gradient of the bias.
+        Gradient of the bias (3 H,).
     """
     parts = split_work(len(before))
     sums = np.zeros((len(parts), pooling.gates.shape[1]), dtype=np.float32)
@@ -83,7 +83,7 @@ def _arrays(pooling: Pooling) -> tuple[Any, Any, Any, Any]:
 
 @inlined_in_order
 def _activations(for_z: Any, for_f: Any, for_o: Any) -> Any:
-    """tanh(z), sigmoid(f), 1 - sigmoid(f) and sigmoid(o), by one division, which takes as long as an exponential."""
+    """tanh(z), sigmoid(f), 1 - sigmoid(f) and sigmoid(o), with a single division, which is as slow as exp."""
     one = lanes.splat(_ONE)
     e_z = lanes.add(one, exp_within(lanes.multiply(for_z, lanes.splat(_TWO)), -_LIMIT, _LIMIT))
     e_f = exp_within(lanes.multiply(for_f, lanes.splat(_MINUS_ONE)), -_LIMIT, _LIMIT)
@@ -99,7 +99,7 @@ def _activations(for_z: Any, for_f: Any, for_o: Any) -> Any:
 
 @inlined_in_order
 def _pooled(z: Any, i: Any, c: Any) -> Any:
-    """c + i (z - c), which is f c + i z."""
+    # f c + i z with f = 1 - i
     return lanes.fused(i, lanes.subtract(z, c), c)
 
 
@@ -115,7 +115,7 @@ def _argument_some(gates: Any, bias: Any, row: int, column: int, n: int) -> Any:
 
 @inlined_in_order
 def _activations_at(gates: Any, bias: Any, row: int, j: int, size: int) -> Any:
-    """Of 16 units from unit j on."""
+    # Of 16 units, from unit j on.
     return _activations(
         _argument(gates, bias, row, j),
         _argument(gates, bias, row, size + j),
@@ -125,7 +125,7 @@ def _activations_at(gates: Any, bias: Any, row: int, j: int, size: int) -> Any:
 
 @inlined_in_order
 def _some_activations_at(gates: Any, bias: Any, row: int, j: int, size: int, n: int) -> Any:
-    """Of the n units from unit j on that are left where H is no multiple of 16."""
+    # Of the last n units, from unit j on, if H is not a multiple of 16.
     return _activations(
         _argument_some(gates, bias, row, j, n),
         _argument_some(gates, bias, row, size + j, n),
@@ -145,7 +145,7 @@ def _forward(
     last: int,
     keep: bool,
 ) -> None:
-    """Rows `first` to `last` of the batch."""
+    # Rows `first` to `last` of the batch.
     batch, size = state.shape
     whole = size - size % 16
     rest = size - whole
@@ -178,7 +178,7 @@ def _forward(
 def _gradients(
     z: Any, f: Any, i: Any, o: Any, factor: Any, c_before: Any, c: Any, d_out: Any, d_c: Any
 ) -> Any:
-    """Of the arguments of z, f and o, and of c_before; `factor` is zoneout's, on i = 1 - f."""
+    """Gradients of the arguments of z, f and o, and of c_before; `factor` multiplies i = 1 - f (zoneout)."""
     one = lanes.splat(_ONE)
     d_c = lanes.fused(d_out, o, d_c)
     d_o = lanes.multiply(lanes.multiply(d_out, c), lanes.multiply(o, lanes.subtract(one, o)))
@@ -191,7 +191,7 @@ def _gradients(
 
 @inlined_in_order
 def _store_and_sum(gates: Any, sums: Any, share: int, row: int, column: int, value: Any) -> None:
-    """A gate's gradient, in its place and in the bias's sum."""
+    """Store the gradient of a gate and add it to that of the bias."""
     lanes.store(gates, row, column, value)
     lanes.store(sums, share, column, lanes.add(lanes.load(sums, share, column), value))
 
@@ -217,7 +217,7 @@ def _backward(
     first: int,
     last: int,
 ) -> None:
-    """Rows `first` to `last` of the batch, the last step first."""
+    # Rows `first` to `last` of the batch, from the last step to the first.
     batch, size = before.shape
     whole = size - size % 16
     rest = size - whole

@@ -1,11 +1,10 @@
-"""A stack of one-direction recurrent layers over word ids, with all of AWD-LSTM's dropouts: the engine of two rungs.
+"""A stack of unidirectional recurrent layers (LSTMs or QRNNs) over word ids, with all dropouts of AWD-LSTM.
 
-The layers are LSTMs or QRNNs; what differs between them is their weights and what they carry from one call to the next.
-Time comes first inside (T, B, D): oneDNN's LSTM works on that layout without a copy. It also wants unpacked batches,
-no projection and fp32 or bf16; anything else falls back, silently and slowly. So batches are bucketed by length and
-padded on the right, where a one-direction layer never lets padding reach a real position.
+Tensors are time-major (T, B, D), the layout on which oneDNN's LSTM works without a copy. oneDNN also requires unpacked
+batches, no projection, and fp32 or bf16; anything else falls back to a slow path without a warning. Batches are
+therefore bucketed by length and padded on the right, where padding never affects the positions before it.
 
-Legend: T time, B batch, V vocabulary, E embedding width, H hidden width, D a layer's width (H, and E for the last).
+Shapes: T time, B batch, V vocabulary, E embedding size, H hidden size, D width of a layer (H, or E for the last).
 """
 
 from __future__ import annotations
@@ -27,26 +26,26 @@ from unfreeze.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Dropouts:
-    """The dropouts of a stack. Defaults are AWD-LSTM's for language models, to be scaled by `times`."""
+    """Dropout probabilities of a stack. The defaults are those of AWD-LSTM language models; `times` scales them."""
 
     embedding: float = 0.02
-    """Of whole words in the embedding matrix (the paper's dropout_e)."""
+    """Of whole words in the embedding matrix (dropout_e in the paper)."""
     input: float = 0.25
-    """Of features of the embedded words, the same at all time steps (dropout_i)."""
+    """Of features of the embeddings, the same at all time steps (dropout_i)."""
     hidden: float = 0.15
-    """Of features between the LSTMs, the same at all time steps (dropout_h)."""
+    """Of features between layers, the same at all time steps (dropout_h)."""
     weight: float = 0.2
-    """Of an LSTM's hidden-to-hidden weights, of a QRNN's input weights (wdrop)."""
+    """Of the hidden-to-hidden weights of LSTMs and the input weights of QRNNs (wdrop)."""
     output: float = 0.1
-    """Of features that the output layer or the head sees (dropout_o)."""
+    """Of features of the last layer, the same at all time steps (dropout_o)."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not 0.0 <= value < 1.0:
-                raise UserError(f"{name} dropout is {value}: a dropout is at least 0 and under 1")
+                raise UserError(f"{name} dropout must be at least 0 and below 1, got {value}")
 
     def times(self, factor: float) -> Dropouts:
-        """All of them scaled (fastai's `drop_mult`)."""
+        """Return all dropouts multiplied by a factor (`drop_mult` in fastai)."""
         return Dropouts(**{name: value * factor for name, value in asdict(self).items()})
 
 
@@ -55,9 +54,9 @@ CLASSIFIER_DROPOUTS = Dropouts(embedding=0.05, input=0.4, hidden=0.3, weight=0.5
 
 
 class WeightDropLstm(nn.Module):
-    """One LSTM layer whose hidden-to-hidden weights are dropped in training.
+    """One LSTM layer with dropout on its hidden-to-hidden weights in training.
 
-    Parameters carry the names and the gate order (input, forget, cell, output) of `torch.nn.LSTM`.
+    Parameters have the names and the gate order (input, forget, cell, output) of `torch.nn.LSTM`.
     """
 
     def __init__(self, input_size: int, hidden_size: int, weight_dropout: float) -> None:
@@ -70,18 +69,18 @@ class WeightDropLstm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform in +-1/sqrt(H), as `torch.nn.LSTM` starts."""
+        """Initialize uniformly in +-1/sqrt(H), as `torch.nn.LSTM` does."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
     def initial_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        """(h, c) of (1, B, H): zeros."""
+        """Return zeros for (h, c), each (1, B, H)."""
         zeros = self.weight_hh.new_zeros(1, batch, self.hidden_size)
         return zeros, zeros.clone()
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(T, B, input) and (h, c) of (1, B, H) -> (T, B, H) and the new (h, c)."""
+        """(T, B, input) and (h, c), each (1, B, H) -> (T, B, H) and the new (h, c)."""
         state = self.initial_state(x.shape[1]) if state is None else state
         weight_hh = drop_weight(self.weight_hh, self.weight_dropout, self.training, compute_type(x))
         weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
@@ -89,7 +88,6 @@ class WeightDropLstm(nn.Module):
         return output, (h, c)
 
     def extra_repr(self) -> str:
-        """What `print(module)` shows."""
         return f"{self.input_size}, {self.hidden_size}, weight_dropout={self.weight_dropout}"
 
 
@@ -99,7 +97,7 @@ Cell = WeightDropLstm | QrnnLayer
 def make_cell(
     settings: CellSettings, number: int, input_size: int, hidden_size: int, weight_dropout: float
 ) -> Cell:
-    """Layer `number` of a stack, counted from the bottom."""
+    """Create layer `number` of a stack, counted from the bottom."""
     if settings.kind == "lstm":
         return WeightDropLstm(input_size, hidden_size, weight_dropout)
     window = settings.windows[number] if number < len(settings.windows) else 1
@@ -107,14 +105,14 @@ def make_cell(
 
 
 class RecurrentStack(nn.Module):
-    """Embedding and one-direction recurrent layers; the last one's width is `output_size`.
+    """An embedding and unidirectional recurrent layers.
 
     Args:
         embedding: (V, E), possibly shared with another stack.
-        hidden_size: H of every layer but the last.
-        output_size: width of the last layer; E where the output layer is tied to the embedding.
-        n_layers: at least 1.
-        cells: what the layers are; saved tensors begin with `lstms` or `qrnns`.
+        hidden_size: H, the width of all layers except the last.
+        output_size: width of the last layer; E if the output layer is tied to the embedding.
+        n_layers: number of recurrent layers, at least 1.
+        cells: kind of the layers; their names in saved files begin with `lstms` or `qrnns`.
     """
 
     def __init__(
@@ -148,28 +146,25 @@ class RecurrentStack(nn.Module):
         return list(self.get_submodule(self._layers_name).children())  # type: ignore[arg-type]
 
     def initial_state(self, batch: int) -> State:
-        """The state in which nothing was read."""
+        """Return the state before any text."""
         return [cell.initial_state(batch) for cell in self.cells]
 
     def set_dropouts(self, dropouts: Dropouts) -> None:
-        """Change the dropouts, as the next stage of training wants them."""
+        """Set the dropouts for the next stage of training."""
         self.embedding_dropout = dropouts.embedding
-        for module, value in (
-            (self.input_dropout, dropouts.input),
-            (self.hidden_dropout, dropouts.hidden),
-            (self.output_dropout, dropouts.output),
-        ):
-            module.probability = value
+        self.input_dropout.probability = dropouts.input
+        self.hidden_dropout.probability = dropouts.hidden
+        self.output_dropout.probability = dropouts.output
         for cell in self.cells:
             cell.weight_dropout = dropouts.weight
 
     def forward(self, ids: Tensor, state: State | None = None, *, tied: bool = False) -> StackOutput:
-        """Run over a piece of text.
+        """Run on a piece of text.
 
         Args:
-            ids: (T, B), padded at the end.
-            state: what the stack returned for the text before; None starts anew.
-            tied: the embedding is also an output layer's and has a dense gradient from there; the lookup's is added to it.
+            ids: word ids (T, B), padded at the end.
+            state: state after the preceding text; None for the beginning of a text.
+            tied: whether the embedding is shared with an output layer, so that its gradient is dense.
         """
         embedding, dropout = self.embedding.weight, self.embedding_dropout
         x = embed_with_dropout(ids, embedding, dropout, self.training, tied=tied)
@@ -184,15 +179,15 @@ class RecurrentStack(nn.Module):
         return StackOutput(layers, x, new_state)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Bottom to top: the embedding, then each layer."""
+        """Return the parameters bottom to top: the embedding, then each layer."""
         return [list(self.embedding.parameters()), *(list(cell.parameters()) for cell in self.cells)]
 
 
 def detached(state: State) -> State:
-    """The same values without their history: back-propagation stops here."""
+    """Detach a state from the graph, so that back-propagation stops here."""
     return [tuple(tensor.detach() for tensor in layer) for layer in state]
 
 
 def rows_of(state: State, rows: slice | Tensor) -> State:
-    """The same for some rows of the batch."""
+    """Select rows of the batch from a state."""
     return [tuple(tensor[:, rows].contiguous() for tensor in layer) for layer in state]

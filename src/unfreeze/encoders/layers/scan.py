@@ -1,11 +1,11 @@
-"""The recurrence c_t = f_t c_(t-1) + x_t over all steps at once, in torch's own operations, on any device.
+"""Parallel scan for the recurrence c_t = f_t c_(t-1) + x_t, with torch operations on any device.
 
-Step by step it would be T small operations one after the other, which is what a GPU does worst. Pairs (f, x) compose
-associatively, (f, x) then (f', x') is (f' f, f' x + x'), so that the steps of a chunk are combined in log2(CHUNK) rounds,
-all chunks side by side (Blelloch 1990; Martin & Cundy 2018 for recurrent networks), and only the chunks' ends are carried
-from one to the next.
+Step by step this would be T small sequential operations, which are slow on a GPU. Pairs (f, x) compose associatively:
+(f, x) followed by (f', x') is (f' f, f' x + x'). The steps of a chunk are therefore combined in log2(CHUNK) rounds, for
+all chunks in parallel (Blelloch 1990; Martin & Cundy 2018 for recurrent networks), and only the last state of each
+chunk is passed on sequentially.
 
-Legend: T time, B batch, H hidden size.
+Shapes: T time, B batch, H hidden size.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ import torch
 from torch import Tensor
 
 CHUNK = 32
-"""Steps that are combined in rounds; chunks follow each other."""
+"""Steps that are combined in parallel; chunks are processed sequentially."""
 
 
 def forget_scan(forget: Tensor, x: Tensor, before: Tensor) -> Tensor:
-    """c of every step, differentiable as often as wanted.
+    """Return c of each step (T, B, H), differentiable any number of times.
 
     Args:
-        forget: (T, B, H).
+        forget: f (T, B, H).
         x: (T, B, H).
-        before: (B, H): c before the first step.
-
-    Returns:
-        (T, B, H).
+        before: c before the first step (B, H).
     """
     result: Tensor = _ForgetScan.apply(forget, x, before)  # type: ignore[no-untyped-call]
     return result
@@ -43,7 +40,7 @@ class _ForgetScan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # The gradient of x_t is that of c_t and f_(t+1) times that of x_(t+1): the same recurrence from the end.
+        # d x_t = d c_t + f_(t+1) d x_(t+1): the same recurrence in reverse.
         forget, before, cells = ctx.saved_tensors
         following = torch.cat([forget[1:], torch.zeros_like(forget[:1])])
         d_x = forget_scan(following.flip(0), grad.flip(0), torch.zeros_like(before)).flip(0)
@@ -59,7 +56,7 @@ def _scan(forget: Tensor, x: Tensor, before: Tensor) -> Tensor:
     f = forget.reshape(n_chunks, CHUNK, *x.shape[1:])
     c = x.reshape(f.shape)
     distance = 1
-    while distance < CHUNK:  # f and c of a step then cover the 2 * distance steps that end with it
+    while distance < CHUNK:  # afterwards f and c of a step cover the 2 * distance steps ending there
         c = torch.cat([c[:, :distance], torch.addcmul(c[:, distance:], f[:, distance:], c[:, :-distance])], 1)
         f = torch.cat([f[:, :distance], f[:, distance:] * f[:, :-distance]], 1)
         distance *= 2

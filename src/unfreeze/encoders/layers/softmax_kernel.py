@@ -1,8 +1,8 @@
-"""The softmax of a row of logits and its own gradient in their place, compiled: three passes that stay in the cache.
+"""Compiled cross-entropy loss that replaces logits by their gradient: three passes over a row while it is in the cache.
 
-In torch it is nine passes. Numbers are computed in float32 whatever the logits are kept in.
+With torch operations it takes nine passes. Arithmetic is in float32, whatever the format of the logits.
 
-Legend: N rows, C columns (a multiple of 16; what is beyond the words has a bias of minus infinity, or nearly).
+Shapes: N rows, C columns (a multiple of 16, padded with columns of a very low bias).
 """
 
 from __future__ import annotations
@@ -21,38 +21,26 @@ from unfreeze.compiled.lane_math import exp
 from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
 NOWHERE = -1e30
-"""Bias of a column that is no word's."""
+"""Bias of a padding column."""
 
 
 def normalize_rows(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tensor) -> float:
-    """Logits without their bias become softmax - one_hot.
+    """Return the summed loss in nats, and replace the logits by softmax - one_hot.
 
     Args:
-        logits: (N, C) of bfloat16 or float32, on the CPU, contiguous.
-        bias: (C,) of float32.
-        labels: (N,) of int64.
-        d_bias: (C,) of float32, to which the columns' sums are added.
-
-    Returns:
-        The summed loss in nats.
+        logits: (N, C) without bias, in bfloat16 or float32, on the CPU, contiguous.
+        bias: (C,) in float32.
+        labels: (N,) in int64.
+        d_bias: (C,) in float32; the sums over the rows are added to it.
     """
     parts = split_work(len(logits))
     sums = np.zeros((len(parts), len(bias)), dtype=np.float32)
     totals = np.zeros(len(parts))
     arrays = as_array(logits), bias.numpy()[None], labels.numpy()
-    calls = [
-        partial(
-            _normalize,
-            *arrays,
-            sums,
-            totals,
-            np.empty((2, max(16, len(bias))), np.float32),
-            number,
-            first,
-            last,
-        )
-        for number, (first, last) in enumerate(parts)
-    ]
+    calls = []
+    for number, (first, last) in enumerate(parts):
+        scratch = np.empty((2, max(16, len(bias))), np.float32)
+        calls.append(partial(_normalize, *arrays, sums, totals, scratch, number, first, last))
     run_parallel(calls)
     d_bias += torch.from_numpy(sums.sum(0))
     return float(totals.sum())
@@ -70,7 +58,7 @@ def _normalize(
     first: int,
     last: int,
 ) -> None:
-    """Rows first to last; scratch is (2, C), its second row for 16 numbers."""
+    # Rows `first` to `last`; scratch is (2, C), and its second row is used for 16 numbers.
     size = bias.shape[1]
     for row in range(first, last):
         best = lanes.splat(np.float32(-3.4e38))

@@ -1,6 +1,6 @@
-"""What is computed from a layer's parameters and kept until one of them changes: other number formats, tables, other orders.
+"""Cache of tensors computed from the parameters of a layer: other number formats, lookup tables, other memory layouts.
 
-Only for passes without gradients, which would otherwise make the same tensors again for each batch.
+For passes without gradients, which would otherwise compute the same tensors again for each batch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from unfreeze.encoders.layers.products import compute_type
 
 T = TypeVar("T")
-Facts = tuple[object, ...]
+Version = tuple[object, ...]
 
 
 class _Updates:
-    """How often any optimizer of this process has made a step: a fused one writes into parameters without torch's count."""
+    """Number of optimizer steps in this process: fused optimizers do not increase the version counters of parameters."""
 
     number = 0
 
@@ -33,38 +33,36 @@ register_optimizer_step_post_hook(_count_update)
 
 
 class WeightCache:
-    """Results by their names, each good for parameters as they are.
+    """Results by name, valid until one of their parameters changes.
 
-    A parameter has changed when torch counts a write into it (loading, `copy_` and all that ends in _), when its memory is
-    another (`module.to`), or when an optimizer has made a step. A write through `parameter.data` is not counted: nothing
-    here does that.
+    A parameter counts as changed when torch's version counter increases (in-place operations, loading), when its memory
+    moves (`module.to`), or after any optimizer step. Writes through `parameter.data` go unnoticed and must be avoided.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[object, tuple[Facts, object]] = {}
+        self._results: dict[object, tuple[Version, object]] = {}
 
     def get(self, name: object, parameters: Iterable[Tensor], make: Callable[[], T]) -> T:
-        """What `make` gives, or gave for the same parameters; nothing is kept of what was made in inference mode."""
+        """Return the result of `make()`, or the cached one; parameters created in inference mode are never cached."""
         tensors = list(parameters)
         if any(tensor.is_inference() for tensor in tensors):
             return make()
-        facts: Facts = (_Updates.number, *((t._version, t.data_ptr(), t.dtype) for t in tensors))
-        known = self._kept.get(name)
-        if known is None or known[0] != facts:
-            known = self._kept[name] = facts, make()
-        return known[1]  # type: ignore[return-value]
+        version: Version = (_Updates.number, *((t._version, t.data_ptr(), t.dtype) for t in tensors))
+        cached = self._results.get(name)
+        if cached is None or cached[0] != version:
+            cached = self._results[name] = version, make()
+        return cached[1]  # type: ignore[return-value]
 
     def __deepcopy__(self, memo: object) -> WeightCache:
-        """A copied layer makes its own."""
         return WeightCache()
 
     def __reduce__(self) -> tuple[type[WeightCache], tuple[()]]:
-        """Nothing is stored."""
+        # Pickles without its contents.
         return WeightCache, ()
 
 
 class CachedLinear(nn.Linear):
-    """`nn.Linear` whose weights are converted to a narrower format once, where nothing learns, and not at each call."""
+    """`nn.Linear` that caches its weights in the compute format, for passes without gradients."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)

@@ -1,8 +1,8 @@
-"""DropConnect on a weight matrix (Wan et al. 2013), as AWD-LSTM uses it: one mask for all the time steps of a call.
+"""DropConnect on a weight matrix (Wan et al. 2013), as in AWD-LSTM: one mask for all time steps of a call.
 
-torch draws the numbers of a mask one after the other: for the weights of a layer of 1,152 units that takes as long as the
-product with them. Here a number is a hash of its place and of a seed that torch's generator draws, so that sixteen are made
-at once, no mask is stored, and the weights are written in the format of the products on the way.
+torch draws the random numbers of a mask sequentially, which takes as long as the matrix product for a layer of 1,152
+units. Here each number is a hash of its position and of a seed drawn by torch's generator. So 16 are computed at once,
+no mask is stored, and the weights are converted to the compute format in the same pass.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _WORTH_A_THREAD = 1 << 16
 
 
 def drop_weight(weight: Tensor, probability: float, training: bool, dtype: torch.dtype) -> Tensor:
-    """In training each element is dropped with `probability`, the others are scaled up; else the weight itself.
+    """In training, drop each element with the given probability and scale the others; otherwise return the weight.
 
     Args:
-        weight: (M, K) of float32, or anything else that torch's own dropout takes.
-        dtype: format of what was dropped, that of the products.
+        weight: (M, K) in float32; other tensors use torch's dropout.
+        dtype: format of the result in training.
     """
     if not training or probability == 0.0:
         return weight
@@ -55,10 +55,10 @@ def _masked(x: Tensor, probability: float, seed: int, dtype: torch.dtype) -> Ten
     x = x.contiguous()
     result = torch.empty_like(x, dtype=dtype)
     arrays = as_array(x).reshape(1, -1), as_array(result).reshape(1, -1)
-    threshold, kept = round(probability * 2**32), np.float32(1.0 / (1.0 - probability))
+    threshold, scale = round(probability * 2**32), np.float32(1.0 / (1.0 - probability))
     blocks = -(-x.numel() // 16)
     calls = [
-        partial(_mask, *arrays, 16 * first, min(16 * last, x.numel()), seed, threshold, kept)
+        partial(_mask, *arrays, 16 * first, min(16 * last, x.numel()), seed, threshold, scale)
         for first, last in split_work(blocks, least=_WORTH_A_THREAD)
     ]
     run_parallel(calls)
@@ -66,14 +66,14 @@ def _masked(x: Tensor, probability: float, seed: int, dtype: torch.dtype) -> Ten
 
 
 @compiled_in_order
-def _mask(source: Any, target: Any, first: int, last: int, seed: int, threshold: int, kept: Any) -> None:
-    """Elements `first`, a multiple of 16, to `last`."""
+def _mask(source: Any, target: Any, first: int, last: int, seed: int, threshold: int, scale: Any) -> None:
+    # Elements `first`, a multiple of 16, to `last`.
     whole = last - (last - first) % 16
     for j in range(first, whole, 16):
-        factor = lanes.dropout_factors(j, seed, threshold, kept)
+        factor = lanes.dropout_factors(j, seed, threshold, scale)
         lanes.store(target, 0, j, lanes.multiply(lanes.load(source, 0, j), factor))
     if whole < last:
-        factor = lanes.dropout_factors(whole, seed, threshold, kept)
+        factor = lanes.dropout_factors(whole, seed, threshold, scale)
         rest = last - whole
         value = lanes.multiply(lanes.load_some(source, 0, whole, rest), factor)
         lanes.store_some(target, 0, whole, rest, value)

@@ -1,10 +1,10 @@
-"""The output layer of a biLM: a softmax over whole words with weights of its own, for both directions the same.
+"""Output layer of a biLM: a softmax over whole words with its own weights, shared by both directions.
 
-Full, adaptive (output.py), or sampled: the target against a few thousand words that are drawn log-uniformly by rank, each
-at most once, with their scores corrected by how often they are expected (Jean et al. 2015; TensorFlow's candidate
-sampling). A sampled loss is smaller than the true one: only training sees it, measuring is always exact.
+It is full, adaptive (output.py), or sampled: the target against a few thousand words drawn log-uniformly by rank without
+replacement, with scores corrected by the expected counts (Jean et al. 2015; candidate sampling in TensorFlow). The
+sampled loss is smaller than the true one, so it is used in training only; evaluation is always exact.
 
-Legend: N positions, V vocabulary (frequent words first), P width, K samples.
+Shapes: N positions, V vocabulary (sorted by frequency), P width, K samples.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SoftmaxKind = Literal["adaptive", "full", "sampled"]
 
 
 class WordSoftmax(nn.Module):
-    """Weights and biases of V words.
+    """Softmax over V words.
 
     Args:
         vocabulary_size: V.
         width: P.
-        kind: adaptive, full, or sampled, which trains on samples and measures in full.
+        kind: `adaptive`, `full`, or `sampled`, which trains on samples and evaluates in full.
         n_samples: K.
     """
 
@@ -45,11 +45,11 @@ class WordSoftmax(nn.Module):
 
     @property
     def samples(self) -> bool:
-        """Whether the loss of training is a sampled one."""
+        """Whether the training loss is sampled."""
         return self.kind == "sampled" and self.n_samples < len(self.weight)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Summed negative log-likelihood in nats, (N, P) and (N,) of ids; sampled in training, where the kind is."""
+        """Return the summed negative log-likelihood in nats for (N, P) and ids (N,); sampled in training if so configured."""
         if not (self.samples and self.training):
             return self.layer.loss(hidden, self.weight, targets)
         drawn, tries = draw_unique(len(self.weight), self.n_samples, int(torch.randint(2**62, ())))
@@ -65,30 +65,30 @@ class WordSoftmax(nn.Module):
         return result
 
     def target_log_probabilities(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """log p(target) of every position, exact: (N, P), (N,) -> (N,)."""
+        """Return the exact log p(target) of each position: (N, P), (N,) -> (N,)."""
         return self.layer.target_log_probabilities(hidden, self.weight, targets)
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
-        """log p of every word, exact: (N, P) -> (N, V); keep N small."""
+        """Return the exact log p of all words: (N, P) -> (N, V). Keep N small."""
         return self.layer.log_probabilities(hidden, self.weight)
 
 
 def log_uniform(ids: Tensor, size: int) -> Tensor:
-    """(N,) -> (N,): the probability that one draw gives a word, by its rank: log((k + 2) / (k + 1)) / log(V + 1)."""
+    """Return the probability of each id in one draw, log((k + 2) / (k + 1)) / log(V + 1): (N,) -> (N,)."""
     ranks = ids.double()
     return ((ranks + 2) / (ranks + 1)).log() / math.log(size + 1)
 
 
 def expected_counts(ids: Tensor, size: int, tries: int) -> Tensor:
-    """(N,): how often a word is expected among the different words of so many draws, 1 - (1 - p)**tries."""
+    """Return the expected count of each id among the unique words of `tries` draws, 1 - (1 - p)**tries: (N,) -> (N,)."""
     return -torch.expm1(tries * torch.log1p(-log_uniform(ids, size)))
 
 
 def draw_unique(size: int, count: int, seed: int) -> tuple[NDArray[np.int64], int]:
-    """Draw log-uniformly until there are `count` different ids of `size`.
+    """Draw log-uniformly until there are `count` unique ids below `size`.
 
     Returns:
-        (count,) the ids in the order in which they came, and how many draws it took.
+        The ids (count,) in the order in which they were drawn, and the number of draws.
     """
     random = np.random.default_rng(seed)
     draws = np.empty(0, dtype=np.int64)
@@ -102,7 +102,7 @@ def draw_unique(size: int, count: int, seed: int) -> tuple[NDArray[np.int64], in
 
 
 class _SampledLoss(torch.autograd.Function):
-    """Loss and gradient in one pass; backward only scales what forward found."""
+    """Computes loss and gradients in one pass; backward only scales the gradients."""
 
     @staticmethod
     def forward(
@@ -123,7 +123,7 @@ class _SampledLoss(torch.autograd.Function):
         logits = F.linear(hidden_c, weight_c)
         columns = torch.full((size,), -1, device=targets.device)
         columns[drawn] = torch.arange(len(drawn), device=targets.device)
-        hits = columns[targets]  # a target that was drawn as well counts once
+        hits = columns[targets]  # to exclude targets that were also drawn from the samples
         total, d_targets = _normalize(logits, correction, of_targets, hits)
         if any(ctx.needs_input_grad):
             d_hidden = (logits @ weight_c).to(exact) + d_targets[:, None] * weight[targets]
@@ -141,7 +141,7 @@ class _SampledLoss(torch.autograd.Function):
 
 
 def _normalize(logits: Tensor, correction: Tensor, of_targets: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
-    """The summed loss, and (N,) the gradient of the targets' scores; logits (N, K) become their own gradient."""
+    """Return the summed loss and the gradient of the target scores (N,); replace logits (N, K) by their gradient."""
     size = max(1, BLOCK_ELEMENTS // logits.shape[1])
     totals, d_targets = [], []
     for rows, own, hit in zip(

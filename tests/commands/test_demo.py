@@ -7,7 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from unfreeze.commands.demo import BASELINE, TRANSFER
 from unfreeze.commands.main import main
+from unfreeze.generated import movie_reviews
+from unfreeze.tasks.baselines import tfidf_accuracy
+from unfreeze.text.examples import ExampleSet, example_set, sample_examples
+
+
+def baseline_accuracy(labels: int, test: int) -> float:
+    """TF-IDF and logistic regression on the texts that the demo says it takes."""
+
+    def made(count: int, seed: int) -> ExampleSet:
+        reviews = movie_reviews(count, seed)
+        return example_set([each.text for each in reviews], [each.label for each in reviews], "made")
+
+    return tfidf_accuracy(sample_examples(made(1000, 2), labels, 0), made(test, 3), seed=0)
 
 
 def test_demo_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,8 +30,10 @@ def test_demo_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.Capture
     assert main(["demo", "--output", str(output), *options]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0]["labels"] == 12
-    accuracies = [value for name, value in rows[0].items() if name != "labels"]
-    assert len(accuracies) == 4 and all(0 <= value <= 1 and (value * 20).is_integer() for value in accuracies)
+    accuracies = {name: value for name, value in rows[0].items() if name != "labels"}
+    assert len(accuracies) == 4 and all((20 * value).is_integer() for value in accuracies.values())
+    assert accuracies[BASELINE] == baseline_accuracy(labels=12, test=20)
+    assert accuracies[TRANSFER] > 0.5  # on few texts, after two seconds, but better than guessing
     assert {row["label"] for row in rows[1:]} <= {"positive", "negative"} and len(rows) == 3
     assert (output / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 

@@ -180,7 +180,13 @@ def test_fit_takes_a_file_of_vectors(vectors: Path, train: Path, tmp_path: Path)
     write_word_vectors(tmp_path / "v.txt", open_vectors(vectors))
     paths = ["--train", train, "--output", tmp_path / "c", "--encoder", tmp_path / "v.txt"]
     succeed("fit", "classifier", *paths)
-    assert TextClassifier.from_pretrained(tmp_path / "c").predict(["good"])
+    succeed("fit", "classifier", *paths[:2], "--output", tmp_path / "d", "--encoder", vectors)
+    texts = [text for text, _ in reviews(20, seed=7)]
+    of_file, of_folder = (
+        TextClassifier.from_pretrained(tmp_path / name).predict_proba(texts) for name in ("c", "d")
+    )
+    np.testing.assert_allclose(of_file, of_folder, atol=1e-3)
+    assert np.ptp(of_folder[:, 0]) > 0.1  # the texts are told apart
 
 
 def test_a_language_model_starts_from_a_folder_of_vectors(

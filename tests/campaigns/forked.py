@@ -41,6 +41,7 @@ def use_one_core(folder: Path) -> None:
         "UNFREEZE_CACHE": str(folder / "cache"),
     }
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    os.cpu_count = lambda: 1  # adapt takes a thread a core for word vectors and has no --workers
 
 
 def import_everything() -> Path:

@@ -158,7 +158,8 @@ def summary(array: Value) -> Value:
     import numpy as np
 
     array = np.ascontiguousarray(array)
-    about = [f"{array.dtype} {'x'.join(map(str, array.shape))}", digest(array.tobytes())]
+    content = array.tobytes() if array.dtype != object else repr(array.tolist()).encode()
+    about = [f"{array.dtype} {'x'.join(map(str, array.shape))}", digest(content)]
     if array.dtype.kind != "f" or not array.size:
         return [*about, []]
     places = np.linspace(0, array.size - 1, min(N_VALUES, array.size)).astype(int)

@@ -13,7 +13,7 @@ child, which ends itself just before number N, or just after. Then the same comm
     failed      reruns with an exit status other than 0
 
 Runs are bounded by steps, in fp32, with one worker, one thread and one core. Everything is made from --seed and the number
-of the kill; `--only NUMBER` does that one alone and leaves its folder.
+of the kill; `--only NUMBER` with the same --seed and --verbs does that one alone and leaves its folder.
 """
 
 from __future__ import annotations
@@ -444,7 +444,7 @@ def main() -> int:
     began = time.monotonic()
     for number in numbers:
         found = campaign.kill(number, arguments.seed, arguments.verbs)
-        counts.update(found.faults)
+        counts.update(found.faults.keys())
         for fault, said in found.faults.items():
             print(f"{number} {found.verb}: {found.what}: {fault}: {said}", flush=True)
         if arguments.only is None:

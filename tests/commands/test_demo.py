@@ -11,7 +11,7 @@ from unfreeze.commands.demo import BASELINE, TRANSFER
 from unfreeze.commands.main import main
 from unfreeze.generated import movie_reviews
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.text.examples import ExampleSet, example_set, sample_examples
+from unfreeze.text.examples import ExampleSet, example_set
 
 
 def baseline_accuracy(labels: int, test: int) -> float:
@@ -21,7 +21,7 @@ def baseline_accuracy(labels: int, test: int) -> float:
         reviews = movie_reviews(count, seed)
         return example_set([each.text for each in reviews], [each.label for each in reviews], "made")
 
-    return tfidf_accuracy(sample_examples(made(1000, 2), labels, 0), made(test, 3), seed=0)
+    return tfidf_accuracy(made(1000, 2).sample(labels, 0), made(test, 3), seed=0)
 
 
 def test_demo_prints_a_table_and_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -181,12 +181,13 @@ def test_fit_takes_a_file_of_vectors(vectors: Path, train: Path, tmp_path: Path)
     paths = ["--train", train, "--output", tmp_path / "c", "--encoder", tmp_path / "v.txt"]
     succeed("fit", "classifier", *paths)
     succeed("fit", "classifier", *paths[:2], "--output", tmp_path / "d", "--encoder", vectors)
-    texts = [text for text, _ in reviews(20, seed=7)]
-    of_file, of_folder = (
-        TextClassifier.from_pretrained(tmp_path / name).predict_proba(texts) for name in ("c", "d")
+    texts, labels = zip(*reviews(20, seed=7), strict=True)
+    of_file, of_folder = (TextClassifier.from_pretrained(tmp_path / name) for name in ("c", "d"))
+    np.testing.assert_allclose(of_file.predict_proba(texts), of_folder.predict_proba(texts), atol=0.05)
+    assert (
+        sum(found["label"] == label for found, label in zip(of_file.predict(texts), labels, strict=True))
+        >= 18
     )
-    np.testing.assert_allclose(of_file, of_folder, atol=1e-3)
-    assert np.ptp(of_folder[:, 0]) > 0.1  # the texts are told apart
 
 
 def test_a_language_model_starts_from_a_folder_of_vectors(

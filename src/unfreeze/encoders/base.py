@@ -79,13 +79,13 @@ class Encoder(nn.Module, ABC):
     def layers(self, batch: Any) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, N, D_l), without begin and end symbols, and the mask (B, N) of real positions."""
 
-    @abstractmethod
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The parameters from bottom to top, in the groups that a transfer policy thaws one after the other."""
+        """The parameters from bottom to top, in the groups that a transfer policy thaws one after the other; here a single one."""
+        return [list(self.parameters())]
 
-    @abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments except the processor, as config.json keeps them."""
+        """The constructor's arguments besides the processor, as config.json keeps them; here there are none."""
+        return {}
 
     def set_dropout_scale(self, scale: float) -> None:
         """Set the dropouts for fine-tuning on a task, multiplied by `scale`; without effect on encoders without dropout."""

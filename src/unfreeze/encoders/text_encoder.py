@@ -5,7 +5,6 @@ Legend: B batch, T pieces, W words, D_l widths of the layers.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.encoders.base import Batch, Encoder, Pool
+from unfreeze.encoders.directions import gather_each
 from unfreeze.errors import UserError, need_texts
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizer_files import load_tokenizer
@@ -64,9 +64,9 @@ class TextEncoder(Encoder):
         """Texts that are split into words already -> a batch whose word indices follow the given words."""
         return self._batch([self.tokenizer.encode_words(words) for words in sentences])
 
-    @abstractmethod
     def word_layers(self, batch: Any) -> tuple[list[Tensor], Tensor]:
-        """L tensors (B, W, D_l), one vector a word, and the mask (B, W) of real words."""
+        """L tensors (B, W, D_l), the vector of each word's last piece, and the mask (B, W) of real words."""
+        return gather_each(self.layers(batch)[0], batch.words, last=True)
 
     def encode(self, inputs: Sequence[str], *, layer: int = -1, pool: Pool = "mean") -> NDArray[np.float32]:
         """One vector for each text, pooled over its words, in evaluation mode: (n, D).

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unfreeze.encoders.directions import gather_words
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
 from unfreeze.encoders.streaming import StackOutput, State
@@ -142,10 +141,6 @@ class WordVectors(TextEncoder):
     def stack_ids(self, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
         """(B, T) -> (T, B)."""
         return ids.t()
-
-    def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The vectors."""
-        return [list(self.stacks.parameters())]
 
     def set_dropout_scale(self, scale: float) -> None:
         """Set the dropouts of what a classifier reads of the vectors' layer, multiplied by `scale`."""
@@ -299,11 +294,6 @@ class WordVectors(TextEncoder):
             found = self.stack("forward")(batch.ids.t()).layers[0].transpose(0, 1)[:, 1:]
         time = torch.arange(1, batch.ids.shape[1], device=batch.ids.device)
         return [found], time < batch.lengths[:, None]
-
-    def word_layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
-        """One tensor (B, W, D), and the mask (B, W) of words."""
-        found, mask = gather_words(self.layers(batch)[0][0], batch.words, last=True)
-        return [found], mask
 
 
 def read_encoder(place: str | Path) -> WordVectors:

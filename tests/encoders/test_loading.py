@@ -235,7 +235,7 @@ SENSELESS: list[tuple[str, object, str]] = [
     ("hidden_size", 10**9, "cannot be made: Storage size calculation overflowed"),
     ("hidden_size", 10**400, "which is no size of a model"),
     ("n_layers", 2**31 - 1, "cannot be made: it has far more tensors than model.safetensors"),
-    ("n_layers", 0, "0 recurrent layers"),
+    ("n_layers", 0, "at least one recurrent layer is needed"),
     ("direction", "sideways", "direction is 'sideways', not 'forward' or"),
     ("share_embedding", "no", "share_embedding is 'no', not true or false"),
     ("windows", [10**12], "windows is 1000000000000, which is no size"),

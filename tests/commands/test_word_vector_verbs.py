@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,9 @@ def test_vectors_are_a_folder_with_their_card(vectors: Path, corpus: Path) -> No
 def test_every_kind_of_vectors_is_trained(options: str, corpus: Path, tmp_path: Path) -> None:
     arguments = ["--corpus", corpus, "--output", tmp_path / "v", *SIZES, *options.split()]
     succeed("pretrain", "word2vec", *arguments)
+    metrics = json.loads((tmp_path / "v" / "metrics.json").read_text())
+    untrained = math.log(metrics["vocabulary"]) if "hierarchical" in options else 6 * math.log(2)
+    assert metrics["loss"] < untrained  # one word and five negative samples, or a walk through the tree
     encoder = Encoder.from_pretrained(tmp_path / "v")
     assert isinstance(encoder, WordVectors) and np.isfinite(encoder.table().matrix).all()
     if "ngrams" in options:

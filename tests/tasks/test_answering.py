@@ -18,7 +18,6 @@ from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.errors import UserError
-from unfreeze.tasks.answer_scores import exact_match, f1
 from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import (
     LONGEST_ANSWER,
@@ -29,6 +28,7 @@ from unfreeze.tasks.answering import (
     read_windows,
 )
 from unfreeze.tasks.fit_answerer import fit_answerer
+from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.question_answerer import QuestionAnswerer
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import AnswererSettings
@@ -163,7 +163,7 @@ def test_a_sure_answer_that_two_windows_show_is_sure() -> None:
     ],
 )
 def test_scores_are_squads(said: str, true: list[str], exact: float, share: float) -> None:
-    assert exact_match(said, true) == exact and f1(said, true) == pytest.approx(share)
+    assert exact_match(said, true) == exact and answer_f1(said, true) == pytest.approx(share)
 
 
 @settings(max_examples=40)

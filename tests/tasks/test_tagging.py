@@ -19,8 +19,8 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.fit_tagger import fit_tagger, make_tagger
+from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.sequence_tagger import SequenceTagger
-from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.tagging import TaggerNetwork
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import TaggerSettings
@@ -47,7 +47,7 @@ def test_spans_are_scored_as_seqeval_does() -> None:
     gold = [list(each.tags) for each in tagged_sentences(40, seed=1).examples]
     said = [list(each.tags) for each in tagged_sentences(40, seed=2).examples]
     said = [[*tags, *["O"] * 9][: len(true)] for tags, true in zip(said, gold, strict=True)]
-    found = span_figures([spans_of(x, "bio") for x in gold], [spans_of(x, "bio") for x in said])
+    found = span_metrics([spans_of(x, "bio") for x in gold], [spans_of(x, "bio") for x in said])
     report = metrics.classification_report(
         gold, said, mode="strict", scheme=scheme.IOB2, output_dict=True, zero_division=0
     )

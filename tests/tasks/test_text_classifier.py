@@ -21,7 +21,7 @@ from unfreeze.generated import movie_reviews
 from unfreeze.tasks import pooling, text_classifier
 from unfreeze.tasks.bodies import PooledStream
 from unfreeze.tasks.classification import ClassifierNetwork
-from unfreeze.tasks.metrics import class_figures, confusion_matrix
+from unfreeze.tasks.metrics import class_metrics, confusion_matrix
 from unfreeze.tasks.networks import pooled_network
 from unfreeze.tasks.pooling import pool_documents
 from unfreeze.tasks.text_classifier import TextClassifier, example_set
@@ -231,7 +231,7 @@ def test_measures_equal_scikit_learns(rows: list[tuple[int, int]]) -> None:
     matrix = confusion_matrix(true, predicted, 4)
     np.testing.assert_array_equal(matrix, sklearn_confusion_matrix(true, predicted, labels=range(4)))
     expected = precision_recall_fscore_support(true, predicted, labels=range(4), zero_division=0)
-    for k, figures in enumerate(class_figures(matrix, "abcd")):
+    for k, figures in enumerate(class_metrics(matrix.diagonal(), matrix.sum(0), matrix.sum(1), "abcd")):
         found = (figures.precision, figures.recall, figures.f1, figures.support)
         np.testing.assert_allclose(found, [column[k] for column in expected])
 

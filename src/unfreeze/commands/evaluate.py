@@ -30,8 +30,8 @@ from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.tasks.classifier_report import Report
+    from unfreeze.tasks.metrics import SpanMetrics
     from unfreeze.tasks.sequence_tagger import TagReport
-    from unfreeze.tasks.span_scores import SpanFigures
 
 KINDS = {
     CLASSIFIER: "classifiers",
@@ -249,7 +249,7 @@ def unknown_line(report: Report | TagReport, what: str, kind: str) -> str:
     )
 
 
-def note_missing_spans(total: SpanFigures, source: str, console: Console) -> None:
+def note_missing_spans(total: SpanMetrics, source: str, console: Console) -> None:
     """Say why F1 is 0 where that is no matter of single spans."""
     if not total.true:
         console.note(f"{source} has no entity: all its tags are O, and F1 is 0")

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.encoders.layers.dropouts import VariationalDropout
-from unfreeze.tasks.answer_scores import exact_match, f1
 from unfreeze.tasks.answer_windows import Window, windows_of
 from unfreeze.tasks.classification import token_bounded_batches
+from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
@@ -294,5 +294,5 @@ def answer_figures(questions: QuestionSet, found: Sequence[str]) -> dict[str, fl
     true = [[answer.text for answer in each.answers] for each in questions.examples]
     return {
         "exact_match": float(np.mean([exact_match(one, own) for one, own in zip(found, true, strict=True)])),
-        "f1": float(np.mean([f1(one, own) for one, own in zip(found, true, strict=True)])),
+        "f1": float(np.mean([answer_f1(one, own) for one, own in zip(found, true, strict=True)])),
     }

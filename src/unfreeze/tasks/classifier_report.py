@@ -11,13 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.tasks.metrics import (
-    ClassFigures,
-    class_figures,
-    confusion_matrix,
-    macro_f1,
-    multi_label_figures,
-)
+from unfreeze.tasks.metrics import ClassMetrics, class_metrics, confusion_matrix
 
 THRESHOLD = 0.5
 """Probability from which a label is given, where a text may have many."""
@@ -38,7 +32,7 @@ class Report:
     """Mean cross-entropy in nats, of texts whose labels training had; not a number where there is none."""
     n_examples: int
     """Texts measured."""
-    classes: list[ClassFigures]
+    classes: list[ClassMetrics]
     """By class; those that training lacked stand behind the others."""
     confusion: list[list[int]]
     """Rows: true; columns: predicted; both in the order of `classes`. Empty with many labels."""
@@ -99,19 +93,21 @@ def make_report(
         right = (predicted == true).all(1)
         unknown = true[:, n_known:].any(1)
         losses = -np.where(true, np.log(safe), np.log(np.clip(1.0 - shares, 1e-12, 1.0))).sum(1)
-        classes, confusion = multi_label_figures(true, predicted, names), []
+        confusion: list[list[int]] = []
+        classes = class_metrics((true & predicted).sum(0), predicted.sum(0), true.sum(0), names)
     else:
         best = found.argmax(1)
         right = best == targets
         unknown = targets >= n_known
         losses = -np.log(safe[np.arange(len(targets)), targets])
         matrix = confusion_matrix(targets.tolist(), best.tolist(), len(names))
-        classes, confusion = class_figures(matrix, names), matrix.tolist()
+        classes = class_metrics(matrix.diagonal(), matrix.sum(0), matrix.sum(1), names)
+        confusion = matrix.tolist()
     wrong = np.flatnonzero(~right)
     worst = wrong[np.argsort(-found[wrong].max(1), kind="stable")][:n_worst]
     return Report(
         float(right.mean()),
-        macro_f1(classes),
+        float(np.mean([each.f1 for each in classes])),
         float(losses[~unknown].mean()) if not unknown.all() else math.nan,
         len(examples),
         classes,

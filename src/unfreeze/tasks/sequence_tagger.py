@@ -20,7 +20,7 @@ from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
-from unfreeze.tasks.span_scores import SpanFigures, span_figures
+from unfreeze.tasks.metrics import SpanMetrics, span_metrics
 from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
 from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
@@ -44,7 +44,7 @@ class TagReport:
     """Share of words whose tag (of spans: in BIO) is right."""
     f1: float | None
     """Of spans, micro, both ends and the type right; None for plain tags."""
-    spans: list[SpanFigures]
+    spans: list[SpanMetrics]
     """By type, then of all."""
     n_sentences: int
     n_words: int
@@ -264,9 +264,9 @@ class SequenceTagger:
                 bar.advance(len(decoded))
         scheme = self.network.scheme
         found = figures(gold, named, scheme)
-        spans: list[SpanFigures] = []
+        spans: list[SpanMetrics] = []
         if scheme != "plain":
-            spans = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
+            spans = span_metrics([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
         return TagReport(
             found["accuracy"],
             found.get("f1"),

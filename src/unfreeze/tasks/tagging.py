@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.tasks.classification import token_bounded_batches
+from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.objectives import SeparateExamples
-from unfreeze.tasks.span_scores import span_figures
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
 from unfreeze.text.batches import bucketed_batches
@@ -172,7 +172,7 @@ def figures(
     accuracy = right / max(1, sum(map(len, gold)))
     if scheme == "plain":
         return {"accuracy": accuracy, "loss": 1.0 - accuracy, "score": accuracy}
-    total = span_figures([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in found])[-1]
+    total = span_metrics([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in found])[-1]
     return {"accuracy": accuracy, "f1": total.f1, "loss": 1.0 - total.f1, "score": total.f1}
 
 

@@ -1,14 +1,15 @@
-"""Claim: every part of ULMFiT pays: pre-training, adapting, gradual unfreezing, discriminative rates, the slanted schedule.
+"""Claim: each part of ULMFiT helps: pre-training, adaptation, gradual unfreezing, discriminative learning rates, slanted schedule.
 
-The ablation of Howard & Ruder 2018 (their tables 4 to 6) with 1,000 labels, measured on 5,000 training reviews held back.
-What experiments/ulmfit_imdb.py made is taken from `--runs`; "no pre-training" is a language model that begins with random
-weights on the reviews and reads as many of them as the adapted one did.
+The ablation of Howard & Ruder 2018 (tables 4 to 6) with 1,000 labels, evaluated on 5,000 held-out training reviews. It uses
+the models of experiments/ulmfit_imdb.py in `--runs`. "No pre-training" is a language model trained on the reviews from
+random weights, with as much text as the adapted one.
 
     python -m experiments.ablation_imdb --data DATA --runs RUNS
 
 2026-11-25, one core of an AMD EPYC with AVX512-BF16, 57 minutes of a shared core for the language model, 17 for the classifiers; accuracy in
-percent, one sample: the whole 80.2; without pre-training 73.3, adapting 72.3, gradual unfreezing 80.5, discriminative rates
-82.2, with a constant rate 78.7. So the claim holds for the stages and the schedule, not for the two ways to hold layers back.
+percent, one sample: complete 80.2; without pre-training 73.3, adaptation 72.3, gradual unfreezing 80.5, discriminative learning
+rates 82.2; with a constant learning rate 78.7. The claim holds for the stages and the schedule, but not for gradual unfreezing and
+discriminative learning rates.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LABELS = 1_000
 
 
 def without_pretraining(places: Places, progress: Progress) -> Path:
-    """A language model of the reviews alone, from random weights, as long as the other one adapts."""
+    """Train a language model on the reviews from random weights, as long as the other one is adapted."""
     settings = small_lstm()
     loop = LoopSettings(epochs=ADAPT_EPOCHS, validate_minutes=10, checkpoint_minutes=3)
     settings = replace(settings, training=replace(settings.training, loop=loop), vocabulary_size=VOCABULARY)
@@ -46,7 +47,7 @@ def without_pretraining(places: Places, progress: Progress) -> Path:
 
 
 def variants(places: Places, from_random: Path) -> dict[str, FitSettings]:
-    """The whole of ULMFiT, and one thing less at a time."""
+    """ULMFiT, and each variant without one of its parts."""
     whole = transfer_methods(places.runs / "imdb-lm")["ULMFiT"]
     return {
         "ULMFiT": whole,
@@ -59,15 +60,15 @@ def variants(places: Places, from_random: Path) -> dict[str, FitSettings]:
 
 
 def main() -> None:
-    """Prints a line a variant."""
+    """Print a line for each variant."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with imdb/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder that ulmfit_imdb.py filled")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with the results of ulmfit_imdb.py")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument(
-        "--only-language-model", action="store_true", help="train the one from random weights, and end"
+        "--only-language-model", action="store_true", help="only train the language model from random weights"
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -1,13 +1,13 @@
-"""Claim: word2vec gives a word one vector whatever it means, and its neighbors are those of one sense.
+"""Claim: word2vec has a single vector per word regardless of its sense, and the neighbors belong to one sense.
 
-The lecture: "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his
-current account" have the same vector for `bank`. Here skip-gram vectors of Wikipedia say which words are near to `bank` and
-`mouse`, that both sentences hold the same vector, and draw the neighborhoods.
+In "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his current
+account", `bank` has the same vector. This experiment lists and plots the neighbors of `bank` and `mouse` among skip-gram
+vectors of Wikipedia, and verifies that the vectors in both sentences are equal.
 
     python -m experiments.bank_has_one_vector --data DATA --runs RUNS
 
-2026-11-25, two cores of an AMD EPYC, 38 seconds: the same vector, True; all 30 neighbors of `bank` are of money, and those of
-`mouse` of computers but for `mickey` and `worm`.
+2026-11-25, two cores of an AMD EPYC, 38 seconds: the vectors are equal; all 30 neighbors of `bank` relate to money, and
+those of `mouse` to computers, except `mickey` and `worm`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ N_NEIGHBORS = 30
 
 
 def wikipedia_vectors(places: Places, n_files: int = 4) -> Path:
-    """Skip-gram vectors (100 numbers, window 5, 5 epochs) of so many files, about 4 million words each."""
+    """Train skip-gram vectors (100 dimensions, window 5, 5 epochs) on some files of about 4 million words each."""
     output = places.runs / f"word2vec-{n_files}"
     pretrain_word2vec(
         Corpus(paths=places.wikipedia[:n_files]), VectorSettings(), output=output, progress=Progress()
@@ -45,19 +45,19 @@ def wikipedia_vectors(places: Places, n_files: int = 4) -> Path:
 
 
 def vector_in(encoder: Encoder, sentence: str, word: str) -> torch.Tensor:
-    """(D,) what the encoder gives a word of a sentence."""
+    """The vector (D,) of a word in a sentence."""
     words = sentence.split()
     layers, _ = encoder.word_layers(encoder.prepare_words([words]))
     return layers[0][0, words.index(word)]
 
 
 def main() -> None:
-    """Prints the neighbors, and whether the vectors are the same."""
+    """Print the neighbors, and whether the vectors are equal."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     vectors = wikipedia_vectors(Places(arguments.data, arguments.runs))

@@ -1,9 +1,9 @@
-"""Claim: ELMo gives `bank` another vector in another sentence, and the nearest occurrences are those of its sense.
+"""Claim: the vector that ELMo gives `bank` depends on the sentence, and the nearest occurrences have the same sense.
 
-The lecture: "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his
-current account". Word vectors have one vector for both (`experiments.bank_has_one_vector`): of equally near occurrences the
-first one counts, so that theirs is the sense of chance. Here: the cosine of the two, layer by layer; then CoarseWSD-20 by the nearest training occurrence, and WiC by a threshold on the cosine that is chosen on its
-training pairs, layer by layer.
+In "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his current
+account", static word vectors are the same (`experiments.bank_has_one_vector`). This experiment measures, for each layer,
+the cosine similarity of the two occurrences; CoarseWSD-20 by the nearest training occurrence (the first among ties, which
+is arbitrary for static vectors); and WiC by a threshold on the cosine similarity, chosen on the training pairs.
 
     python -m experiments.bank_in_two_sentences --data DATA --elmo ELMO [--vectors VECTORS]
 
@@ -33,7 +33,7 @@ Vectors = NDArray[np.float32]
 
 @torch.no_grad()
 def vectors_at(encoder: Encoder, sentences: Sequence[list[str]], places: Sequence[int]) -> Vectors:
-    """(N, L, D), of length 1: each layer's vector of one word of each sentence."""
+    """Unit vectors (N, L, D) of one word of each sentence, for each layer."""
     order = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
     found = np.zeros((len(sentences), len(encoder.widths), max(encoder.widths)), np.float32)
     for start in range(0, len(order), BATCH):
@@ -48,7 +48,7 @@ def vectors_at(encoder: Encoder, sentences: Sequence[list[str]], places: Sequenc
 
 
 def two_banks(encoder: Encoder) -> None:
-    """Cosine of the two occurrences, layer by layer; word vectors have one layer."""
+    """Cosine similarity of the two occurrences for each layer; word vectors have one layer."""
     sentences = [RIVER.split(), MONEY.split()]
     a, b = vectors_at(encoder, sentences, [words.index("bank") for words in sentences])
     shown = ", ".join(
@@ -58,7 +58,7 @@ def two_banks(encoder: Encoder) -> None:
 
 
 def read_senses(folder: Path, part: str) -> tuple[list[list[str]], list[int], list[str]]:
-    """Sentences, places and senses of one word of CoarseWSD-20."""
+    """Sentences, positions and senses of one word of CoarseWSD-20."""
     rows = (folder / f"{part}.data.txt").read_text(encoding="utf-8").splitlines()
     senses = (folder / f"{part}.gold.txt").read_text(encoding="utf-8").split()
     places, sentences = zip(*(row.split("\t") for row in rows), strict=True)
@@ -66,7 +66,7 @@ def read_senses(folder: Path, part: str) -> tuple[list[list[str]], list[int], li
 
 
 def coarse_senses(encoder: Encoder, data: Path, most: int | None) -> None:
-    """Accuracy of the nearest training occurrence, a line a word; at most so many occurrences are read of each part."""
+    """Accuracy of the nearest training occurrence, one line per word; `most` limits the occurrences of each part."""
     some = "all" if most is None else f"the first {most}"
     print(f"CoarseWSD-20, nearest of {some} training occurrences, accuracy in percent by layer:")
     every = []
@@ -94,7 +94,7 @@ def _first(
 
 
 def words_in_context(encoder: Encoder, data: Path) -> None:
-    """WiC: the same sense or not, by a threshold on the cosine."""
+    """WiC: whether two occurrences have the same sense, by a threshold on their cosine similarity."""
     cosines: dict[str, tuple[Vectors, NDArray[np.bool_]]] = {}
     for part in ("train", "test"):
         rows = [line.split("\t") for line in _lines(data / "wic" / part / f"{part}.data.txt")]
@@ -122,18 +122,20 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print everything."""
+    """Print all results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with wic/ and coarsewsd20/")
-    parser.add_argument("--elmo", required=True, help="an ELMo")
-    parser.add_argument("--vectors", help="word vectors, measured the same way")
-    parser.add_argument("--most", type=int, help="occurrences of a word that are read of each part (all)")
+    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--vectors", help="word vectors to compare with")
+    parser.add_argument(
+        "--most", type=int, help="maximum number of occurrences per word and part (default: all)"
+    )
     arguments = parser.parse_args()
     encoders: dict[str, Encoder] = {"ELMo": Encoder.from_pretrained(arguments.elmo)}
     if arguments.vectors is not None:
-        encoders = {"word vectors": read_encoder(arguments.vectors), **encoders}
+        encoders = {"folder or file of word vectors": read_encoder(arguments.vectors), **encoders}
     for name, encoder in encoders.items():
         print(f"{name}:")
         two_banks(encoder)

@@ -1,15 +1,16 @@
 """Claim: question answering gains most from contextual vectors (Peters et al. 2018: SQuAD F1 81.1 to 85.8).
 
-10,000 questions of SQuAD whose answer has one place in its context; the same reader (BiDAF's attention, characters) on word
-vectors of Wikipedia, with ELMo's mix beside them at the input, and at the input and before the modelling layers. The epoch is
-chosen on questions of other articles; exact match and F1 are on the first questions of the dev file. "No answer": how often a
-question with its own context gets a smaller no-answer score than with another article's (the area under the curve).
+The same reader (BiDAF's attention, character CNN) is trained on 10,000 questions of SQuAD whose answer occurs once in the context:
+with word vectors of Wikipedia, with ELMo's mix added at the input, and with the mix also added before the modeling layers.
+The epoch is selected on questions on other articles, and exact match and F1 are on the first questions of the dev
+file. "No answer" is how often a question has a lower no-answer score with its own context than with that of another
+article (area under the curve).
 
     python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--questions N] [--epochs N]
 
-What was measured is kept in RUNS and not measured again.
+Results are stored in RUNS, and an existing result is not computed again.
 
-2026-11-25, --epochs 5 --test 2000, one core: word vectors EM 30.4, F1 41.5, no answer 88.0 %; and ELMo at the input 33.4, 43.8, 90.0;
+2026-11-25, --epochs 5 --test 2000, one core: word vectors EM 30.4, F1 41.5, no answer 88.0 %; with ELMo at the input 33.4, 43.8, 90.0;
 at input and output 33.1, 43.7, 91.5 (docs/results.md).
 """
 
@@ -32,18 +33,16 @@ from unfreeze.text.questions import QuestionSet, mismatched, read_questions
 
 
 def main() -> None:
-    """Fit, measure, print a line each."""
+    """Fit and evaluate each variant, and print a line for it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with squad/")
-    parser.add_argument("--elmo", required=True, help="an ELMo")
-    parser.add_argument("--vectors", required=True, help="word vectors")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for the figures")
+    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for results")
     parser.add_argument("--questions", type=int, default=10_000)
-    parser.add_argument(
-        "--test", type=int, default=3_000, help="questions of dev that are measured on (3,000)"
-    )
+    parser.add_argument("--test", type=int, default=3_000, help="number of test questions (default: 3,000)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--forms", nargs="+", default=["words", "input", "both"])
     arguments = parser.parse_args()
@@ -74,7 +73,7 @@ def main() -> None:
 def measured(
     train: QuestionSet, dev: QuestionSet, test: QuestionSet, settings: AnswererSettings
 ) -> dict[str, Any]:
-    """Exact match, F1, the no-answer score, and how much each layer counts."""
+    """Exact match, F1, the no-answer score, and the weights of the layers."""
     answerer, _ = fit_answerer(train, settings, validation=dev)
     answerer.precision = "auto"
     figures = {name: round(value, 5) for name, value in answerer.evaluate(test).items()}
@@ -83,11 +82,11 @@ def measured(
 
 
 def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings]]:
-    """What the reader stands on."""
+    """Arguments for the input of the reader."""
     base = AnswererSettings(encoder=arguments.vectors, epochs=arguments.epochs)
     with_elmo = replace(base, encoder=arguments.elmo, word_vectors=arguments.vectors)
     every = {
-        "words": ("word vectors", base),
+        "words": ("folder or file of word vectors", base),
         "input": ("and ELMo at the input", with_elmo),
         "both": ("and ELMo at input and output", replace(with_elmo, mix_at="both")),
     }
@@ -96,7 +95,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings
 
 
 def no_answer(answerer: QuestionAnswerer, test: QuestionSet, count: int = 500) -> float:
-    """Area under the curve of the no-answer score: pairs that belong together, and pairs that do not."""
+    """Area under the curve of the no-answer score for matching and non-matching pairs of question and context."""
     own = replace(test, examples=test.examples[:count])
     other = replace(test, examples=mismatched(own.examples, 0))
     belongs, not_there = (

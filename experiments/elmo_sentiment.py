@@ -1,17 +1,17 @@
-"""Claim: ELMo's frozen layers beside word vectors are worth more than word vectors, and a learned mix more than the last layer.
+"""Claim: adding ELMo's frozen layers to word vectors improves on word vectors, and a learned mix is better than the last layer.
 
-The same biLSTM learns on word vectors of Wikipedia (frozen), on ELMo's layers alone (the last one; the mix of all; the mix
-with an L2 penalty on its weights), and on both side by side, as in the paper (Peters et al. 2018). SST-5: all 8,544
-sentences; IMDb: 1,000 reviews, of which 200 choose the epoch, and measured on so many of the test reviews. Accuracy is the
-mean over seeds; the learned weights of the layers, from the bottom, and gamma are shown.
+The same biLSTM is trained on word vectors of Wikipedia (frozen), on ELMo's layers alone (the last one; the mix of all; the
+mix with an L2 penalty on its weights), and on both concatenated, as in the paper (Peters et al. 2018). SST-5: all 8,544
+sentences. IMDb: 1,000 reviews, of which 200 select the epoch, and a part of the test reviews. Prints the mean accuracy over
+seeds, the learned weights of the layers from bottom to top, and gamma.
 
     python -m experiments.elmo_sentiment --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--set sst5 imdb] [--seeds N]
 
-What was measured is kept in RUNS and not measured again.
+Results are stored in RUNS, and an existing result is not computed again.
 
-2026-11-25, an ELMo of 70 minutes, --seeds 2, one shared core: SST-5 41.3 % by word vectors, alone 35.9, 39.3 and 38.1, beside them
-41.6, 43.5 and 43.1: the mix beats the last layer, and beside word vectors it adds a little to them (42.9 over six runs). IMDb
-73.4, alone 64.7, 67.8 and 67.3, beside them 66.4, 73.3 and 72.9 (docs/results.md).
+2026-11-25, an ELMo of 70 minutes, --seeds 2, one shared core: SST-5 41.3 % with word vectors, ELMo alone 35.9, 39.3 and 38.1,
+both 41.6, 43.5 and 43.1: the mix is better than the last layer, and adds a little to word vectors (42.9 over six runs). IMDb
+73.4, ELMo alone 64.7, 67.8 and 67.3, both 66.4, 73.3 and 72.9 (docs/results.md).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from unfreeze.training.precision import choose_precision
 
 @dataclass(frozen=True)
 class Parts:
-    """To learn from, to choose the epoch on, to measure on."""
+    """Training, validation and test examples."""
 
     train: ExampleSet
     dev: ExampleSet
@@ -46,17 +46,17 @@ class Parts:
 
 
 def main() -> None:
-    """Fit, measure, print a line each."""
+    """Fit and evaluate each variant, and print a line for it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with sentences/ and imdb/")
-    parser.add_argument("--elmo", required=True, help="folder of an ELMo")
-    parser.add_argument("--vectors", required=True, help="word vectors")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for the figures")
+    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for results")
     parser.add_argument("--set", nargs="+", choices=["sst5", "imdb"], default=["sst5", "imdb"])
-    parser.add_argument("--labels", type=int, default=1000, help="reviews of IMDb to learn from (1,000)")
-    parser.add_argument("--test", type=int, default=5000, help="reviews of IMDb to measure on (5,000)")
+    parser.add_argument("--labels", type=int, default=1000, help="training reviews of IMDb (default: 1,000)")
+    parser.add_argument("--test", type=int, default=5000, help="test reviews of IMDb (default: 5,000)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
@@ -84,9 +84,9 @@ def main() -> None:
 
 
 def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
-    """What the biLSTM stands on."""
+    """Arguments for the input of the biLSTM."""
     base = FitSettings(encoder=arguments.elmo, body="bilstm", transfer="frozen", epochs=arguments.epochs)
-    yield "word vectors", replace(base, encoder=arguments.vectors)
+    yield "folder or file of word vectors", replace(base, encoder=arguments.vectors)
     for words, beside in {"": None, "word vectors and ": arguments.vectors}.items():
         with_words = replace(base, word_vectors=beside)
         yield f"{words}ELMo, last layer", replace(with_words, layers=-1)
@@ -95,7 +95,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
 
 
 def measured(parts: Parts, settings: FitSettings) -> dict[str, Any]:
-    """Accuracy on the test texts, and how much each layer counts."""
+    """Accuracy on the test texts, and the weights of the layers."""
     classifier, _ = fit_classifier(parts.train, settings, validation=parts.dev)
     cache_layers(classifier, settings, parts.test)
     accuracy = classifier.evaluate(parts.test).accuracy
@@ -104,7 +104,7 @@ def measured(parts: Parts, settings: FitSettings) -> dict[str, Any]:
 
 
 def said(form: str, rows: list[dict[str, Any]]) -> str:
-    """The line of a form: the mean over seeds, each, the weights of the last."""
+    """Format a variant: the mean over seeds, each seed, and the weights of the last one."""
     found = [100 * row["accuracy"] for row in rows]
     each = f" ({', '.join(f'{one:.1f}' for one in found)})" if len(found) > 1 else ""
     weights = " ".join(f"{one:.2f}" for one in rows[-1]["layers and gamma"])
@@ -114,7 +114,7 @@ def said(form: str, rows: list[dict[str, Any]]) -> str:
 
 
 def cache_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
-    """The layers of the test texts are the same for all forms: compute them once."""
+    """Compute the layers of the test texts once for all variants."""
     weights = weights_digest(settings.chosen_encoder)
     half = choose_precision("auto", torch.device("cpu")) == "bf16"
     classifier.network.body.cache_layers(test.inputs(), weights, precision="bf16" if half else "fp32")
@@ -134,7 +134,7 @@ def sst5(data: Path) -> Parts:
 
 
 def imdb(arguments: argparse.Namespace) -> Parts:
-    """Some reviews; the dev part is a fifth of those to learn from."""
+    """Samples of reviews; a fifth of the training reviews is used for validation."""
     labeled = read_examples(arguments.data / "imdb" / "train.jsonl").sample(arguments.labels, 0)
     n_train = len(labeled) - len(labeled) // 5
     train = labeled.sample(n_train, 0)

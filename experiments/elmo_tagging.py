@@ -1,16 +1,17 @@
-"""Claim: with ELMo a tagger needs a fraction of the labels (Peters et al. 2018, of semantic roles: 1 % as good as 10 %).
+"""Claim: with ELMo a tagger needs a fraction of the labels (Peters et al. 2018 for semantic roles: 1 % as good as 10 % without).
 
-CoNLL-2003's names: the same biLSTM and CRF, with characters, on the task's own word vectors, on Wikipedia's, on a language
-model of one direction, and on ELMo (its last layer; the mix of all; the mix beside Wikipedia's vectors), all frozen, learns from
-1, 10 and 100 percent of the sentences; the epoch is chosen on validation sentences, F1 is on eng.testb.
+Named entities of CoNLL-2003: the same biLSTM and CRF with a character CNN is trained on 1, 10 and 100 percent of the sentences,
+with word vectors learned from the task, with vectors of Wikipedia, with a unidirectional language model, and with ELMo (the
+last layer; the mix; the mix and Wikipedia's vectors). Encoders are frozen, validation sentences select the epoch, and F1
+is on eng.testb.
 
     python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--lm LM] [--shares 1 10 100] [--seeds 3]
 
-What was measured is kept in RUNS and not measured again.
+Results are stored in RUNS, and an existing result is not computed again.
 
-2026-11-25, an ELMo of 70 minutes of Wikipedia, an hour of one shared core; F1 at 1 (three seeds), 10 and 100 percent: the task's own
-vectors 44.7, 69.1, 84.5; Wikipedia's 65.5, 80.7, 88.0; a language model 69.6, 81.4, 86.0; ELMo's last layer 69.4, 80.4, 85.0; its
-mix 70.3, 80.8, 86.2; the mix beside Wikipedia's 73.0, 83.0, 88.6: 140 sentences are worth 18 times as many (docs/results.md).
+2026-11-25, an ELMo of 70 minutes of Wikipedia, an hour of one shared core; F1 at 1 (three seeds), 10 and 100 percent: vectors learned
+from the task 44.7, 69.1, 84.5; Wikipedia's 65.5, 80.7, 88.0; a language model 69.6, 81.4, 86.0; ELMo's last layer 69.4, 80.4, 85.0; its
+mix 70.3, 80.8, 86.2; the mix and Wikipedia's vectors 73.0, 83.0, 88.6: 140 sentences are worth 18 times as many (docs/results.md).
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ from unfreeze.text.tagged import TaggedSet, read_tagged
 
 
 def main() -> None:
-    """Fit, measure, print a line each, and a table."""
+    """Fit and evaluate each variant, and print a line for it and a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with conll2003/")
-    parser.add_argument("--elmo", required=True, help="an ELMo")
-    parser.add_argument("--vectors", required=True, help="word vectors")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for the figures and the picture")
-    parser.add_argument("--lm", help="a language model of `unfreeze pretrain lm`")
+    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for results and the plot")
+    parser.add_argument("--lm", help="language model trained by `unfreeze pretrain lm`")
     parser.add_argument(
-        "--shares", type=float, nargs="+", default=[1, 10, 100], help="percent of the sentences"
-    )
-    parser.add_argument("--seeds", type=int, default=3, help="at 1 percent (3); one at the others")
-    parser.add_argument(
-        "--validation", type=int, default=1000, help="sentences that choose the epoch (1,000)"
+        "--shares", type=float, nargs="+", default=[1, 10, 100], help="percentages of the training sentences"
     )
     parser.add_argument(
-        "--updates", type=int, help="updates at most of each fit (by default as `fit tagger`)"
+        "--seeds", type=int, default=3, help="number of seeds at 1 percent (default: 3); one otherwise"
+    )
+    parser.add_argument("--validation", type=int, default=1000, help="validation sentences (default: 1,000)")
+    parser.add_argument(
+        "--updates", type=int, help="maximum number of updates per fit (default: that of `fit tagger`)"
     )
     arguments = parser.parse_args()
     folder = arguments.data / "conll2003"
@@ -67,16 +68,16 @@ def main() -> None:
     plain, *others = curves
     for curve in others:
         print(saved(plain, curve))
-    plot_curves(curves, arguments.runs / "elmo-tagging.png", title="Names in CoNLL-2003", what="F1")
+    plot_curves(curves, arguments.runs / "elmo-tagging.png", title="Named entities in CoNLL-2003", what="F1")
 
 
 def epochs(updates: int | None, settings: TaggerSettings, count: int) -> int | None:
-    """As many as give so many updates; None leaves it to the tagger."""
+    """Number of epochs for a number of updates; None for the default of the tagger."""
     return None if updates is None else max(1, round(updates * settings.batch_size / count))
 
 
 def saved(plain: Curve, curve: Curve) -> str:
-    """How many sentences the plain tagger needs for what this one reaches with its fewest."""
+    """How many sentences the plain tagger needs for the F1 that this one reaches with the fewest."""
     count = curve.counts[0]
     needed = plain.labels_for(curve.mean(count))
     times = (
@@ -90,7 +91,7 @@ def saved(plain: Curve, curve: Curve) -> str:
 
 
 def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]:
-    """What the biLSTM stands on."""
+    """Arguments for the input of the biLSTM."""
     yield "the task's own vectors", TaggerSettings(encoder="none")
     yield "Wikipedia's vectors", TaggerSettings(encoder=arguments.vectors)
     if arguments.lm is not None:
@@ -106,7 +107,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]
 def measured(
     train: TaggedSet, dev: TaggedSet, test: TaggedSet, count: int, settings: TaggerSettings
 ) -> dict[str, Any]:
-    """F1 on the test sentences after learning from a sample, and how much each layer counts."""
+    """F1 on the test sentences after training on a sample, and the weights of the layers."""
     tagger, _ = fit_tagger(train.sample(count, settings.seed), settings, validation=dev)
     tagger.precision = "auto"
     f1 = tagger.evaluate(test).f1

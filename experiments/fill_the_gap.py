@@ -1,13 +1,13 @@
-"""Claim: a word is guessed better from both sides than from either, and the lecture's gap wants `very`.
+"""Claim: both sides of a gap predict a missing word better than either one, and prefer `very` in "I am ___ excited".
 
-The lecture: "I am ___ excited to watch the film as it is directed by Rajamouli": from the left alone `not` is as good as `very`.
-Here: the ranks of both by each direction of an ELMo and by both together, and the rank of the true word in one gap of each of
-1,000 held-out sentences (words of the vocabulary, drawn with a fixed seed).
+In "I am ___ excited to watch the film as it is directed by Rajamouli", the words before the gap allow `not` as well as `very`.
+This experiment prints the ranks of both words by each direction of an ELMo and by both together, and the rank of the true
+word in one gap of each of 1,000 held-out sentences (words of the vocabulary, drawn with a fixed seed).
 
     python -m experiments.fill_the_gap --data DATA --elmo ELMO
 
-2026-11-25, an ELMo of 70 minutes of Wikipedia (docs/results.md), 33 seconds: `very` 22nd, 16th and 5th, `not` 3rd, 11th and 1st by
-the left, the right and both; the true word is first in 20.2, 19.2 and 30.7 % of the gaps.
+2026-11-25, an ELMo of 70 minutes of Wikipedia (docs/results.md), 33 seconds: `very` has rank 22, 16 and 5, `not` 3, 11 and 1 by the
+left, the right and both; the true word is first in 20.2, 19.2 and 30.7 % of the gaps.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from unfreeze.text.words import split_sentences, split_words
 
 LECTURE = "I am ___ excited to watch the film as it is directed by Rajamouli"
 SHORTEST, LONGEST = 8, 40
-"""Words of a sentence that is asked about."""
+"""Maximum number of words of a sentence."""
 
 
 def ranks_of(gap: Gap, word: str) -> dict[str, int]:
-    """The rank of a word among all, by each side and by both."""
+    """Rank of a word among all words by each direction and by both."""
     place = gap.candidates[word]
     return {name: 1 + int((shares > shares[place]).sum()) for name, shares in gap.probabilities.items()}
 
 
 def gaps(model: BiLanguageModel, path: Path, count: int) -> Iterator[tuple[str, str]]:
-    """Sentences with a gap, and the word that stood there."""
+    """Sentences with a gap, and the missing word."""
     random, found = Random(0), 0
     for text in stream_documents([path]):
         for start, end in split_sentences(text):
@@ -65,7 +65,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
-    parser.add_argument("--elmo", required=True, help="an ELMo with its output layer")
+    parser.add_argument("--elmo", required=True, help="folder of an ELMo language model")
     parser.add_argument("--sentences", type=int, default=1000)
     arguments = parser.parse_args()
     model = BiLanguageModel.from_pretrained(arguments.elmo)

@@ -1,8 +1,8 @@
-"""Loss against the length of the history, as a picture: recurrent models as lines, n-gram models as points.
+"""Plot of the loss against the length of the history: recurrent models as lines, n-gram models as points.
 
-One color and one marker a model. Where older tokens were cut away the line is solid and its markers are filled; where they
-were shuffled it is dashed, lighter, with hollow markers: a grey copy reads as well. The whole history stands at the right
-end, where the models' names are.
+Each model has a color and a marker. Lines are solid with filled markers where older tokens are cut off, and dashed with hollow
+markers where they are shuffled, so that the plot stays readable in grayscale. The whole history is at the right
+end, where the models are named.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 
 NGRAMS = "#222222"
 NAME_GAP = 0.045
-"""Least distance of two names, as a share of the height."""
+"""Minimum distance between two names, as a fraction of the height of the axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryLine:
-    """What a recurrent model loses by length of the history, all in nats a token."""
+    """Losses of a recurrent model by length of the history, in nats per token."""
 
     name: str
-    """Of the model, as the picture says it."""
+    """Name of the model in the plot."""
     cut: Mapping[int, float]
-    """Tokens of history -> loss where the ones before were cut away."""
+    """Tokens of history -> loss with older tokens cut off."""
     shuffled: Mapping[int, float]
-    """Tokens of history in order -> loss where the ones before were shuffled; may be empty."""
+    """Tokens of history in order -> loss with older tokens shuffled; may be empty."""
     whole: float
-    """Loss with all of the document before."""
+    """Loss with the whole preceding document."""
 
 
 def plot_histories(
     lines: Sequence[HistoryLine], ngrams: Mapping[int, float], path: Path, *, title: str = ""
 ) -> None:
-    """Draw losses over a logarithmic axis of tokens of history into a file (PNG, SVG or PDF, by its suffix).
+    """Save a plot of losses on a logarithmic axis of tokens of history as PNG, SVG or PDF, depending on the suffix.
 
     Args:
-        lines: at most six can be told apart.
-        ngrams: tokens of history, one less than the order, -> loss in nats a token; may be empty.
-        title: above the picture; it should say what is to be seen.
+        lines: at most six.
+        ngrams: tokens of history (order - 1) -> loss in nats per token; may be empty.
+        title: title of the plot.
 
     Raises:
-        UserError: more lines than styles, a suffix of another format, or the file cannot be written.
+        UserError: there are more lines than styles, the suffix is of another format, or the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -75,7 +75,7 @@ def _draw(axes: Axes, line: HistoryLine, color: str, marker: str, whole: int) ->
     histories = sorted(line.cut)
     losses = [line.cut[history] for history in histories]
     axes.plot(histories, losses, color=color, marker=marker, markersize=5, linewidth=1.8, zorder=3)
-    # What is between the longest cut history and the whole one is no part of the logarithmic axis.
+    # Dotted, because the logarithmic axis ends at the longest cut history.
     axes.plot(
         [histories[-1], whole], [losses[-1], line.whole], color=color, linestyle=":", linewidth=1.4, zorder=2
     )
@@ -96,7 +96,7 @@ def _draw(axes: Axes, line: HistoryLine, color: str, marker: str, whole: int) ->
 
 
 def _draw_ngrams(axes: Axes, ngrams: Mapping[int, float]) -> None:
-    """A cross with its order under it; only the first one says what the numbers are, for they stand close together."""
+    """Mark each order with a cross and its number; only the first label is in full, because they are close together."""
     for history, loss in ngrams.items():
         axes.plot([history], [loss], color=NGRAMS, marker="x", markersize=7, markeredgewidth=1.8, zorder=4)
         axes.annotate(
@@ -133,7 +133,7 @@ def _set_axes(axes: Axes, longest: int) -> None:
 
 
 def _name_lines(axes: Axes, lines: Sequence[HistoryLine], whole: int) -> None:
-    """Each model's name beside its loss with the whole history; names that would lie upon each other are moved apart."""
+    """Name each model next to its loss with the whole history; names that would overlap are moved apart."""
     low, high = axes.get_ylim()
     heights = spread([(line.whole - low) / (high - low) for line in lines], NAME_GAP)
     for line, style, height in zip(lines, STYLES, heights, strict=False):
@@ -151,7 +151,7 @@ def _name_lines(axes: Axes, lines: Sequence[HistoryLine], whole: int) -> None:
 
 
 def _explain(axes: Axes, shuffled: bool) -> None:
-    """What the two kinds of lines mean; both belong to every model, so no line's end is the place to say it."""
+    """Legend of the two kinds of lines, which occur for every model."""
     from matplotlib.lines import Line2D
 
     grey = "#333333"

@@ -1,29 +1,30 @@
-"""Claim: n-gram models miss what is far away, recurrent ones use the whole history: how far back do they look?
+"""Claim: recurrent language models use more of the history than n-gram models do. How far back do they look?
 
-At the same sampled positions of the held-out last file of enwiki-2015, the loss of recurrent language models (LSTM, QRNN)
-whose history is cut to the last k tokens, or whose tokens before the last k (of 256) are shuffled (Khandelwal et al. 2018,
-"Sharp Nearby, Fuzzy Far Away"), beside n-gram models (interpolated modified Kneser-Ney) of orders 2 to 6 over the first
-model's vocabulary: an n-gram is a history of n - 1 tokens.
+At sampled positions of the held-out last file of enwiki-2015, this experiment measures the loss of recurrent language models
+(LSTM, QRNN) if the history is cut to the last k tokens, or if the tokens before the last k (of 256) are shuffled
+(Khandelwal et al. 2018, "Sharp Nearby, Fuzzy Far Away"), and that of n-gram models (interpolated modified Kneser-Ney) of orders
+2 to 6, which use n - 1 tokens, over the vocabulary of the first model.
 
     python -m experiments.how_far_back --data DATA --runs RUNS --models LSTM=FOLDER QRNN=FOLDER
 
-What was chosen:
+Details:
 
-- A cut history is exactly k tokens, read from a state of zeros, with no begin symbol before them. Training hardly ever shows
-  that: the state is carried on, and documents start with the begin symbol. So for small k a part of the loss is surprise,
-  not lack of history, and an n-gram says better what k tokens are worth. `--begin` also measures the begin symbol before
-  the k tokens. It is the worse choice, for it says that an article begins: without and with it a tiny LSTM lost 5.059 and 5.195 at
-  k = 1 (QRNN 5.006 and 5.390), 4.593 and 4.613 at 4 (4.621 and 4.657), and from 16 on within 0.002 the same.
-- "whole" is everything since the begin symbol of the document, as `unfreeze.language_models.score` has it.
-- Shuffled histories are compared with the 256 tokens in order, cut ones with the whole history: "+ x %" is the increase
-  of the loss, its standard error that of the paired difference, with documents as clusters.
-- Positions: at least 257 tokens into a document of the first 1.5 million characters, by which `experiments.ngrams_against_lstm`
-  measures too. All targets count, unknown words and capital marks as well, as in every held-out figure here.
-- Losses a token compare over one vocabulary: models of another one than the first are refused; give them a run of their own.
+- A cut history consists of exactly k tokens, read from a zero state without a begin symbol. This hardly ever occurs in
+  training, where the state is carried on and documents start with the begin symbol. For small k part of the loss is therefore
+  due to the unusual input, and n-grams show better what k tokens are worth. `--begin` also measures histories with a begin symbol
+  before the k tokens, which is worse, because it implies the beginning of an article: without and with it the loss of a tiny LSTM
+  was 5.059 and 5.195 at k = 1 (QRNN 5.006 and 5.390), 4.593 and 4.613 at 4 (4.621 and 4.657), and equal within 0.002 from 16 on.
+- "whole" is everything since the begin symbol of the document, as in `unfreeze.language_models.score`.
+- Shuffled histories are compared with the 256 tokens in order, cut ones with the whole history. "+ x %" is the increase
+  of the loss, with the standard error of the paired difference, clustered by document.
+- Positions are at least 257 tokens into a document of the first 1.5 million characters, which `experiments.ngrams_against_lstm`
+  uses too. All targets count, including unknown words and capital marks, as in all held-out figures here.
+- Losses per token are comparable only over the same vocabulary: models with another one than the first are rejected and need a
+  run of their own.
 
-Everything that was measured is kept in RUNS (results.jsonl, and the loss of every position in losses/), and is not measured
-again. The shuffled histories take four fifths of the time: at 4,000 positions a model reads 10 million tokens. CPU time of
-one core (other work beside it): 45 seconds for those tiny models (64/128, 2 layers, `unfreeze pretrain lm --preset
+All measurements are stored in RUNS (results.jsonl, and the loss at each position in losses/) and not computed again. The
+shuffled histories take four fifths of the time: at 4,000 positions a model reads 10 million tokens. CPU time of
+one core (with other work on the machine): 45 seconds for these tiny models (64/128, 2 layers, `unfreeze pretrain lm --preset
 tiny --cell CELL --minutes 2 --vocabulary-size 10000` on the first 12 MB of wiki-00.txt); 256/640 with 3 layers read 8,600
 tokens a second as LSTMs, 13,000 as QRNNs, which makes 20 and 13 minutes.
 """
@@ -66,39 +67,39 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 
 WINDOW = 256
-"""Tokens before each position: the longest cut history, and what is shuffled."""
+"""Number of tokens before each position that are cut or shuffled."""
 HISTORIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WHOLE = 0
-"""Stands for the whole history where its length is asked."""
+"""Represents the whole history in place of a length."""
 NEAR = 0.01
-"""Relative increase of the loss under which a change of the history counts as none (Khandelwal et al.)."""
+"""Relative increase of the loss below which a change of the history is considered negligible (Khandelwal et al.)."""
 
 Row = dict[str, Any]
 Compute = Callable[[str, int], Tensor]
-"""How the history is changed, and its length -> (N,) losses in nats."""
+"""(change of the history, its length) -> losses (N,) in nats."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The positions at which everything is measured."""
+    """The positions at which losses are measured."""
 
     documents: list[list[int]]
     """Ids of the held-out documents."""
     positions: Positions
-    """(N, 2)."""
+    """Document and position (N, 2)."""
 
     @cached_property
     def windows(self) -> tuple[Tensor, Tensor]:
-        """(N, 256) ids before the targets, and the targets (N,)."""
+        """The 256 ids before each target (N, 256), and the targets (N,)."""
         return cut_windows(self.documents, self.positions, WINDOW)
 
 
 class Measurement:
-    """Losses of one model, kept by position, and their means, kept in the results.
+    """Losses of one model, stored by position, and their means, stored in the results.
 
     Args:
-        part: names the model and the sample.
-        facts: that each row of the results says besides.
+        part: identifies the model and the sample.
+        facts: further columns of each row of the results.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Measurement:
         self.facts, self.compute = facts, compute
 
     def losses(self, change: str, k: int) -> NDArray[np.float32]:
-        """(N,) of every position."""
+        """The losses of all positions (N,)."""
         name = f"{self.part}-{change}-{k}".replace(" ", "-")
         path = self.results.path.parent / "losses" / f"{name}.npy"
         if not path.is_file():
@@ -119,7 +120,7 @@ class Measurement:
         return kept
 
     def row(self, change: str, k: int, reference: tuple[str, int] | None = None) -> Row:
-        """Mean loss, and how much it is over that of another history."""
+        """Mean loss, and its increase over that of another history."""
         return self.results.measure(self.part, change, k, self.seed, partial(self._row, change, k, reference))
 
     def _row(self, change: str, k: int, reference: tuple[str, int] | None) -> Row:
@@ -137,7 +138,7 @@ class Measurement:
 
 
 def model_losses(model: AwdLstmLanguageModel, sample: Sample, seed: int, change: str, k: int) -> Tensor:
-    """What a recurrent model loses with a changed history."""
+    """Losses of a recurrent model with a changed history."""
     contexts, targets = sample.windows
     if change == "whole":
         return whole_losses(model, sample.documents, sample.positions)
@@ -150,7 +151,7 @@ def model_losses(model: AwdLstmLanguageModel, sample: Sample, seed: int, change:
 def counted_losses(
     corpus: Corpus, tokenizer: TextTokenizer, store: Path, sample: Sample, change: str, k: int
 ) -> Tensor:
-    """What an n-gram model of order k + 1 loses; the model itself is not kept."""
+    """Losses of an n-gram model of order k + 1; the model itself is not stored."""
     tokens = TokenStore.build(corpus.training_documents(), tokenizer, store, progress=Progress())
     model = NgramModel.fit(tokens, tokenizer, k + 1, progress=Progress())
     return ngram_losses(model, *sample.windows)
@@ -159,7 +160,7 @@ def counted_losses(
 def measured_model(
     measurement: Measurement, histories: Sequence[int], begin: bool, shuffled: Sequence[int]
 ) -> dict[str, dict[int, Row]]:
-    """All rows of a recurrent model, by how its history is changed and its length."""
+    """All rows of a recurrent model, by change and length of the history."""
     whole = ("whole", WHOLE)
     rows = {"whole": {WHOLE: measurement.row(*whole)}}
     for change in ("cut", *["behind the begin symbol"] * begin):
@@ -170,28 +171,28 @@ def measured_model(
 
 
 def loaded(models: Sequence[tuple[str, str]]) -> dict[str, AwdLstmLanguageModel]:
-    """The models by name.
+    """Load the models by name.
 
     Raises:
-        UserError: one does not read forward, or its vocabulary is not the first one's.
+        UserError: a model does not read forward, or has another vocabulary than the first one.
     """
     found = {name: AwdLstmLanguageModel.from_pretrained(folder) for name, folder in models}
     if len(found) < len(models):
-        raise UserError("two models have one name")
+        raise UserError("two models have the same name")
     first, *_ = found
     for name, model in found.items():
         if "forward" not in model.encoder.directions:
-            raise UserError(f"{name} reads backward only: its history is what follows, not what went before")
+            raise UserError(f"{name} reads backward only: its history is the text that follows")
         if model.tokenizer.fingerprint() != found[first].tokenizer.fingerprint():
             raise UserError(
-                f"{name} has another vocabulary than {first}: losses a token compare over one vocabulary only; "
+                f"{name} has another vocabulary than {first}, so that losses per token are not comparable: "
                 f"measure {name} in a run of its own"
             )
     return found
 
 
 def table(models: dict[str, dict[str, dict[int, Row]]], ngrams: dict[int, Row]) -> str:
-    """Markdown: a line a length of history."""
+    """Markdown table with one line per length of the history."""
     titles = {
         "cut": "{}, cut | over whole",
         "behind the begin symbol": "{}, cut, begin symbol before | over whole",
@@ -230,7 +231,7 @@ def _increase(row: Row | None) -> str:
 
 
 def enough(rows: dict[int, Row]) -> str:
-    """The least history from which on a change of what is beyond it raises the loss by less than 1 %."""
+    """Shortest history beyond which changes raise the loss by less than 1 %."""
     found = f"more than {max(rows)}"
     for k in sorted(rows, reverse=True):
         if rows[k]["increase"] >= NEAR:
@@ -240,7 +241,7 @@ def enough(rows: dict[int, Row]) -> str:
 
 
 def sentence(name: str, rows: dict[str, dict[int, Row]]) -> str:
-    """How far back a model looks."""
+    """A sentence on how far back a model looks."""
     words = f"{name} needs {enough(rows['cut'])} tokens to be within {100 * NEAR:g} % of its loss with the whole history"
     if rows["shuffled"]:
         words += f", and {enough(rows['shuffled'])} in order where the older ones of {WINDOW} are shuffled"
@@ -260,16 +261,31 @@ def _arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with enwiki-2015/")
-    add("--runs", type=Path, required=True, help="folder for what is made")
+    add("--runs", type=Path, required=True, help="folder for models and results")
     add("--models", type=_named_folder, nargs="+", required=True, metavar="NAME=FOLDER")
-    add("--corpus", type=Path, nargs="+", help="text that n-grams are counted in, instead of --files")
-    add("--files", type=int, default=2, help="of the eleven training files: so many are counted (2)")
-    add("--orders", type=int, nargs="*", default=[2, 3, 4, 5, 6], help="of the n-gram models")
-    add("--histories", type=int, nargs="+", default=list(HISTORIES), help=f"tokens, at most {WINDOW}")
-    add("--positions", type=int, default=4_000, help="at which everything is measured")
-    add("--begin", action="store_true", help="also cut with the begin symbol before the k tokens")
-    add("--seed", type=int, default=0, help="of the positions, and of the order of what is shuffled")
-    add("--picture", type=Path, help="file of the picture (RUNS/how-far-back.png)")
+    add("--corpus", type=Path, nargs="+", help="text for counting n-grams, instead of --files")
+    add(
+        "--files",
+        type=int,
+        default=2,
+        help="number of training files for counting n-grams (default: 2 of 11)",
+    )
+    add("--orders", type=int, nargs="*", default=[2, 3, 4, 5, 6], help="orders of the n-gram models")
+    add(
+        "--histories",
+        type=int,
+        nargs="+",
+        default=list(HISTORIES),
+        help=f"lengths of the history in tokens, at most {WINDOW}",
+    )
+    add("--positions", type=int, default=4_000, help="number of positions")
+    add(
+        "--begin",
+        action="store_true",
+        help="also measure cut histories with the begin symbol before the k tokens",
+    )
+    add("--seed", type=int, default=0, help="seed of the positions and of the shuffling")
+    add("--picture", type=Path, help="file of the plot (default: RUNS/how-far-back.png)")
     arguments = parser.parse_args()
     if not all(1 <= k <= WINDOW for k in arguments.histories):
         parser.error(f"a history has 1 to {WINDOW} tokens")
@@ -279,7 +295,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measures what is not measured yet, prints the table and draws the picture."""
+    """Measure what has not been measured yet, print the table and plot it."""
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places = Places(arguments.data, arguments.runs)

@@ -218,7 +218,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--model", choices=list(PLANS), required=True)
     parser.add_argument("--stages", type=int, default=4, help="on Wikipedia; two are a pass")
     parser.add_argument("--reviews", action="store_true", help="then read IMDb's unlabeled reviews")

@@ -246,10 +246,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--minutes", type=float, default=5, help="of a quiet core, for each variant")
     parser.add_argument("--adapt-minutes", type=float, default=5)
-    parser.add_argument("--only", nargs="+", choices=["speeds", *VARIANTS], help="all by default")
+    parser.add_argument("--only", nargs="+", choices=["speeds", *VARIANTS], help="default: all")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     comparison = Comparison(Places(arguments.data, arguments.runs))

@@ -60,7 +60,7 @@ def electronics(data: Path) -> tuple[ExampleSet, ExampleSet]:
 
 
 def movie_classifier(places: Places, folder: Path) -> Path:
-    """A biLSTM from scratch on the 20,000 movie reviews that are not held back."""
+    """A biLSTM from scratch on the 20,000 movie reviews that are not held out."""
     settings = FitSettings(encoder="none", epochs=5)
     fit_classifier(places.pool, settings, validation=places.tuning, output=folder)
     return folder
@@ -133,7 +133,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with imdb/ and amazon-reviews/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--movies", type=Path, help="a classifier of movie reviews; fitted here by default")
     parser.add_argument("--encoder", type=Path, help="a language model, to be fine-tuned beside the others")
     parser.add_argument("--vectors", action="store_true", help="word vectors beside the others")

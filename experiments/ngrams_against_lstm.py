@@ -38,7 +38,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--lstm", type=Path, help="the language model (RUNS/wiki-lm by default)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -1,7 +1,7 @@
 """What a language model's states know of sentiment: a logistic regression on the mean of its top states.
 
 No fine-tuning and no choice but that of C, by cross-validation within the labels: minutes for a model, and a figure that
-rises with the model (docs/results.md). Reviews for measuring are the held-back ones of imdb.py; test reviews are not read.
+rises with the model (docs/results.md). Reviews for measuring are the held-out ones of imdb.py; test reviews are not read.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def mean_top_states(
 
 
 def readout(model: str | Path, places: Places) -> dict[int, list[float]]:
-    """Number of labels -> accuracy on the held-back reviews for tuning, for each sample."""
+    """Number of labels -> accuracy on the held-out reviews for tuning, for each sample."""
     samples = {
         (count, seed): places.sample(count, seed) for count, seeds in SEEDS.items() for seed in range(seeds)
     }

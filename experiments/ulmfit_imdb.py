@@ -3,7 +3,7 @@
 ULMFiT's three stages on real text (Howard & Ruder 2018): skip-gram vectors start the embedding, an AWD-LSTM learns
 English from enwiki-2015 (its last file held out), goes on on IMDb's reviews without their labels, and becomes a
 classifier of 100, 1,000 and 10,000 labels. Beside it, with the same labels: the better of a biLSTM and a random AWD-LSTM
-(architecture and rate chosen on held-back reviews, epochs too), and TF-IDF with logistic regression.
+(architecture and rate chosen on held-out reviews, epochs too), and TF-IDF with logistic regression.
 
     python -m experiments.ulmfit_imdb --data DATA --runs RUNS --pretrain-minutes 75
 
@@ -76,7 +76,7 @@ WIDE: dict[str, float] = {"epochs": 5, "window": 30, "subsample": 1e-4}
 ADAPT_EPOCHS = 1
 """Passes over the 50,000 unlabeled reviews."""
 WHOLE = 20_000
-"""All labeled reviews that are not held back; with those that choose the epochs, IMDb's 25,000."""
+"""All labeled reviews that are not held out; with those that choose the epochs, IMDb's 25,000."""
 SCRATCH_EPOCHS = {100: 40, 1_000: 15, 10_000: 6, WHOLE: 5}
 
 
@@ -172,7 +172,7 @@ def compare_tfidf(places: Places, results: Results) -> None:
 
 
 def compare_scratch(places: Places, results: Results) -> None:
-    """Random weights: chosen with 1,000 labels on held-back reviews, then measured on the test reviews."""
+    """Random weights: chosen with 1,000 labels on held-out reviews, then measured on the test reviews."""
 
     def run(count: int, seed: int, settings: FitSettings, test: ExampleSet) -> dict[str, Any]:
         settings = replace(settings, epochs=SCRATCH_EPOCHS[count], seed=seed)
@@ -219,7 +219,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--pretrain-minutes", type=float, default=75)
     parser.add_argument("--release", type=Path, help="write the language model for release into this folder")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to do; all by default")

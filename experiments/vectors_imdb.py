@@ -50,7 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with imdb/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places = Places(arguments.data, arguments.runs)

@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--vectors", required=True, help="word vectors")
+    parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
     parser.add_argument("--pairs", type=int, default=1_000, help="to learn from (1,000)")
     parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()

@@ -2,7 +2,7 @@
 
 Skip-gram vectors (200 numbers, 30,000 words, 3 epochs) of IMDb's 50,000 unlabeled reviews, unit length, frequent words
 weighted down, averaged over a review, and logistic regression on 100 and 1,000 labels; windows of 5, 10 and 30 words.
-The strength of the regularization is chosen on 5,000 training reviews held back, the last lines are IMDb's 25,000 test
+The strength of the regularization is chosen on 5,000 training reviews held out, the last lines are IMDb's 25,000 test
 reviews. TF-IDF + logistic regression and the rest with the same labels: experiments/ulmfit_imdb.py.
 
     python -m experiments.wide_windows_imdb --data DATA --runs RUNS
@@ -73,7 +73,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with imdb/")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--windows", type=int, nargs="+", default=[5, 10, 30])
     arguments = parser.parse_args()
     places = Places(arguments.data, arguments.runs)

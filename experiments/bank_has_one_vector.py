@@ -20,12 +20,12 @@ import torch
 
 from experiments.imdb import Places
 from unfreeze.analysis.neighborhood_plot import plot_neighborhood
-from unfreeze.analysis.neighbors import NeighborIndex
 from unfreeze.encoders.base import Encoder
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings
 from unfreeze.progress import Progress
+from unfreeze.vectors.neighbors import NeighborIndex
 
 SENTENCES = (
     "he sat on the bank of the river and watched the currents",

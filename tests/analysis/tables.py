@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from unfreeze.analysis.neighbors import Measure
+from unfreeze.vectors.neighbors import Measure
 from unfreeze.vectors.table import VectorTable
 
 

@@ -13,8 +13,8 @@ from sklearn.decomposition import PCA
 
 from tests.analysis.tables import random_table, table_of
 from unfreeze.analysis.neighborhood_plot import place_labels, plot_neighborhood, projected
-from unfreeze.analysis.neighbors import NeighborIndex
 from unfreeze.errors import UserError
+from unfreeze.vectors.neighbors import NeighborIndex
 
 BOUNDS = (0.0, 0.0, 1000.0, 800.0)
 

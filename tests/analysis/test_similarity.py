@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from tests.analysis.tables import random_table, table_of
-from unfreeze.analysis.similarity import evaluate_pairs, similarity, spearman
+from unfreeze.analysis.similarity import evaluate_pairs, spearman
 from unfreeze.analysis.word_sets import PairSet
 from unfreeze.errors import UserError
+from unfreeze.vectors.neighbors import similarity
 from unfreeze.vectors.table import VectorTable
 
 

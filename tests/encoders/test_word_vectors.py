@@ -207,3 +207,41 @@ def test_words_are_looked_up_each_by_itself(ngrams: tuple[int, int] | None) -> N
         assert vector is not None
         torch.testing.assert_close(found[0, place], vector)
     assert not found[1, 1].any() and not found[2].any() and found.shape == (3, 2, 6)
+
+
+def test_it_is_asked_like_a_dictionary() -> None:
+    words = ["king", "queen", "man", "woman", "river"]
+    matrix = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 1], [-1, 0.2, 0]], dtype=np.float32)
+    vectors = WordVectors.from_table(VectorTable(words, matrix))
+    assert len(vectors) == 5 and list(vectors) == vectors.index_to_key == words
+    assert "King" in vectors and "kong" not in vectors and "xxunk" not in vectors and 3 not in vectors
+    assert (
+        np.array_equal(vectors["KING"], matrix[0])
+        and vectors[["man", "river"]].tolist() == matrix[[2, 4]].tolist()
+    )
+    vectors["king"][:] = 7.0  # a copy
+    assert np.array_equal(vectors["king"], matrix[0])
+    for error in (KeyError, UserError):
+        with pytest.raises(
+            error, match=r"^'kong' is none of the 5 words that have a vector; did you mean 'king'\?$"
+        ):
+            vectors["kong"]
+    assert vectors.similarity("king", "Queen") == pytest.approx(0.5)
+    (nearest, *others) = vectors.most_similar(["king", "woman"], negative=["man"], topn=2)
+    assert nearest[0] == "queen" and len(others) == 1
+    # The oracle: cosines with the sum of unit vectors, in float64.
+    unit = matrix / np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+    query = unit[0] + unit[3] - unit[2]
+    assert nearest[1] == pytest.approx(unit[1] @ query / np.linalg.norm(query))
+    assert vectors.most_similar("river", topn=1)[0][0] == "man"
+
+
+def test_a_word_composed_of_ngrams_is_asked_for_too() -> None:
+    torch.manual_seed(0)
+    vectors = WordVectors(word_tokenizer(), size=4, ngrams=(3, 3), buckets=50)
+    torch.nn.init.normal_(vectors.embedding)
+    torch.nn.init.normal_(vectors.buckets)
+    unseen = vectors.unseen("mousetrap")
+    assert unseen is not None and "mousetrap" in vectors
+    assert np.array_equal(vectors["mousetrap"], unseen.numpy())
+    assert "mousetrap" not in dict(vectors.most_similar("mousetrap", topn=len(vectors)))

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unfreeze.analysis.neighbors import QUERIES_AT_ONCE, Floats, NeighborIndex
 from unfreeze.analysis.similarity import RESTRICT, form, rows_of_forms
 from unfreeze.analysis.word_sets import AnalogySection, Question
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
+from unfreeze.vectors.neighbors import QUERIES_AT_ONCE, Floats, NeighborIndex
 from unfreeze.vectors.table import VectorTable
 
 

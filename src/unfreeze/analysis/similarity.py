@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unfreeze.analysis.neighbors import Floats, Measure
-from unfreeze.analysis.spelling import unknown_word
 from unfreeze.analysis.word_sets import PairSet
 from unfreeze.errors import UserError
 from unfreeze.text.rules import composed
+from unfreeze.vectors.neighbors import Floats
 from unfreeze.vectors.table import VectorTable
 
 RESTRICT = 300_000
@@ -33,32 +32,6 @@ class PairsReport:
     """Pairs skipped because a word has no vector, or a zero vector."""
     spearman: float
     """Over the other pairs; NaN if there are fewer than two, or all values are equal."""
-
-
-def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine") -> float:
-    """Return the cosine similarity or the dot product of the vectors of two words.
-
-    Raises:
-        UserError: a word is unknown, or its vector holds NaN or infinity or, for a cosine, is zero.
-    """
-    vectors = np.stack([_vector(table, word) for word in (a, b)])
-    if measure == "cosine":
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        for word, norm in zip((a, b), norms, strict=True):
-            if not norm:
-                raise UserError(f"the vector of {word!r} is zero: it has no direction, so it has no cosine")
-        vectors = vectors / norms
-    return float(vectors[0] @ vectors[1])
-
-
-def _vector(table: VectorTable, word: str) -> Floats:
-    row = table.row(word)
-    if row is None:
-        raise unknown_word(word, table)
-    vector: Floats = table.matrix[row].astype(np.float64)
-    if not np.isfinite(vector).all():
-        raise UserError(f"the vector of {word!r} holds NaN or infinity")
-    return vector
 
 
 def form(word: str, case_insensitive: bool) -> str:

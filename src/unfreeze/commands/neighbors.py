@@ -86,8 +86,8 @@ def run(arguments: Neighbors, console: Console) -> None:
     """Print the ranked words; draw them where asked."""
     need_picture(arguments.plot, overwrite=arguments.overwrite)
     from unfreeze.analysis.neighborhood_plot import plot_neighborhood
-    from unfreeze.analysis.neighbors import NeighborIndex, as_formula
     from unfreeze.encoders.vector_source import open_vectors
+    from unfreeze.vectors.neighbors import NeighborIndex, as_formula
 
     if arguments.sentence is not None:
         return run_in_context(arguments, arguments.sentence, console)

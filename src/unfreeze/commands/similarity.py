@@ -35,8 +35,8 @@ class Similarity:
 
 def run(arguments: Similarity, console: Console) -> None:
     """Print one number."""
-    from unfreeze.analysis.similarity import similarity
     from unfreeze.encoders.vector_source import open_vectors
+    from unfreeze.vectors.neighbors import similarity
 
     table = open_vectors(arguments.vectors, besides=(arguments.a, arguments.b))
     found = similarity(table, arguments.a, arguments.b, measure=arguments.measure)

@@ -6,13 +6,14 @@ them over. With character n-grams (fastText's idea) a word that the vocabulary l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
@@ -25,6 +26,8 @@ from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
 from unfreeze.vectors.fasttext import FastTextVectors, is_fasttext, read_fasttext
+from unfreeze.vectors.neighbors import NeighborIndex, similarity
+from unfreeze.vectors.spelling import unknown_word
 from unfreeze.vectors.table import VectorTable
 
 
@@ -146,6 +149,73 @@ class WordVectors(TextEncoder):
         """Set the dropouts of what a classifier reads of the vectors' layer, multiplied by `scale`."""
         dropouts, stream = CLASSIFIER_DROPOUTS.times(scale), self.stack("forward")
         stream.embedding_dropout, stream.input_dropout.probability = dropouts.embedding, dropouts.input
+
+    # As a dictionary of words, with the calls of gensim's KeyedVectors
+
+    @property
+    def index_to_key(self) -> list[str]:
+        """The words, without special tokens, in the order of the table."""
+        special = self.tokenizer.special_ids
+        return [word for number, word in enumerate(self.tokenizer.vocabulary) if number not in special]
+
+    def __len__(self) -> int:
+        return len(self.tokenizer) - len(self.tokenizer.special_ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.index_to_key)
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and self.has_vector(word)
+
+    def __getitem__(self, words: str | Sequence[str]) -> NDArray[np.float32]:
+        """The vector (D,) of a word, known or composed of n-grams; or the vectors (n, D) of several words.
+
+        Raises:
+            UserError: a word has none; this error is also a `KeyError`.
+        """
+        if isinstance(words, str):
+            if words not in self:
+                raise unknown_word(words, self.table())
+            vector = self.vector(words)
+            assert vector is not None
+            found: NDArray[np.float32] = vector.float().cpu().numpy().copy()
+            return found
+        return np.stack([self[word] for word in words])
+
+    def most_similar(
+        self, positive: str | Sequence[str], negative: str | Sequence[str] = (), topn: int = 10
+    ) -> list[tuple[str, float]]:
+        """The words whose vectors have the largest cosine with a word, or with a sum of words, and the cosines.
+
+        Args:
+            positive: a word, or words whose normalized vectors are added up.
+            negative: words whose normalized vectors are subtracted.
+            topn: how many words; those given are never among them.
+
+        Raises:
+            UserError: a word has no vector, or the sum has no direction.
+
+        Example:
+            >>> vectors.most_similar(["king", "woman"], negative=["man"], topn=1)  # doctest: +SKIP
+            [('queen', 0.71)]
+        """
+        wanted, unwanted = ([each] if isinstance(each, str) else list(each) for each in (positive, negative))
+        index = NeighborIndex(self.table([*wanted, *unwanted]))
+        names = [[self._name(word) for word in words] for words in (wanted, unwanted)]
+        return [(near.word, near.score) for near in index.nearest(names[0], names[1], top=topn)]
+
+    def similarity(self, a: str, b: str) -> float:
+        """The cosine of the vectors of two words.
+
+        Raises:
+            UserError: a word has no vector, or one of zeros.
+        """
+        return similarity(self.table([a, b]), self._name(a), self._name(b))
+
+    def _name(self, word: str) -> str:
+        """How the table writes a word."""
+        number = self._id(word)
+        return word if number is None else self.tokenizer.token(number)
 
     def table(self, besides: Collection[str] = ()) -> VectorTable:
         """The words and their vectors, without special tokens; then those of unknown words that can be made of n-grams.

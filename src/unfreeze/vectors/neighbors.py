@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unfreeze.analysis.spelling import unknown_word
 from unfreeze.errors import UserError
+from unfreeze.vectors.spelling import unknown_word
 from unfreeze.vectors.table import VectorTable
 
 Measure = Literal["cosine", "dot"]
@@ -267,6 +267,32 @@ def vector_norms(table: VectorTable) -> Floats:
     if len(broken):
         raise UserError(f"the vector of {table.words[broken[0]]!r} (row {broken[0]}) holds NaN or infinity")
     return norms
+
+
+def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine") -> float:
+    """Return the cosine similarity or the dot product of the vectors of two words.
+
+    Raises:
+        UserError: a word is unknown, or its vector holds NaN or infinity or, for a cosine, is zero.
+    """
+    vectors = np.stack([_vector(table, word) for word in (a, b)])
+    if measure == "cosine":
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        for word, norm in zip((a, b), norms, strict=True):
+            if not norm:
+                raise UserError(f"the vector of {word!r} is zero: it has no direction, so it has no cosine")
+        vectors = vectors / norms
+    return float(vectors[0] @ vectors[1])
+
+
+def _vector(table: VectorTable, word: str) -> Floats:
+    row = table.row(word)
+    if row is None:
+        raise unknown_word(word, table)
+    vector: Floats = table.matrix[row].astype(np.float64)
+    if not np.isfinite(vector).all():
+        raise UserError(f"the vector of {word!r} holds NaN or infinity")
+    return vector
 
 
 def as_formula(positive: Sequence[str], negative: Sequence[str] = ()) -> str:

@@ -21,17 +21,24 @@ _AFFIX = 2
 """Letters that a similar word shares at its beginning or end."""
 
 
-def unknown_word(word: str, table: VectorTable) -> UserError:
+class UnknownWord(UserError, KeyError):
+    """A word has no vector; a `KeyError` too, since tables of vectors are asked like a dictionary."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError would show the message in quotes
+
+
+def unknown_word(word: str, table: VectorTable) -> UnknownWord:
     """Return the error for a word that is not in `table`."""
     message = f"{word!r} is none of the {len(table):,} words that have a vector"
     row = table.row(normalized(word))
     if row is not None:
-        return UserError(f"{message}; its lower-case form {table.words[row]!r} is")
+        return UnknownWord(f"{message}; its lower-case form {table.words[row]!r} is")
     near = close_spellings(word, table)
     if not near:
-        return UserError(message)
+        return UnknownWord(message)
     *others, last = map(repr, near)
-    return UserError(f"{message}; did you mean {', '.join(others)}{' or ' if others else ''}{last}?")
+    return UnknownWord(f"{message}; did you mean {', '.join(others)}{' or ' if others else ''}{last}?")
 
 
 def close_spellings(word: str, table: VectorTable, most: int = 3) -> list[str]:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.analysis.tables import brute_force, random_table, table_of
-from unfreeze.analysis import neighbors
-from unfreeze.analysis.neighbors import NeighborIndex, as_formula
 from unfreeze.errors import UserError
+from unfreeze.vectors import neighbors
+from unfreeze.vectors.neighbors import NeighborIndex, as_formula
 from unfreeze.vectors.table import VectorTable
 
 MEASURES: tuple[Literal["cosine", "dot"], ...] = ("cosine", "dot")

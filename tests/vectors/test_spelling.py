@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.tables import table_of
-from unfreeze.analysis.spelling import close_spellings, unknown_word
+from unfreeze.vectors.spelling import close_spellings, unknown_word
 
 TABLE = table_of(**dict.fromkeys("King king London color banana bananas Wien".split(), (1.0,)))
 

@@ -44,13 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.history_plot import HistoryLine, plot_histories
-from experiments.imdb import Places
-from experiments.results import Results, part_of
-from unfreeze.errors import UserError
-from unfreeze.folders import written_file
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.history import (
+from experiments.history import (
     Positions,
     clustered_error,
     cut_windows,
@@ -60,6 +54,12 @@ from unfreeze.language_models.history import (
     shuffled_beyond,
     whole_losses,
 )
+from experiments.history_plot import HistoryLine, plot_histories
+from experiments.imdb import Places
+from experiments.results import Results, part_of
+from unfreeze.errors import UserError
+from unfreeze.folders import written_file
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.ngram import MOST_ORDER, NgramModel
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress

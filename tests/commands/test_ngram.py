@@ -91,7 +91,9 @@ def test_generate_goes_on_from_the_prompt(world: World) -> None:
     assert shown.out == succeed(*line, "--json").rows[0]["text"] + "\n"
     assert shown.out.startswith("The river") and len(shown.out) > 20
     assert succeed("generate", world.model, "--tokens", 4, "--temperature", 0).out.strip()
-    assert "temperature -1" in fail("generate", world.model, "The", "--temperature", -1)
+    assert "temperature must be at least 0, not -1" in fail(
+        "generate", world.model, "The", "--temperature", -1
+    )
 
 
 def test_the_same_command_again_is_complete_and_another_needs_overwrite(world: World, tmp_path: Path) -> None:

@@ -644,7 +644,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("fill {lm} text", "has no gap: write ___ once"),
         ("fill {lm} ___ --candidates zebra", "'zebra' cannot be ranked"),
         ("fill {lm} ___ --top 0", "--top must be at least 1"),
-        ("generate {lm} The --temperature -1", "temperature -1"),
+        ("generate {lm} The --temperature -1", "temperature must be at least 0, not -1"),
         ("fit classifier --train {empty} --encoder {lm} --output {new}", "empty"),
         ("fit classifier --train {latin} --encoder {lm} --output {new}", "latin.csv:3:6: not utf-8"),
         (

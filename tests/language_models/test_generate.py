@@ -17,7 +17,8 @@ from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError
 from unfreeze.language_models import awd_lstm
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.generate import draw, draw_ids, generate_text, stream_text
+from unfreeze.language_models.generate import draw, draw_ids, stream_text
+from unfreeze.language_models.settings import SamplingSettings
 
 TOKENIZER = word_tokenizer()
 NEVER = [TOKENIZER.unknown_id, TOKENIZER.pad_id]
@@ -26,8 +27,7 @@ PROMPT = "The mouse sat on"
 
 def drawn(model: AwdLstmLanguageModel, count: int, **changes: float) -> list[int]:
     """The first ids that follow `PROMPT`."""
-    settings = {"temperature": 1.0, "top_k": 0, "seed": 0, "stop_at_document_end": True, **changes}
-    return list(islice(draw_ids(model, PROMPT, **settings), count))  # type: ignore[arg-type]
+    return list(islice(draw_ids(model, PROMPT, SamplingSettings(**changes)), count))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -80,12 +80,10 @@ def test_tokens_are_drawn_in_proportion(temperature: float, top_k: int, tmp_path
 def test_a_seed_writes_the_same_text_and_others_do_not() -> None:
     model = random_model(TOKENIZER)
     torch.manual_seed(1)
-    first = generate_text(model, PROMPT, tokens=20, seed=3, stop_at_document_end=False)
+    first = model.generate(PROMPT, tokens=20, seed=3, stop_at_document_end=False)
     torch.manual_seed(2)
-    assert generate_text(model, PROMPT, tokens=20, seed=3, stop_at_document_end=False) == first
-    others = {
-        generate_text(model, PROMPT, tokens=20, seed=seed, stop_at_document_end=False) for seed in range(5)
-    }
+    assert model.generate(PROMPT, tokens=20, seed=3, stop_at_document_end=False) == first
+    others = {model.generate(PROMPT, tokens=20, seed=seed, stop_at_document_end=False) for seed in range(5)}
     assert len(others) > 1
 
 
@@ -93,8 +91,9 @@ def test_a_seed_writes_the_same_text_and_others_do_not() -> None:
 def test_pieces_joined_to_the_prompt_are_the_text(prompt: str) -> None:
     model = random_model(TOKENIZER)
     for seed in range(2):
-        pieces = list(stream_text(model, prompt, tokens=30, seed=seed, stop_at_document_end=False))
-        text = generate_text(model, prompt, tokens=30, seed=seed, stop_at_document_end=False)
+        settings = SamplingSettings(tokens=30, seed=seed, stop_at_document_end=False)
+        pieces = list(stream_text(model, prompt, settings))
+        text = model.generate(prompt, tokens=30, seed=seed, stop_at_document_end=False)
         assert prompt + "".join(pieces) == text
         assert not any(mark in text for mark in ("xxunk", "xxpad", "xxbos", "xxmaj", "xxup"))
 
@@ -103,7 +102,7 @@ def test_the_text_reads_back_as_what_was_drawn() -> None:
     """Decoding is undone by encoding, up to marks that the rules would not have written."""
     model = random_model(TOKENIZER)
     ids = drawn(model, 25, stop_at_document_end=False)
-    text = generate_text(model, PROMPT, tokens=25, stop_at_document_end=False)
+    text = model.generate(PROMPT, tokens=25, stop_at_document_end=False)
     marks = {TOKENIZER.id(token) for token in ("xxmaj", "xxup", "xxrep", "xxwrep")}
     words = [TOKENIZER.token(number) for number in ids if number not in marks]
     assert text.startswith(PROMPT)
@@ -122,7 +121,7 @@ def test_the_document_ends_or_goes_on() -> None:
     model = random_model(TOKENIZER)
     with torch.no_grad():
         model.output("forward").bias[TOKENIZER.bos_id] += 100.0
-    assert generate_text(model, PROMPT, tokens=30) == PROMPT
+    assert model.generate(PROMPT, tokens=30) == PROMPT
     going_on = drawn(model, 30, stop_at_document_end=False)
     assert len(going_on) == 30 and TOKENIZER.bos_id not in going_on
 
@@ -147,5 +146,5 @@ def test_a_backward_model_cannot_write() -> None:
     "changes", [{"tokens": 0}, {"temperature": -0.1}, {"temperature": float("nan")}, {"top_k": -1}]
 )
 def test_numbers_that_cannot_work_are_refused_at_once(changes: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="are needed"):
-        stream_text(random_model(TOKENIZER), PROMPT, **changes)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="must be"):
+        random_model(TOKENIZER).generate(PROMPT, **changes)  # type: ignore[arg-type]

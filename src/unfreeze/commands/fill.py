@@ -1,4 +1,4 @@
-"""`unfreeze fill`: words for a gap, by the text on its left, the text on its right, and both."""
+"""`unfreeze fill`: rank words for a gap, by the text on its left, the text on its right, and both."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Fill(ReadsText):
-    """Words for the gap ___ in a text, by a language model.
+    """Rank the words that may stand in the gap ___ of a text, by a language model.
 
-    A forward model knows the text left of the gap, a backward one the text right of it; a model of both directions
-    multiplies what the two say and divides by how common the word is.
+    A forward model uses the text on the left of the gap, a backward one the text on its right; a model of both directions
+    multiplies the two probabilities and divides them by the word's frequency.
 
     Example:
         unfreeze fill my-lm "I am ___ excited"
@@ -39,10 +39,10 @@ class Fill(ReadsText):
     """Texts with gaps: a table's column, or the lines of a text file."""
 
     top: int = 10
-    """How many words to show."""
+    """Number of words to show."""
 
     candidates: tuple[str, ...] = ()
-    """Rank these words only; the probabilities stay those among all words."""
+    """Rank these words only; their probabilities remain those among all words."""
 
     def __post_init__(self) -> None:
         if self.top < 1:

@@ -1,4 +1,4 @@
-"""`unfreeze generate`: go on writing from a prompt."""
+"""`unfreeze generate`: continue a prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unfreeze.text.display import printable
 
 @dataclass(kw_only=True)
 class Generate:
-    """Go on writing from a prompt, with a forward language model or an n-gram model.
+    """Continue a prompt with a forward language model or an n-gram model.
 
     Example:
         unfreeze generate my-lm "The river" --tokens 60 --temperature 0.8 --top-k 40
@@ -23,22 +23,22 @@ class Generate:
     """Language model: a folder, a released name, or owner/name on the hub."""
 
     prompt: Positional[str] = ""
-    """How the text begins; - reads it from standard input."""
+    """Beginning of the text; - reads it from standard input."""
 
     tokens: int = 100
-    """Tokens to write at most."""
+    """Maximum number of tokens to draw."""
 
     temperature: float = 1.0
-    """Under 1 keeps closer to what is likely; 0 takes the likeliest token each time."""
+    """Below 1 favors probable tokens; 0 always takes the most probable one."""
 
     top_k: int = 0
-    """Draw among so many of the likeliest tokens; 0 is all."""
+    """Draw from this number of most probable tokens; 0 draws from all."""
 
     seed: int = 0
-    """The same seed writes the same text."""
+    """Seed of the random draws."""
 
     stop_at_document_end: bool = True
-    """End where the model would begin a new document."""
+    """Stop where the model begins a new document; otherwise that is never drawn."""
 
     def __post_init__(self) -> None:
         need_positive(self, "tokens")
@@ -49,18 +49,18 @@ def run(arguments: Generate, console: Console) -> None:
     from unfreeze.language_models.base import Generates, need
     from unfreeze.language_models.generate import stream_text
     from unfreeze.language_models.model import LanguageModel
+    from unfreeze.language_models.settings import SamplingSettings
 
     model = need(LanguageModel.from_pretrained(arguments.model), Generates, arguments.model)
     prompt = "".join(standard_lines()).rstrip("\n") if arguments.prompt == "-" else arguments.prompt
-    pieces = stream_text(
-        model,
-        prompt,
+    settings = SamplingSettings(
         tokens=arguments.tokens,
         temperature=arguments.temperature,
         top_k=arguments.top_k,
         seed=arguments.seed,
         stop_at_document_end=arguments.stop_at_document_end,
     )
+    pieces = stream_text(model, prompt, settings)
     if console.json:
         console.result({"text": prompt + "".join(pieces)})
     elif console.speaks:

@@ -1,4 +1,4 @@
-"""`unfreeze score`: how likely a language model finds a text, and each of its tokens."""
+"""`unfreeze score`: log-probability of a text and of each of its tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS_AT_ONCE = 64
 class Score(ReadsText):
     """Log-probability of texts and of each of their tokens under a language model, in nats.
 
-    Sums of texts of one model compare with each other. Between models compare `unfreeze evaluate`'s bits per byte.
+    Log-probabilities compare texts under one model. To compare models, use the bits per byte of `unfreeze evaluate`.
 
     Example:
         unfreeze score my-lm "The bank was closed." "The bank was purple."
@@ -40,7 +40,7 @@ class Score(ReadsText):
     """Texts to score: a table's column, or the lines of a text file."""
 
     tokens: bool = True
-    """Each token too, not only the sum."""
+    """Show each token, not only the sum."""
 
 
 def run(arguments: Score, console: Console) -> None:
@@ -55,7 +55,7 @@ def run(arguments: Score, console: Console) -> None:
 
 
 def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:
-    """A score as JSON has it: an object for each direction beside the text."""
+    """A score for JSON: the text, and an object for each direction."""
     values: dict[str, object] = {"text": score.text}
     for name, found in score.directions.items():
         sums = {"log_probability": found.log_probability, "perplexity": found.perplexity}

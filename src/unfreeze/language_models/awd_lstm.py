@@ -7,8 +7,7 @@ Legend: B batch, T time, V vocabulary, E width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +16,9 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.output import TiedSoftmax
 from unfreeze.encoders.layers.recurrent import rows_of
-from unfreeze.encoders.saving import load_matching, made_from_config, save_model
 from unfreeze.encoders.streaming import State
-from unfreeze.folders import WEIGHTS, load_tensors
-from unfreeze.language_models.base import (
-    Adapts,
-    Fills,
-    Generates,
-    MeasuredPart,
-    ReadableText,
-    ScoredTokens,
-)
-from unfreeze.language_models.model import LanguageModel
+from unfreeze.language_models.base import Generates, MeasuredPart, ReadableText, ScoredTokens
+from unfreeze.language_models.on_encoder import EncoderLanguageModel
 from unfreeze.language_models.perplexity import document_batches
 from unfreeze.text.batches import IGNORE, pad_sequences
 from unfreeze.text.token_store import TokenStore
@@ -42,7 +32,7 @@ BATCH_TOKENS = 16_384
 """Tokens of a batch of texts, padding included; a longer text is a batch of its own."""
 
 
-class AwdLstmLanguageModel(nn.Module, LanguageModel, Fills, Generates, Adapts):
+class AwdLstmLanguageModel(EncoderLanguageModel, Generates):
     """Encoder and output layers, which start from the words' frequencies if the tokenizer knows them.
 
     Args:
@@ -51,6 +41,8 @@ class AwdLstmLanguageModel(nn.Module, LanguageModel, Fills, Generates, Adapts):
     """
 
     kind = AwdLstm.kind
+    output_name = "outputs"
+    encoder: AwdLstm
 
     def __init__(self, encoder: AwdLstm, cutoffs: Sequence[int] = ()) -> None:
         super().__init__()
@@ -162,39 +154,12 @@ class AwdLstmLanguageModel(nn.Module, LanguageModel, Fills, Generates, Adapts):
                 nats, n_targets = -float(found.double().sum()), int((lengths - 1).sum())
                 yield MeasuredPart("mean", share * nats, share * n_targets, int(lengths.sum()))
 
+    def output_arguments(self) -> dict[str, Any]:
+        return {"cutoffs": list(self.cutoffs)}
+
     def reader(self, direction: str, text: ReadableText | None = None) -> StackReader:
         self.eval()
         return StackReader(self, direction)
-
-    def config(self) -> dict[str, Any]:
-        """What config.json says: the encoder's, and the output layer's cutoffs."""
-        return {**self.encoder.config(), "output": {"cutoffs": list(self.cutoffs)}}
-
-    def weights(self) -> dict[str, Tensor]:
-        """The tensors to be saved."""
-        own = {f"encoder.{name}": tensor for name, tensor in self.encoder.weights().items()}
-        return own | {f"outputs.{name}": tensor for name, tensor in self.outputs.state_dict().items()}
-
-    def save_pretrained(
-        self, folder: str | Path, *, without_output: bool = False, half: bool = False
-    ) -> None:
-        """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all.
-
-        Args:
-            without_output: save the encoder only, which is no longer a language model.
-            half: store fp16, for release; loading converts to fp32.
-        """
-        if without_output:
-            self.encoder.save_pretrained(folder)
-            return
-        save_model(folder, self.config(), self.weights(), self.tokenizer, half=half)
-
-    @classmethod
-    def load_folder(cls, folder: Path, config: dict[str, Any]) -> Self:
-        encoder = AwdLstm.from_config(config, folder)
-        model = made_from_config(cls, folder, encoder, cutoffs=config["output"].get("cutoffs", []))
-        load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
-        return model.eval()
 
 
 class StackReader:

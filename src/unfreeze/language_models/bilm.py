@@ -12,8 +12,7 @@ Legend: B batch, T time, U different words, V vocabulary, P projection.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +21,9 @@ from torch import Tensor, nn
 from unfreeze.encoders.directions import reversed_within
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo, SpelledBatch, States
 from unfreeze.encoders.layers.word_softmax import SoftmaxKind, WordSoftmax
-from unfreeze.encoders.saving import load_matching, made_from_config, save_model
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors
-from unfreeze.language_models.base import Adapts, Fills, MeasuredPart, ReadableText, ScoredTokens
-from unfreeze.language_models.model import LanguageModel
+from unfreeze.language_models.base import MeasuredPart, ReadableText, ScoredTokens
+from unfreeze.language_models.on_encoder import EncoderLanguageModel
 from unfreeze.language_models.perplexity import document_batches
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.cased_words import CasedTokenizer
@@ -40,7 +37,7 @@ MEASURED_PIECE = 128
 """Steps that are run at once of each document of a batch, when a store is measured."""
 
 
-class BiLanguageModel(nn.Module, LanguageModel, Fills, Adapts):
+class BiLanguageModel(EncoderLanguageModel):
     """Encoder and output layer, which starts from the words' frequencies if the tokenizer knows them.
 
     Args:
@@ -49,6 +46,8 @@ class BiLanguageModel(nn.Module, LanguageModel, Fills, Adapts):
     """
 
     kind = Elmo.kind
+    output_name = "output"
+    encoder: Elmo
     described = "an ELMo, which reads from both ends"
     made_by = "`unfreeze pretrain elmo`"
     tokenizer: CasedTokenizer
@@ -187,40 +186,12 @@ class BiLanguageModel(nn.Module, LanguageModel, Fills, Adapts):
         """From one end to the other: a text begins and ends in frames."""
         return list(range(n_tokens))[:: 1 if direction == "forward" else -1]
 
+    def output_arguments(self) -> dict[str, Any]:
+        return {"softmax": self.output.kind, "n_samples": self.output.n_samples}
+
     def reader(self, direction: str, text: ReadableText | None = None) -> BilmReader:
         self.eval()
         return BilmReader(self, direction, None if text is None else text.rows)
-
-    def config(self) -> dict[str, Any]:
-        """What config.json says: the encoder's, and the output layer's kind."""
-        output = {"softmax": self.output.kind, "n_samples": self.output.n_samples}
-        return {**self.encoder.config(), "output": output}
-
-    def weights(self) -> dict[str, Tensor]:
-        """The tensors to be saved."""
-        own = {f"encoder.{name}": tensor for name, tensor in self.encoder.weights().items()}
-        return own | {f"output.{name}": tensor for name, tensor in self.output.state_dict().items()}
-
-    def save_pretrained(
-        self, folder: str | Path, *, without_output: bool = False, half: bool = False
-    ) -> None:
-        """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all.
-
-        Args:
-            without_output: save the encoder only, which is no longer a language model.
-            half: store fp16, for release; loading converts to fp32.
-        """
-        if without_output:
-            self.encoder.save_pretrained(folder)
-            return
-        save_model(folder, self.config(), self.weights(), self.tokenizer, half=half)
-
-    @classmethod
-    def load_folder(cls, folder: Path, config: dict[str, Any]) -> Self:
-        encoder = Elmo.from_config(config, folder)
-        model = made_from_config(cls, folder, encoder, **config["output"])
-        load_matching(model, load_tensors(folder / WEIGHTS), model.weights(), str(folder))
-        return model.eval()
 
 
 class BilmReader:

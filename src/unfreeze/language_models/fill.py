@@ -61,42 +61,15 @@ class Gap:
         """From log-probabilities up to a constant, (C,) each."""
         return cls(candidates, {name: _normalized(values) for name, values in scores.items()})
 
-    def name(self, top: int, candidates: Sequence[str] | None = None) -> list[GapWord]:
-        """The most probable words, or the given candidates, most probable first; raises as `of`."""
-        return self.top(top) if candidates is None else self.of(candidates)
-
-    def top(self, count: int) -> list[GapWord]:
-        """The most probable words, most probable first."""
-        return self._named(np.argsort(-self._decisive, kind="stable")[:count].tolist())
-
-    def of(self, words: Sequence[str]) -> list[GapWord]:
-        """The given words, most probable first.
+    def words(self, top: int, candidates: Sequence[str] | None = None) -> list[GapWord]:
+        """The `top` most probable words, or the given candidates, most probable first.
 
         Raises:
-            UserError: the vocabulary has no such word (as a single piece).
+            UserError: the vocabulary has no such candidate (as a single piece).
         """
-        places = {self._place(word) for word in words}
-        return self._named(sorted(places, key=lambda place: (-self._decisive[place], place)))
-
-    def rank_of(self, word: str) -> int:
-        """The rank of a word among all candidates, from 1; raises as `of`."""
-        return self._rank(self._place(word))
-
-    @property
-    def _decisive(self) -> NDArray[np.float64]:
-        """The probabilities that words are ranked by."""
-        return list(self.probabilities.values())[-1]
-
-    def _rank(self, place: int) -> int:
-        return 1 + int((self._decisive > self._decisive[place]).sum())
-
-    def _place(self, word: str) -> int:
-        for form in (word, composed(word), normalized(word)):
-            if form in self.candidates:
-                return self.candidates[form]
-        raise UserError(f"{word!r} cannot be ranked: it is no single entry of the model's vocabulary")
-
-    def _named(self, places: list[int]) -> list[GapWord]:
+        ranking = np.argsort(-self._ranked_by, kind="stable").tolist()
+        wanted = None if candidates is None else {self._place(word) for word in candidates}
+        places = ranking[:top] if wanted is None else [place for place in ranking if place in wanted]
         words = list(self.candidates)
         return [
             GapWord(
@@ -106,6 +79,23 @@ class Gap:
             )
             for place in places
         ]
+
+    def rank_of(self, word: str) -> int:
+        """The rank of a word among all candidates, from 1; raises as `words`."""
+        return self._rank(self._place(word))
+
+    @property
+    def _ranked_by(self) -> NDArray[np.float64]:
+        return list(self.probabilities.values())[-1]
+
+    def _rank(self, place: int) -> int:
+        return 1 + int((self._ranked_by > self._ranked_by[place]).sum())
+
+    def _place(self, word: str) -> int:
+        for form in (word, composed(word), normalized(word)):
+            if form in self.candidates:
+                return self.candidates[form]
+        raise UserError(f"{word!r} cannot be ranked: it is no single entry of the model's vocabulary")
 
 
 def fill_gap(
@@ -121,7 +111,7 @@ def fill_gap(
     Raises:
         UserError: the text has no gap or several, or a candidate is not in the vocabulary.
     """
-    return read_gap(model, text).name(top, candidates)
+    return read_gap(model, text).words(top, candidates)
 
 
 def read_gap(model: Fills, text: str) -> Gap:

@@ -14,72 +14,25 @@ from torch import Tensor
 
 from unfreeze.errors import UserError
 from unfreeze.language_models.base import Generates
+from unfreeze.language_models.settings import SamplingSettings
 from unfreeze.text.tokenizers import TextTokenizer
 
+DEFAULT_SAMPLING = SamplingSettings()
 WINDOW = 128
 """Tokens that are decoded together to see what the last one adds; a quotation may be as long."""
 
 
-def generate_text(
-    model: Generates,
-    prompt: str,
-    *,
-    tokens: int = 100,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
-    stop_at_document_end: bool = True,
-) -> str:
-    """The prompt and its continuation; arguments and errors as of `stream_text`."""
-    pieces = stream_text(
-        model,
-        prompt,
-        tokens=tokens,
-        temperature=temperature,
-        top_k=top_k,
-        seed=seed,
-        stop_at_document_end=stop_at_document_end,
-    )
-    return prompt + "".join(pieces)
-
-
 def stream_text(
-    model: Generates,
-    prompt: str,
-    *,
-    tokens: int = 100,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
-    stop_at_document_end: bool = True,
+    model: Generates, prompt: str, settings: SamplingSettings = DEFAULT_SAMPLING
 ) -> Iterator[str]:
     """The continuation of the prompt, piece by piece as it is drawn; the pieces joined to the prompt are the text.
 
-    Args:
-        tokens: maximum number of tokens to draw; marks such as "the next word is capitalized" count.
-        temperature: below 1 favors probable tokens, 0 always takes the most probable one.
-        top_k: draw from this number of most probable tokens; 0 draws from all.
-        seed: seed of the random draws.
-        stop_at_document_end: stop where the model begins a new document; otherwise that is never drawn.
-
     Raises:
-        UserError: the model reads backward only, or a number is out of range; raised at once, not with the first piece.
+        UserError: the model reads backward only; raised at once, not with the first piece.
     """
     if "forward" not in model.directions:
         raise UserError("this language model reads backward only: generating text needs a forward one")
-    if tokens < 1 or top_k < 0 or not 0 <= temperature < float("inf"):
-        raise UserError(
-            f"{tokens} tokens, temperature {temperature:g}, top-k {top_k}: at least 1, 0 and 0 are needed"
-        )
-    drawn = draw_ids(
-        model,
-        prompt,
-        temperature=temperature,
-        top_k=top_k,
-        seed=seed,
-        stop_at_document_end=stop_at_document_end,
-    )
-    return _as_text(model.tokenizer, prompt, islice(drawn, tokens))
+    return _as_text(model.tokenizer, prompt, islice(draw_ids(model, prompt, settings), settings.tokens))
 
 
 def _as_text(tokenizer: TextTokenizer, prompt: str, drawn: Iterable[int]) -> Iterator[str]:
@@ -97,24 +50,18 @@ def _as_text(tokenizer: TextTokenizer, prompt: str, drawn: Iterable[int]) -> Ite
             yield piece
 
 
-def draw_ids(
-    model: Generates,
-    prompt: str,
-    *,
-    temperature: float,
-    top_k: int,
-    seed: int,
-    stop_at_document_end: bool,
-) -> Iterator[int]:
+def draw_ids(model: Generates, prompt: str, settings: SamplingSettings) -> Iterator[int]:
     """The ids that follow the prompt, without end unless the document ends."""
     tokenizer, reader = model.tokenizer, model.reader("forward")
-    never = [tokenizer.unknown_id, tokenizer.pad_id, *([] if stop_at_document_end else [tokenizer.bos_id])]
-    generator = torch.Generator().manual_seed(seed)
+    never = [tokenizer.unknown_id, tokenizer.pad_id]
+    if not settings.stop_at_document_end:
+        never.append(tokenizer.bos_id)
+    generator = torch.Generator().manual_seed(settings.seed)
     reader.read(tokenizer.encode(prompt).ids)
     while True:
         scores = reader.log_probabilities()
         scores[never] = -torch.inf
-        chosen = draw(scores, temperature, top_k, generator)
+        chosen = draw(scores, settings.temperature, settings.top_k, generator)
         if chosen == tokenizer.bos_id:
             return
         yield chosen

@@ -11,9 +11,10 @@ from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import read_config
 from unfreeze.language_models.base import Fills, Generates, MeasuresPerplexity, Scores, need
 from unfreeze.language_models.fill import GapWord, fill_gap
-from unfreeze.language_models.generate import generate_text
+from unfreeze.language_models.generate import stream_text
 from unfreeze.language_models.perplexity import Perplexity, measure_documents
 from unfreeze.language_models.score import TextScore, score_texts
+from unfreeze.language_models.settings import SamplingSettings
 from unfreeze.registry import TASKS, find_model, model_class
 
 
@@ -102,15 +103,14 @@ class LanguageModel(Scores, MeasuresPerplexity):
             >>> model.generate("The river", tokens=5, temperature=0).startswith("The river")
             True
         """
-        return generate_text(
-            need(self, Generates),
-            prompt,
+        settings = SamplingSettings(
             tokens=tokens,
             temperature=temperature,
             top_k=top_k,
             seed=seed,
             stop_at_document_end=stop_at_document_end,
         )
+        return prompt + "".join(stream_text(need(self, Generates), prompt, settings))
 
     def perplexity(self, texts: Sequence[str]) -> Perplexity:
         """Perplexity and bits per byte of texts, each read as a document of its own.

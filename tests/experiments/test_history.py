@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.language_models.models import TEXTS, random_model, word_tokenizer
-from tests.language_models.numpy_language_model import NumpyLanguageModel
-from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.layers.cell_settings import CellKind
-from unfreeze.errors import UserError
-from unfreeze.language_models import history
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.history import (
+from experiments import history
+from experiments.history import (
     clustered_error,
     cut_windows,
     history_losses,
@@ -27,6 +21,12 @@ from unfreeze.language_models.history import (
     shuffled_beyond,
     whole_losses,
 )
+from tests.language_models.models import TEXTS, random_model, word_tokenizer
+from tests.language_models.numpy_language_model import NumpyLanguageModel
+from unfreeze.encoders.awd_lstm import AwdLstm
+from unfreeze.encoders.layers.cell_settings import CellKind
+from unfreeze.errors import UserError
+from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.ngram import NgramModel
 from unfreeze.text.token_store import TokenStore
 

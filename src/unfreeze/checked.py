@@ -7,6 +7,7 @@ nothing is converted silently: true is no number, 2.5 no whole number, and a num
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -15,13 +16,15 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 
 LONGEST_SHOWN = 40
 """Characters of a wrong value that a message repeats."""
 
 _SEVERAL: dict[object, str] = {int: "whole numbers", float: "numbers", str: "strings"}
 LARGEST = sys.float_info.max
+LARGEST_NUMBER, MOST_WORKERS = 2**31 - 1, 1024
+"""Of settings that are whole numbers; of workers, each of which is a thread."""
 
 _NAMES: dict[object, str] = {
     int: "a whole number",
@@ -89,6 +92,23 @@ def read_json_file(path: Path, advice: str = "the file is damaged") -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     return parse_json(data, path, advice)
+
+
+def need_positive(settings: object, *names: str) -> None:
+    """Raise UserError unless each of these fields is None, or a finite number above 0 and not absurdly large."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{setting(name)} must be above 0, not {shown(value)}")
+        most = MOST_WORKERS if name == "workers" else LARGEST_NUMBER
+        if isinstance(value, int) and value > most:
+            raise UserError(f"{setting(name)} must be at most {most:,}, not {shown(value)}")
+
+
+def need_seed(seed: int) -> None:
+    """Raise UserError for a seed that some generator of random numbers does not take."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"{setting('seed')} must be from 0 to {2**32 - 1}, not {shown(seed)}")
 
 
 def whole_number(text: str) -> int | None:

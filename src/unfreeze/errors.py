@@ -6,7 +6,6 @@ status 2.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 
@@ -35,14 +34,6 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return self.written(lambda name, value: f"{name}={value}" if value else name)
-
-
-def need_positive(settings: object, *names: str) -> None:
-    """Raise UserError unless each of these fields is None or a finite number above 0."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{setting(name)} must be above 0, not {value}")
 
 
 class UnknownLabel(UserError):

@@ -109,7 +109,7 @@ def make_world(folder: Path) -> None:
     (folder / "pairs.tsv").write_text("cat\tmouse\t7.5\nriver\tbank\t6\ncat\tbank\t1\n", encoding="utf-8")
     small = "--hidden-size 8 --epochs 1 --batch-size 4 --precision fp32"
     reader = f"--encoder none --characters 4 {small}"
-    elmo = "--preset tiny --size 16 --cells 16 --batch-size 4 --epochs 1 --min-count 1"
+    elmo = "--preset tiny --projection-size 16 --hidden-size 16 --batch-size 4 --epochs 1 --min-count 1"
     fit = "fit classifier --epochs 1 --precision fp32 --train"
     for label in ("pos", "neg"):
         (folder / "classes" / label).mkdir(parents=True)

@@ -60,7 +60,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     ("line", "said"),
     [
         *((f"{PRETRAIN} {{plain}} --{name} -1", f"--{name} must be above 0, not -1") for name in (
-            "epochs batch-size bptt layers embedding-size hidden-size vocabulary-size min-count rate minutes "
+            "epochs batch-size bptt n-layers embedding-size hidden-size vocabulary-size min-count learning-rate minutes "
             "validate-minutes".split()
         )),
         ("generate {lm} the --tokens 1" + 30 * "0", "--tokens must be at most 2,147,483,647, not 1000"),
@@ -74,13 +74,13 @@ def contents(folder: Path) -> dict[str, bytes]:
         )),
         (f"{PRETRAIN} {{plain}} --minutes nan", "--minutes must be above 0, not nan"),
         (f"{ADAPT} {{plain}} --minutes inf", "--minutes must be above 0, not inf"),
-        (f"{PRETRAIN} {{plain}} --checkpoint-minutes nan", "a checkpoint every nan minutes"),
-        (f"{FIT} {{train}} --checkpoint-minutes -1", "a checkpoint every -1.0 minutes"),
-        (f"{PRETRAIN} {{plain}} --cell lstm --windows 2 1", "--windows 2 1 is for QRNNs: add --cell qrnn"),
-        (f"{PRETRAIN} {{plain}} --windows 2", "--windows 2 is for QRNNs: add --cell qrnn"),
-        (f"{PRETRAIN} {{plain}} --zoneout 0.1", "--zoneout 0.1 is for QRNNs: add --cell qrnn"),
+        (f"{PRETRAIN} {{plain}} --checkpoint-minutes nan", "--checkpoint-minutes must be at least 0, not nan"),
+        (f"{FIT} {{train}} --checkpoint-minutes -1", "--checkpoint-minutes must be at least 0, not -1.0"),
+        (f"{PRETRAIN} {{plain}} --cell lstm --windows 2 1", "--windows and --zoneout are for QRNNs: add --cell qrnn"),
+        (f"{PRETRAIN} {{plain}} --windows 2", "--windows is for QRNNs: add --cell qrnn"),
+        (f"{PRETRAIN} {{plain}} --zoneout 0.1", "--windows and --zoneout are for QRNNs: add --cell qrnn"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --windows 2 0", "window must be at least 1, got 0"),
-        (f"{PRETRAIN} {{plain}} --cell qrnn --layers 1 --windows 2 1", "2 windows are given for 1 layers"),
+        (f"{PRETRAIN} {{plain}} --cell qrnn --n-layers 1 --windows 2 1", "2 windows are given for 1 layers"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --zoneout 1", "zoneout must be at least 0 and below 1, got 1.0"),
         (f"{PRETRAIN} {{plain}} --seed -1", "--seed must be from 0 to 4294967295, not -1"),
         (f"{FIT} {{train}} --seed 99999999999999999999", "--seed must be from 0"),

@@ -16,7 +16,7 @@ from tests.commands.toy import plain_documents, reviews, write_corpus, write_tab
 def elmo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("elmo")
     corpus = write_corpus(folder / "texts.txt", plain_documents(60, 0))
-    sizes = ["--size", 16, "--cells", 16, "--batch-size", 4, "--epochs", 2, "--min-count", 1]
+    sizes = ["--projection-size", 16, "--hidden-size", 16, "--batch-size", 4, "--epochs", 2, "--min-count", 1]
     succeed("pretrain", "elmo", "--corpus", corpus, "--preset", "tiny", *sizes, "--output", folder / "elmo")
     return folder / "elmo"
 
@@ -163,7 +163,7 @@ def test_words_of_10000_bytes_and_sentences_of_100000_words(elmo: Path, tmp_path
 def test_mistakes_are_one_line(elmo: Path, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "texts.txt", plain_documents(3, 0))
     asked = ["pretrain", "elmo", "--corpus", corpus, "--output", tmp_path / "out", "--preset", "tiny"]
-    assert "--size must be above 0" in fail(*asked, "--size", 0)
+    assert "--projection-size must be above 0" in fail(*asked, "--projection-size", 0)
     assert "--dropout must be" in fail(*asked, "--dropout", 1)
     assert "occurs 999 times" in fail(*asked, "--min-count", 999)
     assert "reads from both ends" in fail("generate", elmo, "The")

@@ -21,7 +21,7 @@ PRETRAIN = f"pretrain lm --corpus plain.txt {SIZES} --batch-size 8 --bptt 20"
 FIT = "fit classifier --train train.csv --validation test.csv --batch-size 8"
 STAGES = {
     "pretrain": f"{PRETRAIN} --epochs 3",
-    "adapt": "adapt lm --corpus reviews.txt --batch-size 4 --bptt 20 --epochs 4 --optimizer nt-asgd --rate 2",
+    "adapt": "adapt lm --corpus reviews.txt --batch-size 4 --bptt 20 --epochs 4 --optimizer nt-asgd --learning-rate 2",
     "scratch": f"{FIT} --encoder none --hidden-size 16 --epochs 30",
     "frozen": f"{FIT} --encoder lm --transfer frozen --epochs 60",
     "fine-tune": f"{FIT} --encoder lm --pooling top+vectors --epochs 30",

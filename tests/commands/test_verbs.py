@@ -72,7 +72,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         fitted=Outcome(0, "", ""),
     )
     sizes = "--preset tiny --embedding-size 24 --hidden-size 32 --direction both --softmax full".split()
-    bounds = "--epochs 2 --batch-size 8 --bptt 20 --rate 0.02 --precision fp32".split()
+    bounds = "--epochs 2 --batch-size 8 --bptt 20 --learning-rate 0.02 --precision fp32".split()
     succeed("pretrain", "lm", "--corpus", world.plain, *sizes, *bounds, "--output", world.lm)
     paths = ["--train", world.train, "--validation", world.test, "--encoder", world.lm]
     options = "--epochs 8 --batch-size 8 --rate 0.02 --pooling top+vectors --precision fp32 --json".split()
@@ -91,7 +91,16 @@ def copied(folder: Path, target: Path) -> Path:
 
 def test_adapt_takes_the_words_of_the_target_and_lowers_its_perplexity(world: World, tmp_path: Path) -> None:
     line = ["adapt", world.lm, "--corpus", world.corpus, "--epochs", 2, "--batch-size", 4, "--bptt", 20]
-    line += ["--rate", "0.02", "--min-count", 1, "--precision", "fp32", "--output", tmp_path / "adapted"]
+    line += [
+        "--learning-rate",
+        "0.02",
+        "--min-count",
+        1,
+        "--precision",
+        "fp32",
+        "--output",
+        tmp_path / "adapted",
+    ]
     first = succeed(*line, "--json")
     assert f"unfreeze fit classifier --encoder {tmp_path / 'adapted'}" in first.err
     figures = first.rows[0]

@@ -38,7 +38,7 @@ LONGEST = 300.0
 PRETRAIN = "pretrain lm --corpus texts.txt --preset tiny --direction both --dropout-scale 0 --precision fp32"
 ADAPT = "adapt lm --corpus reviews.txt --batch-size 6 --bptt 12 --dropout-scale 0 --precision fp32"
 FIT = "fit classifier --train train.csv --validation validation.csv --batch-size 9 --dropout-scale 0 --precision fp32"
-SGD = "--optimizer nt-asgd --rate 0.03"
+SGD = "--optimizer nt-asgd --learning-rate 0.03"
 COMMANDS = {
     "pretrain": PRETRAIN,
     "qrnn": f"{PRETRAIN} --cell qrnn --batch-size 6 --bptt 12",
@@ -259,7 +259,7 @@ MISTAKES = {
     "no examples": (f"{FIT} --train absent.csv", "absent.csv"),
     "one class": (f"{FIT} --train good.csv --validation good.csv", "one class"),
     "a label that training lacked": (f"{FIT} --validation other.csv", "training lacked"),
-    "too large a rate": (f"{ADAPT} --rate 1e30", "smaller rate"),
+    "too large a rate": (f"{ADAPT} --learning-rate 1e30", "smaller rate"),
     "too large a rate for a classifier": (f"{FIT} --encoder none --rate 1e30", "smaller rate"),
 }
 

@@ -1,66 +1,56 @@
-"""`unfreeze adapt`: a language model, or word vectors, go on learning on the text of their target."""
+"""`unfreeze adapt`: continue training a language model, or word vectors, on the target's text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import WORD_VECTORS, model_kind
-from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
-from unfreeze.errors import UserError
-
-if TYPE_CHECKING:
-    from unfreeze.pretraining.settings import AdaptSettings
-
-FOR_LANGUAGE_MODELS = (
-    "discriminative gradual schedule vocabulary_size new_vocabulary batch_size bptt optimizer dropout_scale validation "
-    "validate_minutes checkpoint_minutes precision"
+from unfreeze.commands.options import (
+    HeldOutOptions,
+    LoopRunOptions,
+    ThreadOptions,
+    chosen_settings,
+    quoted,
+    run_options,
 )
+from unfreeze.errors import UserError, setting
+from unfreeze.pretraining.elmo_settings import AdaptElmoSettings
+from unfreeze.pretraining.settings import AdaptSettings
+
+FOR_VECTORS = {"epochs", "learning_rate", "min_count", "seed", "minutes", "checkpoint_minutes"}
 
 
 @dataclass(kw_only=True)
-class Adapt(TrainsOnText):
-    """Go on training a language model, or word2vec's vectors, on the target's text.
+class Adapt(HeldOutOptions, LoopRunOptions, ThreadOptions):
+    """Continue training a language model, or word2vec's vectors, on the target's text.
 
-    A language model takes the target's vocabulary, vectors keep their own and add the target's words. The text needs no labels: all that there is of the target's kind helps. Run the same command again after an
-    interruption and it goes on.
+    The text needs no labels: any text of the target's kind helps. A language model takes over the vocabulary of the text,
+    vectors keep theirs and add the new words. Rerun the command to resume an interrupted run.
+
+    An ELMo has other defaults: --learning-rate 0.001, --batch-size 64, --bptt 20. For word vectors, the options are
+    --epochs, --learning-rate, --min-count (by default as in their training), --minutes, --checkpoint-minutes, --seed and
+    --workers.
 
     Example:
         unfreeze adapt my-lm --corpus reviews.txt --minutes 10 --output my-reviews-lm
     """
 
+    hidden: ClassVar = frozenset("mode betas keep_best variable_bptt alpha beta".split())
+
     encoder: Positional[str]
     """Language model or vectors to start from: a folder, a released name, or owner/name on the hub."""
 
-    epochs: int | None = None
-    """Passes over the text (1 without --minutes; vectors: as many as they were trained with)."""
+    without_output: bool = False
+    """Save the encoder alone: score, fill, generate and adapt will not work."""
 
-    rate: float | None = None
-    """Largest learning rate, of the top (vectors: that of their training)."""
+    settings: AdaptSettings = field(default_factory=AdaptSettings)
+    """Options of the training."""
 
-    discriminative: float | None = None
-    """Each lower layer learns this many times slower (2.6); 1 turns it off."""
-
-    gradual: bool = False
-    """Thaw one layer group an epoch, instead of all at once."""
-
-    schedule: Literal["slanted", "cosine", "constant"] | None = None
-    """How the rate moves; slanted is slanted triangular."""
-
-    new_vocabulary: bool = True
-    """Take the target's words as the vocabulary; else keep the model's."""
-
-    vocabulary_size: int | None = None
-    """Words at most; as many as the model has by default."""
-
-    optimizer: Literal["adamw", "nt-asgd"] | None = None
-    """AdamW, or averaged SGD with the non-monotone trigger."""
-
-    dropout_scale: float | None = None
-    """Factor on AWD-LSTM's dropouts."""
+    given: dict[str, Any] = field(default_factory=dict, init=False)
 
 
 def run(arguments: Adapt, console: Console) -> None:
@@ -68,106 +58,41 @@ def run(arguments: Adapt, console: Console) -> None:
     from unfreeze.language_models.base import Adapts, lacking
     from unfreeze.language_models.bilm import BiLanguageModel
     from unfreeze.language_models.model import language_model_class
-    from unfreeze.pretraining.lm import adapt_lm
     from unfreeze.registry import find_model
     from unfreeze.training.processes import together
 
-    if model_kind(arguments.encoder) == WORD_VECTORS:
-        return run_on_vectors(arguments, console)
-    with together():
-        found = language_model_class(find_model(arguments.encoder), arguments.encoder)
-    if not issubclass(found, Adapts):
-        raise lacking(found, Adapts, arguments.encoder)
-    if issubclass(found, BiLanguageModel):
-        return run_on_bilm(arguments, console)
-    _, metrics = adapt_lm(
-        arguments.encoder,
-        arguments.text,
-        make_settings(arguments),
-        output=arguments.output,
-        **run_options(arguments, console),
-    )
-    console.result({"output": str(arguments.output), **metrics})
-    console.note(
-        f"the model is in {arguments.output}: "
-        f"try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
-    )
+    source, text, output, given = arguments.encoder, arguments.text, arguments.output, arguments.given
+    options = {"output": output, **run_options(arguments, console)}
+    if model_kind(source) == WORD_VECTORS:
+        from unfreeze.pretraining.word2vec.recipe import adapt_word_vectors
 
+        refused = [name for name in given if name not in FOR_VECTORS]
+        refused += ["validation"] * bool(arguments.validation)
+        refused += ["precision"] * (options.pop("precision") != "auto")
+        if refused:
+            raise UserError(f"{setting(refused[0])} is for language models: {source} holds word vectors")
+        _, metrics = adapt_word_vectors(source, text, workers=arguments.workers, **given, **options)
+    else:
+        if arguments.workers is not None:
+            raise UserError(f"{setting('workers')} is for word vectors: {source} is a language model")
+        with together():
+            found = language_model_class(find_model(source), source)
+        if not issubclass(found, Adapts):
+            raise lacking(found, Adapts, source)
+        if issubclass(found, BiLanguageModel):
+            from unfreeze.pretraining.elmo import adapt_elmo
 
-def run_on_bilm(arguments: Adapt, console: Console) -> None:
-    """ELMo goes on."""
-    from dataclasses import replace
+            if "dropout_scale" in given:
+                raise UserError(f"{setting('dropout_scale')} is for AWD-LSTM: {source} is an ELMo")
+            _, metrics = adapt_elmo(source, text, chosen_settings(AdaptElmoSettings(), given), **options)
+        else:
+            from unfreeze.pretraining.lm import adapt_lm
 
-    from unfreeze.pretraining.elmo import adapt_elmo
-    from unfreeze.pretraining.elmo_settings import AdaptElmoSettings
-
-    if arguments.dropout_scale is not None:
-        raise UserError(f"--dropout-scale is for AWD-LSTM: {arguments.encoder} is an ELMo")
-    settings = AdaptElmoSettings(new_vocabulary=arguments.new_vocabulary)
-    loop = replace(
-        settings.loop,
-        epochs=arguments.epochs or (None if arguments.minutes else 1),
-        **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
-    )
-    policy = replace(
-        settings.policy, **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate")
-    )
-    changes = given(arguments, "batch_size", "bptt", "vocabulary_size", "min_count")
-    _, metrics = adapt_elmo(
-        arguments.encoder,
-        arguments.text,
-        replace(settings, policy=policy, loop=loop, **changes),
-        output=arguments.output,
-        **run_options(arguments, console),
-    )
-    console.result({"output": str(arguments.output), **metrics})
-    console.note(
-        f"the model is in {arguments.output}: "
-        f"try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train FILE --output DIR`"
-    )
-
-
-def run_on_vectors(arguments: Adapt, console: Console) -> None:
-    """Word2vec goes on."""
-    from unfreeze.pretraining.word2vec.recipe import adapt_word_vectors
-
-    usual = {field.name: field.default for field in fields(arguments)}
-    for name in FOR_LANGUAGE_MODELS.split():
-        if getattr(arguments, name) != usual[name]:
-            raise UserError(
-                f"--{name.replace('_', '-')} is for language models: {arguments.encoder} holds word vectors"
-            )
-    options = run_options(arguments, console)
-    del options["precision"]
-    _, metrics = adapt_word_vectors(
-        arguments.encoder,
-        arguments.text,
-        output=arguments.output,
-        **given(arguments, "epochs", "min_count", "seed", "minutes", learning_rate="rate"),
-        **options,
-    )
-    console.result({"output": str(arguments.output), **metrics})
-    console.note(
-        f"the vectors are in {arguments.output}: try `unfreeze neighbors {quoted(arguments.output)} WORD`"
-    )
-
-
-def make_settings(arguments: Adapt) -> AdaptSettings:
-    """The default settings with what the command line changes."""
-    from dataclasses import replace
-
-    from unfreeze.pretraining.settings import AdaptSettings
-
-    settings = AdaptSettings(new_vocabulary=arguments.new_vocabulary)
-    loop = replace(
-        settings.training.loop,
-        epochs=arguments.epochs or (None if arguments.minutes else 1),
-        **given(arguments, "minutes", "optimizer", "validate_minutes", "checkpoint_minutes", "seed"),
-    )
-    policy = replace(
-        settings.training.policy,
-        **given(arguments, "discriminative", "gradual", "schedule", learning_rate="rate"),
-    )
-    changes = given(arguments, "batch_size", "bptt", "dropout_scale")
-    training = replace(settings.training, policy=policy, loop=loop, **changes)
-    return replace(settings, training=training, **given(arguments, "vocabulary_size", "min_count"))
+            _, metrics = adapt_lm(source, text, chosen_settings(AdaptSettings(), given), **options)
+    console.result({"output": str(output), **metrics})
+    place = quoted(output)
+    if model_kind(source) == WORD_VECTORS:
+        console.note(f"the vectors are in {output}: try `unfreeze neighbors {place} WORD`")
+    else:
+        then = f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
+        console.note(f"the model is in {output}: try `{then}`")

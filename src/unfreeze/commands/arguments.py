@@ -1,23 +1,37 @@
-"""From the words of a command line to a verb's dataclass: tyro underneath, its reports made one line.
+"""From the words of a command line to a verb's dataclass, by tyro, with each mistake reported as one line.
 
-tyro answers a mistake with a box of several lines. Here a mistake is a `UserError` like every other, so that the user
-sees one line with what is wrong and what would be right. tyro's box is read for what it says (only tyro's public surface
-is used); a box of an unknown form still becomes one line.
+A verb's dataclass holds its own options and, as fields, groups of options (`commands.options`) and the settings of the
+recipe that it runs. All of them are flattened: `settings.training.policy.learning_rate` is `--learning-rate`. Two class
+variables refine this: `hidden` names settings that are no options of this verb, and a field `given`, if there is one,
+receives the values of the settings that stand on the command line, as opposed to those left at their defaults.
+
+A check in `__post_init__` raises a UserError that names fields (`errors.setting`); `as_option` is the only place that
+turns these names into options. What tyro itself finds wrong it only prints, in a box: its public interface has no other
+way to learn it, so the box is read here (`one_line`). A box of an unknown form still becomes one line.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import inspect
 import io
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import tyro
-from tyro.conf import DisallowNone, FlagCreatePairsOff, Positional, PositionalMetavarFromFieldName
+from tyro.conf import (
+    DisallowNone,
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    Positional,
+    PositionalMetavarFromFieldName,
+    Suppress,
+)
 
 from unfreeze.errors import UserError
 from unfreeze.text.display import did_you_mean
@@ -34,7 +48,7 @@ COMMON_HELP = """every verb:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CommonOptions:
-    """What every verb understands, whatever its own options are (`COMMON_HELP` says what they mean)."""
+    """Options of every verb; `COMMON_HELP` describes them."""
 
     json: bool = False
     quiet: bool = False
@@ -46,44 +60,56 @@ ArgumentsT = TypeVar("ArgumentsT")
 
 def split_common_options(tokens: Sequence[str]) -> tuple[CommonOptions, list[str]]:
     """The options that every verb has, wherever they stand before a bare "--", and the other words."""
-    spellings = {f"--{field.name}": field.name for field in dataclasses.fields(CommonOptions)}
+    names = {f"--{field.name}": field.name for field in dataclasses.fields(CommonOptions)}
     options = _before_separator(tokens)
-    given = {spellings[token]: True for token in options if token in spellings}
-    others = [token for token in options if token not in spellings]
+    given = {names[token]: True for token in options if token in names}
+    others = [token for token in options if token not in names]
     return CommonOptions(**given), [*others, *tokens[len(options) :]]
 
 
 def parse(kind: type[ArgumentsT], tokens: Sequence[str], prog: str) -> ArgumentsT | None:
-    """The verb's arguments from the words after it; None when they asked for help, which has then been printed.
+    """The verb's arguments from the words after it, or None if they asked for help, which has then been printed.
 
     Args:
-        kind: the verb's dataclass; its options are its own flat fields. Its docstring is the help, up to a line
-            "Example:"; what follows is printed below the options.
+        kind: the verb's dataclass. Its docstring is the help, up to a line "Example:"; what follows is printed below the
+            options.
         tokens: the words after the verb, without the common options.
         prog: how the user called the verb, "unfreeze fit classifier".
 
     Raises:
         UserError: an option is unknown or missing, or a value does not fit.
     """
+    options = _options(kind)
     asks_for_help = any(token in HELP for token in _before_separator(tokens))
-    if not asks_for_help:
-        _check_option_names(kind, tokens, prog)
+    named = {} if asks_for_help else _named_options(options, tokens, prog)
     description, example = split_docstring(kind)
     report = io.StringIO()
     try:
         with contextlib.redirect_stderr(report):
-            return tyro.cli(
-                _as_help_shows_it(kind) if asks_for_help else kind,
+            arguments = tyro.cli(
+                _as_help_shows_it(kind, getattr(kind, "hidden", ())) if asks_for_help else kind,
                 prog=prog,
                 description=description,
                 args=tokens,
-                config=(DisallowNone, PositionalMetavarFromFieldName),
+                config=(DisallowNone, PositionalMetavarFromFieldName, OmitArgPrefixes),
             )
     except SystemExit as stop:
         if asks_for_help and not stop.code:
             print(f"\n{COMMON_HELP}\n\nexample:\n{example}")
             return None
-        raise UserError(f"{one_line(report.getvalue())}; see {prog} --help") from None
+        raise UserError(f"{_reason(stop) or one_line(report.getvalue())}; see {prog} --help") from None
+    if hasattr(arguments, "given"):
+        leaves = _leaves(typing.cast(Any, arguments).settings)
+        arguments.given = {name: value for name, value in leaves if name in named.values()}
+    return arguments
+
+
+def as_option(name: str, value: str) -> str:
+    """A setting, with the repr of its value or "", as the option that sets it: `--softmax full`, `--no-gradual`."""
+    name = name.replace("_", "-")
+    if value in ("True", "False"):
+        return f"--{'no-' * (value == 'False')}{name}"
+    return f"--{name} {value.strip(chr(39))}".rstrip()
 
 
 def split_docstring(kind: type[object]) -> tuple[str, str]:
@@ -93,59 +119,29 @@ def split_docstring(kind: type[object]) -> tuple[str, str]:
     return description.strip(), example.rstrip()
 
 
-def _as_help_shows_it(kind: type[ArgumentsT]) -> type[ArgumentsT]:
-    """The same dataclass, but its help does not say "(default: None)" where an option is simply absent.
-
-    Options that the verb shares with others stand behind its own.
-    """
-    hints = typing.get_type_hints(kind, include_extras=True)
-    absent = [field.name for field in dataclasses.fields(kind) if field.default in (None, ())]  # type: ignore[arg-type]
-    silent = {name: Annotated[hints[name], tyro.conf.arg(help_behavior_hint="")] for name in absent}
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    order = sorted(fields, key=lambda name: _place_in_help(kind, fields[name]))
-    body = {
-        "__annotations__": silent,
-        "__doc__": kind.__doc__,
-        "__dataclass_fields__": {name: fields[name] for name in order},
-    }
-    return type(kind.__name__, (kind,), body)
-
-
-def _place_in_help(kind: type[Any], field: dataclasses.Field[Any]) -> int:
-    """0 for the verb's own options, more the farther away the class they come from; those that must be given are first."""
-    place = next(n for n, base in enumerate(kind.__mro__) if field.name in inspect.get_annotations(base))
-    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    return -1 if required and place else place
-
-
 def _before_separator(tokens: Sequence[str]) -> Sequence[str]:
     """The tokens before a bare "--", after which everything is a positional."""
     return tokens[: tokens.index("--")] if "--" in tokens else tokens
 
 
-def _check_option_names(kind: type[Any], tokens: Sequence[str], prog: str) -> None:
-    known = _option_names(kind)
-    for token in _before_separator(tokens):
-        name = token.split("=", 1)[0].replace("_", "-")
-        if token.startswith("--") and name not in known:
-            raise UserError(f"unknown option {name!r}{did_you_mean(name, known)} (see {prog} --help)")
-
-
-def _option_names(kind: type[Any]) -> set[str]:
-    """The options' spellings, "--seed"; yes-or-no options have a "--no-" form unless it was turned off."""
+def _options(kind: type[Any]) -> dict[str, str]:
+    """The field of each option, "--seed" -> "seed"; yes-or-no options have a "--no-" form unless it was turned off."""
     hints: dict[str, Any] = typing.get_type_hints(kind, include_extras=True)
-    positional, no_pair = _marker(Positional), _marker(FlagCreatePairsOff)
-    names = {f"--{field.name}" for field in dataclasses.fields(CommonOptions)}
+    positional, no_pair, suppress = map(_marker, (Positional, FlagCreatePairsOff, Suppress))
+    options = {f"--{field.name}": field.name for field in dataclasses.fields(CommonOptions)}
     for field in dataclasses.fields(kind):
-        hint = hints[field.name]
-        markers = getattr(hint, "__metadata__", ())
-        if positional in markers:
+        hint, markers = hints[field.name], getattr(hints[field.name], "__metadata__", ())
+        if positional in markers or suppress in markers or not field.init:
+            continue
+        if dataclasses.is_dataclass(hint):
+            options |= _options(typing.cast(type[Any], hint))
             continue
         name = field.name.replace("_", "-")
-        names.add(f"--{name}")
+        options[f"--{name}"] = field.name
         if getattr(hint, "__origin__", hint) in (bool, bool | None) and no_pair not in markers:
-            names.add(f"--no-{name}")
-    return names
+            options[f"--no-{name}"] = field.name
+    hidden = getattr(kind, "hidden", ())
+    return {option: name for option, name in options.items() if name not in hidden}
 
 
 def _marker(annotation: Any) -> object:
@@ -153,43 +149,102 @@ def _marker(annotation: Any) -> object:
     return typing.get_args(annotation[int])[1]
 
 
+def _named_options(options: Mapping[str, str], tokens: Sequence[str], prog: str) -> dict[str, str]:
+    """The options among the tokens and their fields; raises UserError for one that does not exist."""
+    found = {}
+    for token in _before_separator(tokens):
+        if token.startswith("--"):
+            option = token.split("=", 1)[0].replace("_", "-")
+            if option not in options:
+                raise UserError(
+                    f"unknown option {option!r}{did_you_mean(option, options)} (see {prog} --help)"
+                )
+            found[option] = options[option]
+    return found
+
+
+def _leaves(settings: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a dataclass and of those inside it, with their values."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value)
+        else:
+            yield field.name, value
+
+
+def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = None) -> type[Any]:
+    """A copy of a dataclass whose help leaves out `hidden` fields, and "(default: None)" where None means no choice.
+
+    Options that a verb inherits come behind its own, and those that must be given before both.
+
+    Args:
+        start: an instance whose values are the defaults.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    bases = list(enumerate(kind.__mro__))
+    place = {name: n for n, base in reversed(bases) for name in inspect.get_annotations(base)}
+    shown: list[tuple[int, str, Any, Any]] = []
+    for field in dataclasses.fields(kind):
+        if not field.init:
+            continue
+        hint, value = hints[field.name], field.default
+        if start is not None:
+            value = getattr(start, field.name)
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        if value is dataclasses.MISSING:
+            shown.append((-1 if place[field.name] else 0, field.name, hint, dataclasses.field()))
+            continue
+        make: Callable[[], Any] = partial(copy.copy, value)
+        if dataclasses.is_dataclass(value):
+            make = hint = _as_help_shows_it(typing.cast(type[Any], hint), hidden, value)
+        elif field.name in hidden:
+            hint = Annotated[hint, _marker(Suppress)]
+        elif value in (None, ()):
+            hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
+        shown.append((place[field.name], field.name, hint, dataclasses.field(default_factory=make)))
+    shown.sort(key=lambda each: each[0])
+    view: Any = dataclasses.make_dataclass(
+        kind.__name__,
+        [each[1:] for each in shown],
+        bases=(kind,),
+        namespace={"__doc__": kind.__doc__},
+        kw_only=True,
+        frozen=kind.__dataclass_params__.frozen,
+    )
+    # A subclass keeps the order of its base's fields, and the help shows them in that order.
+    view.__dataclass_fields__ = {name: view.__dataclass_fields__[name] for _, name, *_ in shown}
+    return typing.cast(type[Any], view)
+
+
+def _reason(stop: BaseException) -> str:
+    """What a check of ours said that made tyro stop, with the names of settings still marked; "" if there was none."""
+    error = stop.__context__
+    while error is not None and not isinstance(error, UserError):
+        error = error.__context__
+    return "" if error is None else str(error.args[0])
+
+
 def one_line(report: str) -> str:
-    """What tyro's boxed report says, as one line without its box, its colors and its hints at the help."""
-    title, sections = _read_box(report)
-    first = " ".join(row.strip() for row in sections[0]) if sections else report.strip()
-    first = re.sub(r"'None', |, 'None'", "", first)  # of a choice that may be left out
-    if title == "Required options":
-        return "missing " + ", ".join(row.strip() for row in sections[0][1:] if _indent(row) == 4)
-    if title == "Unrecognized options":
-        return f"unexpected {first.partition(': ')[2]!r}"
-    if title == "Value error":
-        return _value_error(first, sections)
-    return first.rstrip(".")
-
-
-def _value_error(first: str, sections: list[list[str]]) -> str:
-    message = re.sub(r"^Error parsing [^:]*: ", "", first)
-    if (
-        len(sections) < 3 or sections[1][0] != "Argument helptext:"
-    ):  # the verb's own check, in its __post_init__
-        return message
-    name, _, kind = sections[1][1].strip().partition(" ")
-    given = re.findall(r"'([^']*)'", message)
-    return f"{name} takes {kind}, not {given[0]!r}" if given and kind else f"{name}: {message}"
-
-
-def _read_box(report: str) -> tuple[str, list[list[str]]]:
-    """The title and the sections (rows between rules) of a box that tyro drew, in Unicode or in ASCII."""
+    """tyro's report without its box, its colors and its hints at the help, as one line."""
     head, *rows = re.sub(r"\x1b\[[0-9;]*m", "", report).splitlines() or [""]
-    sections: list[list[str]] = [[]]
-    for row in rows:
-        inner = row[2:].rstrip(" │╯")
-        if inner.strip("─-"):
-            sections[-1].append(inner)
-        elif inner:
+    sections: list[list[str]] = [[]]  # rows between rules, which are of "-" on terminals without Unicode
+    for row in (row[2:].rstrip(" │╯") for row in rows):
+        if row.strip("─- "):
+            sections[-1].append(row)
+        elif row:
             sections.append([])
-    return head.strip("╭─╮ "), [section for section in sections if section]
-
-
-def _indent(row: str) -> int:
-    return len(row) - len(row.lstrip())
+    sections = [section for section in sections if section]
+    message = " ".join(row.strip() for row in sections[0]) if sections else report.strip()
+    if head.strip("╭─╮ ") == "Required options":  # names stand indented by four, what they mean by more
+        return "missing " + ", ".join(row.strip() for row in sections[0][1:] if re.match(r" {4}\S", row))
+    if wrong := re.match(r"Error parsing (\S+): .*?'([^']*)'", message):
+        named = next(
+            (row.split(maxsplit=1) for row in sum(sections[1:], []) if row.split()[0] == wrong[1]), []
+        )
+        if len(named) == 2:
+            return f"{wrong[1]} takes {named[1]}, not {wrong[2]!r}"
+    message = re.sub(r"^Error parsing [^:]*: |'None', |, 'None'", "", message)
+    message = re.sub(r"^Unrecognized options: (.*)", r"unexpected '\1'", message)
+    return message.rstrip(".")

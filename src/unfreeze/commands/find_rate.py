@@ -142,6 +142,7 @@ def run(arguments: FindRate, console: Console) -> None:
         console.note(
             "the loss falls less than it jumps from update to update: look at --plot, or take more --steps"
         )
+    option = "--learning-rate" if arguments.corpus else "--rate"  # of adapt, of fit
     console.result(
         {
             "suggestion": curve.suggestion,
@@ -149,7 +150,7 @@ def run(arguments: FindRate, console: Console) -> None:
             "rates": curve.learning_rates,
             "losses": curve.smoothed,
         },
-        f"--rate {curve.suggestion:.1e}  (the loss falls fastest there; "
+        f"{option} {curve.suggestion:.1e}  (the loss falls fastest there; "
         f"a tenth of the rate at its minimum is {curve.tenth_of_minimum:.1e})",
     )
     if arguments.plot is not None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unfreeze.checked import shown
+from unfreeze import checked
 from unfreeze.errors import UserError
 from unfreeze.pictures import picture_format
 from unfreeze.text.lines import codec_name, hidden_compression, likely_encoding, plain_suffix
@@ -21,8 +20,6 @@ TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
 TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
-LARGEST_NUMBER, MOST_WORKERS = 2**31 - 1, 1024
-"""Of options that are whole numbers; of workers, each of which is a thread."""
 FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
 
 
@@ -100,17 +97,13 @@ def _undecodable(error: UnicodeError, count: int, encoding: str | None) -> UserE
 
 
 def need_positive(arguments: object, *names: str) -> None:
-    """Raise the UserError that names an option which was given and is no number above 0, or far too large; checks --seed too."""
-    for name in names:
-        value, option = getattr(arguments, name), f"--{name.replace('_', '-')}"
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{option} must be above 0, not {value}")
-        most = MOST_WORKERS if name == "workers" else LARGEST_NUMBER
-        if isinstance(value, int) and value > most:
-            raise UserError(f"{option} must be at most {most:,}, not {shown(value)}")
-    seed = getattr(arguments, "seed", 0)
-    if not 0 <= seed < 2**32:  # what all generators of random numbers take
-        raise UserError(f"--seed must be from 0 to {2**32 - 1}, not {seed}")
+    """Check options that are numbers above 0, and the seed if the verb has one.
+
+    Raises:
+        UserError: one is not.
+    """
+    checked.need_positive(arguments, *names)
+    checked.need_seed(getattr(arguments, "seed", 0))
 
 
 def need_one_process(verb: str) -> None:

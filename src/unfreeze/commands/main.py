@@ -55,6 +55,7 @@ from unfreeze.commands.arguments import (
     COMMON_HELP,
     HELP,
     CommonOptions,
+    as_option,
     parse,
     split_common_options,
 )
@@ -258,7 +259,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, BrokenPipeError):
         return 141, ""
     if isinstance(error, UserError):
-        return 2, str(error)
+        return 2, error.written(as_option)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
         return 2, f"{place}{error.strerror or error}"

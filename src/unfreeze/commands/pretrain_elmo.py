@@ -1,91 +1,52 @@
-"""`unfreeze pretrain elmo`: a character-aware bidirectional language model from unlabeled text."""
+"""`unfreeze pretrain elmo`: a bidirectional language model that reads characters, from unlabeled text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_positive
-from unfreeze.commands.options import TrainsOnText, given, quoted, run_options
-from unfreeze.errors import UserError
-
-if TYPE_CHECKING:
-    from unfreeze.pretraining.elmo_settings import ElmoSettings
+from unfreeze.commands.options import HeldOutOptions, LoopRunOptions, chosen_settings, quoted, run_options
+from unfreeze.pretraining.elmo_settings import PRESETS, ElmoSettings, small
 
 
 @dataclass(kw_only=True)
-class PretrainElmo(TrainsOnText):
-    """Train ELMo on unlabeled text: a language model of both directions that reads words by their characters.
+class PretrainElmo(HeldOutOptions, LoopRunOptions):
+    """Train ELMo on unlabeled text: a bidirectional language model that reads words by their characters.
 
-    Words keep their capitals; the text is split into sentences. Run the same command again after an interruption and it
-    goes on. Options that are left out come from the preset.
+    Words keep their capitals; the text is split into sentences. Rerun the command to resume an interrupted run. Options
+    that are left out come from the preset; the help shows the values of small.
 
     Example:
         unfreeze pretrain elmo --corpus texts/ --preset small --minutes 60 --output my-elmo
     """
 
+    hidden: ClassVar = frozenset("mode discriminative gradual betas keep_best".split())
+
     preset: Literal["tiny", "small", "paper"] = "small"
-    """Sizes and rates: tiny (seconds), small (an hour on a laptop), paper (the published model's; GPUs)."""
+    """Sizes and training: tiny (trains in seconds), small (an hour on a laptop) or paper (the published model's; GPUs)."""
 
     read: Literal["characters", "words"] = "characters"
-    """Read a word by its spelling, or by its number in the vocabulary."""
-
-    softmax: Literal["adaptive", "sampled", "full"] | None = None
-    """Output layer; a sampled one is measured in full."""
-
-    vocabulary_size: int | None = None
-    """Words of the output at most; any word can be read."""
-
-    min_count: int | None = None
-    """Words that occur less often are unknown to the output."""
-
-    batch_size: int | None = None
-    """Streams of each direction that are read side by side."""
-
-    bptt: int | None = None
-    """Words of each stream in a step."""
+    """Read words by their characters, or by their ids in the vocabulary."""
 
     without_output: bool = False
     """Save the encoder alone: score, fill and adapt will not work."""
 
-    samples: int | None = None
-    """Words that a target is compared with in training, with a sampled softmax (8192)."""
+    settings: ElmoSettings = field(default_factory=small)
+    """Options of the model."""
 
-    size: int | None = None
-    """Width of a word's vector and of each direction's states."""
-
-    cells: int | None = None
-    """Cells of each LSTM."""
-
-    layers: int | None = None
-    """LSTM layers of each direction."""
-
-    skip_connections: bool = True
-    """Layers above the first add their input to their output."""
-
-    dropout: float | None = None
-    """Of what each layer reads."""
-
-    optimizer: Literal["adamw", "adagrad"] | None = None
-    """AdamW, or Adagrad as in the paper."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        need_positive(self, "samples", "size", "cells", "layers")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout must be at least 0 and under 1, not {self.dropout}")
+    given: dict[str, Any] = field(default_factory=dict, init=False)
 
 
 def run(arguments: PretrainElmo, console: Console) -> None:
     """Train, and say where the model is."""
     from unfreeze.pretraining.elmo import pretrain_elmo
 
+    settings = chosen_settings(PRESETS[arguments.preset](), arguments.given)
+    if arguments.read == "words":
+        settings = replace(settings, char_cnn=None)
     _, metrics = pretrain_elmo(
-        arguments.text,
-        make_settings(arguments),
-        output=arguments.output,
-        **run_options(arguments, console),
+        arguments.text, settings, output=arguments.output, **run_options(arguments, console)
     )
     console.result({"output": str(arguments.output), **metrics})
     place = quoted(arguments.output)
@@ -93,29 +54,3 @@ def run(arguments: PretrainElmo, console: Console) -> None:
     if arguments.without_output:
         then = f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
     console.note(f"the model is in {arguments.output}: try `{then}`")
-
-
-def make_settings(arguments: PretrainElmo) -> ElmoSettings:
-    """The preset with what the command line changes."""
-    from dataclasses import replace
-
-    from unfreeze.pretraining.elmo_settings import PRESETS
-
-    settings = PRESETS[arguments.preset]()
-    epochs = arguments.epochs or (settings.loop.epochs if arguments.minutes is None else None)
-    loop = replace(
-        settings.loop,
-        epochs=epochs,
-        minutes=arguments.minutes,
-        validate_minutes=arguments.validate_minutes,
-        seed=arguments.seed,
-        **given(arguments, "optimizer", "checkpoint_minutes"),
-    )
-    policy = replace(settings.policy, **given(arguments, learning_rate="rate"))
-    names = ("vocabulary_size", "min_count", "softmax", "dropout", "batch_size", "bptt")
-    changes = given(
-        arguments, *names, n_layers="layers", n_samples="samples", projection_size="size", hidden_size="cells"
-    )
-    if arguments.read == "words":
-        changes["char_cnn"] = None
-    return replace(settings, policy=policy, loop=loop, skip_connections=arguments.skip_connections, **changes)

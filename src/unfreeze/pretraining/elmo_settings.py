@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from unfreeze.errors import UserError, need_positive, setting
+from tyro.conf import Suppress
+
+from unfreeze.checked import need_positive
+from unfreeze.errors import UserError, setting
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
@@ -31,7 +34,7 @@ class ElmoSettings:
     """Cells of each LSTM, before the projection."""
     n_layers: int = 2
     """LSTM layers of each direction."""
-    char_cnn: dict[str, Any] | None = field(default_factory=dict)
+    char_cnn: Suppress[dict[str, Any] | None] = field(default_factory=dict)
     """Arguments of the character CNN's `CharCnnSettings`; None reads words by their ids."""
     skip_connections: bool = True
     """Add the input of each layer above the first to its output."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from unfreeze.checked import need_positive
 from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
-from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.errors import UserError, setting
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
@@ -25,7 +26,7 @@ class NgramSettings:
     tokenizer: Literal["word", "subword"] = "word"
     """Vocabulary of words, or of subwords, which suit any language."""
     vocabulary_size: int | None = None
-    """Largest number of entries in the vocabulary (default: 60,000 words or 16,000 subwords)."""
+    """Largest number of entries in the vocabulary (60,000 words or 16,000 subwords unless given)."""
     min_count: int = 3
     """Words with fewer occurrences are unknown."""
 
@@ -85,12 +86,11 @@ class PretrainSettings:
     tokenizer: Literal["word", "subword"] = "word"
     """Vocabulary of words, or of subwords, which suit any language."""
     vocabulary_size: int | None = None
-    """Largest number of entries in the vocabulary (default: 60,000 words or 16,000 subwords)."""
+    """Largest number of entries in the vocabulary (60,000 words or 16,000 subwords unless given)."""
     min_count: int = 3
     """Words with fewer occurrences are unknown."""
     softmax: Softmax | None = None
-    """Output layer; adaptive is much faster and needs a vocabulary of words (default: adaptive for words, full for
-    subwords)."""
+    """Output layer: adaptive (default for words, much faster) or full (default for subwords)."""
 
     def __post_init__(self) -> None:
         need_positive(self, "embedding_size", "hidden_size", "n_layers", "vocabulary_size", "min_count")
@@ -169,7 +169,7 @@ class AdaptSettings:
     vocabulary_size: int | None = None
     """Largest number of words in the vocabulary (default: as many as the model has)."""
     min_count: int = 3
-    """Words with fewer occurrences are unknown (default: 3; word vectors: 5)."""
+    """Words with fewer occurrences are unknown."""
 
     def __post_init__(self) -> None:
         need_positive(self, "vocabulary_size", "min_count")

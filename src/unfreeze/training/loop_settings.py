@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.checked import need_positive, need_seed
+from unfreeze.errors import UserError, setting
 from unfreeze.transfer.policies import OptimizerName
 
 
@@ -17,7 +18,7 @@ class LoopSettings:
     """
 
     epochs: int | None = 1
-    """Passes over the data; no limit if None, which needs minutes."""
+    """Passes over the data; a time limit replaces the default."""
     minutes: float | None = None
     """Time limit in minutes; the learning rate schedule is fitted to it."""
     optimizer: OptimizerName = "adamw"
@@ -45,5 +46,4 @@ class LoopSettings:
             raise UserError(
                 f"{setting('checkpoint_minutes')} must be at least 0, not {self.checkpoint_minutes}"
             )
-        if not 0 <= self.seed < 2**32:  # what every generator of random numbers takes
-            raise UserError(f"{setting('seed')} must be from 0 to {2**32 - 1}, not {self.seed}")
+        need_seed(self.seed)

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.checked import need_positive
+from unfreeze.errors import UserError, setting
 from unfreeze.transfer.schedules import SCHEDULES
 
 if TYPE_CHECKING:  # the command line reads the settings without loading torch

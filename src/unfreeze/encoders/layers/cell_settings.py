@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 
 CellKind = Literal["lstm", "qrnn"]
 
@@ -29,7 +29,9 @@ class CellSettings:
         if self.kind not in get_args(CellKind):
             raise UserError(f"unknown cell {self.kind!r}: use {' or '.join(get_args(CellKind))}")
         if self.kind == "lstm" and (self.windows != (2,) or self.zoneout):
-            raise UserError("windows and zoneout apply only to the cell qrnn, not to lstm")
+            raise UserError(
+                f"{setting('windows')} and {setting('zoneout')} are for QRNNs: add {setting('cell', 'qrnn')}, or leave them out"
+            )
         for window in (1, *self.windows):  # checked early, because the layers are made after reading the text
             need_qrnn(window, self.zoneout)
 

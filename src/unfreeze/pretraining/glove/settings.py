@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.checked import need_positive, need_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,5 +35,4 @@ class GloveSettings:
     def __post_init__(self) -> None:
         need_positive(self, "size", "window", "epochs", "learning_rate", "x_max", "alpha", "memory_mb")
         need_positive(self, "vocabulary_size", "min_count")
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"{setting('seed')} must be from 0 to {2**32 - 1}, not {self.seed}")
+        need_seed(self.seed)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.checked import need_positive, need_seed
+from unfreeze.errors import UserError, setting
 
 Architecture = Literal["skip-gram", "cbow"]
 LEARNING_RATES: dict[Architecture, float] = {"skip-gram": 0.025, "cbow": 0.05}
@@ -41,8 +42,7 @@ class Word2VecSettings:
             raise UserError(f"{setting('negatives')} must be at least 1, not {self.negatives}")
         if not 0 <= self.subsample <= 1:
             raise UserError(f"{setting('subsample')} must be from 0 (off) to 1, not {self.subsample}")
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"{setting('seed')} must be from 0 to {2**32 - 1}, not {self.seed}")
+        need_seed(self.seed)
 
     @property
     def initial_rate(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.bodies import BiLstmOnLayers
-from unfreeze.tasks.networks import layered_network
+from unfreeze.tasks.networks import layered_network, pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.words import split_words
@@ -90,7 +91,7 @@ def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch)
         torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
 
 
-def beside() -> WordVectors:
+def static_words() -> WordVectors:
     torch.manual_seed(1)
     found = WordVectors(word_tokenizer(), size=6)
     torch.nn.init.normal_(found.embedding)
@@ -109,7 +110,7 @@ def beside() -> WordVectors:
 )
 @torch.no_grad()
 def test_word_vectors_stand_beside_the_words_that_they_are_of(texts: list[str]) -> None:
-    vectors = beside()
+    vectors = static_words()
     network = layered_network(small_elmo(), 2, hidden_size=4, vectors=vectors).eval()
     assert isinstance(network.body, BiLstmOnLayers)
     words = network.body.words(texts)
@@ -178,3 +179,31 @@ def test_options_about_layers_are_refused_where_there_are_none(tmp_path: Path) -
             TextClassifier.fit(
                 ["the cat", "a dog"] * 4, ["a", "b"] * 4, encoder=str(tmp_path / "lm"), **option
             )
+
+
+def test_tensors_have_the_names_of_earlier_models_and_checkpoints() -> None:
+    encoder = random_model(word_tokenizer(), "both", ()).encoder
+    pooled = pooled_network(encoder, 2, word_vectors=3)
+    layered = layered_network(encoder, 2, hidden_size=4, vectors=static_words(), characters=6)
+    wanted = {
+        "pooled": (
+            "encoder.stacks.forwards.embedding.weight",
+            "word_vectors",
+            "heads.backwards.norm_0.weight",
+        ),
+        "layered": (
+            "words.encoder.stacks.forwards.embedding.weight",
+            "words.vectors.stacks.forwards.embedding.weight",
+            "words.mixes.input.weights",
+            "body.layers.0.forwards.weight_ih",
+            "heads.joints.linear_0.weight",
+        ),
+    }
+    for network, names in zip((pooled, layered), wanted.values(), strict=True):
+        tensors = network.state_dict()
+        assert set(names) <= tensors.keys()
+        assert {name.partition(".")[0] for name in tensors} == {name.partition(".")[0] for name in names}
+        changed = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+        network.load_state_dict(changed)  # strict: no name is missing, and none is unknown
+        assert not any(bool(parameter.any()) for parameter in network.parameters())
+        assert pickle.loads(pickle.dumps(network)).state_dict().keys() == tensors.keys()  # noqa: S301

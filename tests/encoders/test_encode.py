@@ -1,0 +1,130 @@
+"""One vector for each input, and models that go to the hub."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+
+from tests.encoders.elmos import small_bilm, small_elmo
+from tests.language_models.models import random_model, word_tokenizer
+from unfreeze import registry
+from unfreeze.encoders import base
+from unfreeze.encoders.base import Pool
+from unfreeze.encoders.features import EmbedSettings, embed_text
+from unfreeze.encoders.text_encoder import TextEncoder
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.errors import UserError
+
+TEXTS = [
+    "the bank was wet",
+    "",
+    "he sat on the bank of the river and the cat sat there too",
+    "xyzzy",
+    "the cat",
+]
+
+
+def vectors() -> WordVectors:
+    torch.manual_seed(0)
+    found = WordVectors(word_tokenizer(), size=5, ngrams=(3, 3), buckets=20)
+    torch.nn.init.normal_(found.embedding)
+    torch.nn.init.normal_(found.buckets)
+    return found.eval()
+
+
+ENCODERS = {
+    "elmo": small_elmo,
+    "awd_lstm": lambda: random_model(word_tokenizer(), "both", ()).encoder.eval(),
+    "word_vectors": vectors,
+}
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "last"])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_text_has_the_vector_that_embed_gives_it(kind: str, pool: Pool, tmp_path: Path) -> None:
+    encoder: TextEncoder = ENCODERS[kind]()
+    for layer in (0, -1):
+        found = encoder.encode(TEXTS, layer=layer, pool=pool)
+        assert found.shape == (5, encoder.widths[layer]) and found.dtype == np.float32
+        settings = EmbedSettings(layers=layer, pool=pool)
+        lines = embed_text(encoder, TEXTS, tmp_path / f"{layer}", settings).lines()
+        for row, line in zip(found, lines, strict=True):
+            np.testing.assert_allclose(row, line.vectors[0, 0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_vector_depends_neither_on_order_nor_on_batch(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = ENCODERS[kind]()
+    encoder.train()
+    together = encoder.encode(TEXTS * 3)
+    assert encoder.training and not together[1].any()
+    sizes = []
+    prepare = encoder.prepare
+    monkeypatch.setattr(encoder, "prepare", lambda texts: sizes.append(len(texts)) or prepare(texts))
+    monkeypatch.setattr(base, "BATCH_SIZE", 60)
+    np.testing.assert_allclose(encoder.encode(TEXTS[::-1])[::-1], together[:5], rtol=1e-4, atol=1e-5)
+    assert len(sizes) > 1 and sum(sizes) == 5
+
+
+def test_what_cannot_be_encoded_is_said() -> None:
+    encoder = vectors()
+    assert encoder.encode([]).shape == (0, 5)
+    for inputs, options, said in (
+        ("one text", {}, "come in a list"),
+        (["a", 3], {}, r"texts\[1\] is of type int"),
+        (["a"], {"layer": 1}, "there is no layer 1: the encoder has 1"),
+        (["a"], {"pool": "sum"}, "pool 'sum': it is mean, max or last"),
+    ):
+        with pytest.raises(UserError, match=said):
+            encoder.encode(inputs, **options)  # type: ignore[arg-type]
+
+
+def test_a_model_is_uploaded_as_it_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, dict[str, Any]]] = []
+
+    def upload_folder(*, repo_id: str, folder_path: Path, token: str | None) -> str:
+        assert made and token == "secret"
+        shutil.copytree(folder_path, tmp_path / repo_id)
+        return f"https://hub/{repo_id}/commit"
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, **options: made.append((name, options)))
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload_folder)
+    encoder = vectors()
+    assert encoder.push_to_hub("owner/name", private=True, token="secret") == "https://hub/owner/name/commit"
+    assert made == [("owner/name", {"private": True, "token": "secret", "exist_ok": True})]
+    again = WordVectors.from_pretrained(tmp_path / "owner" / "name")
+    np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
+
+    def refused(name: str, **options: Any) -> None:
+        raise OSError("no such owner\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", refused)
+    with pytest.raises(UserError, match="^cannot upload to 'owner/name' on the hub: no such owner$"):
+        encoder.push_to_hub("owner/name")
+
+
+def test_any_kind_is_loaded_as_its_class(tmp_path: Path) -> None:
+    language_model = random_model(word_tokenizer())
+    models = {"bilm": small_bilm(), "elmo": small_elmo(), "lm": language_model, "vectors": vectors()}
+    for name, model in models.items():
+        model.save_pretrained(tmp_path / name)
+        assert type(registry.load(tmp_path / name)) is type(model)
+    language_model.save_pretrained(tmp_path / "encoder", without_output=True)
+    assert type(registry.load(tmp_path / "encoder")) is type(language_model.encoder)
+
+
+def test_every_class_of_the_registry_is_there_and_of_its_kind() -> None:
+    for table in (registry.ENCODERS, registry.LANGUAGE_MODELS, registry.TASKS):
+        for kind in table:
+            found = registry.model_class(
+                {"kind": kind, "output": {} if table is registry.LANGUAGE_MODELS else None}, Path()
+            )
+            assert f"{found.__module__}:{found.__name__}" == table[kind]
+            if table is registry.ENCODERS:
+                assert found.kind == kind

@@ -51,7 +51,7 @@ VERBS = {
     "pretrain-phrases": "pretrain word2vec --corpus small.txt --size 6 --epochs 2 --min-count 2 --workers 1 --phrases 1 "
     "--phrase-threshold 3 --architecture cbow --checkpoint-minutes 0",
     "pretrain-glove": "pretrain glove --corpus small.txt --size 6 --epochs 4 --min-count 2 --workers 1",
-    "pretrain-elmo": "pretrain elmo --corpus small.txt --preset tiny --size 6 --cells 6 --batch-size 8 --bptt 12 --epochs 1 "
+    "pretrain-elmo": "pretrain elmo --corpus small.txt --preset tiny --projection-size 6 --hidden-size 6 --batch-size 8 --bptt 12 --epochs 1 "
     f"--min-count 2 {_FP32}",
     "pretrain-lm": f"pretrain lm --corpus small.txt {_SIZES} {_LM}",
     "pretrain-lm-both": f"pretrain lm --corpus small.txt {_SIZES} --direction both --cell qrnn --optimizer nt-asgd {_LM}",

@@ -27,6 +27,7 @@ from unfreeze.folders import read_config
 from unfreeze.memory import release_free_memory
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.store_builder import (
+    JOURNAL,
     KIND,
     OFFSETS,
     DocumentTokenizer,
@@ -85,7 +86,12 @@ class TokenStore:
         """
         folder = Path(folder)
         config = read_config(folder, {KIND}, StoreConfig)
-        return cls(folder, config, tokens_of_files(read_journal(folder)[1]))
+        file_tokens = tokens_of_files(read_journal(folder)[1])
+        if sum(file_tokens) != config["n_tokens"]:
+            raise UserError(
+                f"{folder / JOURNAL} does not add up to the store's tokens: the token store is damaged, build it again"
+            )
+        return cls(folder, config, file_tokens)
 
     @classmethod
     def build(

@@ -173,15 +173,18 @@ class TextTokenizer(ABC):
         return encoded
 
     def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json, and counts.json where counts are known, into `folder`."""
+        """Write tokenizer.json, and counts.json where counts are known, into `folder`.
+
+        tokenizer.json is written last: where it is, all of it is.
+        """
         folder = Path(folder)
-        with written_file(folder / TOKENIZER) as path:
-            path.write_text(self._model().to_str(pretty=True), encoding="utf-8")
         if self._counts is None:
             (folder / COUNTS).unlink(missing_ok=True)
         else:
             with written_file(folder / COUNTS) as path:
                 path.write_text(json.dumps(self._counts) + "\n", encoding="utf-8")
+        with written_file(folder / TOKENIZER) as path:
+            path.write_text(self._model().to_str(pretty=True), encoding="utf-8")
 
     def fingerprint(self) -> str:
         """The same for tokenizers that give the same ids; stable across machines and versions of Python."""

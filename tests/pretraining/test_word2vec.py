@@ -302,6 +302,7 @@ def test_a_second_interrupt_leaves_without_a_checkpoint(
             time.sleep(0.1)
 
     monkeypatch.setattr(word2vec, "train_block", slow)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     checkpoints = Checkpoints(tmp_path / "training")
     fingers = threading.Thread(target=press_twice)
     fingers.start()
@@ -324,6 +325,7 @@ def test_one_interrupt_is_saved_once_the_block_in_hand_is_done(
         time.sleep(0.2)
         return train_block(*arguments)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     with monkeypatch.context() as patch:
         patch.setattr(word2vec, "train_block", pressed)
         with pytest.raises(Interrupted):

@@ -43,7 +43,7 @@ def test_the_same_run_is_resumed_and_another_one_is_refused(tmp_path: Path) -> N
     save(opened(tmp_path / "out", {"rate": 0.1, "sizes": (1, 2)}))
     again = opened(tmp_path / "out", {"rate": 0.1, "sizes": (1, 2)})
     assert not again.done and again.checkpoints is not None and again.checkpoints.load() is not None
-    with pytest.raises(UserError, match=r"rate 0\.1 there, 0\.2 here.*--overwrite") as caught:
+    with pytest.raises(UserError, match=r"rate 0\.1 there, 0\.2 here.*add overwrite") as caught:
         opened(tmp_path / "out", {"rate": 0.2, "sizes": (1, 2)})
     assert "\n" not in str(caught.value)
     assert again.checkpoints.load() is not None
@@ -124,7 +124,7 @@ def test_what_is_the_users_is_left_alone(
 ) -> None:
     (tmp_path / "data" / "training").mkdir(parents=True)
     (tmp_path / "data" / theirs).write_text("years of work")
-    with pytest.raises(UserError, match=f"{theirs} is not unfreeze's .* choose another --output"):
+    with pytest.raises(UserError, match=f"{theirs} is not unfreeze's .* choose another output"):
         opened(tmp_path / "data", {"run": 1}, overwrite=True)
     monkeypatch.chdir(tmp_path / "data")
     for place in (".", "", "..", "training/..", tmp_path):

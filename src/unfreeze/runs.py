@@ -33,7 +33,7 @@ from typing import Any, Self, TypeVar
 from accelerate import Accelerator
 
 from unfreeze.checked import read_json_file
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.folders import (
     CONFIG,
     OWN,
@@ -150,7 +150,7 @@ class Run:
         if is_first:
             restore_folder(self.output)
             if self.output.exists() and not self.output.is_dir():
-                raise UserError(f"{self.output} is a file: --output names a folder")
+                raise UserError(f"{self.output} is a file: {setting('output')} names a folder")
             if not self.folder.is_dir():
                 self._need_free(None, identity)  # before anything is created
             self._acquire()
@@ -203,13 +203,17 @@ class Run:
         if self._holds_work():
             if not self._overwrite:
                 other = _difference(record, {**identity, "precision": self._precision})
-                raise UserError(f"{self.output} {other}: choose another --output, or add --overwrite")
+                raise UserError(
+                    f"{self.output} {other}: choose another {setting('output')}, or add {setting('overwrite')}"
+                )
             return
         taken = [path for name in sorted(OWN - {TRAINING}) if (path := self.output / name).exists()]
         if record is None:  # a process that was killed at once may have left a lock
             taken += [path for path in self.folder.glob("*") if path.name != LOCK]
         if taken:
-            raise UserError(f"{taken[0]} is not unfreeze's and would be replaced: choose another --output")
+            raise UserError(
+                f"{taken[0]} is not unfreeze's and would be replaced: choose another {setting('output')}"
+            )
 
     def _acquire(self) -> None:
         """Keep other processes from this output, for as long as this process lives.
@@ -232,7 +236,7 @@ class Run:
                 os.close(lock)
                 raise UserError(
                     f"{self.output} is being written by another run (process {holder}): wait until it has ended, "
-                    "or choose another --output"
+                    f"or choose another {setting('output')}"
                 ) from None
             except OSError:  # a file system without locks
                 os.close(lock)

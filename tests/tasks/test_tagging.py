@@ -199,7 +199,7 @@ def test_plain_tags_are_measured_by_accuracy() -> None:
         found.predict_tags(["the dog sat"])
     with pytest.raises(UserError, match="words and tags are lists of strings"):
         SequenceTagger.fit(["ab"], ["OO"])
-    with pytest.raises(UserError, match="0 epochs: at least 1"):
+    with pytest.raises(UserError, match="epochs must be above 0, not 0"):
         SequenceTagger.fit(tokens, tags, **SMALL, epochs=0)
     (words,) = found.predict(["the dog sat"])
     assert [each["entity"] for each in words] == ["D", "N", "V"]

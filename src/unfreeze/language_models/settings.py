@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfreeze.errors import UserError, need_positive, setting
+from unfreeze.checked import need_positive
+from unfreeze.errors import UserError, setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,9 @@ child, which ends itself just before number N, or just after. Then the same comm
     leftovers   files in the output, beside it or in the temporary folder that an uninterrupted run does not leave
     failed      reruns with an exit status other than 0
 
+What was begun by one version has to be resumed by the next one: `--leave --keep FOLDER` at the earlier commit leaves an
+interrupted and a whole run of each verb in FOLDER, and `--resume --keep FOLDER` at the later one goes on from there.
+
 Runs are bounded by steps, in fp32, with one worker, one thread and one core. Everything is made from --seed and the number
 of the kill; `--only NUMBER` with the same --seed and --verbs does that one alone and leaves its folder.
 """
@@ -46,7 +49,7 @@ _SIZES = "--preset tiny --embedding-size 8 --hidden-size 8"
 _WORDS = f"--hidden-size 6 --characters 4 {_FP32}"
 VERBS = {
     "pretrain-ngram": "pretrain ngram --corpus small.txt --order 2",
-    "pretrain-word2vec": "pretrain word2vec --corpus small.txt --size 6 --epochs 3 --min-count 2 --workers 1 "
+    "pretrain-word2vec": "pretrain word2vec --corpus small.txt --size 8 --epochs 3 --min-count 2 --workers 1 "
     "--checkpoint-minutes 0",
     "pretrain-phrases": "pretrain word2vec --corpus small.txt --size 6 --epochs 2 --min-count 2 --workers 1 --phrases 1 "
     "--phrase-threshold 3 --architecture cbow --checkpoint-minutes 0",
@@ -432,11 +435,21 @@ def main() -> int:
     parser.add_argument("--only", type=int)
     parser.add_argument("--verbs", nargs="*", choices=list(VERBS), default=list(VERBS))
     parser.add_argument("--keep", type=Path, help="work in this folder, whose data is used again")
+    parser.add_argument("--leave", action="store_true", help="leave interrupted runs in --keep")
+    parser.add_argument("--resume", action="store_true", help="go on from those")
     arguments = parser.parse_args()
     root = (arguments.keep or Path(tempfile.mkdtemp(prefix="kill-"))).resolve()
     use_one_core(root)
     import_everything()
     campaign = Campaign(root)
+    if arguments.leave or arguments.resume:
+        wrong = {
+            verb: campaign.resume(verb) if arguments.resume else campaign.leave(verb)
+            for verb in arguments.verbs
+        }
+        for verb, said in wrong.items():
+            print(f"{verb}: {said or 'ok'}")
+        return any(wrong.values())
     numbers = range(arguments.first, arguments.first + arguments.kills)
     if arguments.only is not None:
         numbers = range(arguments.only, arguments.only + 1)
@@ -445,6 +458,11 @@ def main() -> int:
     for number in numbers:
         found = campaign.kill(number, arguments.seed, arguments.verbs)
         counts.update(found.faults.keys())
+        print(
+            f"{number} {found.verb}: {found.what}: {', '.join(found.faults) or 'ok'}",
+            file=sys.stderr,
+            flush=True,
+        )
         for fault, said in found.faults.items():
             print(f"{number} {found.verb}: {found.what}: {fault}: {said}", flush=True)
         if arguments.only is None:

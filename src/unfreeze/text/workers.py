@@ -1,9 +1,9 @@
 """Worker processes that map a function over a stream, in order, in bounded memory.
 
-What is special here, against `multiprocessing` and `concurrent.futures`: workers are plain `python -c` processes that
-talk over pipes. They neither fork a process whose threads hold locks (torch, OpenMP, CUDA) nor run the caller's script a
-second time, so they work from a notebook, from standard input, and from a script without an `if __name__` guard. The
-stream is read only as far as the workers need it, where `Pool.imap` would read a whole corpus into memory.
+Unlike `multiprocessing` and `concurrent.futures`, workers are plain `python -c` processes that talk over pipes. They neither
+fork a process whose threads hold locks (torch, OpenMP, CUDA) nor run the caller's script a second time, so they work from a
+notebook, from standard input, and from a script without an `if __name__` guard. The stream is read only as far as the
+workers need it, where `Pool.imap` and joblib would read a whole corpus into memory (docs/lab-notes.md).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -45,17 +45,17 @@ def ordered_results(
 ) -> Generator[Result, None, None]:
     """Yield `function(shared, item)` for each item, in the order of `items`.
 
-    Close the iterator to end the workers early. A single item, or a single worker, is computed in this process.
+    Close the iterator to end the workers early. A single item is computed in this process, as is everything with one worker.
 
     Args:
-        function: importable by name; what it returns is pickled.
-        shared: pickled once for each worker.
-        items: read at most `workers` + 1 ahead of what was yielded.
-        workers: processes; None is one a core.
+        function: importable by name; its result is pickled.
+        shared: pickled once per worker.
+        items: read at most `workers` + 1 items ahead of the results.
+        workers: number of processes (default: one per core).
 
     Raises:
         UserError: a worker was killed.
-        Exception: whatever `function` raises.
+        Exception: any that `function` raises.
     """
     iterator = iter(items)
     beginning = list(islice(iterator, 2))
@@ -65,7 +65,7 @@ def ordered_results(
             yield function(shared, item)
         return
     pending: deque[Future[Result]] = deque()
-    # Processes end before the threads that wait for them are joined: leaving early does not wait for work in hand.
+    # Processes are ended before the threads that wait for them are joined, so that closing early does not wait for running work.
     with ThreadPoolExecutor(count) as threads, _Processes(function, shared, count) as processes:
         try:
             for item in chain(beginning, iterator):
@@ -80,14 +80,14 @@ def ordered_results(
 
 
 class _Processes:
-    """At most `count` worker processes, started when they are first needed."""
+    """At most `count` worker processes, each started when it is first needed."""
 
     def __init__(self, function: Callable[..., Any], shared: object, count: int) -> None:
         self._setup = pickle.dumps((function, shared))
         self._started: list[subprocess.Popen[bytes]] = []
         self._idle: SimpleQueue[subprocess.Popen[bytes] | None] = SimpleQueue()
         for _ in range(count):
-            self._idle.put(None)  # a worker that is not started yet
+            self._idle.put(None)  # a worker that has not been started
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +101,7 @@ class _Processes:
             process.communicate()
 
     def call(self, item: object) -> Any:
-        """Let an idle worker compute one item; safe to call from as many threads as there are workers."""
+        """Have an idle worker compute one item; may be called from as many threads as there are workers."""
         process = self._idle.get()
         try:
             process = process or self._start()
@@ -130,10 +130,12 @@ class _Processes:
 
 
 def serve() -> None:
-    """What a worker does: read the function, then items, and answer each, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    """Main loop of a worker: read the function, then answer one item after another until the pipe is closed."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole process group; the parent decides what to do
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not get between the replies
+    os.dup2(2, 1)  # output of libraries must not mix with the replies
     function, shared = _receive(requests)
     while True:
         try:

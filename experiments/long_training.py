@@ -1,19 +1,20 @@
-"""The language models that read for days: all of Wikipedia's files several times, then IMDb's reviews up to twenty times.
+"""Language models trained for days: several epochs over all files of Wikipedia, then up to twenty over the reviews of IMDb.
 
-MultiFiT (Eisenschlos et al. 2019) pre-trains a QRNN for ten epochs and tunes it on the target's text for twenty; ULMFiT's
-model read a billion tokens. Here the same is done on one CPU core, in pieces of any length. Two models, by one recipe:
+MultiFiT (Eisenschlos et al. 2019) pre-trains a QRNN for ten epochs and fine-tunes it on the target text for twenty; the model
+of ULMFiT read a billion tokens. This experiment does the same on one CPU core, in stages that can be interrupted. It trains
+two models with the same recipe:
 
-- `pair`: both directions over one embedding, small enough to ship (16 MB in half precision). It becomes `wiki-lm`.
+- `pair`: both directions over one embedding, small enough to be released (16 MB in half precision), as `wiki-lm`.
 - `chase`: as wide as training time allows, for the experiments on IMDb with 100 labels; its size is not limited.
 
     OMP_NUM_THREADS=1 python -m experiments.long_training --data DATA --runs RUNS --model pair --stages 4
     python -m experiments.long_training --data DATA --runs RUNS --model pair --show
     python -m experiments.long_training --data DATA --runs RUNS --model pair --release DIR
 
-A stage is half a pass, five or six of the eleven files, as a run of its own with a rate that rises and falls (warm restarts,
-Loshchilov & Hutter 2017), so that every finished stage is a model to use. A stage that was stopped, by Ctrl-C or `kill -9`,
-goes on when the same command is given again; a finished one is not repeated. The last file of enwiki-2015 is held out; reviews held out are one in a hundred
-of the unlabeled ones. `--show` prints what was measured so far, `--readout` what 100 and 1,000 labels make of each model.
+A stage is half an epoch, five or six of the eleven files, as a run of its own with a complete learning-rate schedule (warm
+restarts, Loshchilov & Hutter 2017), so each finished stage is a usable model. An interrupted stage (Ctrl-C or `kill -9`) is resumed
+by rerunning the command; a finished one is not repeated. The last file of enwiki-2015 and one in a hundred of the unlabeled reviews
+are held out. `--show` prints the results so far, and `--readout` evaluates each model with 100 and 1,000 labels.
 """
 
 from __future__ import annotations
@@ -45,27 +46,27 @@ from unfreeze.transfer.policies import TransferPolicy
 VALIDATE_MINUTES = 15.0
 REVIEWS = "reviews"
 LARGEST, HEADER = 16_000_000, 8_000
-"""Bytes of a released file, and of its header at most."""
+"""Maximum size of a released file, and of its header, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A model that is trained for long."""
+    """Recipe of a long training."""
 
     embedding_size: int
     hidden_size: int
     n_layers: int
     vocabulary_size: int
-    """Words, of Wikipedia and then of the reviews."""
+    """Number of words, of Wikipedia first and then of the reviews."""
     batch_size: int
     bptt: int
     rates: tuple[float, ...]
-    """Highest rate of each stage; those beyond have the last one."""
+    """Maximum learning rate of each stage; the last one also applies to further stages."""
     dropout_scale: float = 0.1
-    """While there is more text than the model can remember; the reviews take REVIEW_DROPOUT."""
+    """On Wikipedia, where there is more text than the model can memorize; the reviews use REVIEW_DROPOUT."""
 
     def rate(self, number: int) -> float:
-        """Of stage `number`, from 1."""
+        """Learning rate of a stage, counted from 1."""
         return self.rates[min(number, len(self.rates)) - 1]
 
 
@@ -93,7 +94,7 @@ REVIEW_PASSES, REVIEW_RATE, REVIEW_DROPOUT = 20, 2e-3, 0.3
 
 
 def training(plan: Plan, rate: float, *, epochs: int, seed: int, dropout_scale: float) -> TrainingSettings:
-    """How a stage learns: one rise and fall of the rate, the same for all layers."""
+    """Training settings of a stage: one cycle of the learning rate, equal for all layers."""
     return TrainingSettings(
         policy=TransferPolicy(
             mode="fine-tune", learning_rate=rate, gradual=False, discriminative=1.0, schedule="cosine"
@@ -110,12 +111,12 @@ def training(plan: Plan, rate: float, *, epochs: int, seed: int, dropout_scale: 
 
 
 def folder_of(places: Places, model: str, stage: int | str) -> Path:
-    """Of a stage on Wikipedia, by its number from 1, or of the reviews."""
+    """Folder of a stage on Wikipedia, counted from 1, or on the reviews."""
     return places.runs / model / (stage if isinstance(stage, str) else f"wikipedia-{stage:02d}")
 
 
 def read_wikipedia(places: Places, model: str, number: int) -> None:
-    """Stage `number`: the first one from random weights, every other one from the stage before."""
+    """Run a stage: the first one from random weights, the others from the preceding stage."""
     plan, middle = PLANS[model], len(places.wikipedia) // 2
     files = places.wikipedia[:middle] if number % 2 else places.wikipedia[middle:]
     corpus = Corpus(paths=files, validation=[places.held_out_wikipedia])
@@ -140,7 +141,7 @@ def read_wikipedia(places: Places, model: str, number: int) -> None:
 
 
 def read_reviews(places: Places, model: str, last: int) -> None:
-    """Twenty passes over IMDb's reviews without labels, from the last stage on Wikipedia."""
+    """Twenty epochs over the unlabeled reviews of IMDb, starting from the last stage on Wikipedia."""
     plan, source = PLANS[model], folder_of(places, model, last)
     settings = training(plan, REVIEW_RATE, epochs=REVIEW_PASSES, seed=0, dropout_scale=REVIEW_DROPOUT)
     wanted = AdaptSettings(training=settings, vocabulary_size=plan.vocabulary_size)
@@ -149,14 +150,14 @@ def read_reviews(places: Places, model: str, last: int) -> None:
 
 
 def stages(places: Places, model: str) -> Iterator[tuple[str, Path, list[dict[str, Any]]]]:
-    """Every stage that has begun: its name, its folder and what was measured in it."""
+    """All stages that have been started: name, folder and measurements."""
     for folder in sorted((places.runs / model).glob("*")):
         if records := read_log(folder):
             yield folder.name, folder, records
 
 
 def show(places: Places, model: str) -> None:
-    """The curve so far as a table."""
+    """The course of the training so far, as a table."""
     print("| stage | updates | hours | held-out perplexity | bits a byte |\n|---|---:|---:|---:|---:|")
     for name, folder, records in stages(places, model):
         state = name if (folder / "config.json").is_file() else f"{name} (going on)"
@@ -168,7 +169,7 @@ def show(places: Places, model: str) -> None:
 
 
 def fitting(model: AwdLstmLanguageModel) -> AwdLstmLanguageModel:
-    """The model without as many of its rarest words as a file of LARGEST bytes in half precision has no room for."""
+    """Remove the rarest words of a model, so that its file in half precision has at most LARGEST bytes."""
     size = 2 * sum(p.numel() for p in model.parameters()) + HEADER
     a_word = 2 * (model.encoder.arguments()["embedding_size"] + len(model.encoder.directions))
     count = len(model.tokenizer) - max(0, math.ceil((size - LARGEST) / a_word))
@@ -178,7 +179,7 @@ def fitting(model: AwdLstmLanguageModel) -> AwdLstmLanguageModel:
 
 
 def release(places: Places, model: str, output: Path) -> None:
-    """The last finished stage on Wikipedia in half precision, to ship with the package."""
+    """Write the last finished stage on Wikipedia in half precision, for release with the package."""
     finished = [
         (folder, records)
         for name, folder, records in stages(places, model)
@@ -213,18 +214,22 @@ def release(places: Places, model: str, output: Path) -> None:
 
 
 def main() -> None:
-    """Train, or tell of the training."""
+    """Train, show, read out or release a model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--model", choices=list(PLANS), required=True)
-    parser.add_argument("--stages", type=int, default=4, help="on Wikipedia; two are a pass")
-    parser.add_argument("--reviews", action="store_true", help="then read IMDb's unlabeled reviews")
-    parser.add_argument("--show", action="store_true", help="print what was measured so far, train nothing")
-    parser.add_argument("--readout", action="store_true", help="what labels make of each finished stage")
-    parser.add_argument("--release", type=Path, metavar="DIR", help="write the last finished stage there")
+    parser.add_argument(
+        "--stages", type=int, default=4, help="number of stages on Wikipedia; two are an epoch"
+    )
+    parser.add_argument("--reviews", action="store_true", help="then train on the unlabeled reviews of IMDb")
+    parser.add_argument("--show", action="store_true", help="print the results so far without training")
+    parser.add_argument("--readout", action="store_true", help="evaluate each finished stage with labels")
+    parser.add_argument(
+        "--release", type=Path, metavar="DIR", help="write the last finished stage to this folder"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places, model = Places(arguments.data, arguments.runs), arguments.model

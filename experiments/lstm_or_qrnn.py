@@ -1,16 +1,16 @@
-"""Claim: a QRNN learns a language as well as an LSTM from the same text, and more in the same minutes.
+"""Claim: a QRNN learns as much as an LSTM from the same text, and more in the same time.
 
-Bradbury et al. 2017 and MultiFiT say so; a lecture on transfer learning adds "as many layers as we want". On Wikipedia (enwiki-2015, its last
-file held out), one vocabulary, batch and rate: both cells over the same tokens, and over as many as each reads in the same
-minutes; 1, 2 and 4 layers, longer streams (BPTT 140), a wider one, other rates and batches for the same minutes. Then both
-cells are adapted to IMDb's unlabeled reviews, and a logistic regression reads sentiment from the mean of their top states
-(experiments/readout.py).
+This is the claim of Bradbury et al. 2017 and MultiFiT. On Wikipedia (enwiki-2015, with its last file held out), with the same
+vocabulary, batch and learning rate, both cells are trained on the same tokens, and on as many as each reads in the same
+time. Variants with 1, 2 and 4 layers, longer sequences (BPTT 140), wider layers, other learning rates and batch sizes are
+trained for the same time. Then both cells are adapted to the unlabeled reviews of IMDb, and logistic regression predicts
+sentiment from the mean of their top states (experiments/readout.py).
 
     OMP_NUM_THREADS=1 python -m experiments.lstm_or_qrnn --data DATA --runs RUNS --minutes 5
 
-Minutes are those of a quiet core: every variant's updates are timed in turns beside the others' first, and each then reads
-minutes times its speed, so that what else the machine does while it trains changes nothing. Adapting alone is bounded by
-the clock. Every run is a folder of RUNS and goes on where it was stopped.
+Minutes are those of an idle core: first the updates of all variants are timed alternately, then each variant is trained on as
+many tokens as it reads in that time, so that other load on the machine does not matter. Only adaptation is limited by the
+clock. Each run is a folder in RUNS and is resumed if it was interrupted.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
 ON_THE_WAY, AT_THE_END = 10, 100
-"""Documents of the held-out file: few for the points of a course, more for the figure at the end."""
+"""Documents of the held-out file used during training and at the end."""
 VOCABULARY, FILES = 30_000, 3
 DROPOUT_SCALE = 0.1
 ROUNDS, STEPS = 5, 3
-"""Of the timing: a round is so many updates of each variant."""
+"""Updates of each variant per round of the timing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A language model, and how it is trained."""
+    """A language model and its training settings."""
 
     cell: CellKind
     layers: int = 3
@@ -66,9 +66,9 @@ class Variant:
     batch_size: int = 32
     bptt: int = 70
     rate: float = 6e-3
-    """Highest learning rate."""
+    """Maximum learning rate."""
     tokens_of: str | None = None
-    """Read as many tokens as this variant, instead of those of the same minutes."""
+    """Train on as many tokens as this variant, instead of for the same time."""
 
 
 LSTM, QRNN = "LSTM, 3 layers", "QRNN, 3 layers"
@@ -90,10 +90,10 @@ VARIANTS = {
 
 
 class Comparison:
-    """What all variants share: the text, its vocabulary, and where things are kept.
+    """Text, vocabulary and folders shared by all variants.
 
     Args:
-        places: data and runs.
+        places: locations of data and runs.
     """
 
     def __init__(self, places: Places) -> None:
@@ -115,7 +115,7 @@ class Comparison:
         return path
 
     def text(self, n_tokens: float) -> Path:
-        """The beginning of the files, about so many tokens of it in whole documents."""
+        """The first documents of the files, with about the given number of tokens."""
         path = self.places.runs / f"text-{n_tokens / 1e6:.2f}M.txt"
         if not path.is_file():
             found, size = [], 0
@@ -129,7 +129,7 @@ class Comparison:
         return path
 
     def model(self, variant: Variant) -> AwdLstmLanguageModel:
-        """With random weights."""
+        """Create the model with random weights."""
         seed_everything(0)
         encoder = AwdLstm(
             self.tokenizer,
@@ -142,7 +142,7 @@ class Comparison:
         return AwdLstmLanguageModel(encoder, default_cutoffs(len(self.tokenizer)))
 
     def speeds(self) -> dict[str, float]:
-        """Tokens a second of every variant's updates, timed in turns; kept in RUNS."""
+        """Training speed of each variant in tokens per second, timed alternately; stored in RUNS."""
         kept = self.places.runs / "speeds.json"
         if not kept.is_file():
             with tempfile.TemporaryDirectory() as name:
@@ -179,7 +179,7 @@ class Comparison:
         return speeds
 
     def train(self, name: str, n_tokens: float) -> Path:
-        """One pass over so many tokens; the folder of the language model."""
+        """Train for one epoch on a number of tokens, and return the folder of the language model."""
         variant, output = VARIANTS[name], self.places.runs / name.translate(str.maketrans(" /", "--", ",'"))
         start = output.with_name(f"{output.name}-start")
         if not start.is_dir():
@@ -201,7 +201,7 @@ class Comparison:
         return output
 
     def perplexity(self, model: Path) -> float:
-        """Of a finished model, on more text than its course was measured on; kept in its folder."""
+        """Perplexity of a finished model, on more text than during training; stored in its folder."""
         kept = model / "training" / "perplexity.json"
         if not kept.is_file():
             documents = stream_documents([self.held_out(AT_THE_END)])
@@ -212,7 +212,7 @@ class Comparison:
         return float(json.loads(kept.read_text(encoding="utf-8")))
 
     def row(self, name: str, model: Path, n_tokens: float, speed: float) -> str:
-        """A line of the table: size, speed, tokens, minutes at that speed, perplexity, and that of every point."""
+        """A line of the table: size, speed, tokens, minutes at that speed, final perplexity, and perplexity during training."""
         points, variant = read_log(model), VARIANTS[name]
         parameters = sum(p.numel() for p in AwdLstmLanguageModel.from_pretrained(model).parameters()) / 1e6
         at = variant.batch_size * variant.bptt / 1e6
@@ -223,7 +223,7 @@ class Comparison:
         )
 
     def adapt(self, source: Path, minutes: float) -> Path:
-        """On the reviews without labels, for minutes of this machine."""
+        """Adapt to the unlabeled reviews for a number of minutes."""
         output = source.with_name(source.name + "-reviews")
         training = TrainingSettings(
             policy=TransferPolicy(
@@ -241,13 +241,13 @@ class Comparison:
 
 
 def main() -> None:
-    """All variants, the table, and what the adapted ones know."""
+    """Train all variants, print the table, and read out the adapted models."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
-    parser.add_argument("--minutes", type=float, default=5, help="of a quiet core, for each variant")
+    parser.add_argument("--minutes", type=float, default=5, help="minutes of an idle core for each variant")
     parser.add_argument("--adapt-minutes", type=float, default=5)
     parser.add_argument("--only", nargs="+", choices=["speeds", *VARIANTS], help="default: all")
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Claim: counting words that stand together predicts text worse than an LSTM does, and longer n-grams help less and less.
+"""Claim: n-gram models predict text worse than an LSTM, and higher orders help less and less.
 
-A bigram (the lecture's), a trigram and a 5-gram model (interpolated modified Kneser-Ney) and the LSTM language model of
-`experiments.ulmfit_imdb` read the same 11 files of enwiki-2015 in the same 30,000 words, and predict the same tokens: the
+Bigram, trigram and 5-gram models (interpolated modified Kneser-Ney) and the LSTM language model of `experiments.ulmfit_imdb`
+are trained on the same 11 files of enwiki-2015 with the same 30,000 words, and evaluated on the same tokens, the
 beginning of the held-out last file.
 
     python -m experiments.ngrams_against_lstm --data DATA --runs RUNS
@@ -28,18 +28,18 @@ VOCABULARY = 30_000
 
 
 def line(name: str, figures: dict[str, Any]) -> str:
-    """A row of the table."""
+    """Format a row of the table."""
     return f"| {name} | {figures['perplexity']:.2f} | {figures['bits_per_byte']:.3f} |"
 
 
 def main() -> None:
-    """Counts what is not counted yet, and prints the table."""
+    """Count n-grams where this is not done yet, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
-    parser.add_argument("--lstm", type=Path, help="the language model (RUNS/wiki-lm by default)")
+    parser.add_argument("--lstm", type=Path, help="folder of the language model (default: RUNS/wiki-lm)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places = Places(arguments.data, arguments.runs)

@@ -1,7 +1,7 @@
-"""What a language model's states know of sentiment: a logistic regression on the mean of its top states.
+"""How well the states of a language model predict sentiment: logistic regression on the mean of the top states.
 
-No fine-tuning and no choice but that of C, by cross-validation within the labels: minutes for a model, and a figure that
-rises with the model (docs/results.md). Reviews for measuring are the held-out ones of imdb.py; test reviews are not read.
+There is no fine-tuning, and only C is selected, by cross-validation on the labels. It takes minutes per model, and the accuracy
+improves with the model (docs/results.md). Evaluation uses the held-out reviews of imdb.py, never test reviews.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from unfreeze.tasks.networks import pooled_network
 from unfreeze.training.precision import Precision, prediction_format
 
 SEEDS = {100: 5, 1_000: 2}
-"""Number of labels -> how many samples of them are drawn."""
+"""Number of labels -> number of samples."""
 
 
 def mean_top_states(
     model: str | Path, texts: Sequence[str], *, precision: Precision = "auto"
 ) -> NDArray[np.float64]:
-    """(N, D): the mean over each text of the top layer's states, the directions side by side."""
+    """Mean of the top states over each text, with the directions concatenated (N, D)."""
     encoder = Encoder.from_pretrained(model)
     assert isinstance(encoder, AwdLstm)
     network = pooled_network(encoder, 2, pooling="top", head="linear").eval()
     prepared = [np.array(encoder.tokenizer.encode(text).ids, dtype=np.uint32) for text in texts]
     with prediction_format(precision, next(encoder.parameters()).device):
-        pooled = all_features(network, prepared)  # last, max, mean for each direction
+        pooled = all_features(network, prepared)  # last, max and mean for each direction
     parts = [features.double().numpy() for features in pooled.values()]
     return np.concatenate([part[:, -part.shape[1] // 3 :] for part in parts], axis=1)
 
 
 def readout(model: str | Path, places: Places) -> dict[int, list[float]]:
-    """Number of labels -> accuracy on the held-out reviews for tuning, for each sample."""
+    """Number of labels -> accuracy on the held-out reviews for each sample."""
     samples = {
         (count, seed): places.sample(count, seed) for count, seeds in SEEDS.items() for seed in range(seeds)
     }
@@ -65,7 +65,7 @@ def _targets(examples: ExampleSet) -> NDArray[np.int64]:
 
 
 def shown(figures: dict[int, list[float]]) -> str:
-    """Percent: the mean of each number of labels, with its samples."""
+    """Format the mean accuracy for each number of labels in percent, with its samples."""
     return ", ".join(
         f"{count:,} labels {100 * np.mean(values):.1f} ({', '.join(f'{100 * v:.1f}' for v in values)})"
         for count, values in figures.items()

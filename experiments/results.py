@@ -1,4 +1,4 @@
-"""Results of experiments that are kept: what was measured is not measured again, so that a run may be cut into parts."""
+"""Stored results of experiments: existing results are not computed again, so that a run can be split into parts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from unfreeze.registry import weights_digest
 
 
 def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
-    """A part's name with a digest of the options that its figures depend on; of models their weights count.
+    """Name of a part with a digest of the options that its results depend on; models count by their weights.
 
     Args:
-        free: options that only choose which figures are measured.
+        free: options that only select which results are computed.
     """
     facts = {key: value for key, value in vars(arguments).items() if key not in ("data", "runs", *free)}
     for model in ("elmo", "vectors", "lm"):
@@ -29,7 +29,7 @@ def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
 
 
 class Results:
-    """Figures by (part, method, labels, seed) in a file of JSON lines: what is there is not measured again."""
+    """Results by (part, method, labels, seed), stored as JSON lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Results:
     def measure(
         self, part: str, method: str, labels: int, seed: int, run: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """The figures of this combination: from the file, else from `run`, with the seconds that it took."""
+        """Return the stored result of a combination, or compute it with `run` and store it with its duration."""
         key = {"part": part, "method": method, "labels": labels, "seed": seed}
         for row in self.rows:
             if key.items() <= row.items():
@@ -54,7 +54,7 @@ class Results:
         return row
 
     def curves(self, part: str, figure: str = "accuracy") -> list[Curve]:
-        """A figure by method and number of labels, methods in the order in which they were first measured."""
+        """One metric by method and number of labels, with methods in the order of their first result."""
         found: dict[str, dict[int, list[float]]] = {}
         for row in self.rows:
             if row["part"] == part and figure in row:
@@ -63,7 +63,7 @@ class Results:
 
 
 def table(curves: Sequence[Curve]) -> str:
-    """Percent: a line a method, a column a number of labels, the spread over seeds in brackets."""
+    """Markdown table in percent, with methods in rows, numbers of labels in columns, and the range over seeds."""
     counts = sorted({count for curve in curves for count in curve.counts})
     lines = [
         "| | " + " | ".join(f"{count:,} labels" for count in counts) + " |",

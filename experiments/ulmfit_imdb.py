@@ -1,14 +1,14 @@
-"""Claim: a language model from unlabeled text makes 100 labeled reviews worth more than 1,000 from scratch.
+"""Claim: with a language model trained on unlabeled text, 100 labeled reviews are worth more than 1,000 without.
 
-ULMFiT's three stages on real text (Howard & Ruder 2018): skip-gram vectors start the embedding, an AWD-LSTM learns
-English from enwiki-2015 (its last file held out), goes on on IMDb's reviews without their labels, and becomes a
-classifier of 100, 1,000 and 10,000 labels. Beside it, with the same labels: the better of a biLSTM and a random AWD-LSTM
-(architecture and rate chosen on held-out reviews, epochs too), and TF-IDF with logistic regression.
+The three stages of ULMFiT on real text (Howard & Ruder 2018): an AWD-LSTM, with skip-gram vectors as its initial embedding, is
+trained on enwiki-2015 (with its last file held out), then on the unlabeled reviews of IMDb, and then as a classifier on
+100, 1,000 and 10,000 labels. For comparison, with the same labels: the better of a biLSTM and an AWD-LSTM from random weights
+(architecture, learning rate and epochs selected on held-out reviews), and TF-IDF with logistic regression.
 
     python -m experiments.ulmfit_imdb --data DATA --runs RUNS --pretrain-minutes 75
 
-Everything is resumable: each stage is a folder in `--runs`, each figure a line of `--runs/results.jsonl`, and what is done
-is not done again; `--only` names the parts to do.
+Runs can be resumed: each stage is a folder in `--runs`, each result a line of `--runs/results.jsonl`, and nothing is computed
+twice. `--only` selects parts.
 
 2026-11-24, one core of an AMD EPYC with AVX512-BF16: pre-training 75 minutes (held-out perplexity 52.6), adapting 21 (66.9), the
 classifiers about an hour. Test accuracy in percent, the mean of 5, 2 and 1 samples (docs/results.md has their spread):
@@ -20,7 +20,7 @@ classifiers about an hour. Test accuracy in percent, the mean of 5, 2 and 1 samp
     | ULMFiT                       |       67.6 |         79.0 |          87.9 |
     | ULMFiT and word vectors      |       77.8 |         85.9 |          89.2 |
 
-So the claim holds, but by the word vectors; the language model is still too small and has read too little.
+So the claim holds, but thanks to word vectors; the language model is too small and has read too little text.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from unfreeze.vectors.writing import write_word_vectors
 VECTOR_SIZE = 200
 VOCABULARY = 30_000
 RELEASED_WORDS = 25_000
-"""As many as keep the released file under 16 MB."""
+"""Number of words that keeps the released file under 16 MB."""
 
 PARTS = ("vectors", "pretrain", "adapt", "tfidf", "scratch", "transfer")
 
@@ -70,18 +70,18 @@ SCRATCH = {
         encoder="none", architecture="awd-lstm", embedding_size=100, hidden_size=200, dropout_scale=0.5
     ),
 }
-"""What "from scratch" is chosen from, for 1,000 labels; the choice serves for every other number."""
+"""Candidates for training from scratch; selected with 1,000 labels and used for all numbers of labels."""
 WIDE: dict[str, float] = {"epochs": 5, "window": 30, "subsample": 1e-4}
-"""Skip-gram vectors of the reviews that carry sentiment: a window of most of a review, without its frequent words."""
+"""Skip-gram vectors that carry sentiment: the window spans most of a review, with frequent words subsampled."""
 ADAPT_EPOCHS = 1
-"""Passes over the 50,000 unlabeled reviews."""
+"""Epochs over the 50,000 unlabeled reviews."""
 WHOLE = 20_000
-"""All labeled reviews that are not held out; with those that choose the epochs, IMDb's 25,000."""
+"""All labeled reviews that are not held out."""
 SCRATCH_EPOCHS = {100: 40, 1_000: 15, 10_000: 6, WHOLE: 5}
 
 
 def train_vectors(corpus: list[Path], output: Path, progress: Progress, **options: float) -> Path:
-    """Skip-gram vectors of a corpus, as one file."""
+    """Train skip-gram vectors on a corpus, as one file."""
     place = output / "vectors.npz"
     if place.is_file():
         return place
@@ -94,7 +94,7 @@ def train_vectors(corpus: list[Path], output: Path, progress: Progress, **option
 
 
 def pretrain(places: Places, minutes: float, vectors: Path, progress: Progress) -> Path:
-    """Stage 1: Wikipedia."""
+    """Stage 1: pre-training on Wikipedia."""
     settings = small_lstm()
     loop = LoopSettings(epochs=None, minutes=minutes, validate_minutes=10, checkpoint_minutes=3)
     settings = replace(settings, training=replace(settings.training, loop=loop), vocabulary_size=VOCABULARY)
@@ -107,7 +107,7 @@ def pretrain(places: Places, minutes: float, vectors: Path, progress: Progress) 
 
 
 def adapt(places: Places, source: Path, output: Path, progress: Progress) -> Path:
-    """Stage 2: the reviews without labels."""
+    """Stage 2: adaptation to the unlabeled reviews."""
     training = TrainingSettings(
         policy=TransferPolicy(mode="fine-tune", learning_rate=3e-3, gradual=False, schedule="slanted"),
         loop=LoopSettings(epochs=ADAPT_EPOCHS, validate_minutes=10, checkpoint_minutes=3),
@@ -122,7 +122,7 @@ def adapt(places: Places, source: Path, output: Path, progress: Progress) -> Pat
 
 
 def release(places: Places, source: Path, output: Path, minutes: float) -> None:
-    """The language model in half precision with its 25,000 most frequent words, to ship with the package."""
+    """Write the language model in half precision with its 25,000 most frequent words, for release with the package."""
     model = AwdLstmLanguageModel.from_pretrained(source)
     old = model.tokenizer
     counts = old.counts
@@ -172,11 +172,11 @@ def compare_tfidf(places: Places, results: Results) -> None:
 
 
 def compare_scratch(places: Places, results: Results) -> None:
-    """Random weights: chosen with 1,000 labels on held-out reviews, then measured on the test reviews."""
+    """From scratch: select a model with 1,000 labels on held-out reviews, then evaluate it on the test reviews."""
 
     def run(count: int, seed: int, settings: FitSettings, test: ExampleSet) -> dict[str, Any]:
         settings = replace(settings, epochs=SCRATCH_EPOCHS[count], seed=seed)
-        # With 100 labels an epoch's figure says little, and costs more than the epoch.
+        # With 100 labels, evaluating each epoch is not informative and takes longer than training.
         validation = places.tuning if count > 100 else None
         return fitted_accuracy(places.sample(count, seed), test, settings, validation)
 
@@ -190,7 +190,7 @@ def compare_scratch(places: Places, results: Results) -> None:
 
 
 def transfer_methods(encoder: Path, vectors: Path | None = None) -> dict[str, FitSettings]:
-    """Wide-window word vectors of the reviews, averaged; the adapted language model, fine-tuned; and both."""
+    """Averaged wide-window word vectors of the reviews; the fine-tuned language model; and both."""
     whole = FitSettings(encoder=str(encoder), pooling="top+vectors", rate=1e-2)
     if vectors is None:
         return {"ULMFiT": whole}
@@ -214,15 +214,15 @@ def compare_transfer(places: Places, results: Results, encoder: Path, vectors: P
 
 
 def main() -> None:
-    """All parts in their order."""
+    """Run the parts in order."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with enwiki-2015/ and imdb/")
     parser.add_argument("--runs", type=Path, required=True, help="folder for models and results")
     parser.add_argument("--pretrain-minutes", type=float, default=75)
-    parser.add_argument("--release", type=Path, help="write the language model for release into this folder")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to do; all by default")
+    parser.add_argument("--release", type=Path, help="write the language model for release to this folder")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to run (default: all)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     places, progress = Places(arguments.data, arguments.runs), Progress()
@@ -249,7 +249,7 @@ def main() -> None:
         compare_transfer(places, results, adapted, wide_vectors)
     curves = results.curves("test")
     print(table(curves))
-    plot_curves(curves, places.runs / "imdb.png", title="What unlabeled text is worth on IMDb")
+    plot_curves(curves, places.runs / "imdb.png", title="Few labels on IMDb, with and without unlabeled text")
 
 
 if __name__ == "__main__":

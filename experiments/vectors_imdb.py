@@ -1,8 +1,8 @@
-"""Claim: word vectors of unlabeled reviews are worth more under a plain mean than under a biLSTM, while labels are few.
+"""Claim: with few labels, the plain mean of word vectors of unlabeled reviews is better than a biLSTM on top of them.
 
-Skip-gram vectors of IMDb's 50,000 unlabeled reviews (window 30, subsampling 1e-4, 5 epochs) move to 100 and 1,000 labels: their
-mean and logistic regression, and a biLSTM that stands on them, with the vectors frozen and fine-tuned. Accuracy on the
-25,000 test reviews.
+Skip-gram vectors of the 50,000 unlabeled reviews of IMDb (window 30, subsampling 1e-4, 5 epochs) are used with 100 and 1,000
+labels: logistic regression on their mean, and a biLSTM on top of frozen and fine-tuned vectors. Accuracy is on the 25,000
+test reviews.
 
     python -m experiments.vectors_imdb --data DATA --runs RUNS
 
@@ -37,7 +37,7 @@ WIDE = VectorSettings(
 
 
 def review_vectors(places: Places) -> Path:
-    """The vectors, as a folder."""
+    """Folder of the vectors."""
     output = places.runs / "imdb-word2vec"
     corpus = Corpus(paths=[places.unlabeled_reviews], text_column="text")
     pretrain_word2vec(corpus, WIDE, output=output, progress=Progress())
@@ -45,7 +45,7 @@ def review_vectors(places: Places) -> Path:
 
 
 def main() -> None:
-    """Trains what is not there yet, prints the table and draws it."""
+    """Train what is missing, print the table and plot it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -71,7 +71,7 @@ def main() -> None:
                 results.measure("vectors", name, count, seed, partial(run, settings, count, seed))
     curves = results.curves("vectors")
     print(table(curves))
-    plot_curves(curves, arguments.runs / "vectors-imdb.png", title="One vector a word, moved to IMDb")
+    plot_curves(curves, arguments.runs / "vectors-imdb.png", title="Static word vectors on IMDb")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Claim: word vectors whose window spans most of a review carry sentiment; with 100 labels they beat 1,000 from scratch.
+"""Claim: word vectors whose window spans most of a review carry sentiment: 100 labels are worth more than 1,000 from scratch.
 
-Skip-gram vectors (200 numbers, 30,000 words, 3 epochs) of IMDb's 50,000 unlabeled reviews, unit length, frequent words
-weighted down, averaged over a review, and logistic regression on 100 and 1,000 labels; windows of 5, 10 and 30 words.
-The strength of the regularization is chosen on 5,000 training reviews held out, the last lines are IMDb's 25,000 test
-reviews. TF-IDF + logistic regression and the rest with the same labels: experiments/ulmfit_imdb.py.
+Skip-gram vectors (200 dimensions, 30,000 words, 3 epochs) of the 50,000 unlabeled reviews of IMDb are normalized, weighted by
+inverse frequency and averaged over a review, followed by logistic regression on 100 and 1,000 labels, for windows of 5, 10 and
+30 words. C is selected on 5,000 held-out training reviews, and the last lines are for the 25,000 test reviews. For TF-IDF
+and other methods with the same labels see experiments/ulmfit_imdb.py.
 
     python -m experiments.wide_windows_imdb --data DATA --runs RUNS
 """
@@ -39,7 +39,7 @@ Features = NDArray[np.float32]
 
 
 def vectors_of(window: int, corpus: Path, runs: Path, tokenizer: TextTokenizer) -> Path:
-    """Skip-gram vectors of the unlabeled reviews, trained once."""
+    """Train skip-gram vectors on the unlabeled reviews, once."""
     place = runs / "imdb-vectors" / f"window-{window}.npz"
     if not place.is_file():
         store = TokenStore.build(stream_documents([corpus]), tokenizer, runs / "imdb-vectors" / "tokens")
@@ -49,7 +49,7 @@ def vectors_of(window: int, corpus: Path, runs: Path, tokenizer: TextTokenizer) 
 
 
 def features(examples: ExampleSet, tokenizer: TextTokenizer, rows: torch.Tensor) -> Features:
-    """Mean vectors of all texts: (N, E)."""
+    """Weighted mean vectors of texts (N, E)."""
     found = []
     for ids in tokenizer.encode_ids([example.input for example in examples.examples]):
         padded, lengths = pad_sequences([ids], tokenizer.pad_id)
@@ -68,7 +68,7 @@ def regression(x: Features, y: NDArray[np.bool_], strength: float) -> LogisticRe
 
 
 def main() -> None:
-    """Prints a line for each window and number of labels."""
+    """Print a line for each window and number of labels."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,1 +1,1 @@
-"""Side-by-side runs against peers, as ratios from one run. `make bench` runs them all; none is a test."""
+"""Benchmarks against other libraries: ratios measured in one run. `make bench` runs them all; none is a test."""

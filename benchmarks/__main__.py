@@ -1,12 +1,12 @@
-"""All benchmarks in one run: what is measured as it comes, then a table of ratios. Nothing here asserts a time.
+"""Run all benchmarks: prints each measurement, then a table of ratios. Times are never asserted.
 
-    make bench                                   (makes benchmarks/.peers first, and installs the peers into it)
+    make bench                                   (first installs the peers in benchmarks/.peers)
     benchmarks/.peers/bin/python -m benchmarks --data DATA [--only NAME...] [--rounds N] [--minutes M] [--threads N]
 
-About forty minutes with two threads. DATA is a folder with enwiki-2015/*.txt, imdb/test.jsonl and wordsim/ (UNFREEZE_DATA
-by default); what needs a data set that is not there is skipped, and said so at the end. Exits with status 1 where fastai's
-weights did not give fastai's logits, word vectors that gensim read or wrote are not ours to the bit, or AllenNLP's ELMo or
-a QRNN in torch's operations gives other numbers than ours. A last column has our QRNN's ratios to our own LSTM.
+Takes about forty minutes with two threads. DATA is a folder with enwiki-2015/*.txt, imdb/test.jsonl and wordsim/ (default:
+UNFREEZE_DATA); benchmarks whose data is missing are skipped and listed at the end. The exit status is 1 if converted fastai
+models give other logits, if word vectors exchanged with gensim are not bitwise equal, or if AllenNLP's ELMo or a QRNN with
+torch operations gives other results. The last column has the ratios of our QRNN to our LSTM.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Memory first: a process starts with the peak of the one that started it, and later parts of this one grow. flair before
-# AllenNLP, which leaves another transformers behind.
+# Memory comes first, because a process inherits the peak of its parent, and this one grows. flair comes before AllenNLP,
+# which replaces modules of transformers.
 NAMES = (
     "memory",
     "parity",
@@ -48,15 +48,20 @@ GROUPS = {
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options."""
+    """Command-line options."""
     home = os.environ.get("UNFREEZE_DATA", str(Path.home() / ".cache" / "unfreeze" / "data"))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path(home), help="folder of the data sets")
-    parser.add_argument("--rounds", type=int, default=5, help="of each comparison of speeds (default 5)")
-    parser.add_argument("--minutes", type=float, default=2.5, help="each side trains towards a perplexity")
-    parser.add_argument("--threads", type=int, help="of torch (default: torch's own choice)")
+    parser.add_argument("--data", type=Path, default=Path(home), help="folder with the data sets")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each speed comparison (default: 5)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=2.5,
+        help="minutes that each side trains in the comparison of perplexities",
+    )
+    parser.add_argument("--threads", type=int, help="threads of torch (default: chosen by torch)")
     parser.add_argument("--only", nargs="+", choices=[*NAMES, *GROUPS], metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     options = parser.parse_args(arguments)
@@ -68,7 +73,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run, and print."""
+    """Run the benchmarks and print the results."""
     options = parse()
     try:
         import fastai  # noqa: F401
@@ -83,7 +88,7 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
-    """All that is asked for, in the order of `NAMES`."""
+    """Run the selected benchmarks in the order of `NAMES`."""
     import torch
 
     from benchmarks import report
@@ -112,7 +117,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
 
 
 def measure(name: str, options: argparse.Namespace, texts: object, say: Callable[[str], None]) -> list:
-    """The rows of one benchmark."""
+    """Run one benchmark and return its rows."""
     import torch
 
     from benchmarks import (
@@ -152,7 +157,7 @@ def measure(name: str, options: argparse.Namespace, texts: object, say: Callable
 
 
 def _speaker(name: str, started: float, to_stderr: bool) -> Callable[[str], None]:
-    """Prints a line under the name of a benchmark and the time that has passed."""
+    """Print a line with the elapsed time and the name of a benchmark."""
 
     def say(text: str) -> None:
         passed = time.strftime("%M:%S", time.gmtime(time.monotonic() - started))

@@ -1,7 +1,7 @@
-"""AllenNLP's side: its biLM as it embeds sentences, and a training step of its own modules. Runs in benchmarks/.peers only.
+"""AllenNLP's side: embedding of sentences by its biLM, and a training step with its modules. Runs in benchmarks/.peers only.
 
-AllenNLP 2.10 has no trainer for ELMo, only the parts: `_ElmoCharacterEncoder`, `ElmoLstm` and `SampledSoftmaxLoss`, put
-together here as its language model does, with torch's Adam.
+AllenNLP 2.10 has no trainer for ELMo, only its parts: `_ElmoCharacterEncoder`, `ElmoLstm` and `SampledSoftmaxLoss`. They are
+combined here as in its language model, with torch's Adam.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from allennlp.modules.sampled_softmax_loss import SampledSoftmaxLoss  # noqa: E4
 
 
 class EmbeddingPeer:
-    """A published model's layers of sentences that are split into words."""
+    """Layers of a published model for tokenized sentences."""
 
     def __init__(self, options: Path, weights: Path) -> None:
         self.bilm = _ElmoBiLm(str(options), str(weights)).eval()
 
     @torch.no_grad()
     def layers(self, sentences: Sequence[list[str]]) -> list[torch.Tensor]:
-        """L tensors (B, T + 2, 2 P), frames included; its state is carried from call to call."""
+        """Return L tensors (B, T + 2, 2 P), including boundaries; the state is carried from call to call."""
         found: list[torch.Tensor] = self.bilm(batch_to_ids(sentences))["activations"]
         return found
 
     def forget(self) -> None:
-        """Begin anew: the state is dropped."""
+        """Reset the state."""
         self.bilm._elmo_lstm.reset_states()
 
 
 class TrainingPeer:
-    """The biLM's loss on sentences of equal length, both directions, and Adam's step.
+    """Loss of the biLM in both directions on sentences of equal length, and an update by Adam.
 
     Args:
-        options, weights: the sizes and where it starts.
+        options, weights: files with the sizes and the initial weights.
         vocabulary_size: of the output.
-        n_samples: words that a target is compared with.
+        n_samples: number of negative samples.
     """
 
     def __init__(self, options: Path, weights: Path, vocabulary_size: int, n_samples: int) -> None:
@@ -68,11 +68,11 @@ class TrainingPeer:
             part.train()
 
     def update(self, spelled: torch.Tensor, ids: torch.Tensor) -> None:
-        """One step.
+        """Make one update.
 
         Args:
-            spelled: (B, T - 2, 50), AllenNLP's ids of the characters, before frames are put around.
-            ids: (B, T) of the words with their frames.
+            spelled: character ids of AllenNLP (B, T - 2, 50), without boundaries.
+            ids: word ids (B, T) with boundaries.
         """
         read = self.words(spelled)
         top = self.lstm(read["token_embedding"], read["mask"])[-1]
@@ -85,7 +85,7 @@ class TrainingPeer:
         self.optimizer.step()
 
     def training(self, name: str, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Contender:
-        """Steps over `batches` as a contender; tokens are the positions of both directions."""
+        """Training on `batches` as a contender; tokens are the positions of both directions."""
 
         def work(step: StepEnd) -> None:
             for spelled, ids in batches:
@@ -96,6 +96,6 @@ class TrainingPeer:
 
 
 def spell(sentences: Sequence[list[str]]) -> torch.Tensor:
-    """(B, T, 50) ids of the characters of words."""
+    """Character ids of words (B, T, 50)."""
     found: torch.Tensor = batch_to_ids(sentences)
     return found

@@ -1,11 +1,11 @@
-"""ELMo beside AllenNLP: sentences that are embedded, training steps, and the LSTM's time loop beside torch's own.
+"""ELMo compared with AllenNLP: embedding, training, and the recurrent loop of the LSTM compared with torch's.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only elmo
 
-Our model has random weights, at the original's size (93.6 M parameters) and at that of the preset `small`; AllenNLP reads
-its export, and must give the same vectors. Both get sentences of Wikipedia that are split into words, in the order of the
-text, and both spell them, batch and compute. Training: 64 rows of 20 positions in both directions, 40,000 words,
-8,192 of them sampled; ours is the package's own loop. All sides take turns.
+Our model has random weights, at the original size (93.6 M parameters) and at that of the preset `small`. AllenNLP reads
+the exported model and must compute the same vectors. Both get tokenized sentences of Wikipedia in the order of the text, and
+the time includes character ids and batching. Training uses 64 rows of 20 positions in both directions, with 40,000 words, of which
+8,192 are sampled, and our side uses the training loop of the package. All sides run alternately.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ N_WORDS, N_SAMPLES = 40_000, 8_192
 ROWS, POSITIONS = 64, 20
 SIZES: dict[str, Callable[[], ElmoSettings]] = {"original": paper, "small": small}
 N_BATCHES = {"original": 2, "small": 6}
-"""Of 64 sentences a round."""
+"""Batches of 64 sentences per round."""
 N_SINGLE = {"original": 8, "small": 48}
-"""Sentences a round that come one at a time."""
+"""Single sentences per round."""
 STEPS = {"original": 1, "small": 4}
-"""Of a training a round."""
+"""Training steps per round."""
 TOLERANCE = 1e-5
 MANY = 10_000
 
 
 class Sides:
-    """A model of ours with random weights, and AllenNLP's files of it.
+    """One of our models with random weights, and its export for AllenNLP.
 
     Args:
-        folder: for the files and the token store.
+        folder: folder for the files and the token store.
     """
 
     def __init__(self, texts: Texts, size: str, folder: Path) -> None:
@@ -66,14 +66,14 @@ class Sides:
         self.files = write_bilm(self.encoder, _made(folder / size))
 
     def new_model(self, softmax: Literal["sampled", "adaptive"]) -> BiLanguageModel:
-        """With random weights."""
+        """The model with random weights."""
         own = dataclasses.asdict(self.settings)
         sizes = {name: own[name] for name in ("size", "cells", "n_layers", "spelling", "dropout")}
         vocabulary = self.surfaces.first(N_WORDS)
         return BiLanguageModel(Elmo(vocabulary, **sizes), softmax, N_SAMPLES)
 
     def sentences(self) -> Iterator[list[str]]:
-        """Of Wikipedia, in words."""
+        """Tokenized sentences of Wikipedia."""
         for text in self.documents:
             pieces, words = self.surfaces.encode(text), list[str]()
             for word, (start, end) in zip(pieces.words, pieces.offsets, strict=True):
@@ -90,17 +90,17 @@ def _made(folder: Path) -> Path:
 
 
 def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """The rows of one of the parts.
+    """Run one of the parts and return its rows.
 
     Raises:
-        NoData: no text, or no AllenNLP.
+        NoData: the text or AllenNLP is missing.
     """
     if name == "elmo-loop":
         return time_loop(rounds, say)
     try:
         import allennlp  # noqa: F401
     except ImportError:
-        raise NoData("AllenNLP is not here: run benchmarks/setup") from None
+        raise NoData("AllenNLP is not installed: run benchmarks/setup") from None
     part = embedding if name == "elmo-embedding" else training
     rows = []
     for size in SIZES:
@@ -114,7 +114,7 @@ Layers = Callable[[Sequence[list[str]]], Sequence[torch.Tensor]]
 
 
 def embedding(sides: Sides, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """Tokens a second of batches and of single sentences; and whether the vectors are the same."""
+    """Words per second of batches and of single sentences, and the difference of the vectors."""
     from benchmarks.allennlp_peer import EmbeddingPeer
 
     peer = EmbeddingPeer(*sides.files)
@@ -158,7 +158,7 @@ def layers(encoder: Elmo, precision: Precision, sentences: Sequence[list[str]]) 
 
 
 def largest_difference(our_layers: Layers, peer: object, sentences: Sequence[list[str]]) -> float:
-    """Of any number of any layer; theirs have frames around the words."""
+    """Largest difference of any element of any layer; theirs include sentence boundaries."""
     peer.forget()  # type: ignore[attr-defined]
     theirs = peer.layers(sentences)  # type: ignore[attr-defined]
     found = our_layers(sentences)
@@ -176,7 +176,7 @@ def measure(
     rounds: int,
     say: Callable[[str], None],
 ) -> dict[str, list[float]]:
-    """Words a second of each side in each round."""
+    """Words per second of each side in each round."""
     sides: dict[str, Layers] = {
         "auto": partial(layers, encoder, "auto"),
         "fp32": partial(layers, encoder, "fp32"),
@@ -206,7 +206,7 @@ FORMS: dict[str, tuple[Literal["sampled", "adaptive"], Precision]] = {
 
 
 def training(sides: Sides, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """Tokens a second of a training step."""
+    """Training speed in tokens per second."""
     from benchmarks.allennlp_peer import TrainingPeer
 
     store = TokenStore.build(sides.documents, sides.surfaces, sides.folder / f"store-{sides.size}")
@@ -236,7 +236,7 @@ def training(sides: Sides, rounds: int, say: Callable[[str], None]) -> list[Row]
 
 
 def our_training(sides: Sides, store: TokenStore, form: str) -> Contender:
-    """The loop of `pretrain elmo`, with Adam as AllenNLP's side has it."""
+    """The training loop of `pretrain elmo`, with Adam as on AllenNLP's side."""
     softmax, precision = FORMS[form]
     model, surfaces = sides.new_model(softmax), sides.surfaces
 
@@ -248,7 +248,7 @@ def our_training(sides: Sides, store: TokenStore, form: str) -> Contender:
 
 
 def their_batches(sides: Sides) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """As many positions as ours, two of each row frames; words outside of the output are unknown."""
+    """Batches of as many positions as ours, including two boundaries per row; words outside the output are unknown."""
     from benchmarks.allennlp_peer import spell
 
     vocabulary: CasedTokenizer = sides.model.tokenizer
@@ -262,7 +262,7 @@ def their_batches(sides: Sides) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def time_loop(rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """One layer of both directions over 20 steps in bf16; ours and torch's: 64 rows with and without gradients, and one row."""
+    """One layer in both directions over 20 steps in bf16: 64 rows with and without gradients, and one row."""
     from benchmarks.projected_loop import OurLoop, TorchLoop
 
     rows = []
@@ -297,7 +297,7 @@ def time_loop(rounds: int, say: Callable[[str], None]) -> list[Row]:
 def tokens_a_second(
     run: Callable[[torch.Tensor, bool], None], x: torch.Tensor, learns: bool, times: int
 ) -> float:
-    """Positions of one direction."""
+    """Number of positions of one direction."""
     start = time.perf_counter()
     for _ in range(times):
         run(x, learns)

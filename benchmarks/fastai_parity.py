@@ -1,17 +1,17 @@
-"""Weights of a fastai model, through `unfreeze convert`, give fastai's logits: the largest difference, printed.
+"""Largest difference between the logits of fastai models and of the same models converted by `unfreeze convert`.
 
     benchmarks/.peers/bin/python -m benchmarks --only parity
 
-The language models and classifiers are made here with random weights, of LSTMs and of QRNNs, saved as fastai saves them
-and converted as a user would. Both sides run in fp32. Three facts of fastai's classifier matter here, ours gives a document the same logits
-in all of these cases:
+Language models and classifiers with random weights, based on LSTMs and on QRNNs, are saved by fastai and converted as a user
+would do it. Both sides run in fp32. Three properties of fastai's classifier are relevant; ours gives a document the same logits
+in all cases:
 
-- A batch must be sorted by length, longest first; ours get the documents in another order.
-- Where the longest document of a batch is no multiple of 72 tokens, fastai takes a wrong "last state" for documents that
-  fit into the rest (40 tokens, say, beside one of 400): it counts the padding before them as padding behind them. So it
-  is asked for each document alone, and for a batch whose longest document is a multiple; how far it is from itself is
-  printed too.
-- By default only a document's last 1,440 tokens are pooled, ours pools all, so that longer documents are compared with
+- Batches must be sorted by length, longest first; ours gets the documents in another order.
+- If the length of the longest document in a batch is not a multiple of 72, fastai uses a wrong "last state" for documents that
+  fit into the remainder (40 tokens next to one of 400, for example), because it takes the padding before them for padding
+  after them. It is therefore evaluated on each document alone, and on a batch whose longest document has a length that is a
+  multiple; the difference between its own results is printed too.
+- By default only the last 1,440 tokens of a document are pooled, whereas ours pools all, so longer documents are compared with
   max_len=None.
 """
 
@@ -46,11 +46,11 @@ SIZES: list[tuple[int, Sizes]] = [
 SPECIAL = "xxunk xxpad xxbos xxeos xxfld xxrep xxwrep xxup xxmaj".split()
 BPTT = 72
 SHORT, LONG, ODD = (6 * BPTT, 1, 400, 73, 144, 250, 5), (20 * BPTT + 72, 1_441, 200, 72, 9), (400, 144, 5)
-"""Lengths of documents; in a batch of the last ones fastai differs from itself."""
+"""Lengths of documents; in a batch of the last ones, the results of fastai differ from those for single documents."""
 
 
 def run(say: Callable[[str], None]) -> list[Row]:
-    """Differences for each size and kind."""
+    """Compute the differences for each size and kind."""
     torch.manual_seed(0)
     worst: dict[str, float] = {}
     cells: list[CellKind] = ["lstm", "qrnn"]
@@ -75,7 +75,7 @@ def run(say: Callable[[str], None]) -> list[Row]:
 
 
 def vocabulary_file(folder: Path, size: int) -> Path:
-    """A vocabulary of made-up words."""
+    """A vocabulary of artificial words."""
     path = folder / "vocabulary.json"
     path.write_text(
         json.dumps([*SPECIAL, *[f"word{n}" for n in range(size - len(SPECIAL))]]), encoding="utf-8"
@@ -84,7 +84,7 @@ def vocabulary_file(folder: Path, size: int) -> Path:
 
 
 def language_model_difference(size: int, sizes: Sizes, cell: CellKind, folder: Path) -> float:
-    """Largest difference of logits over a batch of 5 in two pieces, the state carried from the first to the second."""
+    """Largest difference of logits on a batch of 5 in two pieces, with the state carried over."""
     model = peers.language_model(size, sizes, cell=cell).eval()
     with torch.no_grad():
         model[1].decoder.bias.normal_()
@@ -107,7 +107,7 @@ def language_model_difference(size: int, sizes: Sizes, cell: CellKind, folder: P
 
 
 def classifier_differences(size: int, sizes: Sizes, cell: CellKind, folder: Path) -> tuple[float, float]:
-    """Largest difference of logits, over batches and documents alone; and how far fastai is from itself."""
+    """Largest difference of logits for batches and single documents, and between results of fastai."""
     model = peers.classifier(size, sizes, 3, cell=cell).eval()
     convert_fastai(
         peers.save(model, folder / "c.pth"),
@@ -130,21 +130,21 @@ def classifier_differences(size: int, sizes: Sizes, cell: CellKind, folder: Path
 
 
 def random_documents(size: int, lengths: Sequence[int]) -> list[Ids]:
-    """Documents of words, longest first."""
+    """Random documents, longest first."""
     random = np.random.default_rng(size)
     return [random.integers(9, size, n, dtype=np.uint32) for n in sorted(lengths, reverse=True)]
 
 
 @torch.no_grad()
 def fastai_logits(model: torch.nn.Module, documents: Sequence[Ids]) -> torch.Tensor:
-    """(N, K) of one batch."""
+    """Logits of one batch (N, K)."""
     (batch,) = peers.ClassifierPeer(model, len(documents)).loader(documents)
     return model(batch[0])[0].as_subclass(torch.Tensor)
 
 
 @torch.no_grad()
 def our_logits(network: ClassifierNetwork, documents: Sequence[Ids]) -> torch.Tensor:
-    """(N, K) of one batch, which the network gets in a mixed order."""
+    """Logits of one batch (N, K), computed in a different order."""
     mixed = np.random.default_rng(0).permutation(len(documents))
     (logits,) = network.logits(network.read([documents[n] for n in mixed]))
     result = torch.empty_like(logits)

@@ -1,4 +1,4 @@
-"""flair's side: its SequenceTagger with the sizes of ours and random weights. Runs in benchmarks/.peers only."""
+"""flair's side: its SequenceTagger with the same sizes and random weights. Runs in benchmarks/.peers only."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ flair.device = torch.device("cpu")
 
 
 class TaggerPeer:
-    """Word vectors and characters under a biLSTM with a CRF, as ours.
+    """Word vectors and character features, biLSTM and CRF, as on our side.
 
     Args:
-        words: of the word vectors.
+        words: words that have vectors.
         kinds: types of spans.
-        size: of the word vectors.
-        hidden_size: of each direction.
+        size: dimension of the word vectors.
+        hidden_size: hidden size of each direction.
     """
 
     def __init__(self, words: Sequence[str], kinds: Sequence[str], size: int, hidden_size: int) -> None:
@@ -47,14 +47,14 @@ class TaggerPeer:
         self.optimizer = torch.optim.AdamW(self.tagger.parameters(), lr=1e-3)
 
     def predict(self, sentences: Sequence[Sequence[str]], batch_size: int) -> None:
-        """Spans of sentences that are split into words."""
+        """Predict the spans of tokenized sentences."""
         self.tagger.eval()
         self.tagger.predict([Sentence(list(words)) for words in sentences], mini_batch_size=batch_size)
 
     def update(
         self, sentences: Sequence[Sequence[str]], spans: Sequence[Sequence[tuple[str, int, int]]]
     ) -> None:
-        """One step on sentences and their spans."""
+        """Make one update on sentences and their spans."""
         self.tagger.train()
         batch = []
         for words, own in zip(sentences, spans, strict=True):
@@ -69,7 +69,7 @@ class TaggerPeer:
 
 
 def _characters(words: Sequence[str]) -> CharacterEmbeddings:
-    """Its own alphabet would be fetched from the net: here it is that of the words."""
+    """Alphabet of the words, because flair would download its own."""
     alphabet = Dictionary(add_unk=True)
     for letter in sorted(set("".join(words) + "".join(words).upper())):
         alphabet.add_item(letter)

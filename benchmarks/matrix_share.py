@@ -1,9 +1,9 @@
-"""How much of the machine's matrix products a training step uses: its own arithmetic over the rate of a large product.
+"""Utilization of a training step: the rate of its matrix products relative to that of a large matrix product.
 
-Counted are the products of the LSTMs or QRNNs and of the output layer as it is really computed (the adaptive softmax
-scores a cluster only where the target is in it), two operations a multiplication, three times for training (forward, and
-two gradients). Everything else, pointwise work, dropout, optimizer, loading, costs time and counts nothing. So a QRNN's
-share may be lower than an LSTM's and its tokens a second higher: it has fewer products to make.
+Counts the matrix products of the LSTMs or QRNNs and of the output layer as actually computed (the adaptive softmax scores a
+cluster only where the target is in it), with two operations per multiplication, three times for training (forward and two
+gradients). Elementwise operations, dropout, optimizer and data loading take time but are not counted. A QRNN can therefore
+have a lower utilization than an LSTM and still process more tokens per second, because it has fewer products.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from unfreeze.encoders.layers.cell_settings import CellKind
 
 PRODUCT_SIZE = 2048
 TRAINING = 3
-"""Products of a training step for each forward one."""
+"""Matrix products of a training step per product of the forward pass."""
 
 
 def product_rate(dtype: torch.dtype, repeats: int = 3) -> float:
-    """Operations a second of the best of some products of two 2048 x 2048 matrices."""
+    """Operations per second of the fastest of several products of two 2048 x 2048 matrices."""
     a, b = (torch.randn(PRODUCT_SIZE, PRODUCT_SIZE).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(repeats):
@@ -35,16 +35,16 @@ def product_rate(dtype: torch.dtype, repeats: int = 3) -> float:
 
 
 def recurrent_operations(sizes: Sizes, cell: CellKind) -> int:
-    """A token's forward products in the layers of an AWD-LSTM of these sizes."""
+    """Multiplications per token in the layers of an AWD-LSTM, forward."""
     return sum(2 * weights for weights, _ in layer_weights(sizes, cell))
 
 
 def softmax_operations(embedding: int, shares: NDArray[np.float64], cutoffs: Sequence[int]) -> float:
-    """A token's forward products in the output layer, on average.
+    """Average multiplications per token in the output layer, forward.
 
     Args:
         embedding: E.
-        shares: (V,) how much of the text each id is.
+        shares: relative frequency of each id (V,).
         cutoffs: of the adaptive softmax; empty for the full one.
     """
     bounds = [0, *cutoffs, len(shares)]
@@ -58,5 +58,5 @@ def softmax_operations(embedding: int, shares: NDArray[np.float64], cutoffs: Seq
 def training_operations(
     sizes: Sizes, cell: CellKind, shares: NDArray[np.float64], cutoffs: Sequence[int] = ()
 ) -> float:
-    """A token's products in a training step."""
+    """Multiplications per token in a training step."""
     return TRAINING * (recurrent_operations(sizes, cell) + softmax_operations(sizes[0], shares, cutoffs))

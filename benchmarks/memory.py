@@ -1,10 +1,10 @@
-"""Peak memory of `unfreeze pretrain lm`, and of `unfreeze embed`, on a text and on one ten times as large.
+"""Peak memory of `unfreeze pretrain lm` and `unfreeze embed` on a text and on one ten times as large.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only memory elmo-memory
 
-`pretrain lm` runs as a user would start it, once on one file of enwiki-2015 (25 MB) and once on ten, with the tiny preset
-and the same few seconds of training. What counts is the largest resident set of any of its processes (the command or a
-worker), as the system reports it when the command has ended.
+`pretrain lm` runs as a user would start it, on one file of enwiki-2015 (25 MB) and on ten, with the tiny preset and the same
+few seconds of training. The peak memory is the largest resident set size of any of its processes (the command or a worker), as
+reported by the operating system.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from unfreeze.text.corpus import stream_documents
 from unfreeze.text.words import split_sentences, word_texts
 
 MINUTES = 0.1
-"""Of training."""
+"""Seconds of training."""
 TIMES = 10
 N_SENTENCES = 100_000
 GOAL = 1.05
 
 
 class Failed(Exception):
-    """The command did; the message is its last output."""
+    """The command failed; the message is the end of its output."""
 
 
 def run(texts: Texts, threads: int, say: Callable[[str], None]) -> list[Row]:
-    """Both corpora, one after the other."""
+    """Measure both corpora."""
     files = texts.wikipedia()[:-1]
     peaks = []
     for corpus in (files[:1], files[:TIMES]):
@@ -58,7 +58,7 @@ def run(texts: Texts, threads: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def run_embedding(texts: Texts, threads: int, say: Callable[[str], None]) -> list[Row]:
-    """`unfreeze embed` on 10,000 and on 100,000 sentences of Wikipedia, every layer of a word, by a small ELMo of random weights."""
+    """`unfreeze embed` of all layers on 10,000 and 100,000 sentences of Wikipedia, with a small ELMo with random weights."""
     from benchmarks.elmo_speed import Sides
 
     sides = Sides(texts, "small", texts.folder / "elmo")
@@ -91,7 +91,7 @@ def run_embedding(texts: Texts, threads: int, say: Callable[[str], None]) -> lis
 
 
 def wikipedia_sentences(texts: Texts) -> Iterator[str]:
-    """Words between spaces, a sentence a line."""
+    """Write one tokenized sentence per line."""
     for text in stream_documents(texts.wikipedia()):
         for start, end in split_sentences(text):
             words = " ".join(word_texts(text[start:end]))
@@ -100,10 +100,10 @@ def wikipedia_sentences(texts: Texts) -> Iterator[str]:
 
 
 def peak_megabytes(arguments: Sequence[str], threads: int) -> float:
-    """Run `unfreeze` with these arguments.
+    """Run `unfreeze` with the given arguments and return its peak memory.
 
     Raises:
-        Failed: with what it said.
+        Failed: the command failed.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -112,7 +112,7 @@ def peak_megabytes(arguments: Sequence[str], threads: int) -> float:
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
-        # Not `getrusage`, whose figure is the largest of all children that this process ever had.
+        # Not `getrusage`, which returns the maximum over all children of this process so far.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:

@@ -43,7 +43,7 @@ def test_the_same_run_is_resumed_and_another_one_is_refused(tmp_path: Path) -> N
     save(opened(tmp_path / "out", {"rate": 0.1, "sizes": (1, 2)}))
     again = opened(tmp_path / "out", {"rate": 0.1, "sizes": (1, 2)})
     assert not again.done and again.checkpoints is not None and again.checkpoints.load() is not None
-    with pytest.raises(UserError, match=r"rate 0\.1 there, 0\.2 here.*add overwrite") as caught:
+    with pytest.raises(UserError, match=r"rate 0\.1 there, 0\.2 here.*overwrite=True") as caught:
         opened(tmp_path / "out", {"rate": 0.2, "sizes": (1, 2)})
     assert "\n" not in str(caught.value)
     assert again.checkpoints.load() is not None

@@ -204,7 +204,7 @@ class Run:
             if not self._overwrite:
                 other = _difference(record, {**identity, "precision": self._precision})
                 raise UserError(
-                    f"{self.output} {other}: choose another {setting('output')}, or add {setting('overwrite')}"
+                    f"{self.output} {other}: choose another {setting('output')}, or add {setting('overwrite', True)}"
                 )
             return
         taken = [path for name in sorted(OWN - {TRAINING}) if (path := self.output / name).exists()]

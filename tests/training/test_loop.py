@@ -226,7 +226,7 @@ def test_not_a_number_is_one_line_and_never_reaches_the_weights(where: str) -> N
 
     steps: list[dict[str, Tensor]] = []
     objective = Broken()
-    with pytest.raises(UserError, match=f"the {where}.* step 4: take a smaller rate") as caught:
+    with pytest.raises(UserError, match=f"the {where}.* step 4: take a smaller learning rate") as caught:
         run(objective, epochs=2)
     assert "\n" not in str(caught.value)
     assert all(bool(tensor.isfinite().all()) for tensor in objective.weights.values())

@@ -259,8 +259,8 @@ MISTAKES = {
     "no examples": (f"{FIT} --train absent.csv", "absent.csv"),
     "one class": (f"{FIT} --train good.csv --validation good.csv", "one class"),
     "a label that training lacked": (f"{FIT} --validation other.csv", "training lacked"),
-    "too large a rate": (f"{ADAPT} --learning-rate 1e30", "smaller rate"),
-    "too large a rate for a classifier": (f"{FIT} --encoder none --rate 1e30", "smaller rate"),
+    "too large a rate": (f"{ADAPT} --learning-rate 1e30", "smaller learning rate"),
+    "too large a rate for a classifier": (f"{FIT} --encoder none --rate 1e30", "smaller learning rate"),
 }
 
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.elmo import Elmo
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.elmo_settings import AdaptElmoSettings, ElmoSettings
@@ -169,7 +169,7 @@ def _vocabulary(words: CasedTokenizer, size: int, min_count: int) -> CasedTokeni
     n_frequent = special + sum(count >= min_count for count in counts[special:])
     if n_frequent == special:
         raise UserError(
-            f"no word of the corpus occurs {min_count} times: give more text or lower --min-count"
+            f"no word of the corpus occurs {min_count} times: give more text or lower {setting('min_count')}"
         )
     return words.first(min(size, n_frequent))
 

@@ -15,7 +15,7 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.encoders.vector_source import open_vectors
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
@@ -182,7 +182,7 @@ def _start(model: AwdLstmLanguageModel, word_vectors: str | Path, width: int) ->
     if vectors.matrix.shape[1] != width:
         raise UserError(
             f"{word_vectors} has vectors of {vectors.matrix.shape[1]} numbers, the embedding has {width}: "
-            f"take --embedding-size {vectors.matrix.shape[1]}"
+            f"use {setting('embedding_size', vectors.matrix.shape[1])}"
         )
     matrix, found = vectors.matrix_for(model.tokenizer.vocabulary)
     logger.info("%d of %d words start from %s", int(found.sum()), len(found), word_vectors)

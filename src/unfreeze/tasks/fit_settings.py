@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
 from unfreeze.registry import find_model, released_names
 from unfreeze.tasks.heads import Head
@@ -50,7 +50,7 @@ class EncoderSettings:
             return NO_ENCODER
         if DEFAULT_ENCODER not in released_names():
             raise UserError(
-                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or --encoder none"
+                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or use {setting('encoder', 'none')}"
             )
         return DEFAULT_ENCODER
 
@@ -67,10 +67,12 @@ class EncoderSettings:
     def need_fitting_transfer(self) -> None:
         """Raise the UserError for a transfer that does not go with the encoder."""
         if self.transfer is not None and self.transfer != "scratch" and self.chosen_encoder == NO_ENCODER:
-            raise UserError(f"--transfer {self.transfer} needs an encoder, and --encoder is none")
+            raise UserError(
+                f"{setting('transfer', self.transfer)} needs an encoder, and {setting('encoder')} is none"
+            )
         if self.transfer == "scratch" and self.chosen_encoder != NO_ENCODER:
             raise UserError(
-                f"--transfer scratch starts from random weights: leave out --encoder {self.chosen_encoder}"
+                f"{setting('transfer', 'scratch')} starts from random weights: leave out {setting('encoder', self.chosen_encoder)}"
             )
 
     @property
@@ -113,9 +115,7 @@ class LearningSettings(EncoderSettings):
         usual = {field.name: field.default for field in fields(self)}
         for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
             if getattr(self, name) != usual[name]:
-                raise UserError(
-                    f"--{name.replace('_', '-')} is for an encoder of several layers that a biLSTM reads"
-                )
+                raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
 
     def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
         """How long it learns.
@@ -181,10 +181,14 @@ class FitSettings(LearningSettings):
     def chosen_body(self) -> Body:
         """The body asked for, or what suits the encoder."""
         if self.body == "bilstm" and self.encoder_kind == NO_ENCODER:
-            raise UserError("--body bilstm stands on an encoder; from scratch the biLSTM is the encoder")
+            raise UserError(
+                f"{setting('body', 'bilstm')} stands on an encoder; from scratch the biLSTM is the encoder"
+            )
         if self.encoder_kind == "elmo":
             if self.body == "pooling":
-                raise UserError(f"{self.chosen_encoder} is an ELMo, whose layers take --body bilstm")
+                raise UserError(
+                    f"{self.chosen_encoder} is an ELMo, whose layers take {setting('body', 'bilstm')}"
+                )
             return "bilstm"
         return self.body or "pooling"
 

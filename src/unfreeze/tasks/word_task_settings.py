@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.tasks.fit_settings import NO_ENCODER, LearningSettings
 from unfreeze.transfer.policies import Mode, ScheduleName, TransferPolicy
 
@@ -62,7 +62,8 @@ class WordTaskSettings(LearningSettings):
         self.need_fitting_transfer()
         if self.starts_from_vectors and self.word_vectors is not None:
             raise UserError(
-                f"--encoder {self.encoder} is word vectors already: name a contextual encoder beside --word-vectors"
+                f"{setting('encoder', self.encoder)} is word vectors already: "
+                f"name a contextual encoder next to {setting('word_vectors')}"
             )
         if self.contextual is None:
             self.need_no_layer_options()

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
-from unfreeze.errors import Interrupted, UserError
+from unfreeze.errors import Interrupted, UserError, setting
 from unfreeze.memory import keep_freed_blocks
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.checkpoints import Checkpoints
@@ -224,8 +224,9 @@ class _Run:
         if not math.isfinite(figure):
             self.end(
                 UserError(
-                    f"the {name} is {figure} at step {self.step + 1}: take a smaller rate (now {self.policy.learning_rate:g}), "
-                    "or --precision fp32"
+                    f"the {name} is {figure} at step {self.step + 1}: take a smaller learning rate "
+                    f"(now {self.policy.learning_rate:g}), "
+                    f"or {setting('precision', 'fp32')}"
                 )
             )
 

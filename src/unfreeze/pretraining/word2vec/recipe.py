@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unfreeze.checked import need_call
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.folders import (
     CONFIG,
     WEIGHTS,
@@ -206,7 +206,7 @@ def adapt_word_vectors(
     trained = read_config(place).get("trained")
     if OUTPUTS not in tensors or not isinstance(trained, dict):
         raise UserError(
-            f"{source} holds no output matrix to go on with: train it by pretrain word2vec, without --without-output"
+            f"{source} holds no output matrix to go on with: train it by pretrain word2vec, without {setting('without_output', True)}"
         )
     given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}

@@ -1,7 +1,7 @@
-"""How much of its history a language model uses: its loss where older tokens are taken away, or put in another order.
+"""How much of its history a language model uses: its loss when older tokens are removed or shuffled.
 
 Khandelwal et al. 2018, "Sharp Nearby, Fuzzy Far Away" (https://arxiv.org/abs/1805.04623), section 3: a model is trained once
-on whole histories and measured on changed ones. Two changes are made here, both at the same target positions:
+on whole histories and measured on changed ones. Here are two changes, both at the same target positions:
 
     cut       log p(x_t | x_(t-k)..x_(t-1)): the recurrent state is zero before the first of the k tokens
     shuffled  log p(x_t | a permutation of x_(t-W)..x_(t-k-1), then x_(t-k)..x_(t-1)): the words are there, their order is not
@@ -28,7 +28,7 @@ from unfreeze.language_models.ngram import NgramModel
 from unfreeze.text.batches import IGNORE, pad_sequences
 
 DOCUMENTS = 32
-"""Documents that are read side by side where the history is whole."""
+"""Documents in a batch when the whole history is read."""
 
 Positions = NDArray[np.int64]
 """(N, 2): the number of a document, and the place of the target among its tokens."""

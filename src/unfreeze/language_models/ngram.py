@@ -2,17 +2,18 @@
 
     p(w | c) = (a(c w) - D(a(c w))) / sum_v a(c v)  +  gamma(c) * p(w | c without its first word)
 
-with the adjusted counts a of ngram_counts.py, a discount D for counts of 1, 2, and 3 or more for each length, and
-gamma(c) what the discounts took. A context that was never followed by anything has p(w | c without its first word); the
-lowest is uniform over what can be predicted: the vocabulary without the begin symbol and padding, which have probability 0.
-Every other token, the unknown symbol too, has a probability above 0, and all sum to 1. Ends of documents are not predicted.
+with the adjusted counts a of ngram_counts.py, discounts D for counts of 1, 2, and 3 or more at each length, and gamma(c), the
+probability mass that the discounts free. A context that nothing ever followed has p(w | c without its first word). The lowest
+order is uniform over all tokens that can be predicted: the vocabulary without the begin symbol and padding, whose probability
+is 0. Every other token, including the unknown symbol, has a probability above 0, and all sum to 1. Ends of documents are not
+predicted.
 
-What is kept is what a look-up needs (Heafield 2011): for each n-gram its whole interpolated probability, for each context
-gamma. Of a token the longest n-gram that is known gives the probability; the gammas of the known contexts that are longer
-multiply it. All positions of a corpus are looked up at once, one search a length: the row that is found is the next
-token's context.
+The model stores what a look-up needs (Heafield 2011): the whole interpolated probability of each n-gram, and gamma of each
+context. The probability of a token is that of the longest known n-gram, times the gammas of the longer contexts that are known.
+All positions of a corpus are looked up at once, with one search for each length: the row that is found is the context of the
+next token.
 
-Cost: 16 bytes a distinct n-gram (12 for the longest) on disk, and in memory as far as it is touched, for the file is mapped.
+Cost: 16 bytes for each distinct n-gram (12 for the longest) on disk; the file is mapped, so memory holds the parts in use.
 `unfreeze pretrain ngram --corpus wiki-00.txt wiki-01.txt wiki-02.txt wiki-03.txt --order 5` (22.2 million tokens, 46.1 million
 n-grams) took 99 seconds of one core, 69 of them its own and most of those for the vocabulary and the ids, 2.7 GB at most,
 and writes 0.67 GB; order 3, 1.2 GB. `unfreeze evaluate` reads and measures 5.6 million tokens in 12 seconds.
@@ -51,21 +52,21 @@ Discounts = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class NgramConfig(Config):
-    """What config.json says of an n-gram model."""
+    """The content of an n-gram model's config.json."""
 
     order: int
     discounts: list[tuple[float, float, float]]
-    """Of the n-grams of each length."""
+    """For each length, the discounts of counts of 1, 2, and 3 or more."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """The n-grams of one length k: what is kept of them."""
+    """The n-grams of one length k."""
 
     keys: Keys
-    """(n,) int64, as ngram_counts.py has them; empty for k = 1, whose rows are the ids."""
+    """(n,) int64, as in ngram_counts.py; empty for k = 1, whose rows are the ids."""
     probabilities: NDArray[np.float32]
-    """(n,) of the last word given those before it."""
+    """(n,) of the last word, given the words before it."""
     weights: NDArray[np.float32]
     """(n,) gamma of the n-gram as a context; empty for the longest."""
 
@@ -77,8 +78,8 @@ class NgramModel(LanguageModel, Generates):
 
     Args:
         tokenizer: has V entries.
-        levels: for each length from 1 on.
-        discounts: for each length, what `fit` took from counts of 1, 2, and 3 or more.
+        levels: the n-grams of each length from 1.
+        discounts: for each length, the discounts of counts of 1, 2, and 3 or more.
     """
 
     kind = "ngram"
@@ -98,22 +99,22 @@ class NgramModel(LanguageModel, Generates):
 
     @property
     def order(self) -> int:
-        """Words of the longest n-grams: it predicts from one less."""
+        """Length of the longest n-grams in words; a prediction uses one word less."""
         return len(self.levels)
 
     @property
     def n_ngrams(self) -> list[int]:
-        """Distinct n-grams of each length; of length 1, entries of the vocabulary."""
+        """Number of distinct n-grams of each length; for length 1, the size of the vocabulary."""
         return [len(level.probabilities) for level in self.levels]
 
     @classmethod
     def fit(
         cls, store: TokenStore, tokenizer: TextTokenizer, order: int = 3, *, progress: Progress = SILENT
     ) -> NgramModel:
-        """Count the documents of `store`, which `tokenizer` made.
+        """Count the n-grams of the documents of `store`, which `tokenizer` encoded.
 
         Raises:
-            UserError: the order is not from 1 to 6, or there are not two tokens to learn from.
+            UserError: the order is not from 1 to 6, or the store has fewer than two tokens.
         """
         need_order(order)
         n_predicted = store.n_tokens - store.n_documents
@@ -127,9 +128,9 @@ class NgramModel(LanguageModel, Generates):
         return cls(tokenizer, *_smoothed(counted, predicted))
 
     def id_log_probabilities(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """log p of every token of documents that stand one after the other, in nats: (T,) -> (T,).
+        """log p of every token of consecutive documents, in nats: (T,) -> (T,).
 
-        A begin symbol starts a document and has 0. Where `ids` starts within a document, what came before is not known.
+        A begin symbol starts a document and has 0. If `ids` starts within a document, earlier tokens are not used.
         """
         ids = ids.astype(np.int64)
         begins = ids == self.tokenizer.bos_id
@@ -154,7 +155,7 @@ class NgramModel(LanguageModel, Generates):
         """p of every entry of the vocabulary to come next: (V,); 0 for the begin symbol and padding.
 
         Args:
-            context: the ids before, with the begin symbol where it is among the last `order` - 1; more are not read.
+            context: the ids before, including the begin symbol; only the last `order` - 1 are used.
         """
         size = len(self.tokenizer)
         found: NDArray[np.float64] = self.levels[0].probabilities.astype(np.float64)
@@ -246,7 +247,7 @@ class NgramReader:
 
 
 def need_order(order: int) -> None:
-    """Raise the UserError for an order that cannot be."""
+    """Raise UserError unless the order is supported."""
     if not 1 <= order <= MOST_ORDER:
         raise UserError(f"the order of an n-gram model must be from 1 to {MOST_ORDER}, not {order}")
 
@@ -279,7 +280,7 @@ def estimate_discounts(counts: NDArray[np.int64]) -> Discounts:
 def _smoothed(
     counted: Sequence[CountedLevel], predicted: NDArray[np.bool_]
 ) -> tuple[list[Level], list[Discounts]]:
-    """Probabilities and weights of all levels, computed in float64 and kept in float32."""
+    """Probabilities and weights of all levels, computed in float64 and stored in float32."""
     discounts = [estimate_discounts(level.counts) for level in counted]
     lower = predicted / predicted.sum()
     levels: list[Level] = []
@@ -303,11 +304,11 @@ def _interpolated(
     discounts: Discounts,
     lower: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each n-gram its probability, (n,), and of each context gamma, (n_contexts,).
+    """The probability of each n-gram, (n,), and gamma of each context, (n_contexts,).
 
     Args:
-        contexts: (n,) row of each n-gram's words but the last.
-        lower: (n,) probability of its last word in the context that is one word shorter.
+        contexts: (n,) row of each n-gram without its last word.
+        lower: (n,) probability of its last word given a context one word shorter.
     """
     totals = np.bincount(contexts, weights=counts, minlength=n_contexts)
     taken = np.array([0.0, *discounts])[np.minimum(counts, 3)]

@@ -1,18 +1,18 @@
-"""Which n-grams a corpus has and how often, as sorted arrays; ngram.py makes probabilities of them.
+"""Counts of the n-grams of a corpus, as sorted arrays; ngram.py computes probabilities from them.
 
-A trie by its levels. A row of level 1 is a word of the vocabulary. Level k is the sorted array of the keys
+The arrays are the levels of a trie. A row of level 1 is a word of the vocabulary. Level k is the sorted array of the keys
 
     (row of the first k - 1 words at level k - 1) * V + last word
 
-so that an n-gram is found by one binary search from the row of the words before its last one, rows stand in the order of
-their words, and those that follow a context stand together. Six words of 60,000 would need 96 bits; a key needs 48.
+An n-gram is found by one binary search from the row of its words before the last one; rows are in the order of their words,
+and the n-grams that share a context are adjacent. Six words of 60,000 would need 96 bits; a key needs 48.
 
-The corpus is read from its store once a level, `CHUNK` tokens at a time: the keys of a chunk are sorted and counted, and
-what the chunks have is merged. Between the levels each token keeps the row of the n-gram that ends there, so that the next
-level's keys cost no search. Contexts never reach over the beginning of a document, and the begin symbol is never last.
+The corpus is read from its store once for each level, `CHUNK` tokens at a time: the keys of a chunk are sorted and counted, and
+the counts of the chunks are merged. Between levels each token keeps the row of the n-gram that ends there, so that the keys of
+the next level need no search. Contexts never cross the beginning of a document, and the begin symbol is never the last word.
 
-Memory: 4 bytes a token, 8 + 4 + 8 a distinct n-gram of the levels that are done, and some copies of the one that is merged
-(2.4 GB at most for order 5 of 22 million tokens, with what follows in ngram.py).
+Memory: 4 bytes per token, 8 + 4 + 8 per distinct n-gram of the finished levels, and some copies of the level that is merged
+(at most 2.4 GB for order 5 of 22 million tokens, including ngram.py).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class CountedLevel:
     """The n-grams of one length k."""
 
     keys: Keys
-    """(n,) rising; for k = 1 the V ids."""
+    """(n,) ascending; for k = 1 the V ids."""
     suffixes: NDArray[np.integer[Any]]
     """(n,) row at level k - 1 of the n-gram without its first word; empty for k = 1."""
     counts: NDArray[np.int64]
-    """(n,) adjusted counts, as `count_ngrams` says."""
+    """(n,) adjusted counts; see `count_ngrams`."""
 
 
 def count_ngrams(
@@ -52,9 +52,9 @@ def count_ngrams(
 ) -> list[CountedLevel]:
     """The n-grams of lengths 1 to `order` with the counts of Kneser & Ney (1995).
 
-    The longest have the number of times they occur. Shorter ones have the number of different words that precede them
-    (so "Francisco" is rare, however often "San Francisco" occurs); those that begin with the begin symbol, which nothing
-    precedes, keep the number of times they occur. The begin symbol alone has 0: it is given and never predicted.
+    The count of the longest n-grams is their number of occurrences. That of shorter ones is the number of different words that
+    precede them (so "Francisco" is rare, however often "San Francisco" occurs), except those that begin with the begin symbol,
+    which nothing precedes: they keep their number of occurrences. The begin symbol alone has 0, because it is never predicted.
 
     Args:
         store: every document begins with `bos_id`, which is nowhere else.
@@ -82,7 +82,7 @@ def count_ngrams(
 
 
 class _Corpus:
-    """The tokens of a store, and for each the row of the n-gram of the present length that ends there, or -1."""
+    """The tokens of a store, and for each the row of the n-gram of the current length that ends there, or -1."""
 
     def __init__(self, store: TokenStore, vocabulary: int, bos_id: int) -> None:
         self.store, self.vocabulary, self.bos_id = store, vocabulary, bos_id
@@ -121,7 +121,7 @@ class _Corpus:
         return runs.merged()
 
     def place(self, level: Keys, advance: Advance) -> NDArray[np.integer[Any]]:
-        """Go over to the rows of `level`, the next one, and return its suffixes: what ends at the same token."""
+        """Move to the rows of the next level, and return its suffixes: the shorter n-gram that ends at the same token."""
         suffixes = np.empty(len(level), dtype=self._rows.dtype)
         for start, stop, keys in self._keys():
             rows = find_rows(level, keys)
@@ -133,7 +133,7 @@ class _Corpus:
 
 
 class _Runs:
-    """Sorted distinct keys with counts, merged like the runs of a merge sort: a key is moved a logarithm of times."""
+    """Sorted distinct keys with counts, merged like the runs of a merge sort: a key is moved O(log n) times."""
 
     def __init__(self) -> None:
         self._runs: list[tuple[Keys, NDArray[np.int64]]] = []
@@ -159,14 +159,14 @@ class _Runs:
 
 
 def _distinct(keys: Keys) -> tuple[Keys, NDArray[np.int64]]:
-    """Keys in any order -> each once, sorted, and how often it was there."""
+    """The distinct keys, sorted, and their counts."""
     keys = np.sort(keys)
     begins = _begins(keys)
     return keys[begins], np.diff(begins, append=len(keys))
 
 
 def _begins(keys: Keys) -> Rows:
-    """Where in sorted keys each distinct one begins."""
+    """Where each distinct key begins in sorted keys."""
     different = np.empty(len(keys), dtype=bool)
     different[:1] = True
     np.not_equal(keys[1:], keys[:-1], out=different[1:])
@@ -174,10 +174,10 @@ def _begins(keys: Keys) -> Rows:
 
 
 def find_rows(level: Keys, keys: Keys) -> Rows:
-    """The row of each key in a level, -1 where it has none: (n,) rising, (Q,) in any order -> (Q,).
+    """The row of each key in a level, -1 for a key that it lacks: (n,) ascending, (Q,) in any order -> (Q,).
 
-    The keys are sorted first, for neighbors then touch the same memory: 0.4 seconds instead of 4.7 for 4 million keys in a
-    level of 10 million.
+    The keys are sorted first, so that consecutive searches touch the same memory: 0.4 seconds instead of 4.7 for 4 million keys
+    in a level of 10 million.
     """
     if not len(level):
         return np.full(len(keys), -1, dtype=np.int64)

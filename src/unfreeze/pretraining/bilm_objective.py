@@ -1,7 +1,7 @@
-"""The biLM as an objective of the training loop: two independent streams of sentences, one read from each end.
+"""The biLM as an objective of the training loop: two independent streams of sentences, one for each direction.
 
-The token store's vocabulary is larger than the model's: it names every word of the text, so that a word that is unknown to
-the output is still read by its spelling.
+The vocabulary of the token store is larger than the model's: it names every word of the text, so that the encoder reads the
+characters of a word that the output layer does not know.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ BACKWARD_SEED = 7_919
 
 
 class BilmObjective:
-    """What the loop trains when it trains a biLM.
+    """Train a biLM on a token store.
 
     Args:
         model: trained in place.
-        tokenizer: of the store; the model's vocabulary is its beginning.
+        tokenizer: the store's; its vocabulary begins with the model's.
         store: the corpus.
-        validation: held-out documents; None measures nothing.
+        validation: held-out documents; None skips validation.
         batch_size: lanes over all processes.
         bptt: length of a batch in tokens.
         rank: number of this process.
@@ -73,22 +73,22 @@ class BilmObjective:
         }
 
     def layer_groups(self) -> LayerGroups:
-        """Each LSTM layer, then what makes a word's vector with the output."""
+        """Each LSTM layer, then the word encoder together with the output layer."""
         words, *lstms = self.bilm.encoder.layer_groups()
         return [*lstms, words + list(self.bilm.output.parameters())]
 
     def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch, the same for both directions."""
+        """Number of batches in an epoch, the same for both directions."""
         return self.lanes["forward"].n_batches(epoch)
 
     def batches(self, epoch: int, start: int) -> Iterator[Batches]:
-        """One batch a direction at each step."""
+        """One batch for each direction at each step."""
         pairs = zip(*(self.lanes[name].epoch(epoch, start) for name in DIRECTIONS), strict=True)
         for pair in pairs:
             yield dict(zip(DIRECTIONS, pair, strict=True))
 
     def loss(self, batch: Batches) -> Loss:
-        """Summed over both directions; carries the states on."""
+        """The loss summed over both directions; keeps the states for the next batch."""
         device = next(self.model.parameters()).device
         ids = torch.stack([batch[name].inputs for name in DIRECTIONS])
         rows, places = self.bilm.word_rows(ids, self.tokenizer)
@@ -105,7 +105,7 @@ class BilmObjective:
         return Loss(self.bilm.output.loss(hidden[real], wanted[real]), int(real.sum()))
 
     def rate_scale(self, batch: Batches) -> float:
-        """Every batch moves alike."""
+        """1: every batch has the same learning rate."""
         return 1.0
 
     def carried(self) -> dict[str, Tensor]:
@@ -120,7 +120,7 @@ class BilmObjective:
         }
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Take this process's lanes out of all lanes."""
+        """Select this process's lanes from all lanes."""
         device = next(self.model.parameters()).device
         mine = {name: t.chunk(self.world_size)[self.rank].to(device).float() for name, t in tensors.items()}
         if not mine:

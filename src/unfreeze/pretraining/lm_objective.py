@@ -1,4 +1,4 @@
-"""Language modelling as an objective of the training loop: lanes with carried state, for each direction of the model."""
+"""Language modeling as an objective of the training loop: lanes with carried state, for each direction of the model."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def direction_loss(
 
 
 class LanguageModelObjective:
-    """What the loop trains when it trains a language model.
+    """Train a language model on a token store.
 
     Args:
         model: trained in place.
         store: the corpus.
-        validation: held-out documents; None measures nothing.
+        validation: held-out documents; None skips validation.
         batch_size: lanes over all processes.
         bptt: base length of a batch in tokens.
         variable: draw the length anew for each batch.
@@ -121,22 +121,22 @@ class LanguageModelObjective:
         }
 
     def layer_groups(self) -> LayerGroups:
-        """Each layer, then the embedding with the output layer that is tied to it: new words must learn fastest."""
+        """Each layer, then the embedding with the tied output layer: new words must learn fastest."""
         embedding, *layers = self.language_model.encoder.layer_groups()
         return [*layers, embedding + list(self.language_model.outputs.parameters())]
 
     def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch: the same for all directions, which draw the same lengths."""
+        """Number of batches in an epoch: the same for all directions, which draw the same lengths."""
         return next(iter(self.lanes.values())).n_batches(epoch)
 
     def batches(self, epoch: int, start: int) -> Iterator[Batches]:
-        """One batch a direction at each step."""
+        """One batch for each direction at each step."""
         names = list(self.lanes)
         for batches in zip(*(lanes.epoch(epoch, start) for lanes in self.lanes.values()), strict=True):
             yield dict(zip(names, batches, strict=True))
 
     def loss(self, batch: Batches) -> Loss:
-        """Summed over directions; carries the states on."""
+        """The loss summed over directions; keeps the states for the next batch."""
         device = next(self.model.parameters()).device
         total = penalty = torch.zeros((), device=device)
         n_items = 0
@@ -157,11 +157,11 @@ class LanguageModelObjective:
         return Loss(total, n_items, penalty)
 
     def rate_scale(self, batch: Batches) -> float:
-        """Shorter batches move less."""
+        """The learning rate is proportional to the length of a batch."""
         return next(iter(batch.values())).rate_scale
 
     def carried(self) -> dict[str, Tensor]:
-        """What every layer carries on, lanes first: (B, k, D)."""
+        """The state of every layer, lanes first: (B, k, D)."""
         return {
             f"{name}.{layer}.{part}": tensor.transpose(0, 1)
             for name, state in self.states.items()
@@ -171,7 +171,7 @@ class LanguageModelObjective:
         }
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Take this process's lanes out of all lanes; as fp32, for the run may have begun in another precision."""
+        """Select this process's lanes from all lanes, as fp32: the run may have begun in another precision."""
         device = next(self.model.parameters()).device
         states: dict[str, dict[str, list[Tensor]]] = {name: {} for name in self.states}
         for key, tensor in tensors.items():

@@ -17,11 +17,10 @@ from unfreeze.text.display import duration
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
 SNIPPET = """
-from unfreeze.language_models.ngram import NgramModel
-from unfreeze.language_models.score import score_texts
+from unfreeze.language_models.model import LanguageModel
 
-model = NgramModel.from_pretrained(".")  # this folder
-print(score_texts(model, ["he sat on the bank of the river"])[0].directions["forward"].perplexity)
+model = LanguageModel.from_pretrained(".")  # this folder
+print(model.score(["he sat on the bank of the river"])[0].directions["forward"].perplexity)
 """
 
 

@@ -47,14 +47,14 @@ def transfer_vocabulary(model: AwdLstmLanguageModel, tokenizer: TextTokenizer) -
 
 @torch.no_grad()
 def transfer_output_words(model: BiLanguageModel, tokenizer: CasedTokenizer) -> BiLanguageModel:
-    """The same for a biLM: its encoder stays, unless it reads word ids; the output takes `tokenizer`'s words."""
+    """The same for a biLM: its encoder stays the same unless it reads word ids; the output layer has the words of `tokenizer`."""
     encoder = Elmo(tokenizer, **model.encoder.arguments())
     result = BiLanguageModel(encoder, model.output.kind, model.output.n_samples)
     places = [model.tokenizer.id(word) for word in tokenizer.vocabulary]
     own = dict(model.encoder.weights())
     if encoder.spelling is None:
         own["words.weight"] = _rows_by_word(own["words.weight"], places)
-    encoder.load_weights(own, "the model that goes on")
+    encoder.load_weights(own, "the model to adapt")
     result.output.weight.copy_(_rows_by_word(model.output.weight, places))
     _move_output(model.output.layer, result.output.layer, places)
     return result.eval()
@@ -71,7 +71,7 @@ def start_from_vectors(model: AwdLstmLanguageModel, matrix: Tensor) -> None:
 
 
 def _move_output(before: TiedSoftmax, after: TiedSoftmax, places: list[int | None]) -> None:
-    """Biases by word, and the entries of the clusters that both have."""
+    """Copy the biases by word, and the entries of the clusters that both have."""
     after.bias.copy_(_rows_by_word(before.bias[:, None], places)[:, 0])
     shared = min(len(before.cutoffs), len(after.cutoffs))
     after.cluster_weight[:shared] = before.cluster_weight[:shared]

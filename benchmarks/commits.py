@@ -1,11 +1,11 @@
-"""Two commits of this project side by side: processor time of one command of each kind, in alternation.
+"""Compare two commits of this project: processor time of one command of each kind, measured alternately.
 
     python -m benchmarks.commits BEFORE AFTER [--data DATA] [--rounds 10] [--only NAME...]
 
-BEFORE and AFTER are checkouts. Each row is a whole process of `unfreeze`, start included, with one thread and a fixed
-amount of work; its time is what the operating system accounts to the finished process (user and system). The commands
-are written with AFTER's options; `tests/campaigns/renamed.json` says what they were called before. Printed is the median
-of the ratios BEFORE / AFTER, pair by pair, with a 95 % bootstrap interval: above 1 the newer commit is faster.
+BEFORE and AFTER are checkouts. Each row is a complete process of `unfreeze`, including its start, with one thread and a fixed
+amount of work; its time is the user and system time reported by the operating system. Commands are written with the
+options of AFTER, and `tests/campaigns/renamed.json` maps them to earlier names. Prints the median of the paired ratios
+BEFORE / AFTER with a 95 % bootstrap interval: above 1 the newer commit is faster.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TRAINED = {
     "classifier": "fit classifier --train reviews.csv --labels 100 --epochs 1 --precision fp32",
     "tagger": "fit tagger --train tagged.conll --encoder none --epochs 4 --precision fp32",
 }
-"""Commands that make a model, in the folder of their name."""
+"""Commands that create a model in the folder of their name."""
 USED = {
     "predict": "predict classifier --file reviews.csv --text-column text",
     "tag": "predict tagger --file lines.txt",
@@ -42,7 +42,7 @@ USED = {
     "score": "score lstm --file lines.txt --no-tokens",
     "evaluate ngram": "evaluate ngram wiki.txt",
 }
-"""Commands that use one of them."""
+"""Commands that use one of these models."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +116,7 @@ def run(command: list[str], name: str, checkout: Path, folder: Path) -> float:
 
 
 def row(name: str, before: list[float], after: list[float]) -> str:
-    """A line of the table."""
+    """Format a line of the table."""
     ratios = np.array(before) / np.array(after)
     samples = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
     low, high = np.percentile(np.median(samples, axis=1), [2.5, 97.5])
@@ -125,7 +125,7 @@ def row(name: str, before: list[float], after: list[float]) -> str:
 
 
 def write_inputs(folder: Path, data: Path) -> None:
-    """The same inputs for both sides: 0.6 MB of Wikipedia, 200 reviews, 600 tagged sentences."""
+    """Write the inputs for both sides: 0.6 MB of Wikipedia, 200 reviews, 600 tagged sentences."""
     import csv
 
     folder.mkdir(parents=True)

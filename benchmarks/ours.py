@@ -1,4 +1,4 @@
-"""Our side of the training benchmarks: the package's own training loop, with its optimizer and schedule."""
+"""Our side of the training benchmarks: the training loop of the package, with its optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ Softmax = Literal["adaptive", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a language model is trained."""
+    """Training settings of a language model."""
 
     rate: float = 3e-3
-    """Maximal."""
+    """Maximum learning rate."""
     batch_size: int = 64
-    """Lanes."""
+    """Number of parallel sequences."""
     bptt: int = 70
-    """Tokens a lane and step."""
+    """Tokens per sequence and step."""
     variable_bptt: bool = False
-    """Draw `bptt` anew for each step."""
+    """Draw the length at random for each step."""
     alpha: float = 2.0
     """Activation regularization."""
     beta: float = 1.0
     """Temporal activation regularization."""
     dropout_scale: float = 1.0
-    """Factor on AWD-LSTM's dropouts."""
+    """Factor of AWD-LSTM's dropouts."""
 
 
 def encoder(tokenizer: TextTokenizer, sizes: Sizes, cell: CellKind, dropout_scale: float = 1.0) -> AwdLstm:
@@ -61,25 +61,25 @@ def encoder(tokenizer: TextTokenizer, sizes: Sizes, cell: CellKind, dropout_scal
 
 
 def cutoffs(softmax: Softmax, n_words: int) -> tuple[int, ...]:
-    """As `pretrain lm` chooses them."""
+    """Cutoffs as chosen by `pretrain lm`."""
     return default_cutoffs(n_words) if softmax == "adaptive" else ()
 
 
 def language_model(
     tokenizer: TextTokenizer, sizes: Sizes, cell: CellKind, softmax: Softmax, dropout_scale: float = 1.0
 ) -> AwdLstmLanguageModel:
-    """A model with random weights."""
+    """Create a model with random weights."""
     return AwdLstmLanguageModel(
         encoder(tokenizer, sizes, cell, dropout_scale), cutoffs(softmax, len(tokenizer))
     )
 
 
 def stepped(objective: Objective, n_steps: int, step: StepEnd, tokens: Callable[[Any], int]) -> Objective:
-    """A run of exactly `n_steps` batches, over as many epochs as they take; `step` hears of the tokens of each."""
+    """A run of exactly `n_steps` batches, over as many epochs as needed; calls `step` with the tokens of each."""
     batches = objective.batches
 
     def limited(epoch: int, start: int) -> Iterator[Any]:
-        """The loop asks for the next batch when the update is made."""
+        """The training loop requests the next batch after the update."""
         for batch in islice(chain.from_iterable(batches(number, 0) for number in count()), n_steps):
             yield batch
             step(tokens(batch))
@@ -98,7 +98,7 @@ def contender(
     precision: Precision,
     tokens: Callable[[Any], int],
 ) -> Contender:
-    """`unfreeze.training.loop.train` on an objective."""
+    """Run `unfreeze.training.loop.train` on an objective."""
     accelerator = make_accelerator(precision)
 
     def work(step: StepEnd) -> None:
@@ -109,7 +109,7 @@ def contender(
 
 
 def lane_tokens(batch: dict[str, LaneBatch]) -> int:
-    """Of all directions."""
+    """Number of tokens in all directions."""
     return sum(lanes.inputs.numel() for lanes in batch.values())
 
 
@@ -122,7 +122,7 @@ def training(
     n_steps: int,
     precision: Precision = "auto",
 ) -> Contender:
-    """The training of a language model as a contender."""
+    """Training of a language model as a contender."""
 
     def make() -> LanguageModelObjective:
         return LanguageModelObjective(

@@ -1,6 +1,6 @@
-"""fastai's side: models, data loaders and steps as fastai's own learners use them. Runs in benchmarks/.peers only.
+"""fastai's side: models, data loaders and training steps as used by its learners. Runs in benchmarks/.peers only.
 
-fastai has no QRNNs any more: AWD_QRNN comes from the files of fastai 2.3.1, which had them last, as modules of this one.
+AWD_QRNN, which fastai has removed, is loaded from the files of fastai 2.3.1, the last version with it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OLDER = Path(__file__).parent / ".peers" / "fastai-2.3.1" / "fastai" / "text" / 
 
 
 def _older_module(name: str, file: str) -> Any:
-    """A file of fastai 2.3.1 as a module of fastai.text.models, so that what it imports from there is today's."""
+    """Load a file of fastai 2.3.1 as a module of fastai.text.models, so that its imports resolve to the current version."""
     spec = spec_from_file_location(f"fastai.text.models.{name}", OLDER / file)
     assert spec is not None and spec.loader is not None
     sys.modules[spec.name] = module_from_spec(spec)
@@ -54,7 +54,7 @@ def _older_module(name: str, file: str) -> Any:
 
 @lru_cache(maxsize=1)
 def awd_qrnn() -> type[nn.Module]:
-    """fastai's AWD_QRNN, known to its get_language_model and get_text_classifier."""
+    """Register AWD_QRNN for get_language_model and get_text_classifier, and return it."""
     _older_module("qrnn", "qrnn.py")
     older = _older_module("awdlstm_of_2_3", "awdlstm.py")
     arch: type[nn.Module] = older.AWD_QRNN
@@ -64,7 +64,7 @@ def awd_qrnn() -> type[nn.Module]:
 
 
 def sized(config: dict[str, Any], sizes: Sizes) -> dict[str, Any]:
-    """A configuration of fastai's with other sizes; the copy matters, fastai changes what it is given."""
+    """Copy a configuration of fastai with other sizes. The copy is needed because fastai modifies its argument."""
     return {**config, "emb_sz": sizes[0], "n_hid": sizes[1], "n_layers": sizes[2]}
 
 
@@ -84,7 +84,7 @@ def language_model(
 def classifier(
     vocabulary_size: int, sizes: Sizes, n_labels: int, max_len: int | None = 72 * 20, cell: CellKind = "lstm"
 ) -> nn.Module:
-    """fastai's classifier with random weights and batch statistics that are far from the identity."""
+    """fastai's classifier with random weights and random batch-norm statistics."""
     config = sized(awd_lstm_clas_config, sizes)
     model = get_text_classifier(arch_of(cell), vocabulary_size, n_labels, config=config, max_len=max_len)
     for module in model.modules():
@@ -95,7 +95,7 @@ def classifier(
 
 
 class StepCallback(Callback):
-    """Calls `step` with the number of the batch's tokens when all other callbacks are through with it."""
+    """Calls `step` with the number of tokens of a batch after all other callbacks."""
 
     order = 1_000
 
@@ -110,9 +110,9 @@ class LanguageModelPeer:
     """fastai's language-model learner on ids, with its standard callbacks, its Adam and its one-cycle schedule.
 
     Args:
-        documents: ids of each.
-        dropout_scale: fastai's drop_mult.
-        alpha, beta: activation regularization, fastai's defaults.
+        documents: token ids of each document.
+        dropout_scale: drop_mult of fastai.
+        alpha, beta: activation regularization, with fastai's defaults.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class LanguageModelPeer:
         )
 
     def training(self, name: str, rate: float, n_steps: int) -> Contender:
-        """`learner.fit_one_cycle` over so many batches as a contender, over as many epochs as they take."""
+        """`learner.fit_one_cycle` as a contender, for a number of batches over as many epochs as needed."""
         self.loader.n = min(self.loader.n, n_steps * self.loader.bs)
         n_epochs = -(-n_steps // len(self.loader))
 
@@ -152,14 +152,14 @@ class LanguageModelPeer:
 
 
 class NoValidation(Callback):
-    """Between epochs fastai would validate on what it is given for that: here there is nothing."""
+    """Skip validation between epochs, because there is no validation data."""
 
     def before_validate(self) -> None:
         raise CancelValidException
 
 
 class ClassifierPeer:
-    """fastai's classifier behind its `get_preds`."""
+    """fastai's classifier, used through `get_preds`."""
 
     def __init__(self, model: nn.Module, batch_size: int = 64) -> None:
         self.batch_size = batch_size
@@ -167,25 +167,25 @@ class ClassifierPeer:
         self.learner = TextLearner(DataLoaders(empty, empty), model, loss_func=CrossEntropyLossFlat())
 
     def loader(self, documents: Sequence[np.ndarray]) -> SortedDL:
-        """Documents by length, padded by chunks, as fastai's TextBlock has it."""
+        """Documents sorted by length and padded in chunks, as by fastai's TextBlock."""
         items = [(TensorText(np.asarray(ids, dtype=np.int64)), TensorCategory(0)) for ids in documents]
         lengths = [len(ids) for ids in documents]
         return SortedDL(items, res=lengths, bs=self.batch_size, before_batch=Pad_Chunk(), num_workers=0)
 
     def probabilities(self, documents: Sequence[np.ndarray]) -> torch.Tensor:
-        """(N, K) in the order of `documents`."""
+        """Probabilities (N, K) in the order of `documents`."""
         with self.learner.no_bar(), self.learner.no_logging():
             found, _ = self.learner.get_preds(dl=self.loader(documents))
         return found
 
     def predict(self, document: np.ndarray) -> torch.Tensor:
-        """(1, K): what `learner.predict` does with one text, from its ids on."""
+        """Probabilities (1, K) computed as by `learner.predict`, given the ids of a text."""
         with self.learner.no_bar(), self.learner.no_logging():
             found = self.learner.get_preds(dl=self.loader([document]), with_input=True, with_decoded=True)
         return found[1]
 
 
 def save(model: nn.Module, path: Path) -> Path:
-    """As `learn.save(with_opt=False)` does."""
+    """Save as `learn.save(with_opt=False)` does."""
     torch.save(model.state_dict(), path)
     return path

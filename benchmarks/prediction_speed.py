@@ -1,12 +1,12 @@
-"""Documents a second that a classifier labels, our LSTM's and our QRNN's beside fastai's, on real reviews.
+"""Speed of classification in documents per second on real reviews: our LSTM and QRNN compared with fastai's LSTM.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only prediction
 
-A fastai classifier with random weights is converted; our QRNN has the same sizes and random weights of its own. All get
-the same ids (tokenizing is not part of it) of the same reviews. Many at once: what `TextClassifier.predict_proba` does with
-ids, against `learn.get_preds` with batches of 64. One at a time: the same of a single text, against what `learn.predict`
-does with one (a loader of its own, `get_preds` with the decoded label). fastai in fp32; ours in fp32 and in the format that
-precision auto chooses. A round is all reviews once on every side, ours first.
+A fastai classifier with random weights is converted; our QRNN has the same sizes and other random weights. All get the ids
+of the same reviews, without tokenization. Many at once: the part of `TextClassifier.predict_proba` after tokenization, compared
+with `learn.get_preds` with batches of 64. One at a time: the same for a single text, compared with the steps of `learn.predict`
+(a new data loader, and `get_preds` with the decoded label). fastai runs in fp32, ours in fp32 and in the format chosen by precision
+auto. Each round runs all reviews once on each side, ours first.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def run(texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def same_classifier(tokenizer: TextTokenizer) -> tuple[peers.ClassifierPeer, TextClassifier]:
-    """fastai's with random weights, and its conversion."""
+    """A classifier of fastai with random weights, and its conversion."""
     torch.manual_seed(0)
     model = peers.classifier(len(tokenizer), SIZES, len(LABELS)).eval()
     with tempfile.TemporaryDirectory() as name:
@@ -77,7 +77,7 @@ def same_classifier(tokenizer: TextTokenizer) -> tuple[peers.ClassifierPeer, Tex
 
 
 def qrnn_classifier(tokenizer: TextTokenizer) -> TextClassifier:
-    """Of the same sizes, with random weights."""
+    """A QRNN classifier of the same sizes with random weights."""
     torch.manual_seed(0)
     network = pooled_network(ours.encoder(tokenizer, SIZES, "qrnn"), len(LABELS))
     return TextClassifier(network.eval(), LABELS, {})
@@ -87,14 +87,14 @@ def qrnn_classifier(tokenizer: TextTokenizer) -> TextClassifier:
 def probabilities(
     classifier: TextClassifier, documents: Sequence[Ids], precision: Precision = "fp32"
 ) -> torch.Tensor:
-    """`TextClassifier.predict_proba` from ids on: (N, K)."""
+    """`TextClassifier.predict_proba` given ids: (N, K)."""
     with prediction_format(precision, torch.device("cpu")):
         features = all_features(classifier.network, documents)
     return classifier.network.probabilities(features)
 
 
 def agreement(found: torch.Tensor, theirs: torch.Tensor) -> str:
-    """How far two tables of probabilities are apart."""
+    """Largest difference of two tables of probabilities."""
     difference = (found - theirs).abs().max(1).values
     return (
         f"probabilities differ by {difference.median():.1e} (median), {difference.max():.1e} (largest; fastai pools a "
@@ -110,7 +110,7 @@ def compare(
     rounds: int,
     say: Callable[[str], None],
 ) -> list[Row]:
-    """Documents a second of each classifier of ours in each precision, and of fastai, over the same calls in turns."""
+    """Documents per second of our classifiers in each precision and of fastai, measured alternately."""
 
     def all_calls(predict: Predict) -> None:
         for documents in calls:

@@ -8,18 +8,20 @@ from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, run_la
 
 
 class OurLoop:
-    """Two directions, clips as ELMo has them.
+    """Two directions, with clipping as in ELMo.
 
     Args:
-        size: of the input and the states.
-        cells: of the memory.
+        projection_size: of the input and the states.
+        hidden_size: of the cells.
     """
 
-    def __init__(self, size: int, cells: int) -> None:
-        self.layers = nn.ModuleList(ProjectedLstm(size, cells, size) for _ in range(2))
+    def __init__(self, projection_size: int, hidden_size: int) -> None:
+        self.layers = nn.ModuleList(
+            ProjectedLstm(projection_size, hidden_size, projection_size) for _ in range(2)
+        )
 
     def run(self, x: Tensor, learns: bool) -> None:
-        """(T, B, D), once."""
+        """Run on an input (T, B, D)."""
         clips, active = Clips(3.0, 3.0), [x.shape[1]] * len(x)
         layers = [layer for layer in self.layers if isinstance(layer, ProjectedLstm)]
         with set_grad_enabled(learns), autocast("cpu", bfloat16):
@@ -29,13 +31,13 @@ class OurLoop:
 
 
 class TorchLoop:
-    """torch's, without clips, which it does not have."""
+    """torch's LSTM, which cannot clip."""
 
-    def __init__(self, size: int, cells: int) -> None:
-        self.lstm = nn.LSTM(size, cells, proj_size=size, bidirectional=True)
+    def __init__(self, projection_size: int, hidden_size: int) -> None:
+        self.lstm = nn.LSTM(projection_size, hidden_size, proj_size=projection_size, bidirectional=True)
 
     def run(self, x: Tensor, learns: bool) -> None:
-        """(T, B, D), once."""
+        """Run on an input (T, B, D)."""
         with set_grad_enabled(learns), autocast("cpu", bfloat16):
             found, _ = self.lstm(x)
             if learns:

@@ -1,12 +1,12 @@
-"""One QRNN layer alone, beside torch's nn.LSTM and beside the same QRNN in torch's own operations.
+"""A single QRNN layer compared with torch's nn.LSTM and with the same QRNN in torch operations.
 
     benchmarks/.peers/bin/python -m benchmarks --only qrnn-layer
 
-1,152 inputs and 1,152 outputs, a window of one, 70 steps of 64 and of 32 rows, in fp32 and under autocast to bf16, where
-the inputs are in bf16 already, as they come from a layer below. Forward and backward is with the gradients of inputs and
-weights, without dropout; forward alone is in evaluation mode without gradients. The peers make the same number of outputs:
-nn.LSTM by 8 products of 1,152 x 1,152 a position where a QRNN makes 3, and the plain QRNN by the equations as one would
-write them, one nn.Linear for all steps and a loop over time. That it computes the same is measured too.
+1,152 inputs and outputs, a window of one, 70 steps of 64 and of 32 rows, in fp32 and under autocast to bf16, with inputs in
+bf16 as from a layer below. "Forward and backward" includes the gradients of inputs and weights, without dropout; "forward" is
+in evaluation mode without gradients. The peers have the same number of outputs: nn.LSTM needs 8 products of 1,152 x 1,152 per
+position where a QRNN needs 3, and the plain QRNN follows the equations, with one nn.Linear for all steps and a loop over
+time. That both QRNNs compute the same is also checked.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from unfreeze.encoders.layers.qrnn import QrnnLayer
 
 SIZE, STEPS, BATCHES = 1152, 70, (64, 32)
 SECONDS = 0.5
-"""That a turn lasts at least."""
+"""Minimum duration of a turn."""
 TOLERANCE = 1e-5
-"""Relative, of outputs and gradients."""
+"""Maximum relative difference of outputs and gradients."""
 LSTM, PLAIN = "nn.LSTM", "a QRNN in torch's operations"
 
 
 class PlainQrnn(nn.Module):
-    """A layer with a window of one, by the equations.
+    """A layer with a window of one, following the equations.
 
     Args:
-        like: the layer whose weights it gets.
+        like: layer to copy the weights from.
     """
 
     def __init__(self, like: QrnnLayer) -> None:
@@ -43,7 +43,7 @@ class PlainQrnn(nn.Module):
         self.linear.load_state_dict({"weight": like.weight, "bias": like.bias})
 
     def forward(self, x: Tensor, state: None) -> tuple[Tensor, Tensor]:
-        """(T, B, I) -> (T, B, H), and the last cells; it always starts anew."""
+        """(T, B, I) -> (T, B, H) and the last cells, starting from zeros."""
         z, f, o = self.linear(x).chunk(3, dim=2)
         z, f, o = z.tanh(), f.sigmoid(), o.sigmoid()
         cell, cells = torch.zeros_like(z[0]), []
@@ -54,7 +54,7 @@ class PlainQrnn(nn.Module):
 
 
 def run(rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """Whether the two QRNNs are the same, and the speeds."""
+    """Compare the results of the two QRNNs, and all speeds."""
     torch.manual_seed(0)
     ours = QrnnLayer(SIZE, SIZE, 0.0)
     layers = {"ours": ours, LSTM: nn.LSTM(SIZE, SIZE), PLAIN: PlainQrnn(ours)}
@@ -82,7 +82,7 @@ def run(rounds: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def once(layer: nn.Module, x: Tensor, d_out: Tensor) -> list[Tensor]:
-    """Outputs and, where x wants one, the gradients of x and of all weights, given those of the outputs."""
+    """Outputs and, if x requires gradients, the gradients of x and of all weights, given those of the outputs."""
     learns = x.requires_grad
     with set_grad_enabled(learns), autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
         out, _ = layer(x, None)
@@ -91,7 +91,7 @@ def once(layer: nn.Module, x: Tensor, d_out: Tensor) -> list[Tensor]:
 
 
 def largest_difference(ours: nn.Module, theirs: nn.Module) -> float:
-    """Of any output or gradient in fp32, over the largest one of its tensor."""
+    """Largest difference of outputs and gradients in fp32, relative to the largest element of each tensor."""
     x, d_out = (
         torch.randn(STEPS, BATCHES[-1], SIZE, requires_grad=True),
         torch.randn(STEPS, BATCHES[-1], SIZE),

@@ -1,4 +1,4 @@
-"""What is printed: a line about the machine, a line for each measurement as it comes, and the table at the end."""
+"""Output of the benchmarks: a description of the machine, a line for each measurement, and the final table."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from unfreeze.training.precision import Precision, choose_precision
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the table."""
+    """A row of the table."""
 
     what: str
-    """What is measured, with its unit."""
+    """The measured quantity, with its unit."""
     ours: float | None = None
     theirs: float | None = None
     ratio: float | None = None
-    """Ours over theirs, or what `what` says; the median over rounds."""
+    """Ours over theirs unless `what` says otherwise; the median over rounds."""
     lstm_ratio: float | None = None
-    """The same over our own LSTM in the same run, where ours is a QRNN."""
+    """Ratio to our own LSTM in the same run, if ours is a QRNN."""
     goal: str = "-"
-    """Of the ratio, where there is one."""
+    """Goal for the ratio, if there is one."""
     failed: bool = False
-    """Whether something that must hold does not; never a matter of time."""
+    """Whether a correctness check failed; never depends on times."""
 
 
 def speed_row(
@@ -43,10 +43,10 @@ def speed_row(
     lstm: Sequence[float] | None = None,
     goal: str = "-",
 ) -> Row:
-    """Speeds in each round as a row.
+    """Create a row from the speeds in each round.
 
     Args:
-        lstm: our own LSTM's, where ours is a QRNN.
+        lstm: speeds of our own LSTM, if ours is a QRNN.
     """
     return Row(
         what=what,
@@ -59,7 +59,7 @@ def speed_row(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Properties of the machine that results depend on."""
     model, flags = _processor()
     return {
         "cpu": model,
@@ -75,7 +75,7 @@ def machine() -> dict[str, Any]:
 
 
 def bf16_speedup() -> float:
-    """CPU time of an fp32 product of two 1024 x 1024 matrices over that of a bf16 one; the median of five rounds."""
+    """Ratio of the CPU times of a product of two 1024 x 1024 matrices in fp32 and in bf16; the median of five rounds."""
     a, b = torch.randn(2, 1024, 1024)
     times: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
     for _ in range(5):
@@ -88,17 +88,17 @@ def bf16_speedup() -> float:
 
 
 def auto_precision() -> Literal["fp32", "bf16"]:
-    """What precision auto means on this machine."""
+    """Number format that precision auto chooses on this machine."""
     return "bf16" if choose_precision("auto", torch.device("cpu")) == "bf16" else "fp32"
 
 
 def precision_name(precision: Precision) -> str:
-    """As rows name it, with what auto means here."""
+    """Name of a precision in rows, with the choice of auto."""
     return f"auto ({auto_precision()})" if precision == "auto" else precision
 
 
 def _processor() -> tuple[str, set[str]]:
-    """Name and flags, where the system tells them."""
+    """Name and flags of the processor, if known."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return platform.processor() or platform.machine(), set()
@@ -108,7 +108,7 @@ def _processor() -> tuple[str, set[str]]:
 
 
 def machine_line(facts: dict[str, Any]) -> str:
-    """The machine in a line."""
+    """Describe the machine in one line."""
     having = [name for name in ("amx_bf16", "avx512_bf16") if facts[name]]
     return (
         f"machine: {facts['cores']} cores of {facts['cpu']} ({', '.join(having) or 'no bf16 instructions'}), "
@@ -118,7 +118,7 @@ def machine_line(facts: dict[str, Any]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, thousands with commas."""
+    """Format with three significant digits and thousands separators."""
     if value is None:
         return "-"
     if 0 < abs(value) < 0.01:
@@ -127,7 +127,7 @@ def number(value: float | None) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as aligned columns; the one of ratios to our LSTM where a row has such a ratio."""
+    """Format rows as aligned columns, with ratios to our LSTM only if there are any."""
     lines = [["what", "ours", "theirs", "ratio", "to our LSTM", "goal"]]
     for row in rows:
         figures = (row.ours, row.theirs, row.ratio, row.lstm_ratio)
@@ -144,5 +144,5 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def as_json(facts: dict[str, Any], rows: Sequence[Row], skipped: dict[str, str]) -> dict[str, Any]:
-    """All of it for programs."""
+    """Results as JSON."""
     return {"machine": facts, "rows": [asdict(row) for row in rows], "skipped": skipped}

@@ -1,10 +1,10 @@
-"""How many weights a language model has, by its sizes: what is multiplied for a token, and what is trained.
+"""Number of weights of a language model: those multiplied per token, and all parameters.
 
-A layer's matrices are an LSTM's 4 H (I + H), input and state, or a QRNN's 3 H K I, the last K inputs and no state: with the
-same widths a QRNN has about half as many. So it is also given the hidden width at which all parameters of the model, the
-embedding among them, are as many as the LSTM's.
+The matrices of a layer have 4 H (I + H) elements for an LSTM (input and state) and 3 H K I for a QRNN (the last K inputs):
+with the same widths a QRNN has about half as many. It is therefore also compared with the hidden size at which all parameters
+of the model, including the embedding, are as many as those of the LSTM.
 
-Legend: V vocabulary, E embedding width, I input and H output width of a layer, K its window.
+Shapes: V vocabulary, E embedding size, I input and H output size of a layer, K window.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import chain, pairwise, repeat
 from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings
 
 Sizes = tuple[int, int, int]
-"""Embedding, hidden width, layers."""
+"""Embedding size, hidden size and number of layers."""
 
 EQUAL = 0.01
-"""By how much of the whole two counts of parameters may differ and still be called as many."""
+"""Relative difference up to which two numbers of parameters are considered equal."""
 MULTIPLES = (32, 16)
-"""Of which hidden widths are multiples, for the sake of the products: the first one that comes close enough."""
+"""Hidden sizes are multiples of one of these, for efficient products; the first one that comes close enough is used."""
 
 
 def layer_weights(sizes: Sizes, cell: CellKind) -> list[tuple[int, int]]:
-    """The entries of each layer's matrices, of which a token multiplies every one once, and of its biases."""
+    """Number of elements of the matrices of each layer, each multiplied once per token, and of its biases."""
     embedding, hidden, n_layers = sizes
     shapes = pairwise([embedding] + [hidden] * (n_layers - 1) + [embedding])
     if cell == "lstm":
@@ -36,7 +36,7 @@ def layer_weights(sizes: Sizes, cell: CellKind) -> list[tuple[int, int]]:
 
 
 def count_parameters(sizes: Sizes, cell: CellKind, n_words: int, n_clusters: int = 0) -> int:
-    """All parameters of a language model of one direction.
+    """Number of parameters of a unidirectional language model.
 
     Args:
         n_words: V.
@@ -47,7 +47,7 @@ def count_parameters(sizes: Sizes, cell: CellKind, n_words: int, n_clusters: int
 
 
 def equal_hidden_size(sizes: Sizes, n_words: int) -> int:
-    """The hidden width at which a QRNN has as many parameters as an LSTM of these sizes.
+    """Hidden size at which a QRNN has as many parameters as an LSTM of the given sizes.
 
     Raises:
         ValueError: no multiple of 16 comes within one percent.
@@ -61,4 +61,4 @@ def equal_hidden_size(sizes: Sizes, n_words: int) -> int:
         hidden = min(range(multiple, 8 * sizes[1], multiple), key=difference)
         if difference(hidden) <= EQUAL:
             return hidden
-    raise ValueError(f"no hidden width gives a QRNN the {wanted:,} parameters of an LSTM of sizes {sizes}")
+    raise ValueError(f"no hidden size gives a QRNN the {wanted:,} parameters of an LSTM of sizes {sizes}")

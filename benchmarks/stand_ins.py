@@ -1,9 +1,9 @@
-"""Empty modules and names in the place of those that AllenNLP and flair import and that what we compare does not need.
+"""Stubs for modules and names that AllenNLP and flair import, but that the comparisons do not need.
 
 Runs in benchmarks/.peers only.
 
-torchvision has no build that fits this torch, cached_path pulls in the clients of two clouds, and the hub's client has
-dropped two names since 2022. Nothing that a comparison measures comes from here.
+There is no build of torchvision for this version of torch, cached_path depends on the clients of two cloud providers, and
+huggingface_hub has removed two names since 2022. None of the stubs is used in what is measured.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ GONE = {
     "huggingface_hub": ("HfFolder", "Repository"),
     "transformers": ("LayoutLMv2FeatureExtractor", "LayoutLMv3FeatureExtractor"),
 }
-"""What these no longer have."""
+"""Names that have been removed from these modules."""
 
 
 class _Nothing:
-    """Whatever was asked for."""
+    """Placeholder for a name."""
 
 
 def _same(path: str, **_: Any) -> str:
-    """cached_path of a file that is here already."""
+    """cached_path for local files."""
     return path
 
 
@@ -45,7 +45,7 @@ class _Empty(ModuleType):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds an empty module for every import below `ROOTS`."""
+    """Import hook that returns an empty module for imports below `ROOTS`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -58,11 +58,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return _Empty(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """There is nothing to run."""
+        """Nothing to execute."""
 
 
 def install() -> None:
-    """Before the peers are imported. transformers is imported first: it must see that there is no torchvision."""
+    """Install the stubs; call it before importing the peers. transformers is imported first, so that it does not see torchvision."""
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     for module, names in GONE.items():

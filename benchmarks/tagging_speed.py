@@ -1,10 +1,11 @@
-"""The CRF beside pytorch-crf, and the tagger's words a second beside flair's SequenceTagger of the same sizes.
+"""The CRF compared with pytorch-crf, and the tagger compared with flair's SequenceTagger of the same sizes, in words per second.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only crf tagging
 
-CRF: 32 sentences of CoNLL-2003 with random scores for 17 tags; a training pass is the likelihood and its gradient. Tagger:
-word vectors of 200, a character vector of 50 (ours a CNN, flair's a biLSTM of its own), a biLSTM of 200 a direction, CRF, random
-weights, sentences of CoNLL-2003 split into words; tagging in batches of 32 in either library's own way, and one training step.
+CRF: 32 sentences of CoNLL-2003 with random scores for 17 tags; training is the likelihood and its gradient. Tagger: word vectors
+of dimension 200, character features of dimension 50 (a CNN on our side, a biLSTM in flair), a biLSTM of 200 per direction, CRF,
+random weights, on tokenized sentences of CoNLL-2003; tagging in batches of 32 with the method of each library, and one training
+step.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ Call = Callable[[], object]
 
 
 def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """The rows of `crf` or of `tagging`.
+    """Run `crf` or `tagging` and return the rows.
 
     Raises:
-        NoData: CoNLL-2003 or the peer is not here.
+        NoData: CoNLL-2003 or the peer is missing.
     """
     path = texts.data / "conll2003" / "eng.train"
     if not path.is_file():
@@ -49,18 +50,18 @@ def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> lis
     try:
         return crf(sentences, rounds, say) if name == "crf" else tagging(sentences, rounds, say)
     except ImportError as error:
-        raise NoData(f"{error.name} is not here: run benchmarks/setup") from None
+        raise NoData(f"{error.name} is not installed: run benchmarks/setup") from None
 
 
 def compare(what: str, calls: dict[str, Call], count: int, rounds: int, say: Callable[[str], None]) -> Row:
-    """So many things a second of "ours" and of "theirs", in turns."""
+    """Speeds of "ours" and "theirs", measured alternately."""
     rates = rates_in_turns(calls, count, rounds, seconds=1.0)
     say(f"{what}: " + ", ".join(f"{name} {found[-1]:,.0f}" for name, found in rates.items()))
     return speed_row(what, rates["ours"], rates["theirs"], goal=">= 2")
 
 
 def crf(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """Likelihood with its gradient, and the best paths."""
+    """Speed of the likelihood with its gradient, and of decoding."""
     from torchcrf import CRF
 
     torch.manual_seed(0)
@@ -105,7 +106,7 @@ def crf(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> list[R
 
 
 def tagging(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """Words a second of tagging and of a training step."""
+    """Words per second of tagging and of a training step."""
     from benchmarks.flair_peer import TaggerPeer
 
     counts = Counter(token.lower() for each in sentences.examples for token in each.tokens)
@@ -136,7 +137,7 @@ def tagging(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> li
 
 
 def our_tagger(sentences: TaggedSet, words: list[str]) -> SequenceTagger:
-    """With random weights."""
+    """A tagger with random weights."""
     torch.manual_seed(0)
     vectors = WordVectors(WordTokenizer([*SPECIAL_TOKENS, *words]), size=SIZE)
     torch.nn.init.normal_(vectors.embedding)
@@ -146,7 +147,7 @@ def our_tagger(sentences: TaggedSet, words: list[str]) -> SequenceTagger:
 
 
 def our_update(network: TaggerNetwork, batch: TaggedSet) -> Call:
-    """A step of AdamW."""
+    """Make one update with AdamW."""
     number_of = {name: number for number, name in enumerate(network.tags)}
     texts = [" ".join(each.tokens) for each in batch.examples]
     tags = torch.tensor([number_of[tag] for each in batch.examples for tag in each.tags])

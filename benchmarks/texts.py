@@ -1,6 +1,6 @@
-"""The real text that both sides learn from: the same words under the same ids.
+"""Real text for both sides, with the same vocabulary and ids.
 
-`--data` holds enwiki-2015/*.txt, of which the last file is held out, and imdb/test.jsonl.
+`--data` contains enwiki-2015/*.txt, of which the last file is held out, and imdb/test.jsonl.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokeniz
 
 LARGEST_VOCABULARY = 60_000
 N_FILES = 1
-"""Of Wikipedia, more than four million words: more than any side reads in these runs."""
+"""More than four million words of Wikipedia, more than any side reads."""
 HELD_OUT_DOCUMENTS, HELD_OUT_CHARACTERS = 20, 12_500
 """The beginnings of the first documents of the held-out file: about 40,000 words."""
 
 
 class NoData(Exception):
-    """A data set is not there; the message says which."""
+    """A data set is missing; the message names it."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """Training and held-out text in the ids of one vocabulary."""
+    """Training and held-out text as ids of one vocabulary."""
 
     tokenizer: TextTokenizer
     store: TokenStore
     held_out: TokenStore
 
     def documents(self) -> list[NDArray[np.unsignedinteger]]:
-        """The ids of each training document, as fastai wants them."""
+        """The ids of each training document, in the form that fastai expects."""
         return [np.asarray(self.store.document(n)) for n in range(self.store.n_documents)]
 
     def shares(self) -> NDArray[np.float64]:
-        """(V,) how much of the text each id is."""
+        """Relative frequency of each id (V,)."""
         counts = sum(
             np.bincount(self.store.document(n), minlength=len(self.tokenizer))
             for n in range(self.store.n_documents)
@@ -50,11 +50,11 @@ class Words:
 
 
 class Texts:
-    """What is in `data`, prepared when it is first asked for.
+    """The data sets, prepared on first use.
 
     Args:
-        data: the folder of the data sets.
-        folder: for token stores.
+        data: folder with the data sets.
+        folder: folder for token stores.
     """
 
     def __init__(self, data: Path, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Texts:
         """All files of Wikipedia, the held-out one last.
 
         Raises:
-            NoData: they are not there.
+            NoData: they are missing.
         """
         files = sorted((self.data / "enwiki-2015").glob("*.txt"))
         if len(files) <= N_FILES:
@@ -74,7 +74,7 @@ class Texts:
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        """The largest vocabulary; the smaller ones are its beginning."""
+        """The largest vocabulary; smaller ones are its first words."""
         return train_tokenizer(
             stream_documents(self.wikipedia()[:N_FILES]),
             kind="word",
@@ -83,7 +83,7 @@ class Texts:
         )
 
     def words(self, vocabulary_size: int) -> Words:
-        """Wikipedia in its so many most frequent words."""
+        """Wikipedia with a vocabulary of its most frequent words."""
         if vocabulary_size not in self._words:
             self._words[vocabulary_size] = self._encode(vocabulary_size)
         return self._words[vocabulary_size]
@@ -102,10 +102,10 @@ class Texts:
         )
 
     def reviews(self, count: int) -> list[str]:
-        """Reviews of IMDb's test part, the same ones every time.
+        """A fixed selection of test reviews of IMDb.
 
         Raises:
-            NoData: they are not there.
+            NoData: they are missing.
         """
         path = self.data / "imdb" / "test.jsonl"
         if not path.is_file():
@@ -116,5 +116,5 @@ class Texts:
 
 
 def _beginning(path: Path) -> list[str]:
-    """The first documents of a file, each cut, so that several are measured."""
+    """The beginnings of the first documents of a file, shortened so that there are several."""
     return [text[:HELD_OUT_CHARACTERS] for text in islice(stream_documents([path]), HELD_OUT_DOCUMENTS)]

@@ -1,14 +1,14 @@
-"""How long each side trains until it reaches the same held-out perplexity, from random weights, on the same text.
+"""Time that each side takes to reach the same held-out perplexity, from random weights, on the same text.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only perplexity --minutes 6
 
-The sides are our LSTM, our QRNN and fastai's LSTM. All have the same words, sizes, batch and dropouts and take turns of
-some seconds, the first ones shorter, because ours are soon past the level at which fastai ends. fastai runs its
-`fit_one_cycle` fitted to `--minutes`; ours run as a user gets them (precision auto, adaptive softmax, cosine schedule)
-fitted to the same time, either cell with its own learning rate. After each turn the held-out perplexity is measured by our
-exact code, fastai's weights through `unfreeze convert`; measuring counts for nobody. The level to be reached is the one at
-which fastai ends, and for the QRNN also the one at which our LSTM does. Regularization is light on all sides (dropouts
-times .1, no activation regularization): in minutes nobody overfits.
+The sides are our LSTM, our QRNN and fastai's LSTM. All have the same vocabulary, sizes, batch and dropouts, and run alternately
+for some seconds each; the first turns are shorter, because ours soon reach the final perplexity of fastai. fastai runs
+`fit_one_cycle` scheduled for `--minutes`; ours run with default settings (precision auto, adaptive softmax, cosine schedule)
+scheduled for the same time, each cell with its own learning rate. After each turn the held-out perplexity is computed by our
+exact code, for fastai after `unfreeze convert`; evaluation time is not counted. The target is the final perplexity of fastai, and
+for the QRNN also that of our LSTM. Regularization is light on all sides (dropouts times .1, no activation regularization),
+because there is no overfitting within minutes.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ OUR_RATES: dict[CellKind, float] = {"lstm": 5e-3, "qrnn": 5e-3}
 FASTAI_RATE = 1e-2
 DROPOUT_SCALE = 0.1
 TURNS = 8
-"""Of each side, as long as each other; after each its level is measured."""
+"""Turns of equal length per side; the perplexity is measured after each."""
 FIRST_TURNS = (0.125, 0.125, 0.25, 0.5)
-"""The shares in which the first turn is taken."""
+"""Fractions into which the first turn is divided."""
 CALIBRATION_STEPS = 4
 
 Course = list[tuple[float, float]]
@@ -50,17 +50,17 @@ Course = list[tuple[float, float]]
 
 @dataclass
 class Side:
-    """One training, and what was measured of it."""
+    """A training and its measurements."""
 
     training: Contender
     model: Callable[[], AwdLstmLanguageModel]
-    """The weights as they are now."""
+    """The current weights."""
     course: Course
-    """As far as it is."""
+    """Current held-out perplexity."""
 
 
 def run(texts: Texts, minutes: float, say: Callable[[str], None]) -> list[Row]:
-    """Train all, and compare the times."""
+    """Train all sides and compare the times."""
     words = texts.words(N_WORDS)
     makers = [*(partial(our_side, cell) for cell in OUR_RATES), fastai_side]
     with tempfile.TemporaryDirectory() as name:
@@ -78,7 +78,7 @@ def run(texts: Texts, minutes: float, say: Callable[[str], None]) -> list[Row]:
 
 
 def time_row(courses: dict[str, Course], goal: str, name: str, what: str) -> Row:
-    """When one of ours, and the others, are at the perplexity at which the side `goal` ends."""
+    """Times at which one of ours and the others reach the final perplexity of the side `goal`."""
     level = courses[goal][-1][1]
     seconds = {side: seconds_to(course, level) for side, course in courses.items()}
     whose = "" if goal == "fastai" else f" of our {goal}"
@@ -92,7 +92,7 @@ def time_row(courses: dict[str, Course], goal: str, name: str, what: str) -> Row
 
 
 def end_row(ends: dict[str, float], name: str, minutes: float, what: str) -> Row:
-    """The perplexities with which one of ours, and the others, end."""
+    """Final perplexities of one of ours and the others."""
     return Row(
         what=f"perplexity after {minutes:g} minutes, {what}, {name}",
         ours=ends[name],
@@ -103,12 +103,12 @@ def end_row(ends: dict[str, float], name: str, minutes: float, what: str) -> Row
 
 
 def times_faster(seconds: float | None, others: float | None) -> float | None:
-    """How many times as long the others need; None if one of them is never there."""
+    """Ratio of the time of the others to ours; None if one of them never reaches the perplexity."""
     return others / seconds if seconds and others else None
 
 
 def our_side(cell: CellKind, words: Words, n_steps: int, folder: Path) -> Side:
-    """Ours as a user gets it; the folder is for others."""
+    """Our side with default settings; the folder is only used by others."""
     model = ours.language_model(words.tokenizer, SIZES, cell, "adaptive", DROPOUT_SCALE)
     recipe = ours.Recipe(
         rate=OUR_RATES[cell], batch_size=BATCH, bptt=BPTT, variable_bptt=True, alpha=0.0, beta=0.0
@@ -118,7 +118,7 @@ def our_side(cell: CellKind, words: Words, n_steps: int, folder: Path) -> Side:
 
 
 def fastai_side(words: Words, n_steps: int, folder: Path) -> Side:
-    """fastai as it is."""
+    """fastai's side."""
     peer = peers.LanguageModelPeer(
         words.documents(),
         len(words.tokenizer),
@@ -140,7 +140,7 @@ def fastai_side(words: Words, n_steps: int, folder: Path) -> Side:
 
 
 def calibrated(side: Side, minutes: float) -> int:
-    """Steps that it makes in so many minutes, so that its schedule can be fitted to them."""
+    """Number of steps in a number of minutes, for its schedule."""
     side.training.go_on(steps=1)
     steps = side.training.go_on(steps=CALIBRATION_STEPS)
     side.training.stop()
@@ -150,7 +150,7 @@ def calibrated(side: Side, minutes: float) -> int:
 def train_in_turns(
     sides: Sequence[Side], words: Words, turn_seconds: float, say: Callable[[str], None]
 ) -> None:
-    """Until all have made their steps."""
+    """Run until all have made their steps."""
     for share in chain(FIRST_TURNS, repeat(1.0)):
         if all(side.training.done for side in sides):
             break
@@ -168,7 +168,7 @@ def train_in_turns(
 
 
 def seconds_to(course: Course, level: float) -> float | None:
-    """When a course is first at `level`, straight lines in log perplexity between its points; None if it never is."""
+    """Time at which a perplexity is first reached, interpolated linearly in log perplexity; None if it never is."""
     before: tuple[float, float] | None = None
     for seconds, perplexity in course:
         if perplexity <= level:

@@ -1,14 +1,14 @@
-"""Tokens a second of language-model training, our LSTM and our QRNN beside fastai's LSTM, on the same ids, at two sizes.
+"""Speed of language-model training in tokens per second: our LSTM and QRNN compared with fastai's LSTM, at two sizes.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only training
 
-Batch 64, 70 tokens, AWD-LSTM's dropouts at full strength, activation regularization 2 and 1, on all sides. Ours in six
-forms: either cell as a user gets it (precision auto, adaptive softmax); either cell with the full softmax in fp32, which
-with LSTMs is the same arithmetic as fastai's; and with the full softmax in precision auto an LSTM, and a QRNN whose hidden
-width gives it as many parameters. All go through their libraries' own loops, optimizers included, and take turns; a round
-is some steps of each, and a row's ratio is the median over rounds; a QRNN's second one is to the LSTM with the same softmax
-and precision. A round also measures matrix products, which gives the share of the machine that our steps use
-(matrix_share.py).
+All sides use batches of 64 x 70 tokens, the full dropouts of AWD-LSTM, and activation regularization of 2 and 1. Ours has six
+variants: each cell with default settings (precision auto, adaptive softmax); each cell with the full softmax in fp32, which for
+LSTMs is the same computation as fastai's; and, with the full softmax in precision auto, an LSTM, and a QRNN with a hidden
+size that gives it as many parameters. All use the training loops of their libraries, including the optimizer, and run
+alternately. A round consists of some steps of each, and ratios are medians over rounds; the second ratio of a QRNN is to
+the LSTM with the same softmax and precision. Each round also measures matrix products, for the utilization of the processor
+by our steps (matrix_share.py).
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from unfreeze.training.precision import Precision
 
 BATCH, BPTT = 64, 70
 MANY = 10_000
-"""Steps to which the schedules are fitted; so many are never made."""
+"""Length of the schedules, more than the steps that are made."""
 SIZES: dict[str, tuple[int, Sizes, int]] = {
     "training-small": (16_000, (256, 640, 3), 3),
     "training-paper": (60_000, (400, 1152, 3), 1),
 }
-"""Words; embedding, hidden width and layers; steps a round."""
+"""Words; embedding size, hidden size and layers; steps per round."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """A language model of ours, and how it is trained."""
+    """One of our language models and its training settings."""
 
     n_words: int
     sizes: Sizes
@@ -51,12 +51,12 @@ class Form:
 
     @property
     def cutoffs(self) -> tuple[int, ...]:
-        """Of the adaptive softmax."""
+        """Cutoffs of the adaptive softmax."""
         return ours.cutoffs(self.softmax, self.n_words)
 
     @property
     def name(self) -> str:
-        """In the report; M are millions of parameters."""
+        """Name in the report; M are millions of parameters."""
         embedding, hidden, n_layers = self.sizes
         millions = count_parameters(self.sizes, self.cell, self.n_words, len(self.cutoffs)) / 1e6
         return (
@@ -66,7 +66,7 @@ class Form:
 
 
 def all_forms(n_words: int, sizes: Sizes) -> list[Form]:
-    """A QRNN after each LSTM: of the same widths, but for the full softmax in precision auto of as many parameters."""
+    """Each LSTM is followed by a QRNN of the same sizes, or with as many parameters for the full softmax in precision auto."""
     equal = (sizes[0], equal_hidden_size(sizes, n_words), sizes[2])
     kinds: list[tuple[ours.Softmax, Precision, Sizes]] = [
         ("adaptive", "auto", sizes),
@@ -81,7 +81,7 @@ def all_forms(n_words: int, sizes: Sizes) -> list[Form]:
 
 
 def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """The rows of one size."""
+    """Measure one size and return its rows."""
     n_words, sizes, steps = SIZES[name]
     words = texts.words(n_words)
     forms = all_forms(len(words.tokenizer), sizes)
@@ -101,7 +101,7 @@ def run(name: str, texts: Texts, rounds: int, say: Callable[[str], None]) -> lis
 
 
 def contenders(words: Words, sizes: Sizes, forms: Sequence[Form]) -> list[Contender]:
-    """Ours in all forms, and fastai."""
+    """All variants of ours, and fastai."""
     found = [
         ours.training(
             form.name,
@@ -122,7 +122,7 @@ def contenders(words: Words, sizes: Sizes, forms: Sequence[Form]) -> list[Conten
 def measure(
     running: Sequence[Contender], rounds: int, steps: int, say: Callable[[str], None]
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Tokens/s of every contender in each round, and the rates of products; a first step each is not counted."""
+    """Tokens/s of each contender in each round, and rates of matrix products; the first step of each is not counted."""
     for contender in running:
         contender.go_on(steps=1)
     speeds: dict[str, list[float]] = {contender.name: [] for contender in running}
@@ -145,7 +145,7 @@ def shares(
     speeds: dict[str, list[float]],
     peaks: dict[str, list[float]],
 ) -> list[Row]:
-    """The share of the matrix-product rate that each of our forms uses, in the format that it computes in."""
+    """Utilization of each of our variants, relative to the rate of matrix products in its number format."""
     rows = []
     for form in forms:
         operations = training_operations(form.sizes, form.cell, word_shares, form.cutoffs)

@@ -1,8 +1,8 @@
-"""Long pieces of work that take turns in one process, so that a slow minute of the machine meets all of them alike.
+"""Trainings that run alternately in one process, so that varying load of the machine affects all of them equally.
 
-Each is a training of its own, as its library runs it, in a thread; at the end of each of its steps it calls `step` and
-waits there while the others have their turns. Nothing is started anew between turns: optimizer, carried state and
-schedule go on. Only one thread computes at any moment.
+Each is run by its own library in a thread. At the end of each step it calls `step`, which blocks while the others have their
+turns. Nothing is restarted between turns: optimizer, carried state and schedule continue. Only one thread computes at any
+time.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 StepEnd = Callable[[int], None]
-"""To be called at the end of each step, with the number of tokens that it took."""
+"""Called at the end of each step with its number of tokens."""
 
 
 class Stopped(Exception):
-    """Raised within `step` where the work is to end."""
+    """Raised by `step` to end the work."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Step:
     """One step of a training."""
 
     seconds: float
-    """Loading of its batch included, turns of others not."""
+    """Duration including loading of the batch, but not turns of others."""
     n_tokens: int
 
 
 class Contender:
-    """A piece of work that runs only while `go_on` waits for it.
+    """Work that runs only while `go_on` waits for it.
 
     Args:
-        name: in the report.
-        work: gets `step` and calls it at the end of each of its steps.
-        n_steps: after as many it is done, whatever `work` would do next; None: when `work` returns.
+        name: name in the report.
+        work: receives `step` and calls it at the end of each step.
+        n_steps: number of steps after which it ends; None to run until `work` returns.
     """
 
     def __init__(self, name: str, work: Callable[[StepEnd], None], n_steps: int | None = None) -> None:
@@ -53,16 +53,16 @@ class Contender:
 
     @property
     def seconds(self) -> float:
-        """Spent in its own steps so far."""
+        """Seconds spent in its steps so far."""
         return sum(step.seconds for step in self.steps)
 
     @property
     def n_tokens(self) -> int:
-        """Of all steps so far."""
+        """Tokens of all steps so far."""
         return sum(step.n_tokens for step in self.steps)
 
     def go_on(self, *, steps: int | None = None, seconds: float | None = None) -> list[Step]:
-        """Let it work for a number of steps, or until so many seconds are over and its step is; returns these steps."""
+        """Run for a number of steps, or for whole steps until a number of seconds has passed; return these steps."""
         if self.done:
             return []
         first, started = len(self.steps), self.seconds
@@ -81,7 +81,7 @@ class Contender:
         return self.steps[first:]
 
     def step(self, n_tokens: int) -> None:
-        """Called by the work at the end of each step."""
+        """Called by `work` at the end of each step."""
         self.steps.append(Step(time.perf_counter() - self._since, n_tokens))
         self.done = self.n_steps is not None and len(self.steps) >= self.n_steps
         if self.done or self._turn_ends():
@@ -92,7 +92,7 @@ class Contender:
         self._since = time.perf_counter()
 
     def stop(self) -> None:
-        """End the work where it waits."""
+        """End the work at the step where it waits."""
         self._stopping = True
         if self._thread.is_alive():
             self._go.release()
@@ -113,12 +113,12 @@ class Contender:
 def rates_in_turns(
     calls: Mapping[str, Callable[[], object]], count: int, rounds: int, seconds: float = 0.0
 ) -> dict[str, list[float]]:
-    """So many things a second of each side in each round; the first call of each sets things up and does not count.
+    """Measure the speed of each side in each round; the first call of each is a warm-up and not counted.
 
     Args:
-        calls: by the names of the sides, in the order of their turns.
-        count: of things that one call is through with.
-        seconds: that a turn lasts at least, in whole calls; 0 is one call.
+        calls: name of the side -> function, in the order of their turns.
+        count: number of items that a call processes.
+        seconds: minimum duration of a turn, in whole calls; 0 for a single call.
     """
     rates: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -134,10 +134,10 @@ def rates_in_turns(
 
 
 def tokens_per_second(steps: Iterable[Step]) -> float:
-    """The speed of the median step."""
+    """Speed of the median step."""
     return statistics.median(step.n_tokens / step.seconds for step in steps)
 
 
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median over rounds of ours / theirs: what is slow for both in a round does not move it."""
+    """Median of ours / theirs over rounds, so that load that affects both in a round does not matter."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))

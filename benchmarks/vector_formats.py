@@ -1,10 +1,10 @@
-"""gensim reads the word vectors that we write and we those that gensim writes, to the bit; how fast each loads them.
+"""Exchange of word-vector files with gensim, bitwise, and the speed of loading them.
 
     benchmarks/.peers/bin/python -m benchmarks --only vectors
 
-Exchange: words of several scripts and numbers of all sizes, as word2vec binary and text (text is compared as float32:
-both write as many digits as it takes). Speed: the same file, made here, in the page cache, ours before gensim in each
-round; MB/s of the file. "Mapped" is `open_word_vectors` the second time, with a dictionary of the words on either side.
+Exchange: words in several scripts and numbers of all magnitudes, in word2vec's binary and text formats (text is compared as
+float32, as both write enough digits). Speed: MB/s for a generated file in the page cache, ours before gensim in each round.
+"Mapped" is a second call of `open_word_vectors`. Both sides build a dictionary of the words.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ N_EXCHANGED = 5_000
 
 
 def run(rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """What differs, which must be nothing, and rates."""
+    """Number of differences, which must be zero, and speeds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = [exchange(folder, suffix, say) for suffix in (".bin", ".txt")]
@@ -44,7 +44,7 @@ def run(rounds: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def made_up(n_words: int) -> VectorTable:
-    """Vectors as trained ones look, and some numbers that are as small and as large as float32 has them."""
+    """Vectors similar to trained ones, and some of the smallest and largest numbers of float32."""
     random = np.random.default_rng(0)
     matrix = random.normal(size=(n_words, SIZE)).astype(np.float32)
     matrix[:: max(1, n_words // 100), :4] = [1e-45, 3.4e38, -0.0, 1 / 3]
@@ -52,7 +52,7 @@ def made_up(n_words: int) -> VectorTable:
 
 
 def exchange(folder: Path, suffix: str, say: Callable[[str], None]) -> Row:
-    """How many vectors or words differ after the way to gensim and back."""
+    """Number of vectors or words that differ after conversion to gensim and back."""
     ours, theirs, vectors = folder / f"ours{suffix}", folder / f"theirs{suffix}", made_up(N_EXCHANGED)
     write_word_vectors(ours, vectors)
     there = gensim_load(ours)
@@ -74,7 +74,7 @@ def exchange(folder: Path, suffix: str, say: Callable[[str], None]) -> Row:
 
 
 def loading(path: Path, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """MB/s of one file, read and mapped."""
+    """Speed of reading and mapping a file in MB/s."""
     megabytes = path.stat().st_size / 1e6
     cache = path.parent / "cache"
     open_word_vectors(path, cache)
@@ -103,5 +103,5 @@ def loading(path: Path, rounds: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def gensim_load(path: Path) -> KeyedVectors:
-    """As gensim's users do."""
+    """Load with gensim."""
     return KeyedVectors.load_word2vec_format(str(path), binary=path.suffix == ".bin")

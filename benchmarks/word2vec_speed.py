@@ -1,13 +1,13 @@
-"""word2vec beside gensim and fastText's trainer: words a second on the same words, and what the vectors of each know.
+"""word2vec compared with gensim and fastText's trainer: speed on the same words, and quality of the vectors.
 
     benchmarks/.peers/bin/python -m benchmarks --data DATA --only word2vec
 
-17 million words of enwiki-2015, in lower case and without words that occur less than five times, go to both: to ours as a
-token store, to gensim as a file of one document a line (its fastest way, `corpus_file`). Skip-gram, 100 numbers, window 5, 5
-negatives, subsampling 1e-3, 5 epochs. Words are counted before subsampling. The first rows are rounds of one epoch over 2
-million words, ours first; then each side trains all epochs, and the similarity sets and analogies are asked of the vectors: our
-word2vec's beside gensim's, fastText's (without n-grams, the same model; its time holds reading the words once) and
-those of our GloVe at its own defaults (window 10, 25 epochs).
+Both sides get 17 million words of enwiki-2015, in lower case and without words that occur less than five times: ours as a
+token store, gensim as a file with one document per line (its fastest input, `corpus_file`). Skip-gram with 100 dimensions,
+window 5, 5 negative samples, subsampling 1e-3, 5 epochs. Words are counted before subsampling. The first rows are rounds of one
+epoch over 2 million words, ours first. Then each side trains for all epochs, and the vectors are evaluated on similarity sets
+and analogies: our word2vec, gensim, fastText (without n-grams, which is the same model; its time includes reading the words
+once), and our GloVe with its default settings (window 10, 25 epochs).
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ N_WORDS, N_ROUND = 17_000_000, 2_000_000
 SETTINGS = {"size": 100, "window": 5, "negatives": 5, "subsample": 1e-3}
 EPOCHS = 5
 RESTRICT = 30_000
-"""Analogies are asked among so many words."""
+"""Number of words among which analogies are answered."""
 LONGEST_LINE = 10_000
-"""Words: gensim cuts longer ones silently."""
+"""Maximum words per document, because gensim truncates longer ones without a warning."""
 SETS = ("EN-WS-353-ALL", "EN-SIMLEX-999", "EN-MEN-TR-3k")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The same words for both sides."""
+    """The same words for all sides."""
 
     tokenizer: TextTokenizer
     store: TokenStore
@@ -61,16 +61,16 @@ Trainer = Callable[[Corpus, int, int], VectorTable]
 
 @dataclass(frozen=True)
 class Side:
-    """What one trainer made of all words."""
+    """Result of one trainer on all words."""
 
     name: str
     words_per_second: float
     knows: dict[str, float]
-    """The figures of `quality`."""
+    """Results of `quality`."""
 
 
 def run(texts: Texts, rounds: int, threads: int, say: Callable[[str], None]) -> list[Row]:
-    """Speeds with one thread and with all, then quality."""
+    """Measure the speed with one thread and with all, then the quality."""
     whole = corpus(texts, N_WORDS, say)
     part = corpus(texts, N_ROUND, say)
     rows = [speed(part, count, rounds) for count in dict.fromkeys((1, threads))]
@@ -96,7 +96,7 @@ def run(texts: Texts, rounds: int, threads: int, say: Callable[[str], None]) -> 
 def train(
     name: str, trainer: Trainer, data: Corpus, texts: Texts, threads: int, say: Callable[[str], None]
 ) -> Side:
-    """All epochs over all words, then what the vectors know."""
+    """Train for all epochs on all words, then evaluate the vectors."""
     start = time.perf_counter()
     table = trainer(data, threads, EPOCHS)
     seconds = time.perf_counter() - start
@@ -105,7 +105,7 @@ def train(
 
 
 def corpus(texts: Texts, n_words: int, say: Callable[[str], None]) -> Corpus:
-    """The first documents of Wikipedia that hold so many words."""
+    """The first documents of Wikipedia with a given number of words."""
     folder = texts.folder / f"word2vec-{n_words}"
     folder.mkdir(parents=True)
     files = texts.wikipedia()[:-1]
@@ -144,7 +144,7 @@ def ours(data: Corpus, threads: int, epochs: int) -> VectorTable:
 
 
 def gensim(data: Corpus, threads: int, epochs: int) -> VectorTable:
-    """`gensim.models.Word2Vec`, its vocabulary made beforehand."""
+    """`gensim.models.Word2Vec`, with the vocabulary built beforehand."""
     return Prepared(data, threads, epochs).train()
 
 
@@ -171,12 +171,12 @@ def fasttext(data: Corpus, threads: int, epochs: int) -> VectorTable:
 
 
 def glove(data: Corpus, threads: int, epochs: int) -> VectorTable:
-    """Our `train_glove_vectors`, whose epochs are over word pairs and its own."""
+    """Our `train_glove_vectors`, with its own number of epochs over word pairs."""
     return train_glove_vectors(data.store, data.tokenizer, workers=threads, size=SETTINGS["size"])
 
 
 class Prepared:
-    """A gensim model that knows its vocabulary: what is measured is training alone, as on our side."""
+    """A gensim model with its vocabulary, so that only training is measured, as on our side."""
 
     def __init__(self, data: Corpus, threads: int, epochs: int) -> None:
         from gensim.models import Word2Vec
@@ -195,7 +195,7 @@ class Prepared:
         self.model.build_vocab(corpus_file=str(data.file))
 
     def train(self) -> VectorTable:
-        """All epochs."""
+        """Train for all epochs."""
         model = self.model
         model.train(
             corpus_file=str(self.data.file),
@@ -207,7 +207,7 @@ class Prepared:
 
 
 def speed(data: Corpus, threads: int, rounds: int) -> Row:
-    """Words a second of an epoch, in turns; on both sides the vocabulary and its counts are there."""
+    """Words per second of an epoch, measured alternately; both sides have their vocabularies and counts already."""
     counts, special = count_tokens(data.store, len(data.tokenizer)), data.tokenizer.special_ids
     settings = Word2VecSettings(epochs=1, **SETTINGS)
 
@@ -234,10 +234,10 @@ def speed(data: Corpus, threads: int, rounds: int) -> Row:
 
 
 def quality(texts: Texts, table: VectorTable) -> dict[str, float]:
-    """Spearman's correlation on the sets of `SETS`, and the analogies' accuracy, by what they are called in the table.
+    """Spearman's correlation on `SETS` and the accuracy on analogies, by their names in the table.
 
     Raises:
-        NoData: the sets are not there.
+        NoData: the sets are missing.
     """
     folder = texts.data / "wordsim"
     if not folder.is_dir():

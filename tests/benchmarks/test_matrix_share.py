@@ -89,5 +89,5 @@ def test_a_qrnn_with_as_many_parameters_as_an_lstm(sizes: Sizes, n_words: int, h
 
 
 def test_no_hidden_width_without_hidden_layers() -> None:
-    with pytest.raises(ValueError, match="no hidden width"):
+    with pytest.raises(ValueError, match="no hidden size"):
         equal_hidden_size((400, 1152, 1), 1_000)

@@ -119,7 +119,7 @@ def test_the_cache_changes_nothing_and_refuses_to_be_trained() -> None:
     for x, y in zip(before, after, strict=True):
         torch.testing.assert_close(x, y)
     encoder.train()
-    with pytest.raises(UserError, match="a cache does not learn"):
+    with pytest.raises(UserError, match="cached vectors cannot learn"):
         encoder.layers(encoder.prepare_words(batch))
     for parameter in encoder.words.parameters():
         parameter.requires_grad_(False)

@@ -27,7 +27,7 @@ def test_a_solved_head_says_what_scikit_learn_says(n_labels: int) -> None:
     head = LinearHead(6, n_labels)
     solution = solve_head(head, torch.from_numpy(x).float(), torch.from_numpy(targets))
     scaled = StandardScaler().fit_transform(x)
-    reference = LogisticRegression(C=solution.strength, max_iter=1000).fit(scaled, targets)
+    reference = LogisticRegression(C=solution.C, max_iter=1000).fit(scaled, targets)
     with torch.no_grad():
         found = head.eval()(torch.from_numpy(x).float()).softmax(1)
     np.testing.assert_allclose(found.numpy(), reference.predict_proba(scaled), atol=2e-4)
@@ -35,7 +35,7 @@ def test_a_solved_head_says_what_scikit_learn_says(n_labels: int) -> None:
 
 def test_the_gradient_of_the_penalized_loss_is_zero() -> None:
     x, targets = problem(80, 3)
-    found = fit_regression(x, targets, 3, strengths=[0.1])
+    found = fit_regression(x, targets, 3, candidates=[0.1])
     logits = x @ found.weight.T + found.bias
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
@@ -48,7 +48,7 @@ def test_a_label_without_an_example_is_never_predicted_and_a_single_one_is_enoug
     found = fit_regression(x, np.where(targets == 0, 0, 2), 3)
     assert ((x @ found.weight.T + found.bias).argmax(1) != 1).all()
     targets = np.array([0] * 29 + [1])
-    assert fit_regression(x, targets, 2).strength == UNCHOSEN
+    assert fit_regression(x, targets, 2).C == UNCHOSEN
 
 
 def test_a_linear_head_on_a_frozen_encoder_is_solved_the_same_each_time() -> None:

@@ -1,8 +1,9 @@
 """AWD-LSTM, the encoder of ULMFiT (Merity, Keskar & Socher 2018; Howard & Ruder 2018).
 
 Embedding and three LSTMs of one direction, the last one as wide as the embedding because the output layer is tied to
-it. QRNNs may take the LSTMs' place, as in MultiFiT (Eisenschlos et al. 2019). Two directions are two such stacks, concatenated layer by layer; they share the embedding unless told otherwise
-(the paper trains two models apart), which saves most of a small model's weights.
+it. The layers may be QRNNs instead, as in MultiFiT (Eisenschlos et al. 2019). Two directions are two such stacks,
+concatenated layer by layer; by default they share the embedding, which saves most of a small model's weights (the paper
+trains two separate models).
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from unfreeze.vectors.table import VectorTable
 
 
 class StackedEncoder(TextEncoder):
-    """An encoder of one or two one-direction stacks, which can also be run over a text piece by piece."""
+    """An encoder of one or two stacks of one direction, each of which can read a text piece by piece (`Streaming`)."""
 
     stacks: nn.ModuleDict
     votes = False
     shared: bool
-    """Whether the stacks have one embedding between them."""
+    """Whether the stacks share one embedding."""
 
     def stack(self, name: str) -> RecurrentStack:
         """The stack of a direction."""
@@ -44,12 +45,12 @@ class StackedEncoder(TextEncoder):
 
     @property
     def directions(self) -> list[str]:
-        """The names of the stacks."""
+        """The names of the stacks: forward, backward or both."""
         return [direction_of(key) for key in self.stacks]
 
     @property
     def widths(self) -> list[int]:
-        """D_l, the directions' widths added."""
+        """D_l, the sum over directions."""
         return [
             sum(widths) for widths in zip(*(self.stack(name).widths for name in self.directions), strict=True)
         ]
@@ -102,13 +103,13 @@ class StackedEncoder(TextEncoder):
         return [torch.cat(parts, dim=2) for parts in zip(*per_stack, strict=True)], mask
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Embedding, then each layer; the directions side by side, a shared embedding once."""
+        """The embedding, then each layer with both directions in one group; a shared embedding is there once."""
         per_stack = [self.stack(name).layer_groups() for name in self.directions]
         groups = [[p for part in parts for p in part] for parts in zip(*per_stack, strict=True)]
         return [list(dict.fromkeys(group)) for group in groups]
 
     def weights(self) -> dict[str, Tensor]:
-        """The tensors to be saved; a shared embedding under the first stack's name only."""
+        """The tensors to save; a shared embedding has the name of the first stack only."""
         skipped = (
             {f"stacks.{module_name(name)}.embedding.weight" for name in self.directions[1:]}
             if self.shared
@@ -161,7 +162,7 @@ class AwdLstm(StackedEncoder):
             "direction": direction,
             "share_embedding": share_embedding,
         }
-        if cell == "qrnn":  # not of LSTMs, whose folders earlier versions can read
+        if cell == "qrnn":  # left out for LSTMs, so that earlier versions can read their folders
             self._arguments |= {"cell": cell, "windows": list(cells.windows), "zoneout": zoneout}
         names = stack_names(direction)
         self.shared = share_embedding and len(names) > 1
@@ -180,7 +181,7 @@ class AwdLstm(StackedEncoder):
             )
 
     def arguments(self) -> dict[str, Any]:
-        """Sizes and direction."""
+        """Sizes, direction and, if they are no LSTMs, the kind of layers."""
         return dict(self._arguments)
 
     @torch.no_grad()

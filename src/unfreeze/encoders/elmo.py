@@ -1,10 +1,10 @@
-"""ELMo, the rung that made vectors contextual (Peters et al. 2018): a biLM over words that are read by their characters.
+"""ELMo (Peters et al. 2018): a bidirectional language model over words that are read by their characters.
 
-A word's vector comes from its spelling; two stacks of LSTMs with projection read the sentence from the left and from the
-right. Layer 0 is the word's vector twice, each layer above it the states of both directions side by side. The encoder is
-stateless: a text always gets the same vectors. Carrying the state from batch to batch, as the original does, is `layers_after`.
+A character CNN makes the vector of a word; two stacks of LSTMs with projection read the sentence forward and backward.
+Layer 0 is the vector of the word twice, each layer above it the concatenated states of both directions. The encoder is
+stateless: a text always gets the same vectors. `layers_after` carries the state from batch to batch, as the original does.
 
-Each sentence of a text is framed by a begin and an end symbol, as in training; frames have no place in what is returned.
+Each sentence of a text is framed by a begin and an end symbol, as in training; the layers returned do not include them.
 
 Legend: B batch, T words and frames, W words, U different words of a batch, C characters, P projection, H cells.
 """
@@ -35,13 +35,13 @@ from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
 DIRECTIONS = ("forward", "backward")
 PIECE = 512
-"""Steps that are run at once where no gradient is wanted: memory is bounded by them."""
+"""Steps that are run at once without gradients, which bounds the memory."""
 FEW_WORDS = 2048
-"""Of a batch that is too small for threads within an operation."""
+"""Batches of fewer words run faster with one thread for each operation."""
 LIGHT = 4_000_000
-"""Parameters that make a word's vector: to read more of them one thread takes longer than two."""
+"""With fewer parameters for the vector of a word, one thread for each operation is enough."""
 CACHE_BATCH = 4096
-"""Words whose vectors are computed at once for the cache."""
+"""Words whose vectors are computed together for the cache."""
 
 States = dict[str, list[State]]
 """For each direction the state of each layer, bottom to top."""
@@ -54,22 +54,22 @@ class SpelledBatch(TextBatch):
     rows: Tensor
     """(U, C) of int16, spellings; or (U,) of int64, ids of the vocabulary."""
     cached: Tensor
-    """(U,) of int64: places in the cache of token vectors, -1 where a word is in none."""
+    """(U,) of int64: rows of the cache of token vectors, -1 for a word that is not in it."""
 
 
 class Elmo(TextEncoder):
-    """Character-aware biLM.
+    """The encoder of ELMo.
 
     Args:
-        tokenizer: splits texts and, for a language model, names the words of the output.
+        tokenizer: splits texts into sentences and words; it has the vocabulary of a language model's output.
         size: P, width of a word's vector and of each direction's states.
         cells: H.
         n_layers: LSTM layers a direction.
         spelling: arguments of `CharCnnSettings`; None reads words by their ids in the vocabulary instead.
-        cell_clip: bound of the cells, None for none.
-        projection_clip: bound of the states, None for none.
+        cell_clip: bound of the cell states, None for none.
+        projection_clip: bound of the projected states, None for none.
         skip_connections: whether layers above the first add their input to their output.
-        dropout: of what each layer reads.
+        dropout: dropout of the input of each layer.
     """
 
     kind = "elmo"
@@ -129,7 +129,7 @@ class Elmo(TextEncoder):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path) -> Self:
-        """As for all encoders; the sizes of the character CNN are checked too."""
+        """As for every encoder; the settings of the character CNN are checked too."""
         spelling = config.get("arguments", {}).get("spelling")
         if isinstance(spelling, dict):
             need_call(CharCnnSettings, f"{folder / CONFIG}: spelling", **spelling)
@@ -155,7 +155,7 @@ class Elmo(TextEncoder):
         return [2 * self.size] * (self.n_layers + 1)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """What makes a word's vector, then each LSTM layer of both directions."""
+        """The character CNN or embedding, then each LSTM layer with both directions in one group."""
         groups = [list(self.words.parameters())]
         for number in range(self.n_layers):
             groups.append([p for name in DIRECTIONS for p in self.layer(name, number).parameters()])
@@ -170,14 +170,14 @@ class Elmo(TextEncoder):
         return found
 
     def load_weights(self, tensors: dict[str, Tensor], source: str) -> None:
-        """Take over saved tensors, by name; a cache of token vectors is dropped."""
+        """Copy saved tensors into this encoder, by name, and drop the cache of token vectors."""
         self.cache_tokens(())
         super().load_weights(tensors, source)
 
     # Words to vectors
 
     def spell(self, words: Sequence[str]) -> Tensor:
-        """What a batch keeps of different words: (U, C) of int16, or (U,) ids of the vocabulary."""
+        """Words as a batch holds them: characters (U, C) of int16, or ids of the vocabulary (U,)."""
         if self.spelling is None:
             unknown = self.tokenizer.unknown_id
             ids = [self.tokenizer.id(word) for word in words]
@@ -197,10 +197,10 @@ class Elmo(TextEncoder):
 
     @torch.no_grad()
     def cache_tokens(self, words: Iterable[str]) -> None:
-        """Compute the vectors of these words once, for texts to come; none drops the cache.
+        """Compute the vectors of these words once, for all later batches; without words the cache is dropped.
 
-        The cache holds as long as the character CNN stands still: while it is trained, a batch that would use the cache
-        is refused.
+        The cache is valid only as long as the character CNN does not learn: a batch that would use it in training raises
+        UserError.
         """
         kept = list(dict.fromkeys(words))
         was_training = self.training
@@ -214,7 +214,7 @@ class Elmo(TextEncoder):
         self.train(was_training)
 
     def take_cache(self, words: Sequence[str], vectors: Tensor) -> None:
-        """Use (n, P) token vectors that were computed before as the cache."""
+        """Use token vectors (n, P) that were computed before as the cache."""
         self.cache = vectors.to(next(self.parameters()).device)
         self._cached = {word: number for number, word in enumerate(words)}
 
@@ -224,7 +224,7 @@ class Elmo(TextEncoder):
             return self.token_vectors(batch.rows)
         if self.training and any(p.requires_grad for p in self.words.parameters()):
             raise UserError(
-                "the vectors of words are cached, and a cache does not learn: drop it with cache_tokens(()), "
+                "the vectors of words are cached, and cached vectors cannot learn: drop them with cache_tokens(()), "
                 "or freeze the character CNN"
             )
         vectors = self.cache.new_empty(len(batch.cached), self.size)
@@ -322,9 +322,9 @@ class Elmo(TextEncoder):
         return self.layers(batch)
 
     def layers_after(self, batch: TextBatch, states: States | None) -> tuple[list[Tensor], Tensor, States]:
-        """`layers`, and the states to be given with the next batch, whose rows go on where these ended.
+        """The layers, and the states to pass with the next batch, whose rows continue those of this one.
 
-        A batch with more rows begins the further ones anew; rows that a batch lacks keep their states.
+        Further rows of a larger batch start without a state; the states of rows that a batch lacks are kept.
         """
         assert isinstance(batch, SpelledBatch)
         is_small = self.is_light and batch.ids.numel() < FEW_WORDS

@@ -1,4 +1,4 @@
-"""The rung "from scratch": random word vectors and a bidirectional LSTM that learn from the task's labels alone.
+"""The rung "from scratch": random word vectors and a biLSTM that learn from the labels of the task alone.
 
 Its two directions are two one-direction LSTMs over one embedding, so that it runs over documents of any length in
 bounded memory like AWD-LSTM does, and right padding never reaches a real position.
@@ -60,5 +60,5 @@ class LstmEncoder(StackedEncoder):
         )
 
     def arguments(self) -> dict[str, Any]:
-        """Sizes."""
+        """The sizes."""
         return dict(self._arguments)

@@ -12,7 +12,7 @@ from unfreeze.vectors.cache import open_vector_file
 from unfreeze.vectors.table import VectorTable
 
 FILE_SUFFIXES = (".txt", ".vec", ".bin", ".npz", ".gz")
-"""A name that ends so and is not there is a missing file, not a model to be asked for at the hub."""
+"""A missing path with such a suffix is a missing file, and is not looked up on the hub."""
 
 
 @runtime_checkable
@@ -24,11 +24,11 @@ class HasTable(Protocol):
 
 
 def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
-    """The vectors in a file, or those of the words of a saved encoder, language model or classifier.
+    """Word vectors by name: those in a file, or of a saved encoder, language model or classifier.
 
     Args:
-        name: a file (word2vec, GloVe, .npz, .gz of these), a folder, a released name, or owner/name on the hub (or hf:owner/name).
-        besides: words that get a vector of their n-grams, behind the others, where they are unknown and the model has such.
+        name: a file (word2vec, GloVe, fastText, .npz; or .gz of these), a folder, a released name, or owner/name on the hub.
+        besides: words whose vectors are composed of n-grams and appended, if they are unknown and the model has n-grams.
 
     Raises:
         UserError: there is no such thing, it is damaged, or it holds no vectors of words.
@@ -39,7 +39,7 @@ def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTa
 
 
 def is_vector_file(name: str | Path) -> bool:
-    """Whether a name means a file, which may be missing, and no saved model."""
+    """Whether a name means a file, which may be missing, rather than a saved model."""
     path = Path(name)
     missing = not path.exists() and not str(name).startswith(HUB)
     return path.is_file() or (missing and path.suffix.lower() in FILE_SUFFIXES)

@@ -1,7 +1,7 @@
-"""The rung of word2vec and GloVe: one vector a word, whatever the sentence.
+"""The rung of word2vec and GloVe: one vector a word, the same in every sentence.
 
-The encoder has one layer, the vectors. Special tokens (capitals, repetitions, unknown) are zero, so that a mean passes
-them over. With character n-grams (fastText's idea) a word that the vocabulary lacks gets the mean of its n-grams' vectors.
+The encoder has one layer, the vectors. Those of special tokens (capitals, repetitions, unknown) are zero, so a mean ignores
+them. With character n-grams, as in fastText, an unknown word gets the mean of the vectors of its n-grams.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from unfreeze.vectors.table import VectorTable
 
 @dataclass(frozen=True, kw_only=True)
 class WordBatch(TextBatch):
-    """A batch in which ids from V on mean rows of `unknown`."""
+    """A batch in which ids of at least V are rows of `unknown`."""
 
     unknown: Tensor
-    """(n, D) vectors of words that the vocabulary lacks."""
+    """(n, D) vectors of unknown words, composed of n-grams."""
 
 
 class LookUp(nn.Module):
@@ -64,13 +64,13 @@ class LookUp(nn.Module):
 
 
 class WordVectors(TextEncoder):
-    """One vector a word.
+    """One vector a word, with the calls of gensim's KeyedVectors.
 
     Args:
         tokenizer: word-level; its length is V.
         size: D.
-        ngrams: the shortest and the longest character n-grams, if words are made of them too.
-        buckets: rows that n-grams are hashed to.
+        ngrams: lengths of the shortest and longest character n-grams, if vectors are composed of them too.
+        buckets: number of rows that n-grams are hashed to.
     """
 
     kind = "word_vectors"
@@ -82,8 +82,8 @@ class WordVectors(TextEncoder):
         super().__init__()
         if ngrams is not None and not (len(ngrams) == 2 and 1 <= ngrams[0] <= ngrams[1] and buckets > 0):
             raise UserError(
-                f"character n-grams {list(ngrams)} in {buckets} buckets: the shortest and the longest length are "
-                "needed, and a bucket at least"
+                f"character n-grams {list(ngrams)} in {buckets} buckets: the shortest and the longest length are needed, "
+                "and at least one bucket"
             )
         self.processor = tokenizer
         self.size, self.ngrams = size, None if ngrams is None else (ngrams[0], ngrams[1])
@@ -94,15 +94,15 @@ class WordVectors(TextEncoder):
         self.register_buffer("buckets", torch.zeros(buckets if ngrams is not None else 0, size))
 
     def arguments(self) -> dict[str, Any]:
-        """Sizes."""
+        """The sizes."""
         ngrams = None if self.ngrams is None else list(self.ngrams)
         return {"size": self.size, "ngrams": ngrams, "buckets": len(self.buckets)}
 
     @classmethod
     def from_table(cls, table: VectorTable) -> WordVectors:
-        """An encoder of a table's words, normalized as our tokenizer has them.
+        """An encoder of the words of a table, in the normal form of the tokenizer.
 
-        Of words with one normal form that which is written so counts, else the first.
+        Of several words with the same normal form, the one that is written so counts, else the first.
         """
         rows: dict[str, int] = {}
         for row, word in enumerate(table.words):
@@ -122,17 +122,17 @@ class WordVectors(TextEncoder):
 
     @property
     def embedding(self) -> Tensor:
-        """(V, D)."""
+        """The vectors (V, D), special tokens included."""
         return self.stack("forward").embedding.weight
 
     @property
     def widths(self) -> list[int]:
-        """D."""
+        """D, of the only layer."""
         return [self.size]
 
     @property
     def directions(self) -> list[str]:
-        """Reading forward is enough."""
+        """One: the direction does not matter."""
         return ["forward"]
 
     def stack(self, name: str) -> LookUp:
@@ -218,7 +218,7 @@ class WordVectors(TextEncoder):
         return word if number is None else self.tokenizer.token(number)
 
     def table(self, besides: Collection[str] = ()) -> VectorTable:
-        """The words and their vectors, without special tokens; then those of unknown words that can be made of n-grams.
+        """The words and their vectors, without special tokens, and then the unknown words of `besides` that have n-grams.
 
         Raises:
             UserError: a vector holds NaN or infinity.
@@ -233,32 +233,32 @@ class WordVectors(TextEncoder):
         return VectorTable(words, torch.cat(vectors).cpu().numpy(), n_made=len(found))
 
     def need_finite(self) -> None:
-        """Raises UserError where a vector holds NaN or infinity."""
+        """Raise UserError if a vector holds NaN or infinity."""
         broken = (~self.embedding.isfinite().all(1)).nonzero()
         if len(broken):
             word = self.tokenizer.token(int(broken[0]))
-            raise UserError(f"the vector of {word!r} holds NaN or infinity: train the vectors anew")
+            raise UserError(f"the vector of {word!r} holds NaN or infinity: train the vectors again")
 
     def table_spread(self) -> Tensor:
-        """Standard deviation of the numbers in the vectors of words."""
+        """Standard deviation of all elements of the vectors of words."""
         special = self.tokenizer.special_ids
         rows = [row for row in range(len(self.tokenizer)) if row not in special]
         return self.embedding.detach()[rows].std()
 
     def unseen(self, word: str) -> Tensor | None:
-        """(D,) from the n-grams of a word's normal form; None without n-grams, or where it has none."""
+        """The vector (D,) composed of the n-grams of a word, or None if there are none."""
         if self.ngrams is None:
             return None
         rows = ngram_buckets(normalized(word), *self.ngrams, len(self.buckets))
         return self.buckets[rows].mean(0) if rows else None
 
     def vector(self, word: str) -> Tensor | None:
-        """(D,) of a word, known or made of n-grams; None where there is none."""
+        """The vector (D,) of a word, known or composed of n-grams, or None."""
         number = self._id(word)
         return self.unseen(word) if number is None else self.embedding[number].detach()
 
     def has_vector(self, word: str) -> bool:
-        """Whether a word is known or can be made of n-grams."""
+        """Whether a word is known, or has n-grams to compose a vector of."""
         number = self._id(word)
         return self.unseen(word) is not None if number is None else number not in self.tokenizer.special_ids
 
@@ -268,9 +268,9 @@ class WordVectors(TextEncoder):
         return self.tokenizer.id(word.lower()) if number is None else number
 
     def look_up(self, sentences: Sequence[Sequence[str]]) -> Tensor:
-        """(B, W, D) of words as they are, each by itself, without the pieces and the batch of `prepare`.
+        """The vectors (B, W, D) of single words, faster than through `prepare_words`.
 
-        A word that the vocabulary lacks has its n-grams' vector, or that of unknown words; padding is zero.
+        An unknown word gets the vector of its n-grams, or that of the unknown token; padding is zero.
         """
         longest = max(1, *map(len, sentences)) if sentences else 1
         unknown = self.tokenizer.unknown_id
@@ -294,7 +294,7 @@ class WordVectors(TextEncoder):
 
     @torch.no_grad()
     def first_words(self, count: int, besides: Sequence[str] = ()) -> WordVectors:
-        """The same vectors for the first `count` words and those of `besides` that have one."""
+        """A smaller encoder: the vectors of the first `count` words, and of the words in `besides` that have one."""
         special = self.tokenizer.special_ids
         wanted = set(map(normalized, besides))
         rows, taken = [], 0
@@ -312,7 +312,7 @@ class WordVectors(TextEncoder):
 
     @torch.no_grad()
     def with_words(self, words: Sequence[str], *, seed: int = 0) -> WordVectors:
-        """The same vectors for more words: those that are new start from their n-grams, else at random, as widely spread."""
+        """A larger encoder: new words start from their n-grams, or else from random vectors of the same spread."""
         new = [word for word in dict.fromkeys(map(normalized, words)) if self.tokenizer.id(word) is None]
         counts = self.tokenizer.counts
         grown = None if counts is None else [*counts, *[0] * len(new)]
@@ -367,7 +367,7 @@ class WordVectors(TextEncoder):
 
 
 def read_encoder(place: str | Path) -> WordVectors:
-    """The encoder of a file of vectors, or of a saved folder of them; a fastText model (.bin) keeps its n-grams.
+    """Load word vectors from a file in any format, a folder or by name; a fastText model (.bin) keeps its n-grams.
 
     Raises:
         UserError: there is nothing of that name, it is damaged, or holds another kind of encoder.

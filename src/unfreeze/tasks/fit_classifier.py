@@ -148,7 +148,7 @@ def _solve(
     for name, features in objective.features.items():
         head = network.heads[module_name(name)]
         assert isinstance(head, LinearHead)
-        record["strength"] = solve_head(head, features, objective.targets, seed=settings.seed).strength
+        record["C"] = solve_head(head, features, objective.targets, seed=settings.seed).C
     network.eval()
     with torch.no_grad():
         measured = objective.validate()

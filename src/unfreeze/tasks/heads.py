@@ -1,6 +1,6 @@
-"""What stands on an encoder: the two-layer head of ULMFiT, and a linear one.
+"""The heads of classifiers: the two-layer head of ULMFiT, and a linear one.
 
-Their batch norms see the batch of all processes: two processes make the update that one would have made.
+Their batch norms use the statistics of the batch of all processes, so two processes make the update that one would make.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEAD_DROPOUT = 0.1
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Adds a tensor up over processes; so it does with the gradients, for every process has used the sum."""
+    """The sum of a tensor over processes; gradients are summed too, since every process uses the sum."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def _summed(x: Tensor) -> Tensor:
-    """Over processes, where there are several."""
+    """The sum over processes, if there are several."""
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return x
     result: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
@@ -41,18 +41,18 @@ def _summed(x: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization over the batch of all processes; one example, which has no variance, takes the running statistics.
+    """Batch normalization over the batch of all processes; a single example, which has no variance, uses running statistics.
 
-    `torch.nn.SyncBatchNorm` does the same for many processes, but not on a CPU. Statistics are in float64: torch's make
-    rounding errors (1e-4) of a feature that is the same in all documents, such as a maximum at the begin symbol, and
-    Adam blows those up to full steps.
+    `torch.nn.SyncBatchNorm` does not work on a CPU. Statistics are computed in float64: in float32 a feature that is the
+    same in all documents, such as a maximum at the begin symbol, gets rounding errors (1e-4), which Adam would amplify to
+    full steps.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) -> (B, D); B may be 0 in one of many processes."""
         if not self.training:
             return super().forward(x)
-        exact = x if x.device.type == "mps" else x.double()  # which has no float64
+        exact = x if x.device.type == "mps" else x.double()  # MPS has no float64
         count = _summed(exact.new_tensor([float(len(x))]))
         if count == 1:
             return F.batch_norm(
@@ -68,7 +68,7 @@ class BatchNorm(nn.BatchNorm1d):
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
-        # At first a plain mean over the batches: after few of them torch's would still be near its start (0 and 1).
+        # A plain mean over the first batches: torch's moving average would still be near its start (0 and 1).
         share = max(self.momentum, 1.0 / int(self.num_batches_tracked))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)

@@ -1,7 +1,7 @@
-"""The linear head of a frozen encoder, solved instead of trained.
+"""The linear head on a frozen encoder, solved instead of trained.
 
-Features that do not move make the linear head a logistic regression: convex, with one solution, found in a second. The
-strength of its L2 penalty matters more with few labels than anything that a training loop could be told; it is chosen by
+On fixed features a linear head is a logistic regression: convex, with one solution that is found in a second. With few
+labels its L2 penalty matters more than any setting of a training loop; C, the inverse of the penalty, is chosen by
 cross-validation within the training examples, as for the TF-IDF baseline.
 
 Legend: N examples, P features, K labels.
@@ -26,10 +26,10 @@ from unfreeze.tasks.heads import LinearHead
 
 logger = logging.getLogger(__name__)
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""What C, the inverse of the penalty's strength, is chosen from, on features of unit variance."""
+CANDIDATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Values of C to choose from, for features of unit variance."""
 UNCHOSEN = 0.01
-"""C where a class has a single example, so that nothing can be held out."""
+"""C if a class has a single example, so that nothing can be held out."""
 STEPS = 1_000
 
 Features = NDArray[np.float64]
@@ -43,13 +43,13 @@ class Solution:
     """(K, P)."""
     bias: Features
     """(K,)."""
-    strength: float
+    C: float
     """The C that was chosen."""
 
 
 @torch.no_grad()
 def solve_head(head: LinearHead, features: Tensor, targets: Tensor, *, seed: int = 0) -> Solution:
-    """Put the solution for features (N, P) and targets (N,) into the head: its normalization and its weights."""
+    """Set the normalization and the weights of the head to the solution for features (N, P) and targets (N,)."""
     exact = features.double()
     norm, linear = head.norm, head.linear
     assert norm.running_mean is not None and norm.running_var is not None
@@ -67,7 +67,7 @@ def fit_regression(
     targets: NDArray[np.int64],
     n_labels: int,
     *,
-    strengths: Sequence[float] = STRENGTHS,
+    candidates: Sequence[float] = CANDIDATES,
     seed: int = 0,
 ) -> Solution:
     """Logistic regression with the C of the best cross-validated log-loss.
@@ -77,34 +77,34 @@ def fit_regression(
         targets: (N,) of label numbers; a label without an example is never predicted.
         n_labels: K.
     """
-    strength = _choose_strength(x, targets, strengths, seed)
-    found = _regression(strength, x, targets)
+    C = _choose_C(x, targets, candidates, seed)
+    found = _regression(C, x, targets)
     weight, bias = np.zeros((n_labels, x.shape[1])), np.full(n_labels, -30.0)
-    if len(found.classes_) == 2:  # one row that tells the second label from the first
+    if len(found.classes_) == 2:  # scikit-learn has a single row for two labels
         halves = np.array([[-0.5], [0.5]])
         weight[found.classes_], bias[found.classes_] = halves * found.coef_, (halves * found.intercept_)[:, 0]
     else:
         weight[found.classes_], bias[found.classes_] = found.coef_, found.intercept_
-    logger.info("logistic regression on %d features, C = %g", x.shape[1], strength)
-    return Solution(weight, bias, strength)
+    logger.info("logistic regression on %d features, C = %g", x.shape[1], C)
+    return Solution(weight, bias, C)
 
 
-def _choose_strength(x: Features, targets: NDArray[np.int64], strengths: Sequence[float], seed: int) -> float:
+def _choose_C(x: Features, targets: NDArray[np.int64], candidates: Sequence[float], seed: int) -> float:
     if min(Counter(targets.tolist()).values()) < 2:
         return UNCHOSEN
-    loss = dict.fromkeys(strengths, 0.0)
+    loss = dict.fromkeys(candidates, 0.0)
     for train, held_out in folds(targets, seed):
-        for strength in strengths:
-            found = _regression(strength, x[train], targets[train])
+        for C in candidates:
+            found = _regression(C, x[train], targets[train])
             columns = np.searchsorted(found.classes_, targets[held_out])
             of_true = found.predict_proba(x[held_out])[np.arange(len(held_out)), columns]
-            loss[strength] -= float(np.log(np.maximum(of_true, 1e-12)).sum())
-    return min(strengths, key=lambda strength: loss[strength])
+            loss[C] -= float(np.log(np.maximum(of_true, 1e-12)).sum())
+    return min(candidates, key=lambda C: loss[C])
 
 
-def _regression(strength: float, x: Features, targets: NDArray[np.int64]) -> Any:
+def _regression(C: float, x: Features, targets: NDArray[np.int64]) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a last digit that did not settle is no news
-        return LogisticRegression(C=strength, max_iter=STEPS).fit(x, targets)
+        warnings.simplefilter("ignore")  # not converged to the last digit, which does not matter
+        return LogisticRegression(C=C, max_iter=STEPS).fit(x, targets)

@@ -1,9 +1,9 @@
 """Concat pooling over a whole document of any length (Howard & Ruder 2018, section 3.3).
 
-A document becomes [last, max, mean] of the top layer's states over all its tokens. The document is read in pieces with
-the state carried over, so that memory does not grow with its length: its beginning in whole pieces of `PIECE` tokens
-without gradients, its last `GRADIENT_TOKENS` (and what is left of a piece) at once, with gradients. Pooling covers
-everything, and each document's gradient is its own: it does not depend on how long the others of its batch are.
+A document becomes [last, max, mean] of the top layer's states over all its tokens. It is read in pieces with the state
+carried over, so memory does not grow with its length: first whole pieces of `PIECE` tokens without gradients, then the
+last `GRADIENT_TOKENS` (and what is left of a piece) at once, with gradients. The gradient of a document does not depend on
+how long the other documents of its batch are.
 
 Legend: B batch, T time, D width of the top layer, E width of the embedding.
 """
@@ -21,20 +21,20 @@ from unfreeze.encoders.layers.recurrent import rows_of
 from unfreeze.encoders.streaming import StackOutput, Stream
 
 Pooling = Literal["top", "top+vectors", "vectors"]
-"""`top` is the paper's; `top+vectors` adds the mean of the word vectors, which short pre-training is well advised to keep;
-`vectors` is that mean alone, and no recurrent layer is run."""
+"""`top` is the paper's; `top+vectors` adds the mean of the word vectors, which helps after short pre-training; `vectors` is
+that mean alone, for which no recurrent layer is run."""
 
 GRADIENT_TOKENS = 1440
 PIECE = 512
 STEP = 32
-"""Pieces read without gradients may be shorter than `PIECE` by so many tokens at a time."""
+"""Pieces read without gradients are shorter than `PIECE` by a multiple of this."""
 ENDED_SHARE = 8
-"""One document in so many has ended: the others go on without them, where padding would be run."""
+"""When one document in so many has ended, the next piece begins without them, instead of running their padding."""
 
 
 @dataclass
 class _Running:
-    """What is known of a batch of documents so far."""
+    """The pooled states of a batch of documents as far as they were read."""
 
     total: Tensor  # (B, D)
     largest: Tensor  # (B, D)
@@ -47,7 +47,7 @@ class _Running:
         return cls(zeros, zeros - torch.inf, zeros, like.new_zeros(batch, embedding))
 
     def add(self, rows: Tensor, piece: StackOutput, remaining: Tensor) -> _Running:
-        """Take in a piece of the documents `rows`, which have so many tokens left when it begins."""
+        """Add a piece of the documents `rows`; `remaining` are their tokens from the beginning of the piece."""
         top, vectors = piece.top.float(), piece.layers[0].float()  # (T, rows, D) and (T, rows, E)
         time = torch.arange(len(top), device=top.device)[:, None]
         real, ends = (time < remaining)[:, :, None], (time == remaining - 1)[:, :, None]
@@ -61,12 +61,12 @@ class _Running:
 
 
 def pooled_width(widths: list[int], pooling: Pooling) -> int:
-    """How many numbers `pool_documents` gives."""
+    """The number of features that `pool_documents` returns, for the widths of the layers."""
     return 3 * widths[-1] + (widths[0] if pooling == "top+vectors" else 0)
 
 
 def pool_documents(stack: Stream, ids: Tensor, lengths: Tensor, pooling: Pooling = "top") -> Tensor:
-    """Read whole documents.
+    """Read and pool whole documents.
 
     Args:
         ids: (T, B) in the order in which the stack reads, padded at the end.
@@ -115,15 +115,15 @@ def mean_states(states: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
-    """From where to where to read next, until all documents have ended.
+    """Beginning and end of each piece, until all documents have ended.
 
-    Short pieces leave documents behind that have ended; long ones are faster where none has.
+    Short pieces avoid the padding of documents that have ended; long ones are faster while none has.
     """
     ends = lengths.sort().values.cpu()
     start, longest = 0, int(ends[-1])
     while start < longest:
         over = int((ends <= start).sum())
-        enough = over + (len(ends) - over) // ENDED_SHARE  # when this many have ended, it is time
+        enough = over + (len(ends) - over) // ENDED_SHARE  # when this many have ended, a new piece begins
         steps = -(-(int(ends[enough]) - start) // STEP)
         stop = min(start + steps * STEP, start + PIECE, longest)
         yield start, stop
@@ -131,7 +131,7 @@ def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
 
 
 def _read_without_gradients(lengths: Tensor) -> Tensor:
-    """How many tokens of each document, from its beginning, are read before gradients are kept."""
+    """(B,) of how many tokens at the beginning of each document are read without gradients."""
     if not torch.is_grad_enabled():
         return lengths
     return (lengths - GRADIENT_TOKENS).clamp_min(0) // PIECE * PIECE

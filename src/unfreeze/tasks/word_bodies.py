@@ -1,4 +1,4 @@
-"""What stands between the words' vectors and a task's head: a biLSTM of one layer or more.
+"""The biLSTM between the vectors of words and the head of a task.
 
 Legend: B batch, W words, D width of the vectors, H of each direction.
 """
@@ -15,12 +15,12 @@ from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.recurrent import WeightDropLstm
 
 MOST_WORDS = 1440
-"""Words of a text that gradients go through: a longer text's beginning is read without."""
+"""Gradients go through the last words of a text only, at most so many."""
 WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.3
 
 
 class BiLstm(nn.Module):
-    """One biLSTM layer over vectors: two one-direction LSTMs, the backward one on what is reversed within its length.
+    """One biLSTM layer: two LSTMs of one direction, the backward one over vectors reversed within their length.
 
     Args:
         size: D.
@@ -41,13 +41,13 @@ class BiLstm(nn.Module):
 
 
 class BiLstmStack(nn.Module):
-    """Several of them, with dropout behind each.
+    """Several biLSTM layers with dropout after each.
 
     Args:
         size: D.
         hidden_size: H.
         n_layers: at least 1.
-        dropout: behind each layer.
+        dropout: after each layer.
     """
 
     def __init__(self, size: int, hidden_size: int, n_layers: int = 1, dropout: float = BODY_DROPOUT) -> None:
@@ -60,7 +60,7 @@ class BiLstmStack(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, W, D), (B,) -> (B, W, 2 H).
 
-        A long text runs by itself: how far its gradient goes does not depend on the others of its batch, nor theirs on it.
+        A text of more than `MOST_WORDS` runs by itself, so how far gradients go does not depend on the batch.
         """
         alone = (lengths > MOST_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
         if not alone or len(x) == 1:

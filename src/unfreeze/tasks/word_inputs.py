@@ -1,8 +1,8 @@
-"""What a task's body reads of each word: a mix of an encoder's layers, static vectors, characters, side by side.
+"""What the body of a task reads of each word: a mix of encoder layers, static vectors and characters, concatenated.
 
-The way of ELMo (Peters et al. 2018): the encoder is frozen by default, the task learns how much each of its layers counts.
-The mix stands at the input of the body, at its output, or at both with weights of their own. A frozen encoder's layers of
-the texts to learn from are computed once and kept in the cache, memory-mapped: epochs, seeds and heads read them again.
+This is how ELMo is used (Peters et al. 2018): the encoder is frozen by default, and the task learns the weight of each
+layer. The mix is concatenated to the input of the body, to its output, or to both with weights of their own. The layers
+of a frozen encoder for the training texts are computed once and memory-mapped from the cache in every epoch and run.
 
     CACHE/layers/DIGEST/    as `embed_text` writes it, all layers joined, 16 bits a number
 
@@ -49,12 +49,12 @@ FILTERS = [[1, 16], [2, 32], [3, 64], [4, 64]]
 
 @dataclass(frozen=True)
 class Words:
-    """A batch of texts as a body reads it."""
+    """A batch of texts as the body reads it."""
 
     inputs: Tensor
     """(B, W, size)."""
     output_mix: Tensor | None
-    """(B, W, output_mix_size): what joins the body's output."""
+    """(B, W, output_mix_size): is concatenated to the output of the body."""
     lengths: Tensor
     """(B,) words; a text without one has a zero vector, and length 1."""
 
@@ -65,14 +65,14 @@ class WordInputs(nn.Module):
     Args:
         encoder: whose layers are mixed; None where there is none.
         layers: "mix", or the number of the one layer that is used.
-        mix_at: where the mix stands.
-        mix_l2: strength of the L2 penalty on its weights.
-        layer_norm: normalize each layer first.
-        input_dropout: of everything.
-        frozen: the encoder is in no layer group: it never moves, and its layers may come from the cache.
-        vectors: static word vectors beside the mix at the input.
-        vectors_learn: whether they move with the task.
-        characters: width of a character CNN's vector of each word, which learns with the task; 0 is none.
+        mix_at: where the mix is concatenated: input, output or both.
+        mix_l2: factor of the L2 penalty on the weights of the mix.
+        layer_norm: normalize each layer before it is mixed.
+        input_dropout: dropout of the concatenated vectors.
+        frozen: the encoder does not learn, and its layers may come from the cache.
+        vectors: static word vectors, concatenated to the mix at the input.
+        vectors_learn: whether the word vectors learn with the task.
+        characters: width of the vectors of a character CNN that learns with the task; 0 is none.
         tokenized: texts are words between single spaces; else raw text, which is split.
     """
 
@@ -134,18 +134,18 @@ class WordInputs(nn.Module):
         return [*self.encoder.layer_groups(), new]
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved beside the encoder and the word vectors, which are encoders of their own."""
+        """The tensors besides those of the encoder and the word vectors, which are saved as encoders."""
         others = ("encoder.", "vectors.")
         return {name: t for name, t in self.state_dict().items() if not name.startswith(others)}
 
     def penalty(self) -> Tensor | None:
-        """L2 of the weights of the mixes."""
+        """L2 penalty on the weights of the mixes, if there is one."""
         if not self.mix_l2 or not len(self.mixes):
             return None
         return torch.stack([mix.penalty(self.mix_l2) for mix in self._mixes().values()]).sum()
 
     def mix_shares(self) -> dict[str, list[float]]:
-        """How much each layer counts, where there is a mix: by its place, bottom to top, and gamma at the end."""
+        """By the place of each mix the weights of the layers, bottom to top, and then gamma."""
         if len(self.chosen) <= 1:
             return {}
         return {place: [*mix.shares.tolist(), *mix.gamma.tolist()] for place, mix in self._mixes().items()}
@@ -158,7 +158,7 @@ class WordInputs(nn.Module):
         return found
 
     def train(self, mode: bool = True) -> WordInputs:
-        """What is frozen stays in evaluation mode: its layers are always the same."""
+        """A frozen encoder stays in evaluation mode, without dropout."""
         super().train(mode)
         if self.frozen and self.encoder is not None:
             self.encoder.eval()
@@ -171,7 +171,7 @@ class WordInputs(nn.Module):
         return [word.text for word in split_words(text)]
 
     def forward(self, texts: Sequence[str]) -> Words:
-        """Some texts."""
+        """Texts -> vectors of their words."""
         layers, lengths = self._layers(texts)
         mixes, longest = self._mixes(), int(lengths.max())
         parts = [mixes["input"](layers) if "input" in mixes else layers[0]] if layers else []

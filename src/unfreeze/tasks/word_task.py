@@ -1,4 +1,4 @@
-"""What taggers and answerers have in common: how their words' vectors are made, identified, saved and loaded."""
+"""What task models have in common: how the vectors of their words are made, identified, saved and loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VECTORS = "word_vectors"
 SPREAD = 0.5
 """Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
 FEW = 50
-"""Examples up to which every word of the task has a vector of its own."""
+"""Up to so many examples every word of the task gets a vector of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +51,14 @@ class OnWords(Protocol):
     """A network on words."""
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved beside the encoder and the word vectors."""
+        """The tensors besides those of the encoder and the word vectors."""
 
 
 NetworkT = TypeVar("NetworkT", bound=OnWords)
 
 
 def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings) -> WordInputs:
-    """Encoder, static vectors and characters as the settings ask for them.
+    """The inputs of a body, with the encoder, static vectors and characters that the settings name.
 
     Args:
         counts: how often each word of the training examples occurs, normalized.
@@ -76,7 +76,7 @@ def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings
 def word_table(
     counts: Counter[str], n_examples: int, settings: WordTaskSettings
 ) -> tuple[WordVectors | None, bool]:
-    """The static vectors and whether they learn: of a file, as long as suits a biLSTM; the task's own; or none."""
+    """The static vectors, and whether they learn: those that are named, new ones for the task's words, or none."""
     if settings.static is not None:
         vectors = static_vectors(settings.static, list(counts), settings.vocabulary_size)
         learn = settings.mode == "fine-tune" if settings.vectors_learn is None else settings.vectors_learn
@@ -129,7 +129,7 @@ def cache_layers(
     accelerator: Accelerator,
     progress: Progress,
 ) -> None:
-    """A frozen encoder's layers of these texts are computed once, in the run's number format."""
+    """Compute the layers of a frozen encoder for these texts once, in the number format of the run."""
     if settings.contextual is not None:
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         weights = weights_digest(settings.contextual)

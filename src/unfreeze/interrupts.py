@@ -24,5 +24,5 @@ def raise_at_interrupts() -> None:
 
 def _end(number: int, frame: object) -> None:
     with suppress(OSError):
-        os.write(2, b"unfreeze: interrupted; the same command starts again\n")
+        os.write(2, b"unfreeze: interrupted; rerun the command to start again\n")
     os._exit(130)

@@ -1,7 +1,7 @@
-"""Where a verb's results and remarks go: results to standard output, everything else to standard error.
+"""What verbs print: results on standard output, everything else on standard error.
 
-With `--json` every result is one JSON object on one line and standard output holds nothing else. Of several processes
-(`accelerate launch`, `torchrun`) only the first one speaks.
+With `--json`, each result is a JSON object on a line and standard output holds nothing else. Of several processes
+(`accelerate launch`, `torchrun`) only the first one prints.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.text.display import cut, printable
 
 _JSON_CONTROLS = re.compile(r"[\x7f-\x9f]")
-"""Control characters that JSON need not escape and a terminal may obey."""
+"""Control characters that terminals interpret and JSON does not have to escape."""
 
 
 class Console:
-    """What a verb's `run` prints with.
+    """How a verb prints.
 
     Attributes:
-        progress: to hand to the core; bars on a terminal, a log line every 30 seconds elsewhere.
+        progress: passed to the core; shows bars on a terminal, otherwise a log line every 30 seconds.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, progress: Progress = SILENT) -> None:
         """
         Args:
-            json: results are JSON lines.
-            quiet: `note` says nothing.
-            progress: who shows how far long work is.
+            json: print results as JSON lines.
+            quiet: print no notes.
+            progress: shows the progress of long operations.
         """
         self.json = json
         self.quiet = quiet
@@ -44,7 +44,7 @@ class Console:
         self.speaks = is_first_process()
 
     def result(self, values: Mapping[str, object], text: str | None = None) -> None:
-        """One result: a JSON object, or for people `text` (without it: a line "name: value" for each value)."""
+        """Print a result: a JSON object with `--json`, else `text` (by default a line "name: value" for each value)."""
         if not self.speaks:
             return
         if self.json:
@@ -56,7 +56,7 @@ class Console:
             print(printable("\n".join(f"{name}: {cell(value)}" for name, value in values.items())))
 
     def table(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Rows with the same keys: a JSON object each, or aligned columns below the keys."""
+        """Print rows with the same keys: a JSON object each, or aligned columns below a header."""
         if self.json:
             for row in rows:
                 self.result(row)
@@ -64,13 +64,13 @@ class Console:
             print(printable(aligned(rows)))
 
     def note(self, text: str) -> None:
-        """A remark for people (where the model is, what to do next), on standard error."""
+        """Print a note for people (where the model is, what to try next) on standard error."""
         if self.speaks and not self.quiet:
             print(printable(text), file=sys.stderr)
 
 
 def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:
-    """The console of a run, with logging and progress set up on standard error as the options say."""
+    """The console for these options; also sets up logging and progress on standard error."""
     silent = quiet or not is_first_process()
     level = logging.DEBUG if debug else logging.WARNING if silent else logging.INFO
     on_terminal = sys.stderr.isatty()
@@ -85,12 +85,12 @@ def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that speaks, of those that a launcher started."""
+    """Whether this is the only process, or the first of those that a launcher started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def plain(value: Any) -> Any:
-    """`value` in what JSON knows: arrays and numbers of NumPy and torch, paths; not-a-number and infinity become null."""
+    """Convert a value, such as an array, a tensor or a path, to JSON types; NaN and infinity become null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -103,18 +103,18 @@ def plain(value: Any) -> Any:
 
 
 LONGEST_CELL = 100
-"""A broken corpus has words of megabytes; --json has them whole."""
+"""Characters of a table cell; --json prints longer values in full."""
 
 
 def cell(value: object) -> str:
-    """A value as people read it: four significant digits, "-" for what is not there."""
+    """Format a value with four significant digits, or None as "-"."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def aligned(rows: Sequence[Mapping[str, object]]) -> str:
-    """A text table: the keys of the first row as its head, numbers to the right."""
+    """A text table with the keys of the first row as its header; numbers are aligned to the right."""
     names = list(rows[0])
     lines = [names] + [[cut(cell(row.get(name)), LONGEST_CELL) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]

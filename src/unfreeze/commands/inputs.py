@@ -1,4 +1,4 @@
-"""What the verbs have in common: texts from the command line, standard input or a file; which kind of model a name is."""
+"""What several verbs share: texts from the command line, standard input or a file, and the kind of a model."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def given_texts(texts: Sequence[str], file: Path | None, **reading: Any) -> Iter
     """The texts of TEXT..., where "-" stands for the lines of standard input, or those of --file.
 
     Args:
-        reading: how to read the file, as keywords of `stream_texts`.
+        reading: keyword arguments of `stream_texts`.
 
     Raises:
-        UserError: there are none, or both are named. At once; what is wrong within a file, on the way.
+        UserError: immediately if there are no texts, or both kinds; later if a file cannot be read.
     """
     from unfreeze.text.examples import stream_texts
 
@@ -54,17 +54,17 @@ def _spoken_texts(texts: Sequence[str], encoding: str) -> Iterator[str]:
 
 
 def standard_lines(encoding: str | None = None) -> Iterator[str]:
-    """The lines of standard input, with their ends and without byte order marks, whatever the terminal's encoding.
+    """The lines of standard input with their line ends, without byte order marks; the terminal's encoding is ignored.
 
     Args:
-        encoding: what --encoding says; None is UTF-8, of a verb without that option.
+        encoding: the value of --encoding, or None for UTF-8 if the verb has no such option.
 
     Raises:
         UserError: standard input is closed, compressed, not in this encoding, or holds a NUL.
     """
     if sys.stdin is None:
         raise UserError("standard input is closed: name the texts, or a file of them")
-    codec_name(encoding or "utf-8")  # refuses what is no encoding of text
+    codec_name(encoding or "utf-8")  # raises UserError unless it is an encoding of text
     if isinstance(sys.stdin, io.TextIOWrapper):
         head = sys.stdin.buffer.peek() if isinstance(sys.stdin.buffer, io.BufferedReader) else b""
         if (compressed := hidden_compression(head)) is not None:
@@ -82,7 +82,7 @@ def standard_lines(encoding: str | None = None) -> Iterator[str]:
 
 
 def _undecodable(error: UnicodeError, count: int, encoding: str | None) -> UserError:
-    """The UserError for standard input that is not in the encoding; `count` lines were."""
+    """The UserError for standard input in another encoding, of which `count` lines could be read."""
     place, what = "standard input", f"not {encoding or 'utf-8'}"
     likely = ""
     if isinstance(error, UnicodeDecodeError):
@@ -107,20 +107,20 @@ def need_positive(arguments: object, *names: str) -> None:
 
 
 def need_one_process(verb: str) -> None:
-    """Raise the UserError for a verb that several processes would each do whole."""
+    """Raise UserError if several processes were started: each would do all the work of this verb."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"{verb} is one process with threads: start it without accelerate launch or torchrun")
 
 
 def need_picture(path: Path | None, *, overwrite: bool) -> None:
-    """Raise the UserError for a place where no picture can be drawn, or one is already, before the work that it would show."""
+    """Raise UserError, before any work, if no picture can be drawn there or a file exists already."""
     if path is not None:
         picture_format(path)
         need_new(path, overwrite=overwrite, option="--plot")
 
 
 def need_new(path: Path | None, *, overwrite: bool, option: str = "--output") -> None:
-    """Raise the UserError for an output that is there already, unless it may be replaced."""
+    """Raise UserError for an output that exists already, unless it may be replaced."""
     if path is not None and path.exists() and not overwrite:
         raise UserError(f"{option} {path} exists: take another name, or add --overwrite")
 
@@ -156,7 +156,7 @@ def need_task_model(model: str, verb: str) -> str:
 
 
 def need_vector_file(output: Path) -> None:
-    """Raise the UserError for a name that says no format of word vectors."""
+    """Raise UserError for a file name whose suffix is no format of word vectors."""
     known = (".txt", ".vec", ".bin", ".npz")
     if plain_suffix(output) not in known:
         raise UserError(

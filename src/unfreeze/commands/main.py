@@ -1,41 +1,15 @@
-"""`unfreeze VERB ...`: finds the verb, reads its arguments, runs it, and turns every ending into an exit status.
+"""`unfreeze VERB ...`: find the verb, parse its arguments, run it, and turn its outcome into an exit status.
 
-| ending | exit status | standard error |
+| outcome | exit status | standard error |
 |---|---|---|
-| all well | 0 | |
+| success | 0 | |
 | a user's mistake: `UserError`, an unknown verb or option, a file that cannot be read or written | 2 | one line |
-| Ctrl-C | 130 | one line that says how to go on (`unfreeze.errors.Interrupted` carries it) |
-| the reader of standard output went away (`| head`) | 141 | |
+| Ctrl-C | 130 | one line that says how to resume (`unfreeze.errors.Interrupted` carries it) |
+| the reader of standard output closed it (`| head`) | 141 | |
 | a bug | 1 | one line |
 
-`--debug` adds the traceback. A verb is one file here, one line in `VERBS`, and nothing else:
-
-    # commands/shout.py          VERBS: "shout": Verb("unfreeze.commands.shout:Shout", "say it louder")
-    @dataclass(kw_only=True)
-    class Shout:
-        \"\"\"Say a text louder.
-
-        Example:
-            unfreeze shout hello --times 2
-        \"\"\"
-
-        text: Positional[str]                                 # from tyro.conf; runtime imports, tyro reads the types
-        \"\"\"What to say.\"\"\"
-        times: int = 1
-        \"\"\"How often.\"\"\"
-
-        def __post_init__(self) -> None:
-            if self.times < 1:
-                raise UserError(f"--times must be at least 1, not {self.times}")
-
-
-    def run(arguments: Shout, console: Console) -> None:
-        from unfreeze.tasks import loud                       # what needs torch or numba is imported in here
-        for said in loud.say(arguments.text, arguments.times, progress=console.progress):
-            console.result({"said": said}, said)              # {"said": "HELLO"} with --json, else HELLO
-
-Options stand flat in the dataclass under their own names, a docstring under each. `--help` imports the verb's file, so
-neither torch nor numba may be imported at its top (tested). Every example is parsed by a test.
+`--debug` adds the traceback. CONTRIBUTING.md says how to add a verb or an option. `--help` imports the file of a verb, so
+neither torch nor numba may be imported at its top (tested). The example of each verb is parsed by a test.
 """
 
 from __future__ import annotations
@@ -66,7 +40,7 @@ from unfreeze.text.display import did_you_mean, printable
 
 
 class Verb(NamedTuple):
-    """Where a verb is ("module:Dataclass"; the module has `run` too) and what it does, in a few words."""
+    """Where a verb is ("module:Dataclass"; the module has `run` too), and a summary for the list of verbs."""
 
     where: str
     summary: str
@@ -74,7 +48,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "demo": Verb(
-        "unfreeze.commands.demo:Demo", "the main job on generated reviews, offline, in about two minutes"
+        "unfreeze.commands.demo:Demo", "transfer learning on generated reviews, offline, in about two minutes"
     ),
     "pretrain ngram": Verb(
         "unfreeze.commands.pretrain_ngram:PretrainNgram", "count n-grams of unlabeled text, the baseline"
@@ -90,9 +64,9 @@ VERBS = {
     ),
     "pretrain elmo": Verb(
         "unfreeze.commands.pretrain_elmo:PretrainElmo",
-        "train a language model of both directions that reads characters",
+        "train a bidirectional language model that reads characters",
     ),
-    "adapt": Verb("unfreeze.commands.adapt:Adapt", "go on training a language model on the target's text"),
+    "adapt": Verb("unfreeze.commands.adapt:Adapt", "continue training a language model on the target's text"),
     "fit classifier": Verb(
         "unfreeze.commands.fit_classifier:FitClassifier", "train a classifier on labeled texts"
     ),
@@ -102,18 +76,18 @@ VERBS = {
     "fit answerer": Verb(
         "unfreeze.commands.fit_answerer:FitAnswerer", "train an answerer on questions and their texts"
     ),
-    "find-rate": Verb("unfreeze.commands.find_rate:FindRate", "look for a learning rate for adapt or fit"),
+    "find-rate": Verb("unfreeze.commands.find_rate:FindRate", "find a learning rate for adapt or fit"),
     "evaluate": Verb("unfreeze.commands.evaluate:Evaluate", "measure a model on held-out data"),
     "predict": Verb("unfreeze.commands.predict:Predict", "label texts, tag their words, or answer questions"),
     "score": Verb("unfreeze.commands.score:Score", "log-probability of a text and of each of its tokens"),
     "fill": Verb("unfreeze.commands.fill:Fill", "words for the gap ___ in a text"),
-    "generate": Verb("unfreeze.commands.generate:Generate", "go on writing from a prompt"),
-    "embed": Verb("unfreeze.commands.embed:Embed", "the vectors of a text's words or lines, as one file"),
+    "generate": Verb("unfreeze.commands.generate:Generate", "continue a text from a prompt"),
+    "embed": Verb("unfreeze.commands.embed:Embed", "write the vectors of words or lines of a text to a file"),
     "neighbors": Verb("unfreeze.commands.neighbors:Neighbors", "the nearest words to a word, and analogies"),
     "similarity": Verb("unfreeze.commands.similarity:Similarity", "how similar two words are"),
-    "convert": Verb("unfreeze.commands.convert:Convert", "other people's model files into ours"),
-    "export": Verb("unfreeze.commands.export:Export", "our models into other people's files"),
-    "cache": Verb("unfreeze.commands.cache:Cache", "what is kept to save time, and how to delete it"),
+    "convert": Verb("unfreeze.commands.convert:Convert", "convert models of other libraries"),
+    "export": Verb("unfreeze.commands.export:Export", "write a model in the format of another library"),
+    "cache": Verb("unfreeze.commands.cache:Cache", "show or delete cached files"),
 }
 
 OTHER_NAMES = {
@@ -131,10 +105,10 @@ OTHER_NAMES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit status; without `argv` it is the process's own."""
+    """Run a command line, by default that of the process, and return its exit status."""
     try:
         status = _status(argv)
-    except SystemExit as end:  # with the others, or what a library says
+    except SystemExit as end:  # raised by a library, or so that one of several processes ends quietly
         if argv is None and isinstance(end.code, int):
             _end_among_others(end.code)
         raise
@@ -144,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_among_others(status: int) -> None:
-    """One of several processes ends here, before the interpreter takes itself apart: the threads by which they talk
-    abort it then now and then, after all is done (two of ten runs on a busy machine)."""
+    """End one of several processes before the interpreter shuts down: torch.distributed's threads sometimes abort it then,
+    after all work is done (two of ten runs on a busy machine)."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         _give_up_unwritable_output()
@@ -196,7 +170,7 @@ def _run(tokens: list[str], common: CommonOptions) -> None:
 
 @contextmanager
 def _said_once() -> Iterator[None]:
-    """Processes that a launcher started together were all given the same words: the first one says what is wrong."""
+    """Report a mistake once: processes that a launcher started together all get the same command line."""
     try:
         yield
     except UserError:
@@ -206,7 +180,7 @@ def _said_once() -> Iterator[None]:
 
 
 def find_verb(tokens: Sequence[str]) -> tuple[str, list[str]]:
-    """The verb's name in `VERBS` and the words after it; for "fit --help" the first half of a name, "fit".
+    """The verb's name in `VERBS` and the words after it; for "fit --help" the first word of the name, "fit".
 
     Raises:
         UserError: there is no such verb, or its second word is missing or unknown.
@@ -245,7 +219,7 @@ def load_verb(name: str) -> tuple[type[Any], Callable[[Any, Console], None]]:
 
 
 def overview(first: str | None = None) -> str:
-    """The help above all verbs, or above those that begin with the word `first`."""
+    """The help that lists all verbs, or those that begin with the word `first`."""
     names = [name for name in VERBS if first is None or name.split()[0] == first]
     width = max(len(name) for name in names)
     verbs = "\n".join(f"  {name:{width}}  {VERBS[name].summary}" for name in names)
@@ -253,9 +227,9 @@ def overview(first: str | None = None) -> str:
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """The exit status for an exception and the line to print for it ("": none)."""
+    """The exit status for an exception, and the line to print for it ("" prints none)."""
     if isinstance(error, KeyboardInterrupt):
-        return 130, str(error) or "interrupted; the same command starts again"
+        return 130, str(error) or "interrupted; rerun the command to start again"
     if isinstance(error, BrokenPipeError):
         return 141, ""
     if isinstance(error, UserError):
@@ -268,7 +242,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def need_utf8(words: Sequence[str]) -> None:
-    """Raise the UserError for a word of the command line that holds other bytes: what is named so could not be saved."""
+    """Raise UserError for a word of the command line that is not UTF-8: it could not be saved as JSON."""
     for word in words:
         if found := re.search("[\ud800-\udfff]", word):
             byte = f"0x{ord(found[0]) & 0xFF:02x}"
@@ -279,7 +253,7 @@ def need_utf8(words: Sequence[str]) -> None:
 
 
 def _replace_closed_streams() -> None:
-    """What the caller closed (`>&-`) is as good as the null device, and no file may get its number."""
+    """Open the null device for streams that the caller closed (`>&-`), so that no file gets their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -290,14 +264,14 @@ def _replace_closed_streams() -> None:
 
 
 def _accept_any_character() -> None:
-    """An output that cannot encode a character gets its escape: no text may end a run."""
+    """Write escapes for characters that the output's encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _give_up_unwritable_output() -> None:
-    """What cannot be flushed now would fail again, with a traceback, when the interpreter ends."""
+    """Drop output that cannot be written: it would fail again, with a traceback, when the interpreter ends."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""How long work shows how far it is: bars on a terminal, a log line now and then where the output goes to a file."""
+"""Progress of long operations: bars on a terminal, otherwise log lines at intervals."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class LogHandler(logging.Handler):
-    """Writes to standard error, above the bars where there are some.
+    """Logs to standard error, above any progress bars.
 
-    What is said of data is said once, although a run may read it several times.
+    Each message about data is shown once, although a run may read the data several times.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class LogHandler(logging.Handler):
 
 
 class TerminalProgress(Progress):
-    """Draws bars on standard error, at most every `every` seconds; a bar disappears when its work is done."""
+    """Draws bars on standard error, at most once in `every` seconds; a bar disappears at its end."""
 
     def __init__(self, *, every: float = 0.1) -> None:
         self.every = every
@@ -72,14 +72,14 @@ class _DrawnBar(Bar):
     def __init__(self, drawn: tqdm[None]) -> None:
         self.drawn = drawn
 
-    def advance(self, n: int = 1, **figures: float) -> None:
-        # tqdm redraws now and then and says when it did: only then new figures are worth formatting.
-        if self.drawn.update(n) and figures:
-            self.drawn.set_postfix_str(_show(figures), refresh=False)
+    def advance(self, n: int = 1, **metrics: float) -> None:
+        # update() is true only if tqdm redrew the bar: formatting the metrics at other times would be wasted.
+        if self.drawn.update(n) and metrics:
+            self.drawn.set_postfix_str(_show(metrics), refresh=False)
 
 
 class LoggedProgress(Progress):
-    """Logs a line every `every` seconds, and a last one for work that was long enough to have lines."""
+    """Logs a line every `every` seconds, and a last one at the end if any was logged before."""
 
     def __init__(
         self, *, every: float = SECONDS_BETWEEN_LINES, clock: Callable[[], float] = time.monotonic
@@ -87,7 +87,7 @@ class LoggedProgress(Progress):
         """
         Args:
             every: seconds between two lines.
-            clock: seconds now.
+            clock: returns the time in seconds.
         """
         self.every = every
         self.clock = clock
@@ -106,15 +106,15 @@ class _LoggedBar(Bar):
     ) -> None:
         self.what, self.total, self.unit, self.every, self.clock = what, total, unit, every, clock
         self.done = 0
-        self.figures: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
         self.started = self.last = clock()
         self.measured_from: tuple[float, int] | None = None
-        """When the last line was logged, and what was done by then: speed is measured from there. At first, when the first
-        units were done: before that code is compiled, and a run that goes on passes over what was done earlier."""
+        """Time and amount of work from which speed is measured: those of the last line, at first those of the first units.
+        What comes before these says nothing of speed: code is compiled, and a resumed run skips what it has done."""
 
-    def advance(self, n: int = 1, **figures: float) -> None:
+    def advance(self, n: int = 1, **metrics: float) -> None:
         self.done += n
-        self.figures.update(figures)
+        self.metrics.update(metrics)
         now = self.clock()
         if self.measured_from is None:
             self.measured_from = now, self.done
@@ -130,25 +130,25 @@ class _LoggedBar(Bar):
         else:
             share = 100 * self.done / self.total
             parts = [f"{self.done:,}/{counted(self.total, self.unit)} ({share:.0f} %)"]
-        parts += [_show(self.figures)] if self.figures else []
+        parts += [_show(self.metrics)] if self.metrics else []
         if (left := self._seconds_left(now)) is not None:
             parts.append(f"{duration(left)} left")
         return f"{self.what}: {', '.join(parts)}"
 
     def _seconds_left(self, now: float) -> float | None:
-        """None where the work has no known end, or was measured for too short a time to say."""
+        """None if the total is unknown or the time measured so far is too short."""
         since, done_then = self.measured_from or (now, self.done)
         if not self.total or self.done == done_then or now - since < self.every / 3:
             return None
         return (now - since) * max(0, self.total - self.done) / (self.done - done_then)
 
     def close(self) -> None:
-        """Log how long it took, where lines were logged before."""
+        """Log the duration if lines were logged before."""
         if self.last > self.started:
-            figures = f", {_show(self.figures)}" if self.figures else ""
+            metrics = f", {_show(self.metrics)}" if self.metrics else ""
             taken = duration(self.clock() - self.started)
-            LOGGER.info("%s: %s in %s%s", self.what, counted(self.done, self.unit), taken, figures)
+            LOGGER.info("%s: %s in %s%s", self.what, counted(self.done, self.unit), taken, metrics)
 
 
-def _show(figures: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+def _show(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -1,7 +1,7 @@
-"""How long work reports how far it is, without the core knowing who listens.
+"""How long operations report progress, independent of how it is shown.
 
 The core calls `progress.bar(...)`; the command line passes an implementation that draws bars, Python callers get
-silence unless they pass one too.
+nothing unless they pass one too.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from contextlib import contextmanager
 
 
 class Bar:
-    """One piece of long work. The base class ignores what it is told."""
+    """Progress of one operation. The base class ignores it."""
 
-    def advance(self, n: int = 1, **figures: float) -> None:
-        """`n` more units are done; `figures` are the latest values worth showing (loss, perplexity, rate)."""
+    def advance(self, n: int = 1, **metrics: float) -> None:
+        """Report `n` more units of work, and the latest values of metrics worth showing (loss, perplexity, learning rate)."""
 
 
 class Progress:
-    """Makes bars. The base class is silent."""
+    """Makes progress bars. The base class shows nothing."""
 
     @contextmanager
     def bar(self, what: str, total: int | None = None, unit: str = "it") -> Iterator[Bar]:
-        """A bar for `total` units of work (None: unknown), closed at the end of the `with` block."""
+        """A bar for an operation of `total` units (None if unknown), closed at the end of the `with` block."""
         yield Bar()
 
 

@@ -25,7 +25,7 @@ from unfreeze.commands.arguments import parse
 from unfreeze.commands.convert import Convert
 from unfreeze.commands.find_rate import is_noisy
 from unfreeze.commands.main import VERBS, load_verb
-from unfreeze.commands.options import LearnsFromText
+from unfreeze.commands.options import CorpusOptions
 from unfreeze.commands.pretrain_lm import PretrainLm
 from unfreeze.folders import FORMAT_VERSION
 from unfreeze.tasks.text_classifier import TextClassifier
@@ -399,7 +399,7 @@ def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> 
         names = {field.name for field in dataclasses.fields(kind)}
         assert ("text_column" in names) == ("header" in names), name
         readers |= {name} if "header" in names else set()
-        if not issubclass(kind, LearnsFromText):
+        if not issubclass(kind, CorpusOptions):
             continue
         corpora.add(name)
         line = ["--corpus", str(data), "--output", str(tmp_path / "new"), "--text-column", "1"]

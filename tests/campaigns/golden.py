@@ -264,10 +264,15 @@ def main() -> int:
     parser.add_argument("--save", type=Path, help="with --compare: keep what was found now in this file")
     parser.add_argument("--scratch", type=Path, help="work in this new folder, and leave it there")
     parser.add_argument("--models", type=Path, help="begin with the models of this scratch folder")
+    parser.add_argument(
+        "--old-names", action="store_true", help="with --write at the commit of the recording"
+    )
     parser.add_argument("--tolerance", type=float, default=0.0)
     arguments = parser.parse_args()
     scratch = (arguments.scratch or Path(tempfile.mkdtemp(prefix="golden-"))).resolve()
     renamed = json.loads(RENAMED.read_text(encoding="utf-8"))
+    if arguments.old_names:
+        renamed["options"] = {}
     use_one_core(scratch)
     package = import_everything()
     if arguments.models is None:

@@ -25,6 +25,7 @@ import argparse
 import builtins
 import contextlib
 import io
+import json
 import os
 import random
 import shlex
@@ -40,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaigns.forked import Ended, import_everything, run, start, use_one_core, wait
-from tests.campaigns.golden import translated_words
+from tests.campaigns.golden import RENAMED, translated_words
 from tests.campaigns.golden_steps import make_data
 
 _FP32 = "--precision fp32 --checkpoint-minutes 0"
@@ -54,7 +55,7 @@ VERBS = {
     "pretrain-phrases": "pretrain word2vec --corpus small.txt --size 6 --epochs 2 --min-count 2 --workers 1 --phrases 1 "
     "--phrase-threshold 3 --architecture cbow --checkpoint-minutes 0",
     "pretrain-glove": "pretrain glove --corpus small.txt --size 6 --epochs 4 --min-count 2 --workers 1",
-    "pretrain-elmo": "pretrain elmo --corpus small.txt --preset tiny --projection-size 6 --hidden-size 6 --batch-size 8 --bptt 12 --epochs 1 "
+    "pretrain-elmo": "pretrain elmo --corpus small.txt --preset tiny --size 6 --cells 6 --batch-size 8 --bptt 12 --epochs 1 "
     f"--min-count 2 {_FP32}",
     "pretrain-lm": f"pretrain lm --corpus small.txt {_SIZES} {_LM}",
     "pretrain-lm-both": f"pretrain lm --corpus small.txt {_SIZES} --direction both --cell qrnn --optimizer nt-asgd {_LM}",
@@ -72,7 +73,7 @@ VERBS = {
     "fit-tagger": f"fit tagger --train train.conll --validation test.conll --encoder elmo --epochs 2 {_WORDS}",
     "fit-answerer": f"fit answerer --train train.json --validation test.json --encoder lm --epochs 2 {_WORDS}",
 }
-"""What is killed; --output comes behind."""
+"""What is killed, under the names of options that golden_steps.py has too; --output comes behind."""
 
 STARTS = {
     "lm": f"pretrain lm --corpus small.txt {_SIZES} {_LM} --seed 1 --output lm",
@@ -149,9 +150,10 @@ class Watch:
         if not self.after:
             end(os.getpid(), self.ending)
             return make()
-        result = make()
-        end(os.getpid(), self.ending)
-        return result
+        try:
+            return make()
+        finally:  # also after removing a file that is not there
+            end(os.getpid(), self.ending)
 
     def _is_inside(self, path: Any) -> bool:
         path = os.fsdecode(path)
@@ -309,6 +311,33 @@ class Campaign:
             found.faults["leftovers"] = ", ".join(left[:5])
         return found
 
+    def leave(self, verb: str) -> None:
+        """Leave an interrupted run of a verb, for `resume`, beside its whole run."""
+        whole = self.whole(verb, False)
+        place = self.prepared(verb, False, f"left-{verb}")
+        checkpoints = [n for n, change in enumerate(whole.places, 1) if "checkpoint" in change]
+        at = checkpoints[len(checkpoints) // 2] if checkpoints else len(whole.places) // 2
+        watch = Watch(str(place), at, True)
+
+        def first() -> None:
+            set_place(place)
+            watch.begin()
+
+        ended = wait(start(command(verb, False), place, first), place)
+        print(f"{verb}: killed after {whole.places[at - 1]}, status {ended.status}", flush=True)
+
+    def resume(self, verb: str) -> str:
+        """Go on from what `leave` left; returns what is wrong, "" for nothing."""
+        place = self.root / f"resumed-{verb}"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.root / f"left-{verb}", place, symlinks=True)
+        ended = run_in(command(verb, False), place)
+        if ended.status != 0:
+            return f"status {ended.status}: {ended.err.strip()[-300:]}"
+        found, wanted = (tensors_of(folder / OUTPUT) for folder in (place, self.root / f"whole-{verb}-False"))
+        wrong = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+        return f"{len(wrong)} of {len(wanted)} tensors differ, {wrong[0]} among them" if wrong else ""
+
     def _interrupt(
         self, chosen: random.Random, whole: Whole
     ) -> tuple[str, Callable[[Path, list[str]], Ended]]:
@@ -373,12 +402,9 @@ def other(verb: str) -> list[str]:
 
 
 def words_of(line: str) -> list[str]:
-    """A command line in today's options."""
-    import json
-
-    from tests.campaigns.golden import RENAMED
-
-    return translated_words(shlex.split(line), json.loads(RENAMED.read_text(encoding="utf-8"))["options"])
+    """A command line in today's options, or with --leave in those of the commit at which golden.py's recording was made."""
+    options = {} if "--leave" in sys.argv else json.loads(RENAMED.read_text(encoding="utf-8"))["options"]
+    return translated_words(shlex.split(line), options)
 
 
 def files_of(place: Path) -> set[str]:

@@ -50,11 +50,7 @@ def rows_of_forms(
 
 
 def evaluate_pairs(
-    table: VectorTable,
-    sets: Sequence[PairSet],
-    *,
-    restrict: int = RESTRICT,
-    case_insensitive: bool = True,
+    table: VectorTable, sets: Sequence[PairSet], *, restrict: int = RESTRICT, case_insensitive: bool = True
 ) -> list[PairsReport]:
     """Correlate cosine similarities with human scores, set by set.
 

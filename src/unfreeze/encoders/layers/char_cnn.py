@@ -34,15 +34,7 @@ class CharCnnSettings:
 
     embedding: int = 16
     """E, size of the embedding of a symbol."""
-    filters: Sequence[Sequence[int]] = (
-        (1, 32),
-        (2, 32),
-        (3, 64),
-        (4, 128),
-        (5, 256),
-        (6, 512),
-        (7, 1024),
-    )
+    filters: Sequence[Sequence[int]] = ((1, 32), (2, 32), (3, 64), (4, 128), (5, 256), (6, 512), (7, 1024))
     """Width and number of the filters of each kind."""
     n_highway: int = 2
     """Number of highway layers."""

@@ -57,12 +57,7 @@ def arrange(inputs: Tensor, bias: Tensor, state: Tensor, projection: Tensor) -> 
 
 
 def run_row(
-    gates: Tensor,
-    weights: RowWeights,
-    h: Tensor,
-    c: Tensor,
-    cell_clip: float,
-    projection_clip: float,
+    gates: Tensor, weights: RowWeights, h: Tensor, c: Tensor, cell_clip: float, projection_clip: float
 ) -> tuple[Tensor, Tensor]:
     """Run all steps.
 

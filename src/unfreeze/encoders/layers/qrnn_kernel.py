@@ -135,15 +135,7 @@ def _some_activations_at(gates: Any, bias: Any, row: int, j: int, size: int, n: 
 
 @compiled_in_order
 def _forward(
-    gates: Any,
-    bias: Any,
-    cells: Any,
-    zoneout: Any,
-    state: Any,
-    out: Any,
-    first: int,
-    last: int,
-    keep: bool,
+    gates: Any, bias: Any, cells: Any, zoneout: Any, state: Any, out: Any, first: int, last: int, keep: bool
 ) -> None:
     # Rows `first` to `last` of the batch.
     batch, size = state.shape

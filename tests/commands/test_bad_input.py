@@ -87,7 +87,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         ("generate {lm} The --seed -1", "--seed must be from 0"),
         ("find-rate {lm} --corpus {plain} --low -1", "--low must be above 0"),
         ("find-rate {lm} --corpus {plain} --plot rate.txt", "cannot draw 'rate.txt'"),
-        (f"{FIT} {{train}} --labels 13", "13 examples were asked for, it holds 12"),
+        (f"{FIT} {{train}} --labels 13", "holds 12 examples, not 13"),
     ],
 )  # fmt: skip
 def test_a_number_that_cannot_work(line: str, said: str, world: Path, tmp_path: Path) -> None:

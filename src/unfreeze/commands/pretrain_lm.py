@@ -58,11 +58,15 @@ def run(arguments: PretrainLm, console: Console) -> None:
         **run_options(arguments, console),
     )
     console.result({"output": str(arguments.output), **metrics})
-    place = quoted(arguments.output)
-    if arguments.without_output:  # an encoder alone predicts no words
-        then = f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
-    elif settings.direction == "backward":  # nor does a backward model continue a text
-        then = f'unfreeze score {place} "a text"'
-    else:
-        then = f'unfreeze generate {place} "The"'
+    then = next_command(arguments.output, settings.direction, without_output=arguments.without_output)
     console.note(f"the model is in {arguments.output}: try `{then}`")
+
+
+def next_command(output: Path, direction: str, *, without_output: bool) -> str:
+    """A command to try: an encoder alone predicts no words, and a backward model cannot continue a text."""
+    place = quoted(output)
+    if without_output:
+        return f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
+    return (
+        f'unfreeze score {place} "a text"' if direction == "backward" else f'unfreeze generate {place} "The"'
+    )

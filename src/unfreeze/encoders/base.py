@@ -11,7 +11,7 @@ Legend: B batch, N positions (pieces of a text, places of a feature map), L laye
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -32,6 +32,7 @@ from unfreeze.encoders.saving import (
 from unfreeze.errors import UserError, need_several
 from unfreeze.folders import WEIGHTS, read_config, tensor_shapes
 from unfreeze.registry import TASKS, encoder_class, find_model, push_to_hub
+from unfreeze.text.batches import token_bounded_batches
 
 Pool = Literal["mean", "max", "last"]
 BATCH_SIZE = 4096
@@ -116,7 +117,7 @@ class Encoder(nn.Module, ABC):
         was_training = self.training
         self.eval()
         with torch.inference_mode():
-            for numbers in _batches([len(each) for each in inputs]):
+            for numbers in token_bounded_batches([1 + len(each) for each in inputs], BATCH_SIZE):
                 layers, mask = self._pooled_layers([inputs[number] for number in numbers])
                 found[numbers] = _pooled(layers[layer].float(), mask, pool).cpu().numpy()
         self.train(was_training)
@@ -224,18 +225,6 @@ class Encoder(nn.Module, ABC):
         }
         encoder.load_weights(tensors, str(folder))
         return encoder.eval()
-
-
-def _batches(sizes: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of inputs of similar sizes, the largest first, whose padded sizes add up to at most `BATCH_SIZE`."""
-    batch: list[int] = []
-    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
-        if batch and (1 + sizes[batch[0]]) * (len(batch) + 1) > BATCH_SIZE:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
 
 
 def _pooled(layer: Tensor, mask: Tensor, pool: Pool) -> Tensor:

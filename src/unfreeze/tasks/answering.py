@@ -22,12 +22,11 @@ from torch import Tensor, nn
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.tasks.answer_windows import Window, windows_of
-from unfreeze.tasks.classification import token_bounded_batches
 from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
-from unfreeze.text.batches import bucketed_batches
+from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.questions import QuestionSet
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
@@ -187,30 +186,18 @@ class AnsweringObjective(SeparateExamples):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.model: nn.Module = network
         self.network, self.validation = network, validation
         windows = windows_of(train_set.examples)
         empty = {number for number, each in enumerate(train_set.examples) if not each.answers}
         self.windows = [each for each in windows if each.span is not None or each.number in empty]
         questions = [train_set.examples[each.number] for each in self.windows]
         self.articles = [each.title or each.context for each in questions]
-        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
-
-    def layer_groups(self) -> LayerGroups:
-        """The network's."""
-        return self.network.layer_groups()
-
-    def _epoch(self, epoch: int) -> list[list[int]]:
         lengths = [len(window.words) for window in self.windows]
-        return bucketed_batches(lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
-
-    def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch."""
-        return len(self._epoch(epoch))
+        super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
 
     def batches(self, epoch: int, start: int) -> Iterator[list[Window]]:
         """This process's windows, batch by batch, with some whose question belongs to another article."""
-        batches = self._epoch(epoch)
+        batches = self.epoch_batches(epoch)
         for number in range(start, len(batches)):
             chosen = random.Random(f"{self.seed} {epoch} {number}")
             every = [self.windows[each] for each in batches[number]]

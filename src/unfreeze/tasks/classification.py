@@ -8,7 +8,7 @@ Legend: B batch, P features of a head, K labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from unfreeze.encoders.directions import module_name
 from unfreeze.tasks.bodies import Body
 from unfreeze.tasks.heads import HEADS, Head
 from unfreeze.tasks.objectives import SeparateExamples
-from unfreeze.text.batches import bucketed_batches
+from unfreeze.text.batches import token_bounded_batches
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
@@ -153,33 +153,16 @@ class ClassificationObjective(SeparateExamples):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.model: nn.Module = network
+        lengths = [network.body.length(text) for text in texts]
+        super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self.network = network
         self.texts, self.targets, self.validation = texts, targets, validation
-        self.lengths = [network.body.length(text) for text in texts]
-        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
         if frozen:
             self.features = all_features(network, texts)
             if validation is not None:
                 self.validation_features = all_features(network, validation[0])
-
-    def layer_groups(self) -> LayerGroups:
-        """The network's."""
-        return self.network.layer_groups()
-
-    def _epoch(self, epoch: int) -> list[list[int]]:
-        return bucketed_batches(self.lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
-
-    def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch."""
-        return len(self._epoch(epoch))
-
-    def batches(self, epoch: int, start: int) -> Iterator[list[int]]:
-        """Numbers of this process's examples, batch by batch."""
-        for numbers in self._epoch(epoch)[start:]:
-            yield numbers[self.rank :: self.world_size]
 
     def loss(self, batch: list[int]) -> Loss:
         """Cross-entropy of this process's examples."""
@@ -230,16 +213,3 @@ def all_features(
             found[name][numbers] = x.float().cpu()
     network.train(was_training)
     return found
-
-
-def token_bounded_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Numbers of texts of similar lengths, longest first, with at most `batch_tokens` ids a batch, padding included."""
-    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
-    batch: list[int] = []
-    for number in order:
-        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch

@@ -7,18 +7,17 @@ Legend: B batch, W words, N words of a batch without padding, K tags, H of each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.crf import Crf
-from unfreeze.tasks.classification import token_bounded_batches
 from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
-from unfreeze.text.batches import bucketed_batches
+from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.tag_schemes import Scheme, allowed_moves, convert_tags, spans_of
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.objective import Loss
@@ -121,29 +120,12 @@ class TaggingObjective(SeparateExamples):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.model: nn.Module = network
+        lengths = [len(each.tokens) for each in train_set.examples]
+        super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self.network, self.validation = network, validation
         self.texts = sentence_texts(train_set)
         number_of = {name: number for number, name in enumerate(network.tags)}
         self.targets = [[number_of[tag] for tag in each.tags] for each in train_set.examples]
-        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
-
-    def layer_groups(self) -> LayerGroups:
-        """The network's."""
-        return self.network.layer_groups()
-
-    def _epoch(self, epoch: int) -> list[list[int]]:
-        lengths = [len(tags) for tags in self.targets]
-        return bucketed_batches(lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
-
-    def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch."""
-        return len(self._epoch(epoch))
-
-    def batches(self, epoch: int, start: int) -> Iterator[list[int]]:
-        """Numbers of this process's sentences, batch by batch."""
-        for numbers in self._epoch(epoch)[start:]:
-            yield numbers[self.rank :: self.world_size]
 
     def loss(self, batch: list[int]) -> Loss:
         """Of this process's sentences; a process without one computes for a sentence that weighs nothing."""

@@ -198,6 +198,19 @@ def bucketed_batches(lengths: Sequence[int], *, batch_size: int, seed: int | Non
     return batches
 
 
+def token_bounded_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Numbers of texts of similar lengths, longest first, with at most `batch_tokens` ids a batch, padding included."""
+    order = sorted(range(len(lengths)), key=lambda n: -lengths[n])
+    batch: list[int] = []
+    for number in order:
+        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
 def pad_sequences(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
     """Pad on the right to the longest.
 

@@ -231,8 +231,8 @@ def test_a_class_whose_folder_is_not_utf8_is_learned_and_told(world: Path, tmp_p
     ("place", "said"),
     [
         ("file", "file is a file: --output names a folder"),
-        ("file/sub", "cannot write {here}/file/sub/training/run.json: Not a directory"),
-        ("/proc/nowhere/model", "cannot write /proc/nowhere/model/training/run.json"),
+        ("file/sub", "cannot write {here}/file/sub: Not a directory"),
+        ("/proc/nowhere/model", "cannot write /proc/nowhere/model"),
         (".", "is the folder you are in, or above it"),
         ("..", "is the folder you are in, or above it"),
     ],

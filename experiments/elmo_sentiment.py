@@ -115,7 +115,8 @@ def said(form: str, rows: list[dict[str, Any]]) -> str:
 
 def cache_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
     """Compute the layers of the test texts once for all variants."""
-    weights = weights_digest(settings.chosen_encoder)
+    assert settings.encoder is not None
+    weights = weights_digest(settings.encoder)
     half = choose_precision("auto", torch.device("cpu")) == "bf16"
     classifier.network.body.cache_layers(test.inputs(), weights, precision="bf16" if half else "fp32")
 

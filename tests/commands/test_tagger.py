@@ -204,7 +204,7 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "mix-at" in (said := fail(*asked, data / "train", "--mix-at", "middle")) and "None" not in said
     assert "--layers is for an encoder of several layers" in fail(*asked, data / "train", "--layers", 1)
     assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")
-    assert "is a tagger" in fail("generate", tagger, "a")
+    assert "is a sequence tagger" in fail("generate", tagger, "a")
     assert "--top is for answerers" in fail("predict", tagger, "a", "--top", 3)
     assert "--plot is for classifiers, not for taggers" in fail(
         "evaluate", tagger, data / "dev", "--plot", tmp_path / "p.png"

@@ -147,13 +147,13 @@ def test_fit_from_scratch_learns_from_a_stratified_sample(world: World, tmp_path
 
 
 def test_fit_chooses_more_epochs_for_fewer_examples() -> None:
-    from unfreeze.commands.fit_classifier import chosen_epochs
     from unfreeze.tasks.fit_settings import FitSettings
+    from unfreeze.tasks.plans import ClassifierPlan, plan
 
-    few, many = (chosen_epochs(n, FitSettings(encoder="none")) for n in (50, 50_000))
+    few, many = (plan(ClassifierPlan, FitSettings(encoder="none")).epochs_for(n) for n in (50, 50_000))
     assert few is not None and many is not None and few > many
-    assert chosen_epochs(50, FitSettings(encoder="none", epochs=3)) == 3
-    assert chosen_epochs(50, FitSettings(encoder="none", minutes=1.0)) is None
+    assert plan(ClassifierPlan, FitSettings(encoder="none", epochs=3)).epochs_for(50) == 3
+    assert plan(ClassifierPlan, FitSettings(encoder="none", minutes=1.0)).epochs_for(50) is None
 
 
 def test_fit_goes_on_from_a_classifier_of_the_same_labels(world: World, tmp_path: Path) -> None:

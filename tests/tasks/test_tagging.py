@@ -20,6 +20,7 @@ from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.fit_tagger import fit_tagger, make_tagger
 from unfreeze.tasks.metrics import span_metrics
+from unfreeze.tasks.plans import TaggerPlan, plan
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork
 from unfreeze.tasks.word_inputs import WordInputs
@@ -72,8 +73,8 @@ def test_it_learns_what_can_be_learned_and_answers_in_the_scheme_of_its_data(tag
 @torch.no_grad()
 def test_its_own_words_are_known_however_accents_and_apostrophes_are_written() -> None:
     sentence = ["O’Neill", "does", "n’t", "like", "cafe\u0301s"]
-    settings = TaggerSettings(**SMALL, epochs=1)
-    words = make_tagger(tagged_set([sentence], [["B-PER", "O", "O", "O", "O"]]), settings).network.words
+    chosen = plan(TaggerPlan, TaggerSettings(**SMALL, epochs=1))
+    words = make_tagger(tagged_set([sentence], [["B-PER", "O", "O", "O", "O"]]), chosen).network.words
     assert words.vectors is not None
     found = words.vectors.look_up([["O’Neill", "n’t", "cafe\u0301s"], ["o'neill", "N'T", "cafés"]])
     assert torch.equal(found[0], found[1]) and found[0].any(dim=1).all()

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+    from unfreeze.tasks.plans import WordPlan
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
-    from unfreeze.tasks.word_task_settings import WordTaskSettings
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
@@ -215,8 +215,9 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstm
 
 
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.fit_classifier import make_classifier, make_objective, make_policy
+    from unfreeze.tasks.fit_classifier import make_classifier, make_objective
     from unfreeze.tasks.fit_settings import FitSettings
+    from unfreeze.tasks.plans import ClassifierPlan, plan
     from unfreeze.text.examples import read_examples
     from unfreeze.training.loop_settings import LoopSettings
 
@@ -226,13 +227,14 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
         **arguments.reading_examples,
         multi_label=arguments.multi_label or None,
     )
-    settings = FitSettings(**given(arguments, *OF_FITS))
-    objective = make_objective(make_classifier(examples, settings), examples, settings, accelerator)
-    return _test(objective, make_policy(settings), LoopSettings(), arguments, accelerator, console)
+    chosen = plan(ClassifierPlan, FitSettings(**given(arguments, *OF_FITS)))
+    objective = make_objective(make_classifier(examples, chosen), examples, chosen, accelerator)
+    return _test(objective, chosen.policy(), LoopSettings(), arguments, accelerator, console)
 
 
 def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
     from unfreeze.tasks.fit_tagger import make_objective, make_tagger
+    from unfreeze.tasks.plans import TaggerPlan, plan
     from unfreeze.tasks.word_task_settings import TaggerSettings
     from unfreeze.text.tagged import read_tagged
 
@@ -245,37 +247,38 @@ def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console
         comments=arguments.comments,
         scheme=arguments.scheme,
     )
-    settings = TaggerSettings(**given(arguments, *OF_FITS))
-    tagger = make_tagger(sentences, settings)
-    make = partial(make_objective, tagger, sentences, settings)
-    return _test_on_words(tagger, make, settings, arguments, accelerator, console)
+    chosen = plan(TaggerPlan, TaggerSettings(**given(arguments, *OF_FITS)))
+    tagger = make_tagger(sentences, chosen)
+    make = partial(make_objective, tagger, sentences, chosen)
+    return _test_on_words(tagger, make, chosen, arguments, accelerator, console)
 
 
 def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
     from unfreeze.tasks.fit_answerer import make_answerer, make_objective
+    from unfreeze.tasks.plans import AnswererPlan, plan
     from unfreeze.tasks.word_task_settings import AnswererSettings
     from unfreeze.text.questions import read_questions
 
     assert arguments.train is not None
     questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
-    settings = AnswererSettings(**given(arguments, *OF_FITS))
-    answerer = make_answerer(questions, settings)
-    make = partial(make_objective, answerer, questions, settings)
-    return _test_on_words(answerer, make, settings, arguments, accelerator, console)
+    chosen = plan(AnswererPlan, AnswererSettings(**given(arguments, *OF_FITS)))
+    answerer = make_answerer(questions, chosen)
+    make = partial(make_objective, answerer, questions, chosen)
+    return _test_on_words(answerer, make, chosen, arguments, accelerator, console)
 
 
 def _test_on_words(
     model: SequenceTagger | QuestionAnswerer,
     make_objective: Callable[..., Objective],
-    settings: WordTaskSettings,
+    plan: WordPlan,
     arguments: FindRate,
     accelerator: Accelerator,
     console: Console,
 ) -> RateCurve:
     model.network.to(accelerator.device)
     objective = make_objective(accelerator, None, console.progress)
-    loop = settings.loop(1, measures=False)
-    return _test(objective, settings.policy(), loop, arguments, accelerator, console)
+    loop = plan.loop(1, measures=False)
+    return _test(objective, plan.policy(), loop, arguments, accelerator, console)
 
 
 def _test(

@@ -37,17 +37,17 @@ class FitAnswerer(FitOnWords):
 
 def run(arguments: FitAnswerer, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.fit_answerer import answerer_epochs, fit_answerer
+    from unfreeze.tasks.fit_answerer import fit_answerer
+    from unfreeze.tasks.plans import AnswererPlan, plan
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
     with together():
         train_set, validation = read_sets(arguments)
-    epochs = answerer_epochs(settings)
+        chosen = plan(AnswererPlan, settings)
+    epochs = chosen.epochs_for(len(train_set))
     length = described_length(epochs, settings.minutes)
-    console.note(
-        f"{counted(len(train_set), 'question')}; {settings.mode} from {settings.chosen_encoder}, {length}"
-    )
+    console.note(f"{counted(len(train_set), 'question')}; {chosen.mode} from {chosen.encoder}, {length}")
     answerer, metrics = fit_answerer(
         train_set,
         settings,
@@ -61,8 +61,8 @@ def run(arguments: FitAnswerer, console: Console) -> None:
     values = {
         "output": str(arguments.output),
         "questions": len(train_set),
-        "transfer": settings.mode,
-        "encoder": settings.chosen_encoder,
+        "transfer": chosen.mode,
+        "encoder": chosen.encoder,
         "epochs": epochs,
     }
     said = f"fitted on {train_set.source}"

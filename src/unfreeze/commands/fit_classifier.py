@@ -18,6 +18,7 @@ from unfreeze.text.display import counted
 if TYPE_CHECKING:
     from unfreeze.datasets.dataset import ExampleSet
     from unfreeze.tasks.fit_settings import FitSettings
+    from unfreeze.tasks.plans import ClassifierPlan
 
 MOST_CLASSES_SHOWN = 8
 
@@ -157,14 +158,15 @@ class FitClassifier(ReadsExamples):
 def run(arguments: FitClassifier, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
     from unfreeze.tasks.fit_classifier import fit_classifier
+    from unfreeze.tasks.plans import ClassifierPlan, plan
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
     with together():
         train_set, validation = read_sets(arguments)
-    epochs = chosen_epochs(len(train_set), settings)
-    plan = {"transfer": settings.mode, "encoder": settings.chosen_encoder, "epochs": epochs}
-    duplicates = _note_plan(train_set, validation, settings, epochs, console)
+        chosen = plan(ClassifierPlan, settings)
+    epochs = None if chosen.solves_linear_head else chosen.epochs_for(len(train_set))
+    duplicates = _note_plan(train_set, validation, chosen, epochs, console)
     classifier, metrics = fit_classifier(
         train_set,
         settings,
@@ -172,7 +174,14 @@ def run(arguments: FitClassifier, console: Console) -> None:
         output=arguments.output,
         **run_options(arguments, console),
     )
-    known = {"output": str(arguments.output), "examples": len(train_set), **plan, "duplicates": duplicates}
+    known = {
+        "output": str(arguments.output),
+        "examples": len(train_set),
+        "transfer": chosen.mode,
+        "encoder": chosen.encoder,
+        "epochs": epochs,
+        "duplicates": duplicates,
+    }
     weights: dict[str, Any] = {"layer_weights": classifier.layer_weights} if classifier.layer_weights else {}
     if classifier.layer_weights:
         console.note(layer_weights_line(classifier.layer_weights))
@@ -224,27 +233,18 @@ def read_sets(arguments: FitClassifier) -> tuple[ExampleSet, ExampleSet | None]:
     return train_set, validation
 
 
-def chosen_epochs(n_examples: int, settings: FitSettings) -> int | None:
-    """How many epochs a run will have; None where time bounds it, or the head is solved."""
-    from unfreeze.tasks.fit_settings import default_epochs
-
-    if settings.minutes is not None or settings.solves_linear_head:
-        return None
-    return settings.epochs or default_epochs(n_examples, settings)
-
-
 def _note_plan(
     train_set: ExampleSet,
     validation: ExampleSet | None,
-    settings: FitSettings,
+    plan: ClassifierPlan,
     epochs: int | None,
     console: Console,
 ) -> int:
     """Say what will be done; returns the number of validation texts that are training texts too."""
 
-    start = "random weights" if settings.mode == "scratch" else settings.chosen_encoder
-    length = described_length(epochs, settings.minutes) or "logistic regression"
-    console.note(f"{described(train_set)}; {settings.mode} from {start}, {length}")
+    start = "random weights" if plan.mode == "scratch" else plan.encoder
+    length = described_length(epochs, plan.minutes) or "logistic regression"
+    console.note(f"{described(train_set)}; {plan.mode} from {start}, {length}")
     if validation is None:
         return 0
     duplicates = validation.duplicates_of(train_set)

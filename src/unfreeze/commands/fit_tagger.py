@@ -53,17 +53,19 @@ class FitTagger(FitOnWords):
 
 def run(arguments: FitTagger, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.fit_tagger import fit_tagger, tagger_epochs
+    from unfreeze.tasks.fit_tagger import fit_tagger
+    from unfreeze.tasks.plans import TaggerPlan, plan
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
     with together():
         train_set, validation = read_sets(arguments)
-    epochs = tagger_epochs(len(train_set), settings)
+        chosen = plan(TaggerPlan, settings)
+    epochs = chosen.epochs_for(len(train_set))
     length = described_length(epochs, settings.minutes)
     console.note(
         f"{counted(len(train_set), 'sentence')}, {counted(train_set.n_words, 'word')}, tags in {train_set.scheme}; "
-        f"{settings.mode} from {settings.chosen_encoder}, {length}"
+        f"{chosen.mode} from {chosen.encoder}, {length}"
     )
     tagger, metrics = fit_tagger(
         train_set,
@@ -79,8 +81,8 @@ def run(arguments: FitTagger, console: Console) -> None:
         "output": str(arguments.output),
         "sentences": len(train_set),
         "scheme": train_set.scheme,
-        "transfer": settings.mode,
-        "encoder": settings.chosen_encoder,
+        "transfer": chosen.mode,
+        "encoder": chosen.encoder,
         "epochs": epochs,
         "tags": tagger.kinds,
     }

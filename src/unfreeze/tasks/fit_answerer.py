@@ -13,7 +13,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import AnsweringObjective, ReaderNetwork
-from unfreeze.tasks.fit_settings import fit_facts
+from unfreeze.tasks.plans import AnswererPlan, card_facts, plan
 from unfreeze.tasks.question_answerer import QuestionAnswerer
 from unfreeze.tasks.word_task import cache_layers, make_words, run_identity
 from unfreeze.tasks.word_task_settings import AnswererSettings
@@ -23,7 +23,6 @@ from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
-EPOCHS = 8
 SNIPPET = """
 from unfreeze.tasks.question_answerer import QuestionAnswerer
 
@@ -64,12 +63,13 @@ def fit_answerer(
             raise UserError(f"{train_set.source}: no question has an answer")
         if validation is not None:
             validation.need_answers()
-        loop = settings.loop(answerer_epochs(settings), measures=validation is not None)
+        chosen = plan(AnswererPlan, settings)
+        loop = settings.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
     def identity() -> dict[str, Any]:
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
-        return {"stage": "fit answerer", **files, **run_identity(settings)}
+        return {"stage": "fit answerer", **files, **run_identity(settings, chosen)}
 
     with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
         if run.done:
@@ -77,19 +77,19 @@ def fit_answerer(
         accelerator = run.accelerator
         with together():
             seed_everything(settings.seed)
-            answerer = make_answerer(train_set, settings)
+            answerer = make_answerer(train_set, chosen)
         answerer.network.to(accelerator.device)
         with together():
-            objective = make_objective(answerer, train_set, settings, accelerator, validation, progress)
-        records = run.train(objective, settings.policy(), loop, "answerer")
+            objective = make_objective(answerer, train_set, chosen, accelerator, validation, progress)
+        records = run.train(objective, chosen.policy(), loop, "answerer")
         # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
         answerer.network.words.cached.clear()
         metrics = metrics_of(records, loop, without=("score", "loss"))
         facts = {
             "data": Path(train_set.source).name,
             "questions": len(train_set),
-            "transfer": settings.mode,
-            **fit_facts(settings, answerer.network, command),
+            "transfer": chosen.mode,
+            **card_facts(settings, chosen.encoder, answerer.network, command),
         }
         run.finish(answerer.save_pretrained, metrics, title="Answerer", facts=facts, snippet=SNIPPET)
         return answerer, metrics
@@ -98,7 +98,7 @@ def fit_answerer(
 def make_objective(
     answerer: QuestionAnswerer,
     train_set: QuestionSet,
-    settings: AnswererSettings,
+    plan: AnswererPlan,
     accelerator: Accelerator,
     validation: QuestionSet | None,
     progress: Progress,
@@ -107,32 +107,25 @@ def make_objective(
     sets = [each for each in (train_set, validation) if each is not None]
     every = [window for each in sets for window in windows_of(each.examples)]
     texts = [text for window in every for text in (window.context, window.question)]
-    cache_layers(answerer.network.words, texts, settings, accelerator, progress)
+    cache_layers(answerer.network.words, texts, plan, accelerator, progress)
     return AnsweringObjective(
         answerer.network,
         train_set,
         validation,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
 
 
-def answerer_epochs(settings: AnswererSettings) -> int | None:
-    """Passes over the questions; None where time bounds the run."""
-    if settings.minutes is not None:
-        return None
-    return EPOCHS if settings.epochs is None else settings.epochs
-
-
-def make_answerer(train_set: QuestionSet, settings: AnswererSettings) -> QuestionAnswerer:
+def make_answerer(train_set: QuestionSet, plan: AnswererPlan) -> QuestionAnswerer:
     """An answerer that is ready to be trained."""
     counts: Counter[str] = Counter()
     for text in dict.fromkeys(
         text for window in windows_of(train_set.examples) for text in (window.context, window.question)
     ):
         counts.update(map(normalized, text.split(" ")))
-    words = make_words(counts, len(train_set), settings)
-    body = {name: getattr(settings, name) for name in ("hidden_size", "dropout")}
-    return QuestionAnswerer(ReaderNetwork(words, **body), {"inputs": settings.inputs(), "body": body})
+    words = make_words(counts, len(train_set), plan)
+    body = {name: getattr(plan, name) for name in ("hidden_size", "dropout")}
+    return QuestionAnswerer(ReaderNetwork(words, **body), {"inputs": plan.inputs(), "body": body})

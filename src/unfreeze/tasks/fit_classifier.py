@@ -18,15 +18,15 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
 from unfreeze.runs import Run
 from unfreeze.tasks.classification import ClassificationObjective, ClassifierNetwork
-from unfreeze.tasks.fit_settings import RATES, FitSettings, default_epochs, fit_facts
+from unfreeze.tasks.fit_settings import FitSettings
 from unfreeze.tasks.heads import LinearHead
 from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.networks import make_network
+from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan
 from unfreeze.tasks.text_classifier import TextClassifier, label_shares, make_targets
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
-from unfreeze.transfer.policies import TransferPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -67,28 +67,29 @@ def fit_classifier(
     """
     with together():
         _check(train_set)
-        loop = settings.loop(_epochs(len(train_set), settings), measures=validation is not None)
+        chosen = plan(ClassifierPlan, settings)
+        loop = settings.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
     def identity() -> dict[str, Any]:
-        return {"stage": "fit classifier", **_identity(train_set, settings, validation)}
+        return {"stage": "fit classifier", **_identity(train_set, settings, chosen, validation)}
 
     with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
         if run.done:
             return TextClassifier.from_pretrained(run.output), run.metrics
         with together():
             seed_everything(settings.seed)
-            classifier = make_classifier(train_set, settings)
+            classifier = make_classifier(train_set, chosen)
         network = classifier.network
         # A linear head on a frozen encoder is a logistic regression, which is solved instead of trained.
-        solved = settings.solves_linear_head and is_logistic_regression(network)
+        solved = chosen.solves_linear_head and is_logistic_regression(network)
         accelerator = make_accelerator("fp32") if solved else run.accelerator
         network.to(accelerator.device)
         with together():
-            objective = make_objective(classifier, train_set, settings, accelerator, validation, progress)
+            objective = make_objective(classifier, train_set, chosen, accelerator, validation, progress)
         if solved:
-            records = [_solve(network, objective, settings)]
+            records = [_solve(network, objective, chosen)]
         else:
-            records = run.train(objective, make_policy(settings), loop, "classifier")
+            records = run.train(objective, chosen.policy(), loop, "classifier")
         # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
         network.body.release_cache()
         metrics = metrics_of(records, loop, without=("score",))
@@ -96,21 +97,23 @@ def fit_classifier(
             "data": Path(train_set.source).name,
             "examples": len(train_set),
             "labels": ", ".join(classifier.label_names[:20]),
-            "transfer": settings.mode,
-            **fit_facts(settings, network, command),
+            "transfer": chosen.mode,
+            **card_facts(settings, chosen.encoder, network, command),
         }
         run.finish(classifier.save_pretrained, metrics, title="Text classifier", facts=facts, snippet=SNIPPET)
         return classifier, metrics
 
 
-def _identity(train_set: ExampleSet, settings: FitSettings, validation: ExampleSet | None) -> dict[str, Any]:
+def _identity(
+    train_set: ExampleSet, settings: FitSettings, chosen: ClassifierPlan, validation: ExampleSet | None
+) -> dict[str, Any]:
     """What tells this run from another: the settings, and what is in the files that they name."""
-    scratch = settings.mode == "scratch"
+    scratch = chosen.mode == "scratch"
     return {
         "train": [train_set.source, train_set.digest()],
         "validation": None if validation is None else [validation.source, validation.digest()],
         **asdict(settings),
-        "encoder_weights": None if scratch else weights_digest(settings.chosen_encoder),
+        "encoder_weights": None if scratch else weights_digest(chosen.encoder),
     }
 
 
@@ -127,9 +130,9 @@ def _check(examples: ExampleSet) -> None:
         )
 
 
-def make_classifier(examples: ExampleSet, settings: FitSettings) -> TextClassifier:
+def make_classifier(examples: ExampleSet, plan: ClassifierPlan) -> TextClassifier:
     """A classifier that is ready to be trained: encoder, and a head that is new or another classifier's."""
-    network, saved = make_network(examples, settings)
+    network, saved = make_network(examples, plan)
     return TextClassifier(network, examples.label_names, saved, label_shares(examples))
 
 
@@ -139,7 +142,7 @@ def is_logistic_regression(network: ClassifierNetwork) -> bool:
 
 
 def _solve(
-    network: ClassifierNetwork, objective: ClassificationObjective, settings: FitSettings
+    network: ClassifierNetwork, objective: ClassificationObjective, plan: ClassifierPlan
 ) -> dict[str, Any]:
     """Give the heads their best weights, the same in every process; returns the record of the run."""
     start = time.monotonic()
@@ -148,7 +151,7 @@ def _solve(
     for name, features in objective.features.items():
         head = network.heads[module_name(name)]
         assert isinstance(head, LinearHead)
-        record["C"] = solve_head(head, features, objective.targets, seed=settings.seed).C
+        record["C"] = solve_head(head, features, objective.targets, seed=plan.seed).C
     network.eval()
     with torch.no_grad():
         measured = objective.validate()
@@ -158,19 +161,19 @@ def _solve(
 def make_objective(
     classifier: TextClassifier,
     train_set: ExampleSet,
-    settings: FitSettings,
+    plan: ClassifierPlan,
     accelerator: Accelerator,
     validation: ExampleSet | None = None,
     progress: Progress = SILENT,
 ) -> ClassificationObjective:
     """What the loop trains: this process's part of the examples, with the dropouts of the transfer."""
     network = classifier.network
-    if settings.pace != "scratch":
-        network.encoder.set_dropout_scale(0.5 if settings.dropout_scale is None else settings.dropout_scale)
+    if plan.pace != "scratch":
+        network.encoder.set_dropout_scale(0.5 if plan.dropout_scale is None else plan.dropout_scale)
     network.to(accelerator.device)
-    if settings.stands_on_layers and settings.mode == "frozen":
+    if plan.stands_on_layers and plan.mode == "frozen":
         texts = [*train_set.inputs(), *([] if validation is None else validation.inputs())]
-        weights = weights_digest(settings.chosen_encoder)
+        weights = weights_digest(plan.encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         network.body.cache_layers(texts, weights, precision=precision, progress=progress)
     held_out = None
@@ -181,28 +184,10 @@ def make_objective(
         network,
         classifier.inputs([example.input for example in train_set.examples]),
         make_targets(train_set, classifier.label_names, classifier.multi_label),
-        batch_size=settings.batch_size,
-        frozen=settings.has_fixed_features,
+        batch_size=plan.batch_size,
+        frozen=plan.has_fixed_features,
         validation=held_out,
-        seed=settings.seed,
+        seed=plan.seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-
-
-def make_policy(settings: FitSettings) -> TransferPolicy:
-    """How the encoder and the head move."""
-    return TransferPolicy(
-        mode=settings.mode,
-        learning_rate=RATES[settings.pace] if settings.rate is None else settings.rate,
-        discriminative=settings.discriminative,
-        gradual=settings.gradual,
-        schedule=settings.schedule,
-    )
-
-
-def _epochs(n_examples: int, settings: FitSettings) -> int | None:
-    """None where time bounds the run."""
-    if settings.minutes is not None:
-        return None
-    return default_epochs(n_examples, settings) if settings.epochs is None else settings.epochs

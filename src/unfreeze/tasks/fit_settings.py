@@ -1,34 +1,20 @@
-"""How a task is fitted: what all tasks have in common, and a classifier's settings with what is chosen where they say nothing."""
+"""Settings of all tasks, and those of a classifier; what they leave open is decided by `unfreeze.tasks.plans`."""
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from unfreeze.errors import UserError, setting
-from unfreeze.folders import read_config
-from unfreeze.registry import find_model, released_names
 from unfreeze.tasks.heads import Head
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
-DEFAULT_ENCODER = "wiki-small"
-NO_ENCODER = "none"
 Body = Literal["pooling", "bilstm"]
 MixAt = Literal["input", "output", "both"]
-RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
-UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
-"""Updates that a small training set should see at least, by transfer; the number of epochs follows."""
-FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
-MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,45 +26,6 @@ class EncoderSettings:
     released one by default."""
     transfer: Mode | None = None
     """scratch, frozen or fine-tune; what suits the task and the encoder by default."""
-
-    @property
-    def chosen_encoder(self) -> str:
-        """The encoder asked for, or the default."""
-        if self.encoder is not None:
-            return self.encoder
-        if self.transfer == "scratch":
-            return NO_ENCODER
-        if DEFAULT_ENCODER not in released_names():
-            raise UserError(
-                f"this installation ships no encoder {DEFAULT_ENCODER!r}: name one, or use {setting('encoder', 'none')}"
-            )
-        return DEFAULT_ENCODER
-
-    @cached_property
-    def encoder_kind(self) -> str:
-        """The kind of the encoder, by its folder; "none" where there is none."""
-        if self.chosen_encoder == NO_ENCODER:
-            return NO_ENCODER
-        if Path(self.chosen_encoder).is_file():
-            return "word_vectors"
-        config = read_config(find_model(self.chosen_encoder))
-        return str((config.get("encoder") or config)["kind"])
-
-    def need_fitting_transfer(self) -> None:
-        """Raise the UserError for a transfer that does not go with the encoder."""
-        if self.transfer is not None and self.transfer != "scratch" and self.chosen_encoder == NO_ENCODER:
-            raise UserError(
-                f"{setting('transfer', self.transfer)} needs an encoder, and {setting('encoder')} is none"
-            )
-        if self.transfer == "scratch" and self.chosen_encoder != NO_ENCODER:
-            raise UserError(
-                f"{setting('transfer', 'scratch')} starts from random weights: leave out {setting('encoder', self.chosen_encoder)}"
-            )
-
-    @property
-    def starts_from_vectors(self) -> bool:
-        """Whether the encoder is one vector a word, so that a body stands on it."""
-        return self.encoder_kind == "word_vectors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +56,6 @@ class LearningSettings(EncoderSettings):
     """How much work a kill may cost."""
     seed: int = 0
     """Of everything random."""
-
-    def need_no_layer_options(self) -> None:
-        """Raise the UserError for an option about an encoder's layers, where none are mixed or chosen from."""
-        usual = {field.name: field.default for field in fields(self)}
-        for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
-            if getattr(self, name) != usual[name]:
-                raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
 
     def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
         """How long it learns.
@@ -171,69 +111,3 @@ class FitSettings(LearningSettings):
     """From scratch, and for a biLSTM on word vectors: words at most, besides the task's."""
     min_count: int = 2
     """From scratch: rarer words are unknown."""
-
-    @property
-    def stands_on_layers(self) -> bool:
-        """Whether a biLSTM reads the layers of a contextual encoder."""
-        return self.chosen_body == "bilstm" and not self.starts_from_vectors
-
-    @property
-    def chosen_body(self) -> Body:
-        """The body asked for, or what suits the encoder."""
-        if self.body == "bilstm" and self.encoder_kind == NO_ENCODER:
-            raise UserError(
-                f"{setting('body', 'bilstm')} stands on an encoder; from scratch the biLSTM is the encoder"
-            )
-        if self.encoder_kind == "elmo":
-            if self.body == "pooling":
-                raise UserError(
-                    f"{self.chosen_encoder} is an ELMo, whose layers take {setting('body', 'bilstm')}"
-                )
-            return "bilstm"
-        return self.body or "pooling"
-
-    @property
-    def has_fixed_features(self) -> bool:
-        """Whether nothing but the head learns."""
-        return self.mode == "frozen" and self.chosen_body == "pooling"
-
-    @property
-    def solves_linear_head(self) -> bool:
-        """A linear head on a frozen encoder is solved as a logistic regression, unless something is said of its training."""
-        asked = (self.epochs, self.minutes, self.rate, self.weight_decay)
-        return self.has_fixed_features and self.head != "two-layer" and asked == (None,) * 4
-
-    @property
-    def pace(self) -> str:
-        """Whose rate and number of updates it takes: a body with random weights learns as from scratch."""
-        return "scratch" if self.chosen_body == "bilstm" else self.mode
-
-    @property
-    def mode(self) -> Mode:
-        """The transfer asked for, or what the encoder suggests."""
-        self.need_fitting_transfer()
-        if self.transfer is not None or self.chosen_encoder == NO_ENCODER:
-            return self.transfer or "scratch"
-        if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):
-            return "frozen"
-        return "fine-tune"
-
-
-def default_epochs(n_examples: int, settings: FitSettings) -> int:
-    """As many epochs as give a small set enough updates, within bounds."""
-    pace = settings.pace
-    wanted = math.ceil(UPDATES[pace] * settings.batch_size / n_examples)
-    return max(FEWEST_EPOCHS[pace], min(MOST_EPOCHS[pace], wanted))
-
-
-def fit_facts(settings: LearningSettings, network: nn.Module, command: str) -> dict[str, object]:
-    """What the model card of every task says: encoder, command, settings, size."""
-    given = {
-        name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"
-    }
-    return {
-        "encoder": Path(settings.chosen_encoder).name,
-        "command": command,
-        "settings": json.dumps(given),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from accelerate import Accelerator
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
-from unfreeze.tasks.fit_settings import fit_facts
+from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.tasks.tagging import TaggerNetwork, TaggingObjective, sentence_texts
 from unfreeze.tasks.word_task import cache_layers, make_words, run_identity
@@ -29,8 +28,6 @@ from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
-UPDATES, FEWEST_EPOCHS, MOST_EPOCHS = 1_000, 6, 60
-"""Updates that a small training set should see at least; the number of epochs follows, within bounds."""
 SNIPPET = """
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 
@@ -68,12 +65,13 @@ def fit_tagger(
     """
     with together():
         _check(train_set, validation)
-        loop = settings.loop(tagger_epochs(len(train_set), settings), measures=validation is not None)
+        chosen = plan(TaggerPlan, settings)
+        loop = settings.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
     def identity() -> dict[str, Any]:
         sets = {"train": train_set, "validation": validation}
         files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
-        return {"stage": "fit tagger", **files, **run_identity(settings)}
+        return {"stage": "fit tagger", **files, **run_identity(settings, chosen)}
 
     with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
         if run.done:
@@ -81,11 +79,11 @@ def fit_tagger(
         accelerator = run.accelerator
         with together():
             seed_everything(settings.seed)
-            tagger = make_tagger(train_set, settings)
+            tagger = make_tagger(train_set, chosen)
         tagger.network.to(accelerator.device)
         with together():
-            objective = make_objective(tagger, train_set, settings, accelerator, validation, progress)
-        records = run.train(objective, settings.policy(), loop, "tagger")
+            objective = make_objective(tagger, train_set, chosen, accelerator, validation, progress)
+        records = run.train(objective, chosen.policy(), loop, "tagger")
         # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
         tagger.network.words.cached.clear()
         metrics = metrics_of(records, loop, without=("score", "loss"))
@@ -94,8 +92,8 @@ def fit_tagger(
             "sentences": len(train_set),
             "words": train_set.n_words,
             "tags": ", ".join(tagger.kinds[:20]),
-            "transfer": settings.mode,
-            **fit_facts(settings, tagger.network, command),
+            "transfer": chosen.mode,
+            **card_facts(settings, chosen.encoder, tagger.network, command),
         }
         run.finish(tagger.save_pretrained, metrics, title="Tagger", facts=facts, snippet=SNIPPET)
         return tagger, metrics
@@ -113,25 +111,15 @@ def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
         )
 
 
-def tagger_epochs(n_sentences: int, settings: TaggerSettings) -> int | None:
-    """As many epochs as give a small set enough updates, within bounds; None where time bounds the run."""
-    if settings.minutes is not None:
-        return None
-    if settings.epochs is not None:
-        return settings.epochs
-    wanted = math.ceil(UPDATES * settings.batch_size / n_sentences)
-    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, wanted))
-
-
-def make_tagger(train_set: TaggedSet, settings: TaggerSettings) -> SequenceTagger:
+def make_tagger(train_set: TaggedSet, plan: TaggerPlan) -> SequenceTagger:
     """A tagger that is ready to be trained."""
     counts = Counter(normalized(token) for each in train_set.examples for token in each.tokens)
-    words = make_words(counts, len(train_set), settings)
-    body = {name: getattr(settings, name) for name in ("hidden_size", "n_layers", "dropout")}
+    words = make_words(counts, len(train_set), plan)
+    body = {name: getattr(plan, name) for name in ("hidden_size", "n_layers", "dropout")}
     own: Scheme = "plain" if train_set.scheme == "plain" else "bioes"
     names = span_tags(train_set) if own == "bioes" else train_set.tag_names()
     network = TaggerNetwork(words, names, own, **body)
-    return SequenceTagger(network, train_set.scheme, {"inputs": settings.inputs(), "body": body})
+    return SequenceTagger(network, train_set.scheme, {"inputs": plan.inputs(), "body": body})
 
 
 def span_tags(train_set: TaggedSet) -> list[str]:
@@ -143,7 +131,7 @@ def span_tags(train_set: TaggedSet) -> list[str]:
 def make_objective(
     tagger: SequenceTagger,
     train_set: TaggedSet,
-    settings: TaggerSettings,
+    plan: TaggerPlan,
     accelerator: Accelerator,
     validation: TaggedSet | None,
     progress: Progress,
@@ -152,15 +140,15 @@ def make_objective(
     network = tagger.network
     sets = [each.in_scheme(network.scheme) for each in (train_set, validation) if each is not None]
     texts = [text for each in sets for text in sentence_texts(each)]
-    cache_layers(network.words, texts, settings, accelerator, progress)
+    cache_layers(network.words, texts, plan, accelerator, progress)
     if validation is not None:
         tagger.need_known(validation)
     return TaggingObjective(
         network,
         sets[0],
         sets[1] if validation is not None else None,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )

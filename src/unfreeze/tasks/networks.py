@@ -34,8 +34,9 @@ from unfreeze.folders import CONFIG, WEIGHTS, Config, EncoderConfig, load_tensor
 from unfreeze.registry import encoder_class, find_model
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
 from unfreeze.tasks.classification import ClassifierNetwork
-from unfreeze.tasks.fit_settings import FitSettings, MixAt
+from unfreeze.tasks.fit_settings import MixAt
 from unfreeze.tasks.heads import HEADS, Head
+from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
 from unfreeze.tasks.pooling import Pooling
 from unfreeze.tasks.word_inputs import INPUT_DROPOUT, WordInputs
 from unfreeze.tasks.word_task import SPREAD, VECTORS, split_encoder, static_vectors
@@ -125,7 +126,7 @@ NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {"pooled": pooled_networ
 # A new network
 
 
-def make_network(examples: ExampleSet, settings: FitSettings) -> tuple[ClassifierNetwork, dict[str, Any]]:
+def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[ClassifierNetwork, dict[str, Any]]:
     """A network that is ready to be trained on the examples, and what config.json is to say under "settings".
 
     Where the encoder comes from a classifier of the same labels, its head is the start if it is made alike.
@@ -135,44 +136,44 @@ def make_network(examples: ExampleSet, settings: FitSettings) -> tuple[Classifie
     """
     n_labels, multi_label = len(examples.label_names), examples.multi_label
     vectors: Any = None
-    if settings.stands_on_layers:
+    if plan.stands_on_layers:
         body: dict[str, Any] = {
-            "head": settings.head or "two-layer",
-            "hidden_size": settings.hidden_size,
-            "layers": "mix" if settings.layers is None else settings.layers,
-            "mix_at": settings.mix_at,
-            "mix_l2": settings.mix_l2,
-            "layer_norm": settings.layer_norm,
-            "frozen": settings.mode == "frozen",
+            "head": plan.head or "two-layer",
+            "hidden_size": plan.hidden_size,
+            "layers": "mix" if plan.layers is None else plan.layers,
+            "mix_at": plan.mix_at,
+            "mix_l2": plan.mix_l2,
+            "layer_norm": plan.layer_norm,
+            "frozen": plan.mode == "frozen",
         }
-        if settings.word_vectors is not None:
-            words = _task_words(examples, settings)
-            vectors = static_vectors(settings.word_vectors, words, settings.vocabulary_size)
-        encoder = TextEncoder.from_pretrained(settings.chosen_encoder)
+        if plan.word_vectors is not None:
+            words = _task_words(examples, plan)
+            vectors = static_vectors(plan.word_vectors, words, plan.vocabulary_size)
+        encoder = TextEncoder.from_pretrained(plan.encoder)
         network = layered_network(encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
         return network, {"network": "layered", "word_vectors": vectors is not None, **body}
 
-    settings.need_no_layer_options()
-    encoder = make_encoder(examples, settings)
-    earlier = _earlier_settings(examples, settings)
+    need_no_layer_options(plan)
+    encoder = make_encoder(examples, plan)
+    earlier = _earlier_settings(examples, plan)
     body = {
-        "pooling": settings.pooling or ("vectors" if isinstance(encoder, WordVectors) else "top"),
-        "head": settings.head or ("linear" if settings.has_fixed_features else "two-layer"),
-        **{name: value for name, value in earlier.items() if getattr(settings, name) is None},
+        "pooling": plan.pooling or ("vectors" if isinstance(encoder, WordVectors) else "top"),
+        "head": plan.head or ("linear" if plan.has_fixed_features else "two-layer"),
+        **{name: value for name, value in earlier.items() if getattr(plan, name) is None},
     }
-    if settings.word_vectors is not None:
-        vectors = weighted_vectors(open_vectors(settings.word_vectors), encoder.tokenizer)
+    if plan.word_vectors is not None:
+        vectors = weighted_vectors(open_vectors(plan.word_vectors), encoder.tokenizer)
         body["word_vectors"] = vectors.shape[1]
     network = pooled_network(encoder, n_labels, multi_label=multi_label, **body)
     if isinstance(network.body, PooledStream):
         if vectors is not None:
             network.body.word_vectors.copy_(vectors)
-        if settings.chosen_body == "bilstm":
+        if plan.chosen_body == "bilstm":
             network.body.n_new_groups = len(encoder.layer_groups()) - 1
     if earlier:
         # Static word vectors always continue; heads only if they see the same features.
-        folder, with_heads = find_model(settings.chosen_encoder), body == earlier
-        wanted = ("heads.",) * with_heads + ("word_vectors",) * (settings.word_vectors is None)
+        folder, with_heads = find_model(plan.encoder), body == earlier
+        wanted = ("heads.",) * with_heads + ("word_vectors",) * (plan.word_vectors is None)
         tensors = {n: t for n, t in load_tensors(folder / WEIGHTS).items() if n.startswith(wanted)}
         own = network.own_tensors()
         load_matching(network, tensors, {name: own[name] for name in tensors}, str(folder))
@@ -181,11 +182,11 @@ def make_network(examples: ExampleSet, settings: FitSettings) -> tuple[Classifie
     return network, body
 
 
-def _earlier_settings(examples: ExampleSet, settings: FitSettings) -> dict[str, Any]:
+def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, Any]:
     """What the network was made with if the encoder comes from a pooled classifier of the same labels; else nothing."""
-    if settings.mode == "scratch":
+    if plan.mode == "scratch":
         return {}
-    place = find_model(settings.chosen_encoder)
+    place = find_model(plan.encoder)
     if place.is_file() or read_config(place)["kind"] != KIND:
         return {}
     config = read_config(place, {KIND}, ClassifierConfig)
@@ -195,75 +196,73 @@ def _earlier_settings(examples: ExampleSet, settings: FitSettings) -> dict[str, 
     return {} if "network" in found else found
 
 
-def make_encoder(examples: ExampleSet, settings: FitSettings) -> TextEncoder:
+def make_encoder(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
     """The encoder under a pooled body: a pre-trained one, one from scratch, or word vectors, perhaps with a biLSTM on them.
 
     Raises:
         UserError: it cannot be read.
     """
-    if settings.starts_from_vectors:
-        return _from_vectors(examples, settings)
-    if settings.mode != "scratch":
-        return TextEncoder.from_pretrained(settings.chosen_encoder)
-    tokenizer = _task_tokenizer(examples, settings)
-    scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
+    if plan.starts_from_vectors:
+        return _from_vectors(examples, plan)
+    if plan.mode != "scratch":
+        return TextEncoder.from_pretrained(plan.encoder)
+    tokenizer = _task_tokenizer(examples, plan)
+    scale = 1.0 if plan.dropout_scale is None else plan.dropout_scale
     make, dropouts = (
-        (AwdLstm, CLASSIFIER_DROPOUTS)
-        if settings.architecture == "awd-lstm"
-        else (LstmEncoder, SCRATCH_DROPOUTS)
+        (AwdLstm, CLASSIFIER_DROPOUTS) if plan.architecture == "awd-lstm" else (LstmEncoder, SCRATCH_DROPOUTS)
     )
     return make(
         tokenizer,
-        embedding_size=settings.embedding_size,
-        hidden_size=settings.hidden_size,
+        embedding_size=plan.embedding_size,
+        hidden_size=plan.hidden_size,
         dropouts=dropouts.times(scale),
     )
 
 
 @torch.no_grad()
-def _from_vectors(examples: ExampleSet, settings: FitSettings) -> TextEncoder:
-    vectors, words = read_encoder(settings.chosen_encoder), _task_words(examples, settings)
+def _from_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
+    vectors, words = read_encoder(plan.encoder), _task_words(examples, plan)
     unknown = [word for word in words if vectors.tokenizer.id(word) is None]
     logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
-    on_bilstm = settings.chosen_body == "bilstm"
+    on_bilstm = plan.chosen_body == "bilstm"
     if on_bilstm:
-        vectors = vectors.first_words(settings.vocabulary_size, besides=words)
+        vectors = vectors.first_words(plan.vocabulary_size, besides=words)
     # By default words are added that can learn, or that get a vector of their n-grams.
-    add_words = settings.new_words
+    add_words = plan.new_words
     if add_words is None:
-        add_words = settings.mode == "fine-tune" or vectors.ngrams is not None
+        add_words = plan.mode == "fine-tune" or vectors.ngrams is not None
     if add_words:
-        vectors = vectors.with_words(words, seed=settings.seed)
+        vectors = vectors.with_words(words, seed=plan.seed)
     if on_bilstm:
-        scale = 1.0 if settings.dropout_scale is None else settings.dropout_scale
+        scale = 1.0 if plan.dropout_scale is None else plan.dropout_scale
         encoder = LstmEncoder(
             vectors.tokenizer,
             embedding_size=vectors.size,
-            hidden_size=settings.hidden_size,
+            hidden_size=plan.hidden_size,
             dropouts=SCRATCH_DROPOUTS.times(scale),
         )
         # The norms of vectors differ between trainings, and a biLSTM trains poorly on vectors of small norm.
         spread = vectors.table_spread().clamp_min(1e-8)
         encoder.stack("forward").embedding.weight.copy_(vectors.embedding * (SPREAD / spread))
         return encoder
-    if settings.mode == "frozen":
+    if plan.mode == "frozen":
         vectors.embedding.copy_(_weighted(vectors.embedding, vectors.tokenizer))
     return vectors
 
 
-def _task_tokenizer(examples: ExampleSet, settings: FitSettings) -> TextTokenizer:
+def _task_tokenizer(examples: ExampleSet, plan: ClassifierPlan) -> TextTokenizer:
     return train_tokenizer(
         (example.input for example in examples.examples),
         kind="word",
-        vocabulary_size=settings.vocabulary_size,
-        min_count=settings.min_count if len(examples) > 50 else 1,
+        vocabulary_size=plan.vocabulary_size,
+        min_count=plan.min_count if len(examples) > 50 else 1,
         workers=1 if len(examples) < 2000 else None,
     )
 
 
-def _task_words(examples: ExampleSet, settings: FitSettings) -> list[str]:
+def _task_words(examples: ExampleSet, plan: ClassifierPlan) -> list[str]:
     """The words of the examples, without special tokens."""
-    found = _task_tokenizer(examples, settings)
+    found = _task_tokenizer(examples, plan)
     return [word for number, word in enumerate(found.vocabulary) if number not in found.special_ids]
 
 
@@ -320,7 +319,7 @@ def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:
             )
     if name == "layered":  # word vectors are an encoder in a folder of their own
         with_vectors = body.pop("word_vectors", False)
-        need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
+        need_type(with_vectors, bool, f"{folder / CONFIG}: plan.word_vectors")
         body["vectors"] = WordVectors.from_pretrained(folder / VECTORS) if with_vectors else None
     encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
     own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))

@@ -21,6 +21,7 @@ from unfreeze.errors import UserError
 from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
 from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
+from unfreeze.tasks.plans import WordPlan
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.tasks.word_task_settings import WordTaskSettings
 from unfreeze.text.rules import SPECIAL_TOKENS
@@ -57,7 +58,7 @@ class OnWords(Protocol):
 NetworkT = TypeVar("NetworkT", bound=OnWords)
 
 
-def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings) -> WordInputs:
+def make_words(counts: Counter[str], n_examples: int, plan: WordPlan) -> WordInputs:
     """The inputs of a body, with the encoder, static vectors and characters that the settings name.
 
     Args:
@@ -66,28 +67,25 @@ def make_words(counts: Counter[str], n_examples: int, settings: WordTaskSettings
     Raises:
         UserError: the encoder or the vectors cannot be read, or have none of the words.
     """
-    settings.need_sense()
-    encoder = None if settings.contextual is None else TextEncoder.from_pretrained(settings.contextual)
-    vectors, learn = word_table(counts, n_examples, settings)
-    return WordInputs(encoder, vectors=vectors, vectors_learn=learn, tokenized=True, **settings.inputs())
+    encoder = None if plan.contextual is None else TextEncoder.from_pretrained(plan.contextual)
+    vectors, learn = word_table(counts, n_examples, plan)
+    return WordInputs(encoder, vectors=vectors, vectors_learn=learn, tokenized=True, **plan.inputs())
 
 
 @torch.no_grad()
-def word_table(
-    counts: Counter[str], n_examples: int, settings: WordTaskSettings
-) -> tuple[WordVectors | None, bool]:
+def word_table(counts: Counter[str], n_examples: int, plan: WordPlan) -> tuple[WordVectors | None, bool]:
     """The static vectors, and whether they learn: those that are named, new ones for the task's words, or none."""
-    if settings.static is not None:
-        vectors = static_vectors(settings.static, list(counts), settings.vocabulary_size)
-        learn = settings.mode == "fine-tune" if settings.vectors_learn is None else settings.vectors_learn
+    if plan.static is not None:
+        vectors = static_vectors(plan.static, list(counts), plan.vocabulary_size)
+        learn = plan.mode == "fine-tune" if plan.vectors_learn is None else plan.vectors_learn
         return vectors, learn
-    if settings.contextual is not None:
+    if plan.contextual is not None:
         return None, False
-    least = settings.min_count if n_examples > FEW else 1
+    least = plan.min_count if n_examples > FEW else 1
     words = [word for word, count in counts.most_common() if count >= least and word not in SPECIAL_TOKENS]
-    vectors = WordVectors(WordTokenizer([*SPECIAL_TOKENS, *words]), size=settings.embedding_size)
+    vectors = WordVectors(WordTokenizer([*SPECIAL_TOKENS, *words]), size=plan.embedding_size)
     vectors.embedding.normal_(0.0, SPREAD)
-    return vectors, True if settings.vectors_learn is None else settings.vectors_learn
+    return vectors, True if plan.vectors_learn is None else plan.vectors_learn
 
 
 @torch.no_grad()
@@ -113,9 +111,9 @@ def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> W
     return vectors
 
 
-def run_identity(settings: WordTaskSettings) -> dict[str, Any]:
+def run_identity(settings: WordTaskSettings, plan: WordPlan) -> dict[str, Any]:
     """What of the settings tells a run from another, and what is in the files that they name."""
-    names = (settings.contextual, settings.static)
+    names = (plan.contextual, plan.static)
     return {
         **asdict(settings),
         "weights": [None if name is None else weights_digest(name) for name in names],
@@ -125,14 +123,14 @@ def run_identity(settings: WordTaskSettings) -> dict[str, Any]:
 def cache_layers(
     words: WordInputs,
     texts: Sequence[str],
-    settings: WordTaskSettings,
+    plan: WordPlan,
     accelerator: Accelerator,
     progress: Progress,
 ) -> None:
-    """Compute the layers of a frozen encoder for these texts once, in the number format of the run."""
-    if settings.contextual is not None:
+    """A frozen encoder's layers of these texts are computed once, in the run's number format."""
+    if plan.contextual is not None:
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
-        weights = weights_digest(settings.contextual)
+        weights = weights_digest(plan.contextual)
         words.cache_layers(texts, weights, precision=precision, progress=progress)
 
 

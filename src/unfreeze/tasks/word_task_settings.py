@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from unfreeze.errors import UserError, setting
-from unfreeze.tasks.fit_settings import NO_ENCODER, LearningSettings
-from unfreeze.transfer.policies import Mode, ScheduleName, TransferPolicy
+from unfreeze.tasks.fit_settings import LearningSettings
+from unfreeze.transfer.policies import ScheduleName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,50 +37,6 @@ class WordTaskSettings(LearningSettings):
     """Words of a file of vectors at most, besides the task's."""
     min_count: int = 2
     """Of the task's own word vectors: rarer words are unknown."""
-
-    @property
-    def mode(self) -> Mode:
-        """The transfer asked for; frozen by default where there is an encoder."""
-        self.need_fitting_transfer()
-        if self.chosen_encoder == NO_ENCODER:
-            return "scratch"
-        return self.transfer or "frozen"
-
-    @property
-    def static(self) -> str | None:
-        """The word vectors: those beside an encoder, or those that are the encoder."""
-        return self.chosen_encoder if self.starts_from_vectors else self.word_vectors
-
-    @property
-    def contextual(self) -> str | None:
-        """The encoder, where it is more than word vectors."""
-        return None if self.starts_from_vectors or self.chosen_encoder == NO_ENCODER else self.chosen_encoder
-
-    def need_sense(self) -> None:
-        """Raise the UserError for options that contradict each other, or that nothing would come of."""
-        self.need_fitting_transfer()
-        if self.starts_from_vectors and self.word_vectors is not None:
-            raise UserError(
-                f"{setting('encoder', self.encoder)} is word vectors already: "
-                f"name a contextual encoder next to {setting('word_vectors')}"
-            )
-        if self.contextual is None:
-            self.need_no_layer_options()
-
-    def inputs(self) -> dict[str, Any]:
-        """Arguments of `WordInputs`, besides the encoders."""
-        names = ("layers", "mix_at", "mix_l2", "layer_norm", "input_dropout", "characters")
-        return {**{name: getattr(self, name) for name in names}, "frozen": self.mode != "fine-tune"}
-
-    def policy(self) -> TransferPolicy:
-        """How the encoder and the rest move."""
-        return TransferPolicy(
-            mode=self.mode,
-            learning_rate=self.rate,
-            discriminative=self.discriminative,
-            gradual=self.gradual,
-            schedule=self.schedule,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

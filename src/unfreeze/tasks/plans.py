@@ -1,0 +1,259 @@
+"""What the settings of a task leave open, decided once its encoder is known.
+
+Settings are plain values; a plan is made of them by looking at the encoder that they name: is it word vectors, an ELMo, a
+recurrent language model? Recipes, networks and the command line go by the plan, so each choice is made here alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from unfreeze.errors import UserError, setting
+from unfreeze.folders import read_config
+from unfreeze.registry import find_model, released_names
+from unfreeze.tasks.fit_settings import Body, EncoderSettings, FitSettings, LearningSettings
+from unfreeze.tasks.word_task_settings import AnswererSettings, TaggerSettings, WordTaskSettings
+from unfreeze.transfer.policies import Mode, TransferPolicy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_ENCODER = "wiki-small"
+NO_ENCODER = "none"
+RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
+"""Learning rates of classifiers, by transfer."""
+UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
+"""Updates that a classifier needs at least, by transfer; with few examples, the number of epochs follows from it."""
+FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
+MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
+TAGGER_UPDATES, FEWEST_TAGGER_EPOCHS, MOST_TAGGER_EPOCHS = 1_000, 6, 60
+ANSWERER_EPOCHS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class _EncoderPlan(EncoderSettings):
+    encoder: str
+    """Name or folder of the encoder, or a file of word vectors; "none" is from scratch."""
+    encoder_kind: str
+    """The kind of the encoder in its config.json; "none" from scratch."""
+
+    def __post_init__(self) -> None:
+        if self.transfer not in (None, "scratch") and self.encoder == NO_ENCODER:
+            raise UserError(
+                f"{setting('transfer', self.transfer)} needs an encoder, and {setting('encoder')} is none"
+            )
+        if self.transfer == "scratch" and self.encoder != NO_ENCODER:
+            raise UserError(
+                f"{setting('transfer', 'scratch')} starts from random weights: leave out "
+                f"{setting('encoder', self.encoder)}"
+            )
+
+    @property
+    def starts_from_vectors(self) -> bool:
+        """Whether the encoder is a table of word vectors."""
+        return self.encoder_kind == "word_vectors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierPlan(FitSettings, _EncoderPlan):
+    """The settings of a classifier with the choices that follow from its encoder.
+
+    Raises:
+        UserError: settings that do not go with the encoder.
+    """
+
+    encoder: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.body == "bilstm" and self.encoder_kind == NO_ENCODER:
+            raise UserError(
+                f"{setting('body', 'bilstm')} needs an encoder; from scratch the biLSTM is the encoder"
+            )
+        if self.body == "pooling" and self.encoder_kind == "elmo":
+            raise UserError(f"{self.encoder} is an ELMo, whose layers take {setting('body', 'bilstm')}")
+
+    @property
+    def chosen_body(self) -> Body:
+        """The body that was chosen, or the one that suits the encoder."""
+        return self.body or ("bilstm" if self.encoder_kind == "elmo" else "pooling")
+
+    @property
+    def stands_on_layers(self) -> bool:
+        """Whether a biLSTM reads the layers of a contextual encoder."""
+        return self.chosen_body == "bilstm" and not self.starts_from_vectors
+
+    @property
+    def mode(self) -> Mode:
+        """The transfer that was chosen, or the one that suits the encoder."""
+        if self.transfer is not None or self.encoder == NO_ENCODER:
+            return self.transfer or "scratch"
+        if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):
+            return "frozen"
+        return "fine-tune"
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether only the head learns."""
+        return self.mode == "frozen" and self.chosen_body == "pooling"
+
+    @property
+    def solves_linear_head(self) -> bool:
+        """Whether the head is solved as a logistic regression: on fixed features, unless settings of a training are given."""
+        training = (self.epochs, self.minutes, self.rate, self.weight_decay)
+        return self.has_fixed_features and self.head != "two-layer" and training == (None,) * 4
+
+    @property
+    def pace(self) -> str:
+        """The transfer whose learning rate and number of updates are taken: a new biLSTM learns as from scratch."""
+        return "scratch" if self.chosen_body == "bilstm" else self.mode
+
+    def epochs_for(self, n_examples: int) -> int | None:
+        """Passes over the examples, enough for a small set to get its updates; None if time bounds the run."""
+        if self.minutes is not None or self.epochs is not None:
+            return self.epochs
+        wanted = math.ceil(UPDATES[self.pace] * self.batch_size / n_examples)
+        return max(FEWEST_EPOCHS[self.pace], min(MOST_EPOCHS[self.pace], wanted))
+
+    def policy(self) -> TransferPolicy:
+        """How encoder and head move."""
+        return TransferPolicy(
+            mode=self.mode,
+            learning_rate=RATES[self.pace] if self.rate is None else self.rate,
+            discriminative=self.discriminative,
+            gradual=self.gradual,
+            schedule=self.schedule,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordPlan(WordTaskSettings, _EncoderPlan):
+    """The settings of a task on words with the choices that follow from its encoder.
+
+    Raises:
+        UserError: settings that do not go with the encoder, or with each other.
+    """
+
+    encoder: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.starts_from_vectors and self.word_vectors is not None:
+            raise UserError(
+                f"{setting('encoder', self.encoder)} is word vectors already: name a contextual encoder beside "
+                f"{setting('word_vectors')}"
+            )
+        if self.contextual is None:
+            need_no_layer_options(self)
+
+    @property
+    def mode(self) -> Mode:
+        """The transfer that was chosen; frozen by default where there is an encoder."""
+        return "scratch" if self.encoder == NO_ENCODER else self.transfer or "frozen"
+
+    @property
+    def static(self) -> str | None:
+        """The word vectors: those beside an encoder, or those that are the encoder."""
+        return self.encoder if self.starts_from_vectors else self.word_vectors
+
+    @property
+    def contextual(self) -> str | None:
+        """The encoder, where it is more than word vectors."""
+        return None if self.starts_from_vectors or self.encoder == NO_ENCODER else self.encoder
+
+    def inputs(self) -> dict[str, Any]:
+        """Arguments of `WordInputs`, besides the encoders."""
+        names = ("layers", "mix_at", "mix_l2", "layer_norm", "input_dropout", "characters")
+        return {**{name: getattr(self, name) for name in names}, "frozen": self.mode != "fine-tune"}
+
+    def policy(self) -> TransferPolicy:
+        """How the encoder and the rest move."""
+        return TransferPolicy(
+            mode=self.mode,
+            learning_rate=self.rate,
+            discriminative=self.discriminative,
+            gradual=self.gradual,
+            schedule=self.schedule,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerPlan(TaggerSettings, WordPlan):
+    """A plan for a tagger."""
+
+    encoder: str
+
+    def epochs_for(self, n_sentences: int) -> int | None:
+        """Passes over the sentences, enough for a small set to get its updates; None if time bounds the run."""
+        if self.minutes is not None or self.epochs is not None:
+            return self.epochs
+        wanted = math.ceil(TAGGER_UPDATES * self.batch_size / n_sentences)
+        return max(FEWEST_TAGGER_EPOCHS, min(MOST_TAGGER_EPOCHS, wanted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswererPlan(AnswererSettings, WordPlan):
+    """A plan for an answerer."""
+
+    encoder: str
+
+    def epochs_for(self, n_questions: int) -> int | None:
+        """Passes over the questions; None if time bounds the run."""
+        if self.minutes is not None or self.epochs is not None:
+            return self.epochs
+        return ANSWERER_EPOCHS
+
+
+PlanT = TypeVar("PlanT", bound=_EncoderPlan)
+
+
+def plan(kind: type[PlanT], settings: EncoderSettings) -> PlanT:
+    """Look at the encoder that the settings name and decide what they leave open.
+
+    Args:
+        kind: `ClassifierPlan`, `TaggerPlan` or `AnswererPlan`, whose settings these are.
+
+    Raises:
+        UserError: there is no such encoder, or settings do not go with it.
+    """
+    name = settings.encoder
+    if name is None:
+        name = NO_ENCODER if settings.transfer == "scratch" else DEFAULT_ENCODER
+        if name != NO_ENCODER and name not in released_names():
+            raise UserError(
+                f"this installation ships no encoder {name!r}: name one, or {setting('encoder', NO_ENCODER)}"
+            )
+    encoder_kind = NO_ENCODER
+    if name != NO_ENCODER and Path(name).is_file():
+        encoder_kind = "word_vectors"
+    elif name != NO_ENCODER:
+        config = read_config(find_model(name))
+        encoder_kind = str((config.get("encoder") or config)["kind"])
+    return kind(**{**vars(settings), "encoder": name, "encoder_kind": encoder_kind})
+
+
+def need_no_layer_options(settings: LearningSettings) -> None:
+    """Raise UserError for a setting about an encoder's layers, where none are mixed or chosen from."""
+    usual = {field.name: field.default for field in fields(settings)}
+    for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
+        if getattr(settings, name) != usual[name]:
+            raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
+
+
+def card_facts(
+    settings: LearningSettings, encoder: str, network: nn.Module, command: str
+) -> dict[str, object]:
+    """What the model card of every task says: encoder, command, settings, size."""
+    given = {
+        name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"
+    }
+    return {
+        "encoder": Path(encoder).name,
+        "command": command,
+        "settings": json.dumps(given),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }

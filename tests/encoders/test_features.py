@@ -196,7 +196,7 @@ def test_nearest_occurrences_are_the_largest_cosines(tmp_path: Path) -> None:
     assert corpus[:2] == ["The cat sat.", "A cat saw the dog. the cat sat"]
     text = embed_text(ENCODER, corpus, tmp_path / "a", EmbedSettings(layers=-1))
     vector = word_vector(ENCODER, "a cat flew away", "Cat", -1)
-    found = nearest_occurrences(text, vector, word="cat", top=3, besides="The cat sat.")
+    found = nearest_occurrences(text, vector, word="cat", top=3, excluded="The cat sat.")
     scored = []
     for line in text.lines():
         for position, word in enumerate(line.words):

@@ -64,9 +64,12 @@ def test_neither_blocks_nor_other_queries_matter(
 
 def test_more_queries_than_fit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     table = random_table(50, 4, seed=1)
-    together = NeighborIndex(table).nearest_to_each(table.words, top=3)
+    index = NeighborIndex(table)
+    excluded = [{row} for row in range(50)]
+    queries = np.stack([index.combined([word]) for word in table.words])
+    together = index.nearest_to_vectors(queries, top=3, excluded=excluded)
     monkeypatch.setattr(neighbors, "QUERIES_AT_ONCE", 7)
-    assert NeighborIndex(table).nearest_to_each(table.words, top=3) == together
+    assert index.nearest_to_vectors(queries, top=3, excluded=excluded) == together
     assert [NeighborIndex(table).nearest(word, top=3) for word in table.words] == together
 
 
@@ -162,4 +165,3 @@ def test_what_cannot_be_asked() -> None:
         NeighborIndex(VectorTable([], np.empty((0, 2), np.float32)))
     with pytest.raises(UserError, match=r"the vector of 'b' \(row 1\) holds NaN or infinity"):
         NeighborIndex(table_of(a=(1, 1), b=(1, np.nan)))
-    assert index.nearest_to_each([]) == []

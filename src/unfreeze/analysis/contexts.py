@@ -1,10 +1,10 @@
-"""Occurrences of words in context, and which of a corpus are nearest to one in a sentence.
+"""Nearest occurrences of words in a corpus to a word in a sentence, by contextual vectors.
 
-The corpus is embedded once, sentence by sentence, and kept in the cache: asking again costs a look at the vectors alone.
+The corpus is embedded once, sentence by sentence, and cached, so that further queries only search the vectors.
 
-    CACHE/contexts/DIGEST/   as `embed_text` writes it, one layer, 16 bits a number
+    CACHE/contexts/DIGEST/   in the format of `embed_text`, one layer, 16 bits per number
 
-Legend: N occurrences, D width.
+Shapes: N occurrences, D width.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from unfreeze.text.rules import normalized
 from unfreeze.text.words import split_sentences
 
 BLOCK = 1 << 15
-"""Occurrences that are compared at once."""
+"""Number of occurrences compared at once."""
 Floats = NDArray[np.float32]
 
 
@@ -41,16 +41,16 @@ class Occurrence:
     sentence: str
     word: str
     position: int
-    """Of the word among the sentence's words."""
+    """Index of the word in the sentence."""
     score: float
-    """Cosine to the vector that was asked for."""
+    """Cosine similarity to the query."""
 
 
 def word_vector(encoder: TextEncoder, sentence: str, word: str, layer: int) -> Floats:
-    """(D,) of the first occurrence of a word in a sentence, whatever its capitals.
+    """Return the vector (D,) of the first occurrence of a word in a sentence, ignoring case.
 
     Raises:
-        UserError: the sentence lacks the word, or there is no such layer.
+        UserError: the word does not occur in the sentence, or there is no such layer.
     """
     if not -len(encoder.widths) <= layer < len(encoder.widths):
         raise UserError(f"there is no layer {layer}: the encoder has {len(encoder.widths)}, from 0")
@@ -74,19 +74,19 @@ def embed_corpus(
     progress: Progress = SILENT,
     **reading: Any,
 ) -> EmbeddedText:
-    """The corpus's sentences with one layer of each word, from the cache where they are there already.
+    """Embed the sentences of a corpus with one layer, or load them from the cache.
 
     Args:
-        weights: tells the encoder from others, such as a digest of its weights.
-        reading: how to read the corpus, as keywords of `stream_documents`.
+        weights: identifies the encoder, such as a digest of its weights.
+        reading: keyword arguments of `stream_documents` for reading the corpus.
     """
     facts = [
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
     ]
-    usual = signature(stream_documents).parameters
-    besides = sorted((name, value) for name, value in reading.items() if value != usual[name].default)
-    # Nothing is besides the usual in the caches of versions without these options.
-    identity = repr((weights, facts, layer, *([besides] if besides else [])))
+    # Defaults are left out, so that caches of versions without these options stay valid.
+    defaults = signature(stream_documents).parameters
+    options = sorted((name, value) for name, value in reading.items() if value != defaults[name].default)
+    identity = repr((weights, facts, layer, *([options] if options else [])))
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     settings = EmbedSettings(layers=layer, half=True)
     return embed_into_cache(
@@ -100,22 +100,22 @@ def embed_corpus(
 
 
 def sentences(documents: Iterable[str]) -> Iterator[str]:
-    """The sentences of documents, on one line each."""
+    """Split documents into sentences, each on one line."""
     for text in documents:
         for start, end in split_sentences(text):
             yield " ".join(text[start:end].split())
 
 
 def nearest_occurrences(
-    text: EmbeddedText, vector: Floats, *, word: str | None = None, top: int = 10, besides: str = ""
+    text: EmbeddedText, vector: Floats, *, word: str | None = None, top: int = 10, excluded: str = ""
 ) -> list[Occurrence]:
-    """The occurrences whose vectors have the largest cosine with `vector`, best first.
+    """Return the occurrences with the largest cosine similarity to `vector` (D,), best first.
 
     Args:
-        word: of this word alone, whatever its capitals; None is any word.
-        besides: a sentence that is left out, as the one that is asked about.
+        word: only occurrences of this word, ignoring case; by default all words.
+        excluded: a sentence to leave out, such as that of the query.
     """
-    rows, places = _rows(text, word, " ".join(besides.split()))
+    rows, places = _rows(text, word, " ".join(excluded.split()))
     if not len(rows):
         return []
     unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
@@ -134,13 +134,13 @@ def nearest_occurrences(
 
 
 def _rows(
-    text: EmbeddedText, word: str | None, besides: str
+    text: EmbeddedText, word: str | None, excluded: str
 ) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
-    """Rows of the occurrences in question, and their line and position."""
+    """Rows of the occurrences to compare, and their lines and positions."""
     rows, places, first = [], [], 0
     normal = None if word is None else normalized(word)
     for number, line in enumerate(text.lines()):
-        if line.text != besides:
+        if line.text != excluded:
             for position, each in enumerate(line.words):
                 if normal is None or normalized(each) == normal:
                     rows.append(first + position)

@@ -128,7 +128,7 @@ def run_in_context(arguments: Neighbors, sentence: str, console: Console) -> Non
         encoder, weights, arguments.corpus, arguments.layer, **arguments.reading, progress=console.progress
     )
     found = nearest_occurrences(
-        text, vector, word=None if arguments.any_word else word, top=arguments.top, besides=sentence
+        text, vector, word=None if arguments.any_word else word, top=arguments.top, excluded=sentence
     )
     rows = [{"rank": rank, **asdict(each)} for rank, each in enumerate(found, start=1)]
     lines = [f"{each.score:.3f}  {each.word}  {cut(each.sentence, SHOWN)}" for each in found]

@@ -128,13 +128,6 @@ class NeighborIndex:
         excluded = {self.row(word) for word in [*words, *negative]}
         return self.nearest_to_vectors(query[None], top=top, excluded=[excluded])[0]
 
-    def nearest_to_each(self, words: Sequence[str], *, top: int = 10) -> list[list[Neighbor]]:
-        """Return the words nearest to each of many words, in one pass over the table per 512 words."""
-        if not words:
-            return []
-        queries = np.stack([self.combined([word]) for word in words])
-        return self.nearest_to_vectors(queries, top=top, excluded=[{self.row(word)} for word in words])
-
     def nearest_to_vectors(
         self, vectors: ArrayLike, *, top: int = 10, excluded: Sequence[Collection[int]] = ()
     ) -> list[list[Neighbor]]:

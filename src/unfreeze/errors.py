@@ -25,6 +25,24 @@ def setting(name: str, value: object = None) -> str:
     return f"\ue000{name}={'' if value is None else repr(value)}\ue001"
 
 
+def _as_argument(name: str, value: str) -> str:
+    return f"{name}={value}" if value else name
+
+
+class Notice:
+    """A log message that may name settings, as the message of a `UserError` does; `logger.warning(Notice(...))`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def written(self, write: Callable[[str, str], str]) -> str:
+        """As `UserError.written`."""
+        return _SETTING.sub(lambda found: write(found[1], found[2]), self._text)
+
+    def __str__(self) -> str:
+        return self.written(_as_argument)
+
+
 class UserError(ValueError):
     """What the user gave cannot work: the message is one line that says what, where, and what would be right."""
 
@@ -33,7 +51,7 @@ class UserError(ValueError):
         return _SETTING.sub(lambda found: write(found[1], found[2]), super().__str__())
 
     def __str__(self) -> str:
-        return self.written(lambda name, value: f"{name}={value}" if value else name)
+        return self.written(_as_argument)
 
 
 class UnknownLabel(UserError):

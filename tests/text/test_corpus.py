@@ -281,7 +281,7 @@ def test_text_that_is_not_utf8_is_told_with_line_column_and_byte(
     good = ("é\n" * before)[: before // 2].encode() + text.encode()
     path = write(tmp_path / "corpus.txt", good + b"\xff\n more")
     column = len(good.decode().rpartition("\n")[2]) + 1
-    where = rf":{good.count(10) + 1}:{column}: not utf-8: byte 0xff at byte offset {len(good)};.* --encoding latin-1"
+    where = rf":{good.count(10) + 1}:{column}: not utf-8: byte 0xff at byte offset {len(good)};.* encoding='latin-1'"
     with pytest.raises(UserError, match=where):
         list(stream_documents([path]))
 
@@ -291,7 +291,7 @@ def test_other_encodings(tmp_path: Path) -> None:
     assert list(stream_documents([latin], encoding="latin-1")) == ["früh", "spät"]
     wide = write(tmp_path / "wide.txt", "früh\nspät".encode("utf-16"))
     assert list(stream_documents([wide], encoding="utf-16")) == ["früh", "spät"]
-    with pytest.raises(UserError, match=r"wide\.txt:1:1: .* byte offset 0;.*--encoding utf-16"):
+    with pytest.raises(UserError, match=r"wide\.txt:1:1: .* byte offset 0;.*encoding='utf-16'"):
         list(stream_documents([wide]))
     with pytest.raises(UserError, match=r"latin\.txt: not utf-16"):
         list(stream_documents([latin], encoding="utf-16"))
@@ -303,15 +303,15 @@ def test_other_encodings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "tried", "advice"),
     [
-        (b"it\x92s", "utf-8", "such as --encoding cp1252"),
-        (b"caf\xe9, it\x92s", "utf-8", "such as --encoding cp1252"),  # the first byte alone could be latin-1
-        (b"\x80 5", "ascii", "such as --encoding cp1252"),
-        (b"caf\xe9 \xc3\xa9", "utf-8", "such as --encoding latin-1"),
-        ("früh “”".encode(), "ascii", "such as --encoding utf-8"),
-        ("früh ”".encode(), "cp1252", "such as --encoding utf-8"),
-        (b"caf\xe9 \x81", "utf-8", "name the file's encoding with --encoding"),  # not in cp1252
-        (b"\x81\xe9", "cp1252", "name the file's encoding with --encoding"),
-        ("fr\xfc".encode()[:-1], "utf-8", "name the file's encoding with --encoding"),
+        (b"it\x92s", "utf-8", "such as encoding='cp1252'"),
+        (b"caf\xe9, it\x92s", "utf-8", "such as encoding='cp1252'"),  # the first byte alone could be latin-1
+        (b"\x80 5", "ascii", "such as encoding='cp1252'"),
+        (b"caf\xe9 \xc3\xa9", "utf-8", "such as encoding='latin-1'"),
+        ("früh “”".encode(), "ascii", "such as encoding='utf-8'"),
+        ("früh ”".encode(), "cp1252", "such as encoding='utf-8'"),
+        (b"caf\xe9 \x81", "utf-8", "name the file's encoding with encoding"),  # not in cp1252
+        (b"\x81\xe9", "cp1252", "name the file's encoding with encoding"),
+        ("fr\xfc".encode()[:-1], "utf-8", "name the file's encoding with encoding"),
     ],
 )
 @pytest.mark.parametrize("name", ["c.txt", "c.csv", "c.jsonl"])
@@ -398,12 +398,12 @@ def test_a_damaged_compressed_file_is_told(tmp_path: Path, suffix: str) -> None:
         (
             "c.jsonl",
             '{"id": 1, "blurb": "a"}\n',
-            r"no text column .*the columns are 'id', 'blurb'; .*--text-column",
+            r"no text column .*the columns are 'id', 'blurb'; .*text_column",
         ),
         (
             "c.csv",
             "id,blurb\n1,a\n",
-            r"no header says which of 2 columns is the text; .*'id', 'blurb'.*--text-column 1",
+            r"no header says which of 2 columns is the text; .*'id', 'blurb'.*text_column='1'",
         ),
         ("c.csv", "id,stars\n1,a\n", r"no text column .*the columns are 'id', 'stars'"),
         ("c.csv", 'id,text\n1,a\n2,"b\nb"\n3,c,d\n', r"c\.csv:5: 3 fields, but 2 in the first row"),

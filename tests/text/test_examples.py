@@ -226,26 +226,26 @@ def test_which_columns_of_a_csv_are_text_and_label(
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("text,spam\na,1\n", {}, r"no label column .*'text', 'spam'; .*--label-column"),
+        ("text,spam\na,1\n", {}, r"no label column .*'text', 'spam'; .*label_column"),
         (
             "text,label\na,1\n",
             {"label_column": "stars"},
-            "no column 'stars' for --label-column; .*'text', 'label'",
+            "no column 'stars' for label_column; .*'text', 'label'",
         ),
-        ("text,label\na,1\n", {"text_column": "txt"}, "no column 'txt' for --text-column; .*'text', 'label'"),
+        ("text,label\na,1\n", {"text_column": "txt"}, "no column 'txt' for text_column; .*'text', 'label'"),
         ("text,label\na,1\n", {"text_column": "label"}, "'label' cannot be both the text and the label"),
         ("text,label\na,1\n", {"text_column": "3", "label_column": "2"}, "no column '3'"),
         (
             "text,label\na,1\n",
             {"text_column": "9" * 5000, "label_column": "2"},
-            r"no column '9{39}\.\.\. for --text-column",
+            r"no column '9{39}\.\.\. for text_column",
         ),
         (
             "text,label\na,1\n",
             {"label_column": "-" + "9" * 5000},
-            r"no column '-9{38}\.\.\. for --label-column",
+            r"no column '-9{38}\.\.\. for label_column",
         ),
-        ("good,a\nbad,b\n", {}, "no header says which of 2 columns is the label; .*--label-column 1"),
+        ("good,a\nbad,b\n", {}, "no header says which of 2 columns is the label; .*label_column='1'"),
         ("text,label\na,1\nb,\n", {}, r"e\.csv:3: this example has no label"),
         ("", {}, r"e\.csv: the file is empty"),
         ("text,label\n", {}, r"e\.csv: no example in it"),
@@ -381,7 +381,7 @@ def test_a_first_line_like_a_header_that_is_read_as_data_is_said(
     list(stream_texts(path, text_column="1"))
     (line,) = said.messages
     assert line.startswith(f"{path}: the first line ('where is the station', 'question') is read as data")
-    assert "--header" in line and "--no-header" in line
+    assert "header=True" in line and "header=False" in line
     said.clear()
     list(stream_texts(path, text_column="1", header=False))
     read_examples(path, text_column="1", label_column="2")  # "question" is a label further down: no doubt
@@ -393,7 +393,7 @@ def test_a_header_that_is_guessed_can_be_overridden(tmp_path: Path, said: pytest
     path = file_of(tmp_path, "q.csv", [("Review", "very good?"), ("fine", "yes")])
     assert list(stream_texts(path)) == ["fine"]
     assert said.messages == [
-        f"{path}: the first line is read as the names of the columns; --no-header reads it as data"
+        f"{path}: the first line is read as the names of the columns; header=False reads it as data"
     ]
     assert list(stream_texts(path, text_column="1", header=False)) == ["Review", "fine"]
     said.clear()
@@ -404,7 +404,7 @@ def test_a_header_that_is_guessed_can_be_overridden(tmp_path: Path, said: pytest
 def test_a_first_line_that_may_be_either_is_refused(tmp_path: Path) -> None:
     path = file_of(tmp_path, "q.csv", ASKED)
     for read in (read_examples, lambda path: list(stream_texts(path))):
-        with pytest.raises(UserError, match=r"q\.csv:1: 'question' may name .* --header .* --no-header"):
+        with pytest.raises(UserError, match=r"q\.csv:1: 'question' may name .* header=True .* header=False"):
             read(path)
 
 
@@ -414,14 +414,14 @@ def test_a_label_in_the_first_line_alone_may_be_a_header(tmp_path: Path, name: s
     path = file_of(tmp_path, name, rows)
     by_number = {"text_column": "1", "label_column": "2"}
     with pytest.raises(
-        UserError, match=rf"{name}:1: the label 'outcome' occurs in this line alone: add --header"
+        UserError, match=rf"{name}:1: the label 'outcome' occurs in this line alone: add header=True"
     ):
         read_examples(path, **by_number)  # type: ignore[arg-type]
     with_header = read_examples(path, header=True, **by_number)  # type: ignore[arg-type]
     assert with_header.label_names == ("neg", "pos") and pairs(with_header) == rows[1:]
     assert with_header == read_examples(path, text_column="phrase", label_column="outcome")
     assert pairs(read_examples(path, header=False, **by_number)) == rows  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=rf"{name}:1: the label 'outcome', which .*; add --header"):
+    with pytest.raises(UserError, match=rf"{name}:1: the label 'outcome', which .*; add header=True"):
         read_examples(path, known_labels=["pos", "neg"], **by_number)  # type: ignore[arg-type]
 
 
@@ -519,7 +519,7 @@ def test_numbers_in_the_first_column_are_refused_where_most_differ(tmp_path: Pat
         read_examples(path)
     assert str(caught.value) == (
         f"{path}: 29 different labels in 30 examples, as ids are: they stand in column 1 of 3; "
-        "add --label-column 1 if these are the labels, or the number of the column that holds them"
+        "add label_column='1' if these are the labels, or the number of the column that holds them"
     )
     assert len(read_examples(path, label_column="1", text_column="2").label_names) == 29
     assert read_examples(path, label_column="3", text_column="2").label_names == ("pos",)
@@ -532,9 +532,9 @@ def test_lines_of_text_are_no_labels_and_texts(tmp_path: Path) -> None:
         read_examples(path)
     assert str(caught.value) == (
         f"{path}: 4 different labels in 4 examples, as ids are: each line is read as a label and a text; "
-        "add --label-separator space if that is right, or give the file as a table (.csv, .tsv, .jsonl)"
+        "add label_separator='space' if that is right, or give the file as a table (.csv, .tsv, .jsonl)"
     )
-    with pytest.raises(UserError, match="4 different labels .* --label-separator tab if that is right"):
+    with pytest.raises(UserError, match="4 different labels .* label_separator='tab' if that is right"):
         read_examples(write(tmp_path / "t.txt", "\n".join(line.replace(" ", "\t", 1) for line in lines)))
     many = "\n".join(f"word{i // 2 if i < 10 else i} x" for i in range(25))
     with pytest.raises(UserError, match="20 different labels in 25 examples"):
@@ -550,7 +550,7 @@ def test_a_label_that_training_lacked_is_taken_when_told(tmp_path: Path) -> None
     rows = [("phrase", "outcome"), ("fine", "pos"), ("dull", "neg")]
     asked |= {"text_column": "1", "label_column": "2", "unknown_labels": "wrong"}
     with pytest.raises(
-        UserError, match=r"p\.csv:1: the label 'outcome' occurs in this line alone: add --header"
+        UserError, match=r"p\.csv:1: the label 'outcome' occurs in this line alone: add header=True"
     ):
         read_examples(file_of(tmp_path, "p.csv", rows), **asked)
     alone = file_of(
@@ -644,7 +644,7 @@ def test_unlabeled_texts_are_left_out_when_told(
 ) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(
-        UserError, match="this example has no label; --skip-unlabeled leaves such examples out"
+        UserError, match="this example has no label; skip_unlabeled=True leaves such examples out"
     ):
         read_examples(path)
     examples = read_examples(path, skip_unlabeled=True)

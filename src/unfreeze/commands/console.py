@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from unfreeze.commands.arguments import as_option
 from unfreeze.commands.progress import LoggedProgress, LogHandler, TerminalProgress
+from unfreeze.errors import Notice
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.display import cut, printable
 
@@ -76,12 +78,19 @@ def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:
     on_terminal = sys.stderr.isatty()
     handler = LogHandler()
     handler.setFormatter(logging.Formatter("%(message)s" if on_terminal else "%(asctime)s %(message)s"))
+    handler.addFilter(_name_options)
     logger = logging.getLogger("unfreeze")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
     progress = SILENT if silent else TerminalProgress() if on_terminal else LoggedProgress()
     return Console(json=json, quiet=quiet, progress=progress)
+
+
+def _name_options(record: logging.LogRecord) -> bool:
+    if isinstance(record.msg, Notice):
+        record.msg = record.msg.written(as_option)
+    return True
 
 
 def is_first_process() -> bool:

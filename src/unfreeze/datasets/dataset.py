@@ -19,8 +19,6 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-import numpy as np
-
 from unfreeze.datasets.labels import BadLabel, as_read, labels_of, ordered_names
 from unfreeze.errors import UserError, need_several
 
@@ -103,9 +101,8 @@ class ExampleSet(Dataset[LabeledExample]):
             return hashlib.blake2b(rows.encode()).hexdigest()[:16]
         found = hashlib.blake2b()
         for example in self.examples:
-            array = np.ascontiguousarray(example.input)
-            found.update(json.dumps([array.dtype.str, array.shape, *example.labels]).encode() + b"\0")
-            found.update(array.data)
+            kind, shape, data = _array_key(example.input)
+            found.update(json.dumps([kind, shape, *example.labels]).encode() + b"\0" + data)
         return found.hexdigest()[:16]
 
     def duplicates_of(self, train: ExampleSet) -> int:
@@ -223,7 +220,11 @@ def labeled_set(
 
 
 def _key(value: Any) -> Hashable:
-    if isinstance(value, str):
-        return value
+    return value if isinstance(value, str) else _array_key(value)
+
+
+def _array_key(value: Any) -> tuple[str, tuple[int, ...], bytes]:
+    import numpy as np  # reading texts does not load it
+
     array = np.asarray(value)
     return array.dtype.str, array.shape, array.tobytes()

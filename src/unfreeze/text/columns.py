@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from unfreeze.checked import shown, whole_number
-from unfreeze.errors import UserError
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.display import cut
 from unfreeze.text.records import LABEL_COLUMNS, TEXT_COLUMNS, Table, holds_usual_name
 
@@ -22,10 +22,10 @@ def warn_of_header(table: Table) -> None:
     """Warns where the first line counts as a text although it holds a usual name of a column."""
     if table.header_is_doubtful and holds_usual_name(table.first_line):
         _log.warning(
-            "%s: the first line (%s) is read as data, because columns are given by number; "
-            "add --header if it names the columns, or --no-header to confirm",
-            table.source,
-            _shown_cells(table.first_line),
+            Notice(
+                f"{table.source}: the first line ({_shown_cells(table.first_line)}) is read as data, because columns are given "
+                f"by number; add {setting('header', True)} if it names the columns, or {setting('header', False)} to confirm"
+            )
         )
 
 
@@ -38,7 +38,7 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
     """
     if wanted is not None:
         names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
-        return [_find_column(table, name, "--text-column") for name in names]
+        return [_find_column(table, name, "text_column") for name in names]
     class_first = table.class_first or (table.ids_first and taken == table.columns[0])
     free = [column for column in table.columns[class_first or table.ids_first :] if column != taken]
     if not table.has_header and (class_first or len(free) == 1):
@@ -52,24 +52,25 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
 def find_label_column(table: Table, wanted: str | None, *, required: bool = True) -> str | None:
     """The label's column: `wanted` (name or number), else by the usual names, else None if not `required`."""
     if wanted is not None:
-        return _find_column(table, wanted, "--label-column")
+        return _find_column(table, wanted, "label_column")
     by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]
     found = table.columns[:1] if table.class_first else by_name[:1]
     if not found and required and table.ids_first:
         raise UserError(
             f"{table.source}: no header says which column is the label, and column 1 holds another number in each row, "
             f"as ids do; the first line holds {_shown_cells(table.first_line)}: name the columns by number with "
-            "--text-column and --label-column (--label-column 1 takes these numbers for the labels)"
+            f"{setting('text_column')} and {setting('label_column')} ({setting('label_column', '1')} takes these numbers for the "
+            "labels)"
         )
     if not found and required:
         raise _no_column(table, "label", LABEL_COLUMNS)
     return found[0] if found else None
 
 
-def _find_column(table: Table, wanted: str, option: str) -> str:
+def _find_column(table: Table, wanted: str, field: str) -> str:
     column = _resolve(table, wanted)
     if column is None:
-        raise UserError(f"{table.source}: no column {shown(wanted)} for {option}; {_listing(table)}")
+        raise UserError(f"{table.source}: no column {shown(wanted)} for {setting(field)}; {_listing(table)}")
     return column
 
 
@@ -88,7 +89,7 @@ def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
     if not table.has_header:
         number = 2 if table.ids_first else 1
         mend = (
-            f"by its number, such as --{role}-column {number}, if this line is data, "
+            f"by its number, such as {setting(f'{role}_column', str(number))}, if this line is data, "
             "or by its name if this line is a header"
         )
         return UserError(
@@ -96,7 +97,7 @@ def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
             f"the first line holds {_shown_cells(table.first_line)}: name the column {mend}"
         )
     usual = ", ".join(names[:5])
-    mend = f"{_listing(table)}; name one with --{role}-column"
+    mend = f"{_listing(table)}; name one with {setting(f'{role}_column')}"
     return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {mend}")
 
 

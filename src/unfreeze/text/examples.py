@@ -20,7 +20,7 @@ from unfreeze.datasets.labels import (
     ordered_names,
     split_labels,
 )
-from unfreeze.errors import UnknownLabel, UserError, need_texts
+from unfreeze.errors import Notice, UnknownLabel, UserError, need_texts, setting
 from unfreeze.text.columns import find_label_column, find_text_columns, wanted_columns, warn_of_header
 from unfreeze.text.labeled_files import (
     LabeledRows,
@@ -86,7 +86,7 @@ def read_examples(
                 need_known_labels(labels or (), known_labels)
         except BadLabel as error:
             hint = (
-                "; add --header if this line names the columns"
+                f"; add {setting('header', True)} if this line names the columns"
                 if found.header_is_doubtful and not examples
                 else ""
             )
@@ -97,7 +97,7 @@ def read_examples(
             continue
         if labels is None and labels_required:
             raise UserError(
-                f"{found.place(number)}: this example has no label; --skip-unlabeled leaves such examples out"
+                f"{found.place(number)}: this example has no label; {setting('skip_unlabeled', True)} leaves such examples out"
             )
         examples.append(LabeledExample(text, labels or (), number))
         if not text.strip():
@@ -186,7 +186,7 @@ def _read_table(
     if label is None:
         warn_of_header(table)
     advice = (
-        f"they stand in column {label} of {len(table.columns)}; add --label-column {label} if these are the labels, "
+        f"they stand in column {label} of {len(table.columns)}; add {setting('label_column', str(label))} if these are the labels, "
         "or the number of the column that holds them"
     )
     is_named = bool(label_column) or table.has_header
@@ -251,10 +251,10 @@ def _need_no_header(
         raise UserError(
             f"{said}, as the name of a column does: take it out, or give the file as a table (.csv, .tsv)"
         )
-    mend = "add --header if this line names the columns, or --no-header if it is an example"
+    mend = f"add {setting('header', True)} if this line names the columns, or {setting('header', False)} if it is an example"
     if len(examples) > 2 or usual:
         raise UserError(f"{said}: {mend}")
-    logger.warning("%s; %s", said, mend)
+    logger.warning(Notice(f"{said}; {mend}"))
 
 
 def _say_empty(places: Sequence[str], level: int) -> None:

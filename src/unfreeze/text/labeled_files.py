@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from unfreeze.datasets.labels import FASTTEXT
-from unfreeze.errors import UserError
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, say_left_out
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def read_labeled_lines(path: Path, encoding: str, separator: LabelSeparator) -> 
     if separator == "auto":
         separator = _label_separator(lines, path)
         advice = (
-            f"each line is read as a label and a text; add --label-separator {separator} if that is right, "
+            f"each line is read as a label and a text; add {setting('label_separator', separator)} if that is right, "
             "or give the file as a table (.csv, .tsv, .jsonl)"
         )
     return LabeledRows(_split_lines(lines, separator), lambda number: f"{path}:{number}", advice)
@@ -142,12 +142,12 @@ def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSepar
     if without is not None:
         raise UserError(
             f"{path}:{number}: a tab stands behind {label[:40]!r} and line {without} has none: "
-            "--label-separator tab or space says where labels end"
+            f"{setting('label_separator')} tab or space says where labels end"
         )
     logger.warning(
-        "%s: labels end at the tab, such as %r (line %d); --label-separator space ends them at the first space",
-        path,
-        label[:40],
-        number,
+        Notice(
+            f"{path}: labels end at the tab, such as {label[:40]!r} (line {number}); {setting('label_separator', 'space')} ends "
+            "them at the first space"
+        )
     )
     return "tab"

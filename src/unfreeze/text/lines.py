@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from unfreeze.checked import shown
-from unfreeze.errors import MissingExtra, UserError
+from unfreeze.errors import MissingExtra, UserError, setting
 
 _log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def _odd_line(
     line = ""
     for part in chain([first], reads):
         if "\0" in part:
-            mend = "not a text file, or one that needs --encoding utf-16"
+            mend = f"not a text file, or one that needs {setting('encoding', 'utf-16')}"
             raise UserError(f"{place}: a NUL byte: {mend}")
         line += part if line else part.lstrip(_MARK)  # it grows in place
         while longest is not None and len(line) - line.endswith("\n") > longest:
@@ -253,13 +253,13 @@ def _read_errors() -> tuple[type[Exception], ...]:
 def _undecodable(path: Path, encoding: str) -> UserError:
     """Reads the file again for the first wrong byte: the text layer knows only its place in a chunk."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset, line, column, mend = 0, 1, 1, ""
+    offset, line, column, mend, doubt = 0, 1, 1, "", ""
     with _open_binary(path) as stream:
         for chunk in chain(iter(lambda: stream.read(1 << 20), b""), [b""]):
             if not offset and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 mend = "utf-16"
-            elif b"\0" in chunk and mend != "utf-16":
-                mend = "utf-16, if it is a text file at all"
+            elif b"\0" in chunk and not mend:
+                mend, doubt = "utf-16", ", if it is a text file at all"
             pending = len(decoder.getstate()[0])
             try:
                 line, column = _advanced(line, column, decoder.decode(chunk, final=not chunk))
@@ -269,12 +269,16 @@ def _undecodable(path: Path, encoding: str) -> UserError:
                 byte, place = error.object[error.start], offset - pending + error.start
                 what = f"not {encoding}: byte 0x{byte:02x} at byte offset {place}"
                 mend = mend or likely_encoding(error.object, encoding)
-                such = f", such as --encoding {mend}" if mend else " with --encoding"
+                such = (
+                    f", such as {setting('encoding', mend)}{doubt}"
+                    if mend
+                    else f" with {setting('encoding')}"
+                )
                 return UserError(f"{path}:{line}:{column}: {what}; name the file's encoding{such}")
             except UnicodeError:
                 break
             offset += len(chunk)
-    return UserError(f"{path}: not {encoding}; name the file's encoding with --encoding")
+    return UserError(f"{path}: not {encoding}; name the file's encoding with {setting('encoding')}")
 
 
 def likely_encoding(data: bytes, tried: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from unfreeze.checked import need_type, parse_json
 from unfreeze.datasets.dataset import Dataset
-from unfreeze.errors import UserError
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.words import without_surrogates
 
@@ -122,11 +122,10 @@ def read_questions(
     ):
         if numbers:
             logger.warning(
-                "%s: %d wrong answer_starts %s (first: %s); --no-mend-starts refuses them",
-                path,
-                len(numbers),
-                what,
-                numbers[0],
+                Notice(
+                    f"{path}: {len(numbers)} wrong answer_starts {what} (first: {numbers[0]}); "
+                    f"{setting('mend_starts', False)} refuses them"
+                )
             )
     return QuestionSet(questions, str(path))
 

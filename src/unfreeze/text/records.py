@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from unfreeze.checked import parse_json
 from unfreeze.datasets.labels import MISSING, is_null, kind_of_value
-from unfreeze.errors import UserError
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.lines import (
     COMPRESSIONS,
     existing_file,
@@ -235,11 +235,13 @@ def _guess_header(head: Sequence[tuple[int, list[str]]], columns_asked: Sequence
     if len(usual) == 1 and row[usual[0]] in values:
         raise UserError(
             f"{path}:1: {row[usual[0]]!r} may name the column or be a value of it, as in later lines: "
-            "add --header if this line names the columns, --no-header if it does not"
+            f"add {setting('header', True)} if this line names the columns, {setting('header', False)} if it does not"
         )
     if not all(_PLAIN_NAME.fullmatch(cell.strip()) for cell in row):
         _log.warning(
-            "%s: the first line is read as the names of the columns; --no-header reads it as data", path
+            Notice(
+                f"{path}: the first line is read as the names of the columns; {setting('header', False)} reads it as data"
+            )
         )
     return True
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from unfreeze.checked import shown, whole_number
-from unfreeze.errors import UserError
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.lines import read_lines
 from unfreeze.text.tag_schemes import looks_like_spans
 
@@ -127,17 +127,17 @@ def column_sentences(
             words.columns.append(columns)
     if doubtful:
         logger.warning(
-            "%s: lines that begin with # are read as comments (%d, the first is line %d); --comments words reads them as words",
-            path,
-            len(doubtful),
-            doubtful[0],
+            Notice(
+                f"{path}: lines that begin with # are read as comments ({len(doubtful)}, the first is line {doubtful[0]}); "
+                f"{setting('comments', 'words')} reads them as words"
+            )
         )
     if hashes:
         logger.warning(
-            "%s: sentences begin with the word # (%d, the first in line %d); --comments skip reads such lines as comments",
-            path,
-            len(hashes),
-            hashes[0],
+            Notice(
+                f"{path}: sentences begin with the word # ({len(hashes)}, the first in line {hashes[0]}); "
+                f"{setting('comments', 'skip')} reads such lines as comments"
+            )
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from unfreeze.checked import parse_json
 from unfreeze.datasets.dataset import Dataset
-from unfreeze.errors import UserError
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_columns import (
     Comments,
@@ -220,7 +220,7 @@ def _in_one_scheme(
         word = error.place[1] + 1
         raise UserError(
             f"{place(*error.place)}: {error.reason} (word {word} of its sentence): tags are in "
-            "IOB1, BIO or BIOES throughout; fit tagger and find-rate read others as plain ones by --scheme plain"
+            f"IOB1, BIO or BIOES throughout; a fit reads others as plain ones by {setting('scheme', 'plain')}"
         ) from None
     if wanted is None:
         _say_what_was_guessed(tags, scheme, source, place)
@@ -243,15 +243,18 @@ def _say_what_was_guessed(
         )
         n_spans = sum(counts[tag] for tag in spans)
         logger.warning(
-            "%s: some tags are spans (%d, such as %s) and others are not (%d, such as %s, %s): all are read as plain tags, which have no F1; "
-            "fit tagger --scheme bio refuses such tags",
-            source, n_spans, spans[0], counts.total() - n_spans, odd, place(sentence, word),
-        )  # fmt: skip
+            Notice(
+                f"{source}: some tags are spans ({n_spans}, such as {spans[0]}) and others are not ({counts.total() - n_spans}, such "
+                f"as {odd}, {place(sentence, word)}): all are read as plain tags, which have no F1; a fit with "
+                f"{setting('scheme', 'bio')} refuses such tags"
+            )
+        )
     elif scheme != "plain" and counts and not spans:
         logger.warning(
-            "%s: its tags (%s) name no type: they are read as spans of one type; fit tagger --scheme plain reads them as plain tags",
-            source,
-            ", ".join(sorted(counts)),
+            Notice(
+                f"{source}: its tags ({', '.join(sorted(counts))}) name no type: they are read as spans of one type; a fit with "
+                f"{setting('scheme', 'plain')} reads them as plain tags"
+            )
         )
 
 

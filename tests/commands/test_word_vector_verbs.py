@@ -138,6 +138,17 @@ def test_adapt_goes_on_and_adds_words(vectors: Path, tmp_path: Path) -> None:
     assert moved[before.index["film"]] and not moved.all()
 
 
+def test_adapt_with_one_worker_gives_the_vectors_of_its_seed(
+    vectors: Path, corpus: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        line = ["adapt", vectors, "--corpus", corpus, "--output", tmp_path / name, "--epochs", 1]
+        succeed(*line, "--workers", 1, "--seed", seed)
+        found.append(open_vectors(tmp_path / name).matrix)
+    assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
+
+
 def test_adapt_needs_the_output_matrix(vectors: Path, corpus: Path, tmp_path: Path) -> None:
     small = ["--corpus", corpus, "--output", tmp_path / "v", *SIZES, "--without-output"]
     succeed("pretrain", "word2vec", *small)

@@ -19,6 +19,7 @@ from unfreeze.errors import UserError
 from unfreeze.tasks import word_bodies
 from unfreeze.tasks.bodies import BiLstmOnLayers
 from unfreeze.tasks.networks import layered_network, pooled_network
+from unfreeze.tasks.pooling import Pooling
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.words import split_words
@@ -207,3 +208,21 @@ def test_tensors_have_the_names_of_earlier_models_and_checkpoints() -> None:
         network.load_state_dict(changed)  # strict: no name is missing, and none is unknown
         assert not any(bool(parameter.any()) for parameter in network.parameters())
         assert pickle.loads(pickle.dumps(network)).state_dict().keys() == tensors.keys()  # noqa: S301
+
+
+@pytest.mark.parametrize("pooling", ["top", "top+vectors", "vectors"])
+@torch.no_grad()
+def test_the_pooled_layers_of_an_encoder_that_is_not_streaming(pooling: Pooling) -> None:
+    encoder = small_elmo()
+    network = pooled_network(encoder, 2, pooling=pooling).eval()
+    together = network.read(TEXTS)["joint"]
+    for text, row in zip(TEXTS, together, strict=True):
+        layers, _ = encoder.layers(encoder.prepare([text]))
+        bottom, top = (
+            layer[0] if text else torch.zeros(1, layer.shape[2]) for layer in (layers[0], layers[-1])
+        )
+        pooled = torch.cat([top[-1], top.amax(0), top.mean(0)])
+        parts = {"top": [pooled], "top+vectors": [pooled, bottom.mean(0)], "vectors": [bottom.mean(0)]}
+        torch.testing.assert_close(row, torch.cat(parts[pooling]), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="word_vectors cannot join the pooled layers of the encoder elmo"):
+        pooled_network(encoder, 2, word_vectors=3)

@@ -4,7 +4,7 @@
     CACHE/KIND/NAME.lock    held while it is made or deleted; it stays, for its removal would let two in at once
     CACHE/KIND/.NAME...     being written
 
-Kinds: `layers` of a task's texts (tasks/word_inputs.py), `contexts` of a corpus (analysis/contexts.py), `vectors` of files
+Kinds: `layers` of the texts of a task (tasks/word_inputs.py), `contexts` of a corpus (analysis/contexts.py), `vectors` of files
 in text formats (vectors/cache.py). All of it is made again where it is missed.
 """
 

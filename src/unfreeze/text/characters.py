@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST = 50
-"""Numbers of a row in published models."""
+"""Length of a row in published models."""
 BEGIN_SENTENCE, END_SENTENCE, BEGIN_WORD, END_WORD, PADDING = 257, 258, 259, 260, 261
 """Symbols besides the bytes, which are 1 to 256."""
 N_SYMBOLS = 262

@@ -1,4 +1,4 @@
-"""Which column of a table is what: those that are asked for by name or number, else those of usual names."""
+"""Find the text and label columns of a table: those given by name or number, else by their usual names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _log = logging.getLogger(__name__)
 
 
 def wanted_columns(*options: str | None) -> list[str]:
-    """The columns that options name, of which each may name several, separated by commas."""
+    """The columns that settings name; each setting may name several, separated by commas."""
     return [name for option in options if option for name in option.split(",")]
 
 
 def warn_of_header(table: Table) -> None:
-    """Warns where the first line counts as a text although it holds a usual name of a column."""
+    """Warn if the first line is read as data although it holds a usual column name."""
     if table.header_is_doubtful and holds_usual_name(table.first_line):
         _log.warning(
             Notice(
@@ -30,9 +30,9 @@ def warn_of_header(table: Table) -> None:
 
 
 def find_text_columns(table: Table, wanted: str | None = None, taken: str | None = None) -> list[str]:
-    """The columns that make up the text: `wanted` (several are separated by commas), else by the usual names.
+    """The columns that make up the text: `wanted` (several separated by commas), else by their usual names.
 
-    Columns are wanted by name (in any case) or number, from 1; `taken` is the label's column. Without a
+    Columns are given by name (in any case) or by number from 1; `taken` is the label column. Without a
     header the text is the only other column, or all that follow a first column of integers (the class, unless
     they are all different).
     """
@@ -50,7 +50,7 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
 
 
 def find_label_column(table: Table, wanted: str | None, *, required: bool = True) -> str | None:
-    """The label's column: `wanted` (name or number), else by the usual names, else None if not `required`."""
+    """The label column: `wanted` (name or number), else by its usual names, else None unless `required`."""
     if wanted is not None:
         return _find_column(table, wanted, "label_column")
     by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]

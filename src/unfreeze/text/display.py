@@ -1,4 +1,4 @@
-"""Text, numbers and times as people are shown them."""
+"""Format text, numbers and times for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that a terminal obeys, but for the tab and the line feed."""
+"""Control characters, except tab and line feed."""
 
 
 def cut(text: str, most: int) -> str:
@@ -16,7 +16,7 @@ def cut(text: str, most: int) -> str:
 
 
 def printable(text: str) -> str:
-    r"""`text` as a terminal shows it and does not obey it: control characters, such as escape, become `\x1b`."""
+    r"""`text` with its control characters escaped, such as `\x1b`, so that a terminal does not obey them."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 

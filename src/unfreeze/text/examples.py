@@ -51,15 +51,15 @@ def read_examples(
 ) -> ExampleSet:
     """Read labeled texts in their order; an empty text is an example too.
 
-    Read are tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`), a
+    Formats are tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`), a
     folder that holds a folder of .txt files for each class, and any other file as lines of a label, white
-    space, and a text; all but Parquet plain or compressed (.gz, .xz, .zst). Columns are given by name or by
+    space, and a text; all but Parquet may be compressed (.gz, .xz, .zst). Columns are given by name or by
     number, from 1, or found by their usual names; several text columns, separated by commas, are joined by
     newlines. `header` says whether the first line of a CSV or TSV names its columns; by default columns that
     are all given by number say that it does not.
 
-    A line's label ends at its tab where all lines have one, otherwise at the first white space; `label_separator` says it.
-    Where a line holds fastText's `__label__NAME`, all such words of a line are its labels.
+    A line's label ends at the tab if all lines have one, otherwise at the first white space, unless `label_separator` is
+    given. If lines hold fastText's `__label__NAME`, all such words of a line are its labels.
 
     `multi_label=True` takes lists, and splits strings: a JSON list, else at "|", else at ","; None means
     True for a set that holds a list or a line of several `__label__NAME`. Raises UserError for a missing
@@ -67,7 +67,7 @@ def read_examples(
     and says how many), one that is not among `known_labels` (those of the training set; `unknown_labels="wrong"`
     takes it all the same), a broken record, and a source without examples.
 
-    What cannot be told from a mistake is refused: a label in the first line alone where that may be a header,
+    What may be a mistake is refused: a label in the first line alone where that may be a header,
     and, without `known_labels`, labels that are nearly all different, as ids are, where nothing but their
     place says that they are labels.
     """
@@ -134,9 +134,9 @@ def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the 
 def stream_texts(
     path: str | Path, *, text_column: str | None = None, header: bool | None = None, encoding: str = "utf-8"
 ) -> Iterator[str]:
-    """Yields the texts of a table or hub data set, or each line of any other file, empty ones too.
+    """Yield the texts of a table or hub data set, or each line of any other file, including empty ones.
 
-    Raises UserError at once for a missing file, on the way for a broken record, at the end for no text.
+    Raises UserError: at once for a missing file, while reading for a malformed record, at the end if there was no text.
     """
     if not is_hub(path):
         existing_file(Path(path))
@@ -200,7 +200,7 @@ def _read_table(
 
 
 def _named(value: object, names: Sequence[str]) -> object:
-    """What class numbers stand for; a negative one says that the label is held back."""
+    """The names of class numbers; a negative one means that the label is held back."""
     if isinstance(value, list):
         return [_named(number, names) for number in value]
     if not isinstance(value, int):
@@ -226,7 +226,7 @@ def _texts(path: str | Path, text_column: str | None, header: bool | None, encod
 
 
 def _need_no_ids(path: str | Path, examples: Sequence[LabeledExample], advice: str) -> None:
-    """Refuses labels that nobody named where they tell the examples apart instead of grouping them."""
+    """Refuse a guessed label column whose values are nearly all different, as ids are."""
     labels = [example.labels for example in examples if example.labels]
     n_classes = len(set(labels))
     all_differ = FEW <= len(labels) == n_classes
@@ -239,7 +239,7 @@ def _need_no_ids(path: str | Path, examples: Sequence[LabeledExample], advice: s
 def _need_no_header(
     examples: Sequence[LabeledExample], found: LabeledRows, place: str, known: Collection[str]
 ) -> None:
-    """Refuses a first line whose label occurs there alone and is not known, if nothing says that it is an example."""
+    """Refuse a first line whose label occurs nowhere else, as a header would, unless the user said that it is data."""
     labels, text = examples[0].labels, examples[0].input
     others = {*known, *(label for example in examples[1:] for label in example.labels)}
     usual = text.strip().lower() in TEXT_COLUMNS and all(label.lower() in LABEL_COLUMNS for label in labels)

@@ -1,4 +1,4 @@
-"""Labeled texts in files that are no tables: lines that begin with their labels, and a folder of files for each class."""
+"""Read labeled texts that are not in tables: lines that begin with labels, and a folder of files per class."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, say_left_ou
 logger = logging.getLogger(__name__)
 
 LabelSeparator = Literal["auto", "tab", "space"]
-"""What ends the label of a line of a label and a text."""
+"""What separates the label from the text in a line."""
 
 UNLABELED = ("unsup", "unsupervised", "unlabeled", "unlabelled")
-"""Names of folders that are probably no classes, as in IMDb's reviews."""
+"""Names of folders that are probably not classes, as in IMDb's reviews."""
 _FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
 
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """Number, text and label (as it was read) of each example, and how an error names the place of one."""
+    """Number, text and raw label of each example, and how messages name its place."""
 
     rows: Iterable[tuple[int, str, object]]
     place: Callable[[int], str]
     advice_if_ids: str = ""
-    """Where the labels were only guessed: what says that they are labels, and what to do if they are none."""
+    """If the labels are a guess: what it is based on, and what to do if it is wrong."""
     is_table: bool = False
     header_is_doubtful: bool = False
     """Whether the first row of a table may be its header."""
 
 
 def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, object]]:
-    """folder/CLASS/*.txt, the classes and the files of each in sorted order; hidden ones are left out."""
+    """Read folder/CLASS/*.txt, classes and files in sorted order; hidden ones are left out."""
     classes = sorted(item for item in folder.iterdir() if item.is_dir() and not is_hidden(item.name))
     if not classes:
         raise UserError(
@@ -73,10 +73,10 @@ def _is_example(item: Path) -> bool:
 
 
 def read_labeled_lines(path: Path, encoding: str, separator: LabelSeparator) -> LabeledRows:
-    """Lines of a label and a text, or fastText's lines, of which each `__label__NAME` is a label.
+    """Read lines of a label and a text, or fastText's lines, where each `__label__NAME` is a label.
 
     Raises:
-        UserError: where a label ends cannot be told.
+        UserError: it is ambiguous where labels end.
     """
     lines = [(number, line) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
     if separator == "auto" and any(FASTTEXT in line and _FASTTEXT_LABEL.search(line) for _, line in lines):
@@ -98,7 +98,7 @@ def _split_fasttext(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str
 
 
 def without_labels(lines: Iterator[str], path: str | Path) -> Iterator[str]:
-    """The texts of lines; where the first begins with fastText's label, all are without theirs, which is said."""
+    """The texts of lines; if the first begins with a fastText label, labels are removed from all, with a warning."""
     first = next(lines, None)
     if first is None:
         return
@@ -122,10 +122,10 @@ def _split_lines(
 
 
 def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSeparator:
-    """tab where all lines of more than one word have one.
+    """Tab, if all lines of more than one word have one; else space.
 
     Raises:
-        UserError: some have none, and before another's tab are several words, which could be a label or not.
+        UserError: some lines have no tab, and in another several words stand before it, which may or may not be a label.
     """
     without = next((number for number, line in lines if "\t" not in line and len(line.split()) > 1), None)
     spaced = next(

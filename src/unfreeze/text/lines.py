@@ -1,7 +1,6 @@
 """Files as streams of lines: plain or compressed, decoded, with errors that name the line and the byte.
 
-Memory is that of the longest line, once, or of a bounded part of it. Cost: about 0.25 GB of plain UTF-8 text a second
-on one core.
+Memory is bounded by the longest line, or by a part of it. One core reads about 0.25 GB of plain UTF-8 text a second.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ _MAGIC = {
     b"BZh": "is compressed by bzip2: decompress it first",
     b"PK\x03\x04": "is a ZIP archive or a document of an office program: save what it holds as a plain file first",
 }
-"""How compressed files begin, and what is said of one whose name does not show it."""
+"""First bytes of compressed files, and the message about one whose name does not show it."""
 _BZIP2_BLOCK = b"1AY&SY"
 _HEAD = 10
-"""Bytes that tell a compression."""
+"""Bytes that a compression is told from."""
 _MARK = "\ufeff"
 _NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _KINDS_SAID = 5
 _FARTHEST_SPACE = 1000
-"""Characters before the place of a cut among which white space is looked for; words have 100 at most."""
+"""Characters before a cut that are searched for white space; words have at most 100."""
 _LONGEST_READ = 1 << 18
 """Characters of a line that are read at a time."""
 
@@ -56,12 +55,12 @@ def plain_suffix(path: Path) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden: what systems and editors put beside the files of a user."""
+    """Whether a file or folder is hidden, as those that systems and editors leave among a user's files."""
     return name.startswith(".")
 
 
 def say_left_out(folder: Path, files: Sequence[Path]) -> None:
-    """Says in one line how many files of a folder are not read: hidden ones, and those of other kinds."""
+    """Warn in one line how many files of a folder are not read: hidden ones, and those of other kinds."""
     hidden = sum(is_hidden(file.name) for file in files)
     others = sorted({file.suffix or file.name for file in files if not is_hidden(file.name)})
     said = [f"{hidden} hidden"] if hidden else []
@@ -73,7 +72,7 @@ def say_left_out(folder: Path, files: Sequence[Path]) -> None:
 
 
 def existing_file(path: Path) -> Path:
-    """`path`, where it is a file or a pipe; raises UserError otherwise."""
+    """Return `path` if it is a file or a pipe; raise UserError otherwise."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file in it")
     if not path.exists():
@@ -84,16 +83,16 @@ def existing_file(path: Path) -> Path:
 def read_lines(
     path: Path, encoding: str = "utf-8", *, longest: int | None = None, said: str = ""
 ) -> Iterator[str]:
-    r"""Yields the lines of a text file with their end (always `\n`), without byte order marks.
+    r"""Yield the lines of a text file with their end (always `\n`), without byte order marks.
 
-    A mark may stand at the beginning of any line: files that were put together have several.
+    Byte order marks are removed from every line: concatenated files have several.
 
     Args:
         longest: a longer line comes in parts of at most so many characters, all but the last without a `\n`, cut behind
             white space where there is any; so memory is bounded.
-        said: what a warning says that such a line does ("is read in parts"); empty: nothing is said.
+        said: verb of the warning about such a line ("is read in parts"); empty: no warning.
 
-    Raises UserError where the file cannot be read, is not in `encoding` (with line and byte), is compressed under another
+    Raises UserError if the file cannot be read, is not in `encoding` (with line and byte), is compressed under another
     name, or holds a NUL.
     """
     codec_name(encoding)  # refuses what is no encoding of text
@@ -116,7 +115,7 @@ def read_lines(
 
 
 def hidden_compression(head: bytes) -> str | None:
-    """What is said of a file that is read as plain, but begins as a compressed one; None for other files."""
+    """The message about a file that is read as plain text but begins like a compressed one; None for other files."""
     if head.startswith(b"BZh") and head[4:_HEAD] != _BZIP2_BLOCK:
         return None
     return next((said for magic, said in _MAGIC.items() if head.startswith(magic)), None)
@@ -131,7 +130,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 
 def import_extra(package: str, module: str | None = None) -> ModuleType:
-    """Imports an optional package; raises MissingExtra (extra `data`) where it is not installed."""
+    """Import an optional package; raise MissingExtra (extra `data`) if it is not installed."""
     try:
         return importlib.import_module(module or package)
     except ModuleNotFoundError as error:
@@ -141,7 +140,7 @@ def import_extra(package: str, module: str | None = None) -> ModuleType:
 
 
 def mend_surrogates(text: str) -> str:
-    r"""Replaces halves of a character, which JSON can hold (`"\ud83d"`) and UTF-8 cannot, by U+FFFD."""
+    r"""Replace halves of a character, which JSON can hold (`"\ud83d"`) and UTF-8 cannot, by U+FFFD."""
     if text.isascii():
         return text
     try:
@@ -178,7 +177,7 @@ def _odd_line(
 
 
 def _place_to_cut(line: str, longest: int) -> int:
-    """Behind the last white space among the first `longest` characters, else behind all of them."""
+    """The place behind the last white space in the first `longest` characters, else behind all of them."""
     for place in range(longest, max(longest - _FARTHEST_SPACE, 0), -1):
         if line[place - 1].isspace():
             return place
@@ -197,7 +196,7 @@ def _open_binary(path: Path) -> io.BufferedReader:
 
 
 class _ZstandardFile(io.RawIOBase):
-    """A decompressed .zst file; one that breaks off raises, where zstandard's own reader just ends."""
+    """A decompressed .zst file; a truncated one raises EOFError, where zstandard's own reader just ends."""
 
     def __init__(self, path: Path) -> None:
         self._package = import_extra("zstandard")
@@ -235,7 +234,7 @@ class _ZstandardFile(io.RawIOBase):
 
 
 def codec_name(encoding: str) -> str:
-    """Python's name of an encoding; raises UserError where there is none of text."""
+    """Python's name of a text encoding; raises UserError if there is none."""
     with suppress(LookupError, ValueError):  # no such codec, or one that codes nothing, such as undefined
         "".encode(encoding)  # codecs such as hex are found too, but are none of text
         name = codecs.lookup(encoding).name
@@ -251,7 +250,7 @@ def _read_errors() -> tuple[type[Exception], ...]:
 
 
 def _undecodable(path: Path, encoding: str) -> UserError:
-    """Reads the file again for the first wrong byte: the text layer knows only its place in a chunk."""
+    """Read the file again to find the first wrong byte: the decoder knows only its place in a chunk."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset, line, column, mend, doubt = 0, 1, 1, "", ""
     with _open_binary(path) as stream:
@@ -282,7 +281,7 @@ def _undecodable(path: Path, encoding: str) -> UserError:
 
 
 def likely_encoding(data: bytes, tried: str) -> str:
-    """Of text that is not in the encoding tried; empty where nothing is likely.
+    """A likely encoding of text that is not in the one tried; empty if none is likely.
 
     In latin-1 the bytes 0x80 to 0x9f are control characters, which no text holds; cp1252 has quotation marks, dashes
     and the like there, but for five bytes.

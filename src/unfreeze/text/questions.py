@@ -1,10 +1,10 @@
-"""Questions with their contexts and answers: SQuAD's format, versions 1.1 and 2.0.
+"""Read questions with their contexts and answers in SQuAD's format, versions 1.1 and 2.0.
 
     {"data": [{"title": ..., "paragraphs": [{"context": ..., "qas": [
         {"id": ..., "question": ..., "answers": [{"text": ..., "answer_start": ...}], "is_impossible": false}]}]}]}
 
-An answer stands in its context. Where `answer_start` is wrong it is mended, which is said: to the only place of the text, or,
-where there are several, to the nearest. Two that are equally near are refused.
+An answer is a span of its context. A wrong `answer_start` is corrected with a warning: to the only occurrence of the answer or,
+if there are several, to the nearest. Two equally near ones are refused.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """A piece of a context."""
+    """A span of a context."""
 
     text: str
     start: int
-    """Character at which it begins."""
+    """Index of its first character."""
     sure: bool = True
-    """Whether the text has no other place in the context."""
+    """Whether the text occurs only once in the context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a context; without answers it has none there."""
+    """A question about a context; without answers if the context has none."""
 
     id: str
     question: str
@@ -46,7 +46,7 @@ class Question:
     answers: tuple[Answer, ...]
     title: str = ""
     is_impossible: bool = False
-    """Whether the file says that there is none."""
+    """Whether the file marks it as having no answer."""
 
 
 class QuestionSet(Dataset[Question]):
@@ -89,9 +89,9 @@ class _Reading:
     answers: bool
     mend: bool
     mended: list[str] = field(default_factory=list)
-    """Ids of questions with a wrong answer_start whose answer has one place."""
+    """Ids of questions with a wrong answer_start whose answer occurs once."""
     guessed: list[str] = field(default_factory=list)
-    """The same of several places."""
+    """Ids of those whose answer occurs several times."""
 
 
 def read_questions(
@@ -100,12 +100,12 @@ def read_questions(
     """Read a file in SQuAD's format.
 
     Args:
-        answers: read them too; else only what is asked.
-        mend_starts: move an answer whose answer_start is wrong to its nearest place, and say so; else refuse it.
+        answers: read the answers, too.
+        mend_starts: correct a wrong answer_start to the nearest occurrence, with a warning; else refuse it.
 
     Raises:
-        UserError: it is not in that format, a question is empty, or an answer is not in its context, or is equally near
-            in two places; with the question's id.
+        UserError: the file is not in that format, a question is empty, or an answer is not in its context or occurs
+            equally near in two places; the message has the id of the question.
     """
     file = existing_file(Path(path))
     text = "".join(read_lines(file, encoding))
@@ -192,7 +192,7 @@ def _answer(given: Any, context: str, place: str, number: str, reading: _Reading
 
 
 def _places(text: str, context: str) -> list[int]:
-    """Every place of the text, also where one overlaps another."""
+    """Every occurrence of the text, overlapping ones included."""
     places = []
     start = context.find(text)
     while start >= 0:
@@ -211,7 +211,7 @@ def _nearest(places: Sequence[int], start: int, what: str) -> int:
 
 
 def asked(question: str, context: str, number: str = "") -> Question:
-    """A question without known answers.
+    """A question without answers, for prediction.
 
     Raises:
         UserError: it is empty.
@@ -222,7 +222,7 @@ def asked(question: str, context: str, number: str = "") -> Question:
 
 
 def mismatched(questions: Sequence[Question], seed: int) -> list[Question]:
-    """Each question with the context of another article, so that there is no answer."""
+    """Each question with the context of another article, which does not answer it."""
     order = list(range(len(questions)))
     random.Random(seed).shuffle(order)
     found = []

@@ -5,7 +5,7 @@ official NN I-NP O           lines that begin with -DOCSTART- are passed over, a
 
 {"tokens": ["U.N.", "official"], "tags": ["I-ORG", "O"]}      or "ner_tags", "pos_tags", "labels"
 
-How words are told from comments in columns: tag_columns.py.
+For how words are told from comments in columns, see tag_columns.py.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ class TaggedSet(Dataset[TaggedSentence]):
 
 @dataclass(frozen=True, slots=True)
 class SplitSentence:
-    """Words without a look at their tags."""
+    """Words without tags."""
 
     tokens: tuple[str, ...]
     lines: tuple[str, ...]
-    """The line of each word as it stands in the file, without its end; of JSON the word alone."""
+    """For each word its line in the file, without the line break; for JSON the word alone."""
 
 
 def tagged_set(
@@ -119,13 +119,13 @@ def tagged_set(
     *,
     scheme: Scheme | None = None,
 ) -> TaggedSet:
-    """Sentences that are in memory.
+    """Sentences and tags that are in memory, as a data set.
 
     Args:
-        scheme: of the tags; found out by default.
+        scheme: of the tags (default: detected).
 
     Raises:
-        UserError: not a tag for each word, or tags that are in no scheme.
+        UserError: not one tag per word, or tags that are in no scheme.
     """
     if len(tokens) != len(tags):
         raise UserError(f"{len(tokens)} sentences and {len(tags)} lists of tags: there must be one for each")
@@ -155,10 +155,10 @@ def read_tagged(
     """Read JSON lines (.jsonl, .ndjson, .json), or columns under any other name.
 
     Args:
-        token_column: number from 0 (-1 is the last), or key of the JSON; the first by default, in CoNLL-U FORM.
-        tag_column: the same; the last by default, in CoNLL-U UPOS.
-        comments: what lines of columns are that begin with #.
-        scheme: of the tags; found out by default.
+        token_column: number from 0 (-1 is the last), or key of the JSON (default: the first, in CoNLL-U FORM).
+        tag_column: likewise (default: the last, in CoNLL-U UPOS).
+        comments: how lines of columns that begin with # are read.
+        scheme: of the tags (default: detected).
 
     Raises:
         UserError: with the line, where columns are missing or tags are in no scheme; or the file holds no sentence.
@@ -210,7 +210,7 @@ def read_split(
 def _in_one_scheme(
     rows: list[TaggedSentence], source: str, place: Callable[[int, int], str], wanted: Scheme | None
 ) -> TaggedSet:
-    """The sentences in the scheme that is wanted or found; `place` names a word of a sentence."""
+    """Check or detect the scheme; `place` names a word of a sentence for messages."""
     tags = [row.tags for row in rows]
     try:
         if wanted is not None:
@@ -272,7 +272,7 @@ def _json_rows(
 def _json_tokens(
     path: Path, key: int | str | None, encoding: str
 ) -> Iterator[tuple[int, Any, tuple[str, ...]]]:
-    """Number, object and tokens of each line."""
+    """For each line its number, object and tokens."""
     keys = ["tokens" if key is None else str(key)]
     for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():

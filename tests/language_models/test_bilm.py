@@ -227,6 +227,21 @@ def test_a_gap_is_read_from_both_sides() -> None:
         read_gap(model, "nothing missing")
 
 
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_a_reader_takes_ids_of_the_vocabulary_or_of_a_readable_text(name: str) -> None:
+    model, text = small_bilm(), "The cat sat on the mat ."
+    ids, readable = model.tokenizer.encode(text).ids, model.readable(text)
+    assert model.tokenizer.unknown_id not in ids
+    order = model.reading_order(name, len(ids))
+    whole, stepwise = model.reader(name, readable), model.reader(name)
+    whole.read([readable.ids[n] for n in order])
+    for n in order:
+        stepwise.read([ids[n]])
+    found = whole.log_probabilities()
+    torch.testing.assert_close(stepwise.log_probabilities(), found, rtol=1e-4, atol=1e-5)
+    assert float(found.exp().sum()) == pytest.approx(1.0)
+
+
 def quick(**changes: Any) -> ElmoSettings:
     spelling = {"embedding": 4, "filters": [[1, 8], [2, 8]], "n_highway": 1, "longest": 12}
     settings = replace(

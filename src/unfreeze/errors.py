@@ -48,7 +48,7 @@ class UserError(ValueError):
 
     def written(self, write: Callable[[str, str], str]) -> str:
         """The message, each `setting` in it put into words by `write(name, repr of the value or "")`."""
-        return _SETTING.sub(lambda found: write(found[1], found[2]), super().__str__())
+        return _SETTING.sub(lambda found: write(found[1], found[2]), Exception.__str__(self))
 
     def __str__(self) -> str:
         return self.written(_as_argument)

@@ -142,7 +142,7 @@ def test_evaluate_one_file_within_the_first_words_and_with_case(here: Path) -> N
         ("similarity empty.txt king man", "no word vectors here"),
         ("evaluate vectors.txt empty", "empty holds no set of word pairs or analogies"),
         ("evaluate vectors.txt empty.txt", "empty.txt holds no word pairs"),
-        ("evaluate vectors.txt vectors.txt", "vectors.txt:2: 'king 5 1 0.1"),
+        ("evaluate vectors.txt vectors.txt", "vectors.txt:2: expected two words and a score"),
         ("evaluate vectors.txt missing.txt", "missing.txt: no such file"),
         ("evaluate missing.txt sets", "missing.txt: no such file of word vectors"),
         ("evaluate nan.txt sets", "nan.txt, line 2: nan in a vector"),

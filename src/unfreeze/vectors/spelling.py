@@ -22,10 +22,7 @@ _AFFIX = 2
 
 
 class UnknownWord(UserError, KeyError):
-    """A word has no vector; a `KeyError` too, since tables of vectors are asked like a dictionary."""
-
-    def __str__(self) -> str:
-        return Exception.__str__(self)  # KeyError would show the message in quotes
+    """A word has no vector; a `KeyError` too, since tables of vectors are used like a dictionary."""
 
 
 def unknown_word(word: str, table: VectorTable) -> UnknownWord:

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from unfreeze.encoders.layers import weight_drop
-from unfreeze.encoders.layers.lookup import add_rows, look_up_tied
+from unfreeze.encoders.layers import dropouts
+from unfreeze.encoders.layers.dropouts import add_rows, drop_weight, look_up_tied
 from unfreeze.encoders.layers.products import transposed, weight_gradient
-from unfreeze.encoders.layers.weight_drop import drop_weight
 
 sizes = st.tuples(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70))
 
@@ -107,7 +106,7 @@ def test_a_dropped_weight_and_its_gradient_have_one_mask(
 
 
 def test_threads_draw_the_mask_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_drop, "_WORTH_A_THREAD", 4)
+    monkeypatch.setattr(dropouts, "_WORTH_A_THREAD", 4)
     threads, weight, masks = torch.get_num_threads(), torch.ones(37, 41), []
     try:
         for number in (1, 3):

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from unfreeze.encoders.layers.cell_settings import CellSettings
-from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
+from unfreeze.encoders.layers.dropouts import VariationalDropout, drop_weight, embed_with_dropout
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts, RecurrentStack, WeightDropLstm, detached
-from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.errors import UserError
 
 
@@ -93,8 +92,8 @@ def test_dropouts_scale_and_are_checked() -> None:
     ("settings", "said"),
     [
         ({"kind": "gru"}, "unknown cell 'gru': use lstm or qrnn"),
-        ({"windows": (2, 1)}, "apply only to the cell qrnn"),
-        ({"zoneout": 0.1}, "apply only to the cell qrnn"),
+        ({"windows": (2, 1)}, "are for QRNNs"),
+        ({"zoneout": 0.1}, "are for QRNNs"),
         ({"kind": "qrnn", "windows": (2, 0)}, "window must be at least 1, got 0"),
         ({"kind": "qrnn", "windows": (), "zoneout": 1.0}, "zoneout must be .* got 1.0"),
         ({"kind": "qrnn", "zoneout": float("nan")}, "zoneout must be .* got nan"),

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from unfreeze.generated.grammar import Document, Grammar, slots_of, tidied
-from unfreeze.generated.vocabulary_files import generator_grammar
+from unfreeze.generated.texts import generator_grammar
 
 REVIEWS = [
     f"{thing}_{kind}{sign}"

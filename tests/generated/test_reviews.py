@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 
 from unfreeze.generated import Review, movie_reviews, product_reviews
-from unfreeze.generated.noise import with_noise
+from unfreeze.generated.texts import with_noise
 
 MAKERS = {"movies": movie_reviews, "products": product_reviews}
 DENIALS = re.compile(

@@ -1,6 +1,5 @@
 """Synthetic text for the demo and the tests: labeled film and product reviews, and unlabeled text of the same domain."""
 
-from unfreeze.generated.plain import plain_text
-from unfreeze.generated.reviews import Review, movie_reviews, product_reviews
+from unfreeze.generated.texts import Review, movie_reviews, plain_text, product_reviews
 
 __all__ = ["Review", "movie_reviews", "plain_text", "product_reviews"]

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from unfreeze.encoders.layers.cell_settings import need_qrnn
+from unfreeze.encoders.layers.dropouts import drop_weight
 from unfreeze.encoders.layers.parallel import KERNEL_FORMATS
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
 from unfreeze.encoders.layers.qrnn_kernel import Pooling, pool_backward, pool_forward
 from unfreeze.encoders.layers.scan import forget_scan
 from unfreeze.encoders.layers.weight_cache import WeightCache
-from unfreeze.encoders.layers.weight_drop import drop_weight
 
 State = tuple[Tensor, ...]
 """c (1, B, H) and, for windows above 1, the last K - 1 inputs (K - 1, B, I)."""

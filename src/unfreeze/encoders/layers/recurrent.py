@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.cell_settings import CellSettings
-from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
+from unfreeze.encoders.layers.dropouts import VariationalDropout, drop_weight, embed_with_dropout
 from unfreeze.encoders.layers.products import compute_type
 from unfreeze.encoders.layers.qrnn import QrnnLayer
-from unfreeze.encoders.layers.weight_drop import drop_weight
 from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.errors import UserError
 

@@ -55,7 +55,7 @@ def run(arguments: Shout, console: Console) -> None:
         "file": FileNotFoundError(2, "No such file or directory", "reviews.csv"),
         "bug": ZeroDivisionError("division by zero"),
         "ctrl-c": KeyboardInterrupt(),
-        "resumable": Interrupted("stopped after 7 steps; the same command goes on from there"),
+        "resumable": Interrupted("stopped after 7 steps; rerun the command to resume"),
     }
     if arguments.how in errors:
         raise errors[arguments.how]

@@ -115,7 +115,7 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     for name in ("a.csv", "a"):
         asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]
         assert "end in .jsonl or .html" in fail(*asked)
-    assert "is an answerer" in fail("generate", answerer, "a")
+    assert "is a question answerer" in fail("generate", answerer, "a")
 
 
 def test_questions_without_answers_are_not_measured(answerer: Path, data: Path, tmp_path: Path) -> None:

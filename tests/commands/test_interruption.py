@@ -96,8 +96,8 @@ def test_the_same_command_goes_on_to_the_same_bits(
     if number == signal.SIGKILL:
         assert status == -signal.SIGKILL
     else:
-        assert status == 130 and "the same command goes on from there" in last and "Traceback" not in err
-    assert "going on from " in call(line, tmp_path / "stopped")
+        assert status == 130 and "rerun the command to resume" in last and "Traceback" not in err
+    assert "resuming from " in call(line, tmp_path / "stopped")
     whole, resumed = (tmp_path / name / "model.safetensors" for name in ("whole", "stopped"))
     assert whole.read_bytes() == resumed.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "stopped"}

@@ -203,7 +203,7 @@ def test_reports_of_any_form_become_one_line(box: str) -> None:
         ("mistake", 2, "unfreeze: reviews.csv, line 3: column 'label' is missing\n"),
         ("file", 2, "unfreeze: reviews.csv: No such file or directory\n"),
         ("ctrl-c", 130, "unfreeze: interrupted; rerun the command to start again\n"),
-        ("resumable", 130, "unfreeze: stopped after 7 steps; the same command goes on from there\n"),
+        ("resumable", 130, "unfreeze: stopped after 7 steps; rerun the command to resume\n"),
         ("bug", 1, f"unfreeze: internal error (ZeroDivisionError: division by zero); {DEBUG_HINT}\n"),
     ],
 )

@@ -207,7 +207,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch
             found = train(store, 21, workers=1, epochs=2, checkpoints=checkpoints, checkpoint_minutes=1e-4)
             break
         except Interrupted as stop:
-            assert "the same command goes on" in str(stop)
+            assert "rerun the command to resume" in str(stop)
     assert attempts > 2
     assert np.array_equal(found, whole)
 
@@ -288,27 +288,37 @@ def test_a_second_interrupt_leaves_without_a_checkpoint(
     """A block counts from the moment that it is taken: saved while a thread works, its words would never be learned."""
     monkeypatch.setattr(token_blocks, "BLOCK_TOKENS", 500)
     store = make_store(tmp_path, two_topics(20), 21)
-    train_block, in_hand = word2vec.train_block, threading.Event()
+    train_block, in_hand, over = word2vec.train_block, threading.Event(), threading.Event()
+    seen: list[int] = []
 
     def slow(*arguments: Any) -> Any:
         in_hand.set()
-        time.sleep(0.5)
+        over.wait()
         return train_block(*arguments)
+
+    def interrupt(number: int, frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
 
     def press_twice() -> None:
         in_hand.wait()
-        for _ in range(2):
+        for count in (1, 2):
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.1)
+            while len(seen) < count:
+                time.sleep(0.01)
+        over.set()
 
     monkeypatch.setattr(word2vec, "train_block", slow)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     checkpoints = Checkpoints(tmp_path / "training")
     fingers = threading.Thread(target=press_twice)
-    fingers.start()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        train(store, 21, workers=1, checkpoints=checkpoints)
-    fingers.join()
+    earlier = signal.signal(signal.SIGINT, interrupt)
+    try:
+        fingers.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            train(store, 21, workers=1, checkpoints=checkpoints)
+        fingers.join()
+    finally:
+        signal.signal(signal.SIGINT, earlier)
     assert not isinstance(caught.value, Interrupted) and checkpoints.load() is None
 
 

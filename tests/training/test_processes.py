@@ -293,7 +293,7 @@ def test_an_interrupted_run_goes_on_with_another_number_of_processes(
     line = f"{COMMANDS[name]} --output {output}"
     endings = run(pair, before, line, happens="interrupted")
     assert [ending.status for ending in endings] == [130] * before, endings
-    assert "the same command goes on" in endings[0].complaints[0]
+    assert "rerun the command to resume" in endings[0].complaints[0]
     assert not any(ending.err for ending in endings[1:])
     assert (output / "training" / "checkpoint.pt").is_file()
     succeed(pair, after, line)
@@ -367,10 +367,12 @@ def test_ctrl_c_at_a_launcher_costs_nothing(pair: Pair) -> None:
     wait_until(lambda: log.is_file() and log.stat().st_size > 0)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=LONGEST)
-    assert process.returncode != 0 and err.count("unfreeze: ") == 1 and "the same command goes on" in err, err
+    assert (
+        process.returncode != 0 and err.count("unfreeze: ") == 1 and "rerun the command to resume" in err
+    ), err
     process = launch(TORCHRUN, line)
     _, err = process.communicate(timeout=LONGEST)
-    assert process.returncode == 0 and "going on from step" in err, err
+    assert process.returncode == 0 and "resuming from step" in err, err
 
 
 def wait_until(happened: Callable[[], bool]) -> None:

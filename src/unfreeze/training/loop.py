@@ -370,7 +370,7 @@ class _Run:
         self.objective.carry(state["carried"])
         self.records, self.smoothed, self.best = state["records"], state["smoothed"], state["best"]
         self._take_random_state(state["random_states"])
-        logger.info("going on from step %d (epoch %d, %.0f s)", self.step, self.epoch, self.seconds_before)
+        logger.info("resuming from step %d (epoch %d, %.0f s)", self.step, self.epoch, self.seconds_before)
 
     def _random_state(self) -> Tensor:
         """Of the device's generator, which draws the dropout masks."""
@@ -394,7 +394,7 @@ class _Run:
         """One line for somebody who pressed Ctrl-C."""
         if self.checkpoints is None:
             return f"stopped at step {self.step}; this run kept no checkpoint"
-        return f"stopped at step {self.step}; {self.checkpoints.folder} is saved: the same command goes on from there"
+        return f"stopped at step {self.step}; {self.checkpoints.folder} is saved: rerun the command to resume"
 
 
 def _log_record(record: dict[str, Any]) -> None:

@@ -225,7 +225,7 @@ class _Run:
         if saved is not None:
             self.matrices = Matrices(saved.pop("inputs").numpy(), saved.pop("outputs").numpy())
             self.state = _State(**{"all_predictions": None, **saved})
-            logger.info("going on from token %d", self.tokens_before(self.state.position))
+            logger.info("resuming from token %d", self.tokens_before(self.state.position))
 
     def work(self, bar: Bar, workers: int, checkpoints: Checkpoints | None, leg: float) -> None:
         """In legs of `leg` seconds; a checkpoint is written between two of them, when no thread works."""
@@ -244,7 +244,7 @@ class _Run:
                     self.blocks.epochs * self.store.n_tokens,
                 )
                 raise Interrupted(
-                    f"interrupted after {done:,} of {total:,} tokens; the same command goes on from there"
+                    f"interrupted after {done:,} of {total:,} tokens; rerun the command to resume"
                 ) from stop
 
     def _leg(self, bar: Bar, workers: int, seconds: float) -> KeyboardInterrupt | None:

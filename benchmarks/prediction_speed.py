@@ -80,7 +80,7 @@ def qrnn_classifier(tokenizer: TextTokenizer) -> TextClassifier:
     """A QRNN classifier of the same sizes with random weights."""
     torch.manual_seed(0)
     network = pooled_network(ours.encoder(tokenizer, SIZES, "qrnn"), len(LABELS))
-    return TextClassifier(network.eval(), LABELS, {})
+    return TextClassifier.of_network(network.eval(), LABELS, {})
 
 
 @torch.no_grad()

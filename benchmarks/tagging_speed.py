@@ -21,9 +21,8 @@ from benchmarks.texts import NoData, Texts
 from benchmarks.turns import rates_in_turns
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.tasks.fit_tagger import span_tags
 from unfreeze.tasks.sequence_tagger import SequenceTagger
-from unfreeze.tasks.tagging import TaggerNetwork
+from unfreeze.tasks.tagging import TaggerNetwork, span_tags
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tag_schemes import spans_of
@@ -112,7 +111,7 @@ def tagging(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> li
     counts = Counter(token.lower() for each in sentences.examples for token in each.tokens)
     words = list(counts)
     tagger = our_tagger(sentences, words)
-    peer = TaggerPeer(words, tagger.kinds, SIZE, HIDDEN)
+    peer = TaggerPeer(words, tagger.classes_, SIZE, HIDDEN)
     tokens = [list(each.tokens) for each in sentences.examples]
     batch = sentences.subset(sentences.examples[:BATCH])
     own = batch.in_scheme("bioes")
@@ -122,7 +121,7 @@ def tagging(sentences: TaggedSet, rounds: int, say: Callable[[str], None]) -> li
     for precision in ("fp32", "auto"):
         tagger.precision = precision  # type: ignore[assignment]
         calls: dict[str, Call] = {
-            "ours": partial(tagger.predict_tags, tokens),
+            "ours": partial(tagger.predict, tokens),
             "theirs": partial(peer.predict, tokens, BATCH),
         }
         rows.append(compare(f"tag, words/s, {precision}; theirs flair", calls, count, rounds, say))
@@ -143,7 +142,7 @@ def our_tagger(sentences: TaggedSet, words: list[str]) -> SequenceTagger:
     torch.nn.init.normal_(vectors.embedding)
     inputs = WordInputs(None, vectors=vectors, characters=CHARACTERS, tokenized=True)
     network = TaggerNetwork(inputs, span_tags(sentences), "bioes", hidden_size=HIDDEN)
-    return SequenceTagger(network.eval(), sentences.scheme, {})
+    return SequenceTagger.of_network(network.eval(), sentences.scheme, {})
 
 
 def our_update(network: TaggerNetwork, batch: TaggedSet) -> Call:

@@ -27,7 +27,7 @@ from experiments.ulmfit_imdb import ADAPT_EPOCHS, VOCABULARY, transfer_methods
 from unfreeze.pretraining.lm import pretrain_lm
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
-from unfreeze.tasks.fit_settings import FitSettings
+from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.training.loop_settings import LoopSettings
 
 LABELS = 1_000
@@ -46,7 +46,7 @@ def without_pretraining(places: Places, progress: Progress) -> Path:
     return output
 
 
-def variants(places: Places, from_random: Path) -> dict[str, FitSettings]:
+def variants(places: Places, from_random: Path) -> dict[str, ClassifierSettings]:
     """ULMFiT, and each variant without one of its parts."""
     whole = transfer_methods(places.runs / "imdb-lm")["ULMFiT"]
     return {
@@ -78,7 +78,7 @@ def main() -> None:
         return
     results = Results(arguments.runs / "results.jsonl")
 
-    def run(settings: FitSettings, seed: int) -> dict[str, Any]:
+    def run(settings: ClassifierSettings, seed: int) -> dict[str, Any]:
         return fitted_accuracy(places.sample(LABELS, seed), places.held_back, replace(settings, seed=seed))
 
     for name, settings in variants(places, from_random).items():

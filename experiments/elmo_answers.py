@@ -26,9 +26,8 @@ from typing import Any
 import numpy as np
 
 from experiments.results import Results, part_of
-from unfreeze.tasks.fit_answerer import fit_answerer
-from unfreeze.tasks.question_answerer import QuestionAnswerer
-from unfreeze.tasks.word_task_settings import AnswererSettings
+from unfreeze.tasks.question_answerer import QuestionAnswerer, fit_answerer
+from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.text.questions import QuestionSet, mismatched, read_questions
 
 

@@ -29,9 +29,8 @@ import torch
 from experiments.results import Results, part_of
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.registry import weights_digest
-from unfreeze.tasks.fit_classifier import fit_classifier
-from unfreeze.tasks.fit_settings import FitSettings
-from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.text_classifier import TextClassifier, fit_classifier
 from unfreeze.text.examples import read_examples
 from unfreeze.training.precision import choose_precision
 
@@ -83,9 +82,11 @@ def main() -> None:
             print(said(form, rows), flush=True)
 
 
-def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
+def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, ClassifierSettings]]:
     """Arguments for the input of the biLSTM."""
-    base = FitSettings(encoder=arguments.elmo, body="bilstm", transfer="frozen", epochs=arguments.epochs)
+    base = ClassifierSettings(
+        encoder=arguments.elmo, body="bilstm", transfer="frozen", epochs=arguments.epochs
+    )
     yield "folder or file of word vectors", replace(base, encoder=arguments.vectors)
     for words, beside in {"": None, "word vectors and ": arguments.vectors}.items():
         with_words = replace(base, word_vectors=beside)
@@ -94,7 +95,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, FitSettings]]:
         yield f"{words}ELMo, mix with L2 of .001", replace(with_words, mix_l2=0.001)
 
 
-def measured(parts: Parts, settings: FitSettings) -> dict[str, Any]:
+def measured(parts: Parts, settings: ClassifierSettings) -> dict[str, Any]:
     """Accuracy on the test texts, and the weights of the layers."""
     classifier, _ = fit_classifier(parts.train, settings, validation=parts.dev)
     cache_layers(classifier, settings, parts.test)
@@ -113,7 +114,7 @@ def said(form: str, rows: list[dict[str, Any]]) -> str:
     return f"  {form}: {statistics.mean(found):.1f} %{each} in {seconds:.0f} s{shown}"
 
 
-def cache_layers(classifier: TextClassifier, settings: FitSettings, test: ExampleSet) -> None:
+def cache_layers(classifier: TextClassifier, settings: ClassifierSettings, test: ExampleSet) -> None:
     """Compute the layers of the test texts once for all variants."""
     assert settings.encoder is not None
     weights = weights_digest(settings.encoder)

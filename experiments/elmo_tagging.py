@@ -25,8 +25,8 @@ from typing import Any
 
 from experiments.results import Results, part_of, table
 from unfreeze.analysis.curves import Curve, plot_curves
-from unfreeze.tasks.fit_tagger import fit_tagger
-from unfreeze.tasks.word_task_settings import TaggerSettings
+from unfreeze.tasks.sequence_tagger import fit_tagger
+from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.text.tagged import TaggedSet, read_tagged
 
 

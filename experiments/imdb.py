@@ -13,8 +13,8 @@ from typing import Any
 
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.pretraining.settings import PretrainSettings, small
-from unfreeze.tasks.fit_classifier import fit_classifier
-from unfreeze.tasks.fit_settings import FitSettings
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.text_classifier import fit_classifier
 from unfreeze.text.examples import read_examples
 
 HELD_BACK, HELD_BACK_SEED = 5_000, 12345
@@ -86,7 +86,7 @@ class Places:
 
 
 def fitted_accuracy(
-    train: ExampleSet, test: ExampleSet, settings: FitSettings, validation: ExampleSet | None = None
+    train: ExampleSet, test: ExampleSet, settings: ClassifierSettings, validation: ExampleSet | None = None
 ) -> dict[str, Any]:
     """Fit on `train` and evaluate on `test` in the fastest number format."""
     classifier, _ = fit_classifier(train, settings, validation=validation)

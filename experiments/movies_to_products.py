@@ -38,14 +38,13 @@ from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.tasks.fit_classifier import fit_classifier
-from unfreeze.tasks.fit_settings import FitSettings
-from unfreeze.tasks.text_classifier import TextClassifier
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.text_classifier import TextClassifier, fit_classifier
 from unfreeze.text.examples import read_examples
 
 TEST, TEST_SEED = 1_000, 777
 SEEDS = {100: 5, 1_000: 1}
-ANEW = FitSettings(encoder="none")
+ANEW = ClassifierSettings(encoder="none")
 
 
 def electronics(data: Path) -> tuple[ExampleSet, ExampleSet]:
@@ -59,16 +58,18 @@ def electronics(data: Path) -> tuple[ExampleSet, ExampleSet]:
 
 def movie_classifier(places: Places, folder: Path) -> Path:
     """Fit a biLSTM from scratch on the 20,000 movie reviews that are not held out."""
-    settings = FitSettings(encoder="none", epochs=5)
+    settings = ClassifierSettings(encoder="none", epochs=5)
     fit_classifier(places.pool, settings, validation=places.tuning, output=folder)
     return folder
 
 
 def unknown_share(classifier: TextClassifier, examples: ExampleSet) -> float:
     """Fraction of the words that are not in the vocabulary of a classifier."""
-    unknown = classifier.tokenizer.unknown_id
+    unknown = classifier.network.encoder.tokenizer.unknown_id
     ids = [
-        i for row in classifier.inputs([example.input for example in examples.examples]) for i in row.tolist()
+        i
+        for row in classifier.network.body.inputs([example.input for example in examples.examples])
+        for i in row.tolist()
     ]
     return sum(i == unknown for i in ids) / len(ids)
 
@@ -87,7 +88,7 @@ def task_vectors(texts: ExampleSet, runs: Path) -> Path:
     return output
 
 
-def vector_methods(places: Places, train: ExampleSet, test: ExampleSet) -> dict[str, FitSettings]:
+def vector_methods(places: Places, train: ExampleSet, test: ExampleSet) -> dict[str, ClassifierSettings]:
     """Variants with word vectors; prints how many words are missing from their vocabularies."""
     own, wiki = str(task_vectors(train, places.runs)), str(wikipedia_vectors(places))
     for name, place in (("the task's texts", own), ("Wikipedia", wiki)):
@@ -98,20 +99,22 @@ def vector_methods(places: Places, train: ExampleSet, test: ExampleSet) -> dict[
             f"vectors of {name}: {len(known):,} words; they lack {100 * n_unknown / total:.2f} % of the test's words"
         )
     return {
-        "vectors of the task's texts, averaged": FitSettings(encoder=own),
-        "vectors of Wikipedia, averaged": FitSettings(encoder=wiki),
-        "the same, fine-tuned": FitSettings(encoder=wiki, transfer="fine-tune", gradual=False),
-        "vectors of Wikipedia under a biLSTM, frozen": FitSettings(
+        "vectors of the task's texts, averaged": ClassifierSettings(encoder=own),
+        "vectors of Wikipedia, averaged": ClassifierSettings(encoder=wiki),
+        "the same, fine-tuned": ClassifierSettings(encoder=wiki, transfer="fine-tune", gradual=False),
+        "vectors of Wikipedia under a biLSTM, frozen": ClassifierSettings(
             encoder=wiki, body="bilstm", transfer="frozen"
         ),
-        "the same, fine-tuned, new words from scratch": FitSettings(encoder=wiki, body="bilstm"),
+        "the same, fine-tuned, new words from scratch": ClassifierSettings(encoder=wiki, body="bilstm"),
     }
 
 
-def compare(train: ExampleSet, test: ExampleSet, results: Results, methods: dict[str, FitSettings]) -> None:
+def compare(
+    train: ExampleSet, test: ExampleSet, results: Results, methods: dict[str, ClassifierSettings]
+) -> None:
     """Evaluate each method on each sample, and TF-IDF."""
 
-    def fitted(settings: FitSettings, count: int, seed: int) -> dict[str, Any]:
+    def fitted(settings: ClassifierSettings, count: int, seed: int) -> dict[str, Any]:
         return fitted_accuracy(train.sample(count, seed), test, replace(settings, seed=seed))
 
     def tfidf(count: int, seed: int) -> dict[str, Any]:
@@ -147,10 +150,10 @@ def main() -> None:
     )
     methods = {
         "from scratch": ANEW,
-        f"{movies.name}, encoder and head moved": FitSettings(encoder=str(movies), gradual=False),
+        f"{movies.name}, encoder and head moved": ClassifierSettings(encoder=str(movies), gradual=False),
     }
     if arguments.encoder is not None:
-        methods[f"{arguments.encoder.name}, fine-tuned"] = FitSettings(encoder=str(arguments.encoder))
+        methods[f"{arguments.encoder.name}, fine-tuned"] = ClassifierSettings(encoder=str(arguments.encoder))
     if arguments.vectors:
         methods |= vector_methods(places, train, test)
     results = Results(arguments.runs / "results.jsonl")

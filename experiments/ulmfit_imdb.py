@@ -47,7 +47,7 @@ from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.pretraining.word2vec.train import train_word_vectors
 from unfreeze.progress import Progress
 from unfreeze.tasks.baselines import tfidf_accuracy
-from unfreeze.tasks.fit_settings import FitSettings
+from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
@@ -64,9 +64,9 @@ RELEASED_WORDS = 25_000
 PARTS = ("vectors", "pretrain", "adapt", "tfidf", "scratch", "transfer")
 
 SCRATCH = {
-    "biLSTM 100/128, rate 2e-3": FitSettings(encoder="none"),
-    "biLSTM 100/128, rate 5e-3": FitSettings(encoder="none", rate=5e-3),
-    "AWD-LSTM 100/200, rate 2e-3": FitSettings(
+    "biLSTM 100/128, rate 2e-3": ClassifierSettings(encoder="none"),
+    "biLSTM 100/128, rate 5e-3": ClassifierSettings(encoder="none", learning_rate=5e-3),
+    "AWD-LSTM 100/200, rate 2e-3": ClassifierSettings(
         encoder="none", architecture="awd-lstm", embedding_size=100, hidden_size=200, dropout_scale=0.5
     ),
 }
@@ -174,7 +174,7 @@ def compare_tfidf(places: Places, results: Results) -> None:
 def compare_scratch(places: Places, results: Results) -> None:
     """From scratch: select a model with 1,000 labels on held-out reviews, then evaluate it on the test reviews."""
 
-    def run(count: int, seed: int, settings: FitSettings, test: ExampleSet) -> dict[str, Any]:
+    def run(count: int, seed: int, settings: ClassifierSettings, test: ExampleSet) -> dict[str, Any]:
         settings = replace(settings, epochs=SCRATCH_EPOCHS[count], seed=seed)
         # With 100 labels, evaluating each epoch is not informative and takes longer than training.
         validation = places.tuning if count > 100 else None
@@ -189,12 +189,14 @@ def compare_scratch(places: Places, results: Results) -> None:
         results.measure("test", "from scratch", count, seed, partial(run, count, seed, best, places.test))
 
 
-def transfer_methods(encoder: Path, vectors: Path | None = None) -> dict[str, FitSettings]:
+def transfer_methods(encoder: Path, vectors: Path | None = None) -> dict[str, ClassifierSettings]:
     """Averaged wide-window word vectors of the reviews; the fine-tuned language model; and both."""
-    whole = FitSettings(encoder=str(encoder), pooling="top+vectors", rate=1e-2)
+    whole = ClassifierSettings(encoder=str(encoder), pooling="top+vectors", learning_rate=1e-2)
     if vectors is None:
         return {"ULMFiT": whole}
-    alone = FitSettings(encoder=str(encoder), word_vectors=str(vectors), pooling="vectors", transfer="frozen")
+    alone = ClassifierSettings(
+        encoder=str(encoder), word_vectors=str(vectors), pooling="vectors", transfer="frozen"
+    )
     return {
         "word vectors, averaged": alone,
         "ULMFiT": whole,
@@ -205,7 +207,7 @@ def transfer_methods(encoder: Path, vectors: Path | None = None) -> dict[str, Fi
 def compare_transfer(places: Places, results: Results, encoder: Path, vectors: Path) -> None:
     """Fine-tuned classifiers."""
 
-    def run(count: int, seed: int, settings: FitSettings) -> dict[str, Any]:
+    def run(count: int, seed: int, settings: ClassifierSettings) -> dict[str, Any]:
         return fitted_accuracy(places.sample(count, seed), places.test, replace(settings, seed=seed))
 
     for name, settings in transfer_methods(encoder, vectors).items():

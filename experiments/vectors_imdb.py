@@ -26,7 +26,7 @@ from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
-from unfreeze.tasks.fit_settings import FitSettings
+from unfreeze.tasks.settings import ClassifierSettings
 
 SEEDS = {100: 3, 1_000: 1}
 WIDE = VectorSettings(
@@ -57,12 +57,14 @@ def main() -> None:
     results = Results(arguments.runs / "results.jsonl")
     vectors = str(review_vectors(places))
     methods = {
-        "vectors, averaged": FitSettings(encoder=vectors),
-        "vectors under a biLSTM, frozen": FitSettings(encoder=vectors, body="bilstm", transfer="frozen"),
-        "vectors under a biLSTM, fine-tuned": FitSettings(encoder=vectors, body="bilstm"),
+        "vectors, averaged": ClassifierSettings(encoder=vectors),
+        "vectors under a biLSTM, frozen": ClassifierSettings(
+            encoder=vectors, body="bilstm", transfer="frozen"
+        ),
+        "vectors under a biLSTM, fine-tuned": ClassifierSettings(encoder=vectors, body="bilstm"),
     }
 
-    def run(settings: FitSettings, count: int, seed: int) -> dict[str, Any]:
+    def run(settings: ClassifierSettings, count: int, seed: int) -> dict[str, Any]:
         return fitted_accuracy(places.sample(count, seed), places.test, replace(settings, seed=seed))
 
     for name, settings in methods.items():

@@ -21,8 +21,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-from unfreeze.tasks.fit_answerer import fit_answerer
-from unfreeze.tasks.word_task_settings import AnswererSettings
+from unfreeze.tasks.question_answerer import fit_answerer
+from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.text.questions import Answer, Question, QuestionSet
 
 NOUNS = (
@@ -64,7 +64,7 @@ def main() -> None:
     ]
     print(f"the reader: {100 * np.mean(right):.1f} % in {time.monotonic() - started:.0f} s")
     lecture = [("Who is chasing?", f"A {a} chases a {b}.") for a, b in (("mouse", "cat"), ("cat", "mouse"))]
-    for (question, context), one in zip(lecture, answerer.predict(lecture), strict=True):
+    for (question, context), one in zip(lecture, answerer(lecture), strict=True):
         print(f"  {context} {question} {one['answers'][0]['answer']} ({one['answers'][0]['score']:.2f})")
 
 

@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answerer(data: Path) -> Path:
     (values,) = succeed(
         "fit", "answerer", "--train", data / "train.json", "--validation", data / "dev.json", "--encoder", "none",
-        "--hidden-size", 16, "--characters", 8, "--rate", 0.01, "--batch-size", 16, "--epochs", 25,
+        "--hidden-size", 16, "--characters", 8, "--learning-rate", 0.01, "--batch-size", 16, "--epochs", 25,
         "--precision", "fp32", "--output", data / "a", "--json",
     ).rows  # fmt: skip
     assert values["f1"] > 0.7 and values["questions"] == 96

@@ -17,7 +17,7 @@ from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 SIZES = "--preset tiny --embedding-size 24 --hidden-size 32 --direction both --softmax full"
 CELL = "--cell qrnn --windows 2 2 --zoneout 0.1"
 BOUNDS = "--batch-size 8 --learning-rate 0.02 --precision fp32"
-FIT = "--pooling top+vectors --epochs 10 --batch-size 8 --rate 0.02 --precision fp32"
+FIT = "--pooling top+vectors --epochs 10 --batch-size 8 --learning-rate 0.02 --precision fp32"
 TEXT = "The film was very dull."
 
 

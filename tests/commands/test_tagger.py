@@ -15,7 +15,7 @@ from tests.tasks.sentences import columns, tagged_sentences
 from unfreeze.tasks.sequence_tagger import SequenceTagger
 from unfreeze.text.tagged import read_tagged
 
-SMALL = ["--hidden-size", 16, "--characters", 8, "--rate", 0.02, "--precision", "fp32"]
+SMALL = ["--hidden-size", 16, "--characters", 8, "--learning-rate", 0.02, "--precision", "fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_words_that_are_split_already_come_from_everywhere(
 ) -> None:
     gold = read_tagged(data / "dev")
     sentences = [list(each.tokens) for each in gold.examples]
-    expected = SequenceTagger.from_pretrained(tagger).predict_tags(sentences)
+    expected = SequenceTagger.from_pretrained(tagger).predict(sentences)
     named = tmp_path / "b.conll"
     named.write_text("\n".join("\n".join(each.tokens) + "\n" for each in gold.examples), encoding="utf-8")
     rows = succeed("predict", tagger, "--file", named, "--json").rows

@@ -73,7 +73,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     bounds = "--epochs 2 --batch-size 8 --bptt 20 --learning-rate 0.02 --precision fp32".split()
     succeed("pretrain", "lm", "--corpus", world.plain, *sizes, *bounds, "--output", world.lm)
     paths = ["--train", world.train, "--validation", world.test, "--encoder", world.lm]
-    options = "--epochs 8 --batch-size 8 --rate 0.02 --pooling top+vectors --precision fp32 --json".split()
+    options = (
+        "--epochs 8 --batch-size 8 --learning-rate 0.02 --pooling top+vectors --precision fp32 --json".split()
+    )
     fitted = succeed("fit", "classifier", *paths, "--output", world.classifier, *options)
     return World(**{**world.__dict__, "fitted": fitted})
 
@@ -147,13 +149,13 @@ def test_fit_from_scratch_learns_from_a_stratified_sample(world: World, tmp_path
 
 
 def test_fit_chooses_more_epochs_for_fewer_examples() -> None:
-    from unfreeze.tasks.fit_settings import FitSettings
     from unfreeze.tasks.plans import ClassifierPlan, plan
+    from unfreeze.tasks.settings import ClassifierSettings
 
-    few, many = (plan(ClassifierPlan, FitSettings(encoder="none")).epochs_for(n) for n in (50, 50_000))
+    few, many = (plan(ClassifierPlan, ClassifierSettings(encoder="none")).epochs_for(n) for n in (50, 50_000))
     assert few is not None and many is not None and few > many
-    assert plan(ClassifierPlan, FitSettings(encoder="none", epochs=3)).epochs_for(50) == 3
-    assert plan(ClassifierPlan, FitSettings(encoder="none", minutes=1.0)).epochs_for(50) is None
+    assert plan(ClassifierPlan, ClassifierSettings(encoder="none", epochs=3)).epochs_for(50) == 3
+    assert plan(ClassifierPlan, ClassifierSettings(encoder="none", minutes=1.0)).epochs_for(50) is None
 
 
 def test_fit_goes_on_from_a_classifier_of_the_same_labels(world: World, tmp_path: Path) -> None:
@@ -167,7 +169,17 @@ def test_fit_goes_on_from_a_classifier_of_the_same_labels(world: World, tmp_path
         "--pooling",
         "top+vectors",
     ]
-    line += ["--encoder", world.classifier, "--rate", "1e-6", "--epochs", 1, "--precision", "fp32", "--json"]
+    line += [
+        "--encoder",
+        world.classifier,
+        "--learning-rate",
+        "1e-6",
+        "--epochs",
+        1,
+        "--precision",
+        "fp32",
+        "--json",
+    ]
     outcome = succeed(*line, "--output", tmp_path / "second")
     assert "the head starts from" in outcome.err
     assert outcome.rows[0]["accuracy"] >= 0.9
@@ -182,7 +194,7 @@ def test_fit_puts_word_vectors_beside_the_states(world: World, tmp_path: Path) -
     assert succeed(*line, "--output", tmp_path / "model").rows[0]["accuracy"] >= 0.9
     classifier = TextClassifier.from_pretrained(tmp_path / "model")
     table = {
-        word: classifier.network.body.word_vectors[classifier.tokenizer.id(word)]
+        word: classifier.network.body.word_vectors[classifier.network.encoder.tokenizer.id(word)]
         for word in ("superb", "dull")
     }
     assert table["superb"][0] > 0 > table["dull"][0]
@@ -198,7 +210,7 @@ def test_fit_learns_several_labels_at_once(world: World, tmp_path: Path) -> None
         for n, (text, label) in enumerate(reviews(30, seed=5))
     ]
     train = write_table(tmp_path / "many.csv", rows)
-    options = "--multi-label --encoder none --epochs 10 --rate 0.01 --hidden-size 16 --precision fp32".split()
+    options = "--multi-label --encoder none --epochs 10 --learning-rate 0.01 --hidden-size 16 --precision fp32".split()
     succeed("fit", "classifier", "--train", train, "--output", tmp_path / "many", *options)
     found = succeed("predict", tmp_path / "many", "--file", train, "--probabilities", "--json").rows
     assert set(found[0]["probabilities"]) == {"pos", "neg", "long", "short"}
@@ -676,7 +688,10 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
             "needs an encoder",
         ),
         ("fit classifier --train {train} --encoder {lm} --output {train}", "is a file"),
-        ("fit classifier --train {train} --encoder {lm} --rate -1 --output {new}", "--rate must be above 0"),
+        (
+            "fit classifier --train {train} --encoder {lm} --learning-rate -1 --output {new}",
+            "--learning-rate must be above 0",
+        ),
         ("fit classifier --train {train} --encoder {lm} --dropout-scale 9 --output {new}", "dropout must be"),
         (
             "fit classifier --train {train} --validation {unknown_label} --encoder {lm} --output {new}",

@@ -86,7 +86,7 @@ def test_an_encoder_comes_out_of_a_language_model_and_a_classifier(cell: CellKin
     model.save_pretrained(tmp_path / "encoder", without_output=True)
     settings = {"pooling": "top", "head": "linear"}
     network = pooled_network(model.encoder, 2, **settings)  # type: ignore[arg-type]
-    TextClassifier(network, ["no", "yes"], settings).save_pretrained(tmp_path / "classifier")
+    TextClassifier.of_network(network, ["no", "yes"], settings).save_pretrained(tmp_path / "classifier")
     for name in ("lm", "encoder", "classifier"):
         assert_same_layers(AwdLstm.from_pretrained(tmp_path / name), model.encoder)
     for name, said in (("encoder", "without an output layer"), ("classifier", "is a text classifier")):
@@ -386,7 +386,7 @@ def test_a_classifier_of_a_newer_or_damaged_kind_is_one_line(tmp_path: Path) -> 
     folder = tmp_path / "classifier"
     settings = {"pooling": "top", "head": "linear"}
     network = pooled_network(random_model(word_tokenizer()).encoder, 2, **settings)  # type: ignore[arg-type]
-    TextClassifier(network, ["no", "yes"], settings).save_pretrained(folder)
+    TextClassifier.of_network(network, ["no", "yes"], settings).save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
     changes: list[tuple[dict[str, Any], str]] = [
         ({"settings": {**settings, "pooling": "swim"}}, "the pooling 'swim', known are top,"),

@@ -292,8 +292,10 @@ def test_a_vocabulary_in_any_form(tmp_path: Path, form: str) -> None:
     convert_fastai(saved(tmp_path, state)[0], path, tmp_path / "out", labels=labels)
     classifier = TextClassifier.from_pretrained(tmp_path / "out")
     assert classifier.label_names == ("x", "y", "z")
-    assert classifier.tokenizer.vocabulary[:-1] == VOCABULARY[:-1]
-    assert classifier.tokenizer.encode_ids(["The bank of xxmaj 7"]) == [[2, 8, 9, 10, 11, 0, 0]]
+    assert classifier.network.encoder.tokenizer.vocabulary[:-1] == VOCABULARY[:-1]
+    assert classifier.network.encoder.tokenizer.encode_ids(["The bank of xxmaj 7"]) == [
+        [2, 8, 9, 10, 11, 0, 0]
+    ]
 
 
 class Malicious:

@@ -27,11 +27,10 @@ from unfreeze.tasks.answering import (
     best_spans,
     read_windows,
 )
-from unfreeze.tasks.fit_answerer import fit_answerer
 from unfreeze.tasks.metrics import answer_f1, exact_match
-from unfreeze.tasks.question_answerer import QuestionAnswerer
+from unfreeze.tasks.question_answerer import QuestionAnswerer, fit_answerer
+from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.tasks.word_inputs import WordInputs
-from unfreeze.tasks.word_task_settings import AnswererSettings
 from unfreeze.text.questions import Answer, Question, QuestionSet, mismatched, read_questions
 
 SMALL: dict[str, Any] = {"encoder": "none", "hidden_size": 16, "characters": 8, "embedding_size": 16}
@@ -186,7 +185,9 @@ def test_windows_hold_every_word_and_the_answer(n_words: int, place: int, length
 
 @pytest.fixture(scope="module")
 def answerer() -> QuestionAnswerer:
-    options = AnswererSettings(**SMALL, epochs=30, rate=0.01, batch_size=16, input_dropout=0.0, dropout=0.0)
+    options = AnswererSettings(
+        **SMALL, epochs=30, learning_rate=0.01, batch_size=16, input_dropout=0.0, dropout=0.0
+    )
     return fit_answerer(made_questions(120), options, precision="fp32")[0]
 
 
@@ -194,19 +195,19 @@ def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
     figures = answerer.evaluate(made_questions(60, seed=7))
     assert figures["exact_match"] > 0.9 and figures["n_questions"] == 60
     pairs = [("Who likes Ada?", "Yesterday Kurt likes Ada ."), ("Who likes Kurt?", "Ada likes Kurt .")]
-    for (_, context), found in zip(pairs, answerer.predict(pairs, count=3), strict=True):
+    for (_, context), found in zip(pairs, answerer(pairs, count=3), strict=True):
         assert len(found["answers"]) == 3 and 0.0 <= found["no_answer"] <= 1.0
         scores = [each["score"] for each in found["answers"]]
         assert scores == sorted(scores, reverse=True)
         for each in found["answers"]:
             assert context[each["start"] : each["end"]] == each["answer"]
-    assert answerer.predict([("Who?", "")])[0] == {"answers": [], "no_answer": 1.0}
+    assert answerer([("Who?", "")])[0] == {"answers": [], "no_answer": 1.0}
     with pytest.raises(UserError, match="the question is empty"):
-        answerer.predict([(" ", "Ada likes Kurt .")])
+        answerer([(" ", "Ada likes Kurt .")])
     with pytest.raises(UserError, match="pairs of question and context come in a list"):
-        answerer.predict(pairs[0])  # type: ignore[arg-type]
+        answerer(pairs[0])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="0 answers to each question: at least 1"):
-        answerer.predict(pairs, count=0)
+        answerer(pairs, count=0)
 
 
 @settings(max_examples=10)

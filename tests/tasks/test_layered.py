@@ -71,8 +71,8 @@ def test_a_text_of_words_with_static_vectors_alone_is_predicted() -> None:
     encoder = random_model(word_tokenizer()).encoder
     table = VectorTable(["film"], np.ones((1, 3), dtype=np.float32))
     network = layered_network(encoder, 2, hidden_size=4, vectors=WordVectors.from_table(table)).eval()
-    classifier = TextClassifier(network, ["neg", "pos"], {}, prior=[0.25, 0.75])
-    film, nothing = classifier.predict(["film", "xyzzy"])
+    classifier = TextClassifier.of_network(network, ["neg", "pos"], {}, prior=[0.25, 0.75])
+    film, nothing = classifier(["film", "xyzzy"])
     assert "unknown" not in film and film["score"] != 0.75
     assert nothing == {"label": "pos", "score": 0.75, "unknown": True}
 
@@ -134,7 +134,7 @@ def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
     file.write_text("3 2\ncat .5 1\ndog -1 .25\nthe .1 .1\n", encoding="utf-8")
     small_elmo().save_pretrained(tmp_path / "elmo")
     options = {"encoder": str(tmp_path / "elmo"), "word_vectors": str(file), "epochs": 1, "hidden_size": 4}
-    classifier = TextClassifier.fit(texts, ["cat", "dog"] * 4, **options)
+    classifier = TextClassifier(**options).fit(texts, ["cat", "dog"] * 4)
     assert classifier.network.body.vectors is not None
     before = classifier.network.body.vectors.embedding.clone()
     classifier.save_pretrained(tmp_path / "c")
@@ -150,7 +150,7 @@ def test_word_vectors_are_saved_with_the_classifier(tmp_path: Path) -> None:
     (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "settings": {}}))
     with pytest.raises(UserError, match="config.json wants"):
         TextClassifier.from_pretrained(tmp_path / "c")
-    alone = TextClassifier.fit(texts, ["cat", "dog"] * 4, **{**options, "word_vectors": None})
+    alone = TextClassifier(**{**options, "word_vectors": None}).fit(texts, ["cat", "dog"] * 4)
     assert not np.allclose(alone.predict_proba(new), again.predict_proba(new), atol=1e-6)
 
 
@@ -177,8 +177,8 @@ def test_options_about_layers_are_refused_where_there_are_none(tmp_path: Path) -
     random_model(word_tokenizer(), "both", ()).save_pretrained(tmp_path / "lm")
     for option in ({"mix_at": "both"}, {"mix_l2": 0.1}, {"layer_norm": True}, {"layers": 1}):
         with pytest.raises(UserError, match="is for an encoder of several layers that a biLSTM reads"):
-            TextClassifier.fit(
-                ["the cat", "a dog"] * 4, ["a", "b"] * 4, encoder=str(tmp_path / "lm"), **option
+            TextClassifier(encoder=str(tmp_path / "lm"), **option).fit(
+                ["the cat", "a dog"] * 4, ["a", "b"] * 4
             )
 
 

@@ -54,7 +54,7 @@ def test_a_label_without_an_example_is_never_predicted_and_a_single_one_is_enoug
 def test_a_linear_head_on_a_frozen_encoder_is_solved_the_same_each_time() -> None:
     reviews = movie_reviews(60, 3)
     texts, labels = [r.text for r in reviews], [r.label for r in reviews]
-    both = [TextClassifier.fit(texts, labels, transfer="frozen", pooling="vectors") for _ in range(2)]
+    both = [TextClassifier(transfer="frozen", pooling="vectors").fit(texts, labels) for _ in range(2)]
     found = [classifier.predict_proba(texts) for classifier in both]
     np.testing.assert_array_equal(*found)
     right = np.array(both[0].label_names)[found[0].argmax(1)] == np.array(labels)

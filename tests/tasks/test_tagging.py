@@ -18,13 +18,12 @@ from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.tasks import word_bodies
-from unfreeze.tasks.fit_tagger import fit_tagger, make_tagger
 from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.plans import TaggerPlan, plan
-from unfreeze.tasks.sequence_tagger import SequenceTagger
-from unfreeze.tasks.tagging import TaggerNetwork
+from unfreeze.tasks.sequence_tagger import SequenceTagger, fit_tagger
+from unfreeze.tasks.settings import TaggerSettings
+from unfreeze.tasks.tagging import TaggerNetwork, make_network
 from unfreeze.tasks.word_inputs import WordInputs
-from unfreeze.tasks.word_task_settings import TaggerSettings
 from unfreeze.text.tag_schemes import spans_of
 from unfreeze.text.tagged import tagged_set
 
@@ -33,7 +32,7 @@ SMALL: dict[str, Any] = {
     "hidden_size": 16,
     "characters": 8,
     "embedding_size": 8,
-    "rate": 0.02,
+    "learning_rate": 0.02,
 }
 
 
@@ -63,18 +62,19 @@ def test_spans_are_scored_as_seqeval_does() -> None:
 def test_it_learns_what_can_be_learned_and_answers_in_the_scheme_of_its_data(tagger: SequenceTagger) -> None:
     report = tagger.evaluate(tagged_sentences(30, seed=5))
     assert report.f1 is not None and report.f1 > 0.95
-    assert tagger.kinds == ["LOC", "PER"] and report.spans[-1].name == "all"
-    assert tagger.predict_tags([["Ada", "likes", "New", "York", "."]]) == [
-        ["B-PER", "O", "B-LOC", "I-LOC", "O"]
-    ]
-    assert tagger.predict_tags([[], ["Paris"]])[0] == []
+    assert tagger.classes_ == ["LOC", "PER"] and report.spans[-1].name == "all"
+    assert tagger.predict([["Ada", "likes", "New", "York", "."]]) == [["B-PER", "O", "B-LOC", "I-LOC", "O"]]
+    assert tagger.predict([[], ["Paris"]])[0] == []
 
 
 @torch.no_grad()
 def test_its_own_words_are_known_however_accents_and_apostrophes_are_written() -> None:
     sentence = ["O’Neill", "does", "n’t", "like", "cafe\u0301s"]
-    chosen = plan(TaggerPlan, TaggerSettings(**SMALL, epochs=1))
-    words = make_tagger(tagged_set([sentence], [["B-PER", "O", "O", "O", "O"]]), chosen).network.words
+    settings = TaggerSettings(**SMALL, epochs=1)
+    network, _ = make_network(
+        tagged_set([sentence], [["B-PER", "O", "O", "O", "O"]]), plan(TaggerPlan, settings)
+    )
+    words = network.words
     assert words.vectors is not None
     found = words.vectors.look_up([["O’Neill", "n’t", "cafe\u0301s"], ["o'neill", "N'T", "cafés"]])
     assert torch.equal(found[0], found[1]) and found[0].any(dim=1).all()
@@ -83,7 +83,7 @@ def test_its_own_words_are_known_however_accents_and_apostrophes_are_written() -
 
 def test_raw_text_has_places(tagger: SequenceTagger) -> None:
     text = "Ada Lovelace visits  New York.\n\nAlan leaves Paris."
-    (found,) = tagger.predict([text])
+    (found,) = tagger([text])
     assert [(each["entity_group"], each["word"]) for each in found] == [
         ("PER", "Ada Lovelace"),
         ("LOC", "New York"),
@@ -92,7 +92,7 @@ def test_raw_text_has_places(tagger: SequenceTagger) -> None:
     ]
     for each in found:
         assert text[each["start"] : each["end"]] == each["word"] and 0.0 < each["score"] <= 1.0 + 1e-6
-    assert tagger.predict(["", "  "]) == [[], []]
+    assert tagger(["", "  "]) == [[], []]
 
 
 @settings(max_examples=15)
@@ -110,7 +110,7 @@ def test_saved_and_loaded(tagger: SequenceTagger, tmp_path: Path) -> None:
     tagger.save_pretrained(tmp_path / "t")
     again = SequenceTagger.from_pretrained(tmp_path / "t")
     texts = ["Grace Hopper likes London.", "Zoe visits Oslo."]
-    first, second = tagger.predict(texts), again.predict(texts)
+    first, second = tagger(texts), again(texts)
     for a, b in zip(first, second, strict=True):
         assert [x | {"score": 0} for x in a] == [x | {"score": 0} for x in b]
         assert [x["score"] for x in a] == pytest.approx([x["score"] for x in b], abs=1e-6)
@@ -161,7 +161,7 @@ def test_other_schemes_come_back_as_they_came(scheme: Any) -> None:
         tagged_sentences(40, scheme=scheme), TaggerSettings(**SMALL, epochs=15), precision="fp32"
     )
     sentences = tagged_sentences(10, seed=4, scheme=scheme)
-    said = found.predict_tags([list(each.tokens) for each in sentences.examples])
+    said = found.predict([list(each.tokens) for each in sentences.examples])
     assert said == [list(each.tags) for each in sentences.examples]
 
 
@@ -191,18 +191,17 @@ def test_runs_of_earlier_versions_are_known_again(tags: list[str], scheme: Any) 
 def test_plain_tags_are_measured_by_accuracy() -> None:
     tokens = [["the", "cat", "sat"], ["a", "dog", "saw"]] * 20
     tags = [["D", "N", "V"]] * 40
-    found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=10)
+    found = SequenceTagger(**SMALL, epochs=10).fit(tokens, tags)
     report = found.evaluate(tagged_set(tokens, tags))
     assert report.accuracy == 1.0 and report.f1 is None and report.spans == []
-    with pytest.raises(UserError, match="texts come in a list, and 'the dog sat' is one text"):
-        found.predict("the dog sat")
+    assert [found("the dog sat")] == found(["the dog sat"])
     with pytest.raises(UserError, match="words come in a list"):
-        found.predict_tags(["the dog sat"])
+        found.predict(["the dog sat"])
     with pytest.raises(UserError, match="words and tags are lists of strings"):
-        SequenceTagger.fit(["ab"], ["OO"])
+        SequenceTagger().fit(["ab"], ["OO"])
     with pytest.raises(UserError, match="epochs must be above 0, not 0"):
-        SequenceTagger.fit(tokens, tags, **SMALL, epochs=0)
-    (words,) = found.predict(["the dog sat"])
+        SequenceTagger(**SMALL, epochs=0).fit(tokens, tags)
+    (words,) = found(["the dog sat"])
     assert [each["entity"] for each in words] == ["D", "N", "V"]
 
 
@@ -236,7 +235,7 @@ def test_on_the_layers_of_an_encoder_frozen_or_not(
     moved.save_pretrained(tmp_path / "m")
     again = SequenceTagger.from_pretrained(tmp_path / "m")
     tokens = [list(each.tokens) for each in sentences.examples]
-    assert again.predict_tags(tokens) == moved.predict_tags(tokens)
+    assert again.predict(tokens) == moved.predict(tokens)
 
 
 def test_gradients_reach_all_that_learns() -> None:
@@ -251,7 +250,7 @@ def test_gradients_reach_all_that_learns() -> None:
 
 def test_mistakes() -> None:
     with pytest.raises(UserError, match="all words have one tag"):
-        SequenceTagger.fit([["a"]], [["O"]], **SMALL)
+        SequenceTagger(**SMALL).fit([["a"]], [["O"]])
     sentences = tagged_sentences(10)
     other = tagged_set([["Mars"]], [["B-PLANET"]])
     with pytest.raises(UserError, match="word 1 has the tag 'B-PLANET', which training lacked"):
@@ -273,14 +272,14 @@ def test_tags_that_training_lacked_count_as_errors_when_told(tagger: SequenceTag
     report = tagger.evaluate(both, unknown_labels="wrong")
     assert report.n_unknown_labels == 2 and report.unknown_names == ("PLANET",)
     assert tagger.evaluate(known, unknown_labels="wrong").unknown_names == ()
-    assert report.f1 == pytest.approx(metrics.f1_score(tags, tagger.predict_tags(tokens)))
+    assert report.f1 == pytest.approx(metrics.f1_score(tags, tagger.predict(tokens)))
     (planet,) = (each for each in report.spans if each.name == "PLANET")
     assert (planet.true, planet.predicted, planet.recall) == (1, 0, 0.0)
 
 
 def test_plain_tags_that_training_lacked() -> None:
     tokens, tags = [["the", "cat", "sat"]] * 20, [["D", "N", "V"]] * 20
-    found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=6)
+    found = SequenceTagger(**SMALL, epochs=6).fit(tokens, tags)
     other = tagged_set([["the", "cat", "sat"]], [["D", "X", "V"]])
     with pytest.raises(UnknownLabel, match="word 2 has the tag 'X'"):
         found.evaluate(other)
@@ -293,25 +292,25 @@ def test_tags_without_a_type_come_back_as_they_came(tmp_path: Path) -> None:
     known = tagged_sentences(40)
     tokens = [list(each.tokens) for each in known.examples]
     tags = [[tag[0] for tag in each.tags] for each in known.examples]
-    found = SequenceTagger.fit(tokens, tags, **SMALL, epochs=12)
-    assert found.scheme == "bio" and found.kinds == ["_"]
+    found = SequenceTagger(**SMALL, epochs=12).fit(tokens, tags)
+    assert found.scheme_ == "bio" and found.classes_ == ["_"]
     found.save_pretrained(tmp_path / "t")
     found = SequenceTagger.from_pretrained(tmp_path / "t")
-    assert found.predict_tags(tokens) == tags
+    assert found.predict(tokens) == tags
     report = found.evaluate(tagged_set(tokens, tags))
     assert report.f1 == 1.0 and [each.name for each in report.spans] == ["_", "all"]
-    assert {each["entity_group"] for each in found.predict(["Ada visits New York."])[0]} == {"_"}
+    assert {each["entity_group"] for each in found(["Ada visits New York."])[0]} == {"_"}
     with pytest.raises(UnknownLabel, match="'B-PER', which training lacked"):
         found.evaluate(known)
-    plain = SequenceTagger.fit(tokens, tags, **SMALL, epochs=1, scheme="plain")
-    assert plain.scheme == "plain" and set(plain.kinds) == {"B", "I", "O"}
+    plain = SequenceTagger(**SMALL, epochs=1, scheme="plain").fit(tokens, tags)
+    assert plain.scheme_ == "plain" and set(plain.classes_) == {"B", "I", "O"}
 
 
 def test_sentences_that_are_split_already_keep_their_words(tagger: SequenceTagger) -> None:
     sentences = [["Ada", "likes", "New", "York", "..."], [], ["don't", "Paris"]]
     found = list(tagger.tag_split_stream(sentences))
     assert [each.text for each in found] == ["Ada likes New York ...", "", "don't Paris"]
-    assert [each.sentences[0][1] for each in found] == tagger.predict_tags(sentences)
+    assert [each.sentences[0][1] for each in found] == tagger.predict(sentences)
     assert [[word.text for word in each.sentences[0][0]] for each in found] == sentences
     for each in found:
         for entity in each.entities:

@@ -31,13 +31,8 @@ REVIEWS = movie_reviews(24, 5)
 
 @pytest.fixture(scope="module")
 def classifier() -> TextClassifier:
-    return TextClassifier.fit(
-        [review.text for review in REVIEWS],
-        [review.label for review in REVIEWS],
-        encoder="none",
-        epochs=2,
-        embedding_size=8,
-        hidden_size=8,
+    return TextClassifier(encoder="none", epochs=2, embedding_size=8, hidden_size=8).fit(
+        [review.text for review in REVIEWS], [review.label for review in REVIEWS]
     )
 
 
@@ -72,20 +67,15 @@ def test_saved_and_loaded_it_says_the_same(classifier: TextClassifier, tmp_path:
 def uneven() -> TextClassifier:
     """Three good reviews for each bad one."""
     rows = [("good fine film", "pos")] * 6 + [("bad dull film", "neg")] * 2
-    return TextClassifier.fit(
-        *map(list, zip(*rows, strict=True)),
-        encoder="none",
-        epochs=1,
-        min_count=1,
-        embedding_size=4,
-        hidden_size=4,
+    return TextClassifier(encoder="none", epochs=1, min_count=1, embedding_size=4, hidden_size=4).fit(
+        *map(list, zip(*rows, strict=True))
     )
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "Hello", "Hello there, nobody!", "xyzzy."])
 def test_a_text_without_a_known_word_gets_the_prior_and_says_so(text: str, uneven: TextClassifier) -> None:
     assert uneven.label_names == ("neg", "pos")
-    known, unknown = uneven.predict(["a good film", text])
+    known, unknown = uneven(["a good film", text])
     assert "unknown" not in known
     assert unknown == {"label": "pos", "score": 0.75, "unknown": True}
     np.testing.assert_array_equal(uneven.predict_proba([text]), [[0.25, 0.75]])
@@ -93,47 +83,37 @@ def test_a_text_without_a_known_word_gets_the_prior_and_says_so(text: str, uneve
 
 @pytest.mark.parametrize("text", ["film", "FILM xyzzy", "bad!", "film " * 50])
 def test_one_known_word_is_enough(text: str, uneven: TextClassifier) -> None:
-    assert "unknown" not in uneven.predict([text])[0]
+    assert "unknown" not in uneven([text])[0]
 
 
 def test_punctuation_is_known_where_nothing_else_is_written() -> None:
     rows = [("good fine !", "pos"), ("bad dull ?", "neg")] * 3
-    classifier = TextClassifier.fit(
-        *map(list, zip(*rows, strict=True)),
-        encoder="none",
-        epochs=1,
-        min_count=1,
-        embedding_size=4,
-        hidden_size=4,
+    classifier = TextClassifier(encoder="none", epochs=1, min_count=1, embedding_size=4, hidden_size=4).fit(
+        *map(list, zip(*rows, strict=True))
     )
-    found = classifier.predict(["!", "? !", "xyzzy!"])
+    found = classifier(["!", "? !", "xyzzy!"])
     assert ["unknown" in each for each in found] == [False, False, True]
 
 
 def test_the_prior_of_many_labels_is_the_share_of_each() -> None:
     rows = [("good fine film", ["pos", "film"]), ("bad dull film", ["film"])] * 4
-    classifier = TextClassifier.fit(
-        *map(list, zip(*rows, strict=True)),
-        encoder="none",
-        epochs=1,
-        min_count=1,
-        embedding_size=4,
-        hidden_size=4,
+    classifier = TextClassifier(encoder="none", epochs=1, min_count=1, embedding_size=4, hidden_size=4).fit(
+        *map(list, zip(*rows, strict=True))
     )
     labels = [{"label": "film", "score": 1.0}, {"label": "pos", "score": 0.5}]
-    assert classifier.predict(["xyzzy"]) == [{"labels": labels, "unknown": True}]
+    assert classifier(["xyzzy"]) == [{"labels": labels, "unknown": True}]
 
 
 def test_the_prior_is_saved_and_a_model_without_it_still_says_unknown(
     uneven: TextClassifier, tmp_path: Path
 ) -> None:
     uneven.save_pretrained(tmp_path / "model")
-    assert TextClassifier.from_pretrained(tmp_path / "model").predict(["xyzzy"])[0]["score"] == 0.75
+    assert TextClassifier.from_pretrained(tmp_path / "model")(["xyzzy"])[0]["score"] == 0.75
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config.pop("prior") == [0.25, 0.75]
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     earlier = TextClassifier.from_pretrained(tmp_path / "model")
-    (found,) = earlier.predict(["xyzzy"])
+    (found,) = earlier(["xyzzy"])
     assert found["unknown"] is True and found["score"] != 0.75
     of_size, of_type = (
         "prior has not one share, from 0 to 1, for each label",
@@ -151,7 +131,7 @@ def test_the_prior_is_saved_and_a_model_without_it_still_says_unknown(
         with pytest.raises(UserError, match=f"config.json: {said}"):
             TextClassifier.from_pretrained(tmp_path / "model")
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "prior": None}))
-    assert TextClassifier.from_pretrained(tmp_path / "model").prior is None
+    assert TextClassifier.from_pretrained(tmp_path / "model").prior_ is None
 
 
 def test_texts_without_a_known_word_are_counted(uneven: TextClassifier) -> None:
@@ -218,10 +198,10 @@ def test_frozen_transfer_moves_the_head_alone(classifier: TextClassifier, tmp_pa
     before = Encoder.from_pretrained(tmp_path / "source").state_dict()
     texts, labels = [r.text for r in REVIEWS], [r.label for r in REVIEWS]
     settings = {"encoder": str(tmp_path / "source"), "epochs": 2, "pooling": "top"}
-    frozen = TextClassifier.fit(texts, labels, transfer="frozen", **settings)
+    frozen = TextClassifier(transfer="frozen", **settings).fit(texts, labels)
     for name, tensor in frozen.network.encoder.state_dict().items():
         assert torch.equal(tensor, before[name]), name
-    tuned = TextClassifier.fit(texts, labels, transfer="fine-tune", gradual=False, **settings)
+    tuned = TextClassifier(transfer="fine-tune", gradual=False, **settings).fit(texts, labels)
     assert not torch.equal(tuned.network.encoder.state_dict()[name], before[name])
 
 
@@ -238,19 +218,13 @@ def test_measures_equal_scikit_learns(rows: list[tuple[int, int]]) -> None:
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(UserError, match="one class"):
-        TextClassifier.fit(["a", "b"], ["x", "x"], encoder="none")
+        TextClassifier(encoder="none").fit(["a", "b"], ["x", "x"])
 
 
 def test_both_directions_vote_with_heads_of_their_own() -> None:
-    classifier = TextClassifier.fit(
-        [r.text for r in REVIEWS[:8]],
-        [r.label for r in REVIEWS[:8]],
-        encoder="none",
-        architecture="awd-lstm",
-        embedding_size=8,
-        hidden_size=8,
-        epochs=1,
-    )
+    classifier = TextClassifier(
+        encoder="none", architecture="awd-lstm", embedding_size=8, hidden_size=8, epochs=1
+    ).fit([r.text for r in REVIEWS[:8]], [r.label for r in REVIEWS[:8]])
     assert isinstance(classifier.network, ClassifierNetwork)
     assert list(classifier.network.heads) == ["forwards"]
 
@@ -272,7 +246,7 @@ def test_mean_vectors_alone_are_the_features_where_asked(classifier: TextClassif
     assert isinstance(network.body, PooledStream)
     stack = network.body.streaming.stack("forward")
     rows = network.body.word_vectors.normal_() if static else stack.embedding.weight
-    ids = classifier.inputs(["fine and good", "", REVIEWS[0].text])
+    ids = classifier.network.body.inputs(["fine and good", "", REVIEWS[0].text])
     found = network.read(ids)["joint"]
     for row, own in zip(found, ids, strict=True):
         mean = rows[own.astype(np.int64)].mean(0)
@@ -291,7 +265,7 @@ def test_labels_that_training_lacked_count_as_errors_when_told(classifier: TextC
     assert report.unknown_names == ("meh", "odd") and known.unknown_names == ()
     assert report.accuracy == pytest.approx(known.accuracy * 4 / 6)
     assert report.loss == pytest.approx(known.loss)
-    said = [found["label"] for found in classifier.predict(sample)]
+    said = [found["label"] for found in classifier(sample)]
     assert report.label_names == (*classifier.label_names, "meh", "odd")
     oracle = sklearn_confusion_matrix(labels, said, labels=list(report.label_names))
     assert report.confusion == oracle.tolist()
@@ -303,11 +277,7 @@ def test_labels_that_training_lacked_count_as_errors_when_told(classifier: TextC
 
 
 def test_unknown_ones_of_several_labels_count_too() -> None:
-    found = TextClassifier.fit(
-        ["good long", "good short", "bad long", "bad short"] * 3,
-        [["pos", "long"], ["pos"], ["long"], []] * 3,
-        encoder="none", epochs=1, embedding_size=4, hidden_size=4,
-    )  # fmt: skip
+    found = TextClassifier(encoder="none", epochs=1, embedding_size=4, hidden_size=4).fit(["good long", "good short", "bad long", "bad short"] * 3, [["pos", "long"], ["pos"], ["long"], []] * 3)  # fmt: skip
     examples = example_set(["good long", "bad short"], [["pos", "new"], []])
     with pytest.raises(UnknownLabel, match="the label 'new'"):
         found.evaluate(examples)
@@ -333,7 +303,7 @@ def test_what_is_no_text_is_named_by_its_position(classifier: TextClassifier, wr
     with pytest.raises(UserError, match=r"texts\[1\] is "):
         classifier.network.encoder.prepare(texts)
     with pytest.raises(UserError, match=r"texts\[1\] is "):
-        TextClassifier.fit(texts, ["p", "n"])
+        TextClassifier().fit(texts, ["p", "n"])
 
 
 def test_a_stream_gives_each_text_and_its_probabilities(
@@ -355,4 +325,4 @@ def test_a_stream_gives_each_text_and_its_probabilities(
 
 def test_labels_that_are_none_are_no_classes() -> None:
     with pytest.raises(UserError, match=r"labels\[2\] is None: this text has no label"):
-        TextClassifier.fit(["a", "b", "c", "d"], ["p", "n", None, float("nan")])
+        TextClassifier().fit(["a", "b", "c", "d"], ["p", "n", None, float("nan")])

@@ -260,7 +260,10 @@ MISTAKES = {
     "one class": (f"{FIT} --train good.csv --validation good.csv", "one class"),
     "a label that training lacked": (f"{FIT} --validation other.csv", "training lacked"),
     "too large a rate": (f"{ADAPT} --learning-rate 1e30", "smaller learning rate"),
-    "too large a rate for a classifier": (f"{FIT} --encoder none --rate 1e30", "smaller learning rate"),
+    "too large a rate for a classifier": (
+        f"{FIT} --encoder none --learning-rate 1e30",
+        "smaller learning rate",
+    ),
 }
 
 

@@ -29,8 +29,8 @@ SNIPPETS = {
         'model = AwdLstmLanguageModel.from_pretrained(".")  # this folder'
     ),
     "classifier": (
-        "from unfreeze.tasks.text_classifier import TextClassifier\n\n"
-        'TextClassifier.from_pretrained(".").predict(["A text."])  # "." is this folder'
+        "from unfreeze import TextClassifier\n\n"
+        'TextClassifier.from_pretrained(".")(["A text."])  # "." is this folder'
     ),
     "encoder": (
         "from unfreeze.encoders.base import Encoder\n\n"

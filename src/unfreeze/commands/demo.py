@@ -82,7 +82,7 @@ def run(arguments: Demo, console: Console) -> None:
         "I was moved from the first scene to the last.",
         "Not even the actors seemed to believe in it.",
     ):
-        found = best.predict([text])[0]
+        found = best([text])[0]
         console.result({"text": text, **found}, f"{found['label']} ({found['score']:.2f})  {text}")
     console.note(
         f"picture: {picture}\nnow your own: unfreeze pretrain lm --corpus TEXTS --output my-lm, "
@@ -193,10 +193,10 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
     """Accuracy of each method with the same labels."""
     from unfreeze.analysis.curves import Curve
     from unfreeze.tasks.baselines import tfidf_accuracy
-    from unfreeze.tasks.fit_classifier import fit_classifier
-    from unfreeze.tasks.fit_settings import FitSettings
+    from unfreeze.tasks.settings import ClassifierSettings
+    from unfreeze.tasks.text_classifier import fit_classifier
 
-    transfer = FitSettings(
+    transfer = ClassifierSettings(
         encoder=str(encoder),
         transfer="frozen",
         word_vectors=str(vectors),
@@ -205,8 +205,8 @@ def _compare(arguments: Demo, work: _Texts, encoder: Path, vectors: Path, consol
     )
     methods = {
         TRANSFER: transfer,
-        RELEASED: FitSettings(transfer="frozen", pooling="top+vectors", seed=arguments.seed),
-        SCRATCH: FitSettings(encoder="none", hidden_size=64, epochs=12, seed=arguments.seed),
+        RELEASED: ClassifierSettings(transfer="frozen", pooling="top+vectors", seed=arguments.seed),
+        SCRATCH: ClassifierSettings(encoder="none", hidden_size=64, epochs=12, seed=arguments.seed),
     }
     found: dict[str, dict[int, list[float]]] = {name: {} for name in (*methods, BASELINE)}
     for count in arguments.labels:

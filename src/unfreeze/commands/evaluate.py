@@ -190,7 +190,7 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
         tag_column=arguments.label_column,
         encoding=arguments.encoding,
         comments=arguments.comments,
-        scheme="plain" if tagger.scheme == "plain" else None,
+        scheme="plain" if tagger.scheme_ == "plain" else None,
     )
     with naming_the_option():
         report = tagger.evaluate(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import pstdev
 from typing import TYPE_CHECKING, Literal
@@ -21,9 +19,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-    from unfreeze.tasks.plans import WordPlan
-    from unfreeze.tasks.question_answerer import QuestionAnswerer
-    from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
@@ -142,7 +137,6 @@ def run(arguments: FindRate, console: Console) -> None:
         console.note(
             "the loss falls less than it jumps from update to update: look at --plot, or take more --steps"
         )
-    option = "--learning-rate" if arguments.corpus else "--rate"  # of adapt, of fit
     console.result(
         {
             "suggestion": curve.suggestion,
@@ -150,7 +144,7 @@ def run(arguments: FindRate, console: Console) -> None:
             "rates": curve.learning_rates,
             "losses": curve.smoothed,
         },
-        f"{option} {curve.suggestion:.1e}  (the loss falls fastest there; "
+        f"--learning-rate {curve.suggestion:.1e}  (the loss falls fastest there; "
         f"a tenth of the rate at its minimum is {curve.tenth_of_minimum:.1e})",
     )
     if arguments.plot is not None:
@@ -215,9 +209,10 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstm
 
 
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.fit_classifier import make_classifier, make_objective
-    from unfreeze.tasks.fit_settings import FitSettings
+    from unfreeze.tasks.classification import make_objective
+    from unfreeze.tasks.networks import make_network
     from unfreeze.tasks.plans import ClassifierPlan, plan
+    from unfreeze.tasks.settings import ClassifierSettings
     from unfreeze.text.examples import read_examples
     from unfreeze.training.loop_settings import LoopSettings
 
@@ -227,15 +222,16 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -
         **arguments.reading_examples,
         multi_label=arguments.multi_label or None,
     )
-    chosen = plan(ClassifierPlan, FitSettings(**given(arguments, *OF_FITS)))
-    objective = make_objective(make_classifier(examples, chosen), examples, chosen, accelerator)
+    chosen = plan(ClassifierPlan, ClassifierSettings(**given(arguments, *OF_FITS)))
+    network, _ = make_network(examples, chosen)
+    objective = make_objective(network, examples, chosen, accelerator)
     return _test(objective, chosen.policy(), LoopSettings(), arguments, accelerator, console)
 
 
 def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.fit_tagger import make_objective, make_tagger
     from unfreeze.tasks.plans import TaggerPlan, plan
-    from unfreeze.tasks.word_task_settings import TaggerSettings
+    from unfreeze.tasks.settings import TaggerSettings
+    from unfreeze.tasks.tagging import make_network, make_objective
     from unfreeze.text.tagged import read_tagged
 
     assert arguments.train is not None
@@ -248,37 +244,27 @@ def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console
         scheme=arguments.scheme,
     )
     chosen = plan(TaggerPlan, TaggerSettings(**given(arguments, *OF_FITS)))
-    tagger = make_tagger(sentences, chosen)
-    make = partial(make_objective, tagger, sentences, chosen)
-    return _test_on_words(tagger, make, chosen, arguments, accelerator, console)
+    network, _ = make_network(sentences, chosen)
+    network.to(accelerator.device)
+    objective = make_objective(network, sentences, chosen, accelerator, progress=console.progress)
+    loop = chosen.loop(1, measures=False)
+    return _test(objective, chosen.policy(), loop, arguments, accelerator, console)
 
 
 def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.fit_answerer import make_answerer, make_objective
+    from unfreeze.tasks.answering import make_network, make_objective
     from unfreeze.tasks.plans import AnswererPlan, plan
-    from unfreeze.tasks.word_task_settings import AnswererSettings
+    from unfreeze.tasks.settings import AnswererSettings
     from unfreeze.text.questions import read_questions
 
     assert arguments.train is not None
     questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
     chosen = plan(AnswererPlan, AnswererSettings(**given(arguments, *OF_FITS)))
-    answerer = make_answerer(questions, chosen)
-    make = partial(make_objective, answerer, questions, chosen)
-    return _test_on_words(answerer, make, chosen, arguments, accelerator, console)
-
-
-def _test_on_words(
-    model: SequenceTagger | QuestionAnswerer,
-    make_objective: Callable[..., Objective],
-    plan: WordPlan,
-    arguments: FindRate,
-    accelerator: Accelerator,
-    console: Console,
-) -> RateCurve:
-    model.network.to(accelerator.device)
-    objective = make_objective(accelerator, None, console.progress)
-    loop = plan.loop(1, measures=False)
-    return _test(objective, plan.policy(), loop, arguments, accelerator, console)
+    network, _ = make_network(questions, chosen)
+    network.to(accelerator.device)
+    objective = make_objective(network, questions, chosen, accelerator, progress=console.progress)
+    loop = chosen.loop(1, measures=False)
+    return _test(objective, chosen.policy(), loop, arguments, accelerator, console)
 
 
 def _test(

@@ -12,7 +12,7 @@ from unfreeze.commands.options import described_length, quoted, run_options
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.tasks.word_task_settings import AnswererSettings
+    from unfreeze.tasks.settings import AnswererSettings
     from unfreeze.text.questions import QuestionSet
 
 
@@ -37,8 +37,8 @@ class FitAnswerer(FitOnWords):
 
 def run(arguments: FitAnswerer, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.fit_answerer import fit_answerer
     from unfreeze.tasks.plans import AnswererPlan, plan
+    from unfreeze.tasks.question_answerer import fit_answerer
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
@@ -77,7 +77,7 @@ def run(arguments: FitAnswerer, console: Console) -> None:
 
 def make_settings(arguments: FitAnswerer) -> AnswererSettings:
     """The default settings with what the command line changes."""
-    from unfreeze.tasks.word_task_settings import AnswererSettings
+    from unfreeze.tasks.settings import AnswererSettings
 
     return AnswererSettings(**arguments.options())
 

@@ -17,8 +17,8 @@ from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.datasets.dataset import ExampleSet
-    from unfreeze.tasks.fit_settings import FitSettings
     from unfreeze.tasks.plans import ClassifierPlan
+    from unfreeze.tasks.settings import ClassifierSettings
 
 MOST_CLASSES_SHOWN = 8
 
@@ -87,7 +87,7 @@ class FitClassifier(ReadsExamples):
     minutes: float | None = None
     """Bound the training by time instead, and fit the schedule to it."""
 
-    rate: float | None = None
+    learning_rate: float | None = None
     """Largest learning rate, of the head; see find-rate."""
 
     batch_size: int | None = None
@@ -147,7 +147,7 @@ class FitClassifier(ReadsExamples):
     def __post_init__(self) -> None:
         if self.epochs is not None and self.minutes is not None:
             raise UserError("a run is bounded by --epochs or by --minutes, not by both")
-        need_positive(self, "labels", "epochs", "minutes", "rate", "batch_size")
+        need_positive(self, "labels", "epochs", "minutes", "learning_rate", "batch_size")
         if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:
             raise UserError(f"--mix-l2 must be at least 0, not {self.mix_l2}")
         if self.layers not in (None, "mix") and not is_number(self.layers):
@@ -157,8 +157,8 @@ class FitClassifier(ReadsExamples):
 
 def run(arguments: FitClassifier, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.fit_classifier import fit_classifier
     from unfreeze.tasks.plans import ClassifierPlan, plan
+    from unfreeze.tasks.text_classifier import fit_classifier
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
@@ -193,19 +193,19 @@ def run(arguments: FitClassifier, console: Console) -> None:
     )
 
 
-def make_settings(arguments: FitClassifier) -> FitSettings:
+def make_settings(arguments: FitClassifier) -> ClassifierSettings:
     """The default settings with what the command line changes."""
-    from unfreeze.tasks.fit_settings import FitSettings
+    from unfreeze.tasks.settings import ClassifierSettings
 
     names = (
-        "encoder transfer body word_vectors epochs minutes rate batch_size pooling head gradual discriminative schedule optimizer "
+        "encoder transfer body word_vectors epochs minutes learning_rate batch_size pooling head gradual discriminative schedule optimizer "
         "dropout_scale keep_best checkpoint_minutes architecture embedding_size hidden_size vocabulary_size min_count seed"
     )
     new_words = None if arguments.vocabulary is None else arguments.vocabulary == "both"
     layers: Any = arguments.layers
     if layers not in (None, "mix"):
         layers = int(layers)
-    return FitSettings(
+    return ClassifierSettings(
         new_words=new_words,
         layers=layers,
         layer_norm=arguments.layer_norm,

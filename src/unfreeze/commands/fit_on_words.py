@@ -14,7 +14,7 @@ from unfreeze.commands.options import given
 from unfreeze.errors import UserError
 
 SETTINGS = (
-    "encoder transfer word_vectors characters mix_at mix_l2 epochs minutes rate batch_size hidden_size "
+    "encoder transfer word_vectors characters mix_at mix_l2 epochs minutes learning_rate batch_size hidden_size "
     "gradual discriminative schedule keep_best checkpoint_minutes seed"
 )
 
@@ -69,7 +69,7 @@ class FitOnWords:
     minutes: float | None = None
     """Bound the training by time instead, and fit the schedule to it."""
 
-    rate: float | None = None
+    learning_rate: float | None = None
     """Largest learning rate, of the body and the head (.002)."""
 
     batch_size: int | None = None
@@ -105,7 +105,7 @@ class FitOnWords:
     def __post_init__(self) -> None:
         if self.epochs is not None and self.minutes is not None:
             raise UserError("a run is bounded by --epochs or by --minutes, not by both")
-        need_positive(self, "labels", "epochs", "minutes", "rate", "batch_size", "hidden_size")
+        need_positive(self, "labels", "epochs", "minutes", "learning_rate", "batch_size", "hidden_size")
         if self.characters is not None and self.characters < 0:
             raise UserError(f"--characters must be at least 0, not {self.characters}")
         if self.mix_l2 is not None and not 0 <= self.mix_l2 < math.inf:

@@ -13,7 +13,7 @@ from unfreeze.commands.options import described_length, quoted, run_options
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.tasks.word_task_settings import TaggerSettings
+    from unfreeze.tasks.settings import TaggerSettings
     from unfreeze.text.tagged import TaggedSet
 
 
@@ -53,8 +53,8 @@ class FitTagger(FitOnWords):
 
 def run(arguments: FitTagger, console: Console) -> None:
     """Read, say what will be done, fit, and say how good it is and what to do next."""
-    from unfreeze.tasks.fit_tagger import fit_tagger
     from unfreeze.tasks.plans import TaggerPlan, plan
+    from unfreeze.tasks.sequence_tagger import fit_tagger
     from unfreeze.training.processes import together
 
     settings = make_settings(arguments)
@@ -84,7 +84,7 @@ def run(arguments: FitTagger, console: Console) -> None:
         "transfer": chosen.mode,
         "encoder": chosen.encoder,
         "epochs": epochs,
-        "tags": tagger.kinds,
+        "tags": tagger.classes_,
     }
     console.result({**values, **weights, **metrics}, _said(metrics, validation, train_set))
     console.note(
@@ -102,7 +102,7 @@ def _said(figures: dict[str, float], validation: TaggedSet | None, train_set: Ta
 
 def make_settings(arguments: FitTagger) -> TaggerSettings:
     """The default settings with what the command line changes."""
-    from unfreeze.tasks.word_task_settings import TaggerSettings
+    from unfreeze.tasks.settings import TaggerSettings
 
     return TaggerSettings(**arguments.options("n_layers"))
 

@@ -146,13 +146,13 @@ def write(
         console.progress.bar("predict", unit="text") as bar,
     ):
         if suffix == ".html":
-            file.write(page_begin(Path(arguments.model).resolve().name, tagger.kinds))
+            file.write(page_begin(Path(arguments.model).resolve().name, tagger.classes_))
         for each, values, text in found:
             if suffix == ".jsonl":
                 row = {"text": each.text, **values, "entities": each.entities}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             elif suffix == ".html":
-                file.write(page_text(each.text, each.entities, tagger.kinds))
+                file.write(page_text(each.text, each.entities, tagger.classes_))
             else:
                 file.write(text)
             bar.advance()

@@ -357,7 +357,7 @@ def _make_classifier(
                 f"{source}: {name} of the head is {shape}, {list(tensor.shape)} is what unfreeze reads"
             )
     module.load_state_dict(head)
-    return TextClassifier(network.eval(), labels, settings)
+    return TextClassifier.of_network(network.eval(), labels, settings)
 
 
 def _head_weights(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -10,24 +10,31 @@ Legend: B batch, T words of a window, K answers, H of each direction.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.encoders.layers.dropouts import VariationalDropout
+from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.answer_windows import Window, windows_of
 from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.objectives import SeparateExamples
+from unfreeze.tasks.plans import AnswererPlan
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
+from unfreeze.tasks.word_task import cache_layers, make_words
 from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.questions import QuestionSet
+from unfreeze.text.rules import normalized
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
 
@@ -283,3 +290,39 @@ def answer_figures(questions: QuestionSet, found: Sequence[str]) -> dict[str, fl
         "exact_match": float(np.mean([exact_match(one, own) for one, own in zip(found, true, strict=True)])),
         "f1": float(np.mean([answer_f1(one, own) for one, own in zip(found, true, strict=True)])),
     }
+
+
+def make_network(train_set: QuestionSet, plan: AnswererPlan) -> tuple[ReaderNetwork, dict[str, Any]]:
+    """A network that is ready to be trained, and what it is made with, as config.json keeps it."""
+    counts: Counter[str] = Counter()
+    for text in dict.fromkeys(
+        text for window in windows_of(train_set.examples) for text in (window.context, window.question)
+    ):
+        counts.update(map(normalized, text.split(" ")))
+    words = make_words(counts, len(train_set), plan)
+    body = {name: getattr(plan, name) for name in ("hidden_size", "dropout")}
+    return ReaderNetwork(words, **body), {"inputs": plan.inputs(), "body": body}
+
+
+def make_objective(
+    network: ReaderNetwork,
+    train_set: QuestionSet,
+    plan: AnswererPlan,
+    accelerator: Accelerator,
+    validation: QuestionSet | None = None,
+    progress: Progress = SILENT,
+) -> AnsweringObjective:
+    """What the loop trains; a frozen encoder's layers of all these texts are computed once."""
+    sets = [each for each in (train_set, validation) if each is not None]
+    every = [window for each in sets for window in windows_of(each.examples)]
+    texts = [text for window in every for text in (window.context, window.question)]
+    cache_layers(network.words, texts, plan, accelerator, progress)
+    return AnsweringObjective(
+        network,
+        train_set,
+        validation,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )

@@ -25,7 +25,8 @@ from unfreeze.encoders.streaming import Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.pooling import PIECE, Pooling, mean_states, pool_documents, pool_words, pooled_width
+from unfreeze.tasks.pooling import PIECE, mean_states, pool_documents, pool_words, pooled_width
+from unfreeze.tasks.settings import Pooling
 from unfreeze.tasks.word_bodies import BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.batches import pad_sequences

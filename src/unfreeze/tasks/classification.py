@@ -8,20 +8,30 @@ Legend: B batch, P features of a head, K labels.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import Tensor, nn
 
+from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
+from unfreeze.errors import UnknownLabel
+from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import weights_digest
 from unfreeze.tasks.bodies import Body
-from unfreeze.tasks.heads import HEADS, Head
+from unfreeze.tasks.heads import HEADS, LinearHead
+from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.objectives import SeparateExamples
+from unfreeze.tasks.plans import ClassifierPlan
+from unfreeze.tasks.settings import Head
 from unfreeze.text.batches import token_bounded_batches
 from unfreeze.training.objective import Loss
+from unfreeze.training.precision import Precision
 from unfreeze.transfer.policies import LayerGroups
 
 SAVED_NAMES = {
@@ -68,6 +78,11 @@ class ClassifierNetwork(nn.Module):
     def encoder(self) -> Encoder:
         """The encoder of the body."""
         return self.body.encoder
+
+    @property
+    def is_logistic_regression(self) -> bool:
+        """Whether nothing but linear heads of exclusive labels trains, if the encoder is frozen."""
+        return not self.multi_label and all(isinstance(head, LinearHead) for head in self.heads.values())
 
     def read(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
         """Some of the body's `inputs` -> the features of each head, (B, P)."""
@@ -213,3 +228,80 @@ def all_features(
             found[name][numbers] = x.float().cpu()
     network.train(was_training)
     return found
+
+
+def make_objective(
+    network: ClassifierNetwork,
+    train_set: ExampleSet,
+    plan: ClassifierPlan,
+    accelerator: Accelerator,
+    validation: ExampleSet | None = None,
+    progress: Progress = SILENT,
+) -> ClassificationObjective:
+    """What the loop trains: this process's part of the examples, with the dropouts of the transfer.
+
+    Raises:
+        UserError: a validation example has a label that training lacks.
+    """
+    if plan.pace != "scratch":
+        network.encoder.set_dropout_scale(0.5 if plan.dropout_scale is None else plan.dropout_scale)
+    network.to(accelerator.device)
+    if plan.stands_on_layers and plan.mode == "frozen":
+        texts = [*train_set.inputs(), *([] if validation is None else validation.inputs())]
+        weights = weights_digest(plan.encoder)
+        precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
+        network.body.cache_layers(texts, weights, precision=precision, progress=progress)
+    names, multi_label = train_set.label_names, network.multi_label
+    held_out = None
+    if validation is not None:
+        held_out = network.body.inputs(validation.inputs()), make_targets(validation, names, multi_label)
+    return ClassificationObjective(
+        network,
+        network.body.inputs(train_set.inputs()),
+        make_targets(train_set, names, multi_label),
+        batch_size=plan.batch_size,
+        frozen=plan.has_fixed_features,
+        validation=held_out,
+        seed=plan.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+
+
+def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, seed: int) -> dict[str, Any]:
+    """Give linear heads on fixed features their best weights, the same in every process; returns the training's record."""
+    start = time.monotonic()
+    assert objective.features is not None
+    record: dict[str, Any] = {"step": 0, "epoch": 0}
+    for name, features in objective.features.items():
+        head = network.heads[module_name(name)]
+        assert isinstance(head, LinearHead)
+        record["C"] = solve_head(head, features, objective.targets, seed=seed).C
+    network.eval()
+    with torch.no_grad():
+        measured = objective.validate()
+    return record | {"seconds": round(time.monotonic() - start, 1)} | measured
+
+
+def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: bool) -> Tensor:
+    """(N,) label numbers, or (N, K) of 0 and 1 with many labels.
+
+    Raises:
+        UserError: a label that `label_names` lacks.
+    """
+    number_of = {name: number for number, name in enumerate(label_names)}
+    rows: list[list[int]] = []
+    for example in examples.examples:
+        for label in example.labels:
+            if label not in number_of:
+                known = ", ".join(label_names[:10])
+                raise UnknownLabel(
+                    f"{examples.place(example.number)} has the label {label!r}, which training lacked (it had {known})"
+                )
+        rows.append([number_of[label] for label in example.labels])
+    if not multi_label:
+        return torch.tensor([row[0] for row in rows], dtype=torch.long)
+    targets = torch.zeros(len(rows), len(label_names))
+    for position, row in enumerate(rows):
+        targets[position, row] = 1.0
+    return targets

@@ -5,13 +5,12 @@ Their batch norms use the statistics of the batch of all processes, so two proce
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
-Head = Literal["two-layer", "linear"]
 HEAD_WIDTH = 50
 HEAD_DROPOUT = 0.1
 

@@ -34,10 +34,9 @@ from unfreeze.folders import CONFIG, WEIGHTS, Config, EncoderConfig, load_tensor
 from unfreeze.registry import encoder_class, find_model
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
 from unfreeze.tasks.classification import ClassifierNetwork
-from unfreeze.tasks.fit_settings import MixAt
-from unfreeze.tasks.heads import HEADS, Head
+from unfreeze.tasks.heads import HEADS
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
-from unfreeze.tasks.pooling import Pooling
+from unfreeze.tasks.settings import Head, MixAt, Pooling
 from unfreeze.tasks.word_inputs import INPUT_DROPOUT, WordInputs
 from unfreeze.tasks.word_task import SPREAD, VECTORS, split_encoder, static_vectors
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
@@ -299,6 +298,8 @@ class ClassifierConfig(Config):
     encoder: EncoderConfig = field()  # without the default of other kinds
     prior: list[float] | None = None
     """Share of the training texts that have each label; models of earlier versions lack it."""
+    classes: list[bool] | list[int] | list[float] | None = None
+    """The labels as they were given to `fit`, if they were no strings."""
 
 
 def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:

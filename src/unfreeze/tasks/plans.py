@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
 from unfreeze.registry import find_model, released_names
-from unfreeze.tasks.fit_settings import Body, EncoderSettings, FitSettings, LearningSettings
-from unfreeze.tasks.word_task_settings import AnswererSettings, TaggerSettings, WordTaskSettings
+from unfreeze.tasks.settings import (
+    AnswererSettings,
+    Body,
+    ClassifierSettings,
+    TaggerSettings,
+    TaskSettings,
+    WordTaskSettings,
+)
 from unfreeze.transfer.policies import Mode, TransferPolicy
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
-RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
+LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
 """Learning rates of classifiers, by transfer."""
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
 """Updates that a classifier needs at least, by transfer; with few examples, the number of epochs follows from it."""
@@ -34,14 +40,15 @@ TAGGER_UPDATES, FEWEST_TAGGER_EPOCHS, MOST_TAGGER_EPOCHS = 1_000, 6, 60
 ANSWERER_EPOCHS = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class _EncoderPlan(EncoderSettings):
+@dataclass(kw_only=True)
+class _EncoderPlan(TaskSettings):
     encoder: str
     """Name or folder of the encoder, or a file of word vectors; "none" is from scratch."""
     encoder_kind: str
     """The kind of the encoder in its config.json; "none" from scratch."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.transfer not in (None, "scratch") and self.encoder == NO_ENCODER:
             raise UserError(
                 f"{setting('transfer', self.transfer)} needs an encoder, and {setting('encoder')} is none"
@@ -58,8 +65,8 @@ class _EncoderPlan(EncoderSettings):
         return self.encoder_kind == "word_vectors"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassifierPlan(FitSettings, _EncoderPlan):
+@dataclass(kw_only=True)
+class ClassifierPlan(ClassifierSettings, _EncoderPlan):
     """The settings of a classifier with the choices that follow from its encoder.
 
     Raises:
@@ -104,7 +111,7 @@ class ClassifierPlan(FitSettings, _EncoderPlan):
     @property
     def solves_linear_head(self) -> bool:
         """Whether the head is solved as a logistic regression: on fixed features, unless settings of a training are given."""
-        training = (self.epochs, self.minutes, self.rate, self.weight_decay)
+        training = (self.epochs, self.minutes, self.learning_rate, self.weight_decay)
         return self.has_fixed_features and self.head != "two-layer" and training == (None,) * 4
 
     @property
@@ -123,14 +130,14 @@ class ClassifierPlan(FitSettings, _EncoderPlan):
         """How encoder and head move."""
         return TransferPolicy(
             mode=self.mode,
-            learning_rate=RATES[self.pace] if self.rate is None else self.rate,
+            learning_rate=LEARNING_RATES[self.pace] if self.learning_rate is None else self.learning_rate,
             discriminative=self.discriminative,
             gradual=self.gradual,
             schedule=self.schedule,
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class WordPlan(WordTaskSettings, _EncoderPlan):
     """The settings of a task on words with the choices that follow from its encoder.
 
@@ -174,14 +181,14 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
         """How the encoder and the rest move."""
         return TransferPolicy(
             mode=self.mode,
-            learning_rate=self.rate,
+            learning_rate=self.learning_rate,
             discriminative=self.discriminative,
             gradual=self.gradual,
             schedule=self.schedule,
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class TaggerPlan(TaggerSettings, WordPlan):
     """A plan for a tagger."""
 
@@ -195,7 +202,7 @@ class TaggerPlan(TaggerSettings, WordPlan):
         return max(FEWEST_TAGGER_EPOCHS, min(MOST_TAGGER_EPOCHS, wanted))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class AnswererPlan(AnswererSettings, WordPlan):
     """A plan for an answerer."""
 
@@ -211,7 +218,7 @@ class AnswererPlan(AnswererSettings, WordPlan):
 PlanT = TypeVar("PlanT", bound=_EncoderPlan)
 
 
-def plan(kind: type[PlanT], settings: EncoderSettings) -> PlanT:
+def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     """Look at the encoder that the settings name and decide what they leave open.
 
     Args:
@@ -233,10 +240,11 @@ def plan(kind: type[PlanT], settings: EncoderSettings) -> PlanT:
     elif name != NO_ENCODER:
         config = read_config(find_model(name))
         encoder_kind = str((config.get("encoder") or config)["kind"])
-    return kind(**{**vars(settings), "encoder": name, "encoder_kind": encoder_kind})
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return kind(**{**values, "encoder": name, "encoder_kind": encoder_kind})
 
 
-def need_no_layer_options(settings: LearningSettings) -> None:
+def need_no_layer_options(settings: TaskSettings) -> None:
     """Raise UserError for a setting about an encoder's layers, where none are mixed or chosen from."""
     usual = {field.name: field.default for field in fields(settings)}
     for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
@@ -244,9 +252,7 @@ def need_no_layer_options(settings: LearningSettings) -> None:
             raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
 
 
-def card_facts(
-    settings: LearningSettings, encoder: str, network: nn.Module, command: str
-) -> dict[str, object]:
+def card_facts(settings: TaskSettings, encoder: str, network: nn.Module, command: str) -> dict[str, object]:
     """What the model card of every task says: encoder, command, settings, size."""
     given = {
         name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from unfreeze.encoders.layers.recurrent import rows_of
 from unfreeze.encoders.streaming import StackOutput, Stream
-
-Pooling = Literal["top", "top+vectors", "vectors"]
-"""`top` is the paper's; `top+vectors` adds the mean of the word vectors, which helps after short pre-training; `vectors` is
-that mean alone, for which no recurrent layer is run."""
+from unfreeze.tasks.settings import Pooling
 
 GRADIENT_TOKENS = 1440
 PIECE = 512

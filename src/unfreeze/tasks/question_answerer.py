@@ -1,32 +1,48 @@
-"""`QuestionAnswerer`: fit on questions with their contexts, answer, evaluate, save.
-
-from unfreeze.tasks.question_answerer import QuestionAnswerer
-
-answerer = QuestionAnswerer.from_pretrained("my-answerer")
-answerer.predict([("Who is chasing?", "A mouse chases a cat.")])
-# [{"answers": [{"answer": "A mouse", "score": 0.7, "start": 0, "end": 7}], "no_answer": 0.02}]
-"""
+"""`QuestionAnswerer`: answers that stand in a text; and `fit_answerer`, the recipe that trains it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from unfreeze.encoders.saving import load_matching
 from unfreeze.errors import UserError, need_several, need_texts
 from unfreeze.folders import Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
-from unfreeze.tasks.answering import Answers, ReaderNetwork, answer_figures, answer_texts, said
-from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model
-from unfreeze.text.questions import QuestionSet, asked
-from unfreeze.training.precision import Precision, choose_precision, prediction_format
+from unfreeze.runs import Run
+from unfreeze.tasks.answering import (
+    Answers,
+    ReaderNetwork,
+    answer_figures,
+    answer_texts,
+    make_network,
+    make_objective,
+    said,
+)
+from unfreeze.tasks.base import Estimator
+from unfreeze.tasks.plans import AnswererPlan, card_facts, plan
+from unfreeze.tasks.settings import AnswererSettings
+from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, run_identity, save_task_model
+from unfreeze.text.questions import Answer, Question, QuestionSet, asked
+from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.precision import Precision, prediction_format
+from unfreeze.training.processes import together
 
 KIND = "question_answerer"
 BUFFER = 64
 """Questions that are answered together."""
+SNIPPET = """
+from unfreeze import QuestionAnswerer
+
+answerer = QuestionAnswerer.from_pretrained(".")  # this folder
+print(answerer([("Who is chasing?", "A mouse chases a cat.")], count=3))
+"""
 
 Answered = dict[str, Any]
 """{"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that it is not there}."""
@@ -39,66 +55,101 @@ class AnswererConfig(Config):
     settings: WordTaskParts
 
 
-class QuestionAnswerer:
-    """A fitted answerer.
+class QuestionAnswerer(Estimator, AnswererSettings):
+    """A reader that finds the answers to questions in a text (BiDAF: attention between the question and the text).
 
-    Args:
-        network: the reader.
-        settings: what it was made with, for saving.
+    The settings are those of `unfreeze.tasks.settings.AnswererSettings`. By default the layers of the encoder that ships with
+    unfreeze and a character CNN read the words.
+
+    Example:
+        >>> context = "The cat sleeps. The dog barks."
+        >>> pairs = [("Who sleeps?", context), ("Who barks?", context)] * 8
+        >>> answerer = QuestionAnswerer(encoder="none", characters=0, hidden_size=16, learning_rate=0.02, epochs=25)
+        >>> answerer = answerer.set_params(input_dropout=0.0, dropout=0.0).fit(pairs, ["The cat", "The dog"] * 8)
+        >>> answerer.predict([("Who barks?", context)])
+        array(['The dog'], dtype=object)
+        >>> answerer([("Who barks?", context)])[0]["answers"][0]["start"]
+        16
     """
 
-    def __init__(self, network: ReaderNetwork, settings: dict[str, Any]) -> None:
-        self.network, self.settings = network, settings
-        self._precision: Precision = "fp32"
+    network_: ReaderNetwork
+    arguments_: dict[str, Any]
+    """What the network was made with, as config.json keeps it."""
 
-    @property
-    def precision(self) -> Precision:
-        """What answers are computed in: fp32 or bf16; "auto" tries at once which is faster here."""
-        return self._precision
+    @classmethod
+    def of_network(
+        cls, network: ReaderNetwork, arguments: dict[str, Any], settings: AnswererSettings | None = None
+    ) -> Self:
+        """A fitted answerer of a network.
 
-    @precision.setter
-    def precision(self, wanted: Precision) -> None:
-        chosen = choose_precision(wanted, next(self.network.parameters()).device)
-        self._precision = "bf16" if chosen == "bf16" else "fp32"
+        Args:
+            arguments: what the network was made with, for saving.
+            settings: of the estimator; the defaults if None.
+        """
+        answerer = cls.with_settings(settings)
+        answerer.network_, answerer.arguments_ = network, arguments
+        return answerer
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:
-        """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
-        return self.network.words.mix_shares()
+        """The weight of each layer of the encoder by the place of the mix, and gamma at the end; empty without a mix."""
+        return self.network_.words.mix_shares()
 
-    @classmethod
-    def fit(cls, questions: QuestionSet, **settings: Any) -> QuestionAnswerer:
-        """Fit an answerer in memory.
+    def fit(
+        self,
+        X: Sequence[tuple[str, str]],
+        y: Sequence[str | tuple[str, int]],
+        validation: tuple[Sequence[tuple[str, str]], Sequence[str | tuple[str, int]]] | None = None,
+    ) -> Self:
+        """Train on questions with their contexts.
 
         Args:
-            settings: of `unfreeze.tasks.word_task_settings.AnswererSettings`.
+            X: pairs of question and context.
+            y: the answer to each, as it stands in its context: the text, whose first place is taken, or the text and the
+                character at which it begins. "" says that the answer is not in the context.
+            validation: X and y to measure on after each epoch; the best epoch is kept.
 
         Raises:
-            UserError: no question has an answer.
+            UserError: a setting cannot work, an answer is not in its context, or no question has an answer.
         """
-        from unfreeze.tasks.fit_answerer import fit_answerer
-        from unfreeze.tasks.word_task_settings import AnswererSettings
+        self.__post_init__()
+        held_out = validation and _question_set(*validation)
+        fitted, self.metrics_ = fit_answerer(_question_set(X, y), self, validation=held_out)
+        return self._take_fitted(fitted)
 
-        return fit_answerer(questions, AnswererSettings(**settings))[0]
+    def predict(self, X: Sequence[tuple[str, str]]) -> NDArray[np.object_]:
+        """The best answer to each (question, context): (n,) of str, "" where none is likelier than any answer.
 
-    def predict(self, pairs: Sequence[tuple[str, str]], *, count: int = 1) -> list[Answered]:
+        Raises:
+            UserError: a question is empty, or one pair is given instead of several.
+        """
+        questions = _questions(X)
+        found = [
+            "" if not each.spans or each.margin <= 0.0 else each.spans[0][0]
+            for each in self._answers(questions, 1, SILENT)
+        ]
+        return np.array(found, dtype=object)
+
+    def score(self, X: Sequence[tuple[str, str]], y: Sequence[str | tuple[str, int]]) -> float:
+        """Mean F1 of the words of the answers, as SQuAD defines it."""
+        return self.evaluate(_question_set(X, y))["f1"]
+
+    def __call__(self, pairs: Sequence[tuple[str, str]], *, count: int = 1) -> list[Answered]:
         """The best answers to each (question, context), with their places in the context.
 
         Args:
-            count: answers to each question at most.
+            count: largest number of answers to each question.
+
+        Returns:
+            Of each question {"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that
+            the answer is not there}.
 
         Raises:
-            UserError: a question is empty, one pair is given instead of several, or no answer is asked for.
+            UserError: a question is empty, one pair is given instead of several, or count is below 1.
         """
-        for number, pair in enumerate(pairs):
-            need_several(pair, "pairs of question and context")
-            need_texts(pair, f"pairs[{number}]")
         if count < 1:
             raise UserError(f"{count} answers to each question: at least 1")
-        questions = [
-            asked(question, context, str(number)) for number, (question, context) in enumerate(pairs)
-        ]
-        return self.answer(QuestionSet(questions, "the given questions"), count=count)
+        return self.answer(_questions(pairs), count=count)
 
     def answer(
         self, questions: QuestionSet, *, count: int = 1, progress: Progress = SILENT
@@ -111,8 +162,8 @@ class QuestionAnswerer:
         with progress.bar("answer", total=len(questions), unit="question") as bar:
             for start in range(0, len(questions), BUFFER):
                 part = QuestionSet(questions.examples[start : start + BUFFER], questions.source)
-                with prediction_format(self.precision, next(self.network.parameters()).device):
-                    found += answer_texts(self.network, part, count)
+                with prediction_format(self.precision, next(self.network_.parameters()).device):
+                    found += answer_texts(self.network_, part, count)
                 bar.advance(len(part))
         return found
 
@@ -135,12 +186,12 @@ class QuestionAnswerer:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
-        words = self.network.words
-        config = {"kind": KIND, "settings": self.settings, "word_vectors": words.vectors is not None}
-        save_task_model(folder, config, self.network.own_tensors(), words.encoder, words.vectors)
+        words = self.network_.words
+        config = {"kind": KIND, "settings": self.arguments_, "word_vectors": words.vectors is not None}
+        save_task_model(folder, config, self.network_.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> QuestionAnswerer:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
         """Load an answerer; `hub` as for `Encoder.from_pretrained`.
 
         Raises:
@@ -152,9 +203,110 @@ class QuestionAnswerer:
         words, own = load_words(folder, config, settings["inputs"])
         network = made_on_words(ReaderNetwork, folder, own, words, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
-        return cls(network.eval(), settings)
+        return cls.of_network(network.eval(), settings)
 
 
 def _answered(answers: Answers) -> Answered:
     named = [{"answer": text, "score": score, "start": a, "end": b} for text, a, b, score in answers.spans]
     return {"answers": named, "no_answer": answers.nothing}
+
+
+def _questions(pairs: Sequence[tuple[str, str]]) -> QuestionSet:
+    """Questions that are in memory."""
+    for number, pair in enumerate(pairs):
+        need_several(pair, "pairs of question and context")
+        need_texts(pair, f"pairs[{number}]")
+    return QuestionSet(
+        [asked(question, context, str(number)) for number, (question, context) in enumerate(pairs)],
+        "the given questions",
+    )
+
+
+def _question_set(pairs: Sequence[tuple[str, str]], answers: Sequence[str | tuple[str, int]]) -> QuestionSet:
+    """Questions that are in memory, with their answers."""
+    need_several(answers, "answers")
+    questions = _questions(pairs)
+    if len(questions) != len(answers):
+        raise UserError(f"{len(questions)} questions and {len(answers)} answers: there must be one for each")
+    return questions.subset(
+        _answered_question(each, given, f"answers[{number}]")
+        for number, (each, given) in enumerate(zip(questions.examples, answers, strict=True))
+    )
+
+
+def _answered_question(question: Question, given: str | tuple[str, int], place: str) -> Question:
+    text, start = (given, None) if isinstance(given, str) else given
+    if not text:
+        return replace(question, is_impossible=True)
+    if start is None:
+        start = question.context.find(text)
+    if start < 0 or not question.context.startswith(text, start):
+        raise UserError(f"{place} is {text!r}, which its context does not have there")
+    return replace(question, answers=(Answer(text, start, question.context.count(text) == 1),))
+
+
+def fit_answerer(
+    train_set: QuestionSet,
+    settings: AnswererSettings,
+    *,
+    validation: QuestionSet | None = None,
+    output: str | Path | None = None,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[QuestionAnswerer, dict[str, Any]]:
+    """Fit an answerer. With an output, call it again after a kill to resume.
+
+    Args:
+        validation: questions to measure on after each epoch.
+        output: folder to save the answerer in; None keeps it in memory.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The answerer, and its metrics as in metrics.json.
+
+    Raises:
+        UserError: no question has an answer, or the encoder or the output cannot be used.
+        Interrupted: Ctrl-C, after a checkpoint.
+    """
+    with together():
+        if not any(each.answers for each in train_set.examples):
+            raise UserError(f"{train_set.source}: no question has an answer")
+        if validation is not None:
+            validation.need_answers()
+        chosen = plan(AnswererPlan, settings)
+        loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
+        sets = {"train": train_set, "validation": validation}
+        files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
+        return {"stage": "fit answerer", **files, **run_identity(settings, chosen)}
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return QuestionAnswerer.from_pretrained(run.output), run.metrics
+        accelerator = run.accelerator
+        with together():
+            seed_everything(chosen.seed)
+            network, arguments = make_network(train_set, chosen)
+        network.to(accelerator.device)
+        with together():
+            objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
+        records = run.train(objective, chosen.policy(), loop, "answerer")
+        network.eval()
+        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        network.words.cached.clear()
+        answerer = QuestionAnswerer.of_network(network, arguments, settings)
+        metrics = metrics_of(records, loop, without=("score", "loss"))
+        facts = {
+            "data": Path(train_set.source).name,
+            "questions": len(train_set),
+            "transfer": chosen.mode,
+            **card_facts(settings, chosen.encoder, network, command),
+        }
+        run.finish(answerer.save_pretrained, metrics, title="Answerer", facts=facts, snippet=SNIPPET)
+        answerer.metrics_ = metrics
+        return answerer, metrics

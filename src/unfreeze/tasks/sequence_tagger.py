@@ -1,11 +1,4 @@
-"""`SequenceTagger`: fit on tagged sentences, predict, evaluate, save.
-
-from unfreeze.tasks.sequence_tagger import SequenceTagger
-
-tagger = SequenceTagger.fit([["U.N.", "official", "Ekeus"]], [["B-ORG", "O", "B-PER"]], encoder="none")
-tagger.predict(["Ekeus heads for Baghdad."])
-# [[{"entity_group": "PER", "score": 0.98, "word": "Ekeus", "start": 0, "end": 5}, ...]]
-"""
+"""`SequenceTagger`: names, parts of speech or any tag of each word; and `fit_tagger`, the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -13,24 +6,36 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from unfreeze.encoders.saving import load_matching
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
+from unfreeze.runs import Run
+from unfreeze.tasks.base import Estimator
 from unfreeze.tasks.metrics import SpanMetrics, span_metrics
-from unfreeze.tasks.tagging import TaggerNetwork, figures, sentence_texts
-from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, save_task_model
+from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
+from unfreeze.tasks.settings import TaggerSettings
+from unfreeze.tasks.tagging import TaggerNetwork, figures, make_network, make_objective, sentence_texts
+from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, run_identity, save_task_model
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
 from unfreeze.text.tagged import TaggedSentence, TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words
-from unfreeze.training.precision import Precision, choose_precision, prediction_format
+from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.precision import Precision, prediction_format
+from unfreeze.training.processes import together
 
 KIND = "sequence_tagger"
 BUFFER = 1024
 """Sentences that are sorted by length together while a stream is tagged."""
+SNIPPET = """
+from unfreeze import SequenceTagger
+
+tagger = SequenceTagger.from_pretrained(".")  # this folder
+print(tagger(["U.N. official Ekeus heads for Baghdad."]))
+"""
 
 Entity = dict[str, Any]
 """As transformers' pipeline has them: entity_group (a plain tag: entity), score, word, start, end."""
@@ -79,100 +84,126 @@ class TaggerConfig(Config):
     settings: WordTaskParts
 
 
-class SequenceTagger:
-    """A fitted tagger.
+class SequenceTagger(Estimator, TaggerSettings):
+    """A tagger of words: names (spans), parts of speech (plain tags), or slots.
 
-    Args:
-        network: what scores and decodes.
-        scheme: of the tags that it was fitted on, in which it answers.
-        settings: what the network was made with, for saving.
+    The settings are those of `unfreeze.tasks.settings.TaggerSettings`. By default the layers of the encoder that ships with
+    unfreeze and a character CNN read the words, and a biLSTM with a CRF tags them.
+
+    Example:
+        >>> sentences = [["Ada", "visits", "London"], ["London", "is", "large"], ["Kurt", "likes", "Ada"]] * 4
+        >>> tags = [["B-PER", "O", "B-LOC"], ["B-LOC", "O", "O"], ["B-PER", "O", "B-PER"]] * 4
+        >>> tagger = SequenceTagger(encoder="none", characters=0, hidden_size=16, epochs=30)
+        >>> tagger = tagger.fit(sentences, tags)
+        >>> tagger.predict([["Kurt", "visits", "London"]])
+        [['B-PER', 'O', 'B-LOC']]
+        >>> [(each["word"], each["entity_group"]) for each in tagger("Ada likes London.")]
+        [('Ada', 'PER'), ('London', 'LOC')]
     """
 
-    def __init__(self, network: TaggerNetwork, scheme: Scheme, settings: dict[str, Any]) -> None:
-        self.network, self.scheme, self.settings = network, scheme, settings
-        self._precision: Precision = "fp32"
+    network_: TaggerNetwork
+    scheme_: Scheme
+    """The scheme of the tags that the tagger was fitted on, in which it predicts."""
+    arguments_: dict[str, Any]
+    """What the network was made with, as config.json keeps it."""
+
+    @classmethod
+    def of_network(
+        cls,
+        network: TaggerNetwork,
+        scheme: Scheme,
+        arguments: dict[str, Any],
+        settings: TaggerSettings | None = None,
+    ) -> Self:
+        """A fitted tagger of a network.
+
+        Args:
+            scheme: of the tags that it predicts.
+            arguments: what the network was made with, for saving.
+            settings: of the estimator; the defaults if None.
+        """
+        tagger = cls.with_settings(settings)
+        tagger.network_, tagger.scheme_, tagger.arguments_ = network, scheme, arguments
+        return tagger
 
     @property
-    def precision(self) -> Precision:
-        """What predictions are computed in: fp32 or bf16; "auto" tries at once which is faster here."""
-        return self._precision
-
-    @precision.setter
-    def precision(self, wanted: Precision) -> None:
-        chosen = choose_precision(wanted, next(self.network.parameters()).device)
-        self._precision = "bf16" if chosen == "bf16" else "fp32"
-
-    @property
-    def kinds(self) -> list[str]:
-        """The types of spans ("_" where tags name none), or the plain tags."""
-        if self.scheme == "plain":
-            return list(self.network.tags)
-        kinds = (split_tag(tag)[1] or UNTYPED for tag in self.network.tags if tag != OUTSIDE)
+    def classes_(self) -> list[str]:
+        """The types of spans ("_" if the tags name none), or the plain tags."""
+        if self.scheme_ == "plain":
+            return list(self.network_.tags)
+        kinds = (split_tag(tag)[1] or UNTYPED for tag in self.network_.tags if tag != OUTSIDE)
         return list(dict.fromkeys(kinds))
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:
-        """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
-        return self.network.words.mix_shares()
+        """The weight of each layer of the encoder by the place of the mix, and gamma at the end; empty without a mix."""
+        return self.network_.words.mix_shares()
 
-    @classmethod
     def fit(
-        cls,
-        tokens: Sequence[Sequence[str]],
-        tags: Sequence[Sequence[str]],
-        *,
-        scheme: Scheme | None = None,
-        **settings: Any,
-    ) -> SequenceTagger:
-        """Fit a tagger in memory.
+        self,
+        X: Sequence[Sequence[str]],
+        y: Sequence[Sequence[str]],
+        validation: tuple[Sequence[Sequence[str]], Sequence[Sequence[str]]] | None = None,
+    ) -> Self:
+        """Train on tagged sentences.
 
         Args:
-            tokens: the words of each sentence.
-            tags: a tag for each of them, in IOB1, BIO, BIOES, or plain ones.
-            scheme: which of these; found out by default.
-            settings: of `unfreeze.tasks.word_task_settings.TaggerSettings`.
+            X: the words of each sentence.
+            y: a tag for each of them, in IOB1, BIO or BIOES, or plain tags.
+            validation: X and y to measure on after each epoch; the best epoch is kept.
 
         Raises:
-            UserError: not a tag for each word, tags in no scheme, or one tag only.
+            UserError: a setting cannot work, the tags do not fit the words or are in no scheme, or there is one tag only.
         """
-        from unfreeze.tasks.fit_tagger import fit_tagger
-        from unfreeze.tasks.word_task_settings import TaggerSettings
-
-        return fit_tagger(tagged_set(tokens, tags, scheme=scheme), TaggerSettings(**settings))[0]
+        self.__post_init__()
+        held_out = validation and tagged_set(*validation, "the validation sentences", scheme=self.scheme)
+        fitted, self.metrics_ = fit_tagger(tagged_set(X, y, scheme=self.scheme), self, validation=held_out)
+        return self._take_fitted(fitted)
 
     # Prediction
 
-    def predict_tags(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+    def predict(self, X: Sequence[Sequence[str]]) -> list[list[str]]:
         """A tag for each word of each sentence, in the scheme that the tagger was fitted on.
 
         Raises:
             UserError: a sentence is a text, not a list of words.
         """
-        for each in (sentences, *sentences):
+        for each in (X, *X):
             need_several(each, "words")
-        return [tags for tags, _ in self._tagged(sentences)]
+        return [tags for tags, _ in self._tagged(X)]
+
+    def score(self, X: Sequence[Sequence[str]], y: Sequence[Sequence[str]]) -> float:
+        """F1 of the spans, or accuracy of plain tags. A tag that training lacked counts as an error."""
+        scheme = "plain" if self.scheme_ == "plain" else self.scheme
+        report = self.evaluate(tagged_set(X, y, scheme=scheme), unknown_labels="wrong")
+        return report.accuracy if report.f1 is None else report.f1
+
+    def __call__(self, texts: str | Sequence[str]) -> Any:
+        """The spans of a raw text with their places in it, or a tag for each word where tags are plain.
+
+        Args:
+            texts: a text, whose list of spans is returned, or several, for a list of them.
+
+        Returns:
+            Of each span {"entity_group", "score", "word", "start", "end"}; of a word with a plain tag {"entity", ...}.
+        """
+        if isinstance(texts, str):
+            return self([texts])[0]
+        need_texts(texts, "texts")
+        return [found for _, found in self.predict_stream(texts)]
 
     def _tagged(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[str], list[float]]]:
         """Tags and the probability of each word's; a sentence without words has none."""
         texts = [" ".join("_".join(word.split()) or "_" for word in words) for words in sentences]
         full = [number for number, words in enumerate(sentences) if len(words)]
         result: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
-        device = next(self.network.parameters()).device
+        device = next(self.network_.parameters()).device
         with prediction_format(self.precision, device):
-            decoded = self.network.decode([texts[number] for number in full])
+            decoded = self.network_.decode([texts[number] for number in full])
         for number, (tags, shares) in zip(full, decoded, strict=True):
-            named = [self.network.tags[tag] for tag in tags]
-            result[number] = convert_tags(named, self.network.scheme, self.scheme), shares
+            named = [self.network_.tags[tag] for tag in tags]
+            result[number] = convert_tags(named, self.network_.scheme, self.scheme_), shares
         return result
-
-    def predict(self, texts: Sequence[str]) -> list[list[Entity]]:
-        """The spans of each raw text with their places in it, or a tag for each word where tags are plain.
-
-        Raises:
-            UserError: one text instead of several.
-        """
-        need_texts(texts, "texts")
-        return [found for _, found in self.predict_stream(texts)]
 
     def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, list[Entity]]]:
         """Each text and its spans, in order, in memory that does not grow with the stream."""
@@ -202,11 +233,11 @@ class SequenceTagger:
     def _entities(
         self, text: str, words: Sequence[Word], tags: Sequence[str], shares: Sequence[float]
     ) -> Iterator[Entity]:
-        if self.scheme == "plain":
+        if self.scheme_ == "plain":
             for word, tag, share in zip(words, tags, shares, strict=True):
                 yield _entity("entity", tag, share, text, word.start, word.end)
             return
-        for kind, start, end in spans_of(tags, self.scheme):
+        for kind, start, end in spans_of(tags, self.scheme_):
             share = sum(shares[start:end]) / (end - start)
             first, last = words[start], words[end - 1]
             yield _entity("entity_group", kind or UNTYPED, share, text, first.start, last.end)
@@ -218,12 +249,12 @@ class SequenceTagger:
         for each, place, tag, _ in self._unknown(sentences):
             raise UnknownLabel(
                 f"{sentences.source}:{each.number}: word {place + 1} has the tag {tag!r}, which training lacked "
-                f"(it had {', '.join(self.kinds[:10])})"
+                f"(it had {', '.join(self.classes_[:10])})"
             )
 
     def _unknown(self, sentences: TaggedSet) -> Iterator[tuple[TaggedSentence, int, str, str]]:
         """Sentence, place, tag and name of each word whose tag, or its type, training lacked."""
-        plain, known = self.scheme == "plain", set(self.kinds)
+        plain, known = self.scheme_ == "plain", set(self.classes_)
         for each in sentences.examples:
             for place, tag in enumerate(each.tags):
                 name = tag if plain or tag == OUTSIDE else split_tag(tag)[1] or UNTYPED
@@ -247,22 +278,22 @@ class SequenceTagger:
         """
         if not len(sentences):
             raise UserError(f"{sentences.source} holds no sentence to evaluate on")
-        if (sentences.scheme == "plain") != (self.scheme == "plain"):
-            sort = "plain tags" if self.scheme == "plain" else "spans"
+        if (sentences.scheme == "plain") != (self.scheme_ == "plain"):
+            sort = "plain tags" if self.scheme_ == "plain" else "spans"
             raise UserError(f"{sentences.source}: the tagger was fitted on {sort} (which column is it?)")
         if unknown_labels != "wrong":
             self.need_known(sentences)
         unknown = [name for *_, name in self._unknown(sentences)]
-        own = sentences.in_scheme(self.network.scheme)
+        own = sentences.in_scheme(self.network_.scheme)
         texts, gold = sentence_texts(own), [each.tags for each in own.examples]
         named: list[list[str]] = []
         with progress.bar("evaluate", total=len(texts), unit="sentence") as bar:
             for start in range(0, len(texts), BUFFER):
-                with prediction_format(self.precision, next(self.network.parameters()).device):
-                    decoded = self.network.decode(texts[start : start + BUFFER])
-                named += [[self.network.tags[tag] for tag in tags] for tags, _ in decoded]
+                with prediction_format(self.precision, next(self.network_.parameters()).device):
+                    decoded = self.network_.decode(texts[start : start + BUFFER])
+                named += [[self.network_.tags[tag] for tag in tags] for tags, _ in decoded]
                 bar.advance(len(decoded))
-        scheme = self.network.scheme
+        scheme = self.network_.scheme
         found = figures(gold, named, scheme)
         spans: list[SpanMetrics] = []
         if scheme != "plain":
@@ -281,19 +312,19 @@ class SequenceTagger:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
-        words = self.network.words
+        words = self.network_.words
         config: dict[str, Any] = {
             "kind": KIND,
-            "scheme": self.scheme,
-            "tags": list(self.network.tags),
-            "network_scheme": self.network.scheme,
-            "settings": self.settings,
+            "scheme": self.scheme_,
+            "tags": list(self.network_.tags),
+            "network_scheme": self.network_.scheme,
+            "settings": self.arguments_,
             "word_vectors": words.vectors is not None,
         }
-        save_task_model(folder, config, self.network.own_tensors(), words.encoder, words.vectors)
+        save_task_model(folder, config, self.network_.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> SequenceTagger:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
         """Load a tagger; `hub` as for `Encoder.from_pretrained`.
 
         Raises:
@@ -308,7 +339,84 @@ class SequenceTagger:
             raise UserError(f"{folder / CONFIG}: tags is empty, or has a tag twice: the file is damaged")
         network = made_on_words(TaggerNetwork, folder, own, words, tags, scheme, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
-        return cls(network.eval(), config["scheme"], settings)
+        return cls.of_network(network.eval(), config["scheme"], settings)
+
+
+def fit_tagger(
+    train_set: TaggedSet,
+    settings: TaggerSettings,
+    *,
+    validation: TaggedSet | None = None,
+    output: str | Path | None = None,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[SequenceTagger, dict[str, Any]]:
+    """Fit a tagger. With an output, call it again after a kill to resume.
+
+    Args:
+        validation: sentences to measure on after each epoch.
+        output: folder to save the tagger in; None keeps it in memory.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The tagger, and its metrics as in metrics.json.
+
+    Raises:
+        UserError: the sentences cannot be learned from, or the encoder or the output cannot be used.
+        Interrupted: Ctrl-C, after a checkpoint.
+    """
+    with together():
+        _check(train_set, validation)
+        chosen = plan(TaggerPlan, settings)
+        loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
+        sets = {"train": train_set, "validation": validation}
+        files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
+        return {"stage": "fit tagger", **files, **run_identity(settings, chosen)}
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return SequenceTagger.from_pretrained(run.output), run.metrics
+        accelerator = run.accelerator
+        with together():
+            seed_everything(chosen.seed)
+            network, arguments = make_network(train_set, chosen)
+            tagger = SequenceTagger.of_network(network, train_set.scheme, arguments, settings)
+            if validation is not None:
+                tagger.need_known(validation)
+        network.to(accelerator.device)
+        with together():
+            objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
+        records = run.train(objective, chosen.policy(), loop, "tagger")
+        network.eval()
+        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        network.words.cached.clear()
+        metrics = metrics_of(records, loop, without=("score", "loss"))
+        facts = {
+            "data": Path(train_set.source).name,
+            "sentences": len(train_set),
+            "words": train_set.n_words,
+            "tags": ", ".join(tagger.classes_[:20]),
+            "transfer": chosen.mode,
+            **card_facts(settings, chosen.encoder, network, command),
+        }
+        run.finish(tagger.save_pretrained, metrics, title="Tagger", facts=facts, snippet=SNIPPET)
+        tagger.metrics_ = metrics
+        return tagger, metrics
+
+
+def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
+    if len(train_set.tag_names()) < 2:
+        raise UserError(f"{train_set.source}: all words have one tag; two are needed")
+    if validation is not None and (train_set.scheme == "plain") != (validation.scheme == "plain"):
+        raise UserError(
+            f"{train_set.source} and {validation.source}: one has spans and the other plain tags (which column is it?)"
+        )
 
 
 def sentences_of(text: str) -> Iterator[list[Word]]:

@@ -7,18 +7,33 @@ Legend: B batch, W words, N words of a batch without padding, K tags, H of each 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.crf import Crf
+from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.objectives import SeparateExamples
+from unfreeze.tasks.plans import TaggerPlan
 from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
 from unfreeze.tasks.word_inputs import WordInputs, Words
+from unfreeze.tasks.word_task import cache_layers, make_words
 from unfreeze.text.batches import token_bounded_batches
-from unfreeze.text.tag_schemes import Scheme, allowed_moves, convert_tags, spans_of
+from unfreeze.text.rules import normalized
+from unfreeze.text.tag_schemes import (
+    OUTSIDE,
+    Scheme,
+    allowed_moves,
+    convert_tags,
+    joined_tag,
+    spans_of,
+    split_tag,
+)
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.objective import Loss
 from unfreeze.transfer.policies import LayerGroups
@@ -167,4 +182,40 @@ def sentence_texts(sentences: TaggedSet) -> list[str]:
     return [" ".join(each.tokens) for each in sentences.examples]
 
 
-__all__ = ["TaggerNetwork", "TaggingObjective", "figures", "sentence_texts"]
+def make_network(train_set: TaggedSet, plan: TaggerPlan) -> tuple[TaggerNetwork, dict[str, Any]]:
+    """A network that is ready to be trained, and what it is made with, as config.json keeps it."""
+    counts = Counter(normalized(token) for each in train_set.examples for token in each.tokens)
+    words = make_words(counts, len(train_set), plan)
+    body = {name: getattr(plan, name) for name in ("hidden_size", "n_layers", "dropout")}
+    own: Scheme = "plain" if train_set.scheme == "plain" else "bioes"
+    names = span_tags(train_set) if own == "bioes" else train_set.tag_names()
+    return TaggerNetwork(words, names, own, **body), {"inputs": plan.inputs(), "body": body}
+
+
+def span_tags(train_set: TaggedSet) -> list[str]:
+    """Every letter of BIOES for every type, whether training has it or not."""
+    kinds = sorted({split_tag(tag)[1] for tag in train_set.tag_names() if tag != OUTSIDE})
+    return [OUTSIDE, *(joined_tag(letter, kind) for kind in kinds for letter in "BIES")]
+
+
+def make_objective(
+    network: TaggerNetwork,
+    train_set: TaggedSet,
+    plan: TaggerPlan,
+    accelerator: Accelerator,
+    validation: TaggedSet | None = None,
+    progress: Progress = SILENT,
+) -> TaggingObjective:
+    """What the loop trains; a frozen encoder's layers of all these sentences are computed once."""
+    sets = [each.in_scheme(network.scheme) for each in (train_set, validation) if each is not None]
+    texts = [text for each in sets for text in sentence_texts(each)]
+    cache_layers(network.words, texts, plan, accelerator, progress)
+    return TaggingObjective(
+        network,
+        sets[0],
+        sets[1] if validation is not None else None,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )

@@ -1,166 +1,215 @@
-"""`TextClassifier`: fit on labeled texts, predict, evaluate, save; as scikit-learn's users expect it.
-
-from unfreeze.tasks.text_classifier import TextClassifier
-
-classifier = TextClassifier.fit(texts, labels, encoder="wiki-small")
-classifier.predict(["A stunning story with a lot of twists"])  # [{"label": "pos", "score": 0.98}]
-"""
+"""`TextClassifier`: a class, or several, for each text; and `fit_classifier`, the recipe that trains it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.encoders.text_encoder import TextEncoder
-from unfreeze.errors import UnknownLabel, UserError, need_texts
+from unfreeze.datasets.labels import as_read, labels_of
+from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import CONFIG, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import find_model
-from unfreeze.tasks.classification import ClassifierNetwork, all_features
+from unfreeze.registry import find_model, weights_digest
+from unfreeze.runs import Run
+from unfreeze.tasks.base import Estimator, text_column
+from unfreeze.tasks.classification import (
+    ClassifierNetwork,
+    all_features,
+    make_objective,
+    make_targets,
+    solve_heads,
+)
 from unfreeze.tasks.classifier_report import THRESHOLD, Prediction, Report, make_report
-from unfreeze.tasks.networks import KIND, ClassifierConfig, saved_network
+from unfreeze.tasks.networks import KIND, ClassifierConfig, make_network, saved_network
+from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan
+from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.word_task import save_task_model
 from unfreeze.text.examples import example_set
-from unfreeze.text.tokenizers import TextTokenizer
-from unfreeze.training.precision import Precision, choose_precision, prediction_format
+from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.precision import Precision, prediction_format
+from unfreeze.training.processes import make_accelerator, together
 
 BUFFER = 2048
 """Texts that are sorted by length together while a stream is predicted."""
+SNIPPET = """
+from unfreeze import TextClassifier
+
+classifier = TextClassifier.from_pretrained(".")  # this folder
+print(classifier(["A stunning story with a lot of twists."]))
+"""
 
 
-class TextClassifier:
-    """A fitted classifier.
+class TextClassifier(Estimator, ClassifierSettings):
+    """A classifier of texts.
 
-    Args:
-        network: encoder, pooling and heads.
-        label_names: K names in the order of the logits.
-        settings: what the network was made with (pooling, head), for saving.
-        prior: share of the training texts that have each label: the probabilities of a text without a known word. Without
-            it such a text gets what the network makes of nothing.
+    The settings are those of `unfreeze.tasks.settings.ClassifierSettings`. By default the language model that ships with
+    unfreeze is fine-tuned with the task; `transfer="frozen"` trains in seconds.
+
+    Example:
+        >>> texts = ["a wonderful story", "a terrible story", "wonderful acting", "terrible acting"]
+        >>> classifier = TextClassifier(transfer="frozen", pooling="vectors")
+        >>> classifier = classifier.fit(texts, ["pos", "neg", "pos", "neg"])
+        >>> classifier.predict(["a wonderful film"])
+        array(['pos'], dtype='<U3')
+        >>> classifier("a terrible film")[0]["label"]
+        'neg'
     """
 
-    def __init__(
-        self,
+    network_: ClassifierNetwork
+    label_names_: tuple[str, ...]
+    """The classes as text, in the order of the columns of `predict_proba`."""
+    classes_: NDArray[Any]
+    """The classes as y has them, in the same order: (K,)."""
+    prior_: NDArray[np.float32] | None
+    """Share of the training texts that have each label, which is what a text without a known word gets: (K,)."""
+    arguments_: dict[str, Any]
+    """What the network was made with, as config.json keeps it."""
+    _estimator_type = "classifier"
+
+    @classmethod
+    def of_network(
+        cls,
         network: ClassifierNetwork,
         label_names: Sequence[str],
-        settings: dict[str, Any],
+        arguments: dict[str, Any],
         prior: Sequence[float] | None = None,
-    ) -> None:
-        self.network = network
-        self.label_names = tuple(label_names)
-        self.settings = settings
-        self.prior = None if prior is None else np.asarray(prior, dtype=np.float32)
-        self._precision: Precision = "fp32"
+        settings: ClassifierSettings | None = None,
+    ) -> Self:
+        """A fitted classifier of a network.
 
-    @property
-    def precision(self) -> Precision:
-        """What predictions are computed in: fp32, or bf16, which is several times faster where the processor has it.
-
-        Set to "auto" it tries at once which is faster here.
+        Args:
+            label_names: K names in the order of the logits.
+            arguments: what the network was made with, for saving.
+            prior: share of the training texts that have each label; None leaves texts without a known word to the network.
+            settings: of the estimator; the defaults if None.
         """
-        return self._precision
-
-    @precision.setter
-    def precision(self, wanted: Precision) -> None:
-        chosen = choose_precision(wanted, next(self.network.parameters()).device)
-        self._precision = "bf16" if chosen == "bf16" else "fp32"
+        classifier = cls.with_settings(settings)
+        classifier.network_, classifier.arguments_ = network, arguments
+        classifier.label_names_, classifier.classes_ = tuple(label_names), np.array(label_names)
+        classifier.prior_ = None if prior is None else np.asarray(prior, dtype=np.float32)
+        return classifier
 
     @property
-    def tokenizer(self) -> TextTokenizer:
-        """The encoder's."""
-        assert isinstance(self.network.encoder, TextEncoder)
-        return self.network.encoder.tokenizer
+    def label_names(self) -> tuple[str, ...]:
+        """The classes as text, in the order of the columns of `predict_proba`."""
+        return self.label_names_
 
     @property
     def multi_label(self) -> bool:
         """Whether a text may have any number of labels."""
-        return self.network.multi_label
+        return self.network_.multi_label
 
     @property
     def layer_weights(self) -> dict[str, list[float]]:
-        """How much each layer of the encoder counts, by the place of the mix, and gamma at the end; where there is a mix."""
-        return self.network.body.mix_shares()
+        """The weight of each layer of the encoder by the place of the mix, and gamma at the end; empty without a mix."""
+        return self.network_.body.mix_shares()
 
-    @classmethod
-    def fit(cls, texts: Sequence[str], labels: Sequence[Any], **settings: Any) -> TextClassifier:
-        """Fit a classifier in memory.
+    def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+        """Train on labeled texts.
 
         Args:
-            texts: N texts.
-            labels: a label, a string or a number, or a list of labels, for each.
-            settings: of `unfreeze.tasks.fit_settings.FitSettings`, for example encoder, transfer, epochs, seed.
+            X: n texts: a list, an array of NumPy, a pandas Series or a data frame of one column.
+            y: the label of each, a string or a number; or for each a list of labels, of which a text may have several.
+            validation: X and y to measure on after each epoch; the best epoch is kept.
 
         Raises:
-            UserError: the texts and labels do not fit together, hold one class only, or one of them is missing or of
-                another type (the message has its position, from 0).
+            UserError: a setting cannot work, texts and labels do not fit together, one of them is missing or of another
+                type (the message has its position, from 0), or all texts are of one class.
         """
-        from unfreeze.tasks.fit_classifier import fit_classifier
-        from unfreeze.tasks.fit_settings import FitSettings
-
-        return fit_classifier(example_set(texts, labels), FitSettings(**settings))[0]
+        self.__post_init__()
+        train_set = example_set(text_column(X), y)
+        held_out = None
+        if validation is not None:
+            held_out = example_set(text_column(validation[0]), validation[1], "the validation texts")
+        fitted, self.metrics_ = fit_classifier(train_set, self, validation=held_out)
+        if not train_set.multi_label:
+            fitted.classes_ = _classes(y, train_set.label_names)
+        return self._take_fitted(fitted)
 
     # Prediction
 
-    def inputs(self, texts: Sequence[str]) -> list[Any]:
-        """What the network keeps of texts."""
-        return self.network.body.inputs(texts)
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The label of each text: (n,); with several labels a text an indicator matrix (n, K) of 0 and 1.
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(N, K) probabilities, columns in the order of `label_names`; a text's row does not depend on the others.
+        Raises:
+            UserError: one text instead of several, or something else than text among them.
+        """
+        shares = self.predict_proba(X)
+        if self.multi_label:
+            return (shares >= THRESHOLD).astype(np.int64)
+        found: NDArray[Any] = self.classes_[shares.argmax(1)]
+        return found
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """(n, K) probabilities, columns in the order of `classes_`; a text's row does not depend on the others.
 
         A text without any known word gets the labels' shares of the training texts, where the model has them.
 
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
+        texts = text_column(X)
         need_texts(texts, "texts")
         return self._probabilities(texts)[0]
+
+    def score(self, X: Any, y: Any) -> float:
+        """Accuracy: the share of texts whose label (all labels, if a text may have several) is right."""
+        if not self.multi_label:
+            return float(np.mean(self.predict(X) == np.asarray(y)))
+        known = set(self.label_names_)
+        wanted = [set(labels_of(as_read(each), multi_label=True) or ()) for each in y]
+        found = [
+            {name for name, has in zip(self.label_names_, row, strict=True) if has} for row in self.predict(X)
+        ]
+        # A label that training lacked is never predicted.
+        return float(np.mean([one == own and one <= known for one, own in zip(wanted, found, strict=True)]))
+
+    def __call__(self, texts: str | Sequence[str]) -> list[Prediction]:
+        """The label of each text and its probability: {"label", "score"}; {"labels": [...]} if a text may have several.
+
+        A text without any known word has "unknown": True too.
+
+        Raises:
+            UserError: something else than text.
+        """
+        texts = [texts] if isinstance(texts, str) else text_column(texts)
+        need_texts(texts, "texts")
+        return [self.prediction(row, known) for row, known in zip(*self._probabilities(texts), strict=True)]
 
     @torch.no_grad()
     def _probabilities(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(N, K) probabilities, and (N,) whether a text has a known word."""
+        network = self.network_
         if not len(texts):
-            return np.zeros((0, len(self.label_names)), dtype=np.float32), np.zeros(0, dtype=np.bool_)
-        self.network.eval()
-        device = next(self.network.parameters()).device
-        inputs = self.inputs(texts)
-        known = self.network.body.have_known_words(inputs)
+            return np.zeros((0, len(self.label_names_)), dtype=np.float32), np.zeros(0, dtype=np.bool_)
+        device = next(network.parameters()).device
+        inputs = network.body.inputs(texts)
+        known = network.body.have_known_words(inputs)
         with prediction_format(self.precision, device):
-            found = all_features(self.network, inputs)
+            found = all_features(network, inputs)
         features = {name: x.to(device) for name, x in found.items()}
-        result: NDArray[np.float32] = self.network.probabilities(features).cpu().numpy()
-        if self.prior is not None:
-            result[~known] = self.prior
+        result: NDArray[np.float32] = network.probabilities(features).cpu().numpy()
+        if self.prior_ is not None:
+            result[~known] = self.prior_
         return result, known
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The label of each text and its probability, shaped like transformers' pipeline.
-
-        A text without any known word has "unknown": True besides.
-
-        Raises:
-            UserError: one text instead of several, or something else than text among them.
-        """
-        need_texts(texts, "texts")
-        return [self.prediction(row, known) for row, known in zip(*self._probabilities(texts), strict=True)]
 
     def prediction(self, probabilities: NDArray[np.float32], known: bool | np.bool_ = True) -> Prediction:
         """One row of probabilities in words; `known` is whether the text has a known word."""
         remark = {} if known else {"unknown": True}
         if not self.multi_label:
             best = int(probabilities.argmax())
-            return {"label": self.label_names[best], "score": float(probabilities[best]), **remark}
+            return {"label": self.label_names_[best], "score": float(probabilities[best]), **remark}
         chosen = [k for k in np.argsort(-probabilities) if probabilities[k] >= THRESHOLD]
-        labels = [{"label": self.label_names[k], "score": float(probabilities[k])} for k in chosen]
+        labels = [{"label": self.label_names_[k], "score": float(probabilities[k])} for k in chosen]
         return {"labels": labels, **remark}
 
     def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -184,14 +233,6 @@ class TextClassifier:
 
     # Evaluation
 
-    def targets(self, examples: ExampleSet) -> Tensor:
-        """(N,) label numbers, or (N, K) of 0 and 1 with many labels.
-
-        Raises:
-            UserError: a label that the classifier does not know.
-        """
-        return make_targets(examples, self.label_names, self.multi_label)
-
     def evaluate(
         self,
         examples: ExampleSet,
@@ -203,6 +244,7 @@ class TextClassifier:
         """Measure on labeled texts.
 
         Args:
+            examples: such as `unfreeze.text.examples.read_examples` reads from a file.
             n_worst: errors in the report.
             unknown_labels: what a label that training lacked is: an error that is raised, or a class that is never
                 predicted, so that each of its texts counts as an error.
@@ -212,7 +254,7 @@ class TextClassifier:
         """
         if not len(examples):
             raise UserError(f"{examples.source} holds no example to evaluate on")
-        names = self.label_names
+        names = self.label_names_
         if unknown_labels == "wrong":
             used = {label for example in examples.examples for label in example.labels}
             names += tuple(name for name in examples.label_names if name in used and name not in names)
@@ -237,75 +279,135 @@ class TextClassifier:
     # Saving
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json, model.safetensors and tokenizer.json into `folder`, whole or not at all."""
+        """Write config.json, model.safetensors and the tokenizer into `folder`, whole or not at all."""
         config = {
             "kind": KIND,
-            "labels": list(self.label_names),
+            "labels": list(self.label_names_),
             "multi_label": self.multi_label,
-            "settings": self.settings,
-            **({} if self.prior is None else {"prior": self.prior.tolist()}),
+            "settings": self.arguments_,
+            **({} if self.prior_ is None else {"prior": self.prior_.tolist()}),
+            **({} if self.classes_.dtype.kind in "UO" else {"classes": self.classes_.tolist()}),
         }
-        network = self.network
+        network = self.network_
         save_task_model(folder, config, network.own_tensors(), network.encoder, network.body.vectors)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> TextClassifier:
-        """Load a classifier; `hub` as for `Encoder.from_pretrained`.
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
+        """Load a classifier; `hub` as for `Encoder.from_pretrained`. Its settings, for another `fit`, are the defaults.
 
         Raises:
             UserError: there is none of that name, or its folder is damaged, of another kind or newer.
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder, {KIND}, ClassifierConfig)
-        labels = config["labels"]
+        labels, prior, classes = config["labels"], config.get("prior"), config.get("classes")
         if len(set(labels)) < len(labels):
             twice = next(label for label in labels if labels.count(label) > 1)
             raise UserError(f"{folder / CONFIG}: labels has {twice!r} twice: the file is damaged")
-        network = saved_network(config, folder)
-        return cls(network, labels, config["settings"], _read_prior(config, folder))
+        if prior is not None and (len(prior) != len(labels) or not all(0 <= share <= 1 for share in prior)):
+            raise UserError(
+                f"{folder / CONFIG}: prior has not one share, from 0 to 1, for each label: the file is damaged"
+            )
+        if classes is not None and [str(each) for each in classes] != labels:
+            raise UserError(f"{folder / CONFIG}: classes are not the labels: the file is damaged")
+        classifier = cls.of_network(saved_network(config, folder), labels, config["settings"], prior)
+        if classes is not None:
+            classifier.classes_ = np.array(classes)
+        return classifier
 
 
-def label_shares(examples: ExampleSet) -> list[float]:
-    """The share of the examples that have each label, in the order of `label_names`."""
-    counts = Counter(label for example in examples.examples for label in example.labels)
-    return [counts[name] / len(examples) for name in examples.label_names]
+def _classes(labels: Iterable[Any], names: Sequence[str]) -> NDArray[Any]:
+    """The labels that have these names, as they were given."""
+    given: dict[str, Any] = {}
+    for label in labels:
+        (name,) = labels_of(as_read(label), multi_label=False) or ("",)
+        given.setdefault(name, label)
+    return np.array([given[name] for name in names])
 
 
-def _read_prior(config: dict[str, Any], folder: Path) -> list[float] | None:
-    """None where the model was saved before it was kept.
+def fit_classifier(
+    train_set: ExampleSet,
+    settings: ClassifierSettings,
+    *,
+    validation: ExampleSet | None = None,
+    output: str | Path | None = None,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[TextClassifier, dict[str, Any]]:
+    """Fit a classifier. With an output, call it again after a kill to resume.
+
+    Args:
+        validation: examples to measure on after each epoch.
+        output: folder to save the classifier in; None keeps it in memory.
+        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
+        overwrite: replace a model of another run, once this one is complete.
+        command: how this was called, for the model card.
+
+    Returns:
+        The classifier, and its metrics as in metrics.json.
 
     Raises:
-        UserError: it does not fit the labels.
+        UserError: the examples cannot be learned from, or the encoder or the output cannot be used.
+        Interrupted: Ctrl-C, after a checkpoint.
     """
-    prior: list[float] | None = config.get("prior")
-    if prior is not None and (
-        len(prior) != len(config["labels"]) or not all(0 <= share <= 1 for share in prior)
-    ):
+    with together():
+        _check(train_set)
+        chosen = plan(ClassifierPlan, settings)
+        loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
+        return {
+            "stage": "fit classifier",
+            "train": [train_set.source, train_set.digest()],
+            "validation": None if validation is None else [validation.source, validation.digest()],
+            **asdict(settings),
+            "encoder_weights": None if chosen.mode == "scratch" else weights_digest(chosen.encoder),
+        }
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return TextClassifier.from_pretrained(run.output), run.metrics
+        with together():
+            seed_everything(chosen.seed)
+            network, arguments = make_network(train_set, chosen)
+        # A linear head on a frozen encoder is a logistic regression, which is solved instead of trained.
+        solved = chosen.solves_linear_head and network.is_logistic_regression
+        accelerator = make_accelerator("fp32") if solved else run.accelerator
+        network.to(accelerator.device)
+        with together():
+            objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
+        if solved:
+            records = [solve_heads(network, objective, chosen.seed)]
+        else:
+            records = run.train(objective, chosen.policy(), loop, "classifier")
+        network.eval()
+        network.body.release_cache()
+        counts = Counter(label for example in train_set.examples for label in example.labels)
+        prior = [counts[name] / len(train_set) for name in train_set.label_names]
+        classifier = TextClassifier.of_network(network, train_set.label_names, arguments, prior, settings)
+        metrics = metrics_of(records, loop, without=("score",))
+        facts = {
+            "data": Path(train_set.source).name,
+            "examples": len(train_set),
+            "labels": ", ".join(train_set.label_names[:20]),
+            "transfer": chosen.mode,
+            **card_facts(settings, chosen.encoder, network, command),
+        }
+        run.finish(classifier.save_pretrained, metrics, title="Text classifier", facts=facts, snippet=SNIPPET)
+        classifier.metrics_ = metrics
+        return classifier, metrics
+
+
+def _check(examples: ExampleSet) -> None:
+    if not len(examples):
+        raise UserError(f"{examples.source} holds no examples")
+    found = {label for example in examples.examples for label in example.labels}
+    if examples.multi_label:
+        if not found:
+            raise UserError(f"{examples.source}: no example has a label")
+    elif len(found) < 2:
         raise UserError(
-            f"{folder / CONFIG}: prior has not one share, from 0 to 1, for each label: the file is damaged"
+            f"{examples.source}: all {len(examples)} examples are of one class ({', '.join(found)}); two are needed"
         )
-    return prior
-
-
-def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: bool) -> Tensor:
-    """(N,) label numbers, or (N, K) of 0 and 1 with many labels.
-
-    Raises:
-        UserError: a label that `label_names` lacks.
-    """
-    number_of = {name: number for number, name in enumerate(label_names)}
-    rows: list[list[int]] = []
-    for example in examples.examples:
-        for label in example.labels:
-            if label not in number_of:
-                known = ", ".join(label_names[:10])
-                raise UnknownLabel(
-                    f"{examples.place(example.number)} has the label {label!r}, which training lacked (it had {known})"
-                )
-        rows.append([number_of[label] for label in example.labels])
-    if not multi_label:
-        return torch.tensor([row[0] for row in rows], dtype=torch.long)
-    targets = torch.zeros(len(rows), len(label_names))
-    for position, row in enumerate(rows):
-        targets[position, row] = 1.0
-    return targets

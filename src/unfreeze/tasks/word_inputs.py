@@ -31,7 +31,7 @@ from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.fit_settings import MixAt
+from unfreeze.tasks.settings import MixAt
 from unfreeze.text.characters import spell
 from unfreeze.text.display import counted
 from unfreeze.text.words import split_words

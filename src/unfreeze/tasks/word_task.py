@@ -22,8 +22,8 @@ from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
 from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
 from unfreeze.tasks.plans import WordPlan
+from unfreeze.tasks.settings import WordTaskSettings
 from unfreeze.tasks.word_inputs import WordInputs
-from unfreeze.tasks.word_task_settings import WordTaskSettings
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import WordTokenizer
 from unfreeze.training.precision import Precision
@@ -115,7 +115,8 @@ def run_identity(settings: WordTaskSettings, plan: WordPlan) -> dict[str, Any]:
     """What of the settings tells a run from another, and what is in the files that they name."""
     names = (plan.contextual, plan.static)
     return {
-        **asdict(settings),
+        # The digest of the data has the scheme of tags.
+        **{name: value for name, value in asdict(settings).items() if name != "scheme"},
         "weights": [None if name is None else weights_digest(name) for name in names],
     }
 

@@ -1,0 +1,95 @@
+"""`Embedder`: a scikit-learn transformer that turns texts into vectors, so that any estimator can learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfreeze.encoders.base import Encoder, Pool
+from unfreeze.encoders.text_encoder import TextEncoder
+from unfreeze.tasks.base import Parameters, text_column
+
+
+@dataclass
+class EmbedderSettings:
+    """Which vectors an input gets."""
+
+    encoder: str | Path | Encoder = "wiki-small"
+    """An encoder, or the name or folder of an encoder, a language model or a task model."""
+    _: KW_ONLY
+    layer: int = -1
+    """Number of the layer, from 0 or, if negative, from the top."""
+    pool: Pool = "mean"
+    """Pooling over the words of a text: mean, max or last."""
+
+
+class Embedder(Parameters, EmbedderSettings):
+    """A transformer of texts into vectors (n, D) of float32, by an encoder that stays as it is.
+
+    `fit` learns nothing. The vector of a text does not depend on the other texts.
+
+    Example:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> model = make_pipeline(Embedder("wiki-small", layer=0), LogisticRegression())
+        >>> texts = ["a wonderful story", "a terrible story", "wonderful acting", "terrible acting"]
+        >>> model.fit(texts, [1, 0, 1, 0]).predict(["wonderful"])
+        array([1])
+    """
+
+    _loaded: tuple[object, Encoder] | None = None
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Load the encoder; X and y are ignored.
+
+        Raises:
+            UserError: there is no such encoder.
+        """
+        self._encoder()
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """The vectors of n inputs: (n, D).
+
+        Args:
+            X: texts as a list, an array, a pandas Series or a data frame of one column; for an encoder of something else,
+                a list of its inputs.
+
+        Raises:
+            UserError: there is no such encoder or layer, or something else than text among the texts.
+        """
+        encoder = self._encoder()
+        inputs: Sequence[Any] = text_column(X) if isinstance(encoder, TextEncoder) else X
+        return encoder.encode(inputs, layer=self.layer, pool=self.pool)
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
+        """The same as `transform`."""
+        return self.transform(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """embedder0, embedder1 and so on: (D,)."""
+        size = self._encoder().widths[self.layer]
+        return np.array([f"embedder{number}" for number in range(size)], dtype=object)
+
+    def _encoder(self) -> Encoder:
+        if isinstance(self.encoder, Encoder):
+            return self.encoder
+        if self._loaded is None or self._loaded[0] != self.encoder:
+            self._loaded = self.encoder, Encoder.from_pretrained(self.encoder)
+        return self._loaded[1]
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type="transformer",
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=[]),
+            input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
+            requires_fit=False,
+        )

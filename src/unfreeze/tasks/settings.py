@@ -1,0 +1,225 @@
+"""Settings of the tasks: the keyword arguments of `TextClassifier`, `SequenceTagger` and `QuestionAnswerer`.
+
+Loads no torch and reads no files: the command line is made from these classes. What a setting of None becomes depends on
+the encoder; `plans.py` decides it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from unfreeze.checked import need_positive, need_seed
+from unfreeze.errors import UserError, setting
+from unfreeze.text.tag_schemes import Scheme
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
+
+Body = Literal["pooling", "bilstm"]
+MixAt = Literal["input", "output", "both"]
+Pooling = Literal["top", "top+vectors", "vectors"]
+Head = Literal["two-layer", "linear"]
+
+
+@dataclass(kw_only=True)
+class TaskSettings:
+    """What all tasks have in common: the encoder, how its layers are used, and the training."""
+
+    encoder: str | None = None
+    """Encoder to start from: the name or folder of an encoder, a language model or a task model, or a file of word vectors;
+    "none" trains from scratch (default: wiki-small, which ships with unfreeze)."""
+    transfer: Mode | None = None
+    """Transfer mode: frozen, fine-tune or scratch (default: chosen by the task and the encoder)."""
+    word_vectors: str | None = None
+    """Static word vectors that are used beside the encoder: a folder, or a file in word2vec or GloVe format."""
+    mix_at: MixAt = "input"
+    """Place of the learned mix of layers: the input of the body, its output, or both."""
+    mix_l2: float = 0.0
+    """L2 penalty on the weights of the layer mix; 0.001 lets the layers differ, 1 keeps them equal."""
+    layer_norm: bool = False
+    """Normalize each layer before it is mixed."""
+    epochs: int | None = None
+    """Passes over the training examples (default: chosen by the task and the number of examples)."""
+    minutes: float | None = None
+    """Time limit in minutes, instead of a number of epochs; the learning rate schedule is fitted to it."""
+    discriminative: float = 2.6
+    """Fine-tuning: factor by which the learning rate falls from each layer group to the one below it; 1 turns this off."""
+    gradual: bool = True
+    """Fine-tuning: unfreeze the layer groups one at a time, one more every epoch from the top."""
+    optimizer: OptimizerName = "adamw"
+    """AdamW, averaged SGD with the non-monotone trigger (NT-ASGD), or Adagrad."""
+    weight_decay: float | None = None
+    """Weight decay of matrices; biases and gains have none (default: chosen by the optimizer)."""
+    keep_best: bool = True
+    """With validation examples: keep the weights of the best epoch instead of the last."""
+    checkpoint_minutes: float = 3.0
+    """Minutes between checkpoints, the most work an interruption can lose."""
+    seed: int = 0
+    """Seed of all random numbers: the same seed gives the same model on the same machine."""
+
+    def __post_init__(self) -> None:
+        """Check the values; raises UserError for one that cannot work."""
+        if self.epochs is not None and self.minutes is not None:
+            raise UserError(
+                f"a training is bounded by {setting('epochs')} or by {setting('minutes')}, not by both"
+            )
+        need_positive(self, "epochs", "minutes", "learning_rate", "batch_size", "hidden_size")
+        need_positive(self, "vocabulary_size", "min_count", "embedding_size")
+        need_seed(self.seed)
+        self._need_one_of("transfer", Mode)
+        self._need_one_of("mix_at", MixAt)
+        self._need_one_of("schedule", ScheduleName)
+        self._need_one_of("optimizer", OptimizerName)
+        if not 0 <= self.mix_l2 < math.inf:
+            raise UserError(f"{setting('mix_l2')} must be at least 0, not {self.mix_l2}")
+        if not 1 <= self.discriminative < math.inf:
+            raise UserError(f"{setting('discriminative')} must be 1 (off) or more, not {self.discriminative}")
+        layers = getattr(self, "layers", None)
+        if (
+            layers is not None
+            and layers != "mix"
+            and (not isinstance(layers, int) or isinstance(layers, bool))
+        ):
+            raise UserError(f"{setting('layers')} is mix or the number of a layer, not {layers!r}")
+
+    def _need_one_of(self, name: str, choices: Any) -> None:
+        value = getattr(self, name)
+        if value is not None and value not in get_args(choices):
+            raise UserError(f"{setting(name)} must be one of {', '.join(get_args(choices))}, not {value!r}")
+
+    def loop(self, epochs: int | None, *, measures: bool) -> LoopSettings:
+        """Settings of the training loop.
+
+        Args:
+            epochs: None where time bounds the training.
+            measures: whether there are validation examples.
+        """
+        return LoopSettings(
+            epochs=epochs,
+            minutes=self.minutes,
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            checkpoint_minutes=self.checkpoint_minutes,
+            keep_best=self.keep_best and measures,
+            seed=self.seed,
+        )
+
+
+@dataclass(kw_only=True)
+class ClassifierSettings(TaskSettings):
+    """Settings of a text classifier.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    body: Body | None = None
+    """Network on the encoder: pooling over the document, or a biLSTM on word vectors or on the layers of a contextual
+    encoder (default: pooling; bilstm on an ELMo)."""
+    layers: Literal["mix"] | int | None = None
+    """With a biLSTM on a contextual encoder: mix, a learned mix of all layers (default), or the number of one layer; -1 is
+    the last."""
+    pooling: Pooling | None = None
+    """Document vector: the last, maximal and mean state of the top layer (top), the mean word vector (vectors), or both
+    (default: top; vectors on word vectors)."""
+    head: Head | None = None
+    """Classifier on the document vector: two-layer, or linear (default: linear on a frozen encoder, else two-layer)."""
+    new_words: bool | None = None
+    """On word vectors: add the words of the task that have no vector (default: if the vectors train or have n-grams)."""
+    learning_rate: float | None = None
+    """Largest learning rate, that of the head (default: chosen by the transfer mode)."""
+    batch_size: int = 32
+    """Texts in a batch, over all processes."""
+    dropout_scale: float | None = None
+    """Factor on the dropouts of the encoder (default: 0.5 for a pre-trained one, else 1)."""
+    schedule: ScheduleName = "slanted"
+    """Learning rate schedule; slanted is slanted triangular."""
+    architecture: Literal["bilstm", "awd-lstm"] = "bilstm"
+    """From scratch: encoder with random weights to train."""
+    embedding_size: int = 100
+    """From scratch: width of the word embedding."""
+    hidden_size: int = 128
+    """From scratch, and of a biLSTM body: width of each direction."""
+    vocabulary_size: int = 20_000
+    """From scratch, and for a biLSTM on word vectors: largest number of words, besides those of the task."""
+    min_count: int = 2
+    """From scratch: words with fewer occurrences are unknown."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_one_of("body", Body)
+        self._need_one_of("pooling", Pooling)
+        self._need_one_of("head", Head)
+
+
+@dataclass(kw_only=True)
+class WordTaskSettings(TaskSettings):
+    """Settings of the tasks on words: each word is read by an encoder's layers, word vectors and its characters."""
+
+    layers: Literal["mix"] | int = "mix"
+    """mix, a learned mix of all layers of the encoder, or the number of one layer; -1 is the last."""
+    vectors_learn: bool | None = None
+    """Train the word vectors with the task (default: the task's own vectors; those of a file if the encoder is fine-tuned)."""
+    characters: int = 50
+    """Width of the character CNN's vector of each word; 0 turns it off."""
+    learning_rate: float = 2e-3
+    """Largest learning rate, that of the body and the head."""
+    schedule: ScheduleName = "cosine"
+    """Learning rate schedule; slanted is slanted triangular."""
+    embedding_size: int = 100
+    """Without an encoder or word vectors: width of the task's own word embedding."""
+    vocabulary_size: int = 50_000
+    """Largest number of words taken from a file of word vectors, besides those of the task."""
+    min_count: int = 2
+    """Without an encoder or word vectors: words with fewer occurrences are unknown."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.characters < 0:
+            raise UserError(f"{setting('characters')} must be at least 0, not {self.characters}")
+
+
+@dataclass(kw_only=True)
+class TaggerSettings(WordTaskSettings):
+    """Settings of a sequence tagger.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    scheme: Scheme | None = None
+    """Scheme of the tags: iob1, bio, bioes, or plain tags such as parts of speech (default: detected from the tags)."""
+    input_dropout: float = 0.3
+    """Dropout on the input of the body."""
+    dropout: float = 0.3
+    """Dropout after each layer of the body."""
+    hidden_size: int = 200
+    """Width of each direction of the biLSTM."""
+    n_layers: int = 1
+    """Layers of the biLSTM."""
+    batch_size: int = 16
+    """Sentences in a batch, over all processes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_one_of("scheme", Scheme)
+        need_positive(self, "n_layers")
+
+
+@dataclass(kw_only=True)
+class AnswererSettings(WordTaskSettings):
+    """Settings of a question answerer.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    input_dropout: float = 0.2
+    """Dropout on the input of the reader."""
+    dropout: float = 0.2
+    """Dropout after each part of the reader."""
+    hidden_size: int = 100
+    """Width of each direction of the reader's LSTMs."""
+    batch_size: int = 32
+    """Questions in a batch, over all processes."""

@@ -1,11 +1,11 @@
-"""What is kept because it was slow to make: its size, when it was last used, and how it is given up.
+"""Caches of results that are slow to compute: listing, locking and deletion.
 
-    CACHE/KIND/NAME         a folder each; CACHE is the folder in UNFREEZE_CACHE, else ~/.cache/unfreeze
-    CACHE/KIND/NAME.lock    held while it is made or deleted; it stays, for its removal would let two in at once
+    CACHE/KIND/NAME         one folder per entry; CACHE is UNFREEZE_CACHE or ~/.cache/unfreeze
+    CACHE/KIND/NAME.lock    locked while the entry is created or deleted; never removed, which would allow two locks at once
     CACHE/KIND/.NAME...     being written
 
 Kinds: `layers` of the texts of a task (tasks/word_inputs.py), `contexts` of a corpus (analysis/contexts.py), `vectors` of files
-in text formats (vectors/cache.py). All of it is made again where it is missed.
+in text formats (vectors/cache.py). All of it is computed again when it is missing.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ KINDS = ("layers", "contexts", "vectors")
 
 @dataclass(frozen=True)
 class Kept:
-    """One thing in the cache."""
+    """An entry of the cache."""
 
     kind: str
     path: Path
     n_bytes: int
     used: float
-    """When it was made or last used, in seconds since 1970."""
+    """Time of creation or last use, in seconds since 1970."""
 
 
 def kept_things() -> list[Kept]:
-    """All that is kept, what was not used for the longest time first."""
+    """Return all entries, least recently used first."""
     found = []
     for kind in KINDS:
         root = cache_folder(kind)
         for path in sorted(root.iterdir()) if root.is_dir() else ():
             if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
                 continue
-            with suppress(FileNotFoundError):  # another process deletes it meanwhile
+            with suppress(FileNotFoundError):  # deleted by another process in the meantime
                 n_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
                 found.append(Kept(kind, path, n_bytes, path.stat().st_mtime))
     return sorted(found, key=lambda each: each.used)
@@ -52,7 +52,7 @@ def kept_things() -> list[Kept]:
 
 @contextmanager
 def making(path: Path) -> Iterator[None]:
-    """Within the block nobody else makes or deletes the thing at `path`: others wait until it is there.
+    """Context with exclusive access to the entry at `path`; other processes wait.
 
     Raises:
         CannotWrite: the cache cannot be written.
@@ -61,7 +61,7 @@ def making(path: Path) -> Iterator[None]:
         with _locked(path):
             yield
     except CannotWrite as error:
-        if isinstance(error.__cause__, OSError):  # of the thing itself, such as a full disk
+        if isinstance(error.__cause__, OSError):  # an error within the block, such as a full disk
             raise _unwritable(path, error.__cause__) from error
         raise
 
@@ -94,13 +94,13 @@ def _lock(path: Path) -> Path:
 
 
 def mark_used(path: Path) -> None:
-    """Remember that something kept was of use now; where the cache cannot be written, nothing happens."""
+    """Record the use of an entry; has no effect if the cache cannot be written."""
     if os.access(path, os.W_OK):
         os.utime(path)
 
 
 def give_up(kept: Kept) -> bool:
-    """Delete it; False if another process is making it just now.
+    """Delete an entry; return False if another process is creating it.
 
     Raises:
         CannotWrite: the cache cannot be written.

@@ -1,7 +1,7 @@
-"""What files and options hold, checked before it is used: JSON, and values against the types that a dataclass names.
+"""Validation of files and options: JSON, and values against the types of a dataclass.
 
-A file from elsewhere may hold anything at all. Whatever is wrong with it becomes one `UserError` that names the place;
-nothing is converted silently: true is no number, 2.5 no whole number, and a number no list of strings.
+Files from elsewhere may contain anything. Any error becomes a `UserError` that names the place, and nothing is converted
+silently: true is not a number, 2.5 is not an integer, and a number is not a list of strings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from unfreeze.errors import UserError, setting
 
 LONGEST_SHOWN = 40
-"""Characters of a wrong value that a message repeats."""
+"""Maximum number of characters of a wrong value in a message."""
 
 _SEVERAL: dict[object, str] = {int: "whole numbers", float: "numbers", str: "strings"}
 LARGEST = sys.float_info.max
@@ -38,7 +38,7 @@ _NAMES: dict[object, str] = {
 
 
 class NotJson(ValueError):
-    """Text that cannot be read as JSON: the message says why, `line` and `column` where, from 1 (0 if unknown)."""
+    """Text is not valid JSON. `line` and `column` give the position, from 1 (0 if unknown)."""
 
     def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
         super().__init__(reason)
@@ -46,7 +46,7 @@ class NotJson(ValueError):
 
 
 def read_json(text: str | bytes) -> Any:
-    """`json.loads`, whose failures are all `NotJson`."""
+    """`json.loads` that raises only `NotJson`."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -60,15 +60,15 @@ def read_json(text: str | bytes) -> Any:
 
 
 def parse_json(text: str | bytes, place: str | Path, advice: str, *, line: int | None = None) -> Any:
-    """The value that `text` is in JSON.
+    """Parse JSON.
 
     Args:
         place: the file, for messages.
-        advice: what would be right.
-        line: where the text is one line of the file: its number, from 1.
+        advice: what would be right, for messages.
+        line: number of the line in the file, from 1, if the text is a single line.
 
     Raises:
-        UserError: it is not JSON, is nested too deeply, or holds a number of thousands of digits.
+        UserError: the text is not JSON, is nested too deeply, or contains a number of thousands of digits.
     """
     try:
         return read_json(text)
@@ -80,10 +80,10 @@ def parse_json(text: str | bytes, place: str | Path, advice: str, *, line: int |
 
 
 def read_json_file(path: Path, advice: str = "the file is damaged") -> Any:
-    """The same for a whole file.
+    """Parse a JSON file.
 
     Raises:
-        UserError: also where the file is missing or cannot be read.
+        UserError: as for a text, or the file is missing or cannot be read.
     """
     try:
         data = path.read_bytes()
@@ -95,7 +95,7 @@ def read_json_file(path: Path, advice: str = "the file is damaged") -> Any:
 
 
 def need_positive(settings: object, *names: str) -> None:
-    """Raise UserError unless each of these fields is None, or a finite number above 0 and not absurdly large."""
+    """Raise UserError unless each field is None, or a finite number above 0 of reasonable size."""
     for name in names:
         value = getattr(settings, name)
         if value is not None and not 0 < value < math.inf:
@@ -106,13 +106,13 @@ def need_positive(settings: object, *names: str) -> None:
 
 
 def need_seed(seed: int) -> None:
-    """Raise UserError for a seed that some generator of random numbers does not take."""
+    """Raise UserError for a seed that some random number generator does not accept."""
     if not 0 <= seed < 2**32:
         raise UserError(f"{setting('seed')} must be from 0 to {2**32 - 1}, not {shown(seed)}")
 
 
 def whole_number(text: str) -> int | None:
-    """The number that a text is, as Python writes whole numbers; None where it is none, or one of thousands of digits."""
+    """Parse an integer; None if the text is not one, or has thousands of digits."""
     try:
         return int(text)
     except ValueError:
@@ -120,7 +120,7 @@ def whole_number(text: str) -> int | None:
 
 
 def need_call(make: Callable[..., object], place: object, /, *own: object, **arguments: object) -> None:
-    """Check that `make(*own, **arguments)` has the arguments that it takes, each of its type.
+    """Check that the arguments of `make(*own, **arguments)` match its signature, with the right types.
 
     Raises:
         UserError: an argument is unknown, missing, or of another type.
@@ -138,7 +138,7 @@ def need_call(make: Callable[..., object], place: object, /, *own: object, **arg
 
 
 def need_fields(values: Mapping[str, object], form: type, place: object, inside: str = "") -> None:
-    """Check that an object of JSON has the fields of the dataclass `form`, each of its type; others may stand beside them.
+    """Check that a JSON object has the fields of the dataclass `form`, with the right types; other fields are allowed.
 
     Raises:
         UserError: a field without a default is missing, or one is of another type.
@@ -152,10 +152,10 @@ def need_fields(values: Mapping[str, object], form: type, place: object, inside:
 
 
 def need_type(value: object, hint: object, place: str) -> None:
-    """Check a value of JSON against a type.
+    """Check a JSON value against a type.
 
     Raises:
-        UserError: it is of another; the message begins with `place`.
+        UserError: the value is of another type; the message begins with `place`.
     """
     part = next((each for each in (hint, *get_args(hint)) if isclass(each) and is_dataclass(each)), None)
     if part is not None and isinstance(value, dict):
@@ -171,7 +171,7 @@ def _need_fit(value: object, hint: object, place: str) -> None:
 
 
 def shown(value: object) -> str:
-    """A wrong value in a message, of bounded length."""
+    """Format a wrong value for a message, shortened if necessary."""
     if isinstance(value, (list, dict, bool, NoneType)):
         return _NAMES[type(value)] if isinstance(value, (list, dict)) else json.dumps(value)
     text = repr(value)
@@ -194,13 +194,13 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and _all_fit(value.values(), inner[1])
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:  # no NaN, no infinity, and no whole number that is larger than any float
+    if hint is float:  # finite, and no integer beyond the range of floats
         return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
     return isinstance(value, hint or NoneType)
 
 
 def _all_fit(values: Collection[object], hint: Any) -> bool:
-    if hint in (int, str):  # of a vocabulary there are many
+    if hint in (int, str):  # fast, because vocabularies are long
         return set(map(type, values)) <= {hint}
     return all(_fits(each, hint) for each in values)
 

@@ -1,6 +1,6 @@
-"""Ctrl-C before the work begins, while modules are being imported: the process ends with one line.
+"""Ctrl-C while modules are being imported: the process ends with one line.
 
-A `KeyboardInterrupt` would not do: code that is just being imported swallows it, or wraps it in another error.
+A `KeyboardInterrupt` is not enough, because code that is being imported may swallow it or wrap it in another error.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from contextlib import suppress
 
 
 def end_at_interrupts() -> None:
-    """From now on Ctrl-C ends the process at once, unless it is ignored, as in the background of a script."""
+    """Make Ctrl-C end the process at once, unless the signal is ignored, as in background jobs of a script."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
 
 def raise_at_interrupts() -> None:
-    """From now on Ctrl-C raises `KeyboardInterrupt` again, so that what was done can be saved."""
+    """Make Ctrl-C raise `KeyboardInterrupt` again, so that work in progress can be saved."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

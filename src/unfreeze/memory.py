@@ -1,7 +1,7 @@
-"""What the C library does with memory that was freed.
+"""Settings of the C library for freed memory.
 
-Preparing a corpus leaves holes that are better given back before a training keeps them for hours; a training frees and
-asks for the same large blocks at every step, which are better kept.
+Preparing a corpus leaves free blocks that should be returned to the system before a training that takes hours. A training
+frees and allocates the same large blocks at each step, which should not be returned.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ WORTHWHILE = 1_000_000
 
 
 def release_free_memory(n_words: int) -> None:
-    """Return free blocks of the heap to the system where its C library can (glibc); else do nothing.
+    """Return free blocks of the heap to the system, if the C library supports it (glibc).
 
-    Millions of short-lived strings leave a heap of holes, which glibc keeps: after ten files of Wikipedia 90 of 177 MB.
+    Millions of short-lived strings fragment the heap, and glibc does not release the free blocks: after ten files of
+    Wikipedia, 90 of 177 MB.
 
     Args:
-        n_words: how many were handled; below `WORTHWHILE` there is nothing to win, and a tenth of a second to lose.
+        n_words: number of words processed; below `WORTHWHILE` nothing is done, because it takes a tenth of a second.
     """
     if n_words < WORTHWHILE:
         return
@@ -32,20 +33,20 @@ def release_free_memory(n_words: int) -> None:
 
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
-"""Parameters of glibc's mallopt, as its malloc.h numbers them."""
+"""Parameters of glibc's mallopt, with the numbers of malloc.h."""
 
 
 def keep_freed_blocks() -> None:
-    """Let the C library (glibc) keep large blocks that are freed, for the rest of the process; on other systems do nothing.
+    """Let the C library (glibc) reuse large freed blocks for the rest of the process; has no effect on other systems.
 
-    By default a block of 32 MB or more goes back to the system when it is freed, and each of its pages is found and zeroed
-    anew when the next step asks for it: a product of 4,480 x 400 by 400 x 8,016 in bf16 took 65 ms so, and 36 in memory
-    that was kept (docs/lab-notes.md).
+    By default blocks of 32 MB and more are returned to the system when freed, and their pages are mapped and zeroed again
+    when the next step allocates them: a product of 4,480 x 400 by 400 x 8,016 in bf16 took 65 ms then, and 36 in reused
+    memory (docs/lab-notes.md).
     """
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # Older glibc refuses thresholds over 32 MB. Where none is taken, the other setting alone would make things worse: it
-    # stops malloc from raising the threshold by itself.
+    # Older versions of glibc reject thresholds above 32 MB. Then the other setting must not be used either, because it
+    # disables the automatic increase of the threshold.
     if mallopt is not None and (mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, 32 << 20)):
         mallopt(_TRIM_THRESHOLD, 1 << 30)

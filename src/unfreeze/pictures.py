@@ -1,4 +1,4 @@
-"""Pictures into files: which formats there are, and a full disk that says so."""
+"""Saving of matplotlib figures to files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def picture_format(path: Path) -> str:
-    """The format that the suffix of a name stands for.
+    """Return the picture format of a file name by its suffix.
 
     Raises:
-        UserError: none that is drawn here.
+        UserError: the suffix is not .png, .svg or .pdf.
     """
     kind = path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
@@ -32,19 +32,19 @@ def picture_format(path: Path) -> str:
 
 @contextmanager
 def any_script() -> Iterator[None]:
-    """Within the block, matplotlib does not warn of characters that its font lacks: the picture shows an empty box."""
+    """Context without matplotlib's warnings about characters missing from its font, which are drawn as empty boxes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that the name of the file says, whole or not at all.
+    """Save a figure atomically, in the format given by the suffix of the file name.
 
     Raises:
-        UserError: another format, or the file cannot be written.
+        UserError: the suffix is of another format, or the file cannot be written.
     """
-    # In memory first: of a full disk some writers of matplotlib's raise errors that do not say what was wrong.
+    # Drawn in memory first, because some of matplotlib's writers raise unhelpful errors if the disk is full.
     picture = io.BytesIO()
     with any_script():
         figure.savefig(picture, format=picture_format(path))

@@ -228,4 +228,4 @@ def test_what_cannot_work_is_one_line(line: str, said: str, corpus: Path, tmp_pa
 def test_a_body_needs_an_encoder(train: Path, tmp_path: Path) -> None:
     asked = ["fit", "classifier", "--train", train, "--output", tmp_path / "c"]
     said = fail(*asked, "--encoder", "none", "--body", "bilstm")
-    assert "--body bilstm stands on an encoder" in said
+    assert "--body bilstm needs an encoder" in said

@@ -198,7 +198,8 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
             continue
         make: Callable[[], Any] = partial(copy.copy, value)
         if dataclasses.is_dataclass(value):
-            make = hint = _as_help_shows_it(typing.cast(type[Any], hint), hidden, value)
+            make = _as_help_shows_it(typing.cast(type[Any], hint), hidden, value)
+            hint = Annotated[make, tyro.conf.arg(name="")]
         elif field.name in hidden:
             hint = Annotated[hint, _marker(Suppress)]
         elif value in (None, ()):

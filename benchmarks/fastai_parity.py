@@ -33,7 +33,7 @@ from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.bodies import Ids
-from unfreeze.tasks.classification import ClassifierNetwork
+from unfreeze.tasks.classifier_network import ClassifierNetwork
 from unfreeze.tasks.text_classifier import TextClassifier
 
 LIMIT = 1e-5

@@ -29,7 +29,7 @@ from benchmarks.turns import rates_in_turns
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.tasks.bodies import Ids
 from unfreeze.tasks.classification import all_features
-from unfreeze.tasks.networks import pooled_network
+from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision, prediction_format

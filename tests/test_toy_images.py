@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.registry import ENCODERS
 from unfreeze.tasks.classification import ClassificationObjective, all_features
-from unfreeze.tasks.networks import pooled_network
+from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.training.loop import train
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy

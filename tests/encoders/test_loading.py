@@ -27,7 +27,7 @@ from unfreeze.errors import UserError
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.registry import find_model, released_names
-from unfreeze.tasks.networks import pooled_network
+from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 
 SIZES: dict[str, Any] = {"embedding_size": 5, "hidden_size": 6, "n_layers": 2}

@@ -18,7 +18,6 @@ from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.errors import UserError
-from unfreeze.tasks.answer_windows import windows_of
 from unfreeze.tasks.answering import (
     LONGEST_ANSWER,
     AnsweringObjective,
@@ -26,6 +25,7 @@ from unfreeze.tasks.answering import (
     answer_texts,
     best_spans,
     read_windows,
+    windows_of,
 )
 from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.question_answerer import QuestionAnswerer, fit_answerer

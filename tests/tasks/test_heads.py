@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from unfreeze.tasks.heads import BatchNorm, LinearHead, TwoLayerHead
+from unfreeze.tasks.classifier_network import BatchNorm, LinearHead, TwoLayerHead
 
 
 def reference_two_layer() -> nn.Sequential:

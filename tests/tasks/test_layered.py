@@ -16,10 +16,9 @@ from tests.encoders.elmos import small_elmo
 from tests.language_models.models import random_model, word_tokenizer
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
-from unfreeze.tasks import word_bodies
-from unfreeze.tasks.bodies import BiLstmOnLayers
-from unfreeze.tasks.networks import layered_network, pooled_network
-from unfreeze.tasks.pooling import Pooling
+from unfreeze.tasks import word_inputs
+from unfreeze.tasks.bodies import BiLstmOnLayers, Pooling
+from unfreeze.tasks.classifier_network import layered_network, pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.words import split_words
@@ -78,7 +77,7 @@ def test_a_text_of_words_with_static_vectors_alone_is_predicted() -> None:
 
 
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_bodies, "MOST_WORDS", 6)
+    monkeypatch.setattr(word_inputs, "MOST_WORDS", 6)
     network = layered_network(small_elmo(), 2, hidden_size=4).eval()
     network.layer_groups()
     assert isinstance(network.body, BiLstmOnLayers)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from unfreeze.generated import movie_reviews
-from unfreeze.tasks.heads import LinearHead
+from unfreeze.tasks.classifier_network import LinearHead
 from unfreeze.tasks.logistic_regression import UNCHOSEN, fit_regression, solve_head
 from unfreeze.tasks.text_classifier import TextClassifier
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.layers.cell_settings import CellSettings
 from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack, detached
-from unfreeze.tasks import pooling as pooling_module
-from unfreeze.tasks.pooling import Pooling, pool_documents, pooled_width
+from unfreeze.tasks import bodies
+from unfreeze.tasks.bodies import Pooling, pool_documents, pooled_width
 
 VOCABULARY, PAD = 30, 1
 PIECE, GRADIENT_TOKENS = 7, 20
@@ -31,9 +31,9 @@ def _small_pieces(request: pytest.FixtureRequest) -> object:
     """Every test with LSTMs and with QRNNs, whose states have other parts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "CELL", request.param)
-        patch.setattr(pooling_module, "PIECE", PIECE)
-        patch.setattr(pooling_module, "STEP", 3)
-        patch.setattr(pooling_module, "GRADIENT_TOKENS", GRADIENT_TOKENS)
+        patch.setattr(bodies, "PIECE", PIECE)
+        patch.setattr(bodies, "STEP", 3)
+        patch.setattr(bodies, "GRADIENT_TOKENS", GRADIENT_TOKENS)
         yield
 
 
@@ -128,10 +128,10 @@ def test_a_long_neighbor_takes_no_gradient_from_a_short_document() -> None:
 
 
 def test_documents_that_have_ended_are_hardly_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling_module, "PIECE", 512)
+    monkeypatch.setattr(bodies, "PIECE", 512)
     lengths = torch.arange(1, 65)
     run = 0
-    for start, stop in pooling_module._pieces(lengths):
+    for start, stop in bodies._pieces(lengths):
         assert 0 <= start < stop <= 64
         run += (stop - start) * int((lengths > start).sum())
     assert (
@@ -140,4 +140,4 @@ def test_documents_that_have_ended_are_hardly_run(monkeypatch: pytest.MonkeyPatc
 
 
 def test_documents_of_one_length_are_read_in_whole_pieces() -> None:
-    assert list(pooling_module._pieces(torch.full((9,), 20))) == [(0, 7), (7, 14), (14, 20)]
+    assert list(bodies._pieces(torch.full((9,), 20))) == [(0, 7), (7, 14), (14, 20)]

@@ -17,7 +17,7 @@ from tests.language_models.models import random_model, word_tokenizer
 from tests.tasks.sentences import tagged_sentences
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
-from unfreeze.tasks import word_bodies
+from unfreeze.tasks import word_inputs
 from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.plans import TaggerPlan, plan
 from unfreeze.tasks.sequence_tagger import SequenceTagger, fit_tagger
@@ -319,9 +319,9 @@ def test_sentences_that_are_split_already_keep_their_words(tagger: SequenceTagge
 
 
 def test_a_long_sentence_takes_no_gradient_from_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_bodies, "MOST_WORDS", 6)
+    monkeypatch.setattr(word_inputs, "MOST_WORDS", 6)
     torch.manual_seed(0)
-    stack = word_bodies.BiLstmStack(5, 4, 2).eval()
+    stack = word_inputs.BiLstmStack(5, 4, 2).eval()
     x, lengths = torch.randn(3, 20, 5), torch.tensor([3, 20, 5])
     gradients = []
     for rows in ([0, 1, 2], [0]):

@@ -29,8 +29,7 @@ from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.tasks.classifier_report import Report
-    from unfreeze.tasks.metrics import SpanMetrics
+    from unfreeze.tasks.metrics import Report, SpanMetrics
     from unfreeze.tasks.sequence_tagger import TagReport
 
 KINDS = {

@@ -210,7 +210,7 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstm
 
 def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
     from unfreeze.tasks.classification import make_objective
-    from unfreeze.tasks.networks import make_network
+    from unfreeze.tasks.classifier_network import make_network
     from unfreeze.tasks.plans import ClassifierPlan, plan
     from unfreeze.tasks.settings import ClassifierSettings
     from unfreeze.text.examples import read_examples

@@ -3,14 +3,21 @@
 Three bodies: `PooledStream` pools states that are read piece by piece, in bounded memory; `PooledLayers` pools the layers
 of any encoder, of text or not; `BiLstmOnLayers` runs a biLSTM over a learned mix of layers and static word vectors.
 
-Legend: B batch, T pieces, W words, P features of a head, E width of static vectors, H of each direction of the biLSTM.
+A document of any length is pooled as in Howard & Ruder 2018, section 3.3: the last, the largest and the mean of the top
+layer's states. It is read in pieces with the state carried over, so memory does not grow with its length: first whole pieces
+of at most `PIECE` tokens without gradients, then the last `GRADIENT_TOKENS` (and what is left of a piece) at once, with
+gradients. The gradient of a document does not depend on how long the other documents of its batch are.
+
+Legend: B batch, T pieces of text, W words, D width of the top layer, P features of a head, E width of static vectors, H of
+each direction of the biLSTM.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -21,20 +28,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.base import Encoder
-from unfreeze.encoders.streaming import Streaming
+from unfreeze.encoders.layers.recurrent import rows_of
+from unfreeze.encoders.streaming import StackOutput, Stream, Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.pooling import PIECE, mean_states, pool_documents, pool_words, pooled_width
 from unfreeze.tasks.settings import Pooling
-from unfreeze.tasks.word_bodies import BiLstmStack
-from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.tasks.word_inputs import BiLstmStack, WordInputs
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.precision import Precision
 from unfreeze.transfer.policies import LayerGroups
 
+GRADIENT_TOKENS = 1440
+PIECE = 512
+STEP = 32
+"""Pieces read without gradients are shorter than `PIECE` by a multiple of this."""
+ENDED_SHARE = 8
+"""When one document in so many has ended, the next piece begins without them, instead of running their padding."""
 Ids = NDArray[np.uint32]
 JOINT = "joint"
 """Name of the only head of a body whose encoder does not vote."""
@@ -327,3 +339,108 @@ def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
     total = sum((F.embedding(part, vectors) * mask[:, :, None]).sum(1) for part, mask in pieces)
     assert isinstance(total, Tensor)
     return total / lengths[:, None]
+
+
+@dataclass
+class _Running:
+    """The pooled states of a batch of documents as far as they were read."""
+
+    total: Tensor  # (B, D)
+    largest: Tensor  # (B, D)
+    last: Tensor  # (B, D)
+    vectors: Tensor  # (B, E)
+
+    @classmethod
+    def start(cls, batch: int, width: int, embedding: int, like: Tensor) -> _Running:
+        zeros = like.new_zeros(batch, width)
+        return cls(zeros, zeros - torch.inf, zeros, like.new_zeros(batch, embedding))
+
+    def add(self, rows: Tensor, piece: StackOutput, remaining: Tensor) -> _Running:
+        """Add a piece of the documents `rows`; `remaining` are their tokens from the beginning of the piece."""
+        top, vectors = piece.top.float(), piece.layers[0].float()  # (T, rows, D) and (T, rows, E)
+        time = torch.arange(len(top), device=top.device)[:, None]
+        real, ends = (time < remaining)[:, :, None], (time == remaining - 1)[:, :, None]
+        largest = torch.maximum(self.largest[rows], top.masked_fill(~real, -torch.inf).amax(0))
+        return _Running(
+            self.total.index_add(0, rows, (top * real).sum(0)),
+            self.largest.index_copy(0, rows, largest),
+            self.last.index_add(0, rows, (top * ends).sum(0)),
+            self.vectors.index_add(0, rows, (vectors * real).sum(0)),
+        )
+
+
+def pooled_width(widths: list[int], pooling: Pooling) -> int:
+    """The number of features that `pool_documents` returns, for the widths of the layers."""
+    return 3 * widths[-1] + (widths[0] if pooling == "top+vectors" else 0)
+
+
+def pool_documents(stack: Stream, ids: Tensor, lengths: Tensor, pooling: Pooling = "top") -> Tensor:
+    """Read and pool whole documents.
+
+    Args:
+        ids: (T, B) in the order in which the stack reads, padded at the end.
+        lengths: (B,).
+
+    Returns:
+        (B, 3 D) or (B, 3 D + E): last, max, mean, and the mean of the word vectors.
+    """
+    batch, weight = len(lengths), next(stack.parameters())
+    running = _Running.start(batch, stack.widths[-1], stack.widths[0], weight)
+    state = stack.initial_state(batch)
+    body = _read_without_gradients(lengths)
+    with torch.no_grad():
+        for start, stop in _pieces(body):
+            rows = (body > start).nonzero()[:, 0]
+            piece = stack(ids[start:stop, rows], rows_of(state, rows))
+            running = running.add(rows, piece, lengths[rows] - start)
+            for carried, new in zip(state, piece.state, strict=True):
+                for whole, part in zip(carried, new, strict=True):
+                    whole[:, rows] = part.to(whole.dtype)
+    rest = lengths - body
+    if int(rest.max()):
+        time = torch.arange(int(rest.max()), device=ids.device)[:, None]
+        piece = stack(ids.gather(0, (body + time).clamp(max=len(ids) - 1)), state)
+        running = running.add(torch.arange(batch, device=ids.device), piece, rest)
+    count = lengths[:, None].to(running.total.dtype)
+    parts = [running.last, running.largest, running.total / count]
+    if pooling == "top+vectors":
+        parts.append(running.vectors / count)
+    return torch.cat(parts, dim=1)
+
+
+def pool_words(states: Tensor, lengths: Tensor) -> Tensor:
+    """States that are all there: (B, W, D), (B,) of at least 1 -> (B, 3 D): the last, the largest and the mean."""
+    states = states.float()
+    real = (torch.arange(states.shape[1], device=states.device) < lengths[:, None])[:, :, None]
+    last = states[torch.arange(len(states), device=states.device), lengths - 1]
+    largest = states.masked_fill(~real, -torch.inf).amax(1)
+    return torch.cat([last, largest, mean_states(states, lengths)], dim=1)
+
+
+def mean_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """(B, W, D), (B,) of at least 1 -> (B, D)."""
+    real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+    return (states.float() * real[:, :, None]).sum(1) / lengths[:, None]
+
+
+def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
+    """Beginning and end of each piece, until all documents have ended.
+
+    Short pieces avoid the padding of documents that have ended; long ones are faster while none has.
+    """
+    ends = lengths.sort().values.cpu()
+    start, longest = 0, int(ends[-1])
+    while start < longest:
+        over = int((ends <= start).sum())
+        enough = over + (len(ends) - over) // ENDED_SHARE  # when this many have ended, a new piece begins
+        steps = -(-(int(ends[enough]) - start) // STEP)
+        stop = min(start + steps * STEP, start + PIECE, longest)
+        yield start, stop
+        start = stop
+
+
+def _read_without_gradients(lengths: Tensor) -> Tensor:
+    """(B,) of how many tokens at the beginning of each document are read without gradients."""
+    if not torch.is_grad_enabled():
+        return lengths
+    return (lengths - GRADIENT_TOKENS).clamp_min(0) // PIECE * PIECE

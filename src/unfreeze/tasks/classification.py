@@ -1,9 +1,6 @@
-"""The network of every classifier, encoder -> body -> heads, and how it learns.
+"""How a text classifier learns: by gradients in the training loop, or solved as a logistic regression.
 
-What differs between classifiers is the body (bodies.py). A body has several heads where its encoder's directions are
-classifiers of their own, whose probabilities are averaged (Howard & Ruder 2018, section 4.1).
-
-Legend: B batch, P features of a head, K labels.
+Legend: B batch, N examples, P features of a head, K labels.
 """
 
 from __future__ import annotations
@@ -13,135 +10,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
 from unfreeze.errors import UnknownLabel
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
-from unfreeze.tasks.bodies import Body
-from unfreeze.tasks.heads import HEADS, LinearHead
+from unfreeze.tasks.classifier_network import ClassifierNetwork, LinearHead
 from unfreeze.tasks.logistic_regression import solve_head
-from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.plans import ClassifierPlan
-from unfreeze.tasks.settings import Head
 from unfreeze.text.batches import token_bounded_batches
-from unfreeze.training.objective import Loss
+from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.training.precision import Precision
-from unfreeze.transfer.policies import LayerGroups
-
-SAVED_NAMES = {
-    "body.encoder.": "encoder.",
-    "body.word_vectors": "word_vectors",
-    "body.words.": "words.",
-    "body.lstm.": "body.",
-}
-"""Beginnings of the names of tensors here -> in saved models and checkpoints, which are older than the bodies."""
-
-
-class ClassifierNetwork(nn.Module):
-    """Encoder -> body -> heads -> logits.
-
-    Args:
-        body: makes the features, and holds the encoder.
-        n_labels: K.
-        multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
-        head: what each head is.
-        head_dropout: of the features.
-    """
-
-    def __init__(
-        self,
-        body: Body,
-        n_labels: int,
-        *,
-        multi_label: bool = False,
-        head: Head = "two-layer",
-        head_dropout: float = 0.4,
-    ) -> None:
-        super().__init__()
-        self.body, self.multi_label = body, multi_label
-        self.heads = nn.ModuleDict(
-            {
-                module_name(name): HEADS[head](width, n_labels, head_dropout)
-                for name, width in body.widths.items()
-            }
-        )
-        self.register_state_dict_post_hook(_to_saved_names)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_from_saved_names)  # type: ignore[no-untyped-call]
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder of the body."""
-        return self.body.encoder
-
-    @property
-    def is_logistic_regression(self) -> bool:
-        """Whether nothing but linear heads of exclusive labels trains, if the encoder is frozen."""
-        return not self.multi_label and all(isinstance(head, LinearHead) for head in self.heads.values())
-
-    def read(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
-        """Some of the body's `inputs` -> the features of each head, (B, P)."""
-        features: dict[str, Tensor] = self.body(inputs)
-        return features
-
-    def layer_groups(self) -> LayerGroups:
-        """The groups of the encoder, if it learns, and then what is new to the task."""
-        *groups, new = self.body.layer_groups()
-        return [*groups, [*new, *self.heads.parameters()]]
-
-    def logits(self, features: dict[str, Tensor]) -> list[Tensor]:
-        """(B, K) of every head."""
-        return [self.heads[module_name(name)](x) for name, x in features.items()]
-
-    def loss(self, features: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Summed over the batch, averaged over heads; targets are (B,) ids, or (B, K) of 0 and 1 with many labels."""
-        losses = []
-        for logits in self.logits(features):
-            if self.multi_label:
-                losses.append(F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum"))
-            else:
-                losses.append(F.cross_entropy(logits.float(), targets, reduction="sum"))
-        return torch.stack(losses).mean()
-
-    def probabilities(self, features: dict[str, Tensor]) -> Tensor:
-        """(B, K), averaged over heads."""
-        each = [
-            torch.sigmoid(logits.float()) if self.multi_label else F.softmax(logits.float(), dim=1)
-            for logits in self.logits(features)
-        ]
-        return torch.stack(each).mean(0)
-
-    def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved besides the encoder and the word vectors that are an encoder, by their saved names."""
-        others = ("encoder.", "words.encoder.", "words.vectors.")
-        return {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if not name.startswith(others) and (name != "word_vectors" or tensor.numel())
-        }
-
-
-def _to_saved_names(module: nn.Module, tensors: dict[str, Any], prefix: str, _: Any) -> None:
-    _rename(tensors, prefix, SAVED_NAMES)
-
-
-def _from_saved_names(module: nn.Module, tensors: dict[str, Any], prefix: str, *_: Any) -> None:
-    _rename(tensors, prefix, {saved: own for own, saved in SAVED_NAMES.items()})
-
-
-def _rename(tensors: dict[str, Any], prefix: str, names: dict[str, str]) -> None:
-    """Rename in place, in the same order, each tensor whose name begins with `prefix` and one of `names`."""
-    renamed = {}
-    for name in list(tensors):
-        found = next((start for start in names if name.startswith(prefix + start)), None)
-        new = name if found is None else prefix + names[found] + name[len(prefix + found) :]
-        renamed[new] = tensors.pop(name)
-    tensors.update(renamed)
 
 
 class ClassificationObjective(SeparateExamples):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.tasks.baselines import folds
-from unfreeze.tasks.heads import LinearHead
+from unfreeze.tasks.classifier_network import LinearHead
 
 logger = logging.getLogger(__name__)
 

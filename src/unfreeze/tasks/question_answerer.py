@@ -28,7 +28,13 @@ from unfreeze.tasks.answering import (
 from unfreeze.tasks.base import Estimator
 from unfreeze.tasks.plans import AnswererPlan, card_facts, plan
 from unfreeze.tasks.settings import AnswererSettings
-from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, run_identity, save_task_model
+from unfreeze.tasks.task_encoders import (
+    WordTaskParts,
+    load_words,
+    made_on_words,
+    run_identity,
+    save_task_model,
+)
 from unfreeze.text.questions import Answer, Question, QuestionSet, asked
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision, prediction_format

@@ -19,7 +19,13 @@ from unfreeze.tasks.metrics import SpanMetrics, span_metrics
 from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
 from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.tasks.tagging import TaggerNetwork, figures, make_network, make_objective, sentence_texts
-from unfreeze.tasks.word_task import WordTaskParts, load_words, made_on_words, run_identity, save_task_model
+from unfreeze.tasks.task_encoders import (
+    WordTaskParts,
+    load_words,
+    made_on_words,
+    run_identity,
+    save_task_model,
+)
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
 from unfreeze.text.tagged import TaggedSentence, TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words

@@ -18,11 +18,9 @@ from torch import Tensor, nn
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.metrics import span_metrics
-from unfreeze.tasks.objectives import SeparateExamples
 from unfreeze.tasks.plans import TaggerPlan
-from unfreeze.tasks.word_bodies import BODY_DROPOUT, BiLstmStack
-from unfreeze.tasks.word_inputs import WordInputs, Words
-from unfreeze.tasks.word_task import cache_layers, make_words
+from unfreeze.tasks.task_encoders import cache_layers, make_words
+from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, WordInputs, Words
 from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.rules import normalized
 from unfreeze.text.tag_schemes import (
@@ -35,7 +33,7 @@ from unfreeze.text.tag_schemes import (
     split_tag,
 )
 from unfreeze.text.tagged import TaggedSet
-from unfreeze.training.objective import Loss
+from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.transfer.policies import LayerGroups
 
 BATCH_WORDS = 8_192

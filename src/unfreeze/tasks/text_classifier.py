@@ -21,18 +21,18 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model, weights_digest
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, text_column
-from unfreeze.tasks.classification import (
+from unfreeze.tasks.classification import all_features, make_objective, make_targets, solve_heads
+from unfreeze.tasks.classifier_network import (
+    KIND,
+    ClassifierConfig,
     ClassifierNetwork,
-    all_features,
-    make_objective,
-    make_targets,
-    solve_heads,
+    make_network,
+    saved_network,
 )
-from unfreeze.tasks.classifier_report import THRESHOLD, Prediction, Report, make_report
-from unfreeze.tasks.networks import KIND, ClassifierConfig, make_network, saved_network
+from unfreeze.tasks.metrics import THRESHOLD, Prediction, Report, make_report
 from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan
 from unfreeze.tasks.settings import ClassifierSettings
-from unfreeze.tasks.word_task import save_task_model
+from unfreeze.tasks.task_encoders import save_task_model
 from unfreeze.text.examples import example_set
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision, prediction_format

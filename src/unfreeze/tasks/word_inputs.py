@@ -6,7 +6,10 @@ of a frozen encoder for the training texts are computed once and memory-mapped f
 
     CACHE/layers/DIGEST/    as `embed_text` writes it, all layers joined, 16 bits a number
 
-Legend: B batch, W words, L layers, D_l their widths, D of the mix, E of static vectors, C of characters.
+`BiLstmStack` is what stands on these vectors in all tasks.
+
+Legend: B batch, W words, L layers, D_l their widths, D of the vectors, E of static vectors, C of characters, H of each
+direction of the biLSTM.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, Literal
 
 import numpy as np
@@ -22,10 +26,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.encoders.directions import reversed_within
 from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache
 from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix
+from unfreeze.encoders.layers.recurrent import WeightDropLstm
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
@@ -39,12 +45,14 @@ from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.transfer.policies import LayerGroups
 
 logger = logging.getLogger(__name__)
-
 INPUT_DROPOUT = 0.2
 """The paper's .5 at the input costs a small body two to three points of SST-5 (docs/lab-notes.md)."""
 LONGEST_WORD = 32
 FILTERS = [[1, 16], [2, 32], [3, 64], [4, 64]]
 """The character CNN's, of the widths 1 to 4."""
+MOST_WORDS = 1440
+"""Gradients go through the last words of a text only, at most so many."""
+WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.3
 
 
 @dataclass(frozen=True)
@@ -310,3 +318,77 @@ def cached_layers(
         "progress": progress,
     }
     return embed_into_cache(encoder, lambda: texts, folder, settings, **options)
+
+
+class BiLstm(nn.Module):
+    """One biLSTM layer: two LSTMs of one direction, the backward one over vectors reversed within their length.
+
+    Args:
+        size: D.
+        hidden_size: H.
+    """
+
+    def __init__(self, size: int, hidden_size: int, weight_dropout: float = WEIGHT_DROPOUT) -> None:
+        super().__init__()
+        self.forwards = WeightDropLstm(size, hidden_size, weight_dropout)
+        self.backwards = WeightDropLstm(size, hidden_size, weight_dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W, D), (B,) -> (B, W, 2 H); gradients go through the last `MOST_WORDS` that each direction reads."""
+        left = _run(self.forwards, x.transpose(0, 1))
+        turned = _run(self.backwards, reversed_within(x, lengths, first=0).transpose(0, 1))
+        right = reversed_within(turned.transpose(0, 1), lengths, first=0)
+        return torch.cat([left.transpose(0, 1), right], dim=2)
+
+
+class BiLstmStack(nn.Module):
+    """Several biLSTM layers with dropout after each.
+
+    Args:
+        size: D.
+        hidden_size: H.
+        n_layers: at least 1.
+        dropout: after each layer.
+    """
+
+    def __init__(self, size: int, hidden_size: int, n_layers: int = 1, dropout: float = BODY_DROPOUT) -> None:
+        super().__init__()
+        sizes = chain([size], repeat(2 * hidden_size, n_layers - 1))
+        self.layers = nn.ModuleList(BiLstm(each, hidden_size) for each in sizes)
+        self.dropout = VariationalDropout(dropout)
+        self.size = 2 * hidden_size
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W, D), (B,) -> (B, W, 2 H).
+
+        A text of more than `MOST_WORDS` runs by itself, so how far gradients go does not depend on the batch.
+        """
+        alone = (lengths > MOST_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
+        if not alone or len(x) == 1:
+            return self._run(x, lengths)
+        together = [row for row in range(len(x)) if row not in set(alone)]
+        result = x.new_zeros(len(x), x.shape[1], self.size)
+        for rows in [rows for rows in (together, *([row] for row in alone)) if rows]:
+            longest = int(lengths[rows].max())
+            places = torch.tensor(rows, device=x.device)
+            part = self._run(x[places, :longest], lengths[places])
+            padded = nn.functional.pad(part, (0, 0, 0, x.shape[1] - longest))
+            result = result.to(part.dtype).index_copy(0, places, padded)
+        return result
+
+    def _run(self, x: Tensor, lengths: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = self.dropout(layer(x, lengths).transpose(0, 1)).transpose(0, 1)
+        return x
+
+
+def _run(lstm: WeightDropLstm, x: Tensor) -> Tensor:
+    """(W, B, D) -> (W, B, H), the beginning of a long text without gradients."""
+    first = max(0, len(x) - MOST_WORDS) if torch.is_grad_enabled() else 0
+    parts, state = [], None
+    if first:
+        with torch.no_grad():
+            beginning, state = lstm(x[:first], None)
+        parts.append(beginning)
+    states, _ = lstm(x[first:], state)
+    return torch.cat([*parts, states])

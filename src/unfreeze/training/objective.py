@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from unfreeze.text.batches import bucketed_batches
 from unfreeze.transfer.policies import LayerGroups
 
 
@@ -51,3 +52,50 @@ class Objective(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Held-out figures, with `loss`, and `score` (higher is better); empty where nothing is held out."""
+
+
+class SeparateExamples:
+    """The part of the loop's `Objective` that does not depend on the task.
+
+    Args:
+        network: trained in place.
+        lengths: of the examples, which are grouped by them.
+        batch_size: examples an update, over all processes.
+        rank, world_size: which part of each batch is that of this process.
+    """
+
+    def __init__(
+        self, network: Any, lengths: Sequence[int], *, batch_size: int, seed: int, rank: int, world_size: int
+    ) -> None:
+        self.model: nn.Module = network
+        self.lengths = lengths
+        self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
+
+    def layer_groups(self) -> LayerGroups:
+        """The layer groups of the network."""
+        groups: LayerGroups = self.model.layer_groups()  # type: ignore[operator]
+        return groups
+
+    def epoch_batches(self, epoch: int) -> list[list[int]]:
+        """The numbers of the examples of each batch, over all processes."""
+        return bucketed_batches(self.lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
+
+    def n_batches(self, epoch: int) -> int:
+        """Number of batches of an epoch."""
+        return len(self.epoch_batches(epoch))
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """The numbers of the examples of this process, batch by batch."""
+        for numbers in self.epoch_batches(epoch)[start:]:
+            yield numbers[self.rank :: self.world_size]
+
+    def rate_scale(self, batch: Any) -> float:
+        """Every batch learns at the same rate."""
+        return 1.0
+
+    def carried(self) -> dict[str, Tensor]:
+        """No state is carried from example to example."""
+        return {}
+
+    def carry(self, tensors: dict[str, Tensor]) -> None:
+        """There is no state to restore."""

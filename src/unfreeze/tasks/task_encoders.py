@@ -1,4 +1,7 @@
-"""What task models have in common: how the vectors of their words are made, identified, saved and loaded."""
+"""The encoders and the word vectors of a task model: made for the task's words, saved, and loaded.
+
+Legend: V words, E width of static vectors.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,128 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from unfreeze.datasets.dataset import ExampleSet
+from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
+from unfreeze.encoders.lstm import SCRATCH_DROPOUTS, LstmEncoder
 from unfreeze.encoders.saving import made_to_fit
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
 from unfreeze.errors import UserError
-from unfreeze.folders import WEIGHTS, load_tensors, write_model, written_folder
+from unfreeze.folders import (
+    WEIGHTS,
+    load_tensors,
+    write_model,
+    written_folder,
+)
 from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
-from unfreeze.tasks.plans import WordPlan
+from unfreeze.tasks.plans import ClassifierPlan, WordPlan
 from unfreeze.tasks.settings import WordTaskSettings
 from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS
-from unfreeze.text.tokenizers import WordTokenizer
+from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.training.precision import Precision
+from unfreeze.vectors.table import VectorTable
 
 logger = logging.getLogger(__name__)
-
 VECTORS = "word_vectors"
 """Folder of the static vectors within that of a task model."""
 SPREAD = 0.5
 """Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
 FEW = 50
 """Up to so many examples every word of the task gets a vector of its own."""
+FREQUENCY_WEIGHT = 1e-3
+
+
+def make_encoder(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
+    """The encoder under a pooled body: a pre-trained one, one from scratch, or word vectors, perhaps with a biLSTM on them.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if plan.starts_from_vectors:
+        return _from_vectors(examples, plan)
+    if plan.mode != "scratch":
+        return TextEncoder.from_pretrained(plan.encoder)
+    tokenizer = _task_tokenizer(examples, plan)
+    scale = 1.0 if plan.dropout_scale is None else plan.dropout_scale
+    make, dropouts = (
+        (AwdLstm, CLASSIFIER_DROPOUTS) if plan.architecture == "awd-lstm" else (LstmEncoder, SCRATCH_DROPOUTS)
+    )
+    return make(
+        tokenizer,
+        embedding_size=plan.embedding_size,
+        hidden_size=plan.hidden_size,
+        dropouts=dropouts.times(scale),
+    )
+
+
+@torch.no_grad()
+def _from_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
+    vectors, words = read_encoder(plan.encoder), task_words(examples, plan)
+    unknown = [word for word in words if vectors.tokenizer.id(word) is None]
+    logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
+    on_bilstm = plan.chosen_body == "bilstm"
+    if on_bilstm:
+        vectors = vectors.first_words(plan.vocabulary_size, besides=words)
+    # By default words are added that can learn, or that get a vector of their n-grams.
+    add_words = plan.new_words
+    if add_words is None:
+        add_words = plan.mode == "fine-tune" or vectors.ngrams is not None
+    if add_words:
+        vectors = vectors.with_words(words, seed=plan.seed)
+    if on_bilstm:
+        scale = 1.0 if plan.dropout_scale is None else plan.dropout_scale
+        encoder = LstmEncoder(
+            vectors.tokenizer,
+            embedding_size=vectors.size,
+            hidden_size=plan.hidden_size,
+            dropouts=SCRATCH_DROPOUTS.times(scale),
+        )
+        # The norms of vectors differ between trainings, and a biLSTM trains poorly on vectors of small norm.
+        spread = vectors.table_spread().clamp_min(1e-8)
+        encoder.stack("forward").embedding.weight.copy_(vectors.embedding * (SPREAD / spread))
+        return encoder
+    if plan.mode == "frozen":
+        vectors.embedding.copy_(_weighted(vectors.embedding, vectors.tokenizer))
+    return vectors
+
+
+def _task_tokenizer(examples: ExampleSet, plan: ClassifierPlan) -> TextTokenizer:
+    return train_tokenizer(
+        (example.input for example in examples.examples),
+        kind="word",
+        vocabulary_size=plan.vocabulary_size,
+        min_count=plan.min_count if len(examples) > 50 else 1,
+        workers=1 if len(examples) < 2000 else None,
+    )
+
+
+def task_words(examples: ExampleSet, plan: ClassifierPlan) -> list[str]:
+    """The words of the examples, without special tokens."""
+    found = _task_tokenizer(examples, plan)
+    return [word for number, word in enumerate(found.vocabulary) if number not in found.special_ids]
+
+
+def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:
+    """Unit vectors for a vocabulary, frequent words weighted down by a / (a + p(w)) (Arora, Liang & Ma 2017): (V, E).
+
+    Words without a vector and special tokens are zero, so that a mean over a document passes them over.
+    """
+    matrix, found = vectors.matrix_for(tokenizer.vocabulary)
+    rows = torch.from_numpy(matrix).float()
+    rows[torch.from_numpy(~found)] = 0.0
+    rows[list(tokenizer.special_ids)] = 0.0
+    return _weighted(rows, tokenizer)
+
+
+def _weighted(rows: Tensor, tokenizer: TextTokenizer) -> Tensor:
+    rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-8)
+    counts = torch.tensor(tokenizer.counts or [0] * len(tokenizer), dtype=torch.float32)
+    share = counts / counts.sum().clamp_min(1.0)
+    return rows * (FREQUENCY_WEIGHT / (FREQUENCY_WEIGHT + share))[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)

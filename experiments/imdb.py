@@ -28,7 +28,7 @@ def small_lstm() -> PretrainSettings:
     """The preset `small` at the time when the LSTMs of these experiments were trained."""
     training = small().training
     training = replace(training, policy=replace(training.policy, learning_rate=6e-3))
-    return replace(small(), training=training, cell="lstm", embedding_size=200, hidden_size=400)
+    return replace(small(), training=training, cell="lstm", embedding_size=200, hidden_size=400, n_layers=3)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ LARGEST_SIZE = 2**31 - 1
 MOST_CALLS = 50
 """Calls of torch for each tensor of a model while it is made; the models here need 3 to 6."""
 
+RANDOM_STARTS = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
+"""What initializes weights in torch's modules and in ours."""
+
 
 class Processor(Protocol):
     """What turns raw inputs into the numbers of a batch: a tokenizer, or an image transform."""
@@ -71,6 +74,9 @@ class _Sketching(TorchFunctionMode):
         self.left -= 1
         if self.left < 0:  # layers without end would fill the memory with modules, if not with numbers
             raise ValueError(f"it has far more tensors than {WEIGHTS}")
+        # A random start on the meta device changes nothing, but makes torch import its compiler: two seconds a process.
+        if function in RANDOM_STARTS:
+            return args[0] if args else kwargs["tensor"]
         with torch.device("meta"):
             return function(*args, **(kwargs or {}))
 

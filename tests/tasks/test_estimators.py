@@ -74,6 +74,14 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
     )
 
 
+def test_loading_a_task_does_not_import_scikit_learn() -> None:
+    code = (
+        "import sys; from unfreeze import TextClassifier; TextClassifier(); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"  # it takes 1.4 s of one core, which `unfreeze predict` can do without
+
+
 def test_every_exported_name_is_there() -> None:
     assert set(unfreeze.__all__) <= set(dir(unfreeze))
     for name in unfreeze.__all__:

@@ -20,7 +20,7 @@ LARGEST_SIZE = 2**31 - 1
 MOST_CALLS = 50
 """Calls of torch for each tensor of a model while it is made; the models here need 3 to 6."""
 
-RANDOM_STARTS = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
+RANDOM_STARTS: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
 """What initializes weights in torch's modules and in ours."""
 
 

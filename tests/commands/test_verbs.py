@@ -518,7 +518,7 @@ def test_evaluate_shows_the_most_confident_errors(world: World, tmp_path: Path) 
     scores = [error["predicted"]["score"] for error in worst]
     assert len(worst) == 3 and scores == sorted(scores, reverse=True)
     text = succeed(*line, "--worst", 3).out
-    assert text.count(", said ") == 3
+    assert text.count(", predicted ") == 3
     assert "worst errors" not in succeed(*line, "--worst", 0).out
 
 

@@ -116,8 +116,8 @@ LONGEST_CELL = 100
 
 
 def cell(value: object) -> str:
-    """Format a value with four significant digits, or None as "-"."""
-    if value is None:
+    """Format a value with four significant digits, or None and NaN as "-"."""
+    if value is None or value != value:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -135,6 +135,24 @@ def aligned(rows: Sequence[Mapping[str, object]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def layer_weights_line(weights: Mapping[str, Sequence[float]]) -> str:
+    """ "the encoder's layers, from the bottom, count .20 .45 .35 at the input (times 1.10)", for each mix."""
+    parts = [
+        f"{' '.join(f'{share:.2f}' for share in shares)} at the {place} (times {gamma:.2f})"
+        for place, (*shares, gamma) in weights.items()
+    ]
+    return f"the encoder's layers, from the bottom, count {'; '.join(parts)}" if parts else ""
+
+
+def with_layer_weights(
+    values: dict[str, object], text: str, weights: Mapping[str, Sequence[float]]
+) -> tuple[dict[str, object], str]:
+    """A result, for JSON and for people, with the weights of the encoder's layers if the model mixes them."""
+    if not weights:
+        return values, text
+    return {**values, "layer_weights": weights}, f"{text}\n\n{layer_weights_line(weights)}"
 
 
 def _writes_ascii_only() -> bool:

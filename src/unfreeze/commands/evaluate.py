@@ -1,19 +1,16 @@
-"""`unfreeze evaluate`: the measure that belongs to the kind of a model, on held-out data."""
+"""`unfreeze evaluate`: the metrics that belong to the kind of a model, on held-out data."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.evaluate_text import evaluate_language_model
-from unfreeze.commands.evaluate_vectors import evaluate_vectors
-from unfreeze.commands.fit_classifier import layer_weights_line
+from unfreeze.checked import need_positive
+from unfreeze.commands.console import Console, aligned, with_layer_weights
 from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
@@ -22,15 +19,13 @@ from unfreeze.commands.inputs import (
     WORD_VECTORS,
     model_kind,
     need_picture,
-    need_positive,
 )
-from unfreeze.commands.options import ReadsExamples, need_own_options
-from unfreeze.errors import UnknownLabel, UserError
+from unfreeze.commands.options import PredictionOptions, ReadsExamples, need_own_options
+from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.tasks.metrics import Report, SpanMetrics
-    from unfreeze.tasks.sequence_tagger import TagReport
+    from unfreeze.tasks.metrics import Report
 
 KINDS = {
     CLASSIFIER: "classifiers",
@@ -46,21 +41,20 @@ OWN_OPTIONS = {
     "language models": "text_column header",
     "word vectors": "restrict case_sensitive",
 }
-MOST_CLASSES_CROSSED = 12
-"""Classes up to which the confusion matrix is printed; --json and --plot always have it."""
+MOST_CLASSES = 12
+"""Largest number of classes whose confusion matrix is printed; --json and --plot always have it."""
 TEXT_WIDTH = 160
 """Characters of a wrongly labeled text that are printed."""
 
 
 @dataclass(kw_only=True)
-class Evaluate(ReadsExamples):
+class Evaluate(ReadsExamples, PredictionOptions):
     """Measure a model on held-out data.
 
-    A classifier: accuracy, F1 by class, the confusion matrix and the worst errors, on labeled texts. A tagger: F1 of spans
-    by type (both ends and the type right), or accuracy of plain tags, on tagged sentences. An answerer: exact match and F1
-    on questions in SQuAD's format. A language model:
-    perplexity, which compares models of one vocabulary only, and bits per byte, which compares all. Word vectors:
-    Spearman's correlation with what people say of pairs of words, and accuracy on analogies.
+    Classifiers: accuracy, F1 of each class, the confusion matrix, and the most confident errors. Taggers: F1 of spans by
+    type (a span counts if its type and both ends are right), or accuracy of plain tags. Answerers: exact match and F1, as
+    SQuAD defines them. Language models: perplexity, which compares only models with the same vocabulary, and bits per byte,
+    which compares all. Word vectors: Spearman's correlation with human judgments of word pairs, and accuracy on analogies.
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
@@ -73,73 +67,70 @@ class Evaluate(ReadsExamples):
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """Labeled texts, or text for a language model: a file, a folder, hf:owner/name. A file of tagged sentences or of questions.
-    For word vectors a file of word pairs or of analogies, or a folder of such files."""
+    """File, folder or hf:owner/name of labeled texts, tagged sentences, questions, or text for a language model. For word
+    vectors, a file of word pairs or analogies, or a folder of such files."""
 
     worst: int = 10
-    """How many of the most confident errors to show."""
+    """Classifiers: number of most confident errors to show."""
 
     plot: Path | None = None
-    """Draw the confusion matrix into this file (.png, .svg or .pdf)."""
+    """Classifiers: draw the confusion matrix into this file (.png, .svg or .pdf)."""
 
     text_column: str | None = None
-    """Name or number (from 1) of the text's column; of a tagger's words, from 0, the first by default."""
+    """Name or number (from 1) of the text column. Taggers: number (from 0) of the column of the words (default: the first)."""
 
     label_column: str | None = None
-    """Name or number (from 1) of the label's column; of a tagger's tags, from 0, the last by default."""
+    """Name or number (from 1) of the label column. Taggers: number (from 0) of the column of the tags (default: the last)."""
 
     unknown_labels: Literal["error", "wrong"] = "error"
-    """A classifier's label or a tagger's tag that training lacked: an error that ends the run (error), or one that is counted
-    as a wrong prediction (wrong)."""
+    """Labels and tags that did not occur in training: stop with an error, or count them as wrong predictions."""
 
     comments: Literal["auto", "skip", "words"] = "auto"
-    """What lines of tagged sentences are that begin with #: comments (skip), words, or what the other lines suggest."""
+    """Taggers: lines that begin with # are comments (skip), words, or decided from the other lines (auto)."""
 
     mend_starts: bool = True
-    """Questions: move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
-
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Number format of a task model; bf16 is faster where the processor has it, auto tries."""
+    """Answerers: correct a wrong answer_start to the nearest occurrence of the answer, with a warning; otherwise refuse it."""
 
     restrict: int = 300_000
-    """Of word vectors only the first so many count, usually the most frequent words."""
+    """Word vectors: number of words to use, from the first, which are usually the most frequent."""
 
     case_sensitive: bool = False
-    """Word vectors: tell upper and lower case apart."""
-
-    overwrite: bool = False
-    """Replace a picture that is there."""
+    """Word vectors: distinguish upper and lower case."""
 
     def __post_init__(self) -> None:
         if self.worst < 0:
-            raise UserError(f"--worst must be at least 0, not {self.worst}")
+            raise UserError(f"{setting('worst')} must be at least 0, not {self.worst}")
         need_positive(self, "restrict")
 
 
 def run(arguments: Evaluate, console: Console) -> None:
-    """Measure as the kind of the model wants it."""
-    need_picture(arguments.plot, overwrite=arguments.overwrite)
+    """Measure in the way that belongs to the kind of the model."""
     from unfreeze.encoders.vector_source import is_vector_file
 
+    need_picture(arguments.plot, overwrite=arguments.overwrite)
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     if kind not in KINDS:
         raise UserError(
-            f"{arguments.model} is a {kind} encoder without its output layer: it predicts nothing to measure"
+            f"{arguments.model} is a {kind} encoder without an output layer: there is nothing to evaluate"
         )
     need_own_options(arguments, KINDS[kind], OWN_OPTIONS)
-    if kind == WORD_VECTORS:
-        return evaluate_vectors(arguments, console)
-    if kind == LANGUAGE_MODEL:
-        return evaluate_language_model(arguments, console)
-    if kind == CLASSIFIER:
-        return evaluate_classifier(arguments, console)
-    if kind == TAGGER:
-        return evaluate_tagger(arguments, console)
-    return evaluate_answerer(arguments, console)
+    ways: dict[str, Callable[[Evaluate, Console], None]] = {
+        CLASSIFIER: evaluate_classifier,
+        TAGGER: evaluate_tagger,
+        ANSWERER: evaluate_answerer,
+        LANGUAGE_MODEL: evaluate_language_model,
+        WORD_VECTORS: evaluate_vectors,
+    }
+    try:
+        ways[kind](arguments, console)
+    except UnknownLabel as error:
+        raise UserError(
+            f"{error.args[0]}; {setting('unknown_labels', 'wrong')} counts it as an error"
+        ) from None
 
 
 def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
-    """Accuracy, F1, the confusion matrix and the worst errors."""
+    """Accuracy, F1, the confusion matrix and the most confident errors."""
     from unfreeze.analysis.confusion_plot import plot_confusion
     from unfreeze.tasks.text_classifier import TextClassifier
     from unfreeze.text.examples import read_examples
@@ -150,34 +141,55 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
         raise UserError(
             "--plot draws the confusion matrix of exclusive labels; this classifier gives several"
         )
-    with naming_the_option():
-        examples = read_examples(
-            arguments.data,
-            **arguments.reading_examples,
-            multi_label=classifier.multi_label,
-            known_labels=classifier.label_names,
-            unknown_labels=arguments.unknown_labels,
-        )
-    report = classifier.evaluate(
-        examples,
-        n_worst=arguments.worst,
+    examples = read_examples(
+        arguments.data,
+        **arguments.reading_examples,
+        multi_label=classifier.multi_label,
+        known_labels=classifier.label_names,
         unknown_labels=arguments.unknown_labels,
-        progress=console.progress,
     )
-    values = {"labels": list(report.label_names), **report.as_dict()}
-    text = readable(report, report.label_names)
+    report = classifier.evaluate(
+        examples, n_worst=arguments.worst, unknown_labels=arguments.unknown_labels, progress=console.progress
+    )
+    text = classifier_text(report)
     if report.n_unknown_labels:
-        text += f"\n\n{unknown_line(report, 'text', 'label')}"
-    if classifier.layer_weights:
-        values["layer_weights"] = classifier.layer_weights
-        text += f"\n\n{layer_weights_line(classifier.layer_weights)}"
-    console.result(values, text)
+        text += f"\n\n{unknown_line(report.n_unknown_labels, report.unknown_names, 'text', 'label')}"
+    values = {"labels": list(report.label_names), **report.as_dict()}
+    console.result(*with_layer_weights(values, text, classifier.layer_weights))
     if arguments.plot is not None:
         plot_confusion(report.confusion, report.label_names, arguments.plot)
 
 
+def classifier_text(report: Report) -> str:
+    """The report for people: the metrics, a table of the classes, the confusion matrix and the worst errors."""
+    measured = counted(report.n_examples, "text")
+    if report.n_unknown_texts:
+        measured += f", {report.n_unknown_texts:,} of them without any known word"
+    parts = [
+        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {measured}",
+        aligned([asdict(each) for each in report.classes]),
+    ]
+    names = report.label_names
+    if report.confusion and len(names) <= MOST_CLASSES:
+        rows = zip(names, report.confusion, strict=True)
+        parts.append(
+            aligned(
+                [{"true \\ predicted": name} | dict(zip(names, counts, strict=True)) for name, counts in rows]
+            )
+        )
+    errors = []
+    for error in report.worst:
+        predicted = error["predicted"]
+        chosen = predicted.get("labels", [predicted])
+        shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in chosen) or "none"
+        text = " ".join(error["text"].split())
+        text = text if len(text) <= TEXT_WIDTH else text[:TEXT_WIDTH].rstrip() + " ..."
+        errors.append(f"  {error['label'] or 'none'}, predicted {shown}: {text}")
+    return "\n\n".join(parts + (["\n".join(["worst errors:", *errors])] if errors else []))
+
+
 def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
-    """F1 by type, accuracy, and the weights of the encoder's layers."""
+    """F1 by type, or the accuracy of plain tags."""
     from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.text.tagged import read_tagged
 
@@ -191,26 +203,23 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
         comments=arguments.comments,
         scheme="plain" if tagger.scheme_ == "plain" else None,
     )
-    with naming_the_option():
-        report = tagger.evaluate(
-            sentences, unknown_labels=arguments.unknown_labels, progress=console.progress
-        )
-    values: dict[str, object] = report.as_dict()
+    report = tagger.evaluate(sentences, unknown_labels=arguments.unknown_labels, progress=console.progress)
     measured = f"{counted(report.n_words, 'word')} of {counted(report.n_sentences, 'sentence')}"
     text = f"accuracy {report.accuracy:.4f} on {measured}"
     if report.f1 is not None:
-        text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(figures) for figures in report.spans])}"
-        note_missing_spans(report.spans[-1], sentences.source, console)
+        text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(each) for each in report.spans])}"
+        # An F1 of 0 has a reason that single spans do not show.
+        if not report.spans[-1].true:
+            console.note(f"{sentences.source} has no entity: all its tags are O, and F1 is 0")
+        if not report.spans[-1].predicted:
+            console.note("no entity was predicted: the tagger gave every word the tag O")
     if report.n_unknown_labels:
-        text += f"\n\n{unknown_line(report, 'word', 'tag')}"
-    if tagger.layer_weights:
-        values["layer_weights"] = tagger.layer_weights
-        text += f"\n\n{layer_weights_line(tagger.layer_weights)}"
-    console.result(values, text)
+        text += f"\n\n{unknown_line(report.n_unknown_labels, report.unknown_names, 'word', 'tag')}"
+    console.result(*with_layer_weights(report.as_dict(), text, tagger.layer_weights))
 
 
 def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
-    """Exact match and F1, and the weights of the encoder's layers."""
+    """Exact match and F1."""
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.text.questions import read_questions
 
@@ -219,70 +228,76 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
     questions = read_questions(arguments.data, arguments.encoding, mend_starts=arguments.mend_starts)
     found = answerer.evaluate(questions, progress=console.progress)
     n_questions = int(found["n_questions"])
-    values: dict[str, object] = {**found, "n_questions": n_questions}
     measured = counted(n_questions, "question")
     text = f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {measured}"
-    if answerer.layer_weights:
-        values["layer_weights"] = answerer.layer_weights
-        text += f"\n\n{layer_weights_line(answerer.layer_weights)}"
-    console.result(values, text)
+    console.result(*with_layer_weights({**found, "n_questions": n_questions}, text, answerer.layer_weights))
 
 
-@contextlib.contextmanager
-def naming_the_option() -> Iterator[None]:
-    """What is raised for an unknown label names the option that counts it instead."""
-    try:
-        yield
-    except UnknownLabel as error:
-        raise UnknownLabel(f"{error}; --unknown-labels wrong counts it as an error") from None
+def evaluate_language_model(arguments: Evaluate, console: Console) -> None:
+    """Perplexity and bits per byte over the documents of a text."""
+    from unfreeze.language_models.model import LanguageModel
+    from unfreeze.language_models.perplexity import measure_documents
+    from unfreeze.text.corpus import stream_documents
 
+    def documents() -> Iterator[str]:
+        return stream_documents([arguments.data], **arguments.reading)
 
-def unknown_line(report: Report | TagReport, what: str, kind: str) -> str:
-    """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
-    count, names = report.n_unknown_labels, report.unknown_names
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    several = count != 1
-    return (
-        f"{count:,} {what}{'s have' if several else ' has'} a {kind} that training lacked ({shown}); "
-        f"{'they count as errors' if several else 'it counts as an error'}"
+    model = LanguageModel.from_pretrained(arguments.model)
+    found = measure_documents(model, documents, progress=console.progress)
+    each = ", ".join(f"{name} {own.perplexity:.2f}" for name, own in found.directions.items())
+    text = (
+        f"perplexity {found.perplexity:.2f}{f' ({each})' if each else ''} ({found.loss:.4f} nats a token), "
+        f"{found.bits_per_byte:.4f} bits per byte, "
+        f"on {counted(found.n_tokens, 'token')} of {counted(found.n_documents, 'document')}; "
+        f"{100 * found.unknown_share:.2f} % of the bytes in unknown words"
     )
+    console.result({"documents": found.n_documents, **found.metrics()}, text)
 
 
-def note_missing_spans(total: SpanMetrics, source: str, console: Console) -> None:
-    """Say why F1 is 0 where that is no matter of single spans."""
-    if not total.true:
-        console.note(f"{source} has no entity: all its tags are O, and F1 is 0")
-    if not total.predicted:
-        console.note("no entity was predicted: the tagger gave every word the tag O")
+def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
+    """Spearman's correlation on sets of word pairs, and accuracy on analogies: a table each."""
+    from unfreeze.analysis.analogies import evaluate_analogies, totals
+    from unfreeze.analysis.similarity import evaluate_pairs
+    from unfreeze.analysis.word_sets import read_sets
+    from unfreeze.encoders.vector_source import open_vectors
+    from unfreeze.text.rules import normalized
 
-
-def readable(report: Report, names: tuple[str, ...]) -> str:
-    """A report for people."""
-    measured = counted(report.n_examples, "text")
-    if report.n_unknown_texts:
-        measured += f", {report.n_unknown_texts:,} of them without any known word"
-    parts = [
-        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {measured}",
-        aligned([asdict(figures) for figures in report.classes]),
+    sets, sections = read_sets(arguments.data, arguments.encoding)
+    options: dict[str, Any] = {
+        "restrict": arguments.restrict,
+        "case_insensitive": not arguments.case_sensitive,
+    }
+    words = [word for each in sets for pair in each.pairs for word in pair]
+    table = open_vectors(
+        arguments.model, besides=words if arguments.case_sensitive else [normalized(word) for word in words]
+    )
+    pairs = evaluate_pairs(table, sets, **options)
+    analogies = evaluate_analogies(table.known(), sections, **options, progress=console.progress)
+    tables: list[list[dict[str, object]]] = [
+        [
+            {"set": each.name, "pairs": each.n_pairs, "missing": each.n_missing, "spearman": each.spearman}
+            for each in pairs
+        ],
+        [
+            {
+                "analogies": each.name,
+                "questions": each.n_questions,
+                "missing": each.n_missing,
+                "correct": each.n_correct,
+                "accuracy": each.accuracy,
+            }
+            for each in ([*analogies, *totals(analogies)] if analogies else [])
+        ],
     ]
-    if report.confusion and len(names) <= MOST_CLASSES_CROSSED:
-        rows = [
-            {"true \\ predicted": name} | dict(zip(names, counts, strict=True))
-            for name, counts in zip(names, report.confusion, strict=True)
-        ]
-        parts.append(aligned(rows))
-    if report.worst:
-        parts.append("worst errors:\n" + "\n".join(map(_error_line, report.worst)))
-    return "\n\n".join(parts)
+    if console.json:
+        for rows in tables:
+            console.table(rows)
+    else:
+        console.result({}, "\n\n".join(aligned(rows) for rows in tables if rows))
 
 
-def _error_line(error: dict[str, object]) -> str:
-    found = error["predicted"]
-    assert isinstance(found, dict)
-    said = [found] if "label" in found else found["labels"]
-    predicted = ", ".join(f"{each['label']} {each['score']:.3f}" for each in said) or "none"
-    text = " ".join(str(error["text"]).split())
-    return (
-        f"  {error['label'] or 'none'}, said {predicted}: "
-        f"{text if len(text) <= TEXT_WIDTH else text[:TEXT_WIDTH].rstrip() + ' ...'}"
-    )
+def unknown_line(count: int, names: Sequence[str], noun: str, label: str) -> str:
+    """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    have, counts = ("has", "it counts as an error") if count == 1 else ("have", "they count as errors")
+    return f"{counted(count, noun)} {have} a {label} that training lacked ({shown}); {counts}"

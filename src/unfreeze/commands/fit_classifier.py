@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.checked import shown
-from unfreeze.commands.console import Console
+from unfreeze.commands.console import Console, layer_weights_line
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import ReadsExamples, described_length, given, quoted, run_options
 from unfreeze.errors import UserError
@@ -253,15 +253,6 @@ def _note_plan(
         f"{'is' if duplicates == 1 else 'are'} in the training set too"
     )
     return duplicates
-
-
-def layer_weights_line(weights: dict[str, list[float]]) -> str:
-    """ "the encoder's layers count .20 .45 .35 at the input (times 1.10)", for each mix."""
-    parts = [
-        f"{' '.join(f'{share:.2f}' for share in shares)} at the {place} (times {gamma:.2f})"
-        for place, (*shares, gamma) in weights.items()
-    ]
-    return f"the encoder's layers, from the bottom, count {'; '.join(parts)}" if parts else ""
 
 
 def described(examples: ExampleSet) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from unfreeze.commands.console import Console
-from unfreeze.commands.fit_classifier import layer_weights_line
+from unfreeze.commands.console import Console, layer_weights_line
 from unfreeze.commands.fit_on_words import FitOnWords
 from unfreeze.commands.inputs import need_positive
 from unfreeze.commands.options import described_length, quoted, run_options

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from tyro.conf import Positional
+
 from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import given_texts
 from unfreeze.errors import UserError, setting
 from unfreeze.text.display import counted
 
@@ -109,6 +112,24 @@ class ReadsText:
 
 
 @dataclass(kw_only=True)
+class TextArguments(ReadsText):
+    """Arguments of a verb that applies a model to texts of the command line, of standard input, or of a file."""
+
+    model: Positional[str]
+    """Model: a folder, a released name, or owner/name on the hub."""
+
+    texts: Positional[tuple[str, ...]] = ()
+    """Texts; - reads lines from standard input."""
+
+    file: Path | None = None
+    """File of texts: the column of a table, or the lines of a text file."""
+
+    def given_texts(self) -> Iterator[str]:
+        """The texts, in order; raises UserError if there are none, or if they come from both places."""
+        return given_texts(self.texts, self.file, **self.reading)
+
+
+@dataclass(kw_only=True)
 class ReadsExamples(ReadsText):
     """Options of a verb that reads labeled texts from files."""
 
@@ -153,6 +174,17 @@ class HeldOutOptions(CorpusOptions):
     def text(self) -> Corpus:
         """The text that the command line names, to learn from and held out."""
         return replace(super().text, validation=self.validation)
+
+
+@dataclass(kw_only=True)
+class PredictionOptions:
+    """Options of a verb that computes with a model and may write a file."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Number format; bf16 is faster on processors that support it, and auto measures which is."""
+
+    overwrite: bool = False
+    """Replace an existing file."""
 
 
 @dataclass(kw_only=True)

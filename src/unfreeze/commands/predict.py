@@ -1,28 +1,27 @@
-"""`unfreeze predict`: labels for texts, tags of their words, or answers to questions, in their order, streamed."""
+"""`unfreeze predict`: labels of texts, tags of their words, or answers to questions, in order and streamed."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import Positional
-
+from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import ANSWERER, TAGGER, TASK_MODELS, given_texts, need_new, need_task_model
-from unfreeze.commands.options import ReadsText, need_own_options
-from unfreeze.commands.predict_answers import predict_answers
-from unfreeze.commands.predict_tags import predict_split, predict_tags, reads_split
-from unfreeze.datasets.labels import join_labels
+from unfreeze.commands.inputs import ANSWERER, CLASSIFIER, TAGGER, TASK_MODELS, need_new, need_task_model
+from unfreeze.commands.options import PredictionOptions, TextArguments, need_own_options
 from unfreeze.errors import UserError
-from unfreeze.folders import written_file
 from unfreeze.text.display import counted
+from unfreeze.text.lines import plain_suffix
 
 if TYPE_CHECKING:
+    from unfreeze.tasks.question_answerer import QuestionAnswerer
+    from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.tasks.text_classifier import TextClassifier
+    from unfreeze.text.questions import QuestionSet
+    from unfreeze.text.tagged import SplitSentence
 
 OWN_OPTIONS = {
     "classifiers": "text_column header probabilities escape_formulas",
@@ -30,23 +29,23 @@ OWN_OPTIONS = {
     "taggers of split words": "text_column tokenized comments",
     "answerers": "context top",
 }
-TABLES = {".csv": ",", ".tsv": "\t"}
-LINES = (".jsonl", ".ndjson")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What begins a cell that spreadsheets run."""
+FORMATS = {
+    CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
+    TAGGER: (".jsonl", ".conll", ".html"),
+    ANSWERER: (".jsonl", ".html"),
+}
 
-Row = dict[str, Any]
-"""What is said of a text; "labels" and "probabilities" hold lists and mappings."""
+Found = Iterator[tuple[dict[str, Any], str]]
+"""For each prediction, the JSON object to print, and its text in the format of the output."""
 
 
 @dataclass(kw_only=True)
-class Predict(ReadsText):
-    """Label texts with a classifier, the words of texts with a tagger, or answer questions about a text.
+class Predict(TextArguments, PredictionOptions):
+    """Label texts with a classifier, tag their words with a tagger, or answer questions about a text.
 
-    Texts are read and answered as a stream, in their order; what is said of one does not depend on the others. What a
-    tagger finds is written as JSON lines, as CoNLL's columns, or as a colored page; answers as JSON lines or a page.
-    A tagger reads raw text, or sentences that are split into words already: each of their words is then shown with its tag,
-    in a last column behind those of the file.
+    Texts are read and predicted as a stream, in order; no prediction depends on the other texts. A tagger splits raw
+    text into words itself. It also takes sentences that are already split (--tokenized), and then prints each word with its
+    tag in an additional last column.
 
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
@@ -56,169 +55,174 @@ class Predict(ReadsText):
         unfreeze predict my-answerer "Who is chasing?" --context "A mouse chases a cat."
     """
 
-    model: Positional[str]
-    """Classifier, tagger or answerer: a folder, a released name, or owner/name on the hub."""
-
-    texts: Positional[tuple[str, ...]] = ()
-    """Texts to label, or questions; - reads lines of standard input."""
-
     context: str | None = None
-    """An answerer: the text that the questions are about."""
+    """Answerers: text that the questions are about; or name a --file in SQuAD's format."""
 
     top: int = 1
-    """An answerer: answers to each question at most."""
-
-    file: Path | None = None
-    """Texts to label: a table's column, or the lines of a text file; for an answerer a file in SQuAD's format."""
+    """Answerers: maximum number of answers to each question."""
 
     output: Path | None = None
-    """Write .csv, .tsv or .jsonl (a tagger: .jsonl, .conll or .html; an answerer: .jsonl or .html) instead of printing; the
-    file appears when it is complete."""
+    """File to write instead of printing: .csv, .tsv or .jsonl (taggers: .jsonl, .conll or .html; answerers: .jsonl or .html)."""
 
     tokenized: bool = False
-    """A tagger: the texts are split already. --file is CoNLL's columns, or JSON lines of tokens (.jsonl, .ndjson, .json); other
-    texts have their words between spaces. A file named .conll, .conllu, .iob, .iob2 or .bio always is."""
+    """Taggers: the texts are already split into words, at spaces on the command line; a --file has CoNLL's columns, or JSON
+    lines of tokens. Always true of files named .conll, .conllu, .iob, .iob2 or .bio."""
 
     comments: Literal["auto", "skip", "words"] = "auto"
-    """What lines of such columns are that begin with #: comments (skip), words, or what the other lines suggest."""
+    """Lines of such columns that begin with #: comments (skip), words, or decided from the other lines (auto)."""
 
     probabilities: bool = False
-    """The probability of every label of a classifier."""
+    """Classifiers: show the probability of every label."""
 
     text_column: str | None = None
-    """Name or number (from 1) of the text's column in a table; several, separated by commas, are joined. In a file that is
-    split already the column of the words, from 0, or their key."""
+    """Name or number (from 1) of the text column of a table; several, separated by commas, are joined. In a file that is
+    already split, the column of the words, from 0, or their key."""
 
     escape_formulas: bool = False
-    """In .csv and .tsv put an apostrophe before texts and labels that a spreadsheet would run as formulas."""
+    """Put an apostrophe before texts and labels in .csv and .tsv that a spreadsheet would run as formulas."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Number format; bf16 is faster where the processor has it, auto tries."""
-
-    overwrite: bool = False
-    """Replace a file that is there."""
+    def __post_init__(self) -> None:
+        need_positive(self, "top")
 
 
 def run(arguments: Predict, console: Console) -> None:
-    """Print a result a text, or write them to a file."""
-    need_new(arguments.output, overwrite=arguments.overwrite)
+    """Print a prediction for each text, or write them to a file."""
+    output = arguments.output
+    need_new(output, overwrite=arguments.overwrite)
     kind = need_task_model(arguments.model, "predict")
-    suffix = "" if arguments.output is None else arguments.output.suffix.lower()
-    if arguments.escape_formulas and suffix not in TABLES:
-        raise UserError("--escape-formulas is for tables: it goes with --output and a name in .csv or .tsv")
     is_split = kind == TAGGER and reads_split(arguments)
     of_tagger = "taggers of split words" if is_split else "taggers of raw text"
     need_own_options(arguments, of_tagger if kind == TAGGER else f"{TASK_MODELS[kind]}s", OWN_OPTIONS)
+    suffix = "" if output is None else output.suffix.lower()
+    if arguments.escape_formulas and suffix not in (".csv", ".tsv"):
+        raise UserError("--escape-formulas is for tables: add --output with a name that ends in .csv or .tsv")
+    if output is not None and suffix not in FORMATS[kind]:
+        *others, last = (each for each in FORMATS[kind] if each != ".ndjson")
+        raise UserError(f"--output {output}: the name has to end in {', '.join(others)} or {last}")
+    # Before the model is loaded, which may take long: a mistake in the texts ends the run.
+    inputs: Any
     if kind == ANSWERER:
-        return predict_answers(arguments, console)
-    if is_split:
-        return predict_split(arguments, console)
-    texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
-    if kind == TAGGER:
-        return predict_tags(arguments, texts, console)
-    if arguments.output is not None and suffix not in (*TABLES, *LINES):
-        raise UserError(f"--output {arguments.output}: the name has to end in .csv, .tsv or .jsonl")
-    from unfreeze.tasks.text_classifier import TextClassifier
+        inputs = read_questions(arguments)
+    else:
+        inputs = read_sentences(arguments) if is_split else arguments.given_texts()
+    from unfreeze.registry import load
+    from unfreeze.tasks.prediction_files import write_predictions
 
-    classifier = TextClassifier.from_pretrained(arguments.model)
-    classifier.precision = arguments.precision
-    rows = predicted_rows(classifier, texts, with_probabilities=arguments.probabilities)
-    if arguments.output is None:
-        for row in rows:
-            console.result(row, readable(row))
+    model = load(arguments.model)
+    model.precision = arguments.precision
+    ways: dict[str, Callable[..., Found]] = {CLASSIFIER: labels, TAGGER: tags, ANSWERER: answers}
+    found = ways[kind](model, inputs, suffix, arguments, console)
+    if output is None:
+        for row, text in found:
+            console.result(row, text)
         return
-    with written_file(arguments.output) as temporary:
-        count = write_rows(rows, temporary, suffix, console, escape_formulas=arguments.escape_formulas)
-    console.result(
-        {"output": str(arguments.output), "texts": count}, f"{counted(count, 'text')}: {arguments.output}"
+    kinds = model.classes_ if kind == TAGGER else []
+    title = Path(arguments.model).resolve().name
+    count = write_predictions(output, (text for _, text in found), suffix, title, kinds, console.progress)
+    noun = "question" if kind == ANSWERER else "text"
+    console.result({"output": str(output), f"{noun}s": count}, f"{counted(count, noun)}: {output}")
+
+
+def labels(
+    classifier: TextClassifier, texts: Iterator[str], suffix: str, arguments: Predict, _: Console
+) -> Found:
+    """The label or labels of each text."""
+    from unfreeze.tasks.prediction_files import TABLES, json_line, labels_line, table_writer
+
+    written: Callable[[dict[str, Any]], str] = json_line if suffix else labels_line
+    if suffix in TABLES:
+        written = table_writer(TABLES[suffix], escape_formulas=arguments.escape_formulas)
+    for text, shares, known in classifier.predict_stream_known(texts):
+        row: dict[str, Any] = {"text": text, **classifier.prediction(shares, known)}
+        if arguments.probabilities:
+            row["probabilities"] = dict(zip(classifier.label_names, shares.tolist(), strict=True))
+        yield row, written(row)
+
+
+def tags(
+    tagger: SequenceTagger,
+    texts: Iterator[str] | list[SplitSentence],
+    suffix: str,
+    arguments: Predict,
+    _: Console,
+) -> Found:
+    """The entities of each text, or a tag for each word."""
+    from unfreeze.analysis.tag_page import page_text
+    from unfreeze.tasks.prediction_files import entities_line, json_line, tag_columns, words_and_tags
+
+    kinds = tagger.classes_
+    lines: Iterator[tuple[str, ...] | None] = repeat(None)
+    if isinstance(texts, list):
+        lines = iter([sentence.lines for sentence in texts])
+        stream = tagger.tag_split_stream(sentence.tokens for sentence in texts)
+    else:
+        stream = tagger.tag_stream(texts)
+    for tagged, own in zip(stream, lines, strict=False):
+        words = words_and_tags(tagged) if suffix or own is not None else {}
+        row = {"text": tagged.text, **words, "entities": tagged.entities}
+        if suffix == ".jsonl":
+            text = json_line(row)
+        elif suffix == ".html":
+            text = page_text(tagged.text, tagged.entities, kinds)
+        elif suffix == ".conll" or own is not None:
+            text = tag_columns(tagged, own)
+        else:
+            text = entities_line(tagged)
+        yield row, text if suffix else text.removesuffix("\n")
+
+
+def answers(
+    answerer: QuestionAnswerer, questions: QuestionSet, suffix: str, arguments: Predict, console: Console
+) -> Found:
+    """The best answers to each question."""
+    from unfreeze.tasks.prediction_files import answers_line, answers_on_page, json_line
+
+    found = answerer.answer(questions, count=arguments.top, progress=console.progress)
+    for question, answered in zip(questions.examples, found, strict=True):
+        row = {"id": question.id, "question": question.question, **answered}
+        if suffix == ".jsonl":
+            yield row, json_line(row)
+        else:
+            yield row, (answers_on_page if suffix else answers_line)(question, answered)
+
+
+def reads_split(arguments: Predict) -> bool:
+    """Whether the texts are already split into words, by --tokenized or by the name of --file."""
+    from unfreeze.text.tag_columns import COLUMN_FILES
+
+    return arguments.tokenized or (
+        arguments.file is not None and plain_suffix(arguments.file) in COLUMN_FILES
     )
 
 
-def predicted_rows(
-    classifier: TextClassifier, texts: Iterable[str], *, with_probabilities: bool
-) -> Iterator[Row]:
-    """What is said of each text."""
-    for text, found, known in classifier.predict_stream_known(texts):
-        row: Row = {"text": text, **classifier.prediction(found, known)}
-        if with_probabilities:
-            row["probabilities"] = dict(zip(classifier.label_names, found.tolist(), strict=True))
-        yield row
+def read_sentences(arguments: Predict) -> list[SplitSentence]:
+    """The sentences of --file, or texts whose words stand between spaces."""
+    from unfreeze.text.tagged import SplitSentence, read_split
 
-
-def readable(row: Row) -> str:
-    """One line for people: the label or labels with their probabilities, a tab, the text."""
-    chosen = row.get("probabilities") or _chosen(row)
-    said = ", ".join(f"{label} {share:.3f}" for label, share in chosen.items()) or "-"
-    if "probabilities" in row:
-        said = f"{'|'.join(_chosen(row)) or '-'} ({said})"
-    if "unknown" in row:
-        said += ", no known word"
-    return f"{said}\t{' '.join(row['text'].split())}"
-
-
-def _chosen(row: Row) -> dict[str, float]:
-    found = row.get("labels", [row])
-    return {each["label"]: each["score"] for each in found}
-
-
-def write_rows(
-    rows: Iterable[Row], path: Path, suffix: str, console: Console, *, escape_formulas: bool = False
-) -> int:
-    """Write rows in the format of `suffix`, as `read_examples` reads them; returns their number."""
-    count = 0
-    with (
-        path.open("w", encoding="utf-8", errors="replace", newline="") as file,
-        console.progress.bar("predict", unit="text") as bar,
-    ):
-        write = (
-            _line_writer(file) if suffix in LINES else _table_writer(file, TABLES[suffix], escape_formulas)
+    if arguments.file is not None and not arguments.texts and str(arguments.file) != "-":
+        return read_split(
+            arguments.file,
+            token_column=arguments.text_column,
+            encoding=arguments.encoding,
+            comments=arguments.comments,
         )
-        for row in rows:
-            write(row)
-            bar.advance()
-            count += 1
-    return count
+    sentences = [tuple(text.split()) for text in arguments.given_texts()]
+    return [SplitSentence(words, words) for words in sentences]
 
 
-def _line_writer(file: TextIO) -> Callable[[Row], None]:
-    return lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
+def read_questions(arguments: Predict) -> QuestionSet:
+    """The questions of --file, or those of the command line about --context."""
+    from unfreeze.text.questions import QuestionSet, asked, read_questions
 
-
-def _table_writer(file: TextIO, delimiter: str, escape_formulas: bool) -> Callable[[Row], None]:
-    table = csv.writer(file, delimiter=delimiter)
-    is_first = True
-
-    def write(row: Row) -> None:
-        nonlocal is_first
-        flat = flattened(row)
-        flat["text"] = _cell_text(row["text"], delimiter)
-        if is_first:
-            table.writerow(flat)
-            is_first = False
-        cells = flat.values()
-        table.writerow(map(_without_formula, cells) if escape_formulas else cells)
-
-    return write
-
-
-def _cell_text(text: str, delimiter: str) -> str:
-    """A text as a table can hold it: no NUL, and in a TSV no tab where line ends could make a row of its beginning."""
-    text = text.replace("\0", "\ufffd")
-    has_line_end = "\n" in text or "\r" in text
-    return text.replace("\t", " ") if delimiter == "\t" and has_line_end else text
-
-
-def _without_formula(cell: str | float) -> str | float:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
-
-
-def flattened(row: Row) -> dict[str, str | float]:
-    """A row as a table has it: several labels joined, "unknown" for a text without a known word, a column for every label's
-    probability."""
-    label = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
-    flat: dict[str, str | float] = {"text": row["text"], "label": label}
-    if "score" in row:
-        flat["score"] = row["score"]
-    flat["unknown"] = "true" if "unknown" in row else ""
-    return flat | {f"p({label})": share for label, share in row.get("probabilities", {}).items()}
+    if arguments.file is not None:
+        if arguments.texts or arguments.context is not None:
+            raise UserError(
+                "questions come from the command line with --context, or from --file, not from both"
+            )
+        return read_questions(arguments.file, arguments.encoding, answers=False)
+    if arguments.context is None:
+        raise UserError('an answerer needs a text: add --context "a text", or --file FILE in SQuAD\'s format')
+    questions = [
+        asked(text, arguments.context, str(number)) for number, text in enumerate(arguments.given_texts())
+    ]
+    return QuestionSet(questions, "the command line")

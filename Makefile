@@ -12,7 +12,7 @@ help:
 	@echo "make demo    pre-train, adapt, fit and compare on generated reviews, about two minutes"
 	@echo "make test    run the tests, a few minutes on two cores"
 	@echo "make slow    run the tests that take minutes each"
-	@echo "make lint    ruff, mypy"
+	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  ruff format"
 	@echo "make bench   benchmark against other libraries (installs them, see benchmarks/)"
 	@echo "make clean   remove .venv and everything built"
@@ -31,6 +31,7 @@ lint: .venv/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict src/unfreeze
+	PYTHONPATH=src $(BIN)/lint-imports --no-logo
 
 format: .venv/.tools
 	$(BIN)/ruff check --fix .

@@ -6,7 +6,7 @@ nothing unless they pass one too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -24,6 +24,13 @@ class Progress:
     def bar(self, what: str, total: int | None = None, unit: str = "it") -> Iterator[Bar]:
         """A bar for an operation of `total` units (None if unknown), closed at the end of the `with` block."""
         yield Bar()
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Receive the metrics of a training: after each update, and where it is measured on held-out data.
+
+        Args:
+            step: updates so far, also those before an interruption.
+        """
 
 
 SILENT = Progress()

@@ -18,6 +18,7 @@ from tyro.conf import Positional
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import given_texts
 from unfreeze.errors import UserError, setting
+from unfreeze.progress import Progress
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -89,7 +90,12 @@ def run_options(arguments: object, console: Console) -> dict[str, Any]:
     """Keyword arguments of a recipe besides its data and settings: those that the verb has options for."""
     names = ("precision", "without_output", "overwrite")
     found = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
-    return {**found, "command": command_line(), "progress": console.progress}
+    progress: Progress = console.progress
+    if (folder := getattr(arguments, "tensorboard", None)) is not None:
+        from unfreeze.commands.tensorboard import TensorBoardProgress
+
+        progress = TensorBoardProgress(folder, progress)
+    return {**found, "command": command_line(), "progress": progress}
 
 
 @dataclass(kw_only=True)
@@ -203,7 +209,10 @@ class LoopRunOptions(RunOptions):
     """Options of a verb that trains a network."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format; auto measures which is faster on this machine."""
+    """Number format; auto is bf16 on processors that are fast in it."""
+
+    tensorboard: Path | None = None
+    """Folder to write training curves to, for TensorBoard."""
 
 
 @dataclass(kw_only=True)

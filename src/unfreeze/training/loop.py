@@ -83,18 +83,21 @@ def train(
             for batch in objective.batches(run.epoch, run.batch):
                 figures = run.update(batch)
                 bar.advance(1, **figures)
+                progress.record(run.step, figures)
                 run.forecast.after_update(None if run.n_steps is None else run.n_steps - run.step)
                 stopped = run.agreed(bool(interrupted))
                 if run.out_of_time or stopped:
                     break
                 if run.validation_due:
                     run.validate()
+                    progress.record(run.step, run.records[-1])
                 if run.checkpoint_due:
                     run.save_checkpoint()
             if stopped and not run.out_of_time:
                 run.save_checkpoint()
                 run.end(Interrupted(run.how_to_go_on()))
             run.end_epoch()
+            progress.record(run.step, run.records[-1])
     run.show_last_record()
     run.take_best()
     return run.records

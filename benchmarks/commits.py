@@ -61,8 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", nargs="+", choices=[*TRAINED, *USED])
     options = parser.parse_args(arguments)
-    renamed = json.loads((options.after / "tests/campaigns/renamed.json").read_text(encoding="utf-8"))
-    earlier_names = {new: old for old, new in renamed["options"].items()}
     print(f"{'command':16}{'before, s':>11}{'after, s':>10}{'median ratio':>14}   95 % interval", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         sides = {"before": options.before.resolve(), "after": options.after.resolve()}
@@ -76,10 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for number in range(options.rounds + 1 if is_timed else 1):
                 # Whichever goes first may find the machine in another state, so the order changes too.
                 for side in sorted(sides, reverse=number % 2 == 0):
-                    command = words.split()
-                    if side == "before":
-                        command = [earlier_names.get(word, word) for word in command]
-                    spent = run(command, name, sides[side], Path(folder, side))
+                    spent = run(words.split(), name, sides[side], Path(folder, side))
                     if number:  # the first round compiles kernels and fills the disk's cache
                         seconds[side].append(spent)
             if is_timed:

@@ -26,7 +26,7 @@ KINDS = ("layers", "contexts", "vectors")
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheEntry:
     """An entry of the cache."""
 
     kind: str
@@ -36,7 +36,7 @@ class Kept:
     """Time of creation or last use, in seconds since 1970."""
 
 
-def kept_things() -> list[Kept]:
+def cache_entries() -> list[CacheEntry]:
     """Return all entries, least recently used first."""
     found = []
     for kind in KINDS:
@@ -46,7 +46,7 @@ def kept_things() -> list[Kept]:
                 continue
             with suppress(FileNotFoundError):  # deleted by another process in the meantime
                 n_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-                found.append(Kept(kind, path, n_bytes, path.stat().st_mtime))
+                found.append(CacheEntry(kind, path, n_bytes, path.stat().st_mtime))
     return sorted(found, key=lambda each: each.used)
 
 
@@ -99,15 +99,15 @@ def mark_used(path: Path) -> None:
         os.utime(path)
 
 
-def give_up(kept: Kept) -> bool:
+def delete_entry(entry: CacheEntry) -> bool:
     """Delete an entry; return False if another process is creating it.
 
     Raises:
         CannotWrite: the cache cannot be written.
     """
     try:
-        with _locked(kept.path, timeout=0):
-            shutil.rmtree(kept.path, ignore_errors=True)
+        with _locked(entry.path, timeout=0):
+            shutil.rmtree(entry.path, ignore_errors=True)
     except Timeout:
         return False
-    return not kept.path.exists()
+    return not entry.path.exists()

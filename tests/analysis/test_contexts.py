@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from unfreeze.analysis.contexts import embed_corpus, nearest_occurrences, word_vector
-from unfreeze.encoders.features import EmbedSettings, embed_text
+from unfreeze.encoders.feature_settings import EmbedSettings
+from unfreeze.encoders.features import embed_text
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.vectors.table import VectorTable
 

@@ -14,7 +14,7 @@ from tests.commands.calls import fail, succeed
 from tests.disk import files_of
 from tests.encoders.elmos import small_elmo
 from unfreeze.analysis.contexts import embed_corpus
-from unfreeze.caches import Kept, give_up, kept_things, making
+from unfreeze.caches import CacheEntry, cache_entries, delete_entry, making
 from unfreeze.encoders import features
 from unfreeze.errors import UserError
 from unfreeze.tasks.word_inputs import WordInputs
@@ -52,17 +52,17 @@ def test_listed_and_deleted(cache: Path) -> None:
     assert said == {"deleted": 1, "bytes": 3_000_000}
     assert not old.exists() and new.is_dir() and contexts.is_dir()
     assert "deleted 2" in succeed("cache", "--delete", "all").out
-    assert kept_things() == []
+    assert cache_entries() == []
     assert "--unused-days must be at least 0" in fail("cache", "--unused-days", -1)
 
 
 def test_what_is_being_made_stays(cache: Path) -> None:
     folder = keep(cache, "layers", "one", 10, 1)
-    (kept,) = kept_things()
+    (kept,) = cache_entries()
     with making(folder):
-        assert not give_up(kept) and folder.is_dir()
-    assert give_up(kept) and not folder.exists()
-    assert give_up(kept)  # another process was faster
+        assert not delete_entry(kept) and folder.is_dir()
+    assert delete_entry(kept) and not folder.exists()
+    assert delete_entry(kept)  # another process was faster
 
 
 @pytest.mark.parametrize("kind", ["layers", "contexts", "vectors"])
@@ -73,7 +73,7 @@ def test_all_that_is_kept_is_made_under_its_lock(
     refused = []
 
     def delete_now(kept: Path) -> None:
-        refused.append(not give_up(Kept(kind, kept, 0, 0.0)))
+        refused.append(not delete_entry(CacheEntry(kind, kept, 0, 0.0)))
 
     real = features.embed_text
 
@@ -145,7 +145,7 @@ def test_what_is_damaged_is_made_anew(cache: Path, tmp_path: Path) -> None:
     text = tmp_path / "a.txt"
     text.write_text("the cat sat\n", encoding="utf-8")
     first = embed_corpus(small_elmo(), "digest", [text], 1).vectors[:].copy()
-    (kept,) = kept_things()
+    (kept,) = cache_entries()
     (kept.path / "vectors.bin").unlink()
     np.testing.assert_array_equal(embed_corpus(small_elmo(), "digest", [text], 1).vectors[:], first)
 
@@ -155,10 +155,10 @@ def test_what_is_used_again_is_new_again(cache: Path, tmp_path: Path) -> None:
     path.write_text("a 1 2\nb 3 4\n", encoding="utf-8")
     open_word_vectors(path)
     WordInputs(small_elmo(), tokenized=True).cache_layers(["the cat"], "digest")
-    before = kept_things()
+    before = cache_entries()
     assert [each.kind for each in before] == ["vectors", "layers"]
     for each in before:
         os.utime(each.path, (0, 0))
     np.testing.assert_array_equal(open_word_vectors(path).matrix, [[1, 2], [3, 4]])
     WordInputs(small_elmo(), tokenized=True).cache_layers(["the cat"], "digest")
-    assert all(time.time() - each.used < 3600 for each in kept_things())
+    assert all(time.time() - each.used < 3600 for each in cache_entries())

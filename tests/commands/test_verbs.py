@@ -21,7 +21,6 @@ from tests.commands.calls import Outcome, fail, succeed
 from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
 from unfreeze.commands import convert, pretrain_lm
 from unfreeze.commands.arguments import parse
-from unfreeze.commands.convert import Convert
 from unfreeze.commands.find_rate import is_noisy
 from unfreeze.commands.main import VERBS, load_verb
 from unfreeze.commands.options import CorpusOptions
@@ -325,7 +324,7 @@ def test_what_predict_writes_is_read_again(suffix: str, world: World, tmp_path: 
     succeed("predict", world.classifier, "--file", source, "--output", target)
     found = read_examples(target, label_column="label")
     assert [example.labels[0] for example in found.examples] == [row["label"] for row in expected]
-    if suffix != ".jsonl":  # a table holds no NUL, its line ends become line feeds, and see `_cell_text`
+    if suffix != ".jsonl":  # a table holds no NUL, its line ends become line feeds, and see `_flattened`
         texts[-2:] = ["a NUL \ufffd", "a\nb"]
     if suffix == ".tsv":
         texts[ODD.index('both "\n\t')] = 'both "\n '
@@ -485,9 +484,11 @@ def test_the_command_that_is_recommended_can_be_run(direction: str, without_outp
 
 
 def test_the_command_that_is_recommended_after_a_conversion_can_be_run() -> None:
-    arguments = Convert(source=Path("x.pth"), output=Path("it's"), direction="backward")
-    assert convert.next_command("language model", arguments) == "unfreeze score 'it'\"'\"'s' \"A text.\""
-    assert convert.next_command("classifier", arguments) == "unfreeze predict 'it'\"'\"'s' \"A text.\""
+    output = Path("it's")
+    assert (
+        convert.next_command("backward language model", output) == "unfreeze score 'it'\"'\"'s' \"A text.\""
+    )
+    assert convert.next_command("classifier", output) == "unfreeze predict 'it'\"'\"'s' \"A text.\""
 
 
 # evaluate
@@ -661,7 +662,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ),
         ("fill {lm} text", "has no gap: write ___ once"),
         ("fill {lm} ___ --candidates zebra", "'zebra' cannot be ranked"),
-        ("fill {lm} ___ --top 0", "--top must be at least 1"),
+        ("fill {lm} ___ --top 0", "--top must be above 0"),
         ("generate {lm} The --temperature -1", "temperature must be at least 0, not -1"),
         ("fit classifier --train {empty} --encoder {lm} --output {new}", "empty"),
         ("fit classifier --train {latin} --encoder {lm} --output {new}", "latin.csv:3:6: not utf-8"),

@@ -16,7 +16,8 @@ from tests.language_models.models import random_model, word_tokenizer
 from unfreeze import registry
 from unfreeze.encoders import base
 from unfreeze.encoders.base import Pool
-from unfreeze.encoders.features import EmbedSettings, embed_text
+from unfreeze.encoders.feature_settings import EmbedSettings
+from unfreeze.encoders.features import embed_text
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError

@@ -19,7 +19,8 @@ from unfreeze.commands import embed as embed_command
 from unfreeze.commands.embed import Embed
 from unfreeze.encoders import features
 from unfreeze.encoders.base import Encoder
-from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_text
+from unfreeze.encoders.feature_settings import EmbedSettings
+from unfreeze.encoders.features import EmbeddedText, embed_text
 from unfreeze.errors import UserError
 from unfreeze.formats import embedded_files
 from unfreeze.formats.embedded_files import NPZ_HEAD, read_strings, write_embedded

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache, words_of
+from unfreeze.encoders.feature_settings import EmbedSettings
+from unfreeze.encoders.features import EmbeddedText, embed_into_cache, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError
 from unfreeze.folders import cache_folder

@@ -12,15 +12,20 @@ way to learn it, so the box is read here (`one_line`). A box of an unknown form 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import dataclasses
 import inspect
 import io
 import re
+import shutil
+import sys
+import textwrap
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -83,18 +88,23 @@ def parse(kind: type[ArgumentsT], tokens: Sequence[str], prog: str) -> Arguments
     asks_for_help = any(token in HELP for token in _before_separator(tokens))
     named = {} if asks_for_help else _named_options(options, tokens, prog)
     description, example = split_docstring(kind)
-    report = io.StringIO()
+    report, help_text = io.StringIO(), _Captured()
     try:
-        with contextlib.redirect_stderr(report):
+        with contextlib.redirect_stderr(report), contextlib.redirect_stdout(help_text):
             arguments = tyro.cli(
                 _as_help_shows_it(kind, getattr(kind, "hidden", ())) if asks_for_help else kind,
                 prog=prog,
-                description=description,
+                description=" ",
                 args=tokens,
                 config=(DisallowNone, PositionalMetavarFromFieldName, OmitArgPrefixes),
             )
     except SystemExit as stop:
         if asks_for_help and not stop.code:
+            # tyro would not wrap the description, which stands between the usage and the first box.
+            usage, _, boxes = help_text.getvalue().partition("\n\n")
+            width = shutil.get_terminal_size().columns
+            paragraphs = [textwrap.fill(" ".join(text.split()), width) for text in description.split("\n\n")]
+            print("\n\n".join([usage, *paragraphs, boxes.strip("\n")]))
             print(f"\n{COMMON_HELP}\n\nexample:\n{example}")
             return None
         raise UserError(f"{_reason(stop) or one_line(report.getvalue())}; see {prog} --help") from None
@@ -102,6 +112,23 @@ def parse(kind: type[ArgumentsT], tokens: Sequence[str], prog: str) -> Arguments
         leaves = _leaves(typing.cast(Any, arguments).settings)
         arguments.given = {name: value for name, value in leaves if name in named.values()}
     return arguments
+
+
+class _Captured(io.StringIO):
+    """Captured output that tyro draws and colors as it would on standard output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real = sys.stdout
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """That of standard output: boxes need Unicode."""
+        return self.real.encoding or "ascii"
+
+    def isatty(self) -> bool:
+        """Whether standard output is a terminal, which can show colors."""
+        return self.real.isatty()
 
 
 def as_option(name: str, value: str) -> str:
@@ -184,6 +211,7 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
     hints = typing.get_type_hints(kind, include_extras=True)
     bases = list(enumerate(kind.__mro__))
     place = {name: n for n, base in reversed(bases) for name in inspect.get_annotations(base)}
+    docs = {name: {"help": text} for name, text in _field_docs(kind).items()}
     shown: list[tuple[int, str, Any, Any]] = []
     for field in dataclasses.fields(kind):
         if not field.init:
@@ -194,7 +222,14 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
         elif field.default_factory is not dataclasses.MISSING:
             value = field.default_factory()
         if value is dataclasses.MISSING:
-            shown.append((-1 if place[field.name] else 0, field.name, hint, dataclasses.field()))
+            shown.append(
+                (
+                    -1 if place[field.name] else 0,
+                    field.name,
+                    hint,
+                    dataclasses.field(metadata=docs.get(field.name)),
+                )
+            )
             continue
         make: Callable[[], Any] = partial(copy.copy, value)
         if dataclasses.is_dataclass(value):
@@ -204,7 +239,8 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
             hint = Annotated[hint, _marker(Suppress)]
         elif value in (None, ()):
             hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="")]
-        shown.append((place[field.name], field.name, hint, dataclasses.field(default_factory=make)))
+        own = dataclasses.field(default_factory=make, metadata=docs.get(field.name))
+        shown.append((place[field.name], field.name, hint, own))
     shown.sort(key=lambda each: each[0])
     view: Any = dataclasses.make_dataclass(
         kind.__name__,
@@ -217,6 +253,21 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
     # A subclass keeps the order of its base's fields, and the help shows them in that order.
     view.__dataclass_fields__ = {name: view.__dataclass_fields__[name] for _, name, *_ in shown}
     return typing.cast(type[Any], view)
+
+
+def _field_docs(kind: type[Any]) -> dict[str, str]:
+    """The docstring under each field of a dataclass on one line; tyro would keep the line breaks of the source."""
+    docs = {}
+    for base in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for field, doc in pairwise(typing.cast(ast.ClassDef, tree).body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(doc, ast.Expr)
+                and isinstance(doc.value, ast.Constant)
+            ):
+                docs[ast.unparse(field.target)] = " ".join(str(doc.value.value).split())
+    return docs
 
 
 def _reason(stop: BaseException) -> str:

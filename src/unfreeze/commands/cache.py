@@ -1,27 +1,30 @@
-"""`unfreeze cache`: what is kept to save time, how large it is, and away with it."""
+"""`unfreeze cache`: list or delete cached results."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
+from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.caches import Kept
+    from unfreeze.caches import CacheEntry
 
 DAY = 24 * 60 * 60
 
 
 @dataclass(kw_only=True)
 class Cache:
-    """List what is kept to save time, or delete it: it is made again where it is missed.
+    """List or delete cached results; they are computed again when they are needed.
 
-    Kept are the layers that a frozen encoder gives a task's texts (`fit`), the contexts of words in a corpus (`neighbors
-    --corpus`), and word vectors of files in text formats; in the folder in UNFREEZE_CACHE, else in ~/.cache/unfreeze.
+    Cached are the layers of a frozen encoder for a task's texts (layers), the words of a corpus in their sentences for
+    `neighbors --corpus` (contexts), and word vectors read from text formats (vectors). The cache is the folder in
+    UNFREEZE_CACHE, by default ~/.cache/unfreeze.
 
     Example:
         unfreeze cache
@@ -30,49 +33,43 @@ class Cache:
     """
 
     delete: Literal["layers", "contexts", "vectors", "all"] | None = None
-    """Delete what is kept of this kind."""
+    """Delete the entries of this kind."""
 
     unused_days: float = 0.0
-    """Only what was not used for so many days."""
+    """Only entries that have not been used for this number of days."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.unused_days < math.inf:
-            raise UserError(f"--unused-days must be at least 0, not {self.unused_days}")
+            raise UserError(f"{setting('unused_days')} must be at least 0, not {self.unused_days}")
 
 
 def run(arguments: Cache, console: Console) -> None:
-    """A line each, and the sum."""
-    from unfreeze.caches import give_up, kept_things
+    """List the entries and their total size, or delete them."""
+    from unfreeze.caches import cache_entries, delete_entry
 
-    oldest = time.time() - DAY * arguments.unused_days
-    chosen = [each for each in kept_things() if each.used <= oldest]
+    now = time.time()
+    chosen = [each for each in cache_entries() if each.used <= now - DAY * arguments.unused_days]
     if arguments.delete is None:
-        console.table([row(each) for each in chosen])
-        console.note(f"{len(chosen)} kept, {gigabytes(chosen)}")
+        rows = [
+            {
+                "kind": each.kind,
+                "gigabytes": round(each.n_bytes / 1e9, 3),
+                "unused_days": round(max(0.0, (now - each.used) / DAY), 2),
+                "path": str(each.path),
+            }
+            for each in chosen
+        ]
+        console.table(rows)
+        console.note(f"{len(chosen)} cached, {gigabytes(chosen)}")
         return
     chosen = [each for each in chosen if arguments.delete in (each.kind, "all")]
-    gone = [each for each in chosen if give_up(each)]
-    values = {"deleted": len(gone), "bytes": sum(each.n_bytes for each in gone)}
-    console.result(values, f"deleted {len(gone)}, {gigabytes(gone)}")
-    if len(gone) < len(chosen):
-        stay = len(chosen) - len(gone)
-        are = (
-            "is being made by another process and stays" if stay == 1 else "are being made by others and stay"
-        )
-        console.note(f"{stay} {are}")
+    deleted = [each for each in chosen if delete_entry(each)]
+    values = {"deleted": len(deleted), "bytes": sum(each.n_bytes for each in deleted)}
+    console.result(values, f"deleted {len(deleted)}, {gigabytes(deleted)}")
+    if in_use := len(chosen) - len(deleted):
+        console.note(f"not deleted, since another process is writing: {counted(in_use, 'result')}")
 
 
-def row(kept: Kept) -> dict[str, object]:
-    """As the table and JSON have it."""
-    days = max(0.0, (time.time() - kept.used) / DAY)
-    return {
-        "kind": kept.kind,
-        "gigabytes": round(kept.n_bytes / 1e9, 3),
-        "unused_days": round(days, 2),
-        "path": str(kept.path),
-    }
-
-
-def gigabytes(kept: list[Kept]) -> str:
-    """Their sum."""
-    return f"{sum(each.n_bytes for each in kept) / 1e9:.2f} GB"
+def gigabytes(entries: Sequence[CacheEntry]) -> str:
+    """Total size of some entries."""
+    return f"{sum(each.n_bytes for each in entries) / 1e9:.2f} GB"

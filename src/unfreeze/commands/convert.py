@@ -1,10 +1,10 @@
-"""`unfreeze convert`: other people's model files into ours, and word vectors back into theirs."""
+"""`unfreeze convert`: models of other libraries into folders that unfreeze reads, and word vectors into any format."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from tyro.conf import Positional
 
@@ -15,47 +15,87 @@ from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.vectors.fasttext import is_fasttext, read_fasttext
 
-NEXT = {
-    "language model": 'unfreeze generate {output} "The"',
-    "backward": 'unfreeze score {output} "A text."',
-    "classifier": 'unfreeze predict {output} "A text."',
-    "encoder": "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
+
+class Kind(NamedTuple):
+    """A kind of model as the note and the model card name it."""
+
+    is_written: str
+    """For the note."""
+    then: str
+    """A command to try."""
+    snippet: str
+    """Python that runs in its folder, for the model card."""
+
+
+GENERATE, SCORE = 'unfreeze generate {output} "The"', 'unfreeze score {output} "A text."'
+LANGUAGE_MODEL_SNIPPET = """
+from unfreeze import LanguageModel
+
+model = LanguageModel.from_pretrained(".")  # this folder
+print(model.score(["A text."]))
+"""
+KINDS = {
+    "language model": Kind("the language model is", GENERATE, LANGUAGE_MODEL_SNIPPET),
+    # It cannot generate text.
+    "backward language model": Kind("the language model is", SCORE, LANGUAGE_MODEL_SNIPPET),
+    "classifier": Kind(
+        "the classifier is",
+        'unfreeze predict {output} "A text."',
+        """
+from unfreeze import TextClassifier
+
+classifier = TextClassifier.from_pretrained(".")  # this folder
+print(classifier(["A text."]))
+""",
+    ),
+    "encoder": Kind(
+        "the encoder is",
+        "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
+        """
+from unfreeze import Encoder
+
+encoder = Encoder.from_pretrained(".")  # this folder
+vectors = encoder.encode(["A text."])
+""",
+    ),
+    "vectors": Kind(
+        "the vectors are",
+        "unfreeze neighbors {output} {word}",
+        """
+from unfreeze import WordVectors
+
+vectors = WordVectors.from_pretrained(".")  # this folder
+print(vectors.index_to_key[:10])
+""",
+    ),
 }
-"""What one can do with each kind."""
-
-SNIPPETS = {
-    "language model": (
-        "from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel\n\n"
-        'model = AwdLstmLanguageModel.from_pretrained(".")  # this folder'
-    ),
-    "classifier": (
-        "from unfreeze import TextClassifier\n\n"
-        'TextClassifier.from_pretrained(".")(["A text."])  # "." is this folder'
-    ),
-    "encoder": (
-        "from unfreeze.encoders.base import Encoder\n\n"
-        'encoder = Encoder.from_pretrained(".")  # this folder\n'
-        'layers, mask = encoder.layers(encoder.prepare(["A text."]))'
-    ),
-}
-"""Python that runs with each kind, for the model card."""
 
 
-VECTOR_SNIPPET = (
-    "from unfreeze.encoders.vector_source import open_vectors\n\n"
-    'vectors = open_vectors(".")  # this folder\n'
-    "print(vectors.words[:10])"
-)
+class Converted(NamedTuple):
+    """What was written."""
+
+    kind: str
+    """A key of `KINDS`."""
+    title: str
+    """Of the model card."""
+    source: str
+    """The files that it was made of."""
+    metrics: dict[str, Any]
+    """Sizes, for the model card."""
+    values: dict[str, Any]
+    """What the verb prints."""
+    word: str = ""
+    """Of word vectors, one to look up."""
 
 
 @dataclass(kw_only=True)
 class Convert:
-    """Turn a fastai AWD-LSTM or AWD-QRNN (NAME.pth), a published ELMo or a file of word vectors into a folder that unfreeze reads.
+    """Convert models of other libraries into a folder that unfreeze reads, and word vectors from any format to any other.
 
-    An ELMo is options.json with its --weights, or the folder that both lie in; of any size.
-
-    Vectors go from any format to any other: word2vec text and binary (.bin), GloVe, fastText (.vec, and .bin with its
-    n-grams), .npz, and a folder of ours. No code from a file is run: weights are read as tensors, words as plain strings.
+    Models are fastai's AWD-LSTM and AWD-QRNN (NAME.pth with its --vocabulary) and published ELMos of any size (options.json
+    with its --weights, or the folder with both). Word vectors are in the formats of word2vec (text and .bin), GloVe,
+    fastText (.vec, and .bin with its n-grams), .npz, or a folder of unfreeze. No code in these files is run: weights are
+    read as tensors, words as plain strings.
 
     Example:
         unfreeze convert models/imdb_classifier.pth --vocabulary vocab.pkl --labels neg,pos --output imdb
@@ -65,148 +105,119 @@ class Convert:
     """
 
     source: Positional[Path]
-    """What fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME) wrote, ELMo's options, or word vectors."""
+    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; or word vectors."""
 
     output: Path
-    """Folder of the model to be; for vectors also a file: .txt, .vec, .bin or .npz, perhaps with .gz."""
+    """Folder to write the model to; for word vectors also a file: .txt, .vec, .bin or .npz, or .gz of these."""
 
     vocabulary: Path | None = None
-    """fastai's dls.vocab: .pkl, .json, or text with a token a line."""
+    """fastai: dls.vocab as .pkl, .json, or text with one token per line."""
 
     weights: Path | None = None
-    """ELMo's HDF5 file; by default the only one beside its options."""
+    """ELMo: file of the weights, in HDF5 (default: the only one in the folder of its options)."""
 
     labels: str | None = None
-    """A classifier's labels in the order of its outputs, with commas between."""
+    """fastai: labels of a classifier in the order of its outputs, separated by commas."""
 
     direction: Literal["forward", "backward"] = "forward"
-    """How the model reads."""
+    """fastai: direction in which the model reads."""
 
     overwrite: bool = False
-    """Replace a folder that is there."""
+    """Replace an existing output."""
 
 
 def run(arguments: Convert, console: Console) -> None:
-    """Convert, and say what it was."""
-    from unfreeze.formats.fastai import convert_fastai
+    """Convert, write the model card, and print the sizes."""
+    from unfreeze.formats.bilm import is_bilm
     from unfreeze.training.cards import write_card
 
+    source, output = arguments.source, arguments.output
     labels = [] if arguments.labels is None else [name.strip() for name in arguments.labels.split(",")]
     if "" in labels or len(set(labels)) < len(labels):
-        raise UserError(f"--labels {arguments.labels}: names with commas between, none empty or twice")
-    need_new(arguments.output, overwrite=arguments.overwrite)
-    if _is_bilm(arguments.source):
-        return convert_bilm(arguments, console)
-    if arguments.weights is not None:
-        raise UserError(f"--weights is for ELMo's options.json, which {arguments.source} is not")
-    if arguments.source.suffix != ".pth":
-        return convert_vectors(arguments, console)
-    if arguments.vocabulary is None:
-        raise UserError("a .pth of fastai's needs its --vocabulary")
-    found = convert_fastai(
-        arguments.source, arguments.vocabulary, arguments.output, labels=labels, direction=arguments.direction
-    )
-    sizes = {name: value for name, value in asdict(found).items() if name not in ("kind", "labels")}
-    write_card(
-        arguments.output,
-        title=f"{found.kind.capitalize()} of fastai, converted",
-        facts={"source": arguments.source.name, "command": command_line()},
-        metrics=sizes,
-        snippet=SNIPPETS[found.kind],
-    )
-    names = {"labels": list(found.labels)} if found.labels else {}
-    console.result({"output": str(arguments.output), **asdict(found), **names})
-    console.note(f"the {found.kind} is in {arguments.output}: try `{next_command(found.kind, arguments)}`")
-
-
-def next_command(kind: str, arguments: Convert) -> str:
-    """What can be done with the model that was made."""
-    backward = kind == "language model" and arguments.direction == "backward"  # which writes no text
-    return NEXT["backward" if backward else kind].format(output=quoted(arguments.output))
-
-
-def _is_bilm(source: Path) -> bool:
-    """Whether it is a published ELMo: its options, or the folder of them."""
-    if source.is_dir() and not (source / "config.json").exists():
-        return bool(list(source.glob("*options*.json")))
-    return source.suffix == ".json"
-
-
-def _bilm_files(arguments: Convert) -> tuple[Path, Path]:
-    """The options and the weights.
-
-    Raises:
-        UserError: there are none, or several to choose from.
-    """
-    folder = arguments.source if arguments.source.is_dir() else arguments.source.parent
-    options = sorted(folder.glob("*options*.json")) if arguments.source.is_dir() else [arguments.source]
-    weights = [arguments.weights] if arguments.weights else sorted(folder.glob("*weights*.hdf5"))
-    for found, what, how in (
-        (options, "options", "name the file"),
-        (weights, "weights", "name them with --weights"),
-    ):
-        if len(found) != 1:
-            shown = ", ".join(path.name for path in found) or "none"
-            raise UserError(f"{folder} has {len(found)} files of ELMo's {what} ({shown}): {how}")
-    return options[0], weights[0]
-
-
-def convert_bilm(arguments: Convert, console: Console) -> None:
-    """A published ELMo into a folder of ours."""
-    from unfreeze.formats.bilm import read_bilm
-    from unfreeze.training.cards import write_card
-
-    if arguments.vocabulary is not None or arguments.labels is not None:
+        raise UserError(
+            f"--labels {arguments.labels}: names separated by commas, none of them empty or repeated"
+        )
+    need_new(output, overwrite=arguments.overwrite)
+    is_elmo, is_fastai = is_bilm(source), source.suffix == ".pth"
+    if arguments.weights is not None and not is_elmo:
+        raise UserError(f"--weights is for ELMo's options.json, which {source} is not")
+    if not is_fastai and (arguments.vocabulary is not None or labels):
         raise UserError("--vocabulary and --labels are for fastai's .pth files")
-    options, weights = _bilm_files(arguments)
-    encoder = read_bilm(options, weights)
-    encoder.save_pretrained(arguments.output)
-    sizes = {name: value for name, value in encoder.arguments().items() if name != "spelling"}
-    figures = {"parameters": encoder.n_parameters, **sizes}
-    write_card(
-        arguments.output,
-        title="ELMo, converted",
-        facts={"source": f"{options.name}, {weights.name}", "command": command_line()},
-        metrics=figures,
-        snippet=SNIPPETS["encoder"],
+    if is_elmo:
+        made = convert_bilm(source, arguments.weights, output)
+    elif is_fastai:
+        made = convert_fastai_model(arguments, labels)
+    else:
+        made = convert_vectors(source, output, console)
+    kind = KINDS[made.kind]
+    if output.is_dir():
+        facts: dict[str, object] = {"source": made.source, "command": command_line()}
+        write_card(output, title=made.title, facts=facts, metrics=made.metrics, snippet=kind.snippet)
+    console.result({"output": str(output), **made.values})
+    console.note(f"{kind.is_written} in {output}: try `{next_command(made.kind, output, made.word)}`")
+
+
+def next_command(kind: str, output: Path, word: str = "") -> str:
+    """A command to try with the model."""
+    return KINDS[kind].then.format(output=quoted(output), word=word)
+
+
+def convert_fastai_model(arguments: Convert, labels: list[str]) -> Converted:
+    """A language model, an encoder or a classifier of fastai."""
+    from unfreeze.formats.fastai import convert_fastai
+
+    source, vocabulary, direction = arguments.source, arguments.vocabulary, arguments.direction
+    if vocabulary is None:
+        raise UserError("a .pth of fastai's needs its --vocabulary")
+    found = convert_fastai(source, vocabulary, arguments.output, labels=labels, direction=direction)
+    values = asdict(found)
+    sizes = {name: value for name, value in values.items() if name not in ("kind", "labels")}
+    backward = "backward " if found.kind == "language model" and direction == "backward" else ""
+    return Converted(
+        backward + found.kind, f"{found.kind.capitalize()} of fastai, converted", source.name, sizes, values
     )
-    console.result({"output": str(arguments.output), "kind": "encoder", **figures})
-    console.note(f"the encoder is in {arguments.output}: try `{next_command('encoder', arguments)}`")
+
+
+def convert_bilm(source: Path, weights: Path | None, output: Path) -> Converted:
+    """A published ELMo."""
+    from unfreeze.formats.bilm import find_bilm, read_bilm
+
+    files = find_bilm(source, weights)
+    encoder = read_bilm(*files)
+    encoder.save_pretrained(output)
+    sizes = {name: value for name, value in encoder.arguments().items() if name != "spelling"}
+    sizes = {"parameters": encoder.n_parameters, **sizes}
+    names = ", ".join(path.name for path in files)
+    return Converted("encoder", "ELMo, converted", names, sizes, {"kind": "encoder", **sizes})
+
+
+def convert_vectors(source: Path, output: Path, console: Console) -> Converted:
+    """Word vectors, into a file if the output has a suffix, else into a folder."""
+    from unfreeze.encoders.vector_source import open_vectors
+    from unfreeze.encoders.word_vectors import read_encoder
+    from unfreeze.vectors.writing import write_word_vectors
+
+    if output.suffix:
+        need_vector_file(output)
+        table = open_vectors(source)
+        write_word_vectors(output, table)
+        if _has_ngrams(source):
+            console.note(
+                "the n-grams are left out, which only a folder can hold: unseen words get no vectors"
+            )
+    else:
+        encoder = read_encoder(source)
+        encoder.save_pretrained(output)
+        table = encoder.table()
+    word = next((word for word in table.words if word.isalnum()), "WORD")
+    metrics, values = (
+        {"vocabulary": len(table), "size": table.size},
+        {"words": len(table), "size": table.size},
+    )
+    return Converted("vectors", "Word vectors, converted", source.name, metrics, values, word)
 
 
 def _has_ngrams(source: Path) -> bool:
     if source.is_file():
         return is_fasttext(source) and read_fasttext(source).maxn > 0
     return source.is_dir() and bool(read_config(source).get("arguments", {}).get("ngrams"))
-
-
-def convert_vectors(arguments: Convert, console: Console) -> None:
-    """Between files of vectors and folders of ours."""
-    from unfreeze.encoders.vector_source import open_vectors
-    from unfreeze.encoders.word_vectors import WordVectors, read_encoder
-    from unfreeze.training.cards import write_card
-    from unfreeze.vectors.writing import write_word_vectors
-
-    if arguments.vocabulary is not None or arguments.labels is not None:
-        raise UserError("--vocabulary and --labels are for fastai's .pth files")
-    if arguments.output.suffix:
-        need_vector_file(arguments.output)
-        table = open_vectors(arguments.source)
-        write_word_vectors(arguments.output, table)
-        if _has_ngrams(arguments.source):
-            console.note("the n-grams are left out, which only a folder holds: unseen words get no vectors")
-    else:
-        encoder: WordVectors = read_encoder(arguments.source)
-        encoder.save_pretrained(arguments.output)
-        table = encoder.table()
-        write_card(
-            arguments.output,
-            title="Word vectors, converted",
-            facts={"source": arguments.source.name, "command": command_line()},
-            metrics={"vocabulary": len(table), "size": table.size},
-            snippet=VECTOR_SNIPPET,
-        )
-    console.result({"output": str(arguments.output), "words": len(table), "size": table.size})
-    word = next((word for word in table.words if word.isalnum()), "WORD")
-    then = f"unfreeze neighbors {quoted(arguments.output)} {word}"
-    console.note(f"the vectors are in {arguments.output}: try `{then}`")

@@ -1,4 +1,4 @@
-"""`unfreeze export`: our models into other people's files."""
+"""`unfreeze export`: write models in the formats of other libraries."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_new, need_vector_file
 from unfreeze.errors import UserError
 
-KINDS = "an ELMo (to options.json and weights.hdf5), or word vectors (to .txt, .vec, .bin or .npz)"
-
 
 @dataclass(kw_only=True)
 class Export:
-    """Write a model into other people's files.
+    """Write a model in the format of another library.
 
-    An ELMo becomes a folder with options.json and weights.hdf5, which AllenNLP and bilm-tf read and give the same vectors
-    with. Word vectors become a file of word2vec's or GloVe's formats, or .npz.
+    An ELMo becomes a folder with options.json and weights.hdf5, from which AllenNLP and bilm-tf compute the same vectors.
+    Word vectors become a file in the format of word2vec (.txt, .vec or .bin) or .npz.
 
     Example:
         unfreeze export my-elmo --output my-elmo-files
@@ -30,15 +28,16 @@ class Export:
     """Model: a folder, a released name, or owner/name on the hub."""
 
     output: Path
-    """Folder to be, for ELMo; file to be, for word vectors."""
+    """Folder to write an ELMo to, or file to write word vectors to."""
 
     overwrite: bool = False
-    """Replace what is there."""
+    """Replace an existing output."""
 
 
 def run(arguments: Export, console: Console) -> None:
-    """Write, and say what."""
-    need_new(arguments.output, overwrite=arguments.overwrite)
+    """Write the files, and print their names or the size of the table."""
+    output = arguments.output
+    need_new(output, overwrite=arguments.overwrite)
     from unfreeze.encoders.base import Encoder
     from unfreeze.encoders.elmo import Elmo
     from unfreeze.encoders.word_vectors import WordVectors
@@ -47,14 +46,17 @@ def run(arguments: Export, console: Console) -> None:
 
     encoder = Encoder.from_pretrained(arguments.model)
     if isinstance(encoder, Elmo):
-        if arguments.output.is_file():
-            raise UserError(f"--output {arguments.output} is a file: an ELMo is exported into a folder")
-        files = write_bilm(encoder, arguments.output)
-        console.result({"output": str(arguments.output), "files": [file.name for file in files]})
+        if output.is_file():
+            raise UserError(f"--output {output} is a file: an ELMo is exported into a folder")
+        files = write_bilm(encoder, output)
+        console.result({"output": str(output), "files": [file.name for file in files]})
     elif isinstance(encoder, WordVectors):
-        need_vector_file(arguments.output)
+        need_vector_file(output)
         table = encoder.table()
-        write_word_vectors(arguments.output, table)
-        console.result({"output": str(arguments.output), "words": len(table), "size": table.size})
+        write_word_vectors(output, table)
+        console.result({"output": str(output), "words": len(table), "size": table.size})
     else:
-        raise UserError(f"{arguments.model} is a {encoder.kind} encoder: export writes {KINDS}")
+        raise UserError(
+            f"{arguments.model} is a {encoder.kind} encoder: export writes an ELMo (to options.json and weights.hdf5), "
+            "or word vectors (to .txt, .vec, .bin or .npz)"
+        )

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tyro.conf import Positional
-
 from unfreeze.commands.console import Console, aligned
-from unfreeze.commands.inputs import given_texts
-from unfreeze.commands.options import ReadsText
+from unfreeze.commands.options import TextArguments
 from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
@@ -21,7 +17,7 @@ TEXTS_AT_ONCE = 64
 
 
 @dataclass(kw_only=True)
-class Score(ReadsText):
+class Score(TextArguments):
     """Log-probability of texts and of each of their tokens under a language model, in nats.
 
     Log-probabilities compare texts under one model. To compare models, use the bits per byte of `unfreeze evaluate`.
@@ -29,15 +25,6 @@ class Score(ReadsText):
     Example:
         unfreeze score my-lm "The bank was closed." "The bank was purple."
     """
-
-    model: Positional[str]
-    """Language model: a folder, a released name, or owner/name on the hub."""
-
-    texts: Positional[tuple[str, ...]] = ()
-    """Texts to score; - reads lines of standard input."""
-
-    file: Path | None = None
-    """Texts to score: a table's column, or the lines of a text file."""
 
     tokens: bool = True
     """Show each token, not only the sum."""
@@ -47,21 +34,18 @@ def run(arguments: Score, console: Console) -> None:
     """Print the scores of each text, in order."""
     from unfreeze.language_models.model import LanguageModel
 
-    texts = given_texts(arguments.texts, arguments.file, **arguments.reading)
+    texts = arguments.given_texts()
     model = LanguageModel.from_pretrained(arguments.model)
     while batch := list(islice(texts, TEXTS_AT_ONCE)):
         for score in model.score(batch):
-            console.result(as_values(score, arguments.tokens), readable(score, arguments.tokens))
-
-
-def as_values(score: TextScore, with_tokens: bool) -> dict[str, object]:
-    """A score for JSON: the text, and an object for each direction."""
-    values: dict[str, object] = {"text": score.text}
-    for name, found in score.directions.items():
-        sums = {"log_probability": found.log_probability, "perplexity": found.perplexity}
-        tokens = {"tokens": [asdict(token) for token in found.tokens]} if with_tokens else {}
-        values[name] = {**sums, **tokens}
-    return values
+            values: dict[str, object] = {"text": score.text}
+            for name, found in score.directions.items():
+                tokens = {"tokens": [asdict(token) for token in found.tokens]} if arguments.tokens else {}
+                values[name] = {
+                    "log_probability": found.log_probability,
+                    "perplexity": found.perplexity,
+                } | tokens
+            console.result(values, readable(score, arguments.tokens))
 
 
 def readable(score: TextScore, with_tokens: bool) -> str:

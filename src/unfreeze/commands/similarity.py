@@ -12,16 +12,16 @@ from unfreeze.commands.console import Console
 
 @dataclass(kw_only=True)
 class Similarity:
-    """Cosine of two words' vectors: 1 for the same direction, 0 for nothing in common.
+    """Cosine similarity of two words: 1 for vectors of the same direction, 0 for orthogonal ones.
 
-    `unfreeze evaluate VECTORS FOLDER` compares such cosines with what people say of pairs of words.
+    `unfreeze evaluate VECTORS FOLDER` compares such similarities with human judgments of word pairs.
 
     Example:
         unfreeze similarity vectors.txt river bank
     """
 
     vectors: Positional[str]
-    """A file (word2vec, GloVe, .npz; .gz of these), or a model whose first layer is asked: a folder, a released name."""
+    """Word vectors: a file (word2vec, GloVe, fastText, .npz; or .gz of these), or a model whose first layer is used."""
 
     a: Positional[str]
     """A word."""
@@ -30,7 +30,7 @@ class Similarity:
     """Another word."""
 
     measure: Literal["cosine", "dot"] = "cosine"
-    """Cosine, or dot product."""
+    """Cosine similarity or dot product."""
 
 
 def run(arguments: Similarity, console: Console) -> None:
@@ -38,7 +38,6 @@ def run(arguments: Similarity, console: Console) -> None:
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.vectors.neighbors import similarity
 
-    table = open_vectors(arguments.vectors, besides=(arguments.a, arguments.b))
-    found = similarity(table, arguments.a, arguments.b, measure=arguments.measure)
-    values = {"a": arguments.a, "b": arguments.b, arguments.measure: found}
-    console.result(values, f"{arguments.a}, {arguments.b}: {arguments.measure} {found:.4f}")
+    a, b, measure = arguments.a, arguments.b, arguments.measure
+    found = similarity(open_vectors(arguments.vectors, besides=(a, b)), a, b, measure=measure)
+    console.result({"a": a, "b": b, measure: found}, f"{a}, {b}: {measure} {found:.4f}")

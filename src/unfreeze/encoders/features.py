@@ -34,6 +34,7 @@ from torch import Tensor
 
 from unfreeze.caches import making, mark_used
 from unfreeze.checked import NotJson, need_call, parse_json, read_json
+from unfreeze.encoders.feature_settings import EmbedSettings, Pool
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, Config, read_config, write_config, writing
@@ -47,27 +48,7 @@ LINES = 1024
 """Lines that are sorted by length together and written together."""
 BATCH_WORDS = 4096
 """Words in a batch including padding; a longer line is a batch of its own."""
-Pool = Literal["mean", "max", "last"]
 Numbers = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedSettings:
-    """Which vectors are computed."""
-
-    layers: Literal["all", "mean", "joined"] | int = "all"
-    """All layers, their mean, their concatenation, or one layer counted from 0 (-1 is the last)."""
-    pool: Pool | None = None
-    """One vector per line: the mean, the maximum or the last of its words' vectors; None: one per word."""
-    half: bool = False
-    """Store float16."""
-    tokenized: bool = False
-    """Take the text as split at spaces already, instead of splitting it into words."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Number format on disk."""
-        return np.dtype("<f2" if self.half else "<f4")
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,15 @@ def read_encoder(place: str | Path) -> WordVectors:
     return found
 
 
+def open_encoder(place: str | Path) -> TextEncoder:
+    """Load an encoder of text: a folder, a released name, owner/name on the hub, or a file of word vectors.
+
+    Raises:
+        UserError: there is nothing of that name, it is damaged, or its encoder does not take text.
+    """
+    return read_encoder(place) if Path(place).is_file() else TextEncoder.from_pretrained(place)
+
+
 @torch.no_grad()
 def _from_fasttext(model: FastTextVectors) -> WordVectors:
     words = WordVectors.from_table(model.table())

@@ -20,8 +20,8 @@ from torch import Tensor
 from unfreeze.checked import read_json_file
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo
-from unfreeze.errors import UserError
-from unfreeze.folders import write_json, written_file
+from unfreeze.errors import UserError, setting
+from unfreeze.folders import CONFIG, write_json, written_file
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
 from unfreeze.text.characters import N_SYMBOLS
 
@@ -32,6 +32,36 @@ SYMBOLS = (N_SYMBOLS - 1, N_SYMBOLS)
 """What options.json may say of the number of characters: without and with the mask."""
 FOREIGN_FRAMES = {"<S>", "</S>", "<UNK>"}
 """Entries of bilm-tf's vocabularies that are no words."""
+
+
+def is_bilm(source: Path) -> bool:
+    """Whether a path is a published ELMo: its options.json, or the folder of its files."""
+    if source.is_dir() and not (source / CONFIG).exists():
+        return bool(list(source.glob("*options*.json")))
+    return source.suffix == ".json"
+
+
+def find_bilm(source: Path, weights: Path | None = None) -> tuple[Path, Path]:
+    """The options and the weights of a published ELMo.
+
+    Args:
+        source: the options, or the folder of both files.
+        weights: None takes the only ones in the folder.
+
+    Raises:
+        UserError: there are none, or several to choose from.
+    """
+    folder = source if source.is_dir() else source.parent
+    options = sorted(folder.glob("*options*.json")) if source.is_dir() else [source]
+    found = [weights] if weights else sorted(folder.glob("*weights*.hdf5"))
+    for files, what, how in (
+        (options, "options", "name the file"),
+        (found, "weights", f"name them with {setting('weights')}"),
+    ):
+        if len(files) != 1:
+            names = ", ".join(path.name for path in files) or "none"
+            raise UserError(f"{folder} has {len(files)} files of ELMo's {what} ({names}): {how}")
+    return options[0], found[0]
 
 
 def read_bilm(options: str | Path, weights: str | Path, vocabulary: Sequence[str] = ()) -> Elmo:

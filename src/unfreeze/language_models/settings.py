@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfreeze.checked import need_positive
+from unfreeze.checked import need_positive, need_seed
 from unfreeze.errors import UserError, setting
 
 
@@ -13,18 +13,19 @@ class SamplingSettings:
     """How tokens are drawn."""
 
     tokens: int = 100
-    """Maximum number of tokens to draw; marks such as "the next word is capitalized" count."""
+    """Maximum number of tokens to generate, including marks such as "the next word is capitalized"."""
     temperature: float = 1.0
-    """Below 1 favors probable tokens; 0 always takes the most probable one."""
+    """Sampling temperature: values below 1 favor probable tokens, 0 always takes the most probable one."""
     top_k: int = 0
-    """Draw from this number of most probable tokens; 0 draws from all."""
+    """Sample from this number of most probable tokens only; 0 samples from all."""
     seed: int = 0
-    """Seed of the random draws."""
+    """Random seed."""
     stop_at_document_end: bool = True
-    """Stop where the model begins a new document; otherwise that is never drawn."""
+    """Stop when the model begins a new document; otherwise it never does."""
 
     def __post_init__(self) -> None:
         need_positive(self, "tokens")
+        need_seed(self.seed)
         if not 0 <= self.temperature < float("inf"):
             raise UserError(f"{setting('temperature')} must be at least 0, not {self.temperature:g}")
         if self.top_k < 0:

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.directions import reversed_within
-from unfreeze.encoders.features import EmbeddedText, EmbedSettings, embed_into_cache
+from unfreeze.encoders.feature_settings import EmbedSettings
+from unfreeze.encoders.features import EmbeddedText, embed_into_cache
 from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.encoders.layers.layer_mix import LayerMix

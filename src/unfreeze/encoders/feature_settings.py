@@ -1,0 +1,29 @@
+"""Which vectors of a text are computed; this module does not import torch, so that the command line can show its help quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Pool = Literal["mean", "max", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings:
+    """Which vectors are computed."""
+
+    layers: Literal["all", "mean", "joined"] | int = "all"
+    """All layers, their mean, their concatenation, or one layer counted from 0 (-1 is the last)."""
+    pool: Pool | None = None
+    """Write one vector per line, the mean, the maximum or the last of its words' vectors (default: one vector per word)."""
+    half: bool = False
+    """Store float16 instead of float32."""
+    tokenized: bool = False
+    """The texts are already split into words, at spaces."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Number format on disk."""
+        return np.dtype("<f2" if self.half else "<f4")

@@ -11,7 +11,7 @@ configuration, metrics, and a digest and a few values of every tensor. On one ma
 bit; another processor adds numbers up in another order, for which there is `--tolerance 1e-4`.
 
 `renamed.json` translates the recording into today's names: `options` ("--rate": "--learning-rate"; "fit tagger --rate" where
-it is one verb's; null where it is gone), `keys` of JSON lines and metrics, `config` for keys of config.json, `tensors` for
+it is one verb's, "fit tagger --rate 1" where the value goes with it; null where it is gone), `keys` of JSON lines and metrics, `config` for keys of config.json, `tensors` for
 the beginnings of tensors' names.
 """
 
@@ -75,13 +75,14 @@ def translated_words(words: list[str], options: dict[str, str | None]) -> list[s
     verb = " ".join(words[:2] if words[0] in ("pretrain", "fit") else words[:1])
     result: list[str] = []
     gone = False
-    for word in words:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
         if not word.startswith("--"):
             if not gone:
                 result.append(word)
             continue
-        new = options.get(f"{verb} {word}", options.get(word, word))
-        gone = new is None
+        with_value = f"{verb} {word} {following}"  # an option whose value has become part of its name
+        new = options.get(with_value, options.get(f"{verb} {word}", options.get(word, word)))
+        gone = new is None or with_value in options
         result += [] if new is None else shlex.split(new)
     return result
 

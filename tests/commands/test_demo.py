@@ -45,7 +45,9 @@ def test_demo_does_not_replace_the_users_files(
     (tmp_path / name).write_bytes(b"mine")
     assert main(["demo", "--output", str(tmp_path), "--minutes", "0.01"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith(f"{name} is of another demo, or yours: take another --output, or add --overwrite")
+    assert said.endswith(
+        f"{name} belongs to another demo or to you: choose another --output, or add --overwrite"
+    )
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"mine"}
 
 

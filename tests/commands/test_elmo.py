@@ -98,13 +98,13 @@ def test_moved_to_a_classifier(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
     alone = [succeed("predict", outputs[0], text, "--json").rows[0] for text in texts[:2]]
     for one, other in zip(alone, together, strict=False):
         assert one["label"] == other["label"] and abs(one["score"] - other["score"]) < 1e-5
-    assert "count" in succeed("evaluate", outputs[0], train).out
+    assert "bottom to top" in succeed("evaluate", outputs[0], train).out
     fine = tmp_path / "fine"
     succeed("fit", "classifier", "--train", train, "--encoder", elmo, "--transfer", "fine-tune", "--epochs", 2,
             "--layers", -1, "--output", fine)  # fmt: skip
     asked = ["fit", "classifier", "--train", train, "--output", tmp_path / "c", "--encoder", elmo]
     assert "no layer 5" in fail(*asked, "--layers", 5)
-    assert "--layers is mix" in fail(*asked, "--layers", "top")
+    assert "--layers takes mix or INT" in fail(*asked, "--layers", "top")
     assert "--body bilstm" in fail(*asked, "--body", "pooling")
 
 

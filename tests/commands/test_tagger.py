@@ -180,7 +180,7 @@ def test_on_an_elmo_and_again(data: Path, tmp_path: Path, monkeypatch: pytest.Mo
         assert set(values["layer_weights"]) == {"input"} and values["transfer"] == "frozen"
     files = [(output / "model.safetensors").read_bytes() for output in outputs]
     assert files[0] == files[1]
-    assert "count" in succeed("evaluate", outputs[0], data / "dev").out
+    assert "bottom to top" in succeed("evaluate", outputs[0], data / "dev").out
     succeed("fit", "tagger", "--train", data / "train", "--encoder", outputs[0], *SMALL, "--epochs", 1,
             "--transfer", "fine-tune", "--layers", -1, "--output", tmp_path / "c")  # fmt: skip
 
@@ -209,7 +209,7 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "--plot is for classifiers, not for taggers" in fail(
         "evaluate", tagger, data / "dev", "--plot", tmp_path / "p.png"
     )
-    assert "--layers is mix" in fail(*asked, data / "train", "--layers", "\u00b2")
+    assert "--layers takes mix or INT" in fail(*asked, data / "train", "--layers", "\u00b2")
     assert "no folder" in fail(*asked, data / "train", "--word-vectors", tmp_path / "none.txt")
 
 

@@ -798,7 +798,10 @@ def test_a_model_of_a_newer_version_is_named(world: World, tmp_path: Path) -> No
     assert f"format version {FORMAT_VERSION + 1}" in fail(*fit, "--output", tmp_path / "new")
 
 
-def test_help_has_what_must_be_given_then_the_verbs_own_options_then_shared_ones() -> None:
+def test_help_has_required_options_first_then_the_verbs_own_then_shared_ones_then_settings() -> None:
     shown = re.findall(r"(?<= )--([a-z-]+)", succeed("fit", "tagger", "--help").out)
-    first = {name: shown.index(name) for name in ("train", "output", "token-column", "encoder", "overwrite")}
+    first = {
+        name: shown.index(name)
+        for name in ("output", "train", "token-column", "overwrite", "encoder", "scheme")
+    }
     assert list(first) == sorted(first, key=first.__getitem__)

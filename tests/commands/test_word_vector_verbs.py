@@ -180,9 +180,7 @@ def test_fit_stands_on_vectors(options: str, vectors: Path, train: Path, test: P
 
 def test_frozen_vectors_stay_as_they_are_below_a_bilstm(vectors: Path, train: Path, tmp_path: Path) -> None:
     paths = ["--train", train, "--encoder", vectors, "--output", tmp_path / "c"]
-    succeed(
-        "fit", "classifier", *paths, *"--body bilstm --transfer frozen --epochs 2 --vocabulary both".split()
-    )
+    succeed("fit", "classifier", *paths, *"--body bilstm --transfer frozen --epochs 2 --new-words".split())
     encoder = TextClassifier.from_pretrained(tmp_path / "c").network.encoder
     table = open_vectors(vectors)
     rows = [encoder.tokenizer.id(word) for word in table.words[:50]]

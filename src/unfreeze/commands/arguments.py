@@ -38,6 +38,7 @@ from tyro.conf import (
     Suppress,
 )
 
+from unfreeze import checked
 from unfreeze.errors import UserError
 from unfreeze.text.display import did_you_mean
 
@@ -211,6 +212,8 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
     hints = typing.get_type_hints(kind, include_extras=True)
     bases = list(enumerate(kind.__mro__))
     place = {name: n for n, base in reversed(bases) for name in inspect.get_annotations(base)}
+    if start is not None:  # settings come in their own order
+        place = dict.fromkeys(place, 0)
     docs = {name: {"help": text} for name, text in _field_docs(kind).items()}
     shown: list[tuple[int, str, Any, Any]] = []
     for field in dataclasses.fields(kind):
@@ -296,7 +299,8 @@ def one_line(report: str) -> str:
             (row.split(maxsplit=1) for row in sum(sections[1:], []) if row.split()[0] == wrong[1]), []
         )
         if len(named) == 2:
-            return f"{wrong[1]} takes {named[1]}, not {wrong[2]!r}"
+            values = re.sub(r"\{([^}]*)\}\|", r"\1 or ", named[1])
+            return f"{wrong[1]} takes {values}, not {checked.shown(wrong[2])}"
     message = re.sub(r"^Error parsing [^:]*: |'None', |, 'None'", "", message)
     message = re.sub(r"^Unrecognized options: (.*)", r"unexpected '\1'", message)
     return message.rstrip(".")

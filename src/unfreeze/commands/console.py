@@ -138,12 +138,12 @@ def aligned(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def layer_weights_line(weights: Mapping[str, Sequence[float]]) -> str:
-    """ "the encoder's layers, from the bottom, count .20 .45 .35 at the input (times 1.10)", for each mix."""
+    """ "weights of the encoder's layers, bottom to top: 0.20 0.45 0.35 at the input (times 1.10)", for each mix."""
     parts = [
         f"{' '.join(f'{share:.2f}' for share in shares)} at the {place} (times {gamma:.2f})"
         for place, (*shares, gamma) in weights.items()
     ]
-    return f"the encoder's layers, from the bottom, count {'; '.join(parts)}" if parts else ""
+    return f"weights of the encoder's layers, bottom to top: {'; '.join(parts)}" if parts else ""
 
 
 def with_layer_weights(

@@ -1,9 +1,9 @@
-"""`unfreeze find-rate`: a learning-rate range test for adapt, and for fit."""
+"""`unfreeze find-rate`: a learning rate range test for adapt and fit (Smith 2017, https://arxiv.org/abs/1506.01186)."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import pstdev
 from typing import TYPE_CHECKING, Literal
@@ -12,22 +12,23 @@ from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_picture, need_positive
-from unfreeze.commands.options import ReadsExamples, given, need_own_options
+from unfreeze.commands.options import ReadsExamples, changed, given, need_own_options
 from unfreeze.errors import UserError
+from unfreeze.text.tag_schemes import Scheme
+from unfreeze.transfer.policies import Mode
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
+    from unfreeze.progress import Progress
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
     from unfreeze.transfer.rate_finder import RateCurve
 
 SAMPLE_CHARACTERS = 2_000_000
-"""So much of a corpus is read: more than a hundred updates need."""
-OF_FITS = ("encoder", "transfer", "batch_size", "seed")
-"""Options that are settings of a fit."""
+"""Characters of a corpus that are read: enough for more than a hundred updates."""
 OWN_OPTIONS = {
     "--corpus": "text_column header",
     "--task classifier": "text_column label_column header skip_unlabeled label_separator multi_label encoder transfer",
@@ -38,9 +39,9 @@ OWN_OPTIONS = {
 
 @dataclass(kw_only=True)
 class FindRate(ReadsExamples):
-    """Look for a learning rate: raise it at each update until the loss explodes, and see where it fell fastest.
+    """Learning rate range test: raise the learning rate at each update until the loss diverges, and see where it falls fastest.
 
-    With --corpus for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. Nothing is saved but the plot.
+    With --corpus it is for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. No model is saved.
 
     Example:
         unfreeze find-rate my-lm --corpus reviews.txt --plot adapt-rate.png
@@ -49,64 +50,64 @@ class FindRate(ReadsExamples):
     """
 
     model: Positional[str | None] = None
-    """Language model to be adapted: a folder, a released name, or owner/name on the hub."""
+    """Language model to adapt: a folder, a released name, or owner/name on the hub."""
 
     corpus: tuple[str, ...] = ()
-    """For adapt: the target's text."""
+    """For adapt: text to learn from (files, folders, globs, or hf:owner/name)."""
 
     train: str | None = None
     """For fit: labeled texts, tagged sentences, or questions in SQuAD's format."""
 
     task: Literal["classifier", "tagger", "answerer"] = "classifier"
-    """For fit: what the examples are for."""
+    """For fit: the task."""
 
     encoder: str | None = None
-    """For fit: encoder, language model or task model to start from; none is from scratch."""
+    """For fit: encoder, language model or task model to start from; none trains from scratch (default: wiki-small)."""
 
-    transfer: Literal["scratch", "frozen", "fine-tune"] | None = None
-    """For fit: how the encoder moves."""
+    transfer: Mode | None = None
+    """For fit: transfer mode (default: chosen by the task and the encoder)."""
 
     text_column: str | None = None
-    """Name or number (from 1) of the text's column; of a tagger's words, from 0, the first by default."""
+    """Name or number (from 1) of the text column; for a tagger, the column of the words (from 0; default: the first)."""
 
     label_column: str | None = None
-    """Name or number (from 1) of the label's column; of a tagger's tags, from 0, the last by default."""
+    """Name or number (from 1) of the label column; for a tagger, the column of the tags (from 0; default: the last)."""
 
     multi_label: bool = False
-    """A text may have several labels."""
+    """Classifier: a text may have several labels."""
 
-    scheme: Literal["iob1", "bio", "bioes", "plain"] | None = None
-    """Of a tagger's tags; found out by default. plain reads tags such as B and I as names of their own."""
+    scheme: Scheme | None = None
+    """Tagger: scheme of the tags; plain tags are names of their own (default: detected from the tags)."""
 
     comments: Literal["auto", "skip", "words"] = "auto"
-    """What lines of tagged sentences are that begin with #: comments (skip), words, or what the other lines suggest."""
+    """Tagger: meaning of lines that begin with #: comments (skip), words, or what the other lines suggest (auto)."""
 
     mend_starts: bool = True
-    """Questions: move an answer whose answer_start is wrong to its nearest place, which is said; otherwise refuse it."""
+    """Answerer: correct a wrong answer_start to the nearest occurrence of the answer; otherwise it is an error."""
 
     batch_size: int | None = None
-    """Streams or texts an update, as the run will have."""
+    """Streams of text or examples in a batch (default: that of the training)."""
 
     low: float = 1e-6
-    """First rate."""
+    """Lowest learning rate."""
 
     high: float = 1.0
-    """Last rate."""
+    """Highest learning rate."""
 
     steps: int = 100
-    """Updates from the first rate to the last."""
+    """Number of updates."""
 
     plot: Path | None = None
-    """Draw loss against rate into this file (.png, .svg or .pdf)."""
+    """Draw the loss by learning rate into this file (.png, .svg or .pdf)."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format; auto tries which is faster here."""
+    """Number format; auto is bf16 on processors that are fast in it."""
 
     seed: int = 0
-    """The same seed gives the same curve."""
+    """Seed of all random numbers: the same seed gives the same curve."""
 
     overwrite: bool = False
-    """Replace a picture that is there."""
+    """Replace an existing picture."""
 
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "low", "high", "steps")
@@ -130,13 +131,13 @@ def run(arguments: FindRate, console: Console) -> None:
     from unfreeze.training.processes import make_accelerator
 
     seed_everything(arguments.seed)
-    fits = {"classifier": _test_fit, "tagger": _test_tagger, "answerer": _test_answerer}
-    test = _test_adapt if arguments.corpus else fits[arguments.task]
-    curve = test(arguments, make_accelerator(arguments.precision), console)
+    accelerator = make_accelerator(arguments.precision)
+    if arguments.corpus:
+        curve = _test_adapt(arguments, accelerator, console.progress)
+    else:
+        curve = _test_fit(arguments, accelerator, console.progress)
     if is_noisy(curve):
-        console.note(
-            "the loss falls less than it jumps from update to update: look at --plot, or take more --steps"
-        )
+        console.note("the loss falls by less than its noise: look at --plot, or take more --steps")
     console.result(
         {
             "suggestion": curve.suggestion,
@@ -144,8 +145,8 @@ def run(arguments: FindRate, console: Console) -> None:
             "rates": curve.learning_rates,
             "losses": curve.smoothed,
         },
-        f"--learning-rate {curve.suggestion:.1e}  (the loss falls fastest there; "
-        f"a tenth of the rate at its minimum is {curve.tenth_of_minimum:.1e})",
+        f"--learning-rate {curve.suggestion:.1e}  (where the loss falls fastest; "
+        f"a tenth of the learning rate at its minimum is {curve.tenth_of_minimum:.1e})",
     )
     if arguments.plot is not None:
         curve.plot(arguments.plot)
@@ -153,9 +154,9 @@ def run(arguments: FindRate, console: Console) -> None:
 
 
 def is_noisy(curve: RateCurve) -> bool:
-    """Whether the smoothed loss falls by less than the losses stray from it, so that a slope says little.
+    """Whether the smoothed loss falls by less than the standard deviation of the losses around it: a slope says little then.
 
-    What comes before a tenth of the updates and after the minimum does not count.
+    The first tenth of the updates and what follows the minimum do not count.
     """
     lowest = curve.smoothed.index(min(curve.smoothed))
     counted = range(len(curve.learning_rates) // 10, lowest + 1)
@@ -163,20 +164,19 @@ def is_noisy(curve: RateCurve) -> bool:
     return curve.smoothed[counted[0]] - curve.smoothed[lowest] < noise
 
 
-def _test_adapt(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
+def _test_adapt(arguments: FindRate, accelerator: Accelerator, progress: Progress) -> RateCurve:
     from unfreeze.pretraining.lm import make_objective
     from unfreeze.pretraining.settings import AdaptSettings
     from unfreeze.text.token_store import TokenStore
 
-    settings = AdaptSettings()
-    loop = replace(settings.training.loop, seed=arguments.seed)
-    training = replace(settings.training, loop=loop, **given(arguments, "batch_size"))
+    settings = changed(AdaptSettings(), given(arguments, "batch_size", "seed"))
+    training = settings.training
     sample = _sample(arguments)
     model = _adapted_vocabulary(str(arguments.model), sample, settings.min_count)
     with tempfile.TemporaryDirectory() as folder:
-        store = TokenStore.build(sample, model.tokenizer, Path(folder) / "tokens", progress=console.progress)
+        store = TokenStore.build(sample, model.tokenizer, Path(folder) / "tokens", progress=progress)
         objective = make_objective(model, store, None, training, accelerator)
-        return _test(objective, training.policy, training.loop, arguments, accelerator, console)
+        return _test(objective, training.policy, training.loop, arguments, accelerator, progress)
 
 
 def _sample(arguments: FindRate) -> list[str]:
@@ -208,63 +208,43 @@ def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstm
     return transfer_vocabulary(model, tokenizer)
 
 
-def _test_fit(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.classification import make_objective
-    from unfreeze.tasks.classifier_network import make_network
-    from unfreeze.tasks.plans import ClassifierPlan, plan
-    from unfreeze.tasks.settings import ClassifierSettings
+def _test_fit(arguments: FindRate, accelerator: Accelerator, progress: Progress) -> RateCurve:
+    from unfreeze.tasks import answering, classification, classifier_network, plans, tagging
+    from unfreeze.tasks.settings import AnswererSettings, ClassifierSettings, TaggerSettings
     from unfreeze.text.examples import read_examples
-    from unfreeze.training.loop_settings import LoopSettings
-
-    assert arguments.train is not None
-    examples = read_examples(
-        arguments.train,
-        **arguments.reading_examples,
-        multi_label=arguments.multi_label or None,
-    )
-    chosen = plan(ClassifierPlan, ClassifierSettings(**given(arguments, *OF_FITS)))
-    network, _ = make_network(examples, chosen)
-    objective = make_objective(network, examples, chosen, accelerator)
-    return _test(objective, chosen.policy(), LoopSettings(), arguments, accelerator, console)
-
-
-def _test_tagger(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.plans import TaggerPlan, plan
-    from unfreeze.tasks.settings import TaggerSettings
-    from unfreeze.tasks.tagging import make_network, make_objective
+    from unfreeze.text.questions import read_questions
     from unfreeze.text.tagged import read_tagged
 
     assert arguments.train is not None
-    sentences = read_tagged(
-        arguments.train,
-        token_column=arguments.text_column,
-        tag_column=arguments.label_column,
-        encoding=arguments.encoding,
-        comments=arguments.comments,
-        scheme=arguments.scheme,
-    )
-    chosen = plan(TaggerPlan, TaggerSettings(**given(arguments, *OF_FITS)))
-    network, _ = make_network(sentences, chosen)
-    network.to(accelerator.device)
-    objective = make_objective(network, sentences, chosen, accelerator, progress=console.progress)
-    loop = chosen.loop(1, measures=False)
-    return _test(objective, chosen.policy(), loop, arguments, accelerator, console)
-
-
-def _test_answerer(arguments: FindRate, accelerator: Accelerator, console: Console) -> RateCurve:
-    from unfreeze.tasks.answering import make_network, make_objective
-    from unfreeze.tasks.plans import AnswererPlan, plan
-    from unfreeze.tasks.settings import AnswererSettings
-    from unfreeze.text.questions import read_questions
-
-    assert arguments.train is not None
-    questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
-    chosen = plan(AnswererPlan, AnswererSettings(**given(arguments, *OF_FITS)))
-    network, _ = make_network(questions, chosen)
-    network.to(accelerator.device)
-    objective = make_objective(network, questions, chosen, accelerator, progress=console.progress)
-    loop = chosen.loop(1, measures=False)
-    return _test(objective, chosen.policy(), loop, arguments, accelerator, console)
+    chosen: plans.ClassifierPlan | plans.TaggerPlan | plans.AnswererPlan
+    objective: Objective
+    settings = given(arguments, "encoder", "transfer", "batch_size", "seed")
+    if arguments.task == "classifier":
+        multi_label = arguments.multi_label or None
+        examples = read_examples(arguments.train, **arguments.reading_examples, multi_label=multi_label)
+        chosen = plans.plan(plans.ClassifierPlan, ClassifierSettings(**settings))
+        classifier, _ = classifier_network.make_network(examples, chosen)
+        objective = classification.make_objective(classifier, examples, chosen, accelerator)
+    elif arguments.task == "tagger":
+        sentences = read_tagged(
+            arguments.train,
+            token_column=arguments.text_column,
+            tag_column=arguments.label_column,
+            encoding=arguments.encoding,
+            comments=arguments.comments,
+            scheme=arguments.scheme,
+        )
+        chosen = plans.plan(plans.TaggerPlan, TaggerSettings(**settings))
+        tagger, _ = tagging.make_network(sentences, chosen)
+        tagger.to(accelerator.device)
+        objective = tagging.make_objective(tagger, sentences, chosen, accelerator, progress=progress)
+    else:
+        questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
+        chosen = plans.plan(plans.AnswererPlan, AnswererSettings(**settings))
+        reader, _ = answering.make_network(questions, chosen)
+        reader.to(accelerator.device)
+        objective = answering.make_objective(reader, questions, chosen, accelerator, progress=progress)
+    return _test(objective, chosen.policy(), chosen.loop(1, measures=False), arguments, accelerator, progress)
 
 
 def _test(
@@ -273,17 +253,17 @@ def _test(
     loop: LoopSettings,
     arguments: FindRate,
     accelerator: Accelerator,
-    console: Console,
+    progress: Progress,
 ) -> RateCurve:
     from unfreeze.training.rate_test import rate_test
 
     return rate_test(
         objective,
         policy=policy,
-        settings=replace(loop, seed=arguments.seed),
+        settings=loop,
         low=arguments.low,
         high=arguments.high,
         steps=arguments.steps,
         accelerator=accelerator,
-        progress=console.progress,
+        progress=progress,
     )

@@ -99,7 +99,15 @@ def run_options(arguments: object, console: Console) -> dict[str, Any]:
 
 
 @dataclass(kw_only=True)
-class ReadsText:
+class ReadsFile:
+    """Options of a verb that reads files of a fixed format."""
+
+    encoding: str = "utf-8"
+    """Encoding of text files."""
+
+
+@dataclass(kw_only=True)
+class ReadsText(ReadsFile):
     """Options of a verb that reads texts from files, plain text or tables."""
 
     text_column: str | None = None
@@ -107,9 +115,6 @@ class ReadsText:
 
     header: bool | None = None
     """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
-
-    encoding: str = "utf-8"
-    """Encoding of text files."""
 
     @property
     def reading(self) -> dict[str, Any]:

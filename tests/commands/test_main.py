@@ -18,9 +18,10 @@ import pytest
 from unfreeze import __version__
 from unfreeze.commands import main as frame
 from unfreeze.commands.arguments import one_line, parse, split_docstring
-from unfreeze.commands.console import Console, aligned, plain
+from unfreeze.commands.console import Console, plain
 from unfreeze.commands.main import VERBS, Verb, load_verb, main, overview
 from unfreeze.commands.progress import LoggedProgress, TerminalProgress
+from unfreeze.text.display import aligned
 
 SHOUT = Verb("tests.commands.shout:Shout", "say it louder")
 ROOT = Path(__file__).parents[2]

@@ -1,11 +1,17 @@
-"""Model cards say what the run was, also where its words hold Markdown's own signs."""
+"""Model cards describe the run, even if its values contain characters of Markdown, and their Python runs."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from unfreeze.training.cards import write_card
+import numpy as np
+import pytest
+
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.registry import find_model
+from unfreeze.training.cards import ENCODER_SNIPPET, LANGUAGE_MODEL_SNIPPET, VECTORS_SNIPPET, write_card
+from unfreeze.vectors.table import VectorTable
 
 
 def test_a_card_holds_facts_figures_and_a_snippet(tmp_path: Path) -> None:
@@ -28,3 +34,18 @@ def test_a_card_holds_facts_figures_and_a_snippet(tmp_path: Path) -> None:
     ]:
         assert row in card.splitlines()
     assert "```python\nprint(1)\n```\n" in card
+
+
+def test_the_snippets_run_in_the_folders_that_they_are_written_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = VectorTable(["river", "bank"], np.eye(2, 3, dtype=np.float32))
+    WordVectors.from_table(table).save_pretrained(tmp_path / "vectors")
+    for place, snippet, printed in (
+        (find_model("wiki-small"), ENCODER_SNIPPET, "(1, "),
+        (find_model("wiki-lm"), LANGUAGE_MODEL_SNIPPET, "forward "),
+        (tmp_path / "vectors", VECTORS_SNIPPET, "2 3 ['river', 'bank']"),
+    ):
+        monkeypatch.chdir(place)
+        exec(snippet, {})  # noqa: S102  (our own card)
+        assert capsys.readouterr().out.startswith(printed)

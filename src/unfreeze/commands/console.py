@@ -20,7 +20,7 @@ from unfreeze.commands.arguments import as_option
 from unfreeze.commands.progress import LoggedProgress, LogHandler, TerminalProgress
 from unfreeze.errors import Notice
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.display import cut, printable
+from unfreeze.text.display import aligned, cell, printable
 
 _JSON_CONTROLS = re.compile(r"[\x7f-\x9f]")
 """Control characters that terminals interpret and JSON does not have to escape."""
@@ -109,32 +109,6 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     return str(value) if isinstance(value, PurePath) else value
-
-
-LONGEST_CELL = 100
-"""Characters of a table cell; --json prints longer values in full."""
-
-
-def cell(value: object) -> str:
-    """Format a value with four significant digits, or None and NaN as "-"."""
-    if value is None or value != value:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def aligned(rows: Sequence[Mapping[str, object]]) -> str:
-    """A text table with the keys of the first row as its header; numbers are aligned to the right."""
-    names = list(rows[0])
-    lines = [names] + [[cut(cell(row.get(name)), LONGEST_CELL) for name in names] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    to_right = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(line, widths, to_right, strict=True)
-        ).rstrip()
-        for line in lines
-    )
 
 
 def layer_weights_line(weights: Mapping[str, Sequence[float]]) -> str:

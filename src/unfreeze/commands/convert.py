@@ -15,71 +15,27 @@ from unfreeze.errors import UserError
 from unfreeze.folders import read_config
 from unfreeze.vectors.fasttext import is_fasttext, read_fasttext
 
-
-class Kind(NamedTuple):
-    """A kind of model as the note and the model card name it."""
-
-    is_written: str
-    """For the note."""
-    then: str
-    """A command to try."""
-    snippet: str
-    """Python that runs in its folder, for the model card."""
-
-
-GENERATE, SCORE = 'unfreeze generate {output} "The"', 'unfreeze score {output} "A text."'
-LANGUAGE_MODEL_SNIPPET = """
-from unfreeze import LanguageModel
-
-model = LanguageModel.from_pretrained(".")  # this folder
-print(model.score(["A text."]))
-"""
-KINDS = {
-    "language model": Kind("the language model is", GENERATE, LANGUAGE_MODEL_SNIPPET),
-    # It cannot generate text.
-    "backward language model": Kind("the language model is", SCORE, LANGUAGE_MODEL_SNIPPET),
-    "classifier": Kind(
-        "the classifier is",
-        'unfreeze predict {output} "A text."',
-        """
-from unfreeze import TextClassifier
-
-classifier = TextClassifier.from_pretrained(".")  # this folder
-print(classifier(["A text."]))
-""",
-    ),
-    "encoder": Kind(
-        "the encoder is",
-        "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
-        """
-from unfreeze import Encoder
-
-encoder = Encoder.from_pretrained(".")  # this folder
-vectors = encoder.encode(["A text."])
-""",
-    ),
-    "vectors": Kind(
-        "the vectors are",
-        "unfreeze neighbors {output} {word}",
-        """
-from unfreeze import WordVectors
-
-vectors = WordVectors.from_pretrained(".")  # this folder
-print(vectors.index_to_key[:10])
-""",
-    ),
+NEXT = {
+    "language model": 'unfreeze generate {output} "The"',
+    "backward language model": 'unfreeze score {output} "A text."',  # it cannot generate text
+    "classifier": 'unfreeze predict {output} "A text."',
+    "encoder": "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
+    "vectors": "unfreeze neighbors {output} {word}",
 }
+"""A command to try with each kind of model."""
 
 
 class Converted(NamedTuple):
     """What was written."""
 
     kind: str
-    """A key of `KINDS`."""
+    """A key of `NEXT`."""
     title: str
     """Of the model card."""
     source: str
-    """The files that it was made of."""
+    """The files that it was made of, for the model card."""
+    snippet: str
+    """Python that uses it, for the model card."""
     metrics: dict[str, Any]
     """Sizes, for the model card."""
     values: dict[str, Any]
@@ -149,22 +105,25 @@ def run(arguments: Convert, console: Console) -> None:
         made = convert_fastai_model(arguments, labels)
     else:
         made = convert_vectors(source, output, console)
-    kind = KINDS[made.kind]
     if output.is_dir():
         facts: dict[str, object] = {"source": made.source, "command": command_line()}
-        write_card(output, title=made.title, facts=facts, metrics=made.metrics, snippet=kind.snippet)
+        write_card(output, title=made.title, facts=facts, metrics=made.metrics, snippet=made.snippet)
     console.result({"output": str(output), **made.values})
-    console.note(f"{kind.is_written} in {output}: try `{next_command(made.kind, output, made.word)}`")
+    name = made.kind.removeprefix("backward ")
+    are = "are" if name == "vectors" else "is"
+    console.note(f"the {name} {are} in {output}: try `{next_command(made.kind, output, made.word)}`")
 
 
 def next_command(kind: str, output: Path, word: str = "") -> str:
     """A command to try with the model."""
-    return KINDS[kind].then.format(output=quoted(output), word=word)
+    return NEXT[kind].format(output=quoted(output), word=word)
 
 
 def convert_fastai_model(arguments: Convert, labels: list[str]) -> Converted:
     """A language model, an encoder or a classifier of fastai."""
     from unfreeze.formats.fastai import convert_fastai
+    from unfreeze.tasks.text_classifier import SNIPPET as CLASSIFIER_SNIPPET
+    from unfreeze.training.cards import ENCODER_SNIPPET, LANGUAGE_MODEL_SNIPPET
 
     source, vocabulary, direction = arguments.source, arguments.vocabulary, arguments.direction
     if vocabulary is None:
@@ -172,15 +131,23 @@ def convert_fastai_model(arguments: Convert, labels: list[str]) -> Converted:
     found = convert_fastai(source, vocabulary, arguments.output, labels=labels, direction=direction)
     values = asdict(found)
     sizes = {name: value for name, value in values.items() if name not in ("kind", "labels")}
+    snippets = {"classifier": CLASSIFIER_SNIPPET, "encoder": ENCODER_SNIPPET}
     backward = "backward " if found.kind == "language model" and direction == "backward" else ""
+    snippet = snippets.get(found.kind, LANGUAGE_MODEL_SNIPPET)
     return Converted(
-        backward + found.kind, f"{found.kind.capitalize()} of fastai, converted", source.name, sizes, values
+        backward + found.kind,
+        f"{found.kind.capitalize()} of fastai, converted",
+        source.name,
+        snippet,
+        sizes,
+        values,
     )
 
 
 def convert_bilm(source: Path, weights: Path | None, output: Path) -> Converted:
     """A published ELMo."""
     from unfreeze.formats.bilm import find_bilm, read_bilm
+    from unfreeze.training.cards import ENCODER_SNIPPET
 
     files = find_bilm(source, weights)
     encoder = read_bilm(*files)
@@ -188,13 +155,16 @@ def convert_bilm(source: Path, weights: Path | None, output: Path) -> Converted:
     sizes = {name: value for name, value in encoder.arguments().items() if name != "spelling"}
     sizes = {"parameters": encoder.n_parameters, **sizes}
     names = ", ".join(path.name for path in files)
-    return Converted("encoder", "ELMo, converted", names, sizes, {"kind": "encoder", **sizes})
+    return Converted(
+        "encoder", "ELMo, converted", names, ENCODER_SNIPPET, sizes, {"kind": "encoder", **sizes}
+    )
 
 
 def convert_vectors(source: Path, output: Path, console: Console) -> Converted:
     """Word vectors, into a file if the output has a suffix, else into a folder."""
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.encoders.word_vectors import read_encoder
+    from unfreeze.training.cards import VECTORS_SNIPPET
     from unfreeze.vectors.writing import write_word_vectors
 
     if output.suffix:
@@ -214,7 +184,9 @@ def convert_vectors(source: Path, output: Path, console: Console) -> Converted:
         {"vocabulary": len(table), "size": table.size},
         {"words": len(table), "size": table.size},
     )
-    return Converted("vectors", "Word vectors, converted", source.name, metrics, values, word)
+    return Converted(
+        "vectors", "Word vectors, converted", source.name, VECTORS_SNIPPET, metrics, values, word
+    )
 
 
 def _has_ngrams(source: Path) -> bool:

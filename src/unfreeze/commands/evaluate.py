@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
 from unfreeze.checked import need_positive
-from unfreeze.commands.console import Console, aligned, with_layer_weights
+from unfreeze.commands.console import Console, with_layer_weights
 from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
@@ -22,10 +22,7 @@ from unfreeze.commands.inputs import (
 )
 from unfreeze.commands.options import PredictionOptions, ReadsExamples, need_own_options
 from unfreeze.errors import UnknownLabel, UserError, setting
-from unfreeze.text.display import counted
-
-if TYPE_CHECKING:
-    from unfreeze.tasks.metrics import Report
+from unfreeze.text.display import aligned, counted
 
 KINDS = {
     CLASSIFIER: "classifiers",
@@ -41,10 +38,6 @@ OWN_OPTIONS = {
     "language models": "text_column header",
     "word vectors": "restrict case_sensitive",
 }
-MOST_CLASSES = 12
-"""Largest number of classes whose confusion matrix is printed; --json and --plot always have it."""
-TEXT_WIDTH = 160
-"""Characters of a wrongly labeled text that are printed."""
 
 
 @dataclass(kw_only=True)
@@ -151,41 +144,10 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     report = classifier.evaluate(
         examples, n_worst=arguments.worst, unknown_labels=arguments.unknown_labels, progress=console.progress
     )
-    text = classifier_text(report)
-    if report.n_unknown_labels:
-        text += f"\n\n{unknown_line(report.n_unknown_labels, report.unknown_names, 'text', 'label')}"
     values = {"labels": list(report.label_names), **report.as_dict()}
-    console.result(*with_layer_weights(values, text, classifier.layer_weights))
+    console.result(*with_layer_weights(values, str(report), classifier.layer_weights))
     if arguments.plot is not None:
         plot_confusion(report.confusion, report.label_names, arguments.plot)
-
-
-def classifier_text(report: Report) -> str:
-    """The report for people: the metrics, a table of the classes, the confusion matrix and the worst errors."""
-    measured = counted(report.n_examples, "text")
-    if report.n_unknown_texts:
-        measured += f", {report.n_unknown_texts:,} of them without any known word"
-    parts = [
-        f"accuracy {report.accuracy:.4f}, macro F1 {report.macro_f1:.4f}, loss {report.loss:.4f}, on {measured}",
-        aligned([asdict(each) for each in report.classes]),
-    ]
-    names = report.label_names
-    if report.confusion and len(names) <= MOST_CLASSES:
-        rows = zip(names, report.confusion, strict=True)
-        parts.append(
-            aligned(
-                [{"true \\ predicted": name} | dict(zip(names, counts, strict=True)) for name, counts in rows]
-            )
-        )
-    errors = []
-    for error in report.worst:
-        predicted = error["predicted"]
-        chosen = predicted.get("labels", [predicted])
-        shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in chosen) or "none"
-        text = " ".join(error["text"].split())
-        text = text if len(text) <= TEXT_WIDTH else text[:TEXT_WIDTH].rstrip() + " ..."
-        errors.append(f"  {error['label'] or 'none'}, predicted {shown}: {text}")
-    return "\n\n".join(parts + (["\n".join(["worst errors:", *errors])] if errors else []))
 
 
 def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
@@ -204,18 +166,13 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
         scheme="plain" if tagger.scheme_ == "plain" else None,
     )
     report = tagger.evaluate(sentences, unknown_labels=arguments.unknown_labels, progress=console.progress)
-    measured = f"{counted(report.n_words, 'word')} of {counted(report.n_sentences, 'sentence')}"
-    text = f"accuracy {report.accuracy:.4f} on {measured}"
     if report.f1 is not None:
-        text = f"F1 {report.f1:.4f}, {text}\n\n{aligned([asdict(each) for each in report.spans])}"
         # An F1 of 0 has a reason that single spans do not show.
         if not report.spans[-1].true:
             console.note(f"{sentences.source} has no entity: all its tags are O, and F1 is 0")
         if not report.spans[-1].predicted:
             console.note("no entity was predicted: the tagger gave every word the tag O")
-    if report.n_unknown_labels:
-        text += f"\n\n{unknown_line(report.n_unknown_labels, report.unknown_names, 'word', 'tag')}"
-    console.result(*with_layer_weights(report.as_dict(), text, tagger.layer_weights))
+    console.result(*with_layer_weights(report.as_dict(), str(report), tagger.layer_weights))
 
 
 def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
@@ -244,14 +201,7 @@ def evaluate_language_model(arguments: Evaluate, console: Console) -> None:
 
     model = LanguageModel.from_pretrained(arguments.model)
     found = measure_documents(model, documents, progress=console.progress)
-    each = ", ".join(f"{name} {own.perplexity:.2f}" for name, own in found.directions.items())
-    text = (
-        f"perplexity {found.perplexity:.2f}{f' ({each})' if each else ''} ({found.loss:.4f} nats a token), "
-        f"{found.bits_per_byte:.4f} bits per byte, "
-        f"on {counted(found.n_tokens, 'token')} of {counted(found.n_documents, 'document')}; "
-        f"{100 * found.unknown_share:.2f} % of the bytes in unknown words"
-    )
-    console.result({"documents": found.n_documents, **found.metrics()}, text)
+    console.result({"documents": found.n_documents, **found.metrics()}, str(found))
 
 
 def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
@@ -294,10 +244,3 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
             console.table(rows)
     else:
         console.result({}, "\n\n".join(aligned(rows) for rows in tables if rows))
-
-
-def unknown_line(count: int, names: Sequence[str], noun: str, label: str) -> str:
-    """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    have, counts = ("has", "it counts as an error") if count == 1 else ("have", "they count as errors")
-    return f"{counted(count, noun)} {have} a {label} that training lacked ({shown}); {counts}"

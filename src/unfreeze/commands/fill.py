@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unfreeze.checked import need_positive
-from unfreeze.commands.console import Console, aligned
+from unfreeze.commands.console import Console
 from unfreeze.commands.options import TextArguments
+from unfreeze.text.display import aligned
 
 
 @dataclass(kw_only=True)

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from unfreeze.checked import need_positive
-from unfreeze.commands.console import Console, aligned
+from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_picture
 from unfreeze.commands.options import ReadsText
 from unfreeze.errors import UserError
-from unfreeze.text.display import cut
+from unfreeze.text.display import aligned, cut
 
 SENTENCE_WIDTH = 200
 """Characters of a sentence that are printed; --json has all."""

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from unfreeze.commands.console import Console, aligned
+from unfreeze.commands.console import Console
 from unfreeze.commands.options import TextArguments
-from unfreeze.text.display import counted
+from unfreeze.text.display import aligned, counted
 
 if TYPE_CHECKING:
     from unfreeze.language_models.score import TextScore

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unfreeze.language_models.base import MeasuresPerplexity
 from unfreeze.progress import SILENT, Progress
+from unfreeze.text.display import counted
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 
@@ -63,6 +64,16 @@ class Perplexity:
         own = asdict(self)
         del own["n_documents"], own["directions"]
         return own | {f"perplexity_{name}": found.perplexity for name, found in self.directions.items()}
+
+    def __str__(self) -> str:
+        """The metrics on one line."""
+        each = ", ".join(f"{name} {own.perplexity:.2f}" for name, own in self.directions.items())
+        return (
+            f"perplexity {self.perplexity:.2f}{f' ({each})' if each else ''} ({self.loss:.4f} nats a token), "
+            f"{self.bits_per_byte:.4f} bits per byte, "
+            f"on {counted(self.n_tokens, 'token')} of {counted(self.n_documents, 'document')}; "
+            f"{100 * self.unknown_share:.2f} % of the bytes in unknown words"
+        )
 
 
 def evaluate_perplexity(

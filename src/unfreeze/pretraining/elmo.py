@@ -33,14 +33,6 @@ from unfreeze.training.processes import together
 MOST_WORDS = 1 << 20
 """Different words that are read by their characters in training; rarer ones share one id."""
 
-SNIPPET = """
-from unfreeze.encoders.base import Encoder
-
-encoder = Encoder.from_pretrained(".")  # this folder
-layers, mask = encoder.word_layers(encoder.prepare(["he sat on the bank of the river"]))
-print([tuple(layer.shape) for layer in layers])
-"""
-
 
 def pretrain_elmo(
     corpus: Corpus,
@@ -97,9 +89,7 @@ def pretrain_elmo(
             model = BiLanguageModel(encoder, settings.softmax, settings.n_samples)
             objective = _objective(model, words, store, held_out, settings, accelerator)
         records = run.train(objective, settings.policy, settings.loop, "language model")
-        metrics = finish_language_model(
-            run, model, records, corpus, store, "ELMo", SNIPPET, without_output, command
-        )
+        metrics = finish_language_model(run, model, records, corpus, store, "ELMo", without_output, command)
         return model.encoder if without_output else model, metrics
 
 
@@ -149,9 +139,7 @@ def adapt_elmo(
             objective = _objective(model, words, store, held_out, settings, accelerator)
         records = run.train(objective, settings.policy, settings.loop, "language model")
         title = f"ELMo, adapted from {source}"
-        metrics = finish_language_model(
-            run, model, records, corpus, store, title, SNIPPET, without_output, command
-        )
+        metrics = finish_language_model(run, model, records, corpus, store, title, without_output, command)
         return model.encoder if without_output else model, metrics
 
 

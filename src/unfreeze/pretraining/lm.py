@@ -31,14 +31,6 @@ from unfreeze.training.processes import together
 
 logger = logging.getLogger(__name__)
 
-SNIPPET = """
-from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-
-model = AwdLstmLanguageModel.from_pretrained(".")  # this folder
-layers, mask = model.encoder.layers(model.encoder.prepare(["he sat on the bank of the river"]))
-print([tuple(layer.shape) for layer in layers])
-"""
-
 
 def pretrain_lm(
     corpus: Corpus,
@@ -115,7 +107,7 @@ def pretrain_lm(
             objective = make_objective(model, store, held_out, training, accelerator)
         records = run.train(objective, training.policy, training.loop, "language model")
         metrics = finish_language_model(
-            run, model, records, corpus, store, "Language model", SNIPPET, without_output, command
+            run, model, records, corpus, store, "Language model", without_output, command
         )
         return model.encoder if without_output else model, metrics
 
@@ -171,9 +163,7 @@ def adapt_lm(
             objective = make_objective(model, store, held_out, training, accelerator)
         records = run.train(objective, training.policy, training.loop, "language model")
         title = f"Language model, adapted from {source}"
-        metrics = finish_language_model(
-            run, model, records, corpus, store, title, SNIPPET, without_output, command
-        )
+        metrics = finish_language_model(run, model, records, corpus, store, title, without_output, command)
         return model.encoder if without_output else model, metrics
 
 

@@ -15,13 +15,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.text.display import duration
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
-
-SNIPPET = """
-from unfreeze.language_models.model import LanguageModel
-
-model = LanguageModel.from_pretrained(".")  # this folder
-print(model.score(["he sat on the bank of the river"])[0].directions["forward"].perplexity)
-"""
+from unfreeze.training.cards import LANGUAGE_MODEL_SNIPPET
 
 
 def pretrain_ngram(
@@ -73,4 +67,6 @@ def pretrain_ngram(
             shown = ", ".join(f"{discount:.3f}" for discount in discounts)
             facts[f"{length}-grams"] = f"{n:,}, discounts {shown}"
         title = f"n-gram model of order {model.order}, interpolated modified Kneser-Ney"
-        return model, run.finish(model.save_pretrained, metrics, title=title, facts=facts, snippet=SNIPPET)
+        return model, run.finish(
+            model.save_pretrained, metrics, title=title, facts=facts, snippet=LANGUAGE_MODEL_SNIPPET
+        )

@@ -18,6 +18,7 @@ from unfreeze.text.store_builder import DocumentTokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.training.cards import ENCODER_SNIPPET, LANGUAGE_MODEL_SNIPPET
 
 HELD_OUT_EVERY = 100
 """Without validation files, one document in so many is held out."""
@@ -151,7 +152,6 @@ def finish_language_model(
     corpus: Corpus,
     store: TokenStore,
     title: str,
-    snippet: str,
     without_output: bool,
     command: str,
 ) -> dict[str, Any]:
@@ -164,5 +164,5 @@ def finish_language_model(
         metrics,
         title=title,
         facts={**corpus.facts, "command": command, "parameters": n_parameters},
-        snippet=snippet,
+        snippet=ENCODER_SNIPPET if without_output else LANGUAGE_MODEL_SNIPPET,
     )

@@ -18,9 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet
+from unfreeze.text.display import aligned, counted
 from unfreeze.text.tag_schemes import UNTYPED, Span
 
 ALL = "all"
+MOST_CLASSES_CROSSED = 12
+"""Largest number of classes whose confusion matrix is printed."""
+TEXT_WIDTH = 160
+"""Characters of a wrongly labeled text that are printed."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = set(string.punctuation)
 
@@ -157,8 +162,8 @@ class Report:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The classes' names in their order."""
-        return tuple(figures.label for figures in self.classes)
+        """The names of the classes, in their order."""
+        return tuple(each.label for each in self.classes)
 
     def figures(self) -> dict[str, float]:
         """As metrics.json has them."""
@@ -172,6 +177,43 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return asdict(self)
+
+    def __str__(self) -> str:
+        """The metrics, a table of the classes, the confusion matrix unless it is large, and the worst errors."""
+        measured = counted(self.n_examples, "text")
+        if self.n_unknown_texts:
+            measured += f", {self.n_unknown_texts:,} of them without any known word"
+        parts = [
+            f"accuracy {self.accuracy:.4f}, macro F1 {self.macro_f1:.4f}, loss {self.loss:.4f}, on {measured}",
+            aligned([asdict(each) for each in self.classes]),
+        ]
+        names = self.label_names
+        if self.confusion and len(names) <= MOST_CLASSES_CROSSED:
+            rows = zip(names, self.confusion, strict=True)
+            crossed = [
+                {"true \\ predicted": name} | dict(zip(names, counts, strict=True)) for name, counts in rows
+            ]
+            parts.append(aligned(crossed))
+        errors = []
+        for error in self.worst:
+            predicted = error["predicted"]
+            chosen = predicted.get("labels", [predicted])
+            shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in chosen) or "none"
+            text = " ".join(error["text"].split())
+            text = text if len(text) <= TEXT_WIDTH else text[:TEXT_WIDTH].rstrip() + " ..."
+            errors.append(f"  {error['label'] or 'none'}, predicted {shown}: {text}")
+        if errors:
+            parts.append("\n".join(["worst errors:", *errors]))
+        if self.n_unknown_labels:
+            parts.append(unknown_labels_line(self.n_unknown_labels, self.unknown_names, "text", "label"))
+        return "\n\n".join(parts)
+
+
+def unknown_labels_line(count: int, names: Sequence[str], noun: str, label: str) -> str:
+    """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    have, counts = ("has", "it counts as an error") if count == 1 else ("have", "they count as errors")
+    return f"{counted(count, noun)} {have} a {label} that training lacked ({shown}); {counts}"
 
 
 def make_report(

@@ -15,7 +15,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator
-from unfreeze.tasks.metrics import SpanMetrics, span_metrics
+from unfreeze.tasks.metrics import SpanMetrics, span_metrics, unknown_labels_line
 from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
 from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.tasks.tagging import TaggerNetwork, figures, make_network, make_objective, sentence_texts
@@ -26,6 +26,7 @@ from unfreeze.tasks.task_encoders import (
     run_identity,
     save_task_model,
 )
+from unfreeze.text.display import aligned, counted
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
 from unfreeze.text.tagged import TaggedSentence, TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words
@@ -67,6 +68,16 @@ class TagReport:
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return asdict(self)
+
+    def __str__(self) -> str:
+        """The metrics, and a table of the types of spans."""
+        measured = f"{counted(self.n_words, 'word')} of {counted(self.n_sentences, 'sentence')}"
+        text = f"accuracy {self.accuracy:.4f} on {measured}"
+        if self.f1 is not None:
+            text = f"F1 {self.f1:.4f}, {text}\n\n{aligned([asdict(each) for each in self.spans])}"
+        if self.n_unknown_labels:
+            text += f"\n\n{unknown_labels_line(self.n_unknown_labels, self.unknown_names, 'word', 'tag')}"
+        return text
 
 
 @dataclass(frozen=True)

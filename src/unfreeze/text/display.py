@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters, except tab and line feed."""
@@ -40,3 +40,29 @@ def did_you_mean(word: str, candidates: Iterable[str], before: str = "") -> str:
     """ "; did you mean 'X'?" for the nearest candidate, with `before` before it; nothing where none is near."""
     nearest = difflib.get_close_matches(word, list(candidates), n=1)
     return f"; did you mean {before + nearest[0]!r}?" if nearest else ""
+
+
+LONGEST_CELL = 100
+"""Characters of a table cell; longer values are cut."""
+
+
+def cell(value: object) -> str:
+    """Format a value with four significant digits, or None and NaN as "-"."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def aligned(rows: Sequence[Mapping[str, object]]) -> str:
+    """A text table with the keys of the first row as its header; numbers are aligned to the right."""
+    names = list(rows[0])
+    lines = [names] + [[cut(cell(row.get(name)), LONGEST_CELL) for name in names] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    to_right = [all(isinstance(row.get(name), (int, float, type(None))) for row in rows) for name in names]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(line, widths, to_right, strict=True)
+        ).rstrip()
+        for line in lines
+    )

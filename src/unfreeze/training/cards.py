@@ -7,6 +7,26 @@ from typing import Any
 
 from unfreeze.folders import METRICS, write_json, written_file
 
+ENCODER_SNIPPET = """
+from unfreeze import Encoder
+
+encoder = Encoder.from_pretrained(".")  # this folder
+print(encoder.encode(["He sat on the bank of the river."]).shape)
+"""
+LANGUAGE_MODEL_SNIPPET = """
+from unfreeze import LanguageModel
+
+model = LanguageModel.from_pretrained(".")  # this folder
+for name, score in model.score(["He sat on the bank of the river."])[0].directions.items():
+    print(name, score.perplexity)
+"""
+VECTORS_SNIPPET = """
+from unfreeze import WordVectors
+
+vectors = WordVectors.from_pretrained(".")  # this folder
+print(len(vectors), vectors.size, vectors.index_to_key[:10])
+"""
+
 
 def write_card(
     folder: Path,

@@ -43,18 +43,12 @@ from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.store_builder import DocumentTokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
+from unfreeze.training.cards import VECTORS_SNIPPET
 
 logger = logging.getLogger(__name__)
 
 OUTPUTS, OWN_ROWS = "outputs.weight", "outputs.own"
 """Tensors that only `adapt` needs: the output matrix, and with n-grams the words' own rows."""
-
-SNIPPET = """
-from unfreeze.encoders.vector_source import open_vectors
-
-vectors = open_vectors(".")  # this folder
-print(len(vectors), vectors.size, vectors.words[:10])
-"""
 
 
 def pretrain_word2vec(
@@ -158,7 +152,7 @@ def finish_vectors(
     metrics = {"vocabulary": len(encoder.tokenizer) - len(SPECIAL_TOKENS), **metrics}
     metrics["seconds"] = round(time.monotonic() - began, 1)
     facts = {"data": corpus.facts["data"], "command": command, "settings": json.dumps(trained)}
-    return run.finish(save, metrics, title=title, facts=facts, snippet=SNIPPET)
+    return run.finish(save, metrics, title=title, facts=facts, snippet=VECTORS_SNIPPET)
 
 
 def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:

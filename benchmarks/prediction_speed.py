@@ -28,7 +28,6 @@ from benchmarks.texts import Texts
 from benchmarks.turns import rates_in_turns
 from unfreeze.formats.fastai import convert_fastai
 from unfreeze.tasks.bodies import Ids
-from unfreeze.tasks.classification import all_features
 from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import TextTokenizer
@@ -89,7 +88,7 @@ def probabilities(
 ) -> torch.Tensor:
     """`TextClassifier.predict_proba` given ids: (N, K)."""
     with prediction_format(precision, torch.device("cpu")):
-        features = all_features(classifier.network, documents)
+        features = classifier.network.read_all(documents)
     return classifier.network.probabilities(features)
 
 

@@ -16,7 +16,6 @@ from experiments.imdb import Places
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
-from unfreeze.tasks.classification import all_features
 from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.tasks.logistic_regression import fit_regression
 from unfreeze.training.precision import Precision, prediction_format
@@ -34,7 +33,7 @@ def mean_top_states(
     network = pooled_network(encoder, 2, pooling="top", head="linear").eval()
     prepared = [np.array(encoder.tokenizer.encode(text).ids, dtype=np.uint32) for text in texts]
     with prediction_format(precision, next(encoder.parameters()).device):
-        pooled = all_features(network, prepared)  # last, max and mean for each direction
+        pooled = network.read_all(prepared)  # last, max and mean for each direction
     parts = [features.double().numpy() for features in pooled.values()]
     return np.concatenate([part[:, -part.shape[1] // 3 :] for part in parts], axis=1)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.registry import ENCODERS
-from unfreeze.tasks.classification import ClassificationObjective, all_features
+from unfreeze.tasks.classification import ClassificationObjective
 from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.training.loop import train
 from unfreeze.training.loop_settings import LoopSettings
@@ -52,7 +52,7 @@ def test_a_classifier_of_stripes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     network = pooled_network(ToyConvNet(NOTHING), 2)
     objective, settings = ClassificationObjective(network, images[:40], targets[:40]), LoopSettings(epochs=20)
     train(objective, policy=TransferPolicy(mode="scratch", learning_rate=0.01), settings=settings)
-    found = network.eval().probabilities(all_features(network, images[40:]))
+    found = network.eval().probabilities(network.read_all(images[40:]))
     assert torch.equal(found.argmax(1), targets[40:])
     network.encoder.save_pretrained(tmp_path)
     vectors = Encoder.from_pretrained(tmp_path).encode(images)

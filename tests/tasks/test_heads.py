@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from unfreeze.tasks.classifier_network import BatchNorm, LinearHead, TwoLayerHead
+from unfreeze.encoders.layers.batch_norm import BatchNorm
+from unfreeze.tasks.classifier_network import LinearHead, TwoLayerHead
 
 
 def reference_two_layer() -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""How a text classifier learns: by gradients in the training loop, or solved as a logistic regression.
+"""Training of a classifier: by gradient descent in the training loop, or solved as a logistic regression.
 
 Legend: B batch, N examples, P features of a head, K labels.
 """
@@ -21,20 +21,19 @@ from unfreeze.registry import weights_digest
 from unfreeze.tasks.classifier_network import ClassifierNetwork, LinearHead
 from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.plans import ClassifierPlan
-from unfreeze.text.batches import token_bounded_batches
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.training.precision import Precision
 
 
 class ClassificationObjective(SeparateExamples):
-    """What the loop trains when it trains a classifier.
+    """The objective of a classifier for the training loop.
 
     Args:
         network: trained in place.
-        texts: the body's `inputs` of every training example.
-        targets: (N,) of int64, or (N, K) of float32 with many labels.
-        frozen: the encoder never moves: its features are computed once, without its dropouts.
-        validation: texts and targets to be measured at each epoch's end.
+        texts: the training examples in the form that `network.body.inputs` gives.
+        targets: (N,) of int64, or multi-label (N, K) of float32.
+        frozen: only the heads are trained: the features are computed once, without dropout in the encoder.
+        validation: texts and targets to evaluate after each epoch.
     """
 
     def __init__(
@@ -57,15 +56,15 @@ class ClassificationObjective(SeparateExamples):
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
         if frozen:
-            self.features = all_features(network, texts)
+            self.features = network.read_all(texts)
             if validation is not None:
-                self.validation_features = all_features(network, validation[0])
+                self.validation_features = network.read_all(validation[0])
 
     def loss(self, batch: list[int]) -> Loss:
-        """Cross-entropy of this process's examples."""
+        """Cross-entropy of this process's part of a batch."""
         device = next(self.model.parameters()).device
         features = self._features(batch or [0], device)
-        if not batch:  # more processes than examples: this one takes part in the batch norms, with none
+        if not batch:  # more processes than examples: this one only takes part in the sums of the batch norms
             features = {name: x[:0] for name, x in features.items()}
         loss = self.network.loss(features, self.targets[batch].to(device))
         return Loss(loss, len(batch), self.network.body.penalty())
@@ -76,11 +75,11 @@ class ClassificationObjective(SeparateExamples):
         return self.network.read([self.texts[n] for n in numbers])
 
     def validate(self) -> dict[str, float]:
-        """Loss and accuracy (of all labels together, with many labels) on the validation texts."""
+        """Loss and accuracy on the validation texts; a multi-label text is right if all its labels are."""
         if self.validation is None:
             return {}
         texts, targets = self.validation
-        features = self.validation_features or all_features(self.network, texts)
+        features = self.validation_features or self.network.read_all(texts)
         device = next(self.model.parameters()).device
         features = {name: x.to(device) for name, x in features.items()}
         targets = targets.to(device)
@@ -95,23 +94,6 @@ class ClassificationObjective(SeparateExamples):
         return {"loss": loss, "accuracy": accuracy, "score": accuracy}
 
 
-@torch.no_grad()
-def all_features(
-    network: ClassifierNetwork, inputs: Sequence[Any], batch_tokens: int = 16_384
-) -> dict[str, Tensor]:
-    """Features of all the body's `inputs` in evaluation mode: (N, P) for each head, on the CPU."""
-    was_training = network.training
-    network.eval()
-    found: dict[str, Tensor] = {}
-    for numbers in token_bounded_batches([network.body.length(each) for each in inputs], batch_tokens):
-        for name, x in network.read([inputs[n] for n in numbers]).items():
-            if name not in found:
-                found[name] = torch.zeros(len(inputs), x.shape[1])
-            found[name][numbers] = x.float().cpu()
-    network.train(was_training)
-    return found
-
-
 def make_objective(
     network: ClassifierNetwork,
     train_set: ExampleSet,
@@ -120,10 +102,10 @@ def make_objective(
     validation: ExampleSet | None = None,
     progress: Progress = SILENT,
 ) -> ClassificationObjective:
-    """What the loop trains: this process's part of the examples, with the dropouts of the transfer.
+    """Prepare the network (dropouts, device, cached layers) and the examples for training.
 
     Raises:
-        UserError: a validation example has a label that training lacks.
+        UserError: a validation example has a label that the training set lacks.
     """
     if plan.pace != "scratch":
         network.encoder.set_dropout_scale(0.5 if plan.dropout_scale is None else plan.dropout_scale)
@@ -151,7 +133,7 @@ def make_objective(
 
 
 def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, seed: int) -> dict[str, Any]:
-    """Give linear heads on fixed features their best weights, the same in every process; returns the training's record."""
+    """Solve linear heads on fixed features, with the same result in every process; returns the record of the training."""
     start = time.monotonic()
     assert objective.features is not None
     record: dict[str, Any] = {"step": 0, "epoch": 0}
@@ -166,10 +148,10 @@ def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, 
 
 
 def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: bool) -> Tensor:
-    """(N,) label numbers, or (N, K) of 0 and 1 with many labels.
+    """Label indices (N,), or multi-label indicators (N, K).
 
     Raises:
-        UserError: a label that `label_names` lacks.
+        UnknownLabel: `label_names` lacks a label.
     """
     number_of = {name: number for number, name in enumerate(label_names)}
     rows: list[list[int]] = []

@@ -1,8 +1,8 @@
-"""The network of every text classifier: encoder -> body -> heads -> logits; made for a task, or as config.json says.
+"""The network of every classifier: encoder -> body -> heads -> logits; made for a task, or loaded.
 
-The body (bodies.py) turns inputs into one vector of features a head. There are several heads where the directions of the
-encoder are classifiers of their own, whose probabilities are averaged (Howard & Ruder 2018, section 4.1). The keyword
-arguments of `pooled_network` and `layered_network` are what config.json keeps under "settings".
+The body (bodies.py) turns inputs into one vector of features for each head. There are several heads if the directions of the
+encoder are classified separately. The keyword arguments of `pooled_network` and `layered_network` are in config.json under
+"settings".
 
 Legend: B batch, P features of a head, K labels, V words, E width of static vectors, H of each direction of a biLSTM.
 """
@@ -17,12 +17,13 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from unfreeze.checked import need_type
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.directions import module_name
+from unfreeze.encoders.layers.batch_norm import BatchNorm
 from unfreeze.encoders.saving import load_matching, made_to_fit
 from unfreeze.encoders.streaming import Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
@@ -36,86 +37,39 @@ from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
 from unfreeze.tasks.settings import Head, MixAt, Pooling
 from unfreeze.tasks.task_encoders import (
     VECTORS,
-    make_encoder,
+    encoder_of_vectors,
+    random_encoder,
     split_encoder,
     static_vectors,
     task_words,
     weighted_vectors,
 )
 from unfreeze.tasks.word_inputs import INPUT_DROPOUT, WordInputs
+from unfreeze.text.batches import token_bounded_batches
 from unfreeze.transfer.policies import LayerGroups
 
-HEAD_WIDTH = 50
-HEAD_DROPOUT = 0.1
+logger = logging.getLogger(__name__)
 
-
-class _SumOverProcesses(torch.autograd.Function):
-    """The sum of a tensor over processes; gradients are summed too, since every process uses the sum."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        result = x.clone()
-        distributed.all_reduce(result)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        grad = grad.clone()
-        distributed.all_reduce(grad)
-        return grad
-
-
-def _summed(x: Tensor) -> Tensor:
-    """The sum over processes, if there are several."""
-    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-        return x
-    result: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
-    return result
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization over the batch of all processes; a single example, which has no variance, uses running statistics.
-
-    `torch.nn.SyncBatchNorm` does not work on a CPU. Statistics are computed in float64: in float32 a feature that is the
-    same in all documents, such as a maximum at the begin symbol, gets rounding errors (1e-4), which Adam would amplify to
-    full steps.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, D); B may be 0 in one of many processes."""
-        if not self.training:
-            return super().forward(x)
-        exact = x if x.device.type == "mps" else x.double()  # MPS has no float64
-        count = _summed(exact.new_tensor([float(len(x))]))
-        if count == 1:
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        mean = _summed(exact.sum(0)) / count
-        variance = _summed((exact - mean).square().sum(0)) / count
-        self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        normalized = ((exact - mean) * (variance + self.eps).rsqrt()).to(x.dtype)
-        return torch.addcmul(self.bias, normalized, self.weight) if self.affine else normalized
-
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked += 1
-        # A plain mean over the first batches: torch's moving average would still be near its start (0 and 1).
-        share = max(self.momentum, 1.0 / int(self.num_batches_tracked))
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
+KIND = "text_classifier"
+HEAD_WIDTH, HEAD_DROPOUT = 50, 0.1
+SAVED_NAMES = {
+    "body.encoder.": "encoder.",
+    "body.word_vectors": "word_vectors",
+    "body.words.": "words.",
+    "body.lstm.": "body.",
+}
+"""How the names of tensors begin here -> how they begin in saved models and checkpoints, which are older than the bodies."""
 
 
 class TwoLayerHead(nn.Module):
     """Batch norm, dropout, linear 50, ReLU; batch norm, dropout, linear (Howard & Ruder 2018, section 3.3).
 
-    The linear layers have no bias of their own: the batch norm before them has one.
+    The linear layers have no bias: the batch norm before each of them has one.
 
     Args:
-        input_size: of the pooled document.
+        input_size: P.
         n_labels: K.
-        input_dropout: before the first linear layer (the paper's .4).
+        input_dropout: dropout before the first linear layer (0.4 in the paper).
     """
 
     def __init__(self, input_size: int, n_labels: int, input_dropout: float = 0.4) -> None:
@@ -126,14 +80,14 @@ class TwoLayerHead(nn.Module):
         self.dropout_0, self.dropout_1 = nn.Dropout(input_dropout), nn.Dropout(HEAD_DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, input) -> (B, K) logits."""
+        """(B, P) -> (B, K) logits."""
         hidden = F.relu(self.linear_0(self.dropout_0(self.norm_0(x))))
         logits: Tensor = self.linear_1(self.dropout_1(self.norm_1(hidden)))
         return logits
 
 
 class LinearHead(nn.Module):
-    """Batch norm without gains, dropout, linear: logistic regression on standardized features."""
+    """Batch norm without gain and bias, dropout, linear: logistic regression on standardized features."""
 
     def __init__(self, input_size: int, n_labels: int, input_dropout: float = 0.4) -> None:
         super().__init__()
@@ -144,30 +98,23 @@ class LinearHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, input) -> (B, K) logits."""
+        """(B, P) -> (B, K) logits."""
         logits: Tensor = self.linear(self.dropout(self.norm(x)))
         return logits
 
 
 HEADS: dict[str, type[TwoLayerHead] | type[LinearHead]] = {"two-layer": TwoLayerHead, "linear": LinearHead}
-SAVED_NAMES = {
-    "body.encoder.": "encoder.",
-    "body.word_vectors": "word_vectors",
-    "body.words.": "words.",
-    "body.lstm.": "body.",
-}
-"""Beginnings of the names of tensors here -> in saved models and checkpoints, which are older than the bodies."""
 
 
 class ClassifierNetwork(nn.Module):
     """Encoder -> body -> heads -> logits.
 
     Args:
-        body: makes the features, and holds the encoder.
+        body: computes the features; it holds the encoder.
         n_labels: K.
-        multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
-        head: what each head is.
-        head_dropout: of the features.
+        multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
+        head: kind of every head.
+        head_dropout: dropout of the features.
     """
 
     def __init__(
@@ -201,21 +148,39 @@ class ClassifierNetwork(nn.Module):
         return not self.multi_label and all(isinstance(head, LinearHead) for head in self.heads.values())
 
     def read(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
-        """Some of the body's `inputs` -> the features of each head, (B, P)."""
+        """A batch of inputs in the form that `body.inputs` gives -> the features of each head, (B, P)."""
         features: dict[str, Tensor] = self.body(inputs)
         return features
 
+    @torch.no_grad()
+    def read_all(self, inputs: Sequence[Any], batch_tokens: int = 16_384) -> dict[str, Tensor]:
+        """The same for any number of inputs, in evaluation mode: (N, P) for each head, on the CPU.
+
+        Args:
+            batch_tokens: size of a batch, padding included.
+        """
+        was_training = self.training
+        self.eval()
+        found: dict[str, Tensor] = {}
+        for numbers in token_bounded_batches([self.body.length(each) for each in inputs], batch_tokens):
+            for name, x in self.read([inputs[n] for n in numbers]).items():
+                if name not in found:
+                    found[name] = torch.zeros(len(inputs), x.shape[1])
+                found[name][numbers] = x.float().cpu()
+        self.train(was_training)
+        return found
+
     def layer_groups(self) -> LayerGroups:
-        """The groups of the encoder, if it learns, and then what is new to the task."""
+        """The layer groups of the encoder, if it is trained, and then the parameters that are new to the task."""
         *groups, new = self.body.layer_groups()
         return [*groups, [*new, *self.heads.parameters()]]
 
     def logits(self, features: dict[str, Tensor]) -> list[Tensor]:
-        """(B, K) of every head."""
+        """(B, K) for every head."""
         return [self.heads[module_name(name)](x) for name, x in features.items()]
 
     def loss(self, features: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Summed over the batch, averaged over heads; targets are (B,) ids, or (B, K) of 0 and 1 with many labels."""
+        """Cross-entropy, summed over the batch and averaged over heads; targets are (B,) ids, or multi-label (B, K) of 0 and 1."""
         losses = []
         for logits in self.logits(features):
             if self.multi_label:
@@ -225,7 +190,7 @@ class ClassifierNetwork(nn.Module):
         return torch.stack(losses).mean()
 
     def probabilities(self, features: dict[str, Tensor]) -> Tensor:
-        """(B, K), averaged over heads."""
+        """(B, K), averaged over heads (Howard & Ruder 2018, section 4.1)."""
         each = [
             torch.sigmoid(logits.float()) if self.multi_label else F.softmax(logits.float(), dim=1)
             for logits in self.logits(features)
@@ -233,7 +198,7 @@ class ClassifierNetwork(nn.Module):
         return torch.stack(each).mean(0)
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved besides the encoder and the word vectors that are an encoder, by their saved names."""
+        """The tensors besides those of the encoder and of word vectors saved as an encoder, by their saved names."""
         others = ("encoder.", "words.encoder.", "words.vectors.")
         return {
             name: tensor
@@ -260,10 +225,6 @@ def _rename(tensors: dict[str, Any], prefix: str, names: dict[str, str]) -> None
     tensors.update(renamed)
 
 
-logger = logging.getLogger(__name__)
-KIND = "text_classifier"
-
-
 def pooled_network(
     encoder: Encoder,
     n_labels: int,
@@ -278,10 +239,10 @@ def pooled_network(
 
     Args:
         n_labels: K.
-        multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
-        pooling: which layers the heads see; `vectors` is the static vectors alone if there are any.
-        head_dropout: of the pooled features.
-        word_vectors: E of static vectors whose mean joins the pooled states; 0 is none. They never learn.
+        multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
+        pooling: what is pooled; with `vectors` only the static vectors, if there are any.
+        head_dropout: dropout of the pooled features.
+        word_vectors: E of static vectors whose mean is concatenated to the pooled states; 0 for none. They are not trained.
     """
     body: Body
     if isinstance(encoder, Streaming) and isinstance(encoder, TextEncoder):
@@ -315,9 +276,9 @@ def layered_network(
 
     Args:
         n_labels: K.
-        multi_label: labels are independent of each other (sigmoid), else exclusive (softmax).
+        multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
         hidden_size: H.
-        vectors: static word vectors that join the mix at the input; they never learn.
+        vectors: static word vectors that are concatenated to the mix at the input; they are not trained.
         frozen, layers, mix_at, mix_l2, layer_norm, input_dropout, characters: as for `WordInputs`.
     """
     words = WordInputs(
@@ -335,19 +296,19 @@ def layered_network(
 
 
 NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {"pooled": pooled_network, "layered": layered_network}
-"""Name in config.json -> what makes the network; without a name it is pooled."""
+"""Network by its name in config.json; without a name it is pooled."""
 
 
 # A new network
 
 
 def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[ClassifierNetwork, dict[str, Any]]:
-    """A network that is ready to be trained on the examples, and what config.json is to say under "settings".
+    """A network to train on the examples, and its arguments, which config.json keeps under "settings".
 
-    Where the encoder comes from a classifier of the same labels, its head is the start if it is made alike.
+    If the encoder comes from a classifier of the same labels, training starts from the heads of that classifier.
 
     Raises:
-        UserError: the encoder or the word vectors cannot be read, or options do not go together.
+        UserError: the encoder or the word vectors cannot be read, or settings exclude each other.
     """
     n_labels, multi_label = len(examples.label_names), examples.multi_label
     vectors: Any = None
@@ -369,7 +330,12 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         return network, {"network": "layered", "word_vectors": vectors is not None, **body}
 
     need_no_layer_options(plan)
-    encoder = make_encoder(examples, plan)
+    if plan.starts_from_vectors:
+        encoder = encoder_of_vectors(examples, plan)
+    elif plan.mode == "scratch":
+        encoder = random_encoder(examples, plan)
+    else:
+        encoder = TextEncoder.from_pretrained(plan.encoder)
     earlier = _earlier_settings(examples, plan)
     body = {
         "pooling": plan.pooling or ("vectors" if isinstance(encoder, WordVectors) else "top"),
@@ -386,19 +352,19 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         if plan.chosen_body == "bilstm":
             network.body.n_new_groups = len(encoder.layer_groups()) - 1
     if earlier:
-        # Static word vectors always continue; heads only if they see the same features.
+        # Static word vectors are always taken over; heads only if they read the same features.
         folder, with_heads = find_model(plan.encoder), body == earlier
         wanted = ("heads.",) * with_heads + ("word_vectors",) * (plan.word_vectors is None)
         tensors = {n: t for n, t in load_tensors(folder / WEIGHTS).items() if n.startswith(wanted)}
         own = network.own_tensors()
         load_matching(network, tensors, {name: own[name] for name in tensors}, str(folder))
-        start = f"starts from {folder}, which has the same labels" if with_heads else "starts anew"
-        logger.info("the head %s", start)
+        start = f"those of {folder}, which has the same labels" if with_heads else "random weights"
+        logger.info("the head starts from %s", start)
     return network, body
 
 
 def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, Any]:
-    """What the network was made with if the encoder comes from a pooled classifier of the same labels; else nothing."""
+    """The arguments of the network that the encoder comes from, if it is a pooled classifier of the same labels; else none."""
     if plan.mode == "scratch":
         return {}
     place = find_model(plan.encoder)
@@ -416,17 +382,17 @@ def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, A
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Config):
-    """What config.json says of a classifier."""
+    """The config.json of a classifier."""
 
     labels: list[str]
     multi_label: bool
     settings: dict[str, Any]
-    """Arguments of the network, which knows their types."""
+    """Arguments of the network, whose signature has their types."""
     encoder: EncoderConfig = field()  # without the default of other kinds
     prior: list[float] | None = None
-    """Share of the training texts that have each label; models of earlier versions lack it."""
+    """Fraction of the training texts that have each label; models of earlier versions lack it."""
     classes: list[bool] | list[int] | list[float] | None = None
-    """The labels as they were given to `fit`, if they were no strings."""
+    """The labels as given to `fit`, if they were not strings."""
 
 
 def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:
@@ -447,7 +413,7 @@ def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:
             )
     if name == "layered":  # word vectors are an encoder in a folder of their own
         with_vectors = body.pop("word_vectors", False)
-        need_type(with_vectors, bool, f"{folder / CONFIG}: plan.word_vectors")
+        need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
         body["vectors"] = WordVectors.from_pretrained(folder / VECTORS) if with_vectors else None
     encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
     own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))

@@ -1,4 +1,4 @@
-"""The encoders and the word vectors of a task model: made for the task's words, saved, and loaded.
+"""The encoders and the word vectors of a task model: created for the words of the task, saved and loaded.
 
 Legend: V words, E width of static vectors.
 """
@@ -43,46 +43,42 @@ from unfreeze.vectors.table import VectorTable
 
 logger = logging.getLogger(__name__)
 VECTORS = "word_vectors"
-"""Folder of the static vectors within that of a task model."""
+"""Folder of the static word vectors in the folder of a task model."""
 SPREAD = 0.5
-"""Standard deviation of the numbers of vectors under a biLSTM; GloVe's have .4, random embeddings 1."""
+"""Standard deviation of the components of vectors that a biLSTM reads; that of GloVe is 0.4, of random embeddings 1."""
 FEW = 50
-"""Up to so many examples every word of the task gets a vector of its own."""
+"""Up to this number of examples, every word of the task is in the vocabulary."""
 FREQUENCY_WEIGHT = 1e-3
+"""The a of `weighted_vectors`."""
 
 
-def make_encoder(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
-    """The encoder under a pooled body: a pre-trained one, one from scratch, or word vectors, perhaps with a biLSTM on them.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    if plan.starts_from_vectors:
-        return _from_vectors(examples, plan)
-    if plan.mode != "scratch":
-        return TextEncoder.from_pretrained(plan.encoder)
-    tokenizer = _task_tokenizer(examples, plan)
-    scale = 1.0 if plan.dropout_scale is None else plan.dropout_scale
-    make, dropouts = (
-        (AwdLstm, CLASSIFIER_DROPOUTS) if plan.architecture == "awd-lstm" else (LstmEncoder, SCRATCH_DROPOUTS)
-    )
+def random_encoder(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
+    """An encoder from scratch, with a vocabulary of the words of the examples."""
+    is_awd = plan.architecture == "awd-lstm"
+    make: type[AwdLstm] | type[LstmEncoder] = AwdLstm if is_awd else LstmEncoder
+    dropouts = CLASSIFIER_DROPOUTS if is_awd else SCRATCH_DROPOUTS
     return make(
-        tokenizer,
+        task_tokenizer(examples, plan),
         embedding_size=plan.embedding_size,
         hidden_size=plan.hidden_size,
-        dropouts=dropouts.times(scale),
+        dropouts=dropouts.times(1.0 if plan.dropout_scale is None else plan.dropout_scale),
     )
 
 
 @torch.no_grad()
-def _from_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
+def encoder_of_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
+    """Word vectors for the words of the examples, as an encoder of their own or as the embedding of a biLSTM.
+
+    Raises:
+        UserError: the vectors cannot be read.
+    """
     vectors, words = read_encoder(plan.encoder), task_words(examples, plan)
     unknown = [word for word in words if vectors.tokenizer.id(word) is None]
     logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
     on_bilstm = plan.chosen_body == "bilstm"
     if on_bilstm:
         vectors = vectors.first_words(plan.vocabulary_size, besides=words)
-    # By default words are added that can learn, or that get a vector of their n-grams.
+    # By default, words are added if they are trained or get a vector from their n-grams.
     add_words = plan.new_words
     if add_words is None:
         add_words = plan.mode == "fine-tune" or vectors.ngrams is not None
@@ -105,26 +101,27 @@ def _from_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncoder:
     return vectors
 
 
-def _task_tokenizer(examples: ExampleSet, plan: ClassifierPlan) -> TextTokenizer:
+def task_tokenizer(examples: ExampleSet, plan: ClassifierPlan) -> TextTokenizer:
+    """A word tokenizer trained on the examples; with few of them, no word is too rare."""
     return train_tokenizer(
         (example.input for example in examples.examples),
         kind="word",
         vocabulary_size=plan.vocabulary_size,
-        min_count=plan.min_count if len(examples) > 50 else 1,
+        min_count=plan.min_count if len(examples) > FEW else 1,
         workers=1 if len(examples) < 2000 else None,
     )
 
 
 def task_words(examples: ExampleSet, plan: ClassifierPlan) -> list[str]:
     """The words of the examples, without special tokens."""
-    found = _task_tokenizer(examples, plan)
+    found = task_tokenizer(examples, plan)
     return [word for number, word in enumerate(found.vocabulary) if number not in found.special_ids]
 
 
 def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:
-    """Unit vectors for a vocabulary, frequent words weighted down by a / (a + p(w)) (Arora, Liang & Ma 2017): (V, E).
+    """Unit vectors for a vocabulary, scaled by a / (a + p(w)) (Arora, Liang & Ma 2017), so that frequent words count less: (V, E).
 
-    Words without a vector and special tokens are zero, so that a mean over a document passes them over.
+    Words without a vector and special tokens are zero, so they do not contribute to the mean over a document.
     """
     matrix, found = vectors.matrix_for(tokenizer.vocabulary)
     rows = torch.from_numpy(matrix).float()
@@ -142,12 +139,12 @@ def _weighted(rows: Tensor, tokenizer: TextTokenizer) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class WordTaskParts:
-    """What config.json says under "settings"."""
+    """The "settings" in the config.json of a task on words."""
 
     inputs: dict[str, Any]
-    """Arguments of `WordInputs`, which knows their types."""
+    """Arguments of `WordInputs`, whose signature has their types."""
     body: dict[str, Any]
-    """Arguments of the network on them."""
+    """Arguments of the network."""
 
 
 class OnWords(Protocol):
@@ -161,13 +158,13 @@ NetworkT = TypeVar("NetworkT", bound=OnWords)
 
 
 def make_words(counts: Counter[str], n_examples: int, plan: WordPlan) -> WordInputs:
-    """The inputs of a body, with the encoder, static vectors and characters that the settings name.
+    """The word representations that the settings ask for: encoder, static vectors and characters.
 
     Args:
-        counts: how often each word of the training examples occurs, normalized.
+        counts: occurrences of each normalized word in the training examples.
 
     Raises:
-        UserError: the encoder or the vectors cannot be read, or have none of the words.
+        UserError: the encoder or the vectors cannot be read, or the vectors have none of the words.
     """
     encoder = None if plan.contextual is None else TextEncoder.from_pretrained(plan.contextual)
     vectors, learn = word_table(counts, n_examples, plan)
@@ -176,7 +173,7 @@ def make_words(counts: Counter[str], n_examples: int, plan: WordPlan) -> WordInp
 
 @torch.no_grad()
 def word_table(counts: Counter[str], n_examples: int, plan: WordPlan) -> tuple[WordVectors | None, bool]:
-    """The static vectors, and whether they learn: those that are named, new ones for the task's words, or none."""
+    """The static vectors, and whether they are trained: those of the settings, random ones for the task's words, or none."""
     if plan.static is not None:
         vectors = static_vectors(plan.static, list(counts), plan.vocabulary_size)
         learn = plan.mode == "fine-tune" if plan.vectors_learn is None else plan.vectors_learn
@@ -192,12 +189,12 @@ def word_table(counts: Counter[str], n_examples: int, plan: WordPlan) -> tuple[W
 
 @torch.no_grad()
 def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> WordVectors:
-    """The vectors in `source` of the first `vocabulary_size` words and of the task's `words`, scaled for a biLSTM.
+    """The vectors in `source` of its first `vocabulary_size` words and of the task's `words`, scaled for a biLSTM.
 
-    The norms of vectors differ between trainings, and a biLSTM trains poorly on vectors of small norm.
+    Norms differ between trainings, and a biLSTM trains poorly on vectors of small norm.
 
     Raises:
-        UserError: they cannot be read, or have none of the task's words.
+        UserError: the vectors cannot be read, or have none of the task's words.
     """
     vectors = read_encoder(source)
     known = sum(vectors.vector(word) is not None for word in words)
@@ -214,10 +211,10 @@ def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> W
 
 
 def run_identity(settings: WordTaskSettings, plan: WordPlan) -> dict[str, Any]:
-    """What of the settings tells a run from another, and what is in the files that they name."""
+    """The part of a run's identity that follows from the settings, with digests of the encoder and the word vectors."""
     names = (plan.contextual, plan.static)
     return {
-        # The digest of the data has the scheme of tags.
+        # The scheme of the tags is part of the digest of the data.
         **{name: value for name, value in asdict(settings).items() if name != "scheme"},
         "weights": [None if name is None else weights_digest(name) for name in names],
     }
@@ -230,7 +227,7 @@ def cache_layers(
     accelerator: Accelerator,
     progress: Progress,
 ) -> None:
-    """A frozen encoder's layers of these texts are computed once, in the run's number format."""
+    """Compute the layers of a frozen encoder for these texts once, in the run's number format."""
     if plan.contextual is not None:
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         weights = weights_digest(plan.contextual)
@@ -248,7 +245,7 @@ def save_task_model(
 
     Args:
         own: the tensors besides those of the encoder and the word vectors.
-        vectors: they are saved in a folder of their own.
+        vectors: word vectors, which are saved in a folder of their own.
     """
     tensors = dict(own)
     if encoder is not None:
@@ -263,7 +260,7 @@ def save_task_model(
 
 
 def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A task model's own tensors, and those of its encoder under the encoder's names."""
+    """The tensors of a task model itself, and those of its encoder by the names that they have there."""
     prefix = "encoder."
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
     return own, {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -272,7 +269,7 @@ def split_encoder(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
 def load_words(
     folder: Path, config: dict[str, Any], inputs: dict[str, Any]
 ) -> tuple[WordInputs, dict[str, Tensor]]:
-    """What the words are read by, and the tensors of the rest of the model."""
+    """The word representations of a saved model, and the tensors of the rest of it."""
     own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
     encoder = None
     if config.get("encoder"):
@@ -288,10 +285,10 @@ def load_words(
 def made_on_words(
     make: Callable[..., NetworkT], folder: Path, own: dict[str, Tensor], /, *parts: object, **body: Any
 ) -> NetworkT:
-    """The network on the words, made as config.json says, where it has the tensors that were saved.
+    """The network of a saved model, with random weights.
 
     Raises:
-        UserError: the arguments are not those of the network, or ask for other tensors.
+        UserError: `body` does not fit the signature of the network, or the network has other tensors than `own`.
     """
     shapes = {name: list(tensor.shape) for name, tensor in own.items()}
     return made_to_fit(make, folder, shapes, lambda network: network.own_tensors(), *parts, **body)

@@ -21,7 +21,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model, weights_digest
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, text_column
-from unfreeze.tasks.classification import all_features, make_objective, make_targets, solve_heads
+from unfreeze.tasks.classification import make_objective, make_targets, solve_heads
 from unfreeze.tasks.classifier_network import (
     KIND,
     ClassifierConfig,
@@ -195,7 +195,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         inputs = network.body.inputs(texts)
         known = network.body.have_known_words(inputs)
         with prediction_format(self.precision, device):
-            found = all_features(network, inputs)
+            found = network.read_all(inputs)
         features = {name: x.to(device) for name, x in found.items()}
         result: NDArray[np.float32] = network.probabilities(features).cpu().numpy()
         if self.prior_ is not None:

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, WEIGHTS, digest, read_config
@@ -42,11 +42,20 @@ HUB = "hf:"
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
-def load(name_or_dir: str | Path, **hub: Any) -> Any:
+class HubOptions(TypedDict, total=False):
+    """Keywords of `find_model` that matter for a model on the hub, as in `huggingface_hub.snapshot_download`."""
+
+    revision: str | None
+    cache_dir: str | Path | None
+    token: str | None
+    local_files_only: bool
+
+
+def load(name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Any:
     """Load any saved model as the class of its kind: an encoder, a language model or a task model.
 
     Args:
-        name_or_dir: as for `find_model`, and so are the keywords.
+        name_or_dir, hub: as for `find_model`.
 
     Raises:
         UserError: there is no such model, or its folder is incomplete, damaged, newer or of an unknown kind.

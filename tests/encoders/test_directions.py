@@ -49,7 +49,7 @@ def piece_words(draw: st.DrawFn) -> list[int]:
 def test_each_word_gets_its_first_or_last_piece(rows: list[list[int]], last: bool) -> None:
     width = max(map(len, rows))
     layer = torch.arange(1.0, len(rows) * (width - 1) + 1).view(len(rows), width - 1, 1)
-    found, mask = gather_words(layer, rows, last)
+    (found,), mask = gather_words([layer], rows, last)
     assert found.shape[1] == max(max(row) for row in rows) + 1
     for number, row in enumerate(rows):
         expected: list[float] = []
@@ -65,7 +65,7 @@ def test_each_word_gets_its_first_or_last_piece(rows: list[list[int]], last: boo
 
 
 def test_texts_without_words_have_no_vectors() -> None:
-    vectors, mask = gather_words(torch.zeros(2, 0, 3), [[-1], [-1]], last=True)
+    (vectors,), mask = gather_words([torch.zeros(2, 0, 3)], [[-1], [-1]], last=True)
     assert vectors.shape == (2, 0, 3) and mask.shape == (2, 0)
     assert word_positions([], last=True) == ([], 0)
 

@@ -65,9 +65,8 @@ def run(arguments: Embed, console: Console) -> None:
     if arguments.cache_words:
         if not isinstance(encoder, Elmo):
             raise UserError(f"--cache-words is for ELMo: {arguments.encoder} is a {encoder.kind} encoder")
-        special = encoder.tokenizer.special_ids
-        words = [word for number, word in enumerate(encoder.tokenizer.vocabulary) if number not in special]
-        encoder.cache_tokens(words[: arguments.cache_words])
+        ids = encoder.tokenizer.word_ids[: arguments.cache_words]
+        encoder.cache_tokens(encoder.tokenizer.token(number) for number in ids)
     unfinished = output.with_name(f".{output.name}.embedding")
     text = embed_text(
         encoder,

@@ -51,13 +51,12 @@ class StackedEncoder(TextEncoder):
     @property
     def widths(self) -> list[int]:
         """D_l, the sum over directions."""
-        return [
-            sum(widths) for widths in zip(*(self.stack(name).widths for name in self.directions), strict=True)
-        ]
+        per_stack = [self.stack(name).widths for name in self.directions]
+        return [sum(widths) for widths in zip(*per_stack, strict=True)]
 
     def table(self, besides: Collection[str] = ()) -> VectorTable:
         """The vectors of the embedding layer, without special tokens; it has none for words it does not know."""
-        ids = [number for number in range(len(self.tokenizer)) if number not in self.tokenizer.special_ids]
+        ids = self.tokenizer.word_ids
         weight = self.stack(self.directions[0]).embedding.weight
         words = [self.tokenizer.token(number) for number in ids]
         return VectorTable(words, weight.detach()[ids].float().cpu().numpy())
@@ -85,22 +84,15 @@ class StackedEncoder(TextEncoder):
     def layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, T, D_l) in the order of the text without the begin symbol, and the mask (B, T)."""
         per_stack = [self._stack_layers(name, batch) for name in self.directions]
-        time = torch.arange(1, batch.ids.shape[1], device=batch.ids.device)
-        return [torch.cat(parts, dim=2) for parts in zip(*per_stack, strict=True)], time < batch.lengths[
-            :, None
-        ]
+        return _side_by_side(per_stack), batch.real_pieces
 
     def word_layers(self, batch: TextBatch) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, W, D_l): a word's last piece forward, its first backward; and the mask (B, W)."""
-        mask = torch.empty(0)
-        per_stack = []
-        for name in self.directions:
-            picked = [
-                gather_words(x, batch.words, last=name == "forward") for x in self._stack_layers(name, batch)
-            ]
-            per_stack.append([vectors for vectors, _ in picked])
-            mask = picked[0][1]
-        return [torch.cat(parts, dim=2) for parts in zip(*per_stack, strict=True)], mask
+        picked = [
+            gather_words(self._stack_layers(name, batch), batch.words, last=name == "forward")
+            for name in self.directions
+        ]
+        return _side_by_side([layers for layers, _ in picked]), picked[0][1]
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The embedding, then each layer with both directions in one group; a shared embedding is there once."""
@@ -110,12 +102,16 @@ class StackedEncoder(TextEncoder):
 
     def weights(self) -> dict[str, Tensor]:
         """The tensors to save; a shared embedding has the name of the first stack only."""
-        skipped = (
-            {f"stacks.{module_name(name)}.embedding.weight" for name in self.directions[1:]}
-            if self.shared
-            else set()
-        )
-        return {name: tensor for name, tensor in self.state_dict().items() if name not in skipped}
+        tensors = self.state_dict()
+        if self.shared:
+            for name in self.directions[1:]:
+                del tensors[f"stacks.{module_name(name)}.embedding.weight"]
+        return tensors
+
+
+def _side_by_side(per_stack: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The layers of each direction, concatenated along their width."""
+    return [torch.cat(parts, dim=2) for parts in zip(*per_stack, strict=True)]
 
 
 class AwdLstm(StackedEncoder):
@@ -179,10 +175,6 @@ class AwdLstm(StackedEncoder):
                 dropouts=dropouts or Dropouts(),
                 cells=cells,
             )
-
-    def arguments(self) -> dict[str, Any]:
-        """Sizes, direction and, if they are no LSTMs, the kind of layers."""
-        return dict(self._arguments)
 
     @torch.no_grad()
     def start_embedding(self, rows: Tensor, ids: Sequence[int]) -> None:

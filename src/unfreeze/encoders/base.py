@@ -11,10 +11,11 @@ Legend: B batch, N positions (pieces of a text, places of a feature map), L laye
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self, Unpack
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from unfreeze.encoders.saving import (
 )
 from unfreeze.errors import UserError, need_several
 from unfreeze.folders import WEIGHTS, read_config, tensor_shapes
-from unfreeze.registry import TASKS, encoder_class, find_model, push_to_hub
+from unfreeze.registry import TASKS, HubOptions, encoder_class, find_model, push_to_hub
 from unfreeze.text.batches import token_bounded_batches
 
 Pool = Literal["mean", "max", "last"]
@@ -60,7 +61,9 @@ class Encoder(nn.Module, ABC):
     kind: ClassVar[str]
     """The name of this rung in config.json."""
     processor: Processor
-    """What makes batches of raw inputs; the first argument of the constructor."""
+    """Makes batches of raw inputs; the first argument of the constructor."""
+    _arguments: Mapping[str, Any] = MappingProxyType({})
+    """What `arguments` returns; set by constructors that have any."""
 
     @classmethod
     @abstractmethod
@@ -85,8 +88,8 @@ class Encoder(nn.Module, ABC):
         return [list(self.parameters())]
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments besides the processor, as config.json keeps them; here there are none."""
-        return {}
+        """The constructor's arguments other than the processor, as they stand in config.json."""
+        return dict(self._arguments)
 
     def set_dropout_scale(self, scale: float) -> None:
         """Set the dropouts for fine-tuning on a task, multiplied by `scale`; without effect on encoders without dropout."""
@@ -178,37 +181,22 @@ class Encoder(nn.Module, ABC):
         return made_to_fit(cls, folder, shapes, cls.weights, cls.load_processor(folder), **arguments)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name_or_dir: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        token: str | None = None,
-        local_files_only: bool = False,
-    ) -> Self:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
         """Load a saved encoder, in evaluation mode and fp32, or the encoder of a language model or task model.
 
         `Encoder` itself loads any kind, and a subclass its own.
 
         Args:
             name_or_dir: a folder, the name of a released model, or owner/name on the hub.
-            revision, cache_dir, token, local_files_only: for the hub, as in `huggingface_hub.snapshot_download`.
+            hub: `revision`, `cache_dir`, `token` and `local_files_only`, as in `huggingface_hub.snapshot_download`.
 
         Raises:
             UserError: there is no such model, or its folder is incomplete, damaged, of another kind or newer.
         """
-        folder = find_model(
-            name_or_dir,
-            revision=revision,
-            cache_dir=cache_dir,
-            token=token,
-            local_files_only=local_files_only,
-        )
+        folder = find_model(name_or_dir, **hub)
         config = read_config(folder)
-        if (
-            config["kind"] in TASKS and "encoder" not in config
-        ):  # a tagger or answerer may read word vectors alone
+        # A tagger or an answerer may read word vectors alone.
+        if config["kind"] in TASKS and "encoder" not in config:
             if not config.get("word_vectors"):
                 raise UserError(f"{folder} was fitted without an encoder: there is none to start from")
             return cls.from_pretrained(folder / "word_vectors")

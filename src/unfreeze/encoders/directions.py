@@ -72,17 +72,9 @@ def word_positions(words: list[list[int]], last: bool) -> tuple[list[list[int]],
 
 
 def gather_words(
-    layer: Tensor, words: list[list[int]], last: bool, stripped: int = 1
-) -> tuple[Tensor, Tensor]:
-    """`gather_each` of one layer."""
-    (picked,), mask = gather_each([layer], words, last, stripped)
-    return picked, mask
-
-
-def gather_each(
     layers: Sequence[Tensor], words: list[list[int]], last: bool, stripped: int = 1
 ) -> tuple[list[Tensor], Tensor]:
-    """Pick one piece's vector a word.
+    """Select the vector of one piece for each word.
 
     Args:
         layers: (B, T, D_l) whose first position is id number `stripped`.
@@ -90,7 +82,7 @@ def gather_each(
         last: take a word's last piece (a forward model has then read all of it), else its first.
 
     Returns:
-        (B, W, D_l) with zeros past a text's last word, and the mask (B, W).
+        For each layer (B, W, D_l) with zeros past a text's last word, and the mask (B, W).
     """
     positions, longest = word_positions(words, last)
     device = layers[0].device

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.checked import need_call
-from unfreeze.encoders.directions import gather_each, module_name, reversed_within
+from unfreeze.encoders.directions import gather_words, module_name, reversed_within
 from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.parallel import single_threaded_ops
 from unfreeze.encoders.layers.projected_lstm import Clips, ProjectedLstm, State, run_layers, run_stacks
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
-from unfreeze.errors import UserError, need_texts
+from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.characters import frame_rows, spell
@@ -140,10 +140,6 @@ class Elmo(TextEncoder):
         """The processor."""
         return self.processor
 
-    def arguments(self) -> dict[str, Any]:
-        """Sizes, clips and whether there are skip connections."""
-        return dict(self._arguments)
-
     @property
     def directions(self) -> list[str]:
         """The names of the directions."""
@@ -236,31 +232,17 @@ class Elmo(TextEncoder):
 
     # Texts to batches
 
-    def prepare(self, inputs: Sequence[str]) -> SpelledBatch:
-        """Raw texts, split into words and sentences -> a batch."""
-        need_texts(inputs, "texts")
-        pieces = [self.tokenizer.encode(text) for text in inputs]
-        spellings = [
-            [text[start:end] for start, end in piece.offsets]
-            for text, piece in zip(inputs, pieces, strict=True)
-        ]
-        return self._spelled(pieces, spellings)
-
-    def prepare_words(self, sentences: Sequence[list[str]]) -> SpelledBatch:
-        """Sentences that are split into words already -> a batch."""
-        pieces = [self.tokenizer.encode_words(words) for words in sentences]
-        return self._spelled(pieces, [["", *words, ""] for words in sentences])
-
-    def _spelled(self, pieces: list[Pieces], spellings: list[list[str]]) -> SpelledBatch:
+    def batch(self, pieces: Sequence[Pieces], texts: Sequence[str]) -> SpelledBatch:
+        """Encoded texts -> a batch with the spelling of each different word."""
         if not pieces:
             raise UserError("no texts were given")
         numbers: dict[str, int] = {}
         ids = np.zeros((len(pieces), max(len(piece.ids) for piece in pieces)), dtype=np.int64)
         frames = {self.tokenizer.bos_id: 0, self.tokenizer.eos_id: 1}
-        for row, piece, words in zip(ids, pieces, spellings, strict=True):
-            row[: len(words)] = [
-                numbers.setdefault(word, len(numbers) + 2) if index >= 0 else frames[token]
-                for token, index, word in zip(piece.ids, piece.words, words, strict=True)
+        for row, piece, text in zip(ids, pieces, texts, strict=True):
+            row[: len(piece.ids)] = [
+                numbers.setdefault(text[start:end], len(numbers) + 2) if index >= 0 else frames[token]
+                for token, index, (start, end) in zip(piece.ids, piece.words, piece.offsets, strict=True)
             ]
         cached = [-1, -1, *(self._cached.get(word, -1) for word in numbers)]
         device = next(self.parameters()).device
@@ -341,7 +323,7 @@ class Elmo(TextEncoder):
         back = order.argsort()
         doubled = torch.nn.functional.embedding(batch.ids, vectors)
         every = [torch.cat([doubled, doubled], dim=2), *(layer[back] for layer in found)]
-        picked, mask = gather_each(every, batch.words, last=True, stripped=0)
+        picked, mask = gather_words(every, batch.words, last=True, stripped=0)
         return (
             picked,
             mask,

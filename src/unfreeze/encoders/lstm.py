@@ -6,8 +6,6 @@ bounded memory like AWD-LSTM does, and right padding never reaches a real positi
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from unfreeze.encoders.awd_lstm import StackedEncoder
@@ -58,7 +56,3 @@ class LstmEncoder(StackedEncoder):
                 for name in ("forward", "backward")
             }
         )
-
-    def arguments(self) -> dict[str, Any]:
-        """The sizes."""
-        return dict(self._arguments)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.encoders.base import Batch, Encoder, Pool
-from unfreeze.encoders.directions import gather_each
+from unfreeze.encoders.directions import gather_words
 from unfreeze.errors import UserError, need_texts
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizer_files import load_tokenizer
@@ -32,6 +33,12 @@ class TextBatch(Batch):
     """For every id of a row the index of its word, -1 for special tokens."""
     offsets: list[list[tuple[int, int]]]
     """For every id of a row its span of characters in the text."""
+
+    @property
+    def real_pieces(self) -> Tensor:
+        """(B, T - 1), which positions behind the begin-of-text id are not padding."""
+        time = torch.arange(1, self.ids.shape[1], device=self.ids.device)
+        return time < self.lengths[:, None]
 
 
 class TextEncoder(Encoder):
@@ -55,23 +62,24 @@ class TextEncoder(Encoder):
         """Raw texts -> a batch.
 
         Raises:
-            UserError: there is no text, or something else than text among them.
+            UserError: there is no text, or an input is not text.
         """
         need_texts(inputs, "texts")
-        return self._batch([self.tokenizer.encode(text) for text in inputs])
+        return self.batch([self.tokenizer.encode(text) for text in inputs], inputs)
 
     def prepare_words(self, sentences: Sequence[list[str]]) -> TextBatch:
         """Texts that are split into words already -> a batch whose word indices follow the given words."""
-        return self._batch([self.tokenizer.encode_words(words) for words in sentences])
+        pieces = [self.tokenizer.encode_words(words) for words in sentences]
+        return self.batch(pieces, [" ".join(words) for words in sentences])
 
     def word_layers(self, batch: Any) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, W, D_l), the vector of each word's last piece, and the mask (B, W) of real words."""
-        return gather_each(self.layers(batch)[0], batch.words, last=True)
+        return gather_words(self.layers(batch)[0], batch.words, last=True)
 
     def encode(self, inputs: Sequence[str], *, layer: int = -1, pool: Pool = "mean") -> NDArray[np.float32]:
         """One vector for each text, pooled over its words, in evaluation mode: (n, D).
 
-        The arguments are those of `Encoder.encode`, and what is raised too.
+        Arguments and errors are those of `Encoder.encode`.
         """
         need_texts(inputs, "texts")
         return super().encode(inputs, layer=layer, pool=pool)
@@ -79,7 +87,12 @@ class TextEncoder(Encoder):
     def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
         return self.word_layers(self.prepare(inputs))
 
-    def _batch(self, pieces: list[Pieces]) -> TextBatch:
+    def batch(self, pieces: Sequence[Pieces], texts: Sequence[str]) -> TextBatch:
+        """Encoded texts -> a batch.
+
+        Args:
+            texts: what the offsets of `pieces` refer to.
+        """
         if not pieces:
             raise UserError("no texts were given")
         ids, lengths = pad_sequences([p.ids for p in pieces], self.tokenizer.pad_id)

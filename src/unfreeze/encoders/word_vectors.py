@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
 from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
-from unfreeze.errors import UserError, need_texts
+from unfreeze.errors import UserError
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
@@ -87,16 +86,17 @@ class WordVectors(TextEncoder):
             )
         self.processor = tokenizer
         self.size, self.ngrams = size, None if ngrams is None else (ngrams[0], ngrams[1])
+        n_buckets = 0 if ngrams is None else buckets
+        self._arguments = {
+            "size": size,
+            "ngrams": None if ngrams is None else list(ngrams),
+            "buckets": n_buckets,
+        }
         embedding = nn.Embedding(len(tokenizer), size)
         nn.init.zeros_(embedding.weight)
         self.stacks = nn.ModuleDict({"forwards": LookUp(embedding)})  # saved tensors have this name
         self.buckets: Tensor
-        self.register_buffer("buckets", torch.zeros(buckets if ngrams is not None else 0, size))
-
-    def arguments(self) -> dict[str, Any]:
-        """The sizes."""
-        ngrams = None if self.ngrams is None else list(self.ngrams)
-        return {"size": self.size, "ngrams": ngrams, "buckets": len(self.buckets)}
+        self.register_buffer("buckets", torch.zeros(n_buckets, size))
 
     @classmethod
     def from_table(cls, table: VectorTable) -> WordVectors:
@@ -155,8 +155,8 @@ class WordVectors(TextEncoder):
     @property
     def index_to_key(self) -> list[str]:
         """The words, without special tokens, in the order of the table."""
-        special = self.tokenizer.special_ids
-        return [word for number, word in enumerate(self.tokenizer.vocabulary) if number not in special]
+        words = self.tokenizer.vocabulary
+        return [words[number] for number in self.tokenizer.word_ids]
 
     def __len__(self) -> int:
         return len(self.tokenizer) - len(self.tokenizer.special_ids)
@@ -224,8 +224,7 @@ class WordVectors(TextEncoder):
             UserError: a vector holds NaN or infinity.
         """
         self.need_finite()
-        special = self.tokenizer.special_ids
-        rows = [row for row in range(len(self.tokenizer)) if row not in special]
+        rows = self.tokenizer.word_ids
         made = {word: self.unseen(word) for word in besides if self._id(word) is None}
         found = {word: vector for word, vector in made.items() if vector is not None}
         vectors = [self.embedding.detach()[rows], *(vector[None] for vector in found.values())]
@@ -241,9 +240,7 @@ class WordVectors(TextEncoder):
 
     def table_spread(self) -> Tensor:
         """Standard deviation of all elements of the vectors of words."""
-        special = self.tokenizer.special_ids
-        rows = [row for row in range(len(self.tokenizer)) if row not in special]
-        return self.embedding.detach()[rows].std()
+        return self.embedding.detach()[self.tokenizer.word_ids].std()
 
     def unseen(self, word: str) -> Tensor | None:
         """The vector (D,) composed of the n-grams of a word, or None if there are none."""
@@ -304,21 +301,17 @@ class WordVectors(TextEncoder):
             if row in special or first or normalized(word) in wanted:
                 rows.append(row)
         words, counts = self.tokenizer.vocabulary, self.tokenizer.counts
-        kept = None if counts is None else [counts[row] for row in rows]
-        result = WordVectors(WordTokenizer([words[row] for row in rows], kept), **self.arguments())
-        result.buckets.copy_(self.buckets)
-        result.embedding.copy_(self.embedding[rows])
-        return result.eval()
+        fewer_counts = None if counts is None else [counts[row] for row in rows]
+        tokenizer = WordTokenizer([words[row] for row in rows], fewer_counts)
+        return self._with_vocabulary(tokenizer, self.embedding[rows])
 
     @torch.no_grad()
     def with_words(self, words: Sequence[str], *, seed: int = 0) -> WordVectors:
         """A larger encoder: new words start from their n-grams, or else from random vectors of the same spread."""
         new = [word for word in dict.fromkeys(map(normalized, words)) if self.tokenizer.id(word) is None]
         counts = self.tokenizer.counts
-        grown = None if counts is None else [*counts, *[0] * len(new)]
-        tokenizer = WordTokenizer([*self.tokenizer.vocabulary, *new], grown)
-        result = WordVectors(tokenizer, **self.arguments())
-        result.buckets.copy_(self.buckets)
+        more_counts = None if counts is None else [*counts, *[0] * len(new)]
+        tokenizer = WordTokenizer([*self.tokenizer.vocabulary, *new], more_counts)
         spread = float(self.table_spread())
         random = torch.from_numpy(
             np.random.default_rng(seed).normal(0.0, spread, (len(new), self.size))
@@ -327,21 +320,18 @@ class WordVectors(TextEncoder):
             made = self.unseen(word)
             if made is not None:
                 random[row] = made
-        result.embedding.copy_(torch.cat([self.embedding, random]))
+        return self._with_vocabulary(tokenizer, torch.cat([self.embedding, random]))
+
+    def _with_vocabulary(self, tokenizer: TextTokenizer, embedding: Tensor) -> WordVectors:
+        """An encoder with the same n-grams, but the given words and their vectors."""
+        result = WordVectors(tokenizer, **self.arguments())
+        result.buckets.copy_(self.buckets)
+        result.embedding.copy_(embedding)
         return result.eval()
 
-    def prepare(self, inputs: Sequence[str]) -> TextBatch:
-        """Raw texts -> a batch."""
-        need_texts(inputs, "texts")
-        return self._with_unseen([self.tokenizer.encode(text) for text in inputs], inputs)
-
-    def prepare_words(self, sentences: Sequence[list[str]]) -> TextBatch:
-        """Texts that are split into words already -> a batch."""
-        pieces = [self.tokenizer.encode_words(words) for words in sentences]
-        return self._with_unseen(pieces, [" ".join(words) for words in sentences])
-
-    def _with_unseen(self, pieces: list[Pieces], texts: Sequence[str]) -> TextBatch:
-        batch = self._batch(pieces)
+    def batch(self, pieces: Sequence[Pieces], texts: Sequence[str]) -> TextBatch:
+        """Encoded texts -> a batch, in which unknown words have vectors of their n-grams if there are any."""
+        batch = super().batch(pieces, texts)
         if self.ngrams is None:
             return batch
         made: list[Tensor] = []
@@ -362,8 +352,7 @@ class WordVectors(TextEncoder):
             found = nn.functional.embedding(batch.ids, rows)[:, 1:]
         else:
             found = self.stack("forward")(batch.ids.t()).layers[0].transpose(0, 1)[:, 1:]
-        time = torch.arange(1, batch.ids.shape[1], device=batch.ids.device)
-        return [found], time < batch.lengths[:, None]
+        return [found], batch.real_pieces
 
 
 def read_encoder(place: str | Path) -> WordVectors:

@@ -107,7 +107,7 @@ class BiLanguageModel(EncoderLanguageModel):
         scored = []
         for text in texts:
             pieces = self.tokenizer.encode(text)
-            batch = self.encoder.prepare([text])
+            batch = self.encoder.batch([pieces], [text])
             # The frames of sentences are read and not scored: a text's log-probability is that of its words.
             words = [n for n, word in enumerate(pieces.words) if word >= 0]
             found = {}
@@ -179,7 +179,7 @@ class BiLanguageModel(EncoderLanguageModel):
         return {name: (total[name], count[name]) for name in DIRECTIONS}
 
     def readable(self, text: str) -> ReadableText:
-        batch = self.encoder.prepare([text])
+        batch = self.encoder.batch([self.tokenizer.encode(text)], [text])
         return ReadableText(batch.ids[0].tolist(), batch.offsets[0], batch.rows)
 
     def reading_order(self, direction: str, n_tokens: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import read_config
@@ -15,7 +15,7 @@ from unfreeze.language_models.generate import stream_text
 from unfreeze.language_models.perplexity import Perplexity, measure_documents
 from unfreeze.language_models.score import TextScore, score_texts
 from unfreeze.language_models.settings import SamplingSettings
-from unfreeze.registry import TASKS, find_model, model_class
+from unfreeze.registry import TASKS, HubOptions, find_model, model_class
 
 
 class LanguageModel(Scores, MeasuresPerplexity):
@@ -135,7 +135,7 @@ class LanguageModel(Scores, MeasuresPerplexity):
         """Load a model of this class from a folder that has this config.json."""
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
         """Load a language model, in evaluation mode and fp32.
 
         Args:

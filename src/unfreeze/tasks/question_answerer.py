@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from unfreeze.encoders.saving import load_matching
 from unfreeze.errors import UserError, need_several, need_texts
 from unfreeze.folders import Config, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import find_model
+from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.answering import (
     Answers,
@@ -197,7 +197,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         save_task_model(folder, config, self.network_.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
         """Load an answerer; `hub` as for `Encoder.from_pretrained`.
 
         Raises:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from unfreeze.encoders.saving import load_matching
 from unfreeze.errors import UnknownLabel, UserError, need_several, need_texts
 from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import find_model
+from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator
 from unfreeze.tasks.metrics import SpanMetrics, span_metrics, unknown_labels_line
@@ -341,7 +341,7 @@ class SequenceTagger(Estimator, TaggerSettings):
         save_task_model(folder, config, self.network_.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
         """Load a tagger; `hub` as for `Encoder.from_pretrained`.
 
         Raises:

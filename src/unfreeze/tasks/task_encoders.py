@@ -115,7 +115,7 @@ def task_tokenizer(examples: ExampleSet, plan: ClassifierPlan) -> TextTokenizer:
 def task_words(examples: ExampleSet, plan: ClassifierPlan) -> list[str]:
     """The words of the examples, without special tokens."""
     found = task_tokenizer(examples, plan)
-    return [word for number, word in enumerate(found.vocabulary) if number not in found.special_ids]
+    return [found.token(number) for number in found.word_ids]
 
 
 def weighted_vectors(vectors: VectorTable, tokenizer: TextTokenizer) -> Tensor:

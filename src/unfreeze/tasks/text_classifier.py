@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from unfreeze.datasets.labels import as_read, labels_of
 from unfreeze.errors import UserError, need_texts
 from unfreeze.folders import CONFIG, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import find_model, weights_digest
+from unfreeze.registry import HubOptions, find_model, weights_digest
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, text_column
 from unfreeze.tasks.classification import make_objective, make_targets, solve_heads
@@ -292,7 +292,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         save_task_model(folder, config, network.own_tensors(), network.encoder, network.body.vectors)
 
     @classmethod
-    def from_pretrained(cls, name_or_dir: str | Path, **hub: Any) -> Self:
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
         """Load a classifier; `hub` as for `Encoder.from_pretrained`. Its settings, for another `fit`, are the defaults.
 
         Raises:

@@ -122,6 +122,11 @@ class TextTokenizer(ABC):
         return len(self._tokens)
 
     @property
+    def word_ids(self) -> list[int]:
+        """The ids of all tokens that are not special, in ascending order."""
+        return [number for number in range(len(self)) if number not in self.special_ids]
+
+    @property
     def vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""
         return list(self._tokens)

@@ -236,13 +236,11 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, progress: Progress)
         )
         chosen = plans.plan(plans.TaggerPlan, TaggerSettings(**settings))
         tagger, _ = tagging.make_network(sentences, chosen)
-        tagger.to(accelerator.device)
         objective = tagging.make_objective(tagger, sentences, chosen, accelerator, progress=progress)
     else:
         questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
         chosen = plans.plan(plans.AnswererPlan, AnswererSettings(**settings))
         reader, _ = answering.make_network(questions, chosen)
-        reader.to(accelerator.device)
         objective = answering.make_objective(reader, questions, chosen, accelerator, progress=progress)
     return _test(objective, chosen.policy(), chosen.loop(1, measures=False), arguments, accelerator, progress)
 

@@ -212,7 +212,7 @@ def read_sentences(arguments: Predict) -> list[SplitSentence]:
 
 def read_questions(arguments: Predict) -> QuestionSet:
     """The questions of --file, or those of the command line about --context."""
-    from unfreeze.text.questions import QuestionSet, asked, read_questions
+    from unfreeze.text.questions import QuestionSet, as_question, read_questions
 
     if arguments.file is not None:
         if arguments.texts or arguments.context is not None:
@@ -223,6 +223,7 @@ def read_questions(arguments: Predict) -> QuestionSet:
     if arguments.context is None:
         raise UserError('an answerer needs a text: add --context "a text", or --file FILE in SQuAD\'s format')
     questions = [
-        asked(text, arguments.context, str(number)) for number, text in enumerate(arguments.given_texts())
+        as_question(text, arguments.context, str(number))
+        for number, text in enumerate(arguments.given_texts())
     ]
     return QuestionSet(questions, "the command line")

@@ -30,13 +30,12 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.plans import AnswererPlan
 from unfreeze.tasks.task_encoders import cache_layers, make_words
-from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, WordInputs, Words
+from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, NetworkOnWords, WordInputs, Words
 from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.questions import Question, QuestionSet
 from unfreeze.text.rules import normalized
 from unfreeze.text.words import Word, split_words
 from unfreeze.training.objective import Loss, SeparateExamples
-from unfreeze.transfer.policies import LayerGroups
 
 LONGEST_ANSWER = 17
 """Words; 99 percent of SQuAD's answers are shorter."""
@@ -123,7 +122,7 @@ def _within(span: tuple[int, int] | None, start: int, count: int) -> tuple[int, 
     return span[0] - start, span[1] - start
 
 
-class ReaderNetwork(nn.Module):
+class ReaderNetwork(NetworkOnWords):
     """Words -> biLSTM -> attention both ways -> biLSTMs -> scores of the first and the last word.
 
     Args:
@@ -143,17 +142,6 @@ class ReaderNetwork(nn.Module):
         self.ending = BiLstmStack(2 * width, hidden_size, 1, dropout)
         self.first, self.last = nn.Linear(2 * width, 1), nn.Linear(2 * width, 1)
         self.nothing = nn.Linear(2 * width, 2)
-
-    def layer_groups(self) -> LayerGroups:
-        """The encoder's groups unless it is frozen, then all that is new."""
-        *groups, new = self.words.layer_groups()
-        own = [p for name, p in self.named_parameters() if not name.startswith("words.")]
-        return [*groups, [*new, *own]]
-
-    def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved beside the encoder and the word vectors, which are encoders of their own."""
-        others = ("words.encoder.", "words.vectors.")
-        return {name: t for name, t in self.state_dict().items() if not name.startswith(others)}
 
     def forward(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
         """Scores of the first and of the last word, (B, T + 1) each: the place behind the longest is "no answer here"."""
@@ -311,9 +299,9 @@ class AnsweringObjective(SeparateExamples):
         """Exact match and F1 of the best answers; the score is F1."""
         if self.validation is None:
             return {}
-        found = said(self.validation, answer_texts(self.network, self.validation, 1))
-        figures = answer_figures(self.validation, found)
-        return {**figures, "loss": 1.0 - figures["f1"], "score": figures["f1"]}
+        found = best_answers(self.validation, answer_texts(self.network, self.validation, 1))
+        metrics = answer_metrics(self.validation, found)
+        return {**metrics, "loss": 1.0 - metrics["f1"], "score": metrics["f1"]}
 
 
 @dataclass(frozen=True)
@@ -351,7 +339,7 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
     return result
 
 
-def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
+def best_answers(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
     """The best answer to each; where some questions have none, "" unless it is likelier than no answer."""
     may_be_silent = any(not each.answers for each in questions.examples)
     return [
@@ -360,7 +348,7 @@ def said(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
     ]
 
 
-def answer_figures(questions: QuestionSet, found: Sequence[str]) -> dict[str, float]:
+def answer_metrics(questions: QuestionSet, found: Sequence[str]) -> dict[str, float]:
     """exact_match and f1, means over the questions."""
     true = [[answer.text for answer in each.answers] for each in questions.examples]
     return {
@@ -393,6 +381,7 @@ def make_objective(
     sets = [each for each in (train_set, validation) if each is not None]
     every = [window for each in sets for window in windows_of(each.examples)]
     texts = [text for window in every for text in (window.context, window.question)]
+    network.to(accelerator.device)
     cache_layers(network.words, texts, plan, accelerator, progress)
     return AnsweringObjective(
         network,

@@ -1,10 +1,8 @@
-"""The baseline that stands in every table: TF-IDF of words and word pairs, and logistic regression.
+"""The baseline of all comparisons: TF-IDF of words and word pairs with logistic regression, by scikit-learn.
 
-What a few lines of scikit-learn give with the same labels, done well: unigrams and bigrams of the project's own words
-(`text.words`, lower-cased), term frequencies dampened by a logarithm, rows of length 1, and the strength of the
-regularization chosen by cross-validation within the training labels. No unlabeled text is used, and no test text ever
-enters the vocabulary or the choice.
-Cost: 100 reviews take about a second, 25,000 some minutes (scikit-learn is imported on the first call only).
+Unigrams and bigrams of the package's own words (`text.words`, lower-cased), logarithmic term frequencies, rows of length 1,
+and a C that is chosen by cross-validation on the training labels. No unlabeled text is used, and no test text enters the
+vocabulary or the choice. 100 reviews take about a second, 25,000 some minutes (scikit-learn is imported at the first call).
 """
 
 from __future__ import annotations
@@ -21,13 +19,13 @@ from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.errors import UserError
 from unfreeze.text.words import word_texts
 
-STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
-"""What C, the inverse of the regularization's strength, is chosen from."""
+CANDIDATES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""Values of C, the inverse of the L2 penalty, to choose from."""
 MOST_FOLDS = 5
 UNCHOSEN = 10.0
-"""C where a class has a single example, so that nothing can be held out."""
+"""C if a class has a single example, so that nothing can be held out."""
 MANY = 5_000
-"""From so many examples on, a word or pair that one text alone has is left out: it costs time and tells nothing."""
+"""From this number of examples, words and pairs that occur in a single text are ignored: they cost time and add nothing."""
 STEPS = 1_000
 
 
@@ -36,15 +34,15 @@ class TfidfClassifier:
     """A fitted baseline."""
 
     label_names: tuple[str, ...]
-    """Those that training had, in the order of the columns of `predict_proba`."""
-    strength: float
+    """The classes, in the order of the columns of `predict_proba`."""
+    C: float
     """The C that was chosen."""
     cross_validated: float | None
-    """Accuracy of that C on held-out folds of the training labels; None where there was nothing to choose."""
+    """Accuracy of that C on held-out folds of the training labels; None if there was no choice."""
     vectorizer: Any
-    """scikit-learn's TfidfVectorizer."""
+    """A fitted TfidfVectorizer."""
     regression: Any
-    """scikit-learn's LogisticRegression."""
+    """A fitted LogisticRegression."""
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """(N, K) probabilities."""
@@ -58,7 +56,7 @@ class TfidfClassifier:
         return [self.label_names[best] for best in self.predict_proba(texts).argmax(axis=1)]
 
     def accuracy(self, examples: ExampleSet) -> float:
-        """Share of texts whose label is right; a label that training lacked is never right.
+        """Fraction of texts whose predicted label is right; a label that is not in the training data never is.
 
         Raises:
             UserError: there is no example, or texts may have many labels.
@@ -70,7 +68,7 @@ class TfidfClassifier:
 
 
 def fit_tfidf(
-    examples: ExampleSet, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+    examples: ExampleSet, *, candidates: Sequence[float] = CANDIDATES, seed: int = 0
 ) -> TfidfClassifier:
     """Fit TF-IDF (1-2 grams) and logistic regression on labeled texts.
 
@@ -79,7 +77,7 @@ def fit_tfidf(
 
     Args:
         examples: one label a text, at least two classes.
-        strengths: what C is chosen from.
+        candidates: what C is chosen from.
         seed: of the folds.
 
     Raises:
@@ -92,7 +90,7 @@ def fit_tfidf(
         raise UserError(f"{examples.source}: all {len(texts)} examples are of one class; two are needed")
     number_of = {name: number for number, name in enumerate(names)}
     targets = np.array([number_of[example.labels[0]] for example in examples.examples])
-    chosen, accuracy = _choose_strength(texts, targets, strengths, seed)
+    chosen, accuracy = _choose_C(texts, targets, candidates, seed)
     vectorizer = _fit_vectorizer(texts, examples.source)
     regression = _regression(chosen).fit(vectorizer.transform(texts), targets)
     return TfidfClassifier(names, chosen, accuracy, vectorizer, regression)
@@ -110,23 +108,23 @@ def _check(examples: ExampleSet) -> None:
         raise UserError(f"{examples.source}: texts may have many labels; this baseline gives one")
 
 
-def _choose_strength(
-    texts: Sequence[str], targets: NDArray[np.int64], strengths: Sequence[float], seed: int
+def _choose_C(
+    texts: Sequence[str], targets: NDArray[np.int64], candidates: Sequence[float], seed: int
 ) -> tuple[float, float | None]:
     """The C with the best cross-validated accuracy, and that accuracy."""
-    if min(Counter(targets.tolist()).values()) < 2 or len(strengths) == 1:
-        return (strengths[0] if len(strengths) == 1 else UNCHOSEN), None
-    right = dict.fromkeys(strengths, 0)
-    loss = dict.fromkeys(strengths, 0.0)
+    if min(Counter(targets.tolist()).values()) < 2 or len(candidates) == 1:
+        return (candidates[0] if len(candidates) == 1 else UNCHOSEN), None
+    right = dict.fromkeys(candidates, 0)
+    loss = dict.fromkeys(candidates, 0.0)
     for train, held_out in folds(targets, seed):
         vectorizer = _fit_vectorizer([texts[n] for n in train], "a fold of the examples")
         before, after = (vectorizer.transform([texts[n] for n in part]) for part in (train, held_out))
-        for strength in strengths:
-            found = _regression(strength).fit(before, targets[train]).predict_proba(after)
-            right[strength] += int((found.argmax(axis=1) == targets[held_out]).sum())
+        for C in candidates:
+            found = _regression(C).fit(before, targets[train]).predict_proba(after)
+            right[C] += int((found.argmax(axis=1) == targets[held_out]).sum())
             of_true = found[np.arange(len(held_out)), targets[held_out]]
-            loss[strength] -= float(np.log(np.maximum(of_true, 1e-12)).sum())
-    best = max(strengths, key=lambda strength: (right[strength], -loss[strength]))
+            loss[C] -= float(np.log(np.maximum(of_true, 1e-12)).sum())
+    best = max(candidates, key=lambda C: (right[C], -loss[C]))
     return best, right[best] / len(texts)
 
 
@@ -157,7 +155,7 @@ def _fit_vectorizer(texts: Sequence[str], source: str) -> Any:
         raise UserError(f"{source}: there is no word in the {len(texts)} texts") from error
 
 
-def _regression(strength: float) -> Any:
+def _regression(C: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=strength, max_iter=STEPS)
+    return LogisticRegression(C=C, max_iter=STEPS)

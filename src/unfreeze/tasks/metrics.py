@@ -165,15 +165,6 @@ class Report:
         """The names of the classes, in their order."""
         return tuple(each.label for each in self.classes)
 
-    def figures(self) -> dict[str, float]:
-        """As metrics.json has them."""
-        return {
-            "accuracy": self.accuracy,
-            "macro_f1": self.macro_f1,
-            "loss": self.loss,
-            "n_examples": self.n_examples,
-        }
-
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
         return asdict(self)
@@ -223,7 +214,7 @@ def make_report(
     known: NDArray[np.bool_],
     names: Sequence[str],
     *,
-    said: Callable[[NDArray[np.float32], np.bool_], Prediction],
+    prediction: Callable[[NDArray[np.float32], np.bool_], Prediction],
     multi_label: bool,
     n_worst: int,
 ) -> Report:
@@ -234,7 +225,7 @@ def make_report(
         found: (N, K) probabilities of the first K names, those of the classifier; the others are names that training
             lacked, whose probability is 0.
         known: (N,) whether a text has a known word.
-        said: a row of `found` and of `known` as a prediction.
+        prediction: a row of `found` and of `known` as a prediction.
         n_worst: errors in the report.
     """
     n_known = found.shape[1]
@@ -268,7 +259,7 @@ def make_report(
             {
                 "text": examples.examples[n].input,
                 "label": "|".join(examples.examples[n].labels),
-                "predicted": said(found[n], known[n]),
+                "predicted": prediction(found[n], known[n]),
             }
             for n in worst
         ],

@@ -19,11 +19,11 @@ from unfreeze.runs import Run
 from unfreeze.tasks.answering import (
     Answers,
     ReaderNetwork,
-    answer_figures,
+    answer_metrics,
     answer_texts,
+    best_answers,
     make_network,
     make_objective,
-    said,
 )
 from unfreeze.tasks.base import Estimator
 from unfreeze.tasks.plans import AnswererPlan, card_facts, plan
@@ -35,7 +35,7 @@ from unfreeze.tasks.task_encoders import (
     run_identity,
     save_task_model,
 )
-from unfreeze.text.questions import Answer, Question, QuestionSet, asked
+from unfreeze.text.questions import Answer, Question, QuestionSet, as_question
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.training.processes import together
@@ -187,8 +187,8 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         if not len(questions):
             raise UserError(f"{questions.source} holds no question to evaluate on")
         questions.need_answers()
-        answers = said(questions, self._answers(questions, 1, progress))
-        return {**answer_figures(questions, answers), "n_questions": float(len(questions))}
+        answers = best_answers(questions, self._answers(questions, 1, progress))
+        return {**answer_metrics(questions, answers), "n_questions": float(len(questions))}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
@@ -223,7 +223,7 @@ def _questions(pairs: Sequence[tuple[str, str]]) -> QuestionSet:
         need_several(pair, "pairs of question and context")
         need_texts(pair, f"pairs[{number}]")
     return QuestionSet(
-        [asked(question, context, str(number)) for number, (question, context) in enumerate(pairs)],
+        [as_question(question, context, str(number)) for number, (question, context) in enumerate(pairs)],
         "the given questions",
     )
 
@@ -298,8 +298,6 @@ def fit_answerer(
         with together():
             seed_everything(chosen.seed)
             network, arguments = make_network(train_set, chosen)
-        network.to(accelerator.device)
-        with together():
             objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
         records = run.train(objective, chosen.policy(), loop, "answerer")
         network.eval()

@@ -18,7 +18,7 @@ from unfreeze.tasks.base import Estimator
 from unfreeze.tasks.metrics import SpanMetrics, span_metrics, unknown_labels_line
 from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
 from unfreeze.tasks.settings import TaggerSettings
-from unfreeze.tasks.tagging import TaggerNetwork, figures, make_network, make_objective, sentence_texts
+from unfreeze.tasks.tagging import TaggerNetwork, make_network, make_objective, sentence_texts, tag_metrics
 from unfreeze.tasks.task_encoders import (
     WordTaskParts,
     load_words,
@@ -311,7 +311,7 @@ class SequenceTagger(Estimator, TaggerSettings):
                 named += [[self.network_.tags[tag] for tag in tags] for tags, _ in decoded]
                 bar.advance(len(decoded))
         scheme = self.network_.scheme
-        found = figures(gold, named, scheme)
+        found = tag_metrics(gold, named, scheme)
         spans: list[SpanMetrics] = []
         if scheme != "plain":
             spans = span_metrics([spans_of(x, scheme) for x in gold], [spans_of(x, scheme) for x in named])
@@ -406,8 +406,6 @@ def fit_tagger(
             tagger = SequenceTagger.of_network(network, train_set.scheme, arguments, settings)
             if validation is not None:
                 tagger.need_known(validation)
-        network.to(accelerator.device)
-        with together():
             objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
         records = run.train(objective, chosen.policy(), loop, "tagger")
         network.eval()

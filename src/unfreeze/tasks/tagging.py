@@ -20,7 +20,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.plans import TaggerPlan
 from unfreeze.tasks.task_encoders import cache_layers, make_words
-from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, WordInputs, Words
+from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, NetworkOnWords, WordInputs, Words
 from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.rules import normalized
 from unfreeze.text.tag_schemes import (
@@ -34,13 +34,12 @@ from unfreeze.text.tag_schemes import (
 )
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.objective import Loss, SeparateExamples
-from unfreeze.transfer.policies import LayerGroups
 
 BATCH_WORDS = 8_192
 """Words of a batch where nothing learns, padding included."""
 
 
-class TaggerNetwork(nn.Module):
+class TaggerNetwork(NetworkOnWords):
     """Words -> biLSTM -> scores of the tags -> CRF.
 
     Args:
@@ -66,17 +65,6 @@ class TaggerNetwork(nn.Module):
         self.body = BiLstmStack(words.size, hidden_size, n_layers, dropout)
         self.scores = nn.Linear(self.body.size + words.output_mix_size, len(self.tags))
         self.crf = Crf(len(self.tags), allowed_moves(self.tags, scheme))
-
-    def layer_groups(self) -> LayerGroups:
-        """The encoder's groups unless it is frozen, then all that is new."""
-        *groups, new = self.words.layer_groups()
-        own = [*self.body.parameters(), *self.scores.parameters(), *self.crf.parameters()]
-        return [*groups, [*new, *own]]
-
-    def own_tensors(self) -> dict[str, Tensor]:
-        """What is saved beside the encoder and the word vectors, which are encoders of their own."""
-        others = ("words.encoder.", "words.vectors.")
-        return {name: t for name, t in self.state_dict().items() if not name.startswith(others)}
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, list[int]]:
         """Sentences, words between single spaces, at least one in each -> (N, K) and the words of each."""
@@ -155,10 +143,10 @@ class TaggingObjective(SeparateExamples):
         found = self.network.decode(sentence_texts(self.validation))
         named = [[self.network.tags[tag] for tag in tags] for tags, _ in found]
         gold = [each.tags for each in self.validation.examples]
-        return figures(gold, named, self.network.scheme)
+        return tag_metrics(gold, named, self.network.scheme)
 
 
-def figures(
+def tag_metrics(
     gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]], scheme: Scheme
 ) -> dict[str, float]:
     """accuracy (of spans' tags in BIO), for spans f1, and score, which is the one that counts."""
@@ -207,6 +195,7 @@ def make_objective(
     """What the loop trains; a frozen encoder's layers of all these sentences are computed once."""
     sets = [each.in_scheme(network.scheme) for each in (train_set, validation) if each is not None]
     texts = [text for each in sets for text in sentence_texts(each)]
+    network.to(accelerator.device)
     cache_layers(network.words, texts, plan, accelerator, progress)
     return TaggingObjective(
         network,

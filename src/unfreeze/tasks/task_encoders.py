@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -35,7 +35,7 @@ from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
 from unfreeze.tasks.plans import ClassifierPlan, WordPlan
 from unfreeze.tasks.settings import WordTaskSettings
-from unfreeze.tasks.word_inputs import WordInputs
+from unfreeze.tasks.word_inputs import NetworkOnWords, WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.training.precision import Precision
@@ -147,14 +147,7 @@ class WordTaskParts:
     """Arguments of the network."""
 
 
-class OnWords(Protocol):
-    """A network on words."""
-
-    def own_tensors(self) -> dict[str, Tensor]:
-        """The tensors besides those of the encoder and the word vectors."""
-
-
-NetworkT = TypeVar("NetworkT", bound=OnWords)
+NetworkT = TypeVar("NetworkT", bound=NetworkOnWords)
 
 
 def make_words(counts: Counter[str], n_examples: int, plan: WordPlan) -> WordInputs:
@@ -291,4 +284,4 @@ def made_on_words(
         UserError: `body` does not fit the signature of the network, or the network has other tensors than `own`.
     """
     shapes = {name: list(tensor.shape) for name, tensor in own.items()}
-    return made_to_fit(make, folder, shapes, lambda network: network.own_tensors(), *parts, **body)
+    return made_to_fit(make, folder, shapes, NetworkOnWords.own_tensors, *parts, **body)

@@ -271,7 +271,7 @@ class TextClassifier(Estimator, ClassifierSettings):
             np.stack(rows),
             np.array(are_known),
             names,
-            said=self.prediction,
+            prediction=self.prediction,
             multi_label=self.multi_label,
             n_worst=n_worst,
         )

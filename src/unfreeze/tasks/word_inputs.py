@@ -321,6 +321,23 @@ def cached_layers(
     return embed_into_cache(encoder, lambda: texts, folder, settings, **options)
 
 
+class NetworkOnWords(nn.Module):
+    """A network that reads `words`."""
+
+    words: WordInputs
+
+    def layer_groups(self) -> LayerGroups:
+        """The layer groups of the encoder unless it is frozen, and then all other parameters."""
+        *groups, new = self.words.layer_groups()
+        own = [parameter for name, parameter in self.named_parameters() if not name.startswith("words.")]
+        return [*groups, [*new, *own]]
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """The tensors besides those of the encoder and the word vectors, which are saved as encoders."""
+        others = ("words.encoder.", "words.vectors.")
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(others)}
+
+
 class BiLstm(nn.Module):
     """One biLSTM layer: two LSTMs of one direction, the backward one over vectors reversed within their length.
 

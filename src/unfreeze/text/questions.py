@@ -210,7 +210,7 @@ def _nearest(places: Sequence[int], start: int, what: str) -> int:
     return first
 
 
-def asked(question: str, context: str, number: str = "") -> Question:
+def as_question(question: str, context: str, number: str = "") -> Question:
     """A question without answers, for prediction.
 
     Raises:

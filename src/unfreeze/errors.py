@@ -6,8 +6,10 @@ status 2.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Iterable
+from types import ModuleType
 
 _SETTING = re.compile("\ue000([a-z_0-9A-Z]+)=([^\ue001]*)\ue001")
 
@@ -63,6 +65,20 @@ class MissingExtra(UserError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"this needs the package {package!r}: pip install 'unfreeze[{extra}]'")
+
+
+def import_extra(package: str, extra: str, module: str | None = None) -> ModuleType:
+    """Import an optional package, or a `module` of it.
+
+    Raises:
+        MissingExtra: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module or package)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        raise MissingExtra(package, extra) from None
 
 
 class CannotWrite(UserError):

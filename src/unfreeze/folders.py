@@ -137,7 +137,7 @@ def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
             _keep_modes(temporary, path)
             _carry_over(path, temporary, keep)
             temporary.chmod(mode)
-            _take_place(temporary, path)
+            take_place(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)  # after an exchange, this is the earlier folder
 
@@ -180,8 +180,12 @@ def _carry_over(path: Path, new: Path, keep: Container[str]) -> None:
                 _link(entry, new / entry.name)
 
 
-def _take_place(new: Path, path: Path) -> None:
-    """Move `new` to `path`, and an earlier `path` out of the way."""
+def take_place(new: Path, path: Path) -> None:
+    """Move the folder `new` to `path`; an earlier `path` is removed, or stands at `new` afterwards.
+
+    Raises:
+        OSError: the file system refuses; an earlier `path` is intact.
+    """
     if not path.exists():
         new.rename(path)
         return

@@ -23,10 +23,15 @@ from unfreeze.encoders.feature_settings import EmbedSettings
 from unfreeze.encoders.features import EmbeddedText, embed_text
 from unfreeze.errors import UserError
 from unfreeze.formats import embedded_files
-from unfreeze.formats.embedded_files import NPZ_HEAD, read_strings, write_embedded
+from unfreeze.formats.embedded_files import NPZ_HEAD, write_embedded
 
 LINES = ["The cat sat", "", "a/b 'c' größer", "   ", " ".join(WORDS * 3), "the\tdog saw it.", "cat"]
 ENCODER = small_elmo()
+
+
+def read_strings(arrays: np.lib.npyio.NpzFile, name: str) -> list[str]:
+    data, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
+    return [data[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 @torch.no_grad()

@@ -82,7 +82,7 @@ def changed(place: int, value: bytes) -> bytes:
 
 @pytest.mark.parametrize("word", VECTORS)
 def test_vectors_are_fasttexts_bit_by_bit(model: FastTextVectors, word: str) -> None:
-    assert model.vector(word).tolist() == VECTORS[word]
+    assert model.vectors([word])[0].tolist() == VECTORS[word]
     assert (word in model) == (word in list(VECTORS)[:N_WORDS])
 
 
@@ -98,9 +98,6 @@ def test_the_table_of_a_model(model: FastTextVectors) -> None:
     table = model.table()
     assert table.words == model.words
     assert table.matrix.tolist() == [VECTORS[word] for word in table.words]
-    assert model.table(limit=2).words == ["käse", "brot"]
-    some = model.table(only={"x", "never"})
-    assert some.words == ["x"] and some.matrix.tolist() == [VECTORS["x"]]
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.bin.gz", "model.txt"])
@@ -109,23 +106,25 @@ def test_a_model_is_known_by_its_beginning(tmp_path: Path, name: str) -> None:
     table = read_word_vectors(path)
     assert table.matrix.tolist() == [VECTORS[word] for word in table.words]
     assert read_word_vectors(path, limit=3).words == ["käse", "brot", "wein"]
+    some = read_word_vectors(path, only={"x", "never"})
+    assert some.words == ["x"] and some.matrix.tolist() == [VECTORS["x"]]
     assert read_word_vectors(path, only={"ab"}).matrix.tolist() == [VECTORS["ab"]]
-    assert read_fasttext(path).vector("y").tolist() == VECTORS["y"]
+    assert read_fasttext(path).vectors(["y"])[0].tolist() == VECTORS["y"]
 
 
 def test_labels_of_a_classifier_are_skipped(tmp_path: Path) -> None:
     model = read_fasttext(saved(tmp_path, CLASSIFIER))
     assert model.words == ["</s>", "käse", "brot", "wein", "ab"]
     for word, vector in CLASSIFIER_VECTORS.items():
-        assert model.vector(word).tolist() == vector
+        assert model.vectors([word])[0].tolist() == vector
 
 
 def test_words_that_are_not_utf_8_keep_their_ngrams(tmp_path: Path) -> None:
     latin = MODEL.replace("käse\0".encode(), b"k\xe4\xe4se\0")
     model = read_fasttext(saved(tmp_path, latin))
     assert model.words[0] == "k\ufffd\ufffdse" and model.report.not_utf8 == 1
-    assert np.array_equal(model.table().matrix[0], model.vector(model.words[0]))
-    assert not np.array_equal(model.vector(model.words[0]), model.vector("k\ufffd\ufffdse!"))
+    assert np.array_equal(model.table().matrix[0], model.vectors([model.words[0]])[0])
+    assert not np.array_equal(model.vectors([model.words[0]])[0], model.vectors(["k\ufffd\ufffdse!"])[0])
     assert read_word_vectors(tmp_path / "model.bin").report.not_utf8 == 1
 
 
@@ -134,8 +133,8 @@ def test_without_ngrams_a_vector_is_the_row_and_unknown_words_have_none(tmp_path
     data = MODEL[:44] + np.array([0, 0, 0], "<i4").tobytes() + MODEL[56:]  # buckets, minn, maxn
     data = data[:N_ROWS] + np.array([N_WORDS, 3], "<i8").tobytes() + data[ROWS : ROWS + rows.nbytes]
     model = read_fasttext(saved(tmp_path, data))
-    assert np.array_equal(model.table().matrix, rows) and np.array_equal(model.vector("wein"), rows[2])
-    assert model.vector("never").tolist() == [0, 0, 0]
+    assert np.array_equal(model.table().matrix, rows) and np.array_equal(model.vectors(["wein"])[0], rows[2])
+    assert model.vectors(["never"])[0].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -165,9 +164,9 @@ def test_a_broken_model_says_what_is_wrong(tmp_path: Path, data: bytes, message:
 def test_numbers_that_are_not_finite_name_the_word(tmp_path: Path) -> None:
     nan = np.array([np.nan], "<f4").tobytes()
     model = read_fasttext(saved(tmp_path, changed(ROWS + 12, nan)))
-    assert np.isfinite(model.vector("wein")).all()
+    assert np.isfinite(model.vectors(["wein"])[0]).all()
     with pytest.raises(UserError, match="'brot' in a fastText model holds NaN"):
-        model.vector("brot")
+        model.vectors(["brot"])[0]
     with pytest.raises(UserError, match=r"model.bin: the vector of word 2 \('brot'\) holds NaN"):
         read_word_vectors(tmp_path / "model.bin")
     with pytest.raises(UserError, match="is no file"):

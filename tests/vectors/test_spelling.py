@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.tables import table_of
-from unfreeze.vectors.spelling import close_spellings, unknown_word
+from unfreeze.vectors.table import UnknownWord
 
 TABLE = table_of(**dict.fromkeys("King king London color banana bananas Wien".split(), (1.0,)))
 
@@ -28,19 +28,21 @@ TABLE = table_of(**dict.fromkeys("King king London color banana bananas Wien".sp
     ],
 )
 def test_unknown_words(word: str, said: str) -> None:
-    assert str(unknown_word(word, TABLE)) == said
+    with pytest.raises(UnknownWord) as found:
+        TABLE.known_row(word)
+    assert str(found.value) == said
 
 
 def test_the_lower_case_form_is_found_however_it_is_written() -> None:
     table = table_of(**{"o'neill": (1.0,), "cafe\u0301": (1.0,)})
     for word, form in (("O’Neill", '"o\'neill"'), ("CAFÉ", "'cafe\u0301'")):
-        assert str(unknown_word(word, table)).endswith(f"its lower-case form {form} is")
+        assert str(table.unknown_word(word)).endswith(f"its lower-case form {form} is")
 
 
 def test_no_more_than_asked() -> None:
-    assert close_spellings("bananna", TABLE, most=1) == ["banana"]
+    assert TABLE.similar_spellings("bananna", most=1) == ["banana"]
 
 
 def test_of_words_nearly_as_alike_the_frequent_one_comes_first() -> None:
     words = ["receive", *(f"filler{n}" for n in range(2000)), "recipevie"]
-    assert close_spellings("recieve", table_of(**dict.fromkeys(words, (1.0,))))[0] == "receive"
+    assert table_of(**dict.fromkeys(words, (1.0,))).similar_spellings("recieve")[0] == "receive"

@@ -62,7 +62,7 @@ def plot_neighborhood(
     figure = Figure(figsize=(1.25 * size, size), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)  # can draw, which is needed to measure the labels
     names = list(dict.fromkeys([*positive, *negative]))
-    rows = [*map(index.row, names), *(neighbor.row for neighbor in neighbors)]
+    rows = [*map(index.table.known_row, names), *(neighbor.row for neighbor in neighbors)]
     vectors = index.table.matrix[rows].astype(np.float64)  # (N, D)
     if len(positive) + len(negative) > 1 or negative:
         names = [as_formula(positive, negative), *names]

@@ -26,7 +26,6 @@ from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normaliz
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
 from unfreeze.vectors.fasttext import FastTextVectors, is_fasttext, read_fasttext
 from unfreeze.vectors.neighbors import NeighborIndex, similarity
-from unfreeze.vectors.spelling import unknown_word
 from unfreeze.vectors.table import VectorTable
 
 
@@ -175,7 +174,7 @@ class WordVectors(TextEncoder):
         """
         if isinstance(words, str):
             if words not in self:
-                raise unknown_word(words, self.table())
+                raise self.table().unknown_word(words)
             vector = self.vector(words)
             assert vector is not None
             found: NDArray[np.float32] = vector.float().cpu().numpy().copy()

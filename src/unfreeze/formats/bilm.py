@@ -20,7 +20,7 @@ from torch import Tensor
 from unfreeze.checked import read_json_file
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.elmo import DIRECTIONS, Elmo
-from unfreeze.errors import UserError, setting
+from unfreeze.errors import UserError, import_extra, setting
 from unfreeze.folders import CONFIG, write_json, written_file
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
 from unfreeze.text.characters import N_SYMBOLS
@@ -139,11 +139,8 @@ def _bound(value: object) -> float | None:
 
 @contextmanager
 def _hdf5(path: Path) -> Iterator[Any]:
-    """An HDF5 file, open for reading."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError("HDF5 needs h5py: pip install 'unfreeze[formats]'") from error
+    """The arrays of an HDF5 file by name, as long as it is open."""
+    h5py = import_extra("h5py", "formats")
     if not path.is_file():
         raise UserError(f"{path} is missing: ELMo's weights are an HDF5 file")
     try:
@@ -184,10 +181,10 @@ def _tensors(arrays: dict[str, Any], encoder: Elmo, source: str) -> Iterator[tup
         yield f"words.filters.{number}", torch.from_numpy(get(f"CNN/W_cnn_{number}")[0])
     yield "words.bias", torch.from_numpy(np.concatenate([get(f"CNN/b_cnn_{number}") for number in kinds]))
     for number in range(encoder.spelling.n_highway):
-        for theirs, ours in (("carry", "carry"), ("transform", "transform")):
-            place = f"words.highways.{number}.{ours}"
-            yield f"{place}.weight", torch.from_numpy(get(f"CNN_high_{number}/W_{theirs}").T)
-            yield f"{place}.bias", torch.from_numpy(get(f"CNN_high_{number}/b_{theirs}"))
+        for name in ("carry", "transform"):
+            place = f"words.highways.{number}.{name}"
+            yield f"{place}.weight", torch.from_numpy(get(f"CNN_high_{number}/W_{name}").T)
+            yield f"{place}.bias", torch.from_numpy(get(f"CNN_high_{number}/b_{name}"))
     yield "words.projection.weight", torch.from_numpy(get("CNN_proj/W_proj").T)
     yield "words.projection.bias", torch.from_numpy(get("CNN_proj/b_proj"))
     for direction, name in enumerate(DIRECTIONS):
@@ -228,10 +225,7 @@ def write_bilm(encoder: Elmo, folder: str | Path) -> tuple[Path, Path]:
         raise UserError(
             "this ELMo reads word ids: the published format knows models that read characters only"
         )
-    try:
-        import h5py
-    except ImportError as error:
-        raise UserError("HDF5 needs h5py: pip install 'unfreeze[formats]'") from error
+    h5py = import_extra("h5py", "formats")
     folder = Path(folder)
     options, weights = folder / "options.json", folder / "weights.hdf5"
     with written_file(weights) as temporary, h5py.File(temporary, "w") as file:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.encoders.features import VECTORS, EmbeddedText
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, import_extra
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
 
@@ -64,19 +64,12 @@ def writer_for(path: Path) -> Callable[[EmbeddedText, Path, Callable[[int], None
     if path.suffix == ".npz":
         return _write_npz
     if path.suffix == ".parquet":
-        _need("pyarrow", "data")
+        import_extra("pyarrow", "data")
         return _write_parquet
     if path.suffix in (".hdf5", ".h5"):
-        _need("h5py", "formats")
+        import_extra("h5py", "formats")
         return _write_hdf5
     raise UserError(f"cannot write {str(path)!r}: the name has to end in .parquet, .npz or .hdf5")
-
-
-def _need(library: str, extra: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(library) is None:
-        raise UserError(f"this needs {library}: pip install 'unfreeze[{extra}]'")
 
 
 def _write_parquet(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -> None:
@@ -189,9 +182,3 @@ def _add_strings(archive: zipfile.ZipFile, name: str, make: Callable[[], Iterato
         np.lib.format.write_array_header_2_0(file, header)
         for each in make():
             file.write(each.encode("utf-8", "replace"))
-
-
-def read_strings(arrays: Any, name: str) -> list[str]:
-    """The strings of an .npz, "words" or "texts"."""
-    data, ends = arrays[name].tobytes(), arrays[f"{name}_ends"].tolist()
-    return [data[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]

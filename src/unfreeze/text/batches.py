@@ -15,7 +15,7 @@ B batch (lanes), T time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -54,54 +54,45 @@ class LaneBatch:
     """Whether the lanes begin here: the carried state must be zeroed."""
 
 
+@dataclass(eq=False)
 class LanguageModelLanes:
-    """The batches of every epoch over a store's documents."""
+    """The batches of every epoch over the documents of a store, in `batch_size` lanes over all processes.
 
-    def __init__(
-        self,
-        store: TokenStore,
-        *,
-        batch_size: int,
-        bptt: int = 70,
-        variable: bool = True,
-        direction: Literal["forward", "backward", "reversed"] = "forward",
-        shuffle: bool = True,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        documents: NDArray[np.integer] | None = None,
-    ) -> None:
-        """Read `store` in `batch_size` lanes over all processes.
+    Raises:
+        UserError: a size is not positive, or `batch_size` cannot be divided among the processes.
+    """
 
-        Args:
-            bptt: tokens a lane and batch; with `variable` the base of a random length.
-            variable: draw T anew for each batch (base `bptt` with probability .95, else half of it; normal, sd 5, in fours).
-            direction: "backward" reads each document as its first token (xxbos), then the rest from the end; "reversed"
-                from its last token to its first.
-            shuffle: a new order of the documents in each epoch; else the order of the store (or of `documents`).
-            rank: this process's number; it gets lanes [rank * B / W, (rank + 1) * B / W) of the B.
-            documents: the numbers of the documents to use; None is all.
+    store: TokenStore
+    _: KW_ONLY
+    batch_size: int
+    bptt: int = 70
+    """Tokens per lane and batch; with `variable` the base of a random length."""
+    variable: bool = True
+    """Draw T anew for each batch (base `bptt` with probability .95, else half of it; normal, sd 5, a multiple of 4)."""
+    direction: Literal["forward", "backward", "reversed"] = "forward"
+    """How each document is read: "backward" is its first token (xxbos), then the rest from the end; "reversed" is from its
+    last token to its first."""
+    shuffle: bool = True
+    """A new order of the documents in each epoch; otherwise the order of the store (or of `documents`)."""
+    seed: int = 0
+    rank: int = 0
+    """Number of this process, which reads lanes [rank * B / W, (rank + 1) * B / W) of the B."""
+    world_size: int = 1
+    documents: NDArray[np.integer] | None = None
+    """Numbers of the documents to read (default: all)."""
 
-        Raises:
-            UserError: a size is not positive, or `batch_size` cannot be divided among the processes.
-        """
-        if batch_size < 1 or bptt < 1:
-            raise UserError(f"batch size {batch_size} and bptt {bptt} must both be at least 1")
-        if batch_size % world_size:
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.bptt < 1:
+            raise UserError(f"batch size {self.batch_size} and bptt {self.bptt} must both be at least 1")
+        lanes_here, left_over = divmod(self.batch_size, self.world_size)
+        if left_over:
             raise UserError(
-                f"batch size {batch_size} cannot be divided among {world_size} processes: take a multiple of {world_size}"
+                f"batch size {self.batch_size} cannot be divided among {self.world_size} processes: "
+                f"take a multiple of {self.world_size}"
             )
-        self.store = store
-        self.batch_size = batch_size
-        self.bptt = bptt
-        self.variable = variable
-        self.direction = direction
-        self.shuffle = shuffle
-        self.seed = seed
-        self.documents = documents
-        lanes_here = batch_size // world_size
-        self._lanes = np.arange(rank * lanes_here, (rank + 1) * lanes_here)
-        self.n_tokens = store.n_tokens if documents is None else int(store.lengths[documents].sum())
+        self._lanes = np.arange(self.rank * lanes_here, (self.rank + 1) * lanes_here)
+        chosen = self.documents
+        self.n_tokens = self.store.n_tokens if chosen is None else int(self.store.lengths[chosen].sum())
 
     @property
     def n_targets(self) -> int:

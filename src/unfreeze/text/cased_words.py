@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, processors
 
-from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.rules import BEGIN, END, PAD, UNKNOWN, Token
-from unfreeze.text.tokenizer_training import count_corpus
+from unfreeze.text.tokenizer_training import count_corpus, frequent_words
 from unfreeze.text.tokenizers import Pieces, WordTokenizer
 from unfreeze.text.words import split_sentences, split_words, without_surrogates, word_texts
 
@@ -109,8 +108,7 @@ class CasedTokenizer(WordTokenizer):
         ]
 
     def _model(self) -> Tokenizer:
-        model = Tokenizer(models.WordLevel(self._ids, unk_token=UNKNOWN))
-        model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        model = super()._model()
         frames = [(BEGIN, self.bos_id), (END, self.eos_id)]
         model.post_processor = processors.TemplateProcessing(single=FRAME, special_tokens=frames)
         return model
@@ -152,13 +150,8 @@ def train_cased_tokenizer(
     corpus = count_corpus(count_cased_words, documents, workers, progress)
     counts = corpus.words
     n_sentences = counts.pop(END)
-    kept = sorted(
-        (word for word, n in counts.items() if n >= min_count and word not in CASED_SPECIAL_TOKENS),
-        key=lambda word: (-counts[word], word),
-    )[: max(0, size - len(CASED_SPECIAL_TOKENS))]
-    if not kept:
-        raise UserError(f"no word of the corpus occurs {min_count} times: give more text or lower min_count")
-    unknown = counts.total() - sum(counts[word] for word in kept)
+    words = frequent_words(counts, CASED_SPECIAL_TOKENS, size, min_count)
+    unknown = counts.total() - sum(counts[word] for word in words)
     known = dict(zip(CASED_SPECIAL_TOKENS, (unknown, 0, n_sentences, n_sentences), strict=True))
-    known |= {word: counts[word] for word in kept}
+    known |= {word: counts[word] for word in words}
     return CasedTokenizer(list(known), list(known.values()))

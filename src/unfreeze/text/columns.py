@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from unfreeze.checked import shown, whole_number
 from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.display import cut
-from unfreeze.text.records import LABEL_COLUMNS, TEXT_COLUMNS, Table, holds_usual_name
+from unfreeze.text.records import (
+    LABEL_COLUMNS,
+    TEXT_COLUMNS,
+    Table,
+    holds_usual_name,
+    open_table,
+    read_text,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -16,6 +24,22 @@ _log = logging.getLogger(__name__)
 def wanted_columns(*options: str | None) -> list[str]:
     """The columns that settings name; each setting may name several, separated by commas."""
     return [name for option in options if option for name in option.split(",")]
+
+
+def table_texts(
+    source: str | Path, text_column: str | None, header: bool | None, encoding: str
+) -> Iterator[str]:
+    """Yield the text of each record of a table.
+
+    Raises:
+        EmptyTable: it holds no record.
+        UserError: a column is missing, or a record is malformed.
+    """
+    table = open_table(source, encoding, wanted_columns(text_column), header)
+    columns = find_text_columns(table, text_column)
+    warn_of_header(table)
+    for number, values in table.rows(columns):
+        yield read_text(table, number, columns, values)
 
 
 def warn_of_header(table: Table) -> None:

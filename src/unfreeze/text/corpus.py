@@ -11,12 +11,13 @@ import glob
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
 from unfreeze.errors import UserError
-from unfreeze.text.columns import find_text_columns, wanted_columns, warn_of_header
+from unfreeze.text.columns import table_texts
 from unfreeze.text.lines import (
     COMPRESSIONS,
     existing_file,
@@ -25,7 +26,7 @@ from unfreeze.text.lines import (
     read_lines,
     say_left_out,
 )
-from unfreeze.text.records import TABLES, EmptyTable, is_hub, is_table, open_table, read_text
+from unfreeze.text.records import TABLES, EmptyTable, is_hub, is_table
 
 Documents = Literal["auto", "blank-line", "line", "file"]
 
@@ -77,56 +78,37 @@ def stream_documents(
     if not paths:
         raise UserError("no corpus was named")
     files = find_files([path for path in paths if not is_hub(path)])
-    hub = [str(path) for path in paths if is_hub(path)]
-    return _stream([*files, *hub], encoding, text_column, header, documents)
+    sources: list[str | Path] = [*files, *(str(path) for path in paths if is_hub(path))]
+
+    def stream() -> Iterator[str]:
+        found_any = False
+        for source in sources:
+            found = False
+            if is_table(source):
+                texts = table_texts(source, text_column, header, encoding)
+            else:
+                texts = _plain_documents(Path(source), encoding, documents)
+            with suppress(EmptyTable):
+                for text in texts:
+                    if text and not text.isspace():
+                        found = True
+                        yield text
+            if not found and len(sources) > 1:
+                _log.warning("%s holds no text", source)
+            found_any |= found
+        if not found_any:
+            raise UserError(f"the corpus is empty: no text in {', '.join(map(str, sources[:5]))}")
+
+    return stream()
 
 
-def _stream(
-    sources: Sequence[str | Path],
-    encoding: str,
-    text_column: str | None,
-    header: bool | None,
-    documents: Documents,
-) -> Iterator[str]:
-    found_any = False
-    for source in sources:
-        found = False
-        for document in _documents_of(source, encoding, text_column, header, documents):
-            if document and not document.isspace():
-                found = True
-                yield document
-        if not found and len(sources) > 1:
-            _log.warning("%s holds no text", source)
-        found_any |= found
-    if not found_any:
-        raise UserError(f"the corpus is empty: no text in {', '.join(map(str, sources[:5]))}")
-
-
-def _documents_of(
-    source: str | Path, encoding: str, text_column: str | None, header: bool | None, documents: Documents
-) -> Iterator[str]:
-    if is_table(source):
-        return _records(source, encoding, text_column, header)
+def _plain_documents(path: Path, encoding: str, documents: Documents) -> Iterator[str]:
     if documents == "file":
-        return iter([_whole(read_lines(Path(source), encoding, longest=1 << 20))])
-    said = "is read as several documents"
-    lines = read_lines(Path(source), encoding, longest=LONGEST_LINE, said=said)
+        return iter([_whole(read_lines(path, encoding, longest=1 << 20))])
+    lines = read_lines(path, encoding, longest=LONGEST_LINE, said="is read as several documents")
     if documents == "auto":
         documents, lines = _recognize(lines)
     return (line.rstrip("\n") for line in lines) if documents == "line" else _blank_line_separated(lines)
-
-
-def _records(
-    source: str | Path, encoding: str, text_column: str | None, header: bool | None
-) -> Iterator[str]:
-    try:
-        table = open_table(source, encoding, wanted_columns(text_column), header)
-    except EmptyTable:
-        return
-    columns = find_text_columns(table, text_column)
-    warn_of_header(table)
-    for number, values in table.rows(columns):
-        yield read_text(table, number, columns, values)
 
 
 def _recognize(lines: Iterator[str]) -> tuple[Documents, Iterator[str]]:

@@ -21,7 +21,13 @@ from unfreeze.datasets.labels import (
     split_labels,
 )
 from unfreeze.errors import Notice, UnknownLabel, UserError, need_texts, setting
-from unfreeze.text.columns import find_label_column, find_text_columns, wanted_columns, warn_of_header
+from unfreeze.text.columns import (
+    find_label_column,
+    find_text_columns,
+    table_texts,
+    wanted_columns,
+    warn_of_header,
+)
 from unfreeze.text.labeled_files import (
     LabeledRows,
     LabelSeparator,
@@ -71,7 +77,14 @@ def read_examples(
     and, without `known_labels`, labels that are nearly all different, as ids are, where nothing but their
     place says that they are labels.
     """
-    found = _open(path, text_column, label_column, header, encoding, labels_required, label_separator)
+    if is_table(path):
+        found = _read_table(path, text_column, label_column, header, encoding, labels_required)
+    elif text_column or label_column or header is not None:
+        raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
+    elif Path(path).is_dir():
+        found = LabeledRows(read_class_folders(Path(path), encoding), lambda number: f"{path}, file {number}")
+    else:
+        found = read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
     rows = list(found.rows)
     if not rows:
         raise UserError(f"{path}: no example in it")
@@ -143,24 +156,6 @@ def stream_texts(
     return _texts(path, text_column, header, encoding)
 
 
-def _open(
-    path: str | Path,
-    text_column: str | None,
-    label_column: str | None,
-    header: bool | None,
-    encoding: str,
-    labels_required: bool,
-    label_separator: LabelSeparator,
-) -> LabeledRows:
-    if is_table(path):
-        return _read_table(path, text_column, label_column, header, encoding, labels_required)
-    if text_column or label_column or header is not None:
-        raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
-    if Path(path).is_dir():
-        return LabeledRows(read_class_folders(Path(path), encoding), lambda number: f"{path}, file {number}")
-    return read_labeled_lines(existing_file(Path(path)), encoding, label_separator)
-
-
 def _read_table(
     path: str | Path,
     text_column: str | None,
@@ -209,15 +204,11 @@ def _named(value: object, names: Sequence[str]) -> object:
 
 
 def _texts(path: str | Path, text_column: str | None, header: bool | None, encoding: str) -> Iterator[str]:
-    empty = True
     if is_table(path):
-        table = open_table(path, encoding, wanted_columns(text_column), header)
-        columns = find_text_columns(table, text_column)
-        warn_of_header(table)
-        rows = table.rows(columns)
-        texts: Iterator[str] = (read_text(table, number, columns, values) for number, values in rows)
+        texts = table_texts(path, text_column, header, encoding)
     else:
         texts = without_labels((line.rstrip("\n") for line in read_lines(Path(path), encoding)), path)
+    empty = True
     for text in texts:
         empty = False
         yield text

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import importlib
 import io
 import logging
 import lzma
@@ -18,11 +17,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from unfreeze.checked import shown
-from unfreeze.errors import MissingExtra, UserError, setting
+from unfreeze.errors import UserError, import_extra, setting
 
 _log = logging.getLogger(__name__)
 
@@ -129,27 +127,6 @@ def unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read: {reason} (damaged, cut off, or not a {path.suffix} file?)")
 
 
-def import_extra(package: str, module: str | None = None) -> ModuleType:
-    """Import an optional package; raise MissingExtra (extra `data`) if it is not installed."""
-    try:
-        return importlib.import_module(module or package)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
-            raise
-        raise MissingExtra(package, "data") from None
-
-
-def mend_surrogates(text: str) -> str:
-    r"""Replace halves of a character, which JSON can hold (`"\ud83d"`) and UTF-8 cannot, by U+FFFD."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
 def _odd_line(
     first: str, reads: Iterator[str], most: int, place: str, longest: int | None, said: str
 ) -> Iterator[str]:
@@ -199,7 +176,7 @@ class _ZstandardFile(io.RawIOBase):
     """A decompressed .zst file; a truncated one raises EOFError, where zstandard's own reader just ends."""
 
     def __init__(self, path: Path) -> None:
-        self._package = import_extra("zstandard")
+        self._package = import_extra("zstandard", "data")
         self._file = path.open("rb")
         self._chunks = self._decompressed()
         self._rest = b""

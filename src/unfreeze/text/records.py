@@ -19,16 +19,9 @@ from typing import Any, TypeVar
 
 from unfreeze.checked import parse_json
 from unfreeze.datasets.labels import MISSING, is_null, kind_of_value
-from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.lines import (
-    COMPRESSIONS,
-    existing_file,
-    import_extra,
-    mend_surrogates,
-    plain_suffix,
-    read_lines,
-    unreadable,
-)
+from unfreeze.errors import Notice, UserError, import_extra, setting
+from unfreeze.text.lines import COMPRESSIONS, existing_file, plain_suffix, read_lines, unreadable
+from unfreeze.text.words import without_surrogates
 
 TABLES = {
     ".csv": "csv",
@@ -277,8 +270,8 @@ def _open_parquet(path: Path) -> Table:
     """Read a batch at a time, and only in the columns that are asked for."""
     if path.suffix.lower() in COMPRESSIONS:
         raise UserError(f"{path}: Parquet is compressed in itself; decompress the file first")
-    parquet = import_extra("pyarrow", "pyarrow.parquet")
-    errors: tuple[type[Exception], ...] = (OSError, import_extra("pyarrow").ArrowException)
+    parquet = import_extra("pyarrow", "data", "pyarrow.parquet")
+    errors: tuple[type[Exception], ...] = (OSError, import_extra("pyarrow", "data").ArrowException)
     try:
         file = parquet.ParquetFile(path)
     except errors as error:
@@ -306,7 +299,7 @@ def _open_hub(source: str) -> Table:
     configuration; `hf:owner/name::part` is always a split. The default split is train.
     """
     name, revision, config, split = _hub_parts(source)
-    datasets = import_extra("datasets")
+    datasets = import_extra("datasets", "data")
     errors = (OSError, ValueError, RuntimeError)
     try:
         data = datasets.load_dataset(name, config, split=split, revision=revision, streaming=True)
@@ -358,7 +351,7 @@ def read_text(table: Table, number: int, columns: Sequence[str], values: Sequenc
 
 def _as_text(table: Table, number: int, column: str, value: object) -> str:
     if isinstance(value, str):
-        return mend_surrogates(value)
+        return without_surrogates(value)
     if value is MISSING or is_null(value):
         return ""
     if isinstance(value, (int, float)):

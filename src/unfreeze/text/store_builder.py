@@ -19,7 +19,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from unfreeze.checked import need_call, read_json
 from unfreeze.errors import UserError
-from unfreeze.folders import Config, read_config, write_config, writing, written_file
+from unfreeze.folders import Config, read_config, take_place, write_config, writing, written_file
 
 KIND = "token-store"
 FILE_TOKENS = 2**29
@@ -107,11 +107,8 @@ class StoreBuilder:
     """The folder beside the store's place in which it grows; its only writer."""
 
     def __init__(self, folder: Path, tokenizer: DocumentTokenizer) -> None:
-        if (
-            folder.exists()
-            and not (folder / JOURNAL).is_file()
-            and (not folder.is_dir() or any(folder.iterdir()))
-        ):
+        is_empty = folder.is_dir() and not any(folder.iterdir())
+        if folder.exists() and not is_empty and not (folder / JOURNAL).is_file():
             raise UserError(f"{folder} exists and is no token store: name another folder, or delete it")
         self.folder = folder
         self.growing = folder.with_name(f".{folder.name}.building")
@@ -199,19 +196,15 @@ class StoreBuilder:
         with writing(self.folder):
             if self.source != self.folder or self.shards != self.finished:
                 self._start()
-                write_config(self.growing, self._config())
-                _take_place(self.growing, self.folder)
+                totals = {
+                    "n_documents": sum(shard.documents for shard in self.shards),
+                    "n_tokens": sum(shard.tokens for shard in self.shards),
+                    "n_bytes": sum(shard.bytes for shard in self.shards),
+                    "unknown_bytes": sum(shard.unknown_bytes for shard in self.shards),
+                }
+                write_config(self.growing, {"kind": KIND, **self.identity, **totals})
+                take_place(self.growing, self.folder)
             shutil.rmtree(self.growing, ignore_errors=True)
-
-    def _config(self) -> dict[str, Any]:
-        return {
-            "kind": KIND,
-            **self.identity,
-            "n_documents": sum(shard.documents for shard in self.shards),
-            "n_tokens": sum(shard.tokens for shard in self.shards),
-            "n_bytes": sum(shard.bytes for shard in self.shards),
-            "unknown_bytes": sum(shard.unknown_bytes for shard in self.shards),
-        }
 
     def _start(self) -> None:
         """Make the growing folder hold `shards` and nothing else."""
@@ -223,12 +216,9 @@ class StoreBuilder:
                 self.growing.mkdir(parents=True)
             else:
                 shutil.copytree(self.source, self.growing)
-        with written_file(
-            self.growing / JOURNAL
-        ) as journal:  # before the files are cut: it never claims too much
-            journal.write_bytes(
-                _line(self.identity) + b"".join(_line(asdict(shard)) for shard in self.shards)
-            )
+        # The journal is written before the files are cut, so it never claims too much.
+        with written_file(self.growing / JOURNAL) as journal:
+            journal.write_bytes(b"".join(map(_line, [self.identity, *map(asdict, self.shards)])))
         sizes = self._file_sizes(self.shards)
         for stale in set(self.growing.glob(tokens_name("*"))) - {self.growing / name for name in sizes}:
             stale.unlink()
@@ -236,15 +226,6 @@ class StoreBuilder:
             with (self.growing / name).open("ab") as file:
                 file.truncate(size)  # a new file of offsets becomes one zero
         self.source, self.started = self.growing, True
-
-
-def _take_place(new: Path, folder: Path) -> None:
-    earlier = folder.with_name(f".{folder.name}.earlier")
-    shutil.rmtree(earlier, ignore_errors=True)
-    if folder.exists():
-        folder.rename(earlier)
-    new.rename(folder)
-    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _append(path: Path, data: bytes | memoryview) -> None:
@@ -288,20 +269,6 @@ def tokens_of_files(shards: list[Shard]) -> list[int]:
     for shard in shards:
         sizes[shard.file] += shard.tokens
     return sizes
-
-
-def cut_shards(documents: Iterable[str], characters: int) -> Iterator[list[str]]:
-    """Group documents until there are `characters`."""
-    texts: list[str] = []
-    size = 0
-    for text in documents:
-        texts.append(text)
-        size += len(text)
-        if size >= characters:
-            yield texts
-            texts, size = [], 0
-    if texts:
-        yield texts
 
 
 def text_hash(texts: list[str]) -> str:

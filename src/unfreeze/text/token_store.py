@@ -34,14 +34,13 @@ from unfreeze.text.store_builder import (
     Ids,
     StoreBuilder,
     StoreConfig,
-    cut_shards,
     encode_shard,
     read_journal,
     size_of,
     tokens_name,
     tokens_of_files,
 )
-from unfreeze.text.workers import ordered_results
+from unfreeze.text.workers import batches_of_texts, ordered_results
 
 Numbers = NDArray[np.integer[Any]]
 Places = NDArray[np.int64]
@@ -75,7 +74,7 @@ class TokenStore:
         self._descriptors = [
             os.open(folder / tokens_name(file), os.O_RDONLY) for file in range(len(file_tokens))
         ]
-        weakref.finalize(self, _close, self._descriptors)
+        weakref.finalize(self, lambda descriptors: list(map(os.close, descriptors)), self._descriptors)
 
     @classmethod
     def open(cls, folder: str | Path) -> TokenStore:
@@ -118,12 +117,11 @@ class TokenStore:
                 (what was there before is intact).
         """
         builder = StoreBuilder(Path(folder).resolve(), tokenizer)
-        shards = cut_shards(documents, shard_characters)
+        shards = batches_of_texts(documents, shard_characters)
         with progress.bar("encode text", unit="document") as bar:
             unknown_shards = builder.pass_known(shards, bar.advance)
-            with closing(
-                ordered_results(encode_shard, tokenizer, unknown_shards, workers=workers)
-            ) as results:
+            encoded_shards = ordered_results(encode_shard, tokenizer, unknown_shards, workers=workers)
+            with closing(encoded_shards) as results:
                 for encoded in results:
                     builder.append(encoded)
                     bar.advance(encoded.shard.documents)
@@ -208,11 +206,6 @@ class TokenStore:
             return np.empty(0, dtype=dtype)  # an empty file cannot be mapped
         with path.open("rb") as file:
             return np.frombuffer(mmap.mmap(file.fileno(), expected, access=mmap.ACCESS_READ), dtype=dtype)
-
-
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def _overlaps(cumulative: Places, begins: Places, length: int) -> tuple[Places, Places]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, islice
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from unfreeze.memory import release_free_memory
 from unfreeze.progress import Progress
 from unfreeze.text.rules import BEGIN, PAD, SPECIAL_TOKENS, UNKNOWN, Run, chunk_tokens, fold_runs
 from unfreeze.text.words import ChunkCache, chunk_words, split_chunks, without_surrogates
-from unfreeze.text.workers import ordered_results
+from unfreeze.text.workers import batches_of_texts, ordered_results
 
 SPACE = "▁"
 FOLLOWER = "\uf8ff"  # private use: in no text that anybody means
@@ -67,18 +67,28 @@ def train_words(corpus: CorpusCounts, size: int, min_count: int) -> tuple[list[s
             f"a vocabulary of {size} has no room for words: ask for more than {len(SPECIAL_TOKENS)}"
         )
     counts = corpus.words
-    order = sorted(
-        (word for word, n in counts.items() if n >= min_count and word not in SPECIAL_TOKENS),
-        key=lambda word: (-counts[word], word),
-    )
-    if not order:
-        raise UserError(f"no word of the corpus occurs {min_count} times: give more text or lower min_count")
-    words = order[: size - len(SPECIAL_TOKENS)]
+    words = frequent_words(counts, SPECIAL_TOKENS, size, min_count)
     known = {token: counts[token] for token in (*SPECIAL_TOKENS, *words)}
     known[UNKNOWN] = 0
     known[UNKNOWN] = corpus.n_words - sum(known.values())
     known[BEGIN] = corpus.n_documents
     return list(known), list(known.values())
+
+
+def frequent_words(
+    counts: Counter[str], special_tokens: Sequence[str], size: int, min_count: int
+) -> list[str]:
+    """The words that occur at least `min_count` times, most frequent first, as many as fit beside the special tokens.
+
+    Raises:
+        UserError: no word is left.
+    """
+    words = [word for word, n in counts.items() if n >= min_count and word not in special_tokens]
+    words.sort(key=lambda word: (-counts[word], word))
+    words = words[: max(0, size - len(special_tokens))]
+    if not words:
+        raise UserError(f"no word of the corpus occurs {min_count} times: give more text or lower min_count")
+    return words
 
 
 def count_corpus(
@@ -95,7 +105,8 @@ def count_corpus(
     merged: Counter[str] = Counter()
     n_words = n_documents = floor = 0
     with progress.bar("counting words", unit="word") as bar:
-        for counts, n_counted in ordered_results(_count_batch, count, _batches(documents), workers=workers):
+        batches = batches_of_texts(documents, BATCH_CHARACTERS)
+        for counts, n_counted in ordered_results(_count_batch, count, batches, workers=workers):
             merged.update(counts)
             n_words += counts.total()
             n_documents += n_counted
@@ -133,20 +144,6 @@ def _begin_run(run: Run) -> tuple[str, str]:
 
 
 _texts_of_chunk = ChunkCache(_texts)
-
-
-def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
-    """Documents in order, about `BATCH_CHARACTERS` at a time."""
-    batch: list[str] = []
-    size = 0
-    for text in documents:
-        batch.append(text)
-        size += len(text)
-        if size >= BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def marked_words(chunk: str) -> list[str]:

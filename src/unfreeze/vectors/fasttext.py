@@ -8,7 +8,7 @@ alone, summed in fastText's order so that the result equals fastText's bit by bi
 
 The matrix (cc.en.300.bin: 4.8 GB) is memory-mapped; only that of a .gz is read into memory.
 
-Legend: V words, D numbers in a vector.
+Shapes: V words, D vector dimension, N words whose vectors are computed at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.text.character_ngrams import ngram_buckets, ngram_buckets_of
+from unfreeze.text.character_ngrams import ngram_buckets_of
 from unfreeze.vectors.table import (
     Block,
     Floats,
@@ -83,35 +83,31 @@ class FastTextVectors:
     def __contains__(self, word: str) -> bool:
         return word in self.index
 
-    def vector(self, word: str) -> Floats:
-        """(D,) of a word; as in fastText, zeros for an unknown word without n-grams.
+    def vectors(self, words: Sequence[str]) -> Floats:
+        """The vectors (len(words), D) of words; as in fastText, zeros for an unknown word without n-grams.
 
         Raises:
-            UserError: the vector holds NaN or infinity.
+            UserError: a vector holds NaN or infinity.
         """
-        row = self.index.get(word)
-        own = [] if row is None else [row]
-        raw = word if row is None else self.raw_words.get(row, word)
-        hashed = [] if word == _END else ngram_buckets(raw, self.minn, self.maxn, self.buckets)
-        rows = own + [len(self.words) + bucket for bucket in hashed]
-        if not rows:
-            return np.zeros(self.size, np.float32)
-        vector = _means(self.rows, np.array(rows), np.array([len(rows)]))[0]
-        if not np.isfinite(vector).all():
-            raise UserError(f"the vector of {word!r} in a fastText model holds NaN or infinity")
-        return cast(Floats, vector)
+        rows = np.array([self.index.get(word, -1) for word in words], np.int64)
+        vectors = self._means(words, rows)
+        if len(broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
+            raise UserError(f"the vector of {words[broken[0]]!r} in a fastText model holds NaN or infinity")
+        return vectors
 
-    def vectors(self, words: Sequence[str]) -> Floats:
-        """(len(words), D)"""
-        return np.array([self.vector(word) for word in words], np.float32).reshape(len(words), self.size)
+    def table(self) -> VectorTable:
+        """The known words and their vectors.
 
-    def table(self, *, limit: int | None = None, only: Set[str] | None = None) -> VectorTable:
-        """The known words and their vectors; `limit` and `only` as in `read_word_vectors`."""
-        source = self.source("the model", limit, only)
-        rows = MemoryRows(source.size, None if only is not None else source.n_words)
-        return collect(source, rows, LoadReport(not_utf8=self.report.not_utf8), only)
+        Raises:
+            UserError: a vector holds NaN or infinity.
+        """
+        source = self.source("the model")
+        rows = MemoryRows(source.size, source.n_words)
+        return collect(source, rows, LoadReport(not_utf8=self.report.not_utf8))
 
-    def source(self, path: Path | str, limit: int | None, only: Set[str] | None) -> VectorSource:
+    def source(
+        self, path: Path | str, limit: int | None = None, only: Set[str] | None = None
+    ) -> VectorSource:
         """The known words as blocks; vectors of words that are not in `only` are not computed."""
         chosen = range(len(self.words))[:limit]
         if only is not None:
@@ -122,7 +118,7 @@ class FastTextVectors:
         for first in range(0, len(chosen), _WORDS):
             some = chosen[first : first + _WORDS]
             words = [self.words[row] for row in some]
-            vectors = self._known(some)
+            vectors = self._means(words, np.array(some))
             finite = np.isfinite(vectors).all(axis=1)
             if not finite.all():
                 bad = int(np.flatnonzero(~finite)[0])
@@ -131,15 +127,25 @@ class FastTextVectors:
                 )
             yield words, vectors
 
-    def _known(self, rows: Sequence[int]) -> Floats:
-        """(len(rows), D) of the known words in these rows."""
-        raw = [self.raw_words.get(row, self.words[row]) for row in rows]
+    def _means(self, words: Sequence[str], rows: NDArray[np.int64]) -> Floats:
+        """The vectors (N, D) of words in these rows (N,), -1 for an unknown word.
+
+        They are computed as in fastText: float32 sums in order (its own row, then its n-grams), times 1 / count.
+        """
+        raw = [self.raw_words.get(row, word) for row, word in zip(rows.tolist(), words, strict=True)]
         hashed, counts = ngram_buckets_of(raw, self.minn, self.maxn, self.buckets)
-        kept = np.repeat([word != _END for word in raw], counts)
-        hashed = hashed[kept]
-        counts = counts * [word != _END for word in raw]
-        places = np.insert(hashed + len(self.words), np.cumsum(counts) - counts, rows)
-        return _means(self.rows, places, counts + 1)
+        has_ngrams = np.array([word != _END for word in words], bool)
+        hashed = hashed[np.repeat(has_ngrams, counts)]
+        counts *= has_ngrams
+        known = rows >= 0
+        places = np.insert(hashed + len(self.words), (np.cumsum(counts) - counts)[known], rows[known])
+        counts += known
+        sums = np.zeros((len(counts), self.size), np.float32)
+        starts = np.cumsum(counts) - counts
+        for step in range(int(counts.max(initial=0))):
+            left = np.flatnonzero(counts > step)
+            sums[left] += self.rows[places[starts[left] + step]]
+        return cast(Floats, sums * (1.0 / np.maximum(counts, 1)).astype(np.float32)[:, None])
 
 
 def is_fasttext(path: str | Path) -> bool:
@@ -159,41 +165,32 @@ def read_fasttext(path: str | Path) -> FastTextVectors:
         raise UserError(f"{path} is no file: a fastText model is one file, .bin")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            return _read(path, cast(BinaryIO, stream), LoadReport())
+            return parse_fasttext(path, cast(BinaryIO, stream), LoadReport())
     except (EOFError, gzip.BadGzipFile) as error:
         raise UserError(f"{path} cannot be unpacked ({error}): the file is truncated or damaged") from error
-
-
-def fasttext_source(
-    path: Path, stream: BinaryIO, report: LoadReport, limit: int | None, only: Set[str] | None
-) -> VectorSource:
-    """The words and vectors of a model that is open at its beginning."""
-    return _read(path, stream, report).source(path, limit, only)
-
-
-def _means(rows: Floats, places: NDArray[np.int64], counts: NDArray[np.int64]) -> Floats:
-    """(N, D) means over the next `counts` of `places` each; computed as in fastText: float32 sums in order, times 1 / count."""
-    sums = np.zeros((len(counts), rows.shape[1]), np.float32)
-    starts = np.cumsum(counts) - counts
-    for step in range(int(counts.max())):
-        left = np.flatnonzero(counts > step)
-        sums[left] += rows[places[starts[left] + step]]
-    return cast(Floats, sums * (1.0 / counts).astype(np.float32)[:, None])
 
 
 # The file
 
 
-@dataclass(frozen=True)
-class _Header:
-    size: int
-    buckets: int
-    minn: int
-    maxn: int
+def parse_fasttext(path: Path, stream: BinaryIO, report: LoadReport) -> FastTextVectors:
+    """Read the model in a stream that is open at its beginning; `path` is for messages.
 
-
-def _read(path: Path, stream: BinaryIO, report: LoadReport) -> FastTextVectors:
-    header = _read_header(path, _taken(path, stream, _ARGUMENTS.size))
+    Raises:
+        UserError: as for `read_fasttext`.
+    """
+    magic, version, *arguments = _ARGUMENTS.unpack(_taken(path, stream, _ARGUMENTS.size))
+    vector_size, _, _, _, _, _, _, model, n_buckets, minn, maxn, _, _ = arguments
+    if struct.pack("<i", magic) != MAGIC:
+        raise UserError(f"{path} is no fastText model: it does not begin with fastText's magic number")
+    if version not in (11, 12):
+        raise UserError(f"{path} is a fastText model of version {version}: versions 11 and 12 are read")
+    if vector_size < 1 or n_buckets < 0:
+        raise UserError(
+            f"{path} has vectors of {vector_size} numbers and {n_buckets} buckets: the file is damaged"
+        )
+    if version == 11 and model == _SUPERVISED:
+        maxn = 0  # classifiers of version 11 were trained without n-grams
     n_entries, n_words, _, _, n_pruned = struct.unpack("<3i2q", _taken(path, stream, 28))
     if n_pruned >= 0:
         raise UserError(f"{path} is a pruned (quantized) model: the .bin that it was made from can be read")
@@ -204,29 +201,15 @@ def _read(path: Path, stream: BinaryIO, report: LoadReport) -> FastTextVectors:
         raise UserError(f"{path} is a quantized model (.ftz): the .bin that it was made from can be read")
     n_rows, size = struct.unpack("<2q", _taken(path, stream, 16))
     buckets = n_rows - n_words
-    if size != header.size or buckets < 0 or (header.maxn > 0 and buckets != header.buckets):
+    if size != vector_size or buckets < 0 or (maxn > 0 and buckets != n_buckets):
         raise UserError(
-            f"{path} has a matrix of {n_rows} x {size} for {n_words} words, {header.buckets} buckets and vectors of {header.size}:"
-            " the file is damaged"
+            f"{path} has a matrix of {n_rows} x {size} for {n_words} words, {n_buckets} buckets and vectors of {vector_size}: "
+            "the file is damaged"
         )
     words = decoded(raw, report)
     odd = {row: word for row, word in enumerate(raw) if "\ufffd" in words[row] and report.not_utf8}
     rows = _matrix(path, stream, n_rows, size)
-    return FastTextVectors(words, counts, rows, header.minn, header.maxn, odd, report)
-
-
-def _read_header(path: Path, data: bytes) -> _Header:
-    magic, version, *arguments = _ARGUMENTS.unpack(data)
-    size, _, _, _, _, _, _, model, buckets, minn, maxn, _, _ = arguments
-    if struct.pack("<i", magic) != MAGIC:
-        raise UserError(f"{path} is no fastText model: it does not begin with fastText's magic number")
-    if version not in (11, 12):
-        raise UserError(f"{path} is a fastText model of version {version}: versions 11 and 12 are read")
-    if size < 1 or buckets < 0:
-        raise UserError(f"{path} has vectors of {size} numbers and {buckets} buckets: the file is damaged")
-    if version == 11 and model == _SUPERVISED:
-        maxn = 0  # classifiers of version 11 were trained without n-grams
-    return _Header(size, buckets, minn, maxn)
+    return FastTextVectors(words, counts, rows, minn, maxn, odd, report)
 
 
 def _read_entries(

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.vectors.spelling import unknown_word
 from unfreeze.vectors.table import VectorTable
 
 Measure = Literal["cosine", "dot"]
@@ -79,17 +78,6 @@ class NeighborIndex:
         # Error bound of a float32 sum of D products whose absolute values add up to at most 1.
         self._slack = (table.size + 8) * 2.0**-24
 
-    def row(self, word: str) -> int:
-        """Return the row of a word.
-
-        Raises:
-            UserError: the word is unknown; the message suggests words with a similar spelling.
-        """
-        row = self.table.row(word)
-        if row is None:
-            raise unknown_word(word, self.table)
-        return row
-
     def combined(self, positive: Sequence[str], negative: Sequence[str] = ()) -> Floats:
         """Return the sum (D,) of the vectors of `positive` minus those of `negative`, normalized first for cosines.
 
@@ -101,7 +89,7 @@ class NeighborIndex:
             raise UserError("no word was given to look for neighbors of")
         total = np.zeros(self.table.size)
         for word, sign in signed:
-            row = self.row(word)
+            row = self.table.known_row(word)
             if not self.norms[row]:
                 raise UserError(
                     f"the vector of {word!r} is zero: it has no direction, so it has no neighbors"
@@ -125,7 +113,7 @@ class NeighborIndex:
         """
         words = [positive] if isinstance(positive, str) else list(positive)
         query = self.combined(words, negative)
-        excluded = {self.row(word) for word in [*words, *negative]}
+        excluded = {self.table.known_row(word) for word in [*words, *negative]}
         return self.nearest_to_vectors(query[None], top=top, excluded=[excluded])[0]
 
     def nearest_to_vectors(
@@ -268,7 +256,10 @@ def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine
     Raises:
         UserError: a word is unknown, or its vector holds NaN or infinity or, for a cosine, is zero.
     """
-    vectors = np.stack([_vector(table, word) for word in (a, b)])
+    vectors = table.matrix[[table.known_row(a), table.known_row(b)]].astype(np.float64)
+    for word, vector in zip((a, b), vectors, strict=True):
+        if not np.isfinite(vector).all():
+            raise UserError(f"the vector of {word!r} holds NaN or infinity")
     if measure == "cosine":
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         for word, norm in zip((a, b), norms, strict=True):
@@ -276,16 +267,6 @@ def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine
                 raise UserError(f"the vector of {word!r} is zero: it has no direction, so it has no cosine")
         vectors = vectors / norms
     return float(vectors[0] @ vectors[1])
-
-
-def _vector(table: VectorTable, word: str) -> Floats:
-    row = table.row(word)
-    if row is None:
-        raise unknown_word(word, table)
-    vector: Floats = table.matrix[row].astype(np.float64)
-    if not np.isfinite(vector).all():
-        raise UserError(f"the vector of {word!r} holds NaN or infinity")
-    return vector
 
 
 def as_formula(positive: Sequence[str], negative: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ Speed (python -m benchmarks --only vectors): text about 9 times as fast as gensi
 only a block where that fails goes line by line; binary about 3.5 times, since only the search for the next space is a step
 per word and the rows of a block are gathered at once.
 
-Legend: V words, N words of a block, D numbers in a vector.
+Shapes: V words, N words of a block, D vector dimension.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.lib.npyio import NpzFile
 
 from unfreeze.errors import UserError
 from unfreeze.text.lines import hidden_compression
-from unfreeze.vectors.fasttext import MAGIC, fasttext_source
+from unfreeze.vectors.fasttext import MAGIC, parse_fasttext
 from unfreeze.vectors.table import (
     Block,
     Floats,
@@ -113,7 +113,7 @@ def _open_source(
     if (compressed := hidden_compression(head)) is not None:
         raise UserError(f"{path} {compressed}")
     if head.startswith(MAGIC):
-        return fasttext_source(path, stream, report, limit, only)
+        return parse_fasttext(path, stream, report).source(path, limit, only)
     if _is_binary(head, suffix == ".bin"):
         return _binary_source(path, stream, report, limit)
     return _text_source(path, stream, report, limit, only)

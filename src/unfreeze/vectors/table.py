@@ -3,16 +3,18 @@
 A reader yields blocks of words and rows, which are cleaned and appended to a store. So a file of any size is read in the
 memory of one block plus what is kept, and goes to memory or to another file (`cache`) through the same code.
 
-Legend: V words, N words of a block, D numbers in a vector.
+Shapes: V words, N words of a block, D vector dimension.
 """
 
 from __future__ import annotations
 
+import difflib
 import logging
+import math
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +31,10 @@ Block = tuple[list[str], Floats]
 """N words and their (N, D) vectors, all finite."""
 
 _HARMLESS = {"zero_vectors", "trailing_spaces", "carriage_returns", "blank_last_lines", "byte_order_marks"}
+_MOST_COMPARED = 20_000
+"""Words compared with an unknown one, so that the error comes at once even among a million words."""
+_LENGTH_GAP, _AFFIX = 2, 2
+"""A word is similar only if its length differs by at most 2, and 2 letters at the beginning or the end are the same."""
 _FIRST_ALLOCATION = 1 << 28
 """Numbers (1 GiB) allocated at first: the header of a damaged file may promise any number of words."""
 
@@ -64,6 +70,10 @@ class LoadReport:
         odd = any(getattr(self, one.name) for one in fields(self) if one.name not in _HARMLESS)
         if text := self.describe():
             _logger.log(logging.WARNING if odd else logging.INFO, "%s: %s", path, text)
+
+
+class UnknownWord(UserError, KeyError):
+    """A word has no vector; a `KeyError` too, since tables of vectors are used like a dictionary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +116,56 @@ class VectorTable:
             if form in self.index:
                 return self.index[form]
         return self._composed_index.get(composed(word))
+
+    def known_row(self, word: str) -> int:
+        """The row of a word.
+
+        Raises:
+            UnknownWord: it has none.
+        """
+        row = self.row(word)
+        if row is None:
+            raise self.unknown_word(word)
+        return row
+
+    def unknown_word(self, word: str) -> UnknownWord:
+        """The error for a word without a vector, which suggests its lower-case form or words with a similar spelling."""
+        message = f"{word!r} is none of the {len(self):,} words that have a vector"
+        row = self.row(normalized(word))
+        if row is not None:
+            return UnknownWord(f"{message}; its lower-case form {self.words[row]!r} is")
+        if near := self.similar_spellings(word):
+            *others, last = map(repr, near)
+            message += f"; did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+        return UnknownWord(message)
+
+    def similar_spellings(self, word: str, most: int = 3) -> list[str]:
+        """Known words with a spelling similar to `word`, ignoring case, most similar first.
+
+        Only the first words of the table (usually the most frequent) with a similar length and beginning or end are compared.
+        """
+        lower = word.lower()
+        begins, ends = lower[:_AFFIX], lower[-_AFFIX:]
+        nearby = (
+            row
+            for row, other in enumerate(self.words)
+            if abs(len(other) - len(lower)) <= _LENGTH_GAP
+            and (other[:_AFFIX].lower() == begins or other[-_AFFIX:].lower() == ends)
+        )
+        near: dict[str, int] = {}
+        for row in islice(nearby, _MOST_COMPARED):
+            near.setdefault(self.words[row].lower(), row)
+
+        def likeness(other: str) -> float:
+            # Among words of nearly the same similarity prefer the more frequent one.
+            ratio = difflib.SequenceMatcher(None, other, lower).ratio()
+            return ratio - 0.01 * math.log2(1 + near[other])
+
+        alike = difflib.get_close_matches(lower, near, n=20, cutoff=0.7)
+        found = sorted(alike, key=likeness, reverse=True)[:most]
+        return [
+            other if word == lower and other in self.index else self.words[near[other]] for other in found
+        ]
 
     @cached_property
     def _composed_index(self) -> dict[str, int]:
@@ -179,7 +239,6 @@ class MemoryRows:
         self._rows = np.empty((0, size), np.float32)
 
     def add(self, rows: Floats) -> None:
-        """Append (N, D)."""
         end, size = self._n + len(rows), self._rows.shape[1]
         if not self._n:
             first = min(self._expected or 0, _FIRST_ALLOCATION // size)
@@ -193,7 +252,6 @@ class MemoryRows:
         self._n = end
 
     def matrix(self) -> Floats:
-        """(V, D), all that was added."""
         if self._n < len(self._rows):
             self._rows.resize((self._n, self._rows.shape[1]), refcheck=False)
         return self._rows

@@ -17,7 +17,8 @@ at input and output 33.1, 43.7, 91.5 (docs/results.md).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ import numpy as np
 from experiments.results import Results, part_of
 from unfreeze.tasks.question_answerer import QuestionAnswerer, fit_answerer
 from unfreeze.tasks.settings import AnswererSettings
-from unfreeze.text.questions import QuestionSet, mismatched, read_questions
+from unfreeze.text.questions import Question, QuestionSet, read_questions
 
 
 def main() -> None:
@@ -91,6 +92,19 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings
     }
     for name in arguments.forms:
         yield every[name]
+
+
+def mismatched(questions: Sequence[Question], seed: int) -> list[Question]:
+    """Each question with the context of another article, which does not answer it."""
+    order = list(range(len(questions)))
+    random.Random(seed).shuffle(order)
+    found = []
+    for each, number in zip(questions, order, strict=True):
+        steps = (questions[(number + step) % len(questions)] for step in range(len(questions)))
+        other = next((one for one in steps if one.title != each.title), None)
+        if other is not None:
+            found.append(replace(each, context=other.context, answers=()))
+    return found
 
 
 def no_answer(answerer: QuestionAnswerer, test: QuestionSet, count: int = 500) -> float:

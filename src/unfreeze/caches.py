@@ -68,7 +68,7 @@ def making(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _locked(path: Path, timeout: float = -1) -> Iterator[None]:
-    lock = FileLock(_lock(path), timeout=timeout)
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=timeout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -87,10 +87,6 @@ def _unwritable(path: Path, error: OSError) -> CannotWrite:
         f"the cache {path.parent} cannot be written: {error.strerror or error}; "
         "set UNFREEZE_CACHE to a folder with room that can be written"
     )
-
-
-def _lock(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
 
 
 def mark_used(path: Path) -> None:

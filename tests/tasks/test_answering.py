@@ -31,7 +31,7 @@ from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.question_answerer import QuestionAnswerer, fit_answerer
 from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.tasks.word_inputs import WordInputs
-from unfreeze.text.questions import Answer, Question, QuestionSet, mismatched, read_questions
+from unfreeze.text.questions import Answer, Question, QuestionSet, read_questions
 
 SMALL: dict[str, Any] = {"encoder": "none", "hidden_size": 16, "characters": 8, "embedding_size": 16}
 PEOPLE, VERBS = ["Ada", "Alan", "Grace", "Kurt"], ["likes", "sees", "helps"]
@@ -426,15 +426,6 @@ def test_a_config_that_cannot_be(
     with pytest.raises(UserError) as caught:
         QuestionAnswerer.from_pretrained(tmp_path / "a")
     assert said in str(caught.value) and str(tmp_path / "a") in str(caught.value)
-
-
-def test_pairs_that_do_not_belong_together_are_of_other_articles() -> None:
-    questions = made_questions(20).examples
-    others = {(each.context, each.title) for each in questions}
-    for each in mismatched(questions, 0):
-        assert any((each.context, title) in others for title in {"odd", "even"} - {each.title})
-        assert each.answers == ()
-    assert mismatched([replace(each, title="one") for each in questions], 0) == []
 
 
 def test_fit_measures_as_evaluate_does(answerer: QuestionAnswerer) -> None:

@@ -1,4 +1,4 @@
-"""A word-level tokenizer that keeps words as they are written, and frames each sentence: xxbos ... xxeos.
+"""A word-level tokenizer that leaves words as they are written, and frames each sentence: xxbos ... xxeos.
 
 ELMo's input is the spelling of a word, its output a vocabulary of whole words, capitals kept (Peters et al. 2018). The
 tokenizer splits a text into sentences and words and knows the output vocabulary; a word outside of it keeps its place
@@ -17,7 +17,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.text.rules import BEGIN, END, PAD, UNKNOWN, Token
 from unfreeze.text.tokenizer_training import count_corpus, frequent_words
 from unfreeze.text.tokenizers import Pieces, WordTokenizer
-from unfreeze.text.words import split_sentences, split_words, without_surrogates, word_texts
+from unfreeze.text.words import split_chunks, split_sentences, split_words, without_surrogates, word_texts
 
 CASED_SPECIAL_TOKENS = (UNKNOWN, PAD, BEGIN, END)
 FRAME = f"{BEGIN} $A {END}"
@@ -33,14 +33,14 @@ class CasedTokenizer(WordTokenizer):
         self.eos_id = self._ids[END]
 
     def first(self, size: int) -> CasedTokenizer:
-        """The tokenizer of the first `size` entries; what the others occurred is counted as unknown."""
+        """The tokenizer of the first `size` entries; the counts of the others are added to that of the unknown word."""
         counts = None if self._counts is None else self._counts[:size]
         if counts is not None and self._counts is not None:
             counts[self.unknown_id] += sum(self._counts[size:])
         return CasedTokenizer(self._tokens[:size], counts)
 
     def with_words(self, words: Iterable[str]) -> CasedTokenizer:
-        """The same with more words behind, which occurred never."""
+        """The tokenizer with further words at the end, with counts of 0."""
         new = sorted({word for word in words if word not in self._ids})
         counts = None if self._counts is None else [*self._counts, *[0] * len(new)]
         return CasedTokenizer([*self._tokens, *new], counts)
@@ -73,18 +73,10 @@ class CasedTokenizer(WordTokenizer):
 
     def encode_with_unknown_bytes(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
         """For each text its ids and the UTF-8 bytes of its words that the vocabulary lacks."""
-        encoded = []
-        for text in texts:
-            ids = self._framed(text)
-            unknown = 0
-            if self.unknown_id in ids:
-                unknown = sum(
-                    len(word.encode("utf-8", "surrogatepass"))
-                    for word in word_texts(text)
-                    if self._known(word) == self.unknown_id
-                )
-            encoded.append((ids, unknown))
-        return encoded
+        return [
+            (self._framed(text), sum(map(self._unknown_of_chunk.__getitem__, split_chunks(text))))
+            for text in texts
+        ]
 
     def _known(self, word: str) -> int:
         number = self._ids.get(word, self.unknown_id)
@@ -104,7 +96,8 @@ class CasedTokenizer(WordTokenizer):
 
     def _chunk_tokens(self, chunk: str) -> list[Token]:
         return [
-            Token(word.text, number, word.start, word.end) for number, word in enumerate(split_words(chunk))
+            Token(self._tokens[self._known(word)], number, start, end)
+            for number, (word, start, end) in enumerate(split_words(chunk))
         ]
 
     def _model(self) -> Tokenizer:

@@ -23,10 +23,10 @@ Rows = NDArray[np.int16]
 
 
 def spell(words: Sequence[str], longest: int = LONGEST) -> Rows:
-    """(n, longest) numbers, one row a word.
+    """The rows (n, longest) of words.
 
     Args:
-        longest: numbers of a row, at least 3.
+        longest: length of a row, at least 3.
     """
     spelled = [word.encode("utf-8", "ignore")[: longest - 2] for word in words]
     lengths = np.fromiter(map(len, spelled), dtype=np.int64, count=len(spelled))
@@ -40,19 +40,8 @@ def spell(words: Sequence[str], longest: int = LONGEST) -> Rows:
     return rows
 
 
-def symbol_row(symbol: int, longest: int = LONGEST) -> Rows:
-    """(longest,) of a word that is one symbol, as the begin of a sentence is."""
-    row = np.full(longest, PADDING, dtype=np.int16)
-    row[:3] = BEGIN_WORD, symbol, END_WORD
-    return row
-
-
 def frame_rows(longest: int = LONGEST) -> Rows:
-    """(2, longest): begin and end of a sentence."""
-    return np.stack([symbol_row(BEGIN_SENTENCE, longest), symbol_row(END_SENTENCE, longest)])
-
-
-def spelled_lengths(rows: Rows) -> NDArray[np.int64]:
-    """(n,) numbers of each row that are no padding."""
-    lengths: NDArray[np.int64] = (rows != PADDING).sum(1)
-    return lengths
+    """The rows (2, longest) of the begin and the end of a sentence, which are words of one symbol."""
+    rows = np.full((2, longest), PADDING, dtype=np.int16)
+    rows[:, :3] = [[BEGIN_WORD, symbol, END_WORD] for symbol in (BEGIN_SENTENCE, END_SENTENCE)]
+    return rows

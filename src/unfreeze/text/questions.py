@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -219,16 +218,3 @@ def as_question(question: str, context: str, number: str = "") -> Question:
     if not question.strip():
         raise UserError("the question is empty")
     return Question(number, question, context, ())
-
-
-def mismatched(questions: Sequence[Question], seed: int) -> list[Question]:
-    """Each question with the context of another article, which does not answer it."""
-    order = list(range(len(questions)))
-    random.Random(seed).shuffle(order)
-    found = []
-    for each, number in zip(questions, order, strict=True):
-        steps = (questions[(number + step) % len(questions)] for step in range(len(questions)))
-        other = next((one for one in steps if one.title != each.title), None)
-        if other is not None:
-            found.append(replace(each, context=other.context, answers=()))
-    return found

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from unfreeze.checked import parse_json
 from unfreeze.datasets.labels import MISSING, is_null, kind_of_value
@@ -298,11 +298,18 @@ def _open_hub(source: str) -> Table:
     A single part after the name is a split where it is called like one (train, validation, test, ...), else a
     configuration; `hf:owner/name::part` is always a split. The default split is train.
     """
-    name, revision, config, split = _hub_parts(source)
+    match = _HUB.fullmatch(source)
+    if match is None:
+        raise UserError(f"{source!r} is no hub data set: write hf:owner/name[@revision][:config][:split]")
+    config, split = match["first"] or None, match["second"]
+    if config and split is None and _SPLIT.match(config):
+        config, split = None, config
     datasets = import_extra("datasets", "data")
     errors = (OSError, ValueError, RuntimeError)
     try:
-        data = datasets.load_dataset(name, config, split=split, revision=revision, streaming=True)
+        data = datasets.load_dataset(
+            match["name"], config, split=split or "train", revision=match["revision"], streaming=True
+        )
         records = iter(data)
         first = next(records, None)
     except errors as error:
@@ -317,28 +324,15 @@ def _open_hub(source: str) -> Table:
         except errors as error:
             raise _hub_error(source, error) from None
 
-    return Table(source, list(first), rows, has_lines=False, class_names=_hub_class_names(data.features))
-
-
-def _hub_parts(source: str) -> tuple[str, str | None, str | None, str]:
-    match = _HUB.fullmatch(source)
-    if match is None:
-        raise UserError(f"{source!r} is no hub data set: write hf:owner/name[@revision][:config][:split]")
-    config, split = match["first"] or None, match["second"]
-    if config and split is None and _SPLIT.match(config):
-        config, split = None, config
-    return match["name"], match["revision"], config, split or "train"
+    # `datasets` gives ClassLabel features, or lists of them, the names of their classes.
+    features = {column: getattr(found, "feature", found) for column, found in (data.features or {}).items()}
+    names = {column: found.names for column, found in features.items() if hasattr(found, "names")}
+    return Table(source, list(first), rows, has_lines=False, class_names=names)
 
 
 def _hub_error(source: str, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(f"{source}: the data set cannot be read: {reason}")
-
-
-def _hub_class_names(features: Mapping[str, Any] | None) -> dict[str, Sequence[str]]:
-    """`datasets` gives ClassLabel features, or lists of them, the names of their classes."""
-    inner = {column: getattr(feature, "feature", feature) for column, feature in (features or {}).items()}
-    return {column: feature.names for column, feature in inner.items() if hasattr(feature, "names")}
 
 
 def read_text(table: Table, number: int, columns: Sequence[str], values: Sequence[object]) -> str:

@@ -200,20 +200,15 @@ def join_tokens(tokens: Sequence[str]) -> str:
         if unit == "'" and not closing:  # of dogs' or 'this'
             closing = bool(text) and not glued and text[-1].endswith("s")
         opening = unit in _OPENING or (unit in _QUOTES and not closing)
-        if not (
-            glued or closing or unit in _JOINING or (repeated and unit.isalpha()) or _no_space(text[-1], unit)
-        ):
+        glued = glued or closing or unit in _JOINING or (repeated and unit.isalpha())
+        # Scripts such as Han are written without spaces.
+        if not glued and not (is_unspaced(text[-1][-1]) and is_unspaced(unit[0])):
             text.append(" ")
         text.append(unit)
         if unit in _QUOTES and (opening or unit in left_open):
             left_open ^= {unit}
         glued = opening or unit in _JOINING or (len(unit) > 1 and unit[-1] in "'’" and unit[-2].isalpha())
     return "".join(text)
-
-
-def _no_space(left: str, right: str) -> bool:
-    """Whether two units of a script written without spaces meet."""
-    return is_unspaced(left[-1]) and is_unspaced(right[0])
 
 
 def _units(tokens: Sequence[str]) -> Iterator[tuple[str, bool]]:

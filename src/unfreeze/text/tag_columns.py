@@ -187,13 +187,9 @@ def _is_comment(
         return True
     if shape.width == 1 or not -shape.width <= tag < shape.width:
         return not whole
-    # A word that lacks a column is a mistake, and is refused as one.
-    return not _may_be_tag(columns[tag] if whole else columns[-1], shape.tags)
-
-
-def _may_be_tag(tag: str, known: frozenset[str]) -> bool:
-    """Whether it is a known tag, or a span as the known ones are."""
-    return not known or tag in known or looks_like_spans({tag, *known})
+    # A word has a known tag, or a span as the known ones are. A word that lacks a column is a mistake, and is refused as one.
+    found, known = columns[tag] if whole else columns[-1], shape.tags
+    return bool(known) and found not in known and not looks_like_spans({found, *known})
 
 
 def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:

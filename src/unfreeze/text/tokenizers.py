@@ -211,15 +211,12 @@ class TextTokenizer(ABC):
         unknown = set()
         pending = False  # marks stand before the piece of their word
         for token in self._chunk_tokens(chunk):
-            pending |= self._is_unknown(token.text)
+            pending |= self._ids.get(token.text, self.unknown_id) == self.unknown_id
             if token.word >= 0 and pending:
                 unknown.add(token.word)
                 pending = False
         words = chunk_words(chunk)
         return sum(len(words[number].encode("utf-8", "surrogatepass")) for number in unknown)
-
-    def _is_unknown(self, token: str) -> bool:
-        return self._ids.get(token, self.unknown_id) == self.unknown_id
 
     def _pieces(self, tokens: Iterable[Token]) -> Pieces:
         pieces = Pieces([self.bos_id], [-1], [(0, 0)])
@@ -296,11 +293,8 @@ class SubwordTokenizer(TextTokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         hidden = self.special_ids - {self.unknown_id}
-        return (
-            "".join(self._tokens[number] for number in ids if number not in hidden)
-            .replace(SPACE, " ")
-            .strip()
-        )
+        text = "".join(self._tokens[number] for number in ids if number not in hidden)
+        return text.replace(SPACE, " ").strip()
 
     def _chunk_tokens(self, chunk: str) -> list[Token]:
         tokens = []

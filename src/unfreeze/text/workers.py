@@ -17,10 +17,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain, islice
 from queue import SimpleQueue
-from types import TracebackType
-from typing import IO, Any, Self, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from unfreeze.errors import UserError
 
@@ -80,7 +80,7 @@ def ordered_results(
         return
     pending: deque[Future[Result]] = deque()
     # Processes are ended before the threads that wait for them are joined, so that closing early does not wait for running work.
-    with ThreadPoolExecutor(count) as threads, _Processes(function, shared, count) as processes:
+    with ThreadPoolExecutor(count) as threads, closing(_Processes(function, shared, count)) as processes:
         try:
             for item in chain(beginning, iterator):
                 pending.append(threads.submit(processes.call, item))
@@ -103,12 +103,8 @@ class _Processes:
         for _ in range(count):
             self._idle.put(None)  # a worker that has not been started
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """End all workers, whatever they are computing."""
         for process in self._started:
             process.kill()
         for process in self._started:

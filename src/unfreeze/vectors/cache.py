@@ -174,10 +174,10 @@ class _FileRows:
         self._shape = (self._shape[0] + len(rows), self._shape[1])
 
     def matrix(self) -> Floats:
-        fields = {"descr": "<f4", "fortran_order": False, "shape": self._shape}
-        header = repr(fields).encode().ljust(_NPY_HEADER - 11) + b"\n"
         self._file.seek(0)
-        self._file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        fields = {"descr": "<f4", "fortran_order": False, "shape": self._shape}
+        np.lib.format.write_array_header_1_0(self._file, fields)
+        assert self._file.tell() == _NPY_HEADER, "numpy leaves room for any number of rows"
         self._file.flush()
         if not self._shape[0]:  # an empty file cannot be mapped
             return np.empty(self._shape, np.float32)

@@ -38,43 +38,43 @@ from unfreeze.text.words import Word, split_words
 from unfreeze.training.objective import Loss, SeparateExamples
 
 LONGEST_ANSWER = 17
-"""Words; 99 percent of SQuAD's answers are shorter."""
+"""Longest answer in words; 99 percent of the answers in SQuAD are shorter."""
 UNRELATED = 8
-"""One more row for so many of a batch: a question with another article's context."""
+"""For each of this number of questions in a batch, one question with another article's context is added."""
 BATCH_WORDS = 8_192
-"""Words of a batch where nothing learns, padding included."""
+"""Words of a batch in prediction, padding included."""
 LONGEST, STRIDE = 400, 200
-"""Words of a window, and how far the next one begins behind it."""
+"""Length of a window, and distance between the beginnings of two windows, in words."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some words of a context with a question."""
+    """A part of a context with a question."""
 
     number: int
-    """Of the question."""
+    """Index of the question."""
     question: str
-    """Its words, between single spaces."""
+    """Its words, separated by single spaces."""
     context: str
-    """The window's words, the same way."""
+    """The words of the window, likewise."""
     words: Sequence[Word]
-    """With their places in the whole context."""
+    """The words with their positions in the whole context."""
     span: tuple[int, int] | None = None
-    """First and last word of the answer within the window; None where it has none there."""
+    """First and last word of the answer in the window, or None if it is not in it."""
     owned: tuple[int, int] | None = None
-    """Answers are looked for that begin from this word of the window on, before that one; None is everywhere. Of windows that
-    overlap each owns its middle, so that every place is looked at once, in the window that shows most around it."""
+    """First and last (exclusive) word at which answers of this window begin; None for all. Overlapping windows own their
+    middles, so that every position is considered once, in the window that has most context around it."""
 
 
 def joined(words: Sequence[Word]) -> str:
-    """Words between single spaces, as `WordInputs` reads them."""
+    """Words separated by single spaces, as `WordInputs` reads them."""
     return " ".join(word.text for word in words)
 
 
 def windows_of(
     questions: Sequence[Question], *, longest: int = LONGEST, stride: int = STRIDE
 ) -> list[Window]:
-    """All windows of all questions; a context without words has none."""
+    """The windows of all questions; a context without words has none."""
     margin = (longest - stride) // 2
     found: list[Window] = []
     known: dict[str, tuple[list[Word], list[tuple[int, list[Word], str]]]] = {}
@@ -107,7 +107,7 @@ def _starts(count: int, longest: int, stride: int) -> list[int]:
 
 
 def _span(words: Sequence[Word], question: Question) -> tuple[int, int] | None:
-    """The words that the first answer touches."""
+    """First and last word that the first answer overlaps."""
     if not question.answers:
         return None
     begin = question.answers[0].start
@@ -127,7 +127,7 @@ class ReaderNetwork(NetworkOnWords):
 
     Args:
         hidden_size: H.
-        dropout: behind each part.
+        dropout: dropout after each part.
     """
 
     def __init__(self, words: WordInputs, *, hidden_size: int = 100, dropout: float = BODY_DROPOUT) -> None:
@@ -144,7 +144,7 @@ class ReaderNetwork(NetworkOnWords):
         self.nothing = nn.Linear(2 * width, 2)
 
     def forward(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
-        """Scores of the first and of the last word, (B, T + 1) each: the place behind the longest is "no answer here"."""
+        """Scores of the first and the last word, (B, T + 1) each; the last column is "no answer here"."""
         context: Words = self.words([window.context for window in windows])
         question: Words = self.words([window.question for window in windows])
         mask = _mask(context.lengths)
@@ -177,11 +177,11 @@ class Found:
     """An answer in a window."""
 
     begin: int
-    """First word of the window."""
+    """Index of its first word in the window."""
     end: int
-    """Last word."""
+    """Index of its last word."""
     margin: float
-    """How much more likely than no answer in this window, as a difference of logarithms: compares windows of a context."""
+    """Logarithm of its odds relative to "no answer here": comparable between the windows of a context."""
 
 
 def best_spans(
@@ -190,13 +190,14 @@ def best_spans(
     count: int,
     owned: tuple[int, int] | None = None,
 ) -> tuple[list[Found], float]:
-    """The best spans of a window of T words from its log-probabilities (T + 1,), and how much likelier any is than none.
+    """The best spans of a window of T words, from its log-probabilities (T + 1,).
 
     Args:
-        owned: spans begin in here only.
+        count: largest number of spans.
+        owned: first and last (exclusive) word at which a span may begin.
 
     Returns:
-        The spans, best first; and the logarithm of the odds that one of all spans is the answer.
+        The spans, best first, and the logarithm of the odds that any span is the answer.
     """
     n_words = len(begin) - 1
     pairs = np.full((n_words, LONGEST_ANSWER), -np.inf, dtype=np.float64)
@@ -223,7 +224,7 @@ def best_spans(
 def read_windows(
     network: ReaderNetwork, windows: Sequence[Window], count: int = 1
 ) -> list[tuple[list[Found], float]]:
-    """The best spans of each window, and the logarithm of the odds that the answer is there; none depends on the others."""
+    """The best spans of each window, and the logarithm of the odds that it has the answer; no window depends on the others."""
     was_training = network.training
     network.eval()
     result: list[tuple[list[Found], float]] = [([], -np.inf)] * len(windows)
@@ -239,12 +240,12 @@ def read_windows(
 
 
 class AnsweringObjective(SeparateExamples):
-    """What the loop trains when it trains an answerer: windows that hold their answer, and some that do not.
+    """The objective of an answerer for the training loop: windows that have the answer, and some that have none.
 
     Args:
         network: trained in place.
-        train_set: questions; the first answer of each counts.
-        validation: to be measured at each epoch's end.
+        train_set: questions; the first answer of each is learned.
+        validation: questions to evaluate after each epoch.
     """
 
     def __init__(
@@ -268,7 +269,7 @@ class AnsweringObjective(SeparateExamples):
         super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
 
     def batches(self, epoch: int, start: int) -> Iterator[list[Window]]:
-        """This process's windows, batch by batch, with some whose question belongs to another article."""
+        """This process's part of each batch, with some questions that belong to another article."""
         batches = self.epoch_batches(epoch)
         for number in range(start, len(batches)):
             chosen = random.Random(f"{self.seed} {epoch} {number}")
@@ -276,14 +277,14 @@ class AnsweringObjective(SeparateExamples):
             yield [*every, *self._unrelated(batches[number], chosen)][self.rank :: self.world_size]
 
     def _unrelated(self, batch: Sequence[int], chosen: random.Random) -> Iterator[Window]:
-        """Of the whole batch, so that it does not depend on the number of processes."""
+        """Questions with another article's context, drawn from the whole batch: they do not depend on the number of processes."""
         for _ in range(len(batch) // UNRELATED + (chosen.random() < len(batch) % UNRELATED / UNRELATED)):
             one, other = chosen.choice(batch), chosen.choice(batch)
             if self.articles[one] != self.articles[other]:
                 yield replace(self.windows[one], question=self.windows[other].question, span=None)
 
     def loss(self, batch: list[Window]) -> Loss:
-        """Cross-entropy of both ends, summed; a process without a window computes for one that weighs nothing."""
+        """Cross-entropy of both ends, summed; without a window in this process, that of the first one with weight 0."""
         windows = batch or self.windows[:1]
         begin, end = self.network(windows)
         nothing = begin.shape[1] - 1
@@ -296,7 +297,7 @@ class AnsweringObjective(SeparateExamples):
         return Loss(loss if batch else loss * 0.0, len(batch), self.network.words.penalty())
 
     def validate(self) -> dict[str, float]:
-        """Exact match and F1 of the best answers; the score is F1."""
+        """Exact match and F1 of the best answers; `score` is F1."""
         if self.validation is None:
             return {}
         found = best_answers(self.validation, answer_texts(self.network, self.validation, 1))
@@ -306,21 +307,21 @@ class AnsweringObjective(SeparateExamples):
 
 @dataclass(frozen=True)
 class Answers:
-    """To one question."""
+    """The answers to a question."""
 
     spans: list[tuple[str, int, int, float]]
-    """Text, where it begins and ends in the context, probability; best first."""
+    """(text, start, end, probability) of each, best first; start and end are characters of the context."""
     nothing: float
-    """Probability that the answer is not there."""
+    """Probability that the context has no answer."""
     margin: float
-    """How much more likely the best is than no answer in its window, as a difference of logarithms."""
+    """Logarithm of the odds of the best answer relative to no answer in its window."""
 
 
 def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> list[Answers]:
     """The best answers to each question over all windows of its context.
 
-    A window says how much likelier a span is than no answer in it. Given that there is one answer at most, these odds compare
-    the spans of all windows, each of which belongs to one, and divided by one more than their sum they are probabilities.
+    Each window gives the odds of its spans against no answer in it. Since there is at most one answer and each span belongs to
+    one window, these odds, divided by one plus their sum over all windows, are probabilities.
     """
     windows = windows_of(questions.examples)
     margins: list[list[tuple[float, int, int]]] = [[] for _ in questions.examples]
@@ -340,7 +341,7 @@ def answer_texts(network: ReaderNetwork, questions: QuestionSet, count: int) -> 
 
 
 def best_answers(questions: QuestionSet, answers: Sequence[Answers]) -> list[str]:
-    """The best answer to each; where some questions have none, "" unless it is likelier than no answer."""
+    """The best answer to each question; if some of them have no answer, "" unless it is more likely than none."""
     may_be_silent = any(not each.answers for each in questions.examples)
     return [
         "" if not each.spans or (may_be_silent and each.margin <= 0.0) else each.spans[0][0]
@@ -349,7 +350,7 @@ def best_answers(questions: QuestionSet, answers: Sequence[Answers]) -> list[str
 
 
 def answer_metrics(questions: QuestionSet, found: Sequence[str]) -> dict[str, float]:
-    """exact_match and f1, means over the questions."""
+    """Means over the questions of `exact_match` and `f1`."""
     true = [[answer.text for answer in each.answers] for each in questions.examples]
     return {
         "exact_match": float(np.mean([exact_match(one, own) for one, own in zip(found, true, strict=True)])),
@@ -358,7 +359,7 @@ def answer_metrics(questions: QuestionSet, found: Sequence[str]) -> dict[str, fl
 
 
 def make_network(train_set: QuestionSet, plan: AnswererPlan) -> tuple[ReaderNetwork, dict[str, Any]]:
-    """A network that is ready to be trained, and what it is made with, as config.json keeps it."""
+    """A network to train on the questions, and its arguments for config.json."""
     counts: Counter[str] = Counter()
     for text in dict.fromkeys(
         text for window in windows_of(train_set.examples) for text in (window.context, window.question)
@@ -377,7 +378,7 @@ def make_objective(
     validation: QuestionSet | None = None,
     progress: Progress = SILENT,
 ) -> AnsweringObjective:
-    """What the loop trains; a frozen encoder's layers of all these texts are computed once."""
+    """Prepare network and questions for training; the layers of a frozen encoder are computed once."""
     sets = [each for each in (train_set, validation) if each is not None]
     every = [window for each in sets for window in windows_of(each.examples)]
     texts = [text for window in every for text in (window.context, window.question)]

@@ -1,12 +1,12 @@
-"""What a classifier makes of an input before its heads: encoder layers become one vector an input and head.
+"""The bodies of classifiers: the layers of an encoder -> one vector of features per input and head.
 
-Three bodies: `PooledStream` pools states that are read piece by piece, in bounded memory; `PooledLayers` pools the layers
-of any encoder, of text or not; `BiLstmOnLayers` runs a biLSTM over a learned mix of layers and static word vectors.
+`PooledStream` pools states that are computed piece by piece, in bounded memory; `PooledLayers` pools the layers of any
+encoder, of text or not; `BiLstmOnLayers` runs a biLSTM over a learned mix of layers and static word vectors.
 
-A document of any length is pooled as in Howard & Ruder 2018, section 3.3: the last, the largest and the mean of the top
-layer's states. It is read in pieces with the state carried over, so memory does not grow with its length: first whole pieces
-of at most `PIECE` tokens without gradients, then the last `GRADIENT_TOKENS` (and what is left of a piece) at once, with
-gradients. The gradient of a document does not depend on how long the other documents of its batch are.
+Pooling is the concat pooling of Howard & Ruder 2018, section 3.3: the last, the maximal and the mean state of the top layer.
+Documents are read in pieces with carried state, so memory does not grow with their length: first in pieces of at most `PIECE`
+tokens without gradients, then the last `GRADIENT_TOKENS` (and the rest of a piece) at once, with gradients. The gradient of a
+document does not depend on the length of the others in its batch.
 
 Legend: B batch, T pieces of text, W words, D width of the top layer, P features of a head, E width of static vectors, H of
 each direction of the biLSTM.
@@ -44,12 +44,12 @@ from unfreeze.transfer.policies import LayerGroups
 GRADIENT_TOKENS = 1440
 PIECE = 512
 STEP = 32
-"""Pieces read without gradients are shorter than `PIECE` by a multiple of this."""
+"""A piece that is read without gradients is shorter than `PIECE` by a multiple of this number of tokens."""
 ENDED_SHARE = 8
-"""When one document in so many has ended, the next piece begins without them, instead of running their padding."""
+"""A new piece begins when one in this number of documents has ended, so that their padding is not computed."""
 Ids = NDArray[np.uint32]
 JOINT = "joint"
-"""Name of the only head of a body whose encoder does not vote."""
+"""Name of the head if there is only one."""
 
 
 class Body(nn.Module, ABC):
@@ -59,39 +59,39 @@ class Body(nn.Module, ABC):
     """P of each head."""
 
     encoder: Encoder
-    """What gives the layers."""
+    """The encoder whose layers are read."""
 
     @property
     def vectors(self) -> WordVectors | None:
-        """Static word vectors that are saved as an encoder of their own."""
+        """Static word vectors that are saved in a folder of their own, if there are any."""
         return None
 
     def inputs(self, inputs: Sequence[Any]) -> list[Any]:
-        """The form in which inputs are kept, to be read again in every epoch."""
+        """Inputs in the form that `forward` reads, such as ids: computed once, read in every epoch."""
         return list(inputs)
 
     def have_known_words(self, inputs: Sequence[Any]) -> NDArray[np.bool_]:
-        """(N,) whether each of `inputs` says anything, which a text without a known word does not."""
+        """Whether each of `inputs` (N,) has a known word; other inputs than text always count as known."""
         return np.ones(len(inputs), dtype=np.bool_)
 
     def length(self, one: Any) -> int:
-        """About how many positions one of `inputs` has; inputs of similar lengths are read together."""
+        """The approximate number of positions of one of `inputs`: inputs of similar length are read together."""
         return len(one)
 
     @abstractmethod
     def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
-        """Some of `inputs` -> (B, P) for each head."""
+        """A batch of `inputs` -> (B, P) for each head."""
 
     @abstractmethod
     def layer_groups(self) -> LayerGroups:
-        """The layer groups of the encoder, if it learns, and then what is new to the task."""
+        """The layer groups of the encoder, if it is trained, and then the parameters that are new to the task."""
 
     def penalty(self) -> Tensor | None:
-        """What is added to the loss of every batch."""
+        """A penalty to add to the loss of each batch."""
         return None
 
     def mix_shares(self) -> dict[str, list[float]]:
-        """The weight of each layer, where a mix of layers is learned."""
+        """The weight of each layer, by the place of the mix, if a mix of layers is learned."""
         return {}
 
     def cache_layers(
@@ -102,19 +102,19 @@ class Body(nn.Module, ABC):
         precision: Precision = "fp32",
         progress: Progress = SILENT,
     ) -> None:
-        """Compute the layers of a frozen encoder once, where the body reads them; arguments as for `WordInputs`."""
+        """Compute the layers of a frozen encoder once, if the body reads them; arguments as in `WordInputs.cache_layers`."""
 
     def release_cache(self) -> None:
-        """Forget cached layers, which are rounded to 16 bits: a fitted model computes those of all texts alike."""
+        """Drop the cached layers. They are rounded to 16 bits, and a fitted model computes all texts in the same way."""
 
 
 class PooledStream(Body):
-    """Concat pooling of states that are read piece by piece, perhaps with the mean of static word vectors.
+    """Concat pooling of states that are computed piece by piece, optionally with the mean of static word vectors.
 
     Args:
-        encoder: of text, and `Streaming`.
-        pooling: which layers the heads see; `vectors` is the static vectors alone if there are any.
-        word_vectors: E; 0 is none. They never learn, and `word_vectors` is to be filled with (V, E) numbers.
+        encoder: a `TextEncoder` that is `Streaming`.
+        pooling: what is pooled; with `vectors` only the static vectors, if there are any.
+        word_vectors: E; 0 for none. The buffer of that name (V, E) has to be filled; it is not trained.
     """
 
     encoder: TextEncoder
@@ -124,7 +124,7 @@ class PooledStream(Body):
         assert isinstance(encoder, Streaming)
         self.encoder, self.pooling = encoder, pooling
         self.n_new_groups = 0
-        """The encoder's upper layer groups that have random weights and so learn with the heads, whatever the policy."""
+        """Number of upper layer groups of the encoder that have random weights: they are trained with the heads."""
         self.word_vectors: Tensor
         rows = len(encoder.tokenizer) if word_vectors else 0
         self.register_buffer("word_vectors", torch.zeros(rows, word_vectors))
@@ -135,7 +135,7 @@ class PooledStream(Body):
 
     @property
     def streaming(self) -> Streaming:
-        """The encoder as what it is besides."""
+        """The encoder, typed as `Streaming`."""
         return cast(Streaming, self.encoder)
 
     def inputs(self, inputs: Sequence[Any]) -> list[Ids]:
@@ -143,7 +143,7 @@ class PooledStream(Body):
         return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(inputs))]
 
     def have_known_words(self, inputs: Sequence[Ids]) -> NDArray[np.bool_]:
-        """By the vocabulary of the tokenizer, which is all that is read here: n-grams of other words are not."""
+        """Known are the words of the tokenizer's vocabulary; n-grams of other words are not read here."""
         return np.array([self._known_words.has_one(text) for text in inputs], dtype=np.bool_)
 
     @cached_property
@@ -170,7 +170,7 @@ class PooledStream(Body):
         return 0 if self.word_vectors.numel() else widths[0]
 
     def _pooled(self, name: str, ids: Tensor, lengths: Tensor) -> Tensor:
-        """The part of a direction: (B, T), (B,) -> (B, P)."""
+        """The features of one direction: (B, T), (B,) -> (B, P)."""
         stack = self.streaming.stack(name)
         if self.pooling != "vectors":
             return pool_documents(stack, self.streaming.stack_ids(name, ids, lengths), lengths, self.pooling)
@@ -179,7 +179,7 @@ class PooledStream(Body):
         return mean_vectors(ids, lengths, stack.embedding.weight)
 
     def layer_groups(self) -> LayerGroups:
-        """The groups of the encoder, except that its new ones are the last."""
+        """The layer groups of the encoder; the new ones are merged into the last group."""
         groups = self.encoder.layer_groups()
         n_pretrained = len(groups) - self.n_new_groups
         return [*groups[:n_pretrained], [p for group in groups[n_pretrained:] for p in group]]
@@ -195,7 +195,7 @@ class PooledLayers(Body):
         self.widths = {JOINT: bottom if pooling == "vectors" else pooled_width([bottom, top], pooling)}
 
     def have_known_words(self, inputs: Sequence[Any]) -> NDArray[np.bool_]:
-        """By the tokenizer of a text encoder; inputs that are not text always say something."""
+        """Known are the words of a text encoder's vocabulary; other inputs than text always count as known."""
         if not isinstance(self.encoder, TextEncoder):
             return super().have_known_words(inputs)
         known = KnownWords(self.encoder.tokenizer)
@@ -206,7 +206,7 @@ class PooledLayers(Body):
         """Raw inputs -> (B, P)."""
         layers, mask = self.encoder.layers(self.encoder.prepare(inputs))
         counts = mask.sum(1)
-        if not bool(counts.all()):  # an input without positions is one zero vector
+        if not bool(counts.all()):  # an input without positions becomes one zero vector
             layers = [F.pad(x.masked_fill(~mask[:, :, None], 0.0), (0, 0, 0, 1)) for x in layers]
             counts = counts.clamp_min(1)
         bottom = mean_states(layers[0], counts)
@@ -216,7 +216,7 @@ class PooledLayers(Body):
         return {JOINT: torch.cat([top, bottom], dim=1) if self.pooling == "top+vectors" else top}
 
     def layer_groups(self) -> LayerGroups:
-        """The groups of the encoder, and nothing new."""
+        """The layer groups of the encoder; nothing is new to the task."""
         return [*self.encoder.layer_groups(), []]
 
 
@@ -224,7 +224,7 @@ class BiLstmOnLayers(Body):
     """Encoder -> mix of layers, static vectors, characters (`WordInputs`) -> biLSTM -> concat pooling.
 
     Args:
-        words: what the biLSTM reads, of an encoder.
+        words: input of the biLSTM; it has an encoder.
         hidden_size: H.
     """
 
@@ -237,17 +237,17 @@ class BiLstmOnLayers(Body):
 
     @property
     def encoder(self) -> TextEncoder:  # type: ignore[override]
-        """Whose layers are mixed."""
+        """The encoder whose layers are mixed."""
         assert self.words.encoder is not None
         return self.words.encoder
 
     @property
     def vectors(self) -> WordVectors | None:
-        """Those that the biLSTM reads."""
+        """The static word vectors that the biLSTM reads."""
         return self.words.vectors
 
     def have_known_words(self, inputs: Sequence[str]) -> NDArray[np.bool_]:
-        """By all that is read of a word: its characters, the encoder's vocabulary, static vectors and their n-grams."""
+        """A word is known by anything that is read of it: characters, the encoder's vocabulary, static vectors, their n-grams."""
         if self.encoder.reads_characters or self.words.characters is not None:
             return np.array([bool(self.words.words_of(text)) for text in inputs], dtype=np.bool_)
         encoded = self.encoder.tokenizer.encode_ids(list(inputs))
@@ -258,7 +258,7 @@ class BiLstmOnLayers(Body):
         return np.array(found, dtype=np.bool_)
 
     def _has_vector(self, text: str) -> bool:
-        """Whether a table of vectors has one for a word; for punctuation where nothing else is written."""
+        """Whether there is a vector for a word of the text; punctuation counts only if there is nothing else."""
         tables = [table for table in (self.encoder, self.words.vectors) if isinstance(table, WordVectors)]
         words = self.words.words_of(text) if tables else []
         named = [word for word in words if not is_punctuation(word)] or words
@@ -269,7 +269,7 @@ class BiLstmOnLayers(Body):
         return KnownWords(self.encoder.tokenizer)
 
     def length(self, one: str) -> int:
-        """A guess at the number of words: five characters each."""
+        """Estimated number of words, of five characters each."""
         return 1 + len(one) // 5
 
     def forward(self, inputs: Sequence[str]) -> dict[str, Tensor]:
@@ -281,12 +281,12 @@ class BiLstmOnLayers(Body):
         return {JOINT: pool_words(states, words.lengths)}
 
     def layer_groups(self) -> LayerGroups:
-        """The groups of the encoder unless it is frozen, then all that is new."""
+        """The layer groups of the encoder unless it is frozen, and then the parameters that are new to the task."""
         *groups, new = self.words.layer_groups()
         return [*groups, [*new, *self.lstm.parameters()]]
 
     def penalty(self) -> Tensor | None:
-        """L2 of the weights of the mixes."""
+        """L2 penalty on the weights of the mixes."""
         return self.words.penalty()
 
     def mix_shares(self) -> dict[str, list[float]]:
@@ -305,30 +305,30 @@ class BiLstmOnLayers(Body):
         self.words.cache_layers(texts, weights, precision=precision, progress=progress)
 
     def release_cache(self) -> None:
-        """Forget the cached layers."""
+        """Drop the cached layers."""
         self.words.cached.clear()
 
 
 class KnownWords:
-    """Tells texts that hold a word of a vocabulary from those that hold none."""
+    """Finds out whether a text has a word of a vocabulary."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.unknown_id = tokenizer.unknown_id
-        # The sign for a space is a piece of its own before an unknown word.
+        # Before an unknown word, the mark for a space is a token of its own.
         self.is_known = np.array([token != SPACE for token in tokenizer.vocabulary])
         self.is_known[list(tokenizer.special_ids)] = False
         is_mark = np.array([is_punctuation(token.lstrip(SPACE)) for token in tokenizer.vocabulary])
         self.is_word = self.is_known & ~is_mark
 
     def has_one(self, ids: NDArray[Any]) -> bool:
-        """Whether a text has a known word; punctuation counts only if nothing else is written ("!!!")."""
+        """Whether a text has a known word; punctuation counts only if there is nothing else ("!!!")."""
         if self.is_word[ids].any():
             return True
         return bool(self.is_known[ids].any()) and self.unknown_id not in ids
 
 
 def is_punctuation(token: str) -> bool:
-    """Whether there is nothing but punctuation in it."""
+    """Whether a token consists of punctuation only."""
     return all(unicodedata.category(character).startswith("P") for character in token)
 
 
@@ -343,7 +343,7 @@ def mean_vectors(ids: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
 
 @dataclass
 class _Running:
-    """The pooled states of a batch of documents as far as they were read."""
+    """The pooled states of the parts of documents that have been read."""
 
     total: Tensor  # (B, D)
     largest: Tensor  # (B, D)
@@ -356,7 +356,7 @@ class _Running:
         return cls(zeros, zeros - torch.inf, zeros, like.new_zeros(batch, embedding))
 
     def add(self, rows: Tensor, piece: StackOutput, remaining: Tensor) -> _Running:
-        """Add a piece of the documents `rows`; `remaining` are their tokens from the beginning of the piece."""
+        """Add a piece of the documents `rows`, whose numbers of tokens from its beginning are `remaining`."""
         top, vectors = piece.top.float(), piece.layers[0].float()  # (T, rows, D) and (T, rows, E)
         time = torch.arange(len(top), device=top.device)[:, None]
         real, ends = (time < remaining)[:, :, None], (time == remaining - 1)[:, :, None]
@@ -370,7 +370,7 @@ class _Running:
 
 
 def pooled_width(widths: list[int], pooling: Pooling) -> int:
-    """The number of features that `pool_documents` returns, for the widths of the layers."""
+    """Number of features that `pool_documents` returns."""
     return 3 * widths[-1] + (widths[0] if pooling == "top+vectors" else 0)
 
 
@@ -378,7 +378,7 @@ def pool_documents(stack: Stream, ids: Tensor, lengths: Tensor, pooling: Pooling
     """Read and pool whole documents.
 
     Args:
-        ids: (T, B) in the order in which the stack reads, padded at the end.
+        ids: (T, B) in the reading order of the stack, padded at the end.
         lengths: (B,).
 
     Returns:
@@ -409,7 +409,7 @@ def pool_documents(stack: Stream, ids: Tensor, lengths: Tensor, pooling: Pooling
 
 
 def pool_words(states: Tensor, lengths: Tensor) -> Tensor:
-    """States that are all there: (B, W, D), (B,) of at least 1 -> (B, 3 D): the last, the largest and the mean."""
+    """Concat pooling of states: (B, W, D), lengths (B,) of at least 1 -> last, maximal and mean state (B, 3 D)."""
     states = states.float()
     real = (torch.arange(states.shape[1], device=states.device) < lengths[:, None])[:, :, None]
     last = states[torch.arange(len(states), device=states.device), lengths - 1]
@@ -418,7 +418,7 @@ def pool_words(states: Tensor, lengths: Tensor) -> Tensor:
 
 
 def mean_states(states: Tensor, lengths: Tensor) -> Tensor:
-    """(B, W, D), (B,) of at least 1 -> (B, D)."""
+    """Mean states: (B, W, D), lengths (B,) of at least 1 -> (B, D)."""
     real = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
     return (states.float() * real[:, :, None]).sum(1) / lengths[:, None]
 
@@ -426,13 +426,13 @@ def mean_states(states: Tensor, lengths: Tensor) -> Tensor:
 def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
     """Beginning and end of each piece, until all documents have ended.
 
-    Short pieces avoid the padding of documents that have ended; long ones are faster while none has.
+    Long pieces are faster; short ones avoid computing the padding of documents that have ended.
     """
     ends = lengths.sort().values.cpu()
     start, longest = 0, int(ends[-1])
     while start < longest:
         over = int((ends <= start).sum())
-        enough = over + (len(ends) - over) // ENDED_SHARE  # when this many have ended, a new piece begins
+        enough = over + (len(ends) - over) // ENDED_SHARE  # a new piece begins when this many have ended
         steps = -(-(int(ends[enough]) - start) // STEP)
         stop = min(start + steps * STEP, start + PIECE, longest)
         yield start, stop
@@ -440,7 +440,7 @@ def _pieces(lengths: Tensor) -> Iterator[tuple[int, int]]:
 
 
 def _read_without_gradients(lengths: Tensor) -> Tensor:
-    """(B,) of how many tokens at the beginning of each document are read without gradients."""
+    """Number of tokens at the beginning of each document that are read without gradients: (B,)."""
     if not torch.is_grad_enabled():
         return lengths
     return (lengths - GRADIENT_TOKENS).clamp_min(0) // PIECE * PIECE

@@ -1,7 +1,7 @@
-"""What the settings of a task leave open, decided once its encoder is known.
+"""Plans: the choices that the settings of a task leave open, made once its encoder is known.
 
-Settings are plain values; a plan is made of them by looking at the encoder that they name: is it word vectors, an ELMo, a
-recurrent language model? Recipes, networks and the command line go by the plan, so each choice is made here alone.
+The defaults of many settings depend on the encoder: word vectors, an ELMo, or a recurrent language model. `plan` looks at the
+encoder, and recipes, networks and the command line follow the plan, so that each choice is made in this file only.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
 LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
-"""Learning rates of classifiers, by transfer."""
+"""Learning rate of a classifier, by transfer mode."""
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
-"""Updates that a classifier needs at least, by transfer; with few examples, the number of epochs follows from it."""
+"""Smallest number of updates of a classifier, by transfer mode; with few examples it determines the number of epochs."""
 FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
 MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
 TAGGER_UPDATES, FEWEST_TAGGER_EPOCHS, MOST_TAGGER_EPOCHS = 1_000, 6, 60
@@ -70,7 +70,7 @@ class ClassifierPlan(ClassifierSettings, _EncoderPlan):
     """The settings of a classifier with the choices that follow from its encoder.
 
     Raises:
-        UserError: settings that do not go with the encoder.
+        UserError: a setting does not suit the encoder.
     """
 
     encoder: str
@@ -86,17 +86,17 @@ class ClassifierPlan(ClassifierSettings, _EncoderPlan):
 
     @property
     def chosen_body(self) -> Body:
-        """The body that was chosen, or the one that suits the encoder."""
+        """The body: that of the settings, or the one that suits the encoder."""
         return self.body or ("bilstm" if self.encoder_kind == "elmo" else "pooling")
 
     @property
     def stands_on_layers(self) -> bool:
-        """Whether a biLSTM reads the layers of a contextual encoder."""
+        """Whether the body is a biLSTM on the layers of a contextual encoder."""
         return self.chosen_body == "bilstm" and not self.starts_from_vectors
 
     @property
     def mode(self) -> Mode:
-        """The transfer that was chosen, or the one that suits the encoder."""
+        """The transfer mode: that of the settings, or the one that suits the encoder."""
         if self.transfer is not None or self.encoder == NO_ENCODER:
             return self.transfer or "scratch"
         if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):
@@ -105,29 +105,29 @@ class ClassifierPlan(ClassifierSettings, _EncoderPlan):
 
     @property
     def has_fixed_features(self) -> bool:
-        """Whether only the head learns."""
+        """Whether only the head is trained."""
         return self.mode == "frozen" and self.chosen_body == "pooling"
 
     @property
     def solves_linear_head(self) -> bool:
-        """Whether the head is solved as a logistic regression: on fixed features, unless settings of a training are given."""
+        """Whether the head is solved as a logistic regression: on fixed features, unless settings of the training are given."""
         training = (self.epochs, self.minutes, self.learning_rate, self.weight_decay)
         return self.has_fixed_features and self.head != "two-layer" and training == (None,) * 4
 
     @property
     def pace(self) -> str:
-        """The transfer whose learning rate and number of updates are taken: a new biLSTM learns as from scratch."""
+        """The transfer mode that determines learning rate and updates: a new biLSTM is trained as from scratch."""
         return "scratch" if self.chosen_body == "bilstm" else self.mode
 
     def epochs_for(self, n_examples: int) -> int | None:
-        """Passes over the examples, enough for a small set to get its updates; None if time bounds the run."""
+        """Number of epochs, larger for small sets; None if time limits the training."""
         if self.minutes is not None or self.epochs is not None:
             return self.epochs
         wanted = math.ceil(UPDATES[self.pace] * self.batch_size / n_examples)
         return max(FEWEST_EPOCHS[self.pace], min(MOST_EPOCHS[self.pace], wanted))
 
     def policy(self) -> TransferPolicy:
-        """How encoder and head move."""
+        """How the encoder and the head are trained."""
         return TransferPolicy(
             mode=self.mode,
             learning_rate=LEARNING_RATES[self.pace] if self.learning_rate is None else self.learning_rate,
@@ -142,7 +142,7 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
     """The settings of a task on words with the choices that follow from its encoder.
 
     Raises:
-        UserError: settings that do not go with the encoder, or with each other.
+        UserError: a setting does not suit the encoder, or settings exclude each other.
     """
 
     encoder: str
@@ -151,7 +151,7 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
         super().__post_init__()
         if self.starts_from_vectors and self.word_vectors is not None:
             raise UserError(
-                f"{setting('encoder', self.encoder)} is word vectors already: name a contextual encoder beside "
+                f"{setting('encoder', self.encoder)} is word vectors already: use a contextual encoder with "
                 f"{setting('word_vectors')}"
             )
         if self.contextual is None:
@@ -159,17 +159,17 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
 
     @property
     def mode(self) -> Mode:
-        """The transfer that was chosen; frozen by default where there is an encoder."""
+        """The transfer mode: that of the settings, or frozen if there is an encoder."""
         return "scratch" if self.encoder == NO_ENCODER else self.transfer or "frozen"
 
     @property
     def static(self) -> str | None:
-        """The word vectors: those beside an encoder, or those that are the encoder."""
+        """The static word vectors: those of `word_vectors`, or the encoder itself."""
         return self.encoder if self.starts_from_vectors else self.word_vectors
 
     @property
     def contextual(self) -> str | None:
-        """The encoder, where it is more than word vectors."""
+        """The encoder, if it is more than word vectors."""
         return None if self.starts_from_vectors or self.encoder == NO_ENCODER else self.encoder
 
     def inputs(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
         return {**{name: getattr(self, name) for name in names}, "frozen": self.mode != "fine-tune"}
 
     def policy(self) -> TransferPolicy:
-        """How the encoder and the rest move."""
+        """How the encoder and the rest are trained."""
         return TransferPolicy(
             mode=self.mode,
             learning_rate=self.learning_rate,
@@ -195,7 +195,7 @@ class TaggerPlan(TaggerSettings, WordPlan):
     encoder: str
 
     def epochs_for(self, n_sentences: int) -> int | None:
-        """Passes over the sentences, enough for a small set to get its updates; None if time bounds the run."""
+        """Number of epochs, larger for small sets; None if time limits the training."""
         if self.minutes is not None or self.epochs is not None:
             return self.epochs
         wanted = math.ceil(TAGGER_UPDATES * self.batch_size / n_sentences)
@@ -209,7 +209,7 @@ class AnswererPlan(AnswererSettings, WordPlan):
     encoder: str
 
     def epochs_for(self, n_questions: int) -> int | None:
-        """Passes over the questions; None if time bounds the run."""
+        """Number of epochs; None if time limits the training."""
         if self.minutes is not None or self.epochs is not None:
             return self.epochs
         return ANSWERER_EPOCHS
@@ -219,13 +219,13 @@ PlanT = TypeVar("PlanT", bound=_EncoderPlan)
 
 
 def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
-    """Look at the encoder that the settings name and decide what they leave open.
+    """Decide what the settings leave open, by the kind of the encoder that they name.
 
     Args:
         kind: `ClassifierPlan`, `TaggerPlan` or `AnswererPlan`, whose settings these are.
 
     Raises:
-        UserError: there is no such encoder, or settings do not go with it.
+        UserError: there is no such encoder, or a setting does not suit it.
     """
     name = settings.encoder
     if name is None:
@@ -245,7 +245,7 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
 
 
 def need_no_layer_options(settings: TaskSettings) -> None:
-    """Raise UserError for a setting about an encoder's layers, where none are mixed or chosen from."""
+    """Raise UserError for a setting about the layers of an encoder, if they are neither mixed nor chosen from."""
     usual = {field.name: field.default for field in fields(settings)}
     for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
         if getattr(settings, name) != usual[name]:
@@ -253,7 +253,7 @@ def need_no_layer_options(settings: TaskSettings) -> None:
 
 
 def card_facts(settings: TaskSettings, encoder: str, network: nn.Module, command: str) -> dict[str, object]:
-    """What the model card of every task says: encoder, command, settings, size."""
+    """Facts for the model card of any task: encoder, command, settings, size."""
     given = {
         name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"
     }

@@ -32,7 +32,7 @@ class TaskSettings:
     transfer: Mode | None = None
     """Transfer mode: frozen, fine-tune or scratch (default: chosen by the task and the encoder)."""
     word_vectors: str | None = None
-    """Static word vectors that are used beside the encoder: a folder, or a file in word2vec or GloVe format."""
+    """Static word vectors to concatenate to the layers of the encoder: a folder, or a file in word2vec or GloVe format."""
     mix_at: MixAt = "input"
     """Place of the learned mix of layers: the input of the body, its output, or both."""
     mix_l2: float = 0.0
@@ -128,7 +128,7 @@ class ClassifierSettings(TaskSettings):
     new_words: bool | None = None
     """On word vectors: add the words of the task that have no vector (default: if the vectors train or have n-grams)."""
     learning_rate: float | None = None
-    """Largest learning rate, that of the head (default: chosen by the transfer mode)."""
+    """Largest learning rate, that of the head (default: chosen by the transfer mode; see find-rate)."""
     batch_size: int = 32
     """Texts in a batch, over all processes."""
     dropout_scale: float | None = None

@@ -1,6 +1,6 @@
-"""Tagging: what is said of each word, a biLSTM on its vectors, a CRF on the tags, and how they learn.
+"""The network of the tagger, a biLSTM with a CRF (Huang, Xu & Yu 2015), and its training.
 
-Huang, Xu & Yu 2015; with characters (Lample et al. 2016) and an encoder's layers (Peters et al. 2018).
+Words are represented by their characters (Lample et al. 2016) and the layers of an encoder (Peters et al. 2018).
 
 Legend: B batch, W words, N words of a batch without padding, K tags, H of each direction.
 """
@@ -36,18 +36,18 @@ from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.objective import Loss, SeparateExamples
 
 BATCH_WORDS = 8_192
-"""Words of a batch where nothing learns, padding included."""
+"""Words of a batch in prediction, padding included."""
 
 
 class TaggerNetwork(NetworkOnWords):
     """Words -> biLSTM -> scores of the tags -> CRF.
 
     Args:
-        tags: K names, in the scheme of the network's own (BIOES for spans).
-        scheme: of the tags: what may follow what.
+        tags: K names, in the scheme of the network (BIOES for spans).
+        scheme: scheme of the tags, which says what may follow what.
         hidden_size: H.
-        n_layers: of the biLSTM.
-        dropout: behind each of its layers.
+        n_layers: number of layers of the biLSTM.
+        dropout: dropout after each of its layers.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TaggerNetwork(NetworkOnWords):
         self.crf = Crf(len(self.tags), allowed_moves(self.tags, scheme))
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, list[int]]:
-        """Sentences, words between single spaces, at least one in each -> (N, K) and the words of each."""
+        """Sentences of at least one word, separated by single spaces -> scores (N, K) and the number of words of each."""
         words: Words = self.words(texts)
         states = self.body(words.inputs, words.lengths)
         if words.output_mix is not None:
@@ -76,13 +76,13 @@ class TaggerNetwork(NetworkOnWords):
         return self.scores(states[real]).float(), words.lengths.tolist()
 
     def loss(self, texts: Sequence[str], tags: Tensor) -> Tensor:
-        """Negative log-likelihood, summed: (N,) numbers of the tags, one sentence after the other."""
+        """Negative log-likelihood, summed; `tags` (N,) are indices, one sentence after the other."""
         scores, lengths = self.read(texts)
         return -self.crf.log_likelihood(scores, tags, lengths).sum()
 
     @torch.no_grad()
     def decode(self, texts: Sequence[str]) -> list[tuple[list[int], list[float]]]:
-        """The best tags of each sentence and the probability of each; a sentence does not depend on the others."""
+        """The best tags of each sentence and their probabilities; a sentence does not depend on the others."""
         was_training = self.training
         self.eval()
         found: list[tuple[list[int], list[float]]] = [([], [])] * len(texts)
@@ -102,12 +102,12 @@ class TaggerNetwork(NetworkOnWords):
 
 
 class TaggingObjective(SeparateExamples):
-    """What the loop trains when it trains a tagger.
+    """The objective of a tagger for the training loop.
 
     Args:
         network: trained in place.
-        train_set: in the network's scheme.
-        validation: to be measured at each epoch's end, in the same scheme.
+        train_set: sentences in the network's scheme.
+        validation: sentences to evaluate after each epoch, in the same scheme.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class TaggingObjective(SeparateExamples):
         self.targets = [[number_of[tag] for tag in each.tags] for each in train_set.examples]
 
     def loss(self, batch: list[int]) -> Loss:
-        """Of this process's sentences; a process without one computes for a sentence that weighs nothing."""
+        """Loss of this process's part of a batch; without a sentence, that of the first one with weight 0."""
         numbers = batch or [0]
         device = next(self.model.parameters()).device
         tags = torch.tensor([tag for number in numbers for tag in self.targets[number]], device=device)
@@ -137,7 +137,7 @@ class TaggingObjective(SeparateExamples):
         return Loss(loss if batch else loss * 0.0, len(batch), self.network.words.penalty())
 
     def validate(self) -> dict[str, float]:
-        """F1 of spans, or accuracy of plain tags, and accuracy of all tags."""
+        """Accuracy of the tags and, unless they are plain, F1 of the spans."""
         if self.validation is None:
             return {}
         found = self.network.decode(sentence_texts(self.validation))
@@ -149,7 +149,7 @@ class TaggingObjective(SeparateExamples):
 def tag_metrics(
     gold: Sequence[Sequence[str]], found: Sequence[Sequence[str]], scheme: Scheme
 ) -> dict[str, float]:
-    """accuracy (of spans' tags in BIO), for spans f1, and score, which is the one that counts."""
+    """`accuracy` of the tags (of spans in BIO), `f1` of spans, and `score`, the one to select epochs by."""
     pairs = zip(*([_as_bio(tags, scheme) for tags in each] for each in (gold, found)), strict=True)
     right = sum(a == b for x, y in pairs for a, b in zip(x, y, strict=True))
     accuracy = right / max(1, sum(map(len, gold)))
@@ -164,12 +164,12 @@ def _as_bio(tags: Sequence[str], scheme: Scheme) -> list[str]:
 
 
 def sentence_texts(sentences: TaggedSet) -> list[str]:
-    """Words between single spaces, as `WordInputs` reads them."""
+    """The words of each sentence, separated by single spaces as `WordInputs` reads them."""
     return [" ".join(each.tokens) for each in sentences.examples]
 
 
 def make_network(train_set: TaggedSet, plan: TaggerPlan) -> tuple[TaggerNetwork, dict[str, Any]]:
-    """A network that is ready to be trained, and what it is made with, as config.json keeps it."""
+    """A network to train on the sentences, and its arguments for config.json."""
     counts = Counter(normalized(token) for each in train_set.examples for token in each.tokens)
     words = make_words(counts, len(train_set), plan)
     body = {name: getattr(plan, name) for name in ("hidden_size", "n_layers", "dropout")}
@@ -179,7 +179,7 @@ def make_network(train_set: TaggedSet, plan: TaggerPlan) -> tuple[TaggerNetwork,
 
 
 def span_tags(train_set: TaggedSet) -> list[str]:
-    """Every letter of BIOES for every type, whether training has it or not."""
+    """All tags of BIOES for all types of spans, whether they occur or not."""
     kinds = sorted({split_tag(tag)[1] for tag in train_set.tag_names() if tag != OUTSIDE})
     return [OUTSIDE, *(joined_tag(letter, kind) for kind in kinds for letter in "BIES")]
 
@@ -192,7 +192,7 @@ def make_objective(
     validation: TaggedSet | None = None,
     progress: Progress = SILENT,
 ) -> TaggingObjective:
-    """What the loop trains; a frozen encoder's layers of all these sentences are computed once."""
+    """Prepare network and sentences for training; the layers of a frozen encoder are computed once."""
     sets = [each.in_scheme(network.scheme) for each in (train_set, validation) if each is not None]
     texts = [text for each in sets for text in sentence_texts(each)]
     network.to(accelerator.device)

@@ -1,4 +1,4 @@
-"""What the body of a task reads of each word: a mix of encoder layers, static vectors and characters, concatenated.
+"""The representation of words that a body reads: a mix of encoder layers, static vectors and characters, concatenated.
 
 This is how ELMo is used (Peters et al. 2018): the encoder is frozen by default, and the task learns the weight of each
 layer. The mix is concatenated to the input of the body, to its output, or to both with weights of their own. The layers
@@ -6,7 +6,7 @@ of a frozen encoder for the training texts are computed once and memory-mapped f
 
     CACHE/layers/DIGEST/    as `embed_text` writes it, all layers joined, 16 bits a number
 
-`BiLstmStack` is what stands on these vectors in all tasks.
+`BiLstmStack` is the body that reads them in all tasks.
 
 Legend: B batch, W words, L layers, D_l their widths, D of the vectors, E of static vectors, C of characters, H of each
 direction of the biLSTM.
@@ -47,42 +47,42 @@ from unfreeze.transfer.policies import LayerGroups
 
 logger = logging.getLogger(__name__)
 INPUT_DROPOUT = 0.2
-"""The paper's .5 at the input costs a small body two to three points of SST-5 (docs/lab-notes.md)."""
+"""With 0.5, as in the paper, a small body loses two to three points on SST-5 (docs/lab-notes.md)."""
 LONGEST_WORD = 32
 FILTERS = [[1, 16], [2, 32], [3, 64], [4, 64]]
-"""The character CNN's, of the widths 1 to 4."""
+"""[width, number] of the filters of the character CNN."""
 MOST_WORDS = 1440
-"""Gradients go through the last words of a text only, at most so many."""
+"""Gradients pass only through this number of last words of a text."""
 WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.3
 
 
 @dataclass(frozen=True)
 class Words:
-    """A batch of texts as the body reads it."""
+    """A batch of texts in the form that a body reads."""
 
     inputs: Tensor
     """(B, W, size)."""
     output_mix: Tensor | None
-    """(B, W, output_mix_size): is concatenated to the output of the body."""
+    """(B, W, output_mix_size), to be concatenated to the output of the body; None without a mix there."""
     lengths: Tensor
-    """(B,) words; a text without one has a zero vector, and length 1."""
+    """(B,) number of words; a text without words has length 1 and a zero vector."""
 
 
 class WordInputs(nn.Module):
     """Texts -> vectors of their words.
 
     Args:
-        encoder: whose layers are mixed; None where there is none.
-        layers: "mix", or the number of the one layer that is used.
+        encoder: the encoder whose layers are mixed, if there is one.
+        layers: "mix", or the number of the only layer to use.
         mix_at: where the mix is concatenated: input, output or both.
         mix_l2: factor of the L2 penalty on the weights of the mix.
         layer_norm: normalize each layer before it is mixed.
         input_dropout: dropout of the concatenated vectors.
-        frozen: the encoder does not learn, and its layers may come from the cache.
+        frozen: the encoder is not trained, and its layers may come from the cache.
         vectors: static word vectors, concatenated to the mix at the input.
-        vectors_learn: whether the word vectors learn with the task.
-        characters: width of the vectors of a character CNN that learns with the task; 0 is none.
-        tokenized: texts are words between single spaces; else raw text, which is split.
+        vectors_learn: train the word vectors with the task.
+        characters: width of the vectors of a character CNN that is trained with the task; 0 for none.
+        tokenized: texts consist of words separated by single spaces; otherwise they are raw text, to be split.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class WordInputs(nn.Module):
         of_layers = (max(own) if "input" in self.mixes else own[0]) if own else 0
         self.size = of_layers + (0 if vectors is None else vectors.size) + characters
         if not self.size:
-            raise UserError("a body needs something to read: an encoder, word vectors or characters")
+            raise UserError("there is nothing to read: use an encoder, word vectors or characters")
         self.output_mix_size = max(own) if "output" in self.mixes else 0
         self.cached: dict[str, NDArray[Any]] = {}
 
     def layer_groups(self) -> LayerGroups:
-        """The encoder's groups unless it is frozen, then all that is new here."""
+        """The layer groups of the encoder unless it is frozen, and then all other parameters."""
         new = list(self.mixes.parameters())
         if self.characters is not None:
             new += self.characters.parameters()
@@ -154,7 +154,7 @@ class WordInputs(nn.Module):
         return torch.stack([mix.penalty(self.mix_l2) for mix in self._mixes().values()]).sum()
 
     def mix_shares(self) -> dict[str, list[float]]:
-        """By the place of each mix the weights of the layers, bottom to top, and then gamma."""
+        """For each place of a mix the weights of the layers, bottom to top, followed by gamma."""
         if len(self.chosen) <= 1:
             return {}
         return {place: [*mix.shares.tolist(), *mix.gamma.tolist()] for place, mix in self._mixes().items()}
@@ -167,14 +167,14 @@ class WordInputs(nn.Module):
         return found
 
     def train(self, mode: bool = True) -> WordInputs:
-        """A frozen encoder stays in evaluation mode, without dropout."""
+        """Set the mode; a frozen encoder stays in evaluation mode, without dropout."""
         super().train(mode)
         if self.frozen and self.encoder is not None:
             self.encoder.eval()
         return self
 
     def words_of(self, text: str) -> list[str]:
-        """The words that the body reads."""
+        """The words of a text."""
         if self.tokenized:
             return text.split(" ") if text else []
         return [word.text for word in split_words(text)]
@@ -198,7 +198,7 @@ class WordInputs(nn.Module):
         return result
 
     def _spelled(self, texts: Sequence[str], longest: int) -> Tensor:
-        """(B, longest, C) of the character CNN, each different word once; zeros where there is no word."""
+        """Vectors of the character CNN, computed once for each distinct word: (B, longest, C), zeros in the padding."""
         assert self.characters is not None
         numbers: dict[str, int] = {}
         places = np.zeros((len(texts), longest), dtype=np.int64)
@@ -213,7 +213,7 @@ class WordInputs(nn.Module):
     # Where the layers come from
 
     def _layers(self, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
-        """The chosen layers of each text, (B, W, D_l), and its words, (B,)."""
+        """The chosen layers (B, W, D_l), and the number of words of each text (B,)."""
         if self.encoder is None:
             counts = [max(1, len(self.words_of(text))) for text in texts]
             return [], torch.tensor(counts, device=next(self.parameters()).device)
@@ -224,7 +224,7 @@ class WordInputs(nn.Module):
         return [found[number].float() for number in self.chosen], lengths
 
     def _word_layers(self, encoder: TextEncoder, texts: Sequence[str]) -> tuple[list[Tensor], Tensor]:
-        """All layers of an encoder, zeros where there is no word, and the words of each text (at least 1)."""
+        """All layers of an encoder, with zeros in the padding, and the number of words of each text, at least 1."""
         device = next(encoder.parameters()).device
         full = [number for number, text in enumerate(texts) if self.words_of(text)]
         lengths = torch.ones(len(texts), dtype=torch.long, device=device)
@@ -260,11 +260,11 @@ class WordInputs(nn.Module):
         precision: Precision = "fp32",
         progress: Progress = SILENT,
     ) -> None:
-        """Compute the layers of these texts once, or find them in the cache; for a frozen encoder.
+        """Compute the layers of a frozen encoder for these texts, or load them from the cache.
 
         Args:
-            weights: tells the encoder from others, such as a digest of its weights.
-            precision: what they are computed in.
+            weights: identifies the encoder, such as a digest of its weights.
+            precision: number format of the computation.
         """
         if self.encoder is None or not self.frozen:
             return
@@ -299,7 +299,7 @@ def cached_layers(
     precision: Precision,
     progress: Progress = SILENT,
 ) -> EmbeddedText:
-    """All layers of each text, from the cache where they are there already."""
+    """All layers of each text, from the cache if they are in it."""
     identity = hashlib.blake2b(f"{weights} {settings.tokenized}".encode(), digest_size=12)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
@@ -308,7 +308,7 @@ def cached_layers(
     sample = texts[:200]
     size = 2 * sum(encoder.widths) * sum(len(split_words(text)) for text in sample)
     logger.info(
-        "the encoder's layers of %s are kept in %s (about %.1f GB; `unfreeze cache` lists and deletes)",
+        "the layers of the encoder for %s are cached in %s (about %.1f GB; `unfreeze cache` lists and deletes)",
         counted(len(texts), "text"),
         folder,
         size / max(1, len(sample)) * len(texts) / 1e9,
@@ -339,7 +339,7 @@ class NetworkOnWords(nn.Module):
 
 
 class BiLstm(nn.Module):
-    """One biLSTM layer: two LSTMs of one direction, the backward one over vectors reversed within their length.
+    """A biLSTM layer: two LSTMs, the backward one over the vectors in reverse order, without their padding.
 
     Args:
         size: D.
@@ -352,7 +352,7 @@ class BiLstm(nn.Module):
         self.backwards = WeightDropLstm(size, hidden_size, weight_dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, W, D), (B,) -> (B, W, 2 H); gradients go through the last `MOST_WORDS` that each direction reads."""
+        """(B, W, D), (B,) -> (B, W, 2 H); gradients pass through the last `MOST_WORDS` words that each direction reads."""
         left = _run(self.forwards, x.transpose(0, 1))
         turned = _run(self.backwards, reversed_within(x, lengths, first=0).transpose(0, 1))
         right = reversed_within(turned.transpose(0, 1), lengths, first=0)
@@ -360,7 +360,7 @@ class BiLstm(nn.Module):
 
 
 class BiLstmStack(nn.Module):
-    """Several biLSTM layers with dropout after each.
+    """BiLSTM layers with dropout after each.
 
     Args:
         size: D.
@@ -379,7 +379,7 @@ class BiLstmStack(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, W, D), (B,) -> (B, W, 2 H).
 
-        A text of more than `MOST_WORDS` runs by itself, so how far gradients go does not depend on the batch.
+        In training, a text of more than `MOST_WORDS` runs by itself, so that its gradient does not depend on the batch.
         """
         alone = (lengths > MOST_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
         if not alone or len(x) == 1:
@@ -401,7 +401,7 @@ class BiLstmStack(nn.Module):
 
 
 def _run(lstm: WeightDropLstm, x: Tensor) -> Tensor:
-    """(W, B, D) -> (W, B, H), the beginning of a long text without gradients."""
+    """(W, B, D) -> (W, B, H); in training, the beginning of a long text is read without gradients."""
     first = max(0, len(x) - MOST_WORDS) if torch.is_grad_enabled() else 0
     parts, state = [], None
     if first:

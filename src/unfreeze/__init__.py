@@ -1,6 +1,6 @@
-"""Pre-train language encoders on unlabeled text and move what they learned to tasks with few labels.
+"""Pre-train encoders on unlabeled text and transfer them to tasks that have few labels.
 
-Each name below is loaded at its first use: `import unfreeze` takes neither torch nor scikit-learn.
+Each name is loaded at its first use: `import unfreeze` loads neither torch nor scikit-learn.
 """
 
 from __future__ import annotations

@@ -11,19 +11,27 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from tests.commands.shout import Shout
+from tests.commands.shout import run as run_shout
 from unfreeze import __version__
 from unfreeze.commands import main as frame
 from unfreeze.commands.arguments import one_line, parse, split_docstring
 from unfreeze.commands.console import Console, plain
-from unfreeze.commands.main import VERBS, Verb, load_verb, main, overview
+from unfreeze.commands.main import VERBS, load_verb, main, overview
 from unfreeze.commands.progress import LoggedProgress, TerminalProgress
 from unfreeze.text.display import aligned
 
-SHOUT = Verb("tests.commands.shout:Shout", "say it louder")
+SHOUT = (
+    "import sys; from tests.commands import shout; sys.modules['unfreeze.commands.shout'] = shout; "
+    "from unfreeze.commands import main as m; m.VERBS['shout'] = 'say it louder'; "
+)
+"""Adds the verb "shout" to those of a process."""
 ROOT = Path(__file__).parents[2]
 DEBUG_HINT = "run again with --debug to see where, and please report it"
 
@@ -33,7 +41,10 @@ def shout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A verb "shout" and a verb of two words, "cry wolf", beside the real ones; logging as it was afterwards."""
     logger = logging.getLogger("unfreeze")
     before = (logger.handlers[:], logger.level, logger.propagate)
-    monkeypatch.setattr(frame, "VERBS", {**VERBS, "shout": SHOUT, "cry wolf": SHOUT})
+    monkeypatch.setattr(frame, "VERBS", {**VERBS, "shout": "say it louder", "cry wolf": "say it louder"})
+    cry_wolf = SimpleNamespace(CryWolf=Shout, run=run_shout)
+    for name, module in {"shout": sys.modules[Shout.__module__], "cry_wolf": cry_wolf}.items():
+        monkeypatch.setitem(sys.modules, f"unfreeze.commands.{name}", cast(ModuleType, module))
     yield
     logger.handlers[:], logger.level, logger.propagate = before
 
@@ -49,10 +60,7 @@ def process(
     line: str, *, stdout: int = subprocess.PIPE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own."""
-    program = (
-        "import sys; from unfreeze.commands import main as m; "
-        f"m.VERBS['shout'] = m.Verb('tests.commands.shout:Shout', ''); sys.exit(m.main({shlex.split(line)!r}))"
-    )
+    program = f"{SHOUT}sys.exit(m.main({shlex.split(line)!r}))"
     return subprocess.run(
         [sys.executable, "-c", program],
         stdout=stdout,
@@ -69,7 +77,7 @@ def process(
 def test_overview_lists_every_verb(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = outcome(line, capsys)
     assert (status, err) == (0, "")
-    assert all(f"  {name} " in out and verb.summary in out for name, verb in VERBS.items())
+    assert all(f"  {name} " in out and summary in out for name, summary in VERBS.items())
 
 
 def test_overview_of_the_verbs_that_begin_alike(capsys: pytest.CaptureFixture[str], shout: None) -> None:
@@ -297,9 +305,7 @@ def test_where_standard_error_is_full_the_status_is_left() -> None:
     ],
 )
 def test_standard_streams_may_be_closed(closed: str, status: int, out: str, err: str) -> None:
-    program = (
-        "import sys; from unfreeze.commands import main as m; "
-        "m.VERBS['shout'] = m.Verb('tests.commands.shout:Shout', ''); "
+    program = SHOUT + (
         "status = m.main(['shout', 'x', '--output', 'y']); file = open('/dev/null'); sys.exit(status or file.fileno() < 3)"
     )
     line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(program)} {closed}"

@@ -46,10 +46,10 @@ HELP = ("--help", "-h")
 
 
 COMMON_HELP = """every verb:
-  --help   its options and an example
-  --json   results as one JSON object a line on standard output, nothing else there
-  --quiet  no progress, only results and warnings
-  --debug  more log lines, and the traceback of an error"""
+  --help   show its options and an example
+  --json   print results as one JSON object per line, and nothing else on standard output
+  --quiet  show no progress, only results and warnings
+  --debug  show more log messages, and the traceback of an error"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from unfreeze import __doc__ as PACKAGE_SUMMARY
 from unfreeze import __version__
@@ -38,57 +38,31 @@ from unfreeze.errors import UserError
 from unfreeze.interrupts import raise_at_interrupts
 from unfreeze.text.display import did_you_mean, printable
 
-
-class Verb(NamedTuple):
-    """Where a verb is ("module:Dataclass"; the module has `run` too), and a summary for the list of verbs."""
-
-    where: str
-    summary: str
-
-
 VERBS = {
-    "demo": Verb(
-        "unfreeze.commands.demo:Demo", "transfer learning on generated reviews, offline, in about two minutes"
-    ),
-    "pretrain ngram": Verb(
-        "unfreeze.commands.pretrain_ngram:PretrainNgram", "count n-grams of unlabeled text, the baseline"
-    ),
-    "pretrain lm": Verb(
-        "unfreeze.commands.pretrain_lm:PretrainLm", "train a language model on unlabeled text"
-    ),
-    "pretrain word2vec": Verb(
-        "unfreeze.commands.pretrain_word2vec:PretrainWord2vec", "train word vectors on unlabeled text"
-    ),
-    "pretrain glove": Verb(
-        "unfreeze.commands.pretrain_glove:PretrainGlove", "train GloVe's word vectors on unlabeled text"
-    ),
-    "pretrain elmo": Verb(
-        "unfreeze.commands.pretrain_elmo:PretrainElmo",
-        "train a bidirectional language model that reads characters",
-    ),
-    "adapt": Verb("unfreeze.commands.adapt:Adapt", "continue training a language model on the target's text"),
-    "fit classifier": Verb(
-        "unfreeze.commands.fit_classifier:FitClassifier", "train a classifier on labeled texts"
-    ),
-    "fit tagger": Verb(
-        "unfreeze.commands.fit_tagger:FitTagger", "train a tagger of words: names, parts of speech"
-    ),
-    "fit answerer": Verb(
-        "unfreeze.commands.fit_answerer:FitAnswerer", "train an answerer on questions and their texts"
-    ),
-    "find-rate": Verb("unfreeze.commands.find_rate:FindRate", "find a learning rate for adapt or fit"),
-    "evaluate": Verb("unfreeze.commands.evaluate:Evaluate", "measure a model on held-out data"),
-    "predict": Verb("unfreeze.commands.predict:Predict", "label texts, tag their words, or answer questions"),
-    "score": Verb("unfreeze.commands.score:Score", "log-probability of a text and of each of its tokens"),
-    "fill": Verb("unfreeze.commands.fill:Fill", "words for the gap ___ in a text"),
-    "generate": Verb("unfreeze.commands.generate:Generate", "continue a text from a prompt"),
-    "embed": Verb("unfreeze.commands.embed:Embed", "write the vectors of words or lines of a text to a file"),
-    "neighbors": Verb("unfreeze.commands.neighbors:Neighbors", "the nearest words to a word, and analogies"),
-    "similarity": Verb("unfreeze.commands.similarity:Similarity", "how similar two words are"),
-    "convert": Verb("unfreeze.commands.convert:Convert", "convert models of other libraries"),
-    "export": Verb("unfreeze.commands.export:Export", "write a model in the format of another library"),
-    "cache": Verb("unfreeze.commands.cache:Cache", "show or delete cached files"),
+    "demo": "show transfer learning on generated reviews, offline, in about two minutes",
+    "pretrain ngram": "count the n-grams of unlabeled text: the baseline of language models",
+    "pretrain lm": "train a language model on unlabeled text",
+    "pretrain word2vec": "train word vectors on unlabeled text",
+    "pretrain glove": "train GloVe's word vectors on unlabeled text",
+    "pretrain elmo": "train a bidirectional language model that reads characters",
+    "adapt": "continue training a language model or word vectors on the target's text",
+    "fit classifier": "train a classifier on labeled texts",
+    "fit tagger": "train a tagger of words: names, parts of speech",
+    "fit answerer": "train a question answerer on questions and their contexts",
+    "find-rate": "find a learning rate for adapt or fit",
+    "evaluate": "measure a model on held-out data",
+    "predict": "classify texts, tag their words, or answer questions",
+    "score": "compute the log-probability of a text and of each of its tokens",
+    "fill": "predict words for the gap ___ in a text",
+    "generate": "continue a text from a prompt",
+    "embed": "write the vectors of words or texts to a file",
+    "neighbors": "find the nearest words to a word, or solve analogies",
+    "similarity": "compute the similarity of two words",
+    "convert": "convert models of other libraries",
+    "export": "write a model in the format of another library",
+    "cache": "list or delete cached files",
 }
+"""Verbs and their summaries. `fit classifier` is the class FitClassifier and the function run in fit_classifier.py."""
 
 OTHER_NAMES = {
     "train": "fit",
@@ -213,17 +187,18 @@ def _suggest_verb(word: str) -> str:
 
 def load_verb(name: str) -> tuple[type[Any], Callable[[Any, Console], None]]:
     """A verb's dataclass and its `run`."""
-    module_name, _, class_name = VERBS[name].where.partition(":")
-    module = importlib.import_module(module_name)
-    return getattr(module, class_name), module.run
+    words = name.replace("-", " ").split()
+    module = importlib.import_module(f"unfreeze.commands.{'_'.join(words)}")
+    return getattr(module, "".join(word.capitalize() for word in words)), module.run
 
 
 def overview(first: str | None = None) -> str:
     """The help that lists all verbs, or those that begin with the word `first`."""
     names = [name for name in VERBS if first is None or name.split()[0] == first]
     width = max(len(name) for name in names)
-    verbs = "\n".join(f"  {name:{width}}  {VERBS[name].summary}" for name in names)
-    return f"usage: unfreeze {first or 'VERB'} ...\n\n{PACKAGE_SUMMARY}\n\nverbs:\n{verbs}\n\n{COMMON_HELP}"
+    verbs = "\n".join(f"  {name:{width}}  {VERBS[name]}" for name in names)
+    summary = PACKAGE_SUMMARY.partition("\n")[0]
+    return f"usage: unfreeze {first or 'VERB'} ...\n\n{summary}\n\nverbs:\n{verbs}\n\n{COMMON_HELP}"
 
 
 def explain(error: BaseException) -> tuple[int, str]:

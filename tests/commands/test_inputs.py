@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from unfreeze.commands.inputs import given_texts, need_new, need_picture, standard_lines
+from unfreeze.commands.arguments import as_option
+from unfreeze.commands.inputs import need_new
+from unfreeze.commands.options import PlotOptions, TextArguments
 from unfreeze.errors import UserError
+from unfreeze.text.lines import standard_lines
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -20,13 +24,17 @@ def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     )
 
 
+def given_texts(*texts: str, encoding: str = "utf-8") -> Iterator[str]:
+    return TextArguments(model="model", texts=texts, encoding=encoding).given_texts()
+
+
 def test_standard_input_is_utf8_without_its_mark_whatever_the_terminal_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     type_in(monkeypatch, "\ufeffcafé\r\nzwei\n".encode())
-    assert list(given_texts(["-"], None)) == ["café", "zwei"]
+    assert list(given_texts("-")) == ["café", "zwei"]
     type_in(monkeypatch, "café\n".encode("latin-1"))
-    assert list(given_texts(["a", "-"], None, encoding="latin-1")) == ["a", "café"]
+    assert list(given_texts("a", "-", encoding="latin-1")) == ["a", "café"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,7 @@ def test_other_bytes_on_standard_input_are_told_with_their_line(
     type_in(monkeypatch, content)
     with pytest.raises(UserError) as caught:
         list(standard_lines(encoding))
-    assert str(caught.value) == f"standard input, {said}"
+    assert caught.value.written(as_option) == f"standard input, {said}"
 
 
 def test_standard_input_is_read_as_files_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,16 +69,16 @@ def test_standard_input_is_read_as_files_are(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UserError, match="^standard input is compressed by gzip: decompress it first$"):
         list(standard_lines("utf-8"))
     type_in(monkeypatch, b"abc\n")
-    with pytest.raises(UserError, match="^standard input: not utf-16; name its encoding with --encoding$"):
+    with pytest.raises(UserError, match="^standard input: not utf-16; name its encoding with encoding$"):
         list(standard_lines("utf-16"))
 
 
 def test_standard_input_that_is_closed_or_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="can be read once"):
-        given_texts(["-", "-"], None)
+        given_texts("-", "-")
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UserError, match="standard input is closed"):
-        list(given_texts(["-"], None))
+        list(given_texts("-"))
 
 
 def test_what_exists_is_replaced_when_asked_only(tmp_path: Path) -> None:
@@ -80,8 +88,8 @@ def test_what_exists_is_replaced_when_asked_only(tmp_path: Path) -> None:
         need_new(there, overwrite=False)
     assert str(caught.value) == f"--output {there} exists: take another name, or add --overwrite"
     with pytest.raises(UserError, match=r"^--plot .* exists"):
-        need_picture(there, overwrite=False)
+        PlotOptions(plot=there).need_picture()
     need_new(there, overwrite=True)
-    need_picture(there, overwrite=True)
+    PlotOptions(plot=there, overwrite=True).need_picture()
     need_new(tmp_path / "new", overwrite=False)
-    need_picture(None, overwrite=False)
+    PlotOptions().need_picture()

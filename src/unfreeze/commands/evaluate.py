@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from tyro.conf import Positional
@@ -18,9 +17,8 @@ from unfreeze.commands.inputs import (
     TAGGER,
     WORD_VECTORS,
     model_kind,
-    need_picture,
 )
-from unfreeze.commands.options import PredictionOptions, ReadsExamples, need_own_options
+from unfreeze.commands.options import PlotOptions, PredictionOptions, ReadsTaskData, need_own_options
 from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.text.display import aligned, counted
 
@@ -41,10 +39,10 @@ OWN_OPTIONS = {
 
 
 @dataclass(kw_only=True)
-class Evaluate(ReadsExamples, PredictionOptions):
+class Evaluate(ReadsTaskData, PlotOptions, PredictionOptions):
     """Measure a model on held-out data.
 
-    Classifiers: accuracy, F1 of each class, the confusion matrix, and the most confident errors. Taggers: F1 of spans by
+    Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
     type (a span counts if its type and both ends are right), or accuracy of plain tags. Answerers: exact match and F1, as
     SQuAD defines them. Language models: perplexity, which compares only models with the same vocabulary, and bits per byte,
     which compares all. Word vectors: Spearman's correlation with human judgments of word pairs, and accuracy on analogies.
@@ -66,23 +64,8 @@ class Evaluate(ReadsExamples, PredictionOptions):
     worst: int = 10
     """Classifiers: number of most confident errors to show."""
 
-    plot: Path | None = None
-    """Classifiers: draw the confusion matrix into this file (.png, .svg or .pdf)."""
-
-    text_column: str | None = None
-    """Name or number (from 1) of the text column. Taggers: number (from 0) of the column of the words (default: the first)."""
-
-    label_column: str | None = None
-    """Name or number (from 1) of the label column. Taggers: number (from 0) of the column of the tags (default: the last)."""
-
     unknown_labels: Literal["error", "wrong"] = "error"
     """Labels and tags that did not occur in training: stop with an error, or count them as wrong predictions."""
-
-    comments: Literal["auto", "skip", "words"] = "auto"
-    """Taggers: lines that begin with # are comments (skip), words, or decided from the other lines (auto)."""
-
-    mend_starts: bool = True
-    """Answerers: correct a wrong answer_start to the nearest occurrence of the answer, with a warning; otherwise refuse it."""
 
     restrict: int = 300_000
     """Word vectors: number of words to use, from the first, which are usually the most frequent."""
@@ -100,7 +83,7 @@ def run(arguments: Evaluate, console: Console) -> None:
     """Measure in the way that belongs to the kind of the model."""
     from unfreeze.encoders.vector_source import is_vector_file
 
-    need_picture(arguments.plot, overwrite=arguments.overwrite)
+    arguments.need_picture()
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     if kind not in KINDS:
         raise UserError(
@@ -153,18 +136,10 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
 def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
     """F1 by type, or the accuracy of plain tags."""
     from unfreeze.tasks.sequence_tagger import SequenceTagger
-    from unfreeze.text.tagged import read_tagged
 
     tagger = SequenceTagger.from_pretrained(arguments.model)
     tagger.precision = arguments.precision
-    sentences = read_tagged(
-        arguments.data,
-        token_column=arguments.text_column,
-        tag_column=arguments.label_column,
-        encoding=arguments.encoding,
-        comments=arguments.comments,
-        scheme="plain" if tagger.scheme_ == "plain" else None,
-    )
+    sentences = arguments.read_tagged(arguments.data, "plain" if tagger.scheme_ == "plain" else None)
     report = tagger.evaluate(sentences, unknown_labels=arguments.unknown_labels, progress=console.progress)
     if report.f1 is not None:
         # An F1 of 0 has a reason that single spans do not show.

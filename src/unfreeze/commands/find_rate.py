@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from unfreeze.checked import need_positive, need_seed
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_picture, need_positive
-from unfreeze.commands.options import ReadsExamples, changed, given, need_own_options
+from unfreeze.commands.options import PlotOptions, ReadsTaskData, changed, given, need_own_options
 from unfreeze.errors import UserError
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.transfer.policies import Mode
@@ -38,7 +38,7 @@ OWN_OPTIONS = {
 
 
 @dataclass(kw_only=True)
-class FindRate(ReadsExamples):
+class FindRate(ReadsTaskData, PlotOptions):
     """Learning rate range test: raise the learning rate at each update until the loss diverges, and see where it falls fastest.
 
     With --corpus it is for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. No model is saved.
@@ -67,23 +67,11 @@ class FindRate(ReadsExamples):
     transfer: Mode | None = None
     """For fit: transfer mode (default: chosen by the task and the encoder)."""
 
-    text_column: str | None = None
-    """Name or number (from 1) of the text column; for a tagger, the column of the words (from 0; default: the first)."""
-
-    label_column: str | None = None
-    """Name or number (from 1) of the label column; for a tagger, the column of the tags (from 0; default: the last)."""
-
     multi_label: bool = False
     """Classifier: a text may have several labels."""
 
     scheme: Scheme | None = None
     """Tagger: scheme of the tags; plain tags are names of their own (default: detected from the tags)."""
-
-    comments: Literal["auto", "skip", "words"] = "auto"
-    """Tagger: meaning of lines that begin with #: comments (skip), words, or what the other lines suggest (auto)."""
-
-    mend_starts: bool = True
-    """Answerer: correct a wrong answer_start to the nearest occurrence of the answer; otherwise it is an error."""
 
     batch_size: int | None = None
     """Streams of text or examples in a batch (default: that of the training)."""
@@ -97,20 +85,15 @@ class FindRate(ReadsExamples):
     steps: int = 100
     """Number of updates."""
 
-    plot: Path | None = None
-    """Draw the loss by learning rate into this file (.png, .svg or .pdf)."""
-
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format; auto is bf16 on processors that are fast in it."""
 
     seed: int = 0
     """Seed of all random numbers: the same seed gives the same curve."""
 
-    overwrite: bool = False
-    """Replace an existing picture."""
-
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "low", "high", "steps")
+        need_seed(self.seed)
         if bool(self.corpus) == (self.train is not None):
             raise UserError("find-rate needs MODEL --corpus PATH (for adapt) or --train FILE (for fit)")
         if self.corpus and self.model is None:
@@ -126,7 +109,7 @@ class FindRate(ReadsExamples):
 
 def run(arguments: FindRate, console: Console) -> None:
     """Test the rates, draw the curve, print the suggestion."""
-    need_picture(arguments.plot, overwrite=arguments.overwrite)
+    arguments.need_picture()
     from unfreeze.training.loop import seed_everything
     from unfreeze.training.processes import make_accelerator
 
@@ -213,7 +196,6 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, progress: Progress)
     from unfreeze.tasks.settings import AnswererSettings, ClassifierSettings, TaggerSettings
     from unfreeze.text.examples import read_examples
     from unfreeze.text.questions import read_questions
-    from unfreeze.text.tagged import read_tagged
 
     assert arguments.train is not None
     chosen: plans.ClassifierPlan | plans.TaggerPlan | plans.AnswererPlan
@@ -226,14 +208,7 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, progress: Progress)
         classifier, _ = classifier_network.make_network(examples, chosen)
         objective = classification.make_objective(classifier, examples, chosen, accelerator)
     elif arguments.task == "tagger":
-        sentences = read_tagged(
-            arguments.train,
-            token_column=arguments.text_column,
-            tag_column=arguments.label_column,
-            encoding=arguments.encoding,
-            comments=arguments.comments,
-            scheme=arguments.scheme,
-        )
+        sentences = arguments.read_tagged(arguments.train, arguments.scheme)
         chosen = plans.plan(plans.TaggerPlan, TaggerSettings(**settings))
         tagger, _ = tagging.make_network(sentences, chosen)
         objective = tagging.make_objective(tagger, sentences, chosen, accelerator, progress=progress)

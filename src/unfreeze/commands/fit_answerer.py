@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, report_fit
-from unfreeze.commands.options import ReadsFile, described_length, run_options
+from unfreeze.commands.options import ReadsQuestions, described_length, run_options
 from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.text.display import counted
 
 
 @dataclass(kw_only=True)
-class FitAnswerer(FitOptions, ReadsFile):
+class FitAnswerer(FitOptions, ReadsQuestions):
     """Train a model that finds the answers to questions in a text, on questions in SQuAD's format.
 
     The model is BiDAF, with attention between the question and the text. It reads the layers of an encoder, word vectors
@@ -25,9 +25,6 @@ class FitAnswerer(FitOptions, ReadsFile):
 
     sure: bool = False
     """Learn only from questions whose answer occurs once in the text."""
-
-    mend_starts: bool = True
-    """Correct a wrong answer_start to the nearest occurrence of the answer, with a warning; otherwise it is an error."""
 
     settings: AnswererSettings = field(default_factory=AnswererSettings)
     """Options of the answerer."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, report_fit
-from unfreeze.commands.options import ReadsFile, described_length, run_options
+from unfreeze.commands.options import ReadsTagged, described_length, run_options
 from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.text.display import counted
 
 
 @dataclass(kw_only=True)
-class FitTagger(FitOptions, ReadsFile):
+class FitTagger(FitOptions, ReadsTagged):
     """Train a tagger on sentences with a tag for each word: names, parts of speech, slots.
 
     Sentences are in CoNLL's format (a word per line, an empty line after each sentence) or JSON lines with "tokens" and
@@ -31,9 +30,6 @@ class FitTagger(FitOptions, ReadsFile):
 
     tag_column: str | None = None
     """Number (from 0) of the column of the tags, or their key in JSON lines (default: the last)."""
-
-    comments: Literal["auto", "skip", "words"] = "auto"
-    """Meaning of lines that begin with #: comments (skip), words, or what the other lines suggest (auto)."""
 
     settings: TaggerSettings = field(default_factory=TaggerSettings)
     """Options of the tagger."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import standard_lines
 from unfreeze.language_models.settings import SamplingSettings
 from unfreeze.text.display import printable
+from unfreeze.text.lines import standard_lines
 
 
 @dataclass(kw_only=True)

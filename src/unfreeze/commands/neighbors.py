@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_picture
-from unfreeze.commands.options import ReadsText
+from unfreeze.commands.options import PlotOptions, ReadsText
 from unfreeze.errors import UserError
 from unfreeze.text.display import aligned, cut
 
@@ -20,7 +18,7 @@ SENTENCE_WIDTH = 200
 
 
 @dataclass(kw_only=True)
-class Neighbors(ReadsText):
+class Neighbors(ReadsText, PlotOptions):
     """Find the words whose vectors are nearest to that of a word, or to the sum of several words' vectors.
 
     A sum answers analogies: man is to king as woman is to "king woman --minus man". For cosines, the vectors of a sum are
@@ -61,14 +59,8 @@ class Neighbors(ReadsText):
     any_word: bool = False
     """With --sentence: search the occurrences of all words instead of those of this word."""
 
-    plot: Path | None = None
-    """Draw the words into this file (.png, .svg or .pdf)."""
-
     projection: Literal["pca", "tsne"] = "pca"
     """Projection of the plot to two dimensions; t-SNE needs ten words."""
-
-    overwrite: bool = False
-    """Replace an existing plot."""
 
     def __post_init__(self) -> None:
         need_positive(self, "top")
@@ -84,7 +76,7 @@ class Neighbors(ReadsText):
 
 def run(arguments: Neighbors, console: Console) -> None:
     """Print the nearest words, and draw them if asked to."""
-    need_picture(arguments.plot, overwrite=arguments.overwrite)
+    arguments.need_picture()
     from unfreeze.analysis.neighborhood_plot import plot_neighborhood
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.vectors.neighbors import NeighborIndex, as_formula

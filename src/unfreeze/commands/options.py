@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import given_texts
+from unfreeze.commands.inputs import need_new
 from unfreeze.errors import UserError, setting
+from unfreeze.pictures import picture_format
 from unfreeze.progress import Progress
 from unfreeze.text.display import counted
+from unfreeze.text.lines import standard_lines
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.unlabeled import Corpus
+    from unfreeze.text.tag_schemes import Scheme
+    from unfreeze.text.tagged import TaggedSet
 
 
 SettingsT = TypeVar("SettingsT")
@@ -136,8 +140,29 @@ class TextArguments(ReadsText):
     """File of texts: the column of a table, or the lines of a text file."""
 
     def given_texts(self) -> Iterator[str]:
-        """The texts, in order; raises UserError if there are none, or if they come from both places."""
-        return given_texts(self.texts, self.file, **self.reading)
+        """The texts, in order.
+
+        Raises:
+            UserError: immediately if there are no texts, or if they come from both places; later if they cannot be read.
+        """
+        if self.texts and self.file is not None:
+            raise UserError("texts come from the command line or from --file, not from both")
+        if self.file is not None and str(self.file) != "-":
+            from unfreeze.text.examples import stream_texts
+
+            return stream_texts(self.file, **self.reading)
+        if not self.texts and self.file is None:
+            raise UserError('no text was given: add "a text", - for standard input, or --file FILE')
+        if self.texts.count("-") > 1:
+            raise UserError("- stands for standard input, which can be read once")
+        return self._texts_and_lines()
+
+    def _texts_and_lines(self) -> Iterator[str]:
+        for text in self.texts or ["-"]:
+            if text == "-":
+                yield from (line.rstrip("\r\n") for line in standard_lines(self.encoding))
+            else:
+                yield text
 
 
 @dataclass(kw_only=True)
@@ -157,6 +182,65 @@ class ReadsExamples(ReadsText):
     def reading_examples(self) -> dict[str, Any]:
         """These options as keyword arguments of `read_examples`."""
         return {**self.reading, **given(self, "label_column", "skip_unlabeled", "label_separator")}
+
+
+@dataclass(kw_only=True)
+class ReadsTagged(ReadsFile):
+    """Options of a verb that reads tagged sentences."""
+
+    comments: Literal["auto", "skip", "words"] = "auto"
+    """Tagged sentences: meaning of lines that begin with #: comments (skip), words, or what the other lines suggest (auto)."""
+
+
+@dataclass(kw_only=True)
+class ReadsQuestions(ReadsFile):
+    """Options of a verb that reads questions with their answers."""
+
+    mend_starts: bool = True
+    """Questions: correct a wrong answer_start to the nearest occurrence of the answer, with a warning; otherwise refuse it."""
+
+
+@dataclass(kw_only=True)
+class ReadsTaskData(ReadsExamples, ReadsTagged, ReadsQuestions):
+    """Options of a verb that reads the labeled data of any task."""
+
+    text_column: str | None = None
+    """Name or number (from 1) of the text column. Tagged sentences: number (from 0) of the column of the words (default: the
+    first)."""
+
+    label_column: str | None = None
+    """Name or number (from 1) of the label column. Tagged sentences: number (from 0) of the column of the tags (default: the
+    last)."""
+
+    def read_tagged(self, path: str, scheme: Scheme | None) -> TaggedSet:
+        """The tagged sentences of a file."""
+        from unfreeze.text.tagged import read_tagged
+
+        return read_tagged(
+            path,
+            token_column=self.text_column,
+            tag_column=self.label_column,
+            encoding=self.encoding,
+            comments=self.comments,
+            scheme=scheme,
+        )
+
+
+@dataclass(kw_only=True)
+class PlotOptions:
+    """Options of a verb that can draw its result."""
+
+    plot: Path | None = None
+    """File to draw a plot of the result into (.png, .svg or .pdf)."""
+
+    overwrite: bool = False
+    """Replace an existing file."""
+
+    def need_picture(self) -> None:
+        """Raise UserError, before any work, if no plot can be drawn there or a file exists already."""
+        if self.plot is not None:
+            picture_format(self.plot)
+            need_new(self.plot, overwrite=self.overwrite, option="plot")
 
 
 @dataclass(kw_only=True)
@@ -192,7 +276,7 @@ class PredictionOptions:
     """Options of a verb that computes with a model and may write a file."""
 
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """Number format; bf16 is faster on processors that support it, and auto measures which is."""
+    """Number format; auto is bf16 on processors that are fast in it."""
 
     overwrite: bool = False
     """Replace an existing file."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import ANSWERER, CLASSIFIER, TAGGER, TASK_MODELS, need_new, need_task_model
-from unfreeze.commands.options import PredictionOptions, TextArguments, need_own_options
+from unfreeze.commands.options import PredictionOptions, ReadsTagged, TextArguments, need_own_options
 from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 from unfreeze.text.lines import plain_suffix
@@ -40,7 +40,7 @@ Found = Iterator[tuple[dict[str, Any], str]]
 
 
 @dataclass(kw_only=True)
-class Predict(TextArguments, PredictionOptions):
+class Predict(TextArguments, ReadsTagged, PredictionOptions):
     """Label texts with a classifier, tag their words with a tagger, or answer questions about a text.
 
     Texts are read and predicted as a stream, in order; no prediction depends on the other texts. A tagger splits raw
@@ -67,9 +67,6 @@ class Predict(TextArguments, PredictionOptions):
     tokenized: bool = False
     """Taggers: the texts are already split into words, at spaces on the command line; a --file has CoNLL's columns, or JSON
     lines of tokens. Always true of files named .conll, .conllu, .iob, .iob2 or .bio."""
-
-    comments: Literal["auto", "skip", "words"] = "auto"
-    """Lines of such columns that begin with #: comments (skip), words, or decided from the other lines (auto)."""
 
     probabilities: bool = False
     """Classifiers: show the probability of every label."""

@@ -112,6 +112,42 @@ def read_lines(
         raise unreadable(path, error) from None
 
 
+def standard_lines(encoding: str | None = None) -> Iterator[str]:
+    """Yield the lines of standard input with their line ends, without byte order marks, whatever the terminal's encoding.
+
+    Args:
+        encoding: None reads UTF-8, and messages then name no setting that would change it.
+
+    Raises:
+        UserError: standard input is closed, compressed, not in this encoding, or holds a NUL.
+    """
+    if sys.stdin is None:
+        raise UserError("standard input is closed: name the texts, or a file of them")
+    codec_name(encoding or "utf-8")  # refuses what is no encoding of text
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        head = sys.stdin.buffer.peek() if isinstance(sys.stdin.buffer, io.BufferedReader) else b""
+        if (compressed := hidden_compression(head)) is not None:
+            raise UserError(f"standard input {compressed.partition(':')[0]}: decompress it first")
+        sys.stdin.reconfigure(encoding=encoding or "utf-8", errors="strict")
+    count = 0
+    try:
+        for count, line in enumerate(sys.stdin, 1):
+            if "\0" in line:
+                mend = "" if encoding is None else f", or one that needs {setting('encoding', 'utf-16')}"
+                raise UserError(f"standard input, line {count}: a NUL byte: not a text{mend}")
+            yield line.lstrip(_MARK)
+    except UnicodeError as error:
+        place, what, likely = "standard input", f"not {encoding or 'utf-8'}", ""
+        if isinstance(error, UnicodeDecodeError):
+            n_good = error.object[: error.start].count(b"\n")
+            place += f", line {count + 1 + n_good}"
+            what += f": byte 0x{error.object[error.start]:02x}"
+            likely = likely_encoding(error.object, encoding or "utf-8")
+        such = f", such as {setting('encoding', likely)}" if likely else f" with {setting('encoding')}"
+        mend = "convert it" if encoding is None else f"name its encoding{such}"
+        raise UserError(f"{place}: {what}; {mend}") from None
+
+
 def hidden_compression(head: bytes) -> str | None:
     """The message about a file that is read as plain text but begins like a compressed one; None for other files."""
     if head.startswith(b"BZh") and head[4:_HEAD] != _BZIP2_BLOCK:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 from typing import Any, NamedTuple
 
 from unfreeze.commands.main import main
@@ -26,8 +27,13 @@ class Outcome(NamedTuple):
 def call(*words: object) -> Outcome:
     """`unfreeze` with these words."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main([str(word) for word in words])
+    logger = logging.getLogger("unfreeze")
+    before = logger.handlers[:], logger.level, logger.propagate
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main([str(word) for word in words])
+    finally:  # main sets up logging for its process; later tests read log messages as they were written
+        logger.handlers[:], logger.level, logger.propagate = before
     return Outcome(status, out.getvalue(), err.getvalue())
 
 

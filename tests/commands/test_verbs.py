@@ -6,12 +6,10 @@ import csv
 import dataclasses
 import io
 import json
-import logging
 import math
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +40,6 @@ class World:
     lm: Path
     classifier: Path
     fitted: Outcome
-
-
-@pytest.fixture(scope="module", autouse=True)
-def logging_as_before() -> Iterator[None]:
-    logger = logging.getLogger("unfreeze")
-    before = (logger.handlers[:], logger.level, logger.propagate)
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +23,6 @@ TABLE = table_of(
 )
 PAIRS = "king\tprince\t9\nking\tman\t3\nking\twoman\t1\nking\tjoker\t5\n"
 QUESTIONS = ": royal\nman king woman queen\nman king woman joker\n: gram1\nman king woman prince\n"
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    logger = logging.getLogger("unfreeze")
-    before = (logger.handlers[:], logger.level, logger.propagate)
-    yield
-    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture

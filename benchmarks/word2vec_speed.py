@@ -27,6 +27,7 @@ from benchmarks.turns import median_ratio
 from unfreeze.analysis.analogies import evaluate_analogies, totals
 from unfreeze.analysis.similarity import evaluate_pairs
 from unfreeze.analysis.word_sets import read_sets
+from unfreeze.pretraining.glove.settings import GloveSettings
 from unfreeze.pretraining.glove.train import train_glove_vectors
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.word2vec.settings import Word2VecSettings
@@ -172,7 +173,9 @@ def fasttext(data: Corpus, threads: int, epochs: int) -> VectorTable:
 
 def glove(data: Corpus, threads: int, epochs: int) -> VectorTable:
     """Our `train_glove_vectors`, with its own number of epochs over word pairs."""
-    return train_glove_vectors(data.store, data.tokenizer, workers=threads, size=SETTINGS["size"])
+    return train_glove_vectors(
+        data.store, data.tokenizer, GloveSettings(size=SETTINGS["size"]), workers=threads
+    )
 
 
 class Prepared:

@@ -1,4 +1,4 @@
-"""The one lifecycle of everything that trains: a `Run` goes from settings and data to a saved folder.
+"""The lifecycle of everything that trains: a `Run` goes from settings and data to a saved folder.
 
 A recipe reads from top to bottom:
 
@@ -10,9 +10,9 @@ A recipe reads from top to bottom:
         records = run.train(objective, policy, loop, "language model")
         return model, run.finish(model.save_pretrained, metrics, title=..., facts=..., snippet=...)
 
-The folder `training/` of the output holds `run.json` (what the run was asked for, the number format it computes in, and
-whether it is done), what was prepared for it, its checkpoint and its log. After kill -9 at any moment, the same command
-resumes from there and ends with the same weights.
+The folder `training/` of the output has `run.json` (the identity of the run, its number format, and whether it is done), the
+prepared data, the checkpoint and the log. After kill -9 at any moment, the same command resumes from there and ends with the
+same weights.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ RENAMED: dict[str, dict[str, str]] = {
     "": {"rate": "learning_rate"},
     "pretrain elmo": {"size": "projection_size", "cells": "hidden_size", "spelling": "char_cnn"},
 }
-"""Settings that had another name when some runs were begun, old name -> new name: of every stage (""), or of one."""
+"""Settings with another name in runs of earlier versions, old name -> new name: of every stage (""), or of one."""
 ADDED: dict[str, Any] = {"cell": "lstm", "windows": [2], "zoneout": 0.0}
-"""Settings that run.json of earlier versions lacks, with the values that those versions computed with."""
+"""Settings that run.json of earlier versions lacks, with the values that those versions used."""
 logger = logging.getLogger(__name__)
 
 
@@ -77,13 +77,13 @@ class Run:
         output: the folder to write the model to; None trains in memory and saves nothing.
         identity: returns everything that determines the result (settings, digests of the data) as JSON values. A run of
             the same identity is resumed; another one in the same folder is an error.
-        precision: number format of the training; "auto" is decided once and kept, so that a resumed run goes on in it.
+        precision: number format of the training; "auto" is decided once, so that a resumed run continues in the same format.
         overwrite: replace the model of another run, once this one is complete.
-        progress: what shows how far long work is.
+        progress: reports the progress of long work.
 
     Attributes:
         done: whether the output is complete already.
-        folder: `training/` in the output, for what is prepared once.
+        folder: `training/` in the output, for data that is prepared once.
 
     Raises:
         UserError: the output belongs to another run or to the user, is being written by another process, or cannot be
@@ -100,7 +100,7 @@ class Run:
         progress: Progress = SILENT,
     ) -> None:
         path = None if output is None else Path(output)
-        # A link stays: the folder that it leads to is written.
+        # A symbolic link stays; the folder that it points to is written.
         self._output = path.resolve() if path is not None and path.is_symlink() else path
         self._identity, self._precision, self._overwrite = identity, precision, overwrite
         self.progress, self.done = progress, False
@@ -120,7 +120,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Checkpoints | None:
-        """Where the state of the training is kept; None in memory."""
+        """Where the state of the training is saved; None in memory."""
         return None if self._output is None else Checkpoints(self.folder)
 
     def __enter__(self) -> Self:
@@ -143,10 +143,10 @@ class Run:
     ) -> None:
         self._release()
 
-    # Whose output is it?
+    # Ownership of the output
 
     def _open(self, identity: dict[str, Any], is_first: bool) -> None:
-        """Find out whether this run is new, can be resumed or is done, and refuse what belongs to somebody else."""
+        """Find out whether this run is new, can be resumed or is done, and refuse an output that belongs to another run."""
         if is_first:
             restore_folder(self.output)
             if self.output.exists() and not self.output.is_dir():
@@ -158,7 +158,7 @@ class Run:
         record = self._read()
         if record is None or not self._continues(record, identity):
             self._need_free(record, identity)
-            # Another run's tokenizer and token ids must not be taken for this one's.
+            # Another run's tokenizer and token ids must not be used by this one.
             self._remove_all_but(RUN, LOCK)
             self._record = {"done": False, "asked": identity}
             write_json(self.folder / RUN, self._record)
@@ -168,7 +168,7 @@ class Run:
         if not self.done:
             need_own_place(self.output)
         elif is_first:
-            self._remove_all_but(RUN, LOG, LOCK)  # a process that was killed while finishing left more
+            self._remove_all_but(RUN, LOG, LOCK)  # left by a process that was killed in `finish`
 
     def _read(self) -> dict[str, Any] | None:
         path = self.folder / RUN
@@ -181,11 +181,11 @@ class Run:
         return found
 
     def _holds_work(self) -> bool:
-        """A run that ended before its first checkpoint, over a mistake for example, has nothing to lose."""
+        """Whether there is a model or a checkpoint that must not be lost."""
         return (self.output / CONFIG).is_file() or (self.folder / CHECKPOINT).is_file()
 
     def _continues(self, record: dict[str, Any], identity: dict[str, Any]) -> bool:
-        """Whether `record` is that of a run that this one is the same as."""
+        """Whether `record` is that of the same run as this one."""
         now = _settings(identity)
         then = {name: value for name, value in ADDED.items() if name in now} | _settings(record["asked"])
         if then != now:
@@ -198,7 +198,7 @@ class Run:
         return True
 
     def _need_free(self, record: dict[str, Any] | None, identity: dict[str, Any]) -> None:
-        """Raise UserError where the output is not this run's to write."""
+        """Raise UserError if the output belongs to another run or to the user."""
         need_own_place(self.output)
         if self._holds_work():
             if not self._overwrite:
@@ -208,7 +208,7 @@ class Run:
                 )
             return
         taken = [path for name in sorted(OWN - {TRAINING}) if (path := self.output / name).exists()]
-        if record is None:  # a process that was killed at once may have left a lock
+        if record is None:  # a process that was killed right after its start may have left a lock
             taken += [path for path in self.folder.glob("*") if path.name != LOCK]
         if taken:
             raise UserError(
@@ -227,7 +227,7 @@ class Run:
         while True:
             try:
                 lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError:  # a model that can only be read; whatever has to be written will say so
+            except OSError:  # a read-only folder: an error follows if something has to be written
                 return
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -244,9 +244,9 @@ class Run:
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock), path.stat()):
                     break
-            os.close(lock)  # its holder ended just now and removed it
+            os.close(lock)  # its holder has just ended and removed it
         self._lock = lock
-        with suppress(OSError):  # on a full disk the message above names nobody
+        with suppress(OSError):  # on a full disk, the message above names no process
             os.truncate(lock, 0)
             os.write(lock, str(os.getpid()).encode())
 
@@ -257,11 +257,11 @@ class Run:
             os.close(self._lock)
             self._lock = None
 
-    # What a recipe does with it
+    # Steps of a recipe
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        """Accelerate's handle, in the run's number format. Decided at first use: what trains nothing never asks."""
+        """Accelerate's handle, with the number format of the run, which is decided at the first use."""
         known = self._record.get("precision")
         accelerator = make_accelerator(known or self._precision)
         if known is None and self._output is not None:
@@ -272,12 +272,12 @@ class Run:
         return accelerator
 
     def once(self, name: str, make: Callable[[Path], object], load: Callable[[Path], T]) -> T:
-        """Load what an earlier start of this run prepared, or make it; what is damaged is made again.
+        """Load data that an earlier start of this run prepared, or prepare it; damaged data is prepared again.
 
         Args:
-            name: of the file or folder in `folder` whose presence says that it is complete.
-            make: writes it into `folder`; `name` takes its place last, whole.
-            load: reads it from `folder`.
+            name: file or folder in `folder` whose presence marks the data as complete.
+            make: writes the data into `folder`, and `name` last, as a whole.
+            load: reads the data from `folder`.
         """
         place = self.folder / name
         with first_process_first():
@@ -318,7 +318,7 @@ class Run:
         facts: dict[str, object],
         snippet: str,
     ) -> dict[str, Any]:
-        """Save the model and its card, and remove what only served to resume; returns `metrics`.
+        """Save the model and its card, and remove what was only needed to resume; returns `metrics`.
 
         Args:
             save: writes the model into a folder, whole or not at all.
@@ -344,7 +344,7 @@ class Run:
 
 
 def _settings(asked: dict[str, Any], new_names: dict[str, str] | None = None) -> dict[str, Any]:
-    """All settings of an identity by their names today, without the harmless ones and however they were nested."""
+    """All settings of an identity by their current names, not nested, and without those that do not change the result."""
     if new_names is None:
         new_names = RENAMED[""] | RENAMED.get(str(asked.get("stage")), {})
     found: dict[str, Any] = {}
@@ -357,7 +357,7 @@ def _settings(asked: dict[str, Any], new_names: dict[str, str] | None = None) ->
 
 
 def _difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
-    """What an existing output was made with, as far as it differs."""
+    """How the run of an existing output differs from this one."""
     if record is None:
         return "already holds a model"
     before, now = _settings(record["asked"]), _settings(asked)
@@ -371,7 +371,7 @@ def _difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
 
 
 def _shown(name: str, before: Any, asked: Any) -> str:
-    """A difference for people, to whom digests say nothing."""
+    """Describe a difference without showing digests."""
     sources = [each[0] if _is_source(each) else each for each in (before, asked)]
     if _is_source(asked) and sources[0] == sources[1]:
         return f"other examples of {asked[0]}"
@@ -382,7 +382,7 @@ def _shown(name: str, before: Any, asked: Any) -> str:
 
 
 def _is_source(value: Any) -> bool:
-    """Whether it is where examples come from, and their digest."""
+    """Whether a value is the place of examples and their digest."""
     if not isinstance(value, list) or len(value) != 2:
         return False
     return isinstance(value[0], str) and not _has_digest(value[0]) and _has_digest(value[1])

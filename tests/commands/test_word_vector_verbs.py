@@ -153,7 +153,7 @@ def test_adapt_needs_the_output_matrix(vectors: Path, corpus: Path, tmp_path: Pa
     small = ["--corpus", corpus, "--output", tmp_path / "v", *SIZES, "--without-output"]
     succeed("pretrain", "word2vec", *small)
     said = fail("adapt", tmp_path / "v", "--corpus", corpus, "--output", tmp_path / "w")
-    assert "holds no output matrix" in said
+    assert "has no output matrix" in said
     for option, value in (("--bptt", 3), ("--validation", corpus)):
         said = fail("adapt", vectors, "--corpus", corpus, "--output", tmp_path / "w", option, value)
         assert f"{option} is for language models" in said

@@ -302,9 +302,9 @@ def test_an_lstm_sees_further() -> None:
     ids = torch.tensor(tokenizer.encode_ids(right))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(800):
-        loss = direction_loss(model, "forward", ids[:, :-1], ids[:, 1:], None)
+        loss, _ = direction_loss(model, "forward", ids[:, :-1], ids[:, 1:], None)
         optimizer.zero_grad()
-        (loss.nll / loss.n_targets).backward()
+        (loss.total / loss.n_items).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
     found = model.id_log_probabilities("forward", tokenizer.encode_ids(combinations))

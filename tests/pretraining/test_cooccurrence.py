@@ -46,7 +46,7 @@ def brute_force(documents: list[list[int]], keep: np.ndarray, window: int, symme
 
 def dense(pairs: Cooccurrences, size: int) -> np.ndarray:
     """(V, V), both directions of symmetric pairs; no entry may stand there twice."""
-    rows, columns, values = pairs.arrays()
+    rows, columns, values = pairs.read(0, pairs.n_pairs)
     entries = list(zip(rows.tolist(), columns.tolist(), values.tolist(), strict=True))
     if pairs.symmetric:
         assert (rows <= columns).all()
@@ -120,7 +120,8 @@ def test_many_runs_of_a_larger_corpus(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_pairs_stand_in_a_scattered_order(tmp_path: Path) -> None:
     documents = [np.random.default_rng(0).integers(1, 200, 5000).tolist()]
     store = make_store(tmp_path, documents, 200)
-    rows, columns, values = count_cooccurrences(store, tmp_path / "pairs", keep=np.arange(200) > 0).arrays()
+    pairs = count_cooccurrences(store, tmp_path / "pairs", keep=np.arange(200) > 0)
+    rows, columns, values = pairs.read(0, pairs.n_pairs)
     place = np.arange(len(rows))
     for numbers in (rows, columns, values):
         assert abs(np.corrcoef(place, numbers)[0, 1]) < 0.05
@@ -130,7 +131,7 @@ def test_pairs_stand_in_a_scattered_order(tmp_path: Path) -> None:
 def test_blocks_are_slices_of_the_arrays(tmp_path: Path) -> None:
     store = make_store(tmp_path, [[1, 2, 3, 4, 5, 6, 7, 8]], SIZE)
     pairs = count_cooccurrences(store, tmp_path / "pairs", keep=kept(), window=3)
-    for block, whole in zip(pairs.read(4, 9), pairs.arrays(), strict=True):
+    for block, whole in zip(pairs.read(4, 9), pairs.read(0, pairs.n_pairs), strict=True):
         assert np.array_equal(block, whole[4:9]) and block.dtype == whole.dtype
 
 
@@ -144,7 +145,8 @@ def test_words_left_out_might_as_well_not_be_there(tmp_path: Path) -> None:
         store = make_store(tmp_path / name, [document], SIZE)
         pairs = count_cooccurrences(store, tmp_path / name / "pairs", keep=kept(6, 7)[:size], window=4)
         results.append(file_bytes(pairs.folder))
-        assert set(pairs.arrays()[0].tolist()) | set(pairs.arrays()[1].tolist()) == {1, 2, 3, 4, 5}
+        rows, columns, _ = pairs.read(0, pairs.n_pairs)
+        assert set(rows.tolist()) | set(columns.tolist()) == {1, 2, 3, 4, 5}
     assert results[0] == results[1]
 
 

@@ -27,6 +27,7 @@ from unfreeze.pretraining.glove.kernel import (
     make_parameters,
     train_pairs,
 )
+from unfreeze.pretraining.glove.settings import GloveSettings
 from unfreeze.pretraining.glove.train import fit_glove, train_glove, train_glove_vectors
 
 
@@ -108,11 +109,9 @@ def test_two_topics_come_apart_and_the_loss_falls(
     store, recorder = make_store(tmp_path, two_topics(), 21), Recorder()
     matrix = train_glove(
         store,
+        GloveSettings(size=8, epochs=60, x_max=10),
         vocabulary_size=21,
         skip_ids=frozenset({BOS}),
-        size=8,
-        epochs=60,
-        x_max=10,
         folder=tmp_path / "work",
         workers=workers,
         progress=recorder,
@@ -126,9 +125,13 @@ def test_two_topics_come_apart_and_the_loss_falls(
 def test_the_fit_predicts_the_logarithms(tmp_path: Path) -> None:
     pairs, recorder = topic_pairs(tmp_path), Recorder()
     factors = fit_glove(
-        pairs, vocabulary_size=21, size=20, epochs=600, x_max=10, workers=1, progress=recorder
+        pairs,
+        GloveSettings(size=20, epochs=600, x_max=10),
+        vocabulary_size=21,
+        workers=1,
+        progress=recorder,
     )
-    rows, columns, values = pairs.arrays()
+    rows, columns, values = pairs.read(0, pairs.n_pairs)
     predicted = (factors.words[rows] * factors.contexts[columns]).sum(axis=1)
     predicted += factors.word_biases[rows] + factors.context_biases[columns]
     assert np.abs(predicted - np.log(values)).max() < 0.1
@@ -140,9 +143,8 @@ def test_one_thread_and_a_seed_give_the_same_bits(tmp_path: Path, monkeypatch: p
     pairs = topic_pairs(tmp_path)
 
     def fit(seed: int) -> bytes:
-        return b"".join(
-            part.tobytes() for part in fit_glove(pairs, vocabulary_size=21, epochs=2, workers=1, seed=seed)
-        )
+        factors = fit_glove(pairs, GloveSettings(epochs=2, seed=seed), vocabulary_size=21, workers=1)
+        return b"".join(part.tobytes() for part in factors)
 
     assert fit(1) == fit(1) != fit(2)
 
@@ -150,7 +152,9 @@ def test_one_thread_and_a_seed_give_the_same_bits(tmp_path: Path, monkeypatch: p
 def test_skipped_ids_keep_their_start(tmp_path: Path) -> None:
     store = make_store(tmp_path, two_topics(20), 21)
     skipped = frozenset({BOS, 4, 5})
-    matrix = train_glove(store, vocabulary_size=21, skip_ids=skipped, size=16, epochs=2, workers=1)
+    matrix = train_glove(
+        store, GloveSettings(size=16, epochs=2), vocabulary_size=21, skip_ids=skipped, workers=1
+    )
     start = make_parameters(21, 16, 0)[:, :, VALUE, :16].sum(axis=1)
     changed = (matrix != start).any(axis=1)
     assert set(np.flatnonzero(~changed).tolist()) == skipped
@@ -158,9 +162,10 @@ def test_skipped_ids_keep_their_start(tmp_path: Path) -> None:
 
 def test_word_vectors_by_frequency(tmp_path: Path) -> None:
     store, tokenizer = make_store(tmp_path, [[3, 2, 3, 1], [3, 1, 3, 5]], 6), NumberTokenizer(6)
-    vectors = train_glove_vectors(store, tokenizer, size=8, workers=1)
+    settings = GloveSettings(size=8)
+    vectors = train_glove_vectors(store, tokenizer, settings, workers=1)
     assert vectors.words == ["w3", "w1", "w2", "w5"]
-    rows = train_glove(store, vocabulary_size=6, skip_ids=frozenset({BOS}), size=8, workers=1)
+    rows = train_glove(store, settings, vocabulary_size=6, skip_ids=frozenset({BOS}), workers=1)
     assert np.array_equal(vectors.matrix, rows[[3, 1, 2, 5]])
     with pytest.raises(UserError, match="another tokenizer"):
         train_glove_vectors(store, NumberTokenizer(7))
@@ -175,8 +180,8 @@ def test_words_that_never_meet_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_rate_that_diverges_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="diverges at the rate 1e\\+30"):
-        fit_glove(topic_pairs(tmp_path), vocabulary_size=21, learning_rate=1e30, workers=1)
+    with pytest.raises(UserError, match="diverges at the learning rate 1e\\+30"):
+        fit_glove(topic_pairs(tmp_path), GloveSettings(learning_rate=1e30), vocabulary_size=21, workers=1)
 
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ def test_regularization_ignores_padding(alpha: float, beta: float) -> None:
     for padding in (1, 4):
         inputs[targets == IGNORE] = padding
         torch.manual_seed(1)
-        found.append(direction_loss(model, "forward", inputs, targets, None, alpha=alpha, beta=beta))
+        loss, _ = direction_loss(model, "forward", inputs, targets, None, alpha=alpha, beta=beta)
+        assert loss.penalty is not None
+        found.append((loss.total.item(), loss.penalty.item(), loss.n_items))
     expected = regularization_by_hand(
         output.top.detach().double().numpy(),
         output.layers[-1].detach().double().numpy(),
@@ -100,22 +102,22 @@ def test_regularization_ignores_padding(alpha: float, beta: float) -> None:
         alpha,
         beta,
     )
-    assert found[0].regularization.item() == pytest.approx(expected, rel=1e-5)
-    for one in found:
-        assert one.regularization.item() == pytest.approx(expected, rel=1e-5)
-        assert one.nll.item() == pytest.approx(found[0].nll.item(), rel=1e-6)
-        assert one.n_targets == 8 + 5 + 1
+    for total, penalty, n_targets in found:
+        assert penalty == pytest.approx(expected, rel=1e-5)
+        assert total == pytest.approx(found[0][0], rel=1e-6)
+        assert n_targets == 8 + 5 + 1
 
 
 def test_lanes_that_have_all_ended_cost_nothing() -> None:
     """Of several processes one may have no target left in an epoch's last batch."""
     model = random_model(word_tokenizer(), "forward", (12,))
     nothing = torch.full((2, 3), IGNORE)
-    loss = direction_loss(
+    loss, _ = direction_loss(
         model, "forward", torch.ones(2, 3, dtype=torch.long), nothing, None, alpha=2.0, beta=1.0
     )
-    (loss.nll + loss.regularization).backward()  # type: ignore[no-untyped-call]
-    assert (loss.nll.item(), loss.regularization.item(), loss.n_targets) == (0.0, 0.0, 0)
+    assert loss.penalty is not None
+    (loss.total + loss.penalty).backward()  # type: ignore[no-untyped-call]
+    assert (loss.total.item(), loss.penalty.item(), loss.n_items) == (0.0, 0.0, 0)
     for parameter in model.parameters():
         assert parameter.grad is None or not parameter.grad.any()
 

@@ -140,7 +140,7 @@ def test_few_updates_are_said_and_the_loss_is_that_of_the_last_ones(
         except UserError:
             continue
         # Outputs that were hardly moved: ln 2 for a pair and for each of its negatives, those left out that are its word.
-        assert 3 * np.log(2) < found.figures["loss"] <= 6.1 * np.log(2)
+        assert 3 * np.log(2) < found.metrics["loss"] <= 6.1 * np.log(2)
         said += caplog.messages
     assert len(said) > 5 and all("word2vec learned from only" in each for each in said)
 
@@ -278,7 +278,7 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], said: str)
 @pytest.mark.parametrize("options", [{}, {"architecture": "cbow"}, {"hierarchical": True}])
 def test_a_rate_that_diverges_is_said(tmp_path: Path, options: dict[str, Any]) -> None:
     store = make_store(tmp_path, two_topics(), 21)
-    with pytest.raises(UserError, match="word2vec diverges at the rate 1e.06: choose a lower one"):
+    with pytest.raises(UserError, match="word2vec diverges at the learning rate 1e.06: choose a lower one"):
         train(store, 21, learning_rate=1e6, workers=1, epochs=20, **options)
 
 
@@ -303,6 +303,7 @@ def test_a_second_interrupt_leaves_without_a_checkpoint(
     def press_twice() -> None:
         in_hand.wait()
         for count in (1, 2):
+            time.sleep(0.2)  # until the main thread waits
             os.kill(os.getpid(), signal.SIGINT)
             while len(seen) < count:
                 time.sleep(0.01)
@@ -328,14 +329,20 @@ def test_one_interrupt_is_saved_once_the_block_in_hand_is_done(
     monkeypatch.setattr(token_blocks, "BLOCK_TOKENS", 500)
     store = make_store(tmp_path, two_topics(20), 21)
     whole = train(store, 21, workers=1)
-    train_block = word2vec.train_block
+    train_block, seen = word2vec.train_block, threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        seen.set()
+        raise KeyboardInterrupt
 
     def pressed(*arguments: Any) -> Any:
+        time.sleep(0.2)  # until the main thread waits
         os.kill(os.getpid(), signal.SIGINT)
+        seen.wait()
         time.sleep(0.2)
         return train_block(*arguments)
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    signal.signal(signal.SIGINT, interrupt)
     with monkeypatch.context() as patch:
         patch.setattr(word2vec, "train_block", pressed)
         with pytest.raises(Interrupted):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from unfreeze.training import forecast
-from unfreeze.training.forecast import MEASURED, WARM_UP, Forecast
+from unfreeze.training import loop
+from unfreeze.training.loop import MEASURED, WARM_UP, Forecast
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_it_is_said_once_and_only_of_a_long_run(
     steps_left: int | None, said: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(forecast, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
     found = Forecast()
     with caplog.at_level(logging.INFO, logger="unfreeze"):
         for step in range(1, WARM_UP + MEASURED + 5):

@@ -158,7 +158,7 @@ def _test_adapt(arguments: FindRate, accelerator: Accelerator, progress: Progres
     model = _adapted_vocabulary(str(arguments.model), sample, settings.min_count)
     with tempfile.TemporaryDirectory() as folder:
         store = TokenStore.build(sample, model.tokenizer, Path(folder) / "tokens", progress=progress)
-        objective = make_objective(model, store, None, training, accelerator)
+        objective = make_objective(training, model, model.tokenizer, store, None, accelerator)
         return _test(objective, training.policy, training.loop, arguments, accelerator, progress)
 
 

@@ -32,6 +32,7 @@ CHUNK = 1 << 22
 
 Keys = NDArray[np.int64]
 Rows = NDArray[np.int64]
+Counts = NDArray[np.int64]
 Advance = Callable[[int], None]
 
 
@@ -43,7 +44,7 @@ class CountedLevel:
     """(n,) ascending; for k = 1 the V ids."""
     suffixes: NDArray[np.integer[Any]]
     """(n,) row at level k - 1 of the n-gram without its first word; empty for k = 1."""
-    counts: NDArray[np.int64]
+    counts: Counts
     """(n,) adjusted counts; see `count_ngrams`."""
 
 
@@ -112,7 +113,7 @@ class _Corpus:
                 np.where((context >= 0) & (ids != self.bos_id), context * self.vocabulary + ids, -1),
             )
 
-    def count(self, advance: Advance) -> tuple[Keys, NDArray[np.int64]]:
+    def count(self, advance: Advance) -> tuple[Keys, Counts]:
         """The distinct n-grams of the next length, and how often each occurs."""
         runs = _Runs()
         for start, stop, keys in self._keys():
@@ -136,29 +137,32 @@ class _Runs:
     """Sorted distinct keys with counts, merged like the runs of a merge sort: a key is moved O(log n) times."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Keys, NDArray[np.int64]]] = []
+        self._runs: list[tuple[Keys, Counts]] = []
 
-    def add(self, keys: Keys, counts: NDArray[np.int64]) -> None:
+    def add(self, keys: Keys, counts: Counts) -> None:
         self._runs.append((keys, counts))
         while len(self._runs) > 1 and len(self._runs[-2][0]) <= 2 * len(self._runs[-1][0]):
             self._merge_last()
 
-    def merged(self) -> tuple[Keys, NDArray[np.int64]]:
+    def merged(self) -> tuple[Keys, Counts]:
         while len(self._runs) > 1:
             self._merge_last()
         return self._runs.pop()
 
     def _merge_last(self) -> None:
-        (a, a_counts), (b, b_counts) = self._runs.pop(), self._runs.pop()
-        keys = np.concatenate([a, b])
-        order = np.argsort(keys, kind="stable")  # two sorted runs: linear
-        keys = keys[order]
-        counts = np.concatenate([a_counts, b_counts])[order]
-        begins = _begins(keys)
-        self._runs.append((keys[begins], np.add.reduceat(counts, begins) if len(keys) else counts))
+        self._runs.append(merged_counts(*self._runs.pop(), *self._runs.pop()))
 
 
-def _distinct(keys: Keys) -> tuple[Keys, NDArray[np.int64]]:
+def merged_counts(a: Keys, a_counts: Counts, b: Keys, b_counts: Counts) -> tuple[Keys, Counts]:
+    """Merge two runs of sorted distinct keys; the counts of equal keys are added."""
+    keys = np.concatenate([a, b])
+    order = np.argsort(keys, kind="stable")  # linear for two sorted runs
+    keys, counts = keys[order], np.concatenate([a_counts, b_counts])[order]
+    begins = _begins(keys)
+    return keys[begins], np.add.reduceat(counts, begins) if len(keys) else counts
+
+
+def _distinct(keys: Keys) -> tuple[Keys, Counts]:
     """The distinct keys, sorted, and their counts."""
     keys = np.sort(keys)
     begins = _begins(keys)

@@ -1,7 +1,7 @@
-"""AWD-LSTM's two penalties on its top states (Merity, Keskar & Socher 2018, section 4.7), with gradients of their own.
+"""AWD-LSTM's two penalties on its top states (Merity, Keskar & Socher 2018, section 4.7), with hand-written gradients.
 
-Written with torch's operations alone they cost a dozen passes over the states in float32, most of them in backward. Here
-backward is one pass for the first and three for the second, in the format of the states.
+With torch's operations alone they cost a dozen passes over the states in float32, most of them in backward. Here backward is
+one pass for the first penalty and three for the second, in the number format of the states.
 
 Legend: T time, B batch, D width.
 """
@@ -16,12 +16,12 @@ from torch.autograd.function import once_differentiable
 
 
 def activation_penalties(dropped: Tensor, raw: Tensor, real: Tensor, alpha: float, beta: float) -> Tensor:
-    """Mean of squares over real positions: alpha * dropped^2 + beta * (raw_t - raw_(t-1))^2; padding counts nowhere.
+    """Mean of squares over real positions: alpha * dropped^2 + beta * (raw_t - raw_(t-1))^2, without padding.
 
     Args:
         dropped: (T, B, D), after the output dropout.
-        raw: (T, B, D), before it.
-        real: (T, B), which positions are no padding.
+        raw: (T, B, D), before the output dropout.
+        real: (T, B), true where a position is not padding.
     """
     penalty = raw.new_zeros((), dtype=torch.float32)
     if alpha and bool(real.any()):  # all lanes of a process may have ended
@@ -33,14 +33,18 @@ def activation_penalties(dropped: Tensor, raw: Tensor, real: Tensor, alpha: floa
 
 
 class _MeanSquare(torch.autograd.Function):
-    """Of x (T, B, D) where `real` (T, B)."""
+    """Mean of the squares of x (T, B, D) where `real` (T, B) is true, added up in float32 or float64."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, real: Tensor) -> Tensor:
-        x, size = _counted(x, real)
+        number = int(real.sum())
+        if number < real.numel():
+            x = x * real[..., None]
         ctx.save_for_backward(x)
-        ctx.size = size
-        return _sum_of_squares(x) / size
+        ctx.size = number * x.shape[-1]
+        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        total: Tensor = torch.linalg.vector_norm(wide).square()
+        return total / (number * x.shape[-1])
 
     @staticmethod
     @once_differentiable
@@ -63,16 +67,3 @@ class _Steps(torch.autograd.Function):
         d_x[0], d_x[-1] = -d_steps[0], d_steps[-1]
         torch.sub(d_steps[:-1], d_steps[1:], out=d_x[1:-1])
         return d_x
-
-
-def _counted(x: Tensor, counts: Tensor) -> tuple[Tensor, int]:
-    """x (T, B, D) with zeros where `counts` (T, B) is false, and how many of its numbers count."""
-    number = int(counts.sum())
-    return x if number == counts.numel() else x * counts[..., None], number * x.shape[-1]
-
-
-def _sum_of_squares(x: Tensor) -> Tensor:
-    """In float32 at least."""
-    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    total: Tensor = torch.linalg.vector_norm(wide).square()
-    return total

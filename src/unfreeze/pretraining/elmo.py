@@ -7,8 +7,9 @@ vocabulary are still read by their characters; the model's own vocabulary is the
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from accelerate import Accelerator
 
@@ -18,16 +19,13 @@ from unfreeze.errors import UserError, setting
 from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining.bilm_objective import BilmObjective
 from unfreeze.pretraining.elmo_settings import AdaptElmoSettings, ElmoSettings
-from unfreeze.pretraining.unlabeled import Corpus, finish_language_model, prepare_text
+from unfreeze.pretraining.unlabeled import Corpus, RunOptions, train_language_model
 from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
-from unfreeze.progress import SILENT, Progress
-from unfreeze.runs import Run
+from unfreeze.progress import Progress
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import word_texts
-from unfreeze.training.loop import seed_everything
-from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 
 MOST_WORDS = 1 << 20
@@ -35,27 +33,15 @@ MOST_WORDS = 1 << 20
 
 
 def pretrain_elmo(
-    corpus: Corpus,
-    settings: ElmoSettings,
-    *,
-    output: str | Path,
-    without_output: bool = False,
-    precision: Precision = "auto",
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = SILENT,
+    corpus: Corpus, settings: ElmoSettings, **options: Unpack[RunOptions]
 ) -> tuple[BiLanguageModel | Encoder, dict[str, Any]]:
-    """A biLM from unlabeled text. Call it again after a kill to resume.
+    """Train a biLM on unlabeled text. Call it again after an interruption to resume.
 
     Args:
-        output: folder to write the model to.
-        without_output: save, and return, the encoder alone.
-        precision: number format of the training; "auto" is bf16 where the processor is fast in it.
-        overwrite: replace a model of another run, once this one is complete.
-        command: how this was called, for the model card.
+        options: `output` (required), `without_output`, `precision`, `overwrite`, `command` and `progress`, as in `RunOptions`.
 
     Returns:
-        The model, and its held-out metrics as in metrics.json.
+        The model (without its output layer, its encoder), and its held-out metrics as in metrics.json.
 
     Raises:
         UserError: the corpus or the output cannot be used.
@@ -65,53 +51,41 @@ def pretrain_elmo(
     def identity() -> dict[str, Any]:
         return {"stage": "pretrain elmo", **corpus.identity(), **asdict(settings)}
 
-    def make_tokenizer() -> TextTokenizer:
-        return _all_words(corpus, progress)
+    def make_model(tokenizer: TextTokenizer) -> BiLanguageModel:
+        encoder = Elmo(
+            _vocabulary(tokenizer, settings.vocabulary_size, settings.min_count),
+            size=settings.projection_size,
+            cells=settings.hidden_size,
+            n_layers=settings.n_layers,
+            spelling=settings.char_cnn,
+            skip_connections=settings.skip_connections,
+            dropout=settings.dropout,
+        )
+        return BiLanguageModel(encoder, settings.softmax, settings.n_samples)
 
-    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
-        if run.done:
-            load = Encoder.from_pretrained if without_output else BiLanguageModel.from_pretrained
-            return load(run.output), run.metrics
-        accelerator = run.accelerator
-        words, store, held_out = prepare_text(run, corpus, make_tokenizer)
-        assert isinstance(words, CasedTokenizer)
-        with together():
-            seed_everything(settings.loop.seed)
-            encoder = Elmo(
-                _vocabulary(words, settings.vocabulary_size, settings.min_count),
-                size=settings.projection_size,
-                cells=settings.hidden_size,
-                n_layers=settings.n_layers,
-                spelling=settings.char_cnn,
-                skip_connections=settings.skip_connections,
-                dropout=settings.dropout,
-            )
-            model = BiLanguageModel(encoder, settings.softmax, settings.n_samples)
-            objective = _objective(model, words, store, held_out, settings, accelerator)
-        records = run.train(objective, settings.policy, settings.loop, "language model")
-        metrics = finish_language_model(run, model, records, corpus, store, "ELMo", without_output, command)
-        return model.encoder if without_output else model, metrics
+    return train_language_model(
+        BiLanguageModel,
+        corpus,
+        settings,
+        identity=identity,
+        make_tokenizer=lambda progress: _all_words(corpus, progress),
+        make_model=make_model,
+        make_objective=partial(_objective, settings),
+        title="ELMo",
+        **options,
+    )
 
 
 def adapt_elmo(
-    source: str | Path,
-    corpus: Corpus,
-    settings: AdaptElmoSettings,
-    *,
-    output: str | Path,
-    without_output: bool = False,
-    precision: Precision = "auto",
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = SILENT,
+    source: str | Path, corpus: Corpus, settings: AdaptElmoSettings, **options: Unpack[RunOptions]
 ) -> tuple[BiLanguageModel | Encoder, dict[str, Any]]:
-    """Continue training on the target's text, whose words the output takes over. Call it again after a kill to resume.
+    """Continue training on the target's text, whose words the output takes over. Call it again after an interruption to resume.
 
     Args:
         source: folder or name of a biLM with its output layer.
 
-    Returns, Raises:
-        as `pretrain_elmo`.
+    Other arguments, Returns, Raises:
+        As in `pretrain_elmo`.
     """
     with together():
         before = BiLanguageModel.from_pretrained(source)
@@ -119,28 +93,27 @@ def adapt_elmo(
     def identity() -> dict[str, Any]:
         return {"stage": "adapt elmo", "source": str(source), **corpus.identity(), **asdict(settings)}
 
-    def make_tokenizer() -> TextTokenizer:
+    def make_tokenizer(progress: Progress) -> TextTokenizer:
         words = _all_words(corpus, progress)
         return words if settings.new_vocabulary else before.tokenizer.with_words(words.vocabulary)
 
-    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
-        if run.done:
-            load = Encoder.from_pretrained if without_output else BiLanguageModel.from_pretrained
-            return load(run.output), run.metrics
-        accelerator = run.accelerator
-        words, store, held_out = prepare_text(run, corpus, make_tokenizer)
-        assert isinstance(words, CasedTokenizer)
-        with together():
-            seed_everything(settings.loop.seed)
-            model = before
-            if settings.new_vocabulary:
-                size = settings.vocabulary_size or len(before.tokenizer)
-                model = transfer_output_words(before, _vocabulary(words, size, settings.min_count))
-            objective = _objective(model, words, store, held_out, settings, accelerator)
-        records = run.train(objective, settings.policy, settings.loop, "language model")
-        title = f"ELMo, adapted from {source}"
-        metrics = finish_language_model(run, model, records, corpus, store, title, without_output, command)
-        return model.encoder if without_output else model, metrics
+    def make_model(tokenizer: TextTokenizer) -> BiLanguageModel:
+        if not settings.new_vocabulary:
+            return before
+        size = settings.vocabulary_size or len(before.tokenizer)
+        return transfer_output_words(before, _vocabulary(tokenizer, size, settings.min_count))
+
+    return train_language_model(
+        BiLanguageModel,
+        corpus,
+        settings,
+        identity=identity,
+        make_tokenizer=make_tokenizer,
+        make_model=make_model,
+        make_objective=partial(_objective, settings),
+        title=f"ELMo, adapted from {source}",
+        **options,
+    )
 
 
 def _all_words(corpus: Corpus, progress: Progress) -> CasedTokenizer:
@@ -149,10 +122,10 @@ def _all_words(corpus: Corpus, progress: Progress) -> CasedTokenizer:
     return counted.with_words(word for text in corpus.held_out_documents() for word in word_texts(text))
 
 
-def _vocabulary(words: CasedTokenizer, size: int, min_count: int) -> CasedTokenizer:
-    """The words of the output: the most frequent of all words, as far as they are frequent enough."""
+def _vocabulary(words: TextTokenizer, size: int, min_count: int) -> CasedTokenizer:
+    """The words of the output layer: the `size` most frequent words that occur `min_count` times."""
     counts = words.counts
-    assert counts is not None
+    assert isinstance(words, CasedTokenizer) and counts is not None
     special = len(words.special_ids)
     n_frequent = special + sum(count >= min_count for count in counts[special:])
     if n_frequent == special:
@@ -163,13 +136,14 @@ def _vocabulary(words: CasedTokenizer, size: int, min_count: int) -> CasedTokeni
 
 
 def _objective(
+    settings: ElmoSettings | AdaptElmoSettings,
     model: BiLanguageModel,
-    words: CasedTokenizer,
+    words: TextTokenizer,
     store: TokenStore,
     held_out: TokenStore | None,
-    settings: ElmoSettings | AdaptElmoSettings,
     accelerator: Accelerator,
 ) -> BilmObjective:
+    assert isinstance(words, CasedTokenizer)
     return BilmObjective(
         model,
         words,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +20,6 @@ from unfreeze.transfer.policies import LayerGroups
 Batches = dict[str, LaneBatch]
 
 
-@dataclass(frozen=True)
-class DirectionLoss:
-    """The loss of one direction on a batch."""
-
-    nll: Tensor
-    """Summed negative log-likelihood of the targets, in nats."""
-    regularization: Tensor
-    """Activation and temporal regularization, a mean over the real positions."""
-    n_targets: int
-    """Positions that have a target."""
-    state: State
-    """To be carried to the next batch."""
-
-
 def direction_loss(
     model: AwdLstmLanguageModel,
     name: str,
@@ -44,8 +29,8 @@ def direction_loss(
     *,
     alpha: float = 0.0,
     beta: float = 0.0,
-) -> DirectionLoss:
-    """The loss of one direction on a batch of lanes.
+) -> tuple[Loss, State]:
+    """The loss of one direction on a batch of lanes, and the state for the next batch.
 
     Args:
         inputs: (B, T) of ids.
@@ -66,7 +51,7 @@ def direction_loss(
         hidden, wanted = output.top[real], targets[real]
     nll = model.output(name).loss(hidden, stack.embedding.weight, wanted)
     penalty = activation_penalties(output.top, output.layers[-1], real, alpha, beta)
-    return DirectionLoss(nll, penalty, len(hidden), output.state)
+    return Loss(nll, len(hidden), penalty), output.state
 
 
 class LanguageModelObjective:
@@ -141,19 +126,19 @@ class LanguageModelObjective:
         total = penalty = torch.zeros((), device=device)
         n_items = 0
         for name, lanes in batch.items():
-            state = None if lanes.first else self.states[name]
-            found = direction_loss(
+            loss, state = direction_loss(
                 self.language_model,
                 name,
                 lanes.inputs.to(device),
                 lanes.targets.to(device),
-                state,
+                None if lanes.first else self.states[name],
                 alpha=self.alpha,
                 beta=self.beta,
             )
-            self.states[name] = detached(found.state)
-            total, penalty = total + found.nll, penalty + found.regularization / len(batch)
-            n_items += found.n_targets
+            assert loss.penalty is not None
+            self.states[name] = detached(state)
+            total, penalty = total + loss.total, penalty + loss.penalty / len(batch)
+            n_items += loss.n_items
         return Loss(total, n_items, penalty)
 
     def rate_scale(self, batch: Batches) -> float:

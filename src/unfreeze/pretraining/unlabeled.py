@@ -1,4 +1,4 @@
-"""Unlabeled text to learn from, and the part of it that is held out."""
+"""Unlabeled text to learn from, the part of it that is held out, and the run of a language model that is trained on it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Required, TypedDict, TypeVar
 
-from torch import nn
+from accelerate import Accelerator
 
+from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
+from unfreeze.language_models.on_encoder import EncoderLanguageModel
+from unfreeze.pretraining.elmo_settings import AdaptElmoSettings, ElmoSettings
+from unfreeze.pretraining.settings import TrainingSettings
+from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.text.corpus import find_files, stream_documents
 from unfreeze.text.store_builder import DocumentTokenizer
@@ -19,11 +24,17 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.training.cards import ENCODER_SNIPPET, LANGUAGE_MODEL_SNIPPET
+from unfreeze.training.loop import seed_everything
+from unfreeze.training.objective import Objective
+from unfreeze.training.precision import Precision
+from unfreeze.training.processes import together
+
+Model = TypeVar("Model", bound=EncoderLanguageModel)
 
 HELD_OUT_EVERY = 100
 """Without validation files, one document in so many is held out."""
 HELD_OUT_CHARACTERS = 1_500_000
-"""As much held-out text is measured at most: more would only cost time."""
+"""Maximum size of the held-out text; more would only take time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +46,14 @@ class Corpus:
     validation: Sequence[str | Path] = ()
     """Held-out text; without it one document in a hundred is held out."""
     encoding: str = "utf-8"
-    """Of plain text files."""
+    """Encoding of plain text files."""
     text_column: str | None = None
-    """Of tables and JSON lines; found by its name by default."""
+    """Column of the text in tables and JSON lines (default: found by its name)."""
     header: bool | None = None
-    """Whether the first line of a CSV or TSV names its columns; told from it by default."""
+    """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
 
     def identity(self) -> dict[str, Any]:
-        """What tells this corpus from another: names and sizes of its files."""
+        """What identifies this corpus: names and sizes of its files, and how they are read."""
         return {
             "corpus": [_identity(path) for path in self.paths],
             "validation": [_identity(path) for path in self.validation],
@@ -79,7 +90,7 @@ class Corpus:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What a model card says of the text."""
+        """Rows of the model card that describe the text."""
         names = [", ".join(Path(str(path)).name for path in paths) for paths in (self.paths, self.validation)]
         return {"data": names[0], "held out": names[1] or f"one document in {HELD_OUT_EVERY}"}
 
@@ -131,38 +142,73 @@ def prepare_text(
     return tokenizer, store, encode_once(run, "held-out", tokenizer, corpus.held_out_documents)
 
 
-class SavedLanguageModel(Protocol):
-    """A module that saves itself with or without its output layer."""
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of all recipes of language models."""
 
-    @property
-    def tokenizer(self) -> TextTokenizer:
-        """Whose length is the vocabulary's."""
+    output: Required[str | Path]
+    """Folder to write the model to."""
+    without_output: bool
+    """Save, and return, only the encoder."""
+    precision: Precision
+    """Number format of the training; "auto" (the default) is bf16 where the processor is fast in it."""
+    overwrite: bool
+    """Replace a model of another run, once this one is complete."""
+    command: str
+    """How the recipe was called, for the model card."""
+    progress: Progress
+    """Reports the progress of long work."""
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """All weights."""
 
-    def save_pretrained(self, folder: str | Path, *, without_output: bool = False) -> None:
-        """Write the folder."""
-
-
-def finish_language_model(
-    run: Run,
-    model: SavedLanguageModel,
-    records: list[dict[str, Any]],
+def train_language_model(
+    kind: type[Model],
     corpus: Corpus,
-    store: TokenStore,
+    settings: TrainingSettings | ElmoSettings | AdaptElmoSettings,
+    *,
+    identity: Callable[[], dict[str, Any]],
+    make_tokenizer: Callable[[Progress], TextTokenizer],
+    make_model: Callable[[TextTokenizer], Model],
+    make_objective: Callable[[Model, TextTokenizer, TokenStore, TokenStore | None, Accelerator], Objective],
     title: str,
-    without_output: bool,
-    command: str,
-) -> dict[str, Any]:
-    """Save a trained language model with its card; returns its metrics: those of the last record, and what it read."""
-    metrics = {name: value for name, value in records[-1].items() if name not in ("score", "epoch")}
-    metrics |= {"training_tokens": store.n_tokens, "vocabulary": len(model.tokenizer)}
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return run.finish(
-        partial(model.save_pretrained, without_output=without_output),
-        metrics,
-        title=title,
-        facts={**corpus.facts, "command": command, "parameters": n_parameters},
-        snippet=ENCODER_SNIPPET if without_output else LANGUAGE_MODEL_SNIPPET,
-    )
+    output: str | Path,
+    without_output: bool = False,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[Model | Encoder, dict[str, Any]]:
+    """Train a language model on a corpus and save it, or resume the run; the recipes differ in what they pass.
+
+    Args:
+        kind: class of the model.
+        identity: as in `Run`.
+        make_tokenizer: makes the tokenizer of the token store, at the first start of the run.
+        make_model: makes the model from that tokenizer; all random numbers are seeded before.
+        make_objective: takes the model, the tokenizer, the token ids to learn from and those held out.
+        title: title of the model card.
+        output, without_output, precision, overwrite, command, progress: as in `RunOptions`.
+
+    Returns:
+        The model (or its encoder), and its held-out metrics as in metrics.json.
+    """
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            load = Encoder.from_pretrained if without_output else kind.from_pretrained
+            return load(run.output), run.metrics
+        accelerator = run.accelerator
+        tokenizer, store, held_out = prepare_text(run, corpus, lambda: make_tokenizer(progress))
+        with together():
+            seed_everything(settings.loop.seed)
+            model = make_model(tokenizer)
+            objective = make_objective(model, tokenizer, store, held_out, accelerator)
+        records = run.train(objective, settings.policy, settings.loop, "language model")
+        metrics = {name: value for name, value in records[-1].items() if name not in ("score", "epoch")}
+        metrics |= {"training_tokens": store.n_tokens, "vocabulary": len(model.tokenizer)}
+        n_parameters = sum(parameter.numel() for parameter in model.parameters())
+        run.finish(
+            partial(model.save_pretrained, without_output=without_output),
+            metrics,
+            title=title,
+            facts={**corpus.facts, "command": command, "parameters": n_parameters},
+            snippet=ENCODER_SNIPPET if without_output else LANGUAGE_MODEL_SNIPPET,
+        )
+        return model.encoder if without_output else model, metrics

@@ -60,16 +60,6 @@ def transfer_output_words(model: BiLanguageModel, tokenizer: CasedTokenizer) -> 
     return result.eval()
 
 
-def start_from_vectors(model: AwdLstmLanguageModel, matrix: Tensor) -> None:
-    """Start the embedding, and with it the tied output layer, from word vectors (V, E) scaled to the embedding's size.
-
-    Norms of word vectors differ from run to run, and a tied softmax needs rows of a known, small scale: the whole matrix is
-    divided by one number, which keeps the directions between words.
-    """
-    scale = 0.1 / matrix.std().clamp_min(1e-8)
-    model.encoder.start_embedding(matrix * scale, range(len(matrix)))
-
-
 def _move_output(before: TiedSoftmax, after: TiedSoftmax, places: list[int | None]) -> None:
     """Copy the biases by word, and the entries of the clusters that both have."""
     after.bias.copy_(_rows_by_word(before.bias[:, None], places)[:, 0])

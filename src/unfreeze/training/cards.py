@@ -40,11 +40,11 @@ def write_card(
     """Write metrics.json and README.md into `folder`.
 
     Args:
-        title: what the model is, in a line.
-        facts: data, command, settings, time: what one needs to make it again.
-        metrics: figures of the run, held-out ones if something was held out.
-        snippet: Python that runs with this model.
-        licence: of the weights.
+        title: one line that describes the model.
+        facts: data, command, settings and time, as needed to train the model again.
+        metrics: metrics of the run, held-out ones if there is held-out data.
+        snippet: Python code that runs with this model.
+        licence: licence of the weights.
     """
     write_json(folder / METRICS, metrics)
     lines = [f"# {title}", "", "| | |", "|---|---|"]

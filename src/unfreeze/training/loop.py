@@ -1,9 +1,9 @@
-"""The one training loop, for every rung and every task.
+"""The training loop of all encoders and tasks.
 
-It reads top to bottom in `train`. What is trained is an `Objective`; how fast each layer group learns is a
-`TransferPolicy`; many processes are Accelerate's matter, but gradients are added up here: those of the summed losses are
-added over processes and then divided by the number of items of all of them, so that two processes make the update that
-one would have made, whatever their shares and whichever layers are frozen just then.
+`train` reads from top to bottom. An `Objective` is trained, and a `TransferPolicy` decides how fast each layer group learns.
+Accelerate manages several processes, but gradients are added here: those of the summed losses are added over processes and
+then divided by the number of items of all processes, so that two processes make the same update as one, whatever their
+shares of the batch and whichever layers are frozen.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from unfreeze.errors import Interrupted, UserError, setting
 from unfreeze.memory import keep_freed_blocks
 from unfreeze.progress import SILENT, Progress
+from unfreeze.text.display import duration
 from unfreeze.training.checkpoints import Checkpoints
-from unfreeze.training.forecast import Forecast
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Objective
 from unfreeze.training.processes import EndsWithOthers, interrupts, make_accelerator, together
 from unfreeze.transfer.optimizers import NtAsgd, make_optimizer
-from unfreeze.transfer.policies import TransferPolicy, apply_rates, parameter_groups
+from unfreeze.transfer.policies import LayerGroups, TransferPolicy, apply_rates, parameter_groups
 from unfreeze.transfer.schedules import SCHEDULES
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,15 @@ T = TypeVar("T")
 
 WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
 VIRTUAL_STEPS = 10_000
-"""A run that is bounded by time has no number of steps: its schedule is read at this resolution."""
+"""Resolution of the schedule of a run that is bounded by time, whose number of steps is unknown."""
 STATE = "model optimizer position carried records smoothed best random_states".split()
-"""What a checkpoint holds."""
+"""Keys of a checkpoint."""
 SECONDS_BETWEEN_RECORDS = 10.0
-"""Records that come faster are kept, but not logged; the last one always is."""
+"""Records that follow faster are not logged, except the last one."""
+WARM_UP, MEASURED = 2, 10
+"""Number of first updates that are not timed (they allocate memory and choose kernels), and of those that are."""
+WORTH_SAYING = 60.0
+"""Seconds; nothing is said of a shorter run."""
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
@@ -62,13 +67,16 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train `objective.model` in place, from the last checkpoint on if there is one.
 
+    Args:
+        what: what the progress bar calls the training.
+
     Returns:
         The records of the run: one for each validation and epoch end.
 
     Raises:
         Interrupted: Ctrl-C; a checkpoint was written first.
         UserError: the loss is no longer a number, or the disk is full.
-        EndsWithOthers: so it was, and another process says it.
+        EndsWithOthers: one of these happened, and another process reports it.
     """
     keep_freed_blocks()
     run = _Run(objective, policy, settings, checkpoints, accelerator or make_accelerator())
@@ -81,9 +89,9 @@ def train(
         stopped = False
         while not run.finished:
             for batch in objective.batches(run.epoch, run.batch):
-                figures = run.update(batch)
-                bar.advance(1, **figures)
-                progress.record(run.step, figures)
+                metrics = run.update(batch)
+                bar.advance(1, **metrics)
+                progress.record(run.step, metrics)
                 run.forecast.after_update(None if run.n_steps is None else run.n_steps - run.step)
                 stopped = run.agreed(bool(interrupted))
                 if run.out_of_time or stopped:
@@ -95,16 +103,50 @@ def train(
                     run.save_checkpoint()
             if stopped and not run.out_of_time:
                 run.save_checkpoint()
-                run.end(Interrupted(run.how_to_go_on()))
+                place = "this run kept no checkpoint"
+                if checkpoints is not None:
+                    place = f"{checkpoints.folder} is saved: rerun the command to resume"
+                run.end(Interrupted(f"stopped at step {run.step}; {place}"))
             run.end_epoch()
             progress.record(run.step, run.records[-1])
-    run.show_last_record()
+    if not run.is_last_shown:
+        _log_record(run.records[-1])
     run.take_best()
     return run.records
 
 
+class Forecast:
+    """Times the first updates and logs once how long the run will take."""
+
+    def __init__(self) -> None:
+        self.count, self.began = 0, 0.0
+
+    def after_update(self, steps_left: int | None) -> None:
+        """Count an update.
+
+        Args:
+            steps_left: None in a run that is bounded by time.
+        """
+        self.count += 1
+        if self.count == WARM_UP:
+            self.began = time.monotonic()
+        if self.count != WARM_UP + MEASURED or steps_left is None:
+            return
+        each = (time.monotonic() - self.began) / MEASURED
+        if each * steps_left > WORTH_SAYING:
+            left = duration(each * steps_left)
+            logger.info("about %s to go: %d steps at %.3g s each", left, steps_left, each)
+
+
+def layer_optimizer(groups: LayerGroups, rates: list[float], settings: LoopSettings) -> Optimizer:
+    """The optimizer of the settings for layer groups with their learning rates."""
+    decay = WEIGHT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
+    parameters = parameter_groups(groups, rates, weight_decay=decay)
+    return make_optimizer(settings.optimizer, parameters, betas=settings.betas, weight_decay=decay)
+
+
 class _Run:
-    """The state of a run, and what is done with it."""
+    """The state of a run."""
 
     def __init__(
         self,
@@ -119,11 +161,7 @@ class _Run:
         objective.model.to(accelerator.device)
         self.groups = objective.layer_groups()
         rates = policy.group_rates(len(self.groups), 0)
-        decay = WEIGHT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
-        parameters = parameter_groups(self.groups, rates, weight_decay=decay)
-        self.optimizer = make_optimizer(
-            settings.optimizer, parameters, betas=settings.betas, weight_decay=decay
-        )
+        self.optimizer = layer_optimizer(self.groups, rates, settings)
         self.learned = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.epoch = self.batch = self.step = 0
         self.seconds_before = 0.0
@@ -132,29 +170,27 @@ class _Run:
         self.records: list[dict[str, Any]] = []
         self.last_shown, self.is_last_shown = self.started, True
         self.best: tuple[tuple[float, float], dict[str, Tensor]] | None = None
-        self.n_steps = (
-            sum(objective.n_batches(epoch) for epoch in range(settings.epochs or 0))
-            if settings.minutes is None
-            else None
-        )
+        self.n_steps: int | None = None
+        if settings.minutes is None:
+            self.n_steps = sum(objective.n_batches(epoch) for epoch in range(settings.epochs or 0))
         self.smoothed = 0.0
         self.forecast = Forecast()
         seed_everything(settings.seed, accelerator.process_index)
 
-    # Where the run stands
+    # Progress of the run
 
     @property
     def seconds(self) -> float:
-        """Spent so far, in all the processes that went before as well."""
+        """Seconds spent so far, including those before the run was resumed."""
         return self.seconds_before + time.monotonic() - self.started
 
     @property
     def finished(self) -> bool:
-        """Whether the bound is reached."""
+        """Whether the limit of epochs or of time is reached."""
         return self.out_of_time or (self.settings.epochs is not None and self.epoch >= self.settings.epochs)
 
     def _multiplier(self) -> float:
-        """What the schedule says now."""
+        """Current value of the schedule."""
         schedule = SCHEDULES[self.policy.schedule]
         if self.n_steps is not None:
             return schedule(self.step, self.n_steps)
@@ -163,11 +199,11 @@ class _Run:
         return schedule(spent * (VIRTUAL_STEPS - 1), VIRTUAL_STEPS)
 
     def _shared_seconds(self) -> float:
-        """The first process's clock, so that all processes stop at the same step."""
+        """Seconds by the clock of the first process, so that all processes stop at the same step."""
         return float(self._sum(torch.tensor(self.seconds if self.accelerator.is_main_process else 0.0)))
 
     def _sum(self, tensor: Tensor) -> Tensor:
-        """Added up over processes."""
+        """Sum over all processes."""
         if self.accelerator.num_processes == 1:
             return tensor
         result = self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
@@ -177,10 +213,9 @@ class _Run:
     # One update
 
     def update(self, batch: Any) -> dict[str, float]:
-        """Forward, backward, step; returns the figures worth showing."""
-        model, scale = self.objective.model, self.objective.rate_scale(batch)
-        model.train()
-        multiplier = self._multiplier() * scale
+        """Forward pass, backward pass and optimizer step; returns metrics to show."""
+        self.objective.model.train()
+        multiplier = self._multiplier() * self.objective.rate_scale(batch)
         rates = self.policy.group_rates(len(self.groups), self.epoch)
         apply_rates(self.optimizer, self.groups, rates, multiplier)
         with self.accelerator.autocast():
@@ -188,7 +223,7 @@ class _Run:
         n_items = max(1.0, float(self._sum(torch.tensor(float(loss.n_items)))))
         mean = float(self._sum(loss.total.detach().float())) / n_items
         self._check(mean, "loss")
-        # The gradient of the sum: a large model's gradients are then divided and clipped in one pass, not in three.
+        # Backward from the sum, so that a large model's gradients are divided and clipped in one pass instead of three.
         objective = loss.total if loss.penalty is None else loss.total + loss.penalty * loss.n_items
         objective.backward()  # type: ignore[no-untyped-call]
         self._add_up_gradients()
@@ -207,13 +242,12 @@ class _Run:
         parameters = [p for p in self.learned if p.requires_grad]
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
         flat = self._sum(flat)
-        for parameter, grad in zip(
-            parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True
-        ):
+        parts = torch.split(flat, [p.numel() for p in parameters])
+        for parameter, grad in zip(parameters, parts, strict=True):
             parameter.grad = grad.view_as(parameter).clone()
 
     def _divide_and_clip(self, n_items: float) -> None:
-        """Gradients of a sum over `n_items` become those of the mean, their norm at most `settings.clip`."""
+        """Turn gradients of a sum over `n_items` into those of the mean, with a norm of at most `settings.clip`."""
         grads = [p.grad for p in self.learned if p.grad is not None]
         factor = 1.0 / n_items
         if self.settings.clip is not None:
@@ -222,68 +256,59 @@ class _Run:
             factor *= min(1.0, self.settings.clip / (norm + 1e-6))
         torch._foreach_mul_(grads, factor)
 
-    def _check(self, figure: float, name: str) -> None:
-        """Before the update: not a number must never reach the weights."""
-        if not math.isfinite(figure):
-            self.end(
-                UserError(
-                    f"the {name} is {figure} at step {self.step + 1}: take a smaller learning rate "
-                    f"(now {self.policy.learning_rate:g}), "
-                    f"or {setting('precision', 'fp32')}"
-                )
-            )
+    def _check(self, value: float, name: str) -> None:
+        """End the run before NaN or infinity can reach the weights."""
+        if not math.isfinite(value):
+            advice = f"take a smaller learning rate (now {self.policy.learning_rate:g})"
+            advice += f", or {setting('precision', 'fp32')}"
+            self.end(UserError(f"the {name} is {value} at step {self.step + 1}: {advice}"))
 
-    # What happens once in a while
+    # Validation, and the end of an epoch or of the run
 
     @property
     def validation_due(self) -> bool:
-        """Whether the settings ask for a validation now."""
+        """Whether it is time for a validation within the epoch."""
         minutes = self.settings.validate_minutes
-        due = minutes is not None and time.monotonic() - self.last_validation > 60 * minutes
-        return self.agreed(due) if minutes is not None else False
+        return minutes is not None and self.agreed(time.monotonic() - self.last_validation > 60 * minutes)
 
     @property
     def checkpoint_due(self) -> bool:
-        """Whether the last checkpoint is old."""
-        if self.checkpoints is None:
-            return False
-        return self.agreed(time.monotonic() - self.last_checkpoint > 60 * self.settings.checkpoint_minutes)
+        """Whether it is time for a checkpoint."""
+        minutes = self.settings.checkpoint_minutes
+        return self.checkpoints is not None and self.agreed(
+            time.monotonic() - self.last_checkpoint > 60 * minutes
+        )
 
     def end(self, reason: UserError | Interrupted) -> NoReturn:
-        """All processes have this reason to end: the first one says it."""
+        """End all processes for the same reason, which the first one reports."""
         if self.accelerator.is_main_process:
             raise reason
         raise EndsWithOthers(2 if isinstance(reason, UserError) else 130)
 
     def agreed(self, mine: T) -> T:
-        """The first process's answer."""
+        """The answer of the first process."""
         if self.accelerator.num_processes == 1:
             return mine
         answer = [mine]
         broadcast_object_list(answer)
         return answer[0]
 
-    def validate(self) -> dict[str, float]:
-        """Measure held-out figures with the averaged weights, if any, and keep a record."""
+    def validate(self) -> None:
+        """Compute held-out metrics, with the averaged weights if there are any, and add a record."""
         state = self._random_state()
         self.objective.model.eval()
         with self._averaged_weights(), torch.no_grad():
-            # Every process measures all of it; on other hardware it may find other last digits.
-            figures = self.agreed(self.objective.validate())
-            rank = (figures["score"], -figures["loss"]) if figures else None
+            # Every process computes all metrics, whose last digits may differ on other hardware.
+            metrics = self.agreed(self.objective.validate())
+            rank = (metrics["score"], -metrics["loss"]) if metrics else None
             if self.settings.keep_best and rank is not None and (self.best is None or rank > self.best[0]):
                 self.best = rank, self._weights()
-        if isinstance(self.optimizer, NtAsgd) and figures:
-            self.optimizer.report(figures["loss"])
+        if isinstance(self.optimizer, NtAsgd) and metrics:
+            self.optimizer.report(metrics["loss"])
         self._set_random_state(state)
         self.last_validation = time.monotonic()
-        record = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "seconds": round(self.seconds, 1),
-            "train_loss": self.smoothed,
-        }
-        record |= figures
+        record = {"step": self.step, "epoch": self.epoch, "seconds": round(self.seconds, 1)}
+        record |= {"train_loss": self.smoothed, **metrics}
         self.records.append(record)
         with together():
             if self.checkpoints is not None and self.accelerator.is_main_process:
@@ -292,15 +317,9 @@ class _Run:
         if self.is_last_shown:
             self.last_shown = time.monotonic()
             _log_record(record)
-        return figures
-
-    def show_last_record(self) -> None:
-        """Log the figures that the run ends with."""
-        if not self.is_last_shown:
-            _log_record(self.records[-1])
 
     def _averaged_weights(self) -> AbstractContextManager[None]:
-        """Within the block the model has the weights that it would be saved with."""
+        """Context in which the model has the weights that it would be saved with."""
         return self.optimizer.averaged() if isinstance(self.optimizer, NtAsgd) else nullcontext()
 
     def _weights(self) -> dict[str, Tensor]:
@@ -316,7 +335,7 @@ class _Run:
             self.save_checkpoint()
 
     def take_best(self) -> None:
-        """Leave the model with the weights that the run is to end with."""
+        """Load the weights of the best epoch or of the last one, averaged if the optimizer averages."""
         with self._averaged_weights():
             final = self._weights() if self.best is None else self.best[1]
         self.objective.model.load_state_dict(final)
@@ -324,34 +343,29 @@ class _Run:
             parameter.requires_grad_(True)
         self.objective.model.eval()
 
-    # Going on later
+    # Checkpoints
 
     def save_checkpoint(self) -> None:
-        """Write all that the run needs to go on; every process takes part."""
+        """Write everything that is needed to resume; every process takes part."""
         if self.checkpoints is None:
             return
         carried = {name: self.accelerator.gather(t) for name, t in self.objective.carried().items()}
         random_states = gather_object([self._random_state()])
         self.last_checkpoint = time.monotonic()
+        position = {"epoch": self.epoch, "batch": self.batch, "step": self.step, "seconds": self.seconds}
         with together():
             if self.accelerator.is_main_process:
-                self.checkpoints.save(self._snapshot() | {"carried": carried, "random_states": random_states})
-
-    def _snapshot(self) -> dict[str, Any]:
-        """What is the same in every process."""
-        return {
-            "model": self.objective.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "position": {
-                "epoch": self.epoch,
-                "batch": self.batch,
-                "step": self.step,
-                "seconds": self.seconds,
-            },
-            "records": self.records,
-            "smoothed": self.smoothed,
-            "best": self.best,
-        }
+                state = {
+                    "model": self.objective.model.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "position": position,
+                    "records": self.records,
+                    "smoothed": self.smoothed,
+                    "best": self.best,
+                    "carried": carried,
+                    "random_states": random_states,
+                }
+                self.checkpoints.save(state)
 
     def resume(self) -> None:
         """Resume from the last checkpoint, if there is one; the number of processes may differ."""
@@ -360,11 +374,11 @@ class _Run:
         with together():
             state = self.checkpoints.load(*STATE)
             if state is not None:
-                self._take_over(state)
+                self._load_state(state)
             if self.accelerator.is_main_process:
                 self.checkpoints.rewrite_log(self.records)
 
-    def _take_over(self, state: dict[str, Any]) -> None:
+    def _load_state(self, state: dict[str, Any]) -> None:
         self.objective.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         position = state["position"]
@@ -372,19 +386,16 @@ class _Run:
         self.seconds_before = position["seconds"]
         self.objective.carry(state["carried"])
         self.records, self.smoothed, self.best = state["records"], state["smoothed"], state["best"]
-        self._take_random_state(state["random_states"])
+        # A random state is of use if the checkpoint is of as many processes and of the same kind of device.
+        rank, states = self.accelerator.process_index, state["random_states"]
+        if rank < len(states) and len(states[rank]) == len(self._random_state()):
+            self._set_random_state(states[rank])
         logger.info("resuming from step %d (epoch %d, %.0f s)", self.step, self.epoch, self.seconds_before)
 
     def _random_state(self) -> Tensor:
-        """Of the device's generator, which draws the dropout masks."""
+        """State of the device's random generator, which draws the dropout masks."""
         device = self.accelerator.device
         return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-    def _take_random_state(self, states: list[Tensor]) -> None:
-        """This process's, if the checkpoint was written by as many processes and on the same kind of device."""
-        rank = self.accelerator.process_index
-        if rank < len(states) and len(states[rank]) == len(self._random_state()):
-            self._set_random_state(states[rank])
 
     def _set_random_state(self, state: Tensor) -> None:
         device = self.accelerator.device
@@ -393,18 +404,10 @@ class _Run:
         else:
             torch.set_rng_state(state)
 
-    def how_to_go_on(self) -> str:
-        """One line for somebody who pressed Ctrl-C."""
-        if self.checkpoints is None:
-            return f"stopped at step {self.step}; this run kept no checkpoint"
-        return f"stopped at step {self.step}; {self.checkpoints.folder} is saved: rerun the command to resume"
-
 
 def _log_record(record: dict[str, Any]) -> None:
-    figures = ", ".join(
-        f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch")
-    )
-    logger.info("step %d, epoch %d: %s", record["step"], record["epoch"], figures)
+    shown = [f"{name} {value:.4g}" for name, value in record.items() if name not in ("step", "epoch")]
+    logger.info("step %d, epoch %d: %s", record["step"], record["epoch"], ", ".join(shown))
 
 
 def metrics_of(

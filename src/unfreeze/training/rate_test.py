@@ -1,26 +1,23 @@
-"""A learning-rate range test on an objective of the training loop: what `find-rate` runs.
+"""A learning-rate range test on an objective of the training loop, as run by `find-rate`.
 
-Updates are those of the loop (same rates by layer group, clipping and optimizer), with every layer group thawed. The
-objective's model is spoiled afterwards. It costs at most `steps` updates.
+Updates are those of the loop (with the same discriminative learning rates, clipping and optimizer), with every layer group
+unfrozen. The model is useless afterwards. The test makes at most `steps` updates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
 
 from unfreeze.progress import SILENT, Progress
-from unfreeze.training.loop import WEIGHT_DECAY, seed_everything
+from unfreeze.training.loop import layer_optimizer, seed_everything
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Objective
 from unfreeze.training.processes import make_accelerator
-from unfreeze.transfer.optimizers import make_optimizer
-from unfreeze.transfer.policies import TransferPolicy, apply_rates, parameter_groups
+from unfreeze.transfer.policies import TransferPolicy, apply_rates
 from unfreeze.transfer.rate_finder import RateCurve, find_rate
 
 
@@ -35,26 +32,24 @@ def rate_test(
     accelerator: Accelerator | None = None,
     progress: Progress = SILENT,
 ) -> RateCurve:
-    """Raise the rate of the last layer group from `low` to `high`, an update at each rate.
+    """Increase the learning rate of the last layer group from `low` to `high`, with one update at each rate.
 
     Args:
-        objective: its batches are read again from the beginning where they are fewer than `steps`.
-        policy: its discrimination between layer groups holds; its own rate, schedule and gradual thawing do not.
+        objective: its batches are read again from the beginning if there are fewer than `steps`.
+        policy: its ratio between layer groups is used; its learning rate, schedule and gradual unfreezing are not.
         settings: optimizer, weight decay, clipping and seed.
 
     Raises:
-        UserError: a range that cannot work, or a loss that never falls within it.
+        UserError: the range is empty, or the loss never falls within it.
     """
     accelerator = accelerator or make_accelerator()
     seed_everything(settings.seed)
     objective.model.to(accelerator.device).train()
     groups = objective.layer_groups()
     unit_rates = replace(policy, learning_rate=1.0, gradual=False).group_rates(len(groups), 0)
-    decay = WEIGHT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
-    parameters = parameter_groups(groups, unit_rates, weight_decay=decay)
-    optimizer = make_optimizer(settings.optimizer, parameters, betas=settings.betas, weight_decay=decay)
+    optimizer = layer_optimizer(groups, unit_rates, settings)
     learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    batches = _endless(objective)
+    batches = (batch for epoch in count() for batch in objective.batches(epoch, 0))
 
     def loss_at(rate: float) -> float:
         batch = next(batches)
@@ -70,8 +65,3 @@ def rate_test(
         return float(mean.detach())
 
     return find_rate(loss_at, low=low, high=high, steps=steps, progress=progress)
-
-
-def _endless(objective: Objective) -> Iterator[Any]:
-    for epoch in count():
-        yield from objective.batches(epoch, 0)

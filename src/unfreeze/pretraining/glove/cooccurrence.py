@@ -62,12 +62,8 @@ class Cooccurrences:
     symmetric: bool
     """A pair stands there once, with row <= column, and means both of its directions."""
 
-    def arrays(self) -> Entries:
-        """(N,) rows int32, columns int32, values float32: memory-mapped."""
-        return tuple(np.memmap(self.folder / name, dtype, mode="r") for name, dtype in _FILES.items())  # type: ignore[return-value]
-
     def read(self, start: int, stop: int) -> Entries:
-        """Pairs [start, stop), read into memory of their own."""
+        """Pairs [start, stop): rows int32, columns int32, values float32."""
         return tuple(  # type: ignore[return-value]
             np.fromfile(self.folder / name, dtype, stop - start, offset=4 * start)
             for name, dtype in _FILES.items()

@@ -54,19 +54,16 @@ def pretrain_glove(
         tokenizer, store = count_words(run, corpus, settings.vocabulary_size, settings.min_count)
         counts = count_tokens(store, len(tokenizer))
         prepared = time.monotonic()
-        options = asdict(settings)
-        del options["vocabulary_size"], options["min_count"]
         vectors = train_glove(
             store,
+            settings,
             vocabulary_size=len(tokenizer),
             skip_ids=tokenizer.special_ids,
             folder=run.folder,
             workers=workers,
             progress=progress,
-            **options,
         )
         encoder = WordVectors(WordTokenizer(tokenizer.vocabulary, counts.tolist()), size=settings.size)
         set_vectors(encoder, Matrices(vectors, vectors), None)
         metrics = {"tokens": store.n_tokens, "training_seconds": round(time.monotonic() - prepared, 1)}
-        title, trained = "Word vectors (GloVe)", asdict(settings)
-        return encoder, finish_vectors(run, corpus, encoder, metrics, began, title, trained, command)
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, asdict(settings), command)

@@ -1,10 +1,10 @@
-"""Phrases: pairs of words that stand together more often than chance has it become one token ("new_york").
+"""Phrases: pairs of words that follow one another more often than by chance become one token ("new_york").
 
 Mikolov et al. 2013 (https://arxiv.org/abs/1310.4546, equation 6): score(a, b) = (count(ab) - discount) / (count(a) count(b)),
-here times the number of words, so that one threshold serves corpora of any size, and with the minimal count as discount (as
-gensim has it). Pairs that pass are joined from left to right; a second pass makes phrases of three and four words.
+here times the number of words, so that one threshold suits corpora of any size, and with the minimum count as discount (as
+in gensim). Pairs above the threshold are joined from left to right; a second pass makes phrases of three and four words.
 
-Memory: pairs are counted as sorted arrays of 16 bytes a distinct pair; above `MOST_PAIRS` those seen once are dropped.
+Memory: pairs are counted in sorted arrays of 16 bytes per distinct pair; above `MOST_PAIRS` those seen once are dropped.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.language_models.ngram_counts import merged_counts
 from unfreeze.pretraining.token_blocks import TokenBlocks
 from unfreeze.text.store_builder import DocumentTokenizer
 from unfreeze.text.token_store import TokenStore
@@ -26,7 +27,7 @@ Numbers = NDArray[np.int64]
 
 
 class VocabularyTokenizer(DocumentTokenizer, Protocol):
-    """What phrases need of a tokenizer."""
+    """A tokenizer of words or phrases."""
 
     @property
     def special_ids(self) -> frozenset[int]: ...
@@ -116,7 +117,7 @@ def count_pairs(store: TokenStore, size: int, special_ids: frozenset[int]) -> tu
     keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for more in _pair_keys(store, size, special_ids):
         new, new_counts = np.unique(more, return_counts=True)
-        keys, counts = _merged(keys, counts, new, new_counts)
+        keys, counts = merged_counts(keys, counts, new, new_counts)
         if len(keys) > MOST_PAIRS:
             keys, counts = keys[counts > 1], counts[counts > 1]
     return keys, counts
@@ -139,13 +140,3 @@ def _pair_keys(store: TokenStore, size: int, special_ids: frozenset[int]) -> Ite
             gathered = []
     if gathered:
         yield np.concatenate(gathered)
-
-
-def _merged(keys: Numbers, counts: Numbers, more: Numbers, more_counts: Numbers) -> tuple[Numbers, Numbers]:
-    every = np.concatenate([keys, more])
-    order = np.argsort(every, kind="stable")
-    every, totals = every[order], np.concatenate([counts, more_counts])[order]
-    first = (
-        np.flatnonzero(np.concatenate([[True], every[1:] != every[:-1]])) if len(every) else np.empty(0, int)
-    )
-    return every[first], np.add.reduceat(totals, first) if len(first) else totals

@@ -1,6 +1,6 @@
 """From text to a saved folder of word vectors: `pretrain word2vec`, and `adapt` of such vectors to other text.
 
-The folder keeps the output matrix besides the vectors, so that `adapt` can continue the training.
+The folder also contains the output matrix, so that `adapt` can continue the training.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from unfreeze.folders import (
 )
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus, encode_once, make_once
-from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, learn_phrases
+from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, VocabularyTokenizer, learn_phrases
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.pretraining.word2vec.tables import bag_table
 from unfreeze.pretraining.word2vec.train import Bags, Matrices, train_matrices
@@ -64,7 +64,7 @@ def pretrain_word2vec(
     command: str = "",
     progress: Progress = SILENT,
 ) -> tuple[WordVectors, dict[str, Any]]:
-    """Word vectors from unlabeled text. Call it again after a kill to resume.
+    """Train word vectors on unlabeled text. Call it again after an interruption to resume.
 
     Args:
         output: folder to write the vectors to.
@@ -95,10 +95,9 @@ def pretrain_word2vec(
             words, size=settings.training.size, ngrams=settings.ngrams, buckets=settings.buckets
         )
         limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
-        outputs, metrics = _train(run, encoder, store, counts, settings, None, limits)
-        title = f"Word vectors ({'CBOW' if settings.training.architecture == 'cbow' else 'skip-gram'})"
-        trained, kept = asdict(settings.training), None if without_output else outputs
-        return encoder, finish_vectors(run, corpus, encoder, metrics, began, title, trained, command, kept)
+        outputs, metrics = _train(run, encoder, store, counts, settings.training, None, limits)
+        trained, more = asdict(settings.training), None if without_output else outputs
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, trained, command, more)
 
 
 def count_words(
@@ -130,7 +129,6 @@ def finish_vectors(
     encoder: WordVectors,
     metrics: dict[str, Any],
     began: float,
-    title: str,
     trained: dict[str, Any],
     command: str,
     more: dict[str, Tensor] | None = None,
@@ -139,8 +137,8 @@ def finish_vectors(
 
     Args:
         began: `time.monotonic()` at the beginning.
-        trained: the settings, for config.json.
-        more: tensors to save besides the vectors.
+        trained: settings of the training, for config.json and the card.
+        more: tensors to save in addition to the vectors.
     """
 
     def save(output: Path) -> None:
@@ -152,11 +150,12 @@ def finish_vectors(
     metrics = {"vocabulary": len(encoder.tokenizer) - len(SPECIAL_TOKENS), **metrics}
     metrics["seconds"] = round(time.monotonic() - began, 1)
     facts = {"data": corpus.facts["data"], "command": command, "settings": json.dumps(trained)}
-    return run.finish(save, metrics, title=title, facts=facts, snippet=VECTORS_SNIPPET)
+    method = trained.get("architecture", "GloVe").replace("cbow", "CBOW")
+    return run.finish(save, metrics, title=f"Word vectors ({method})", facts=facts, snippet=VECTORS_SNIPPET)
 
 
 def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:
-    """Refuse what cannot fit: vectors while they are trained and once more as they are saved, and the outputs."""
+    """Raise UserError if the vectors (once in training and once in saving) and the output matrix exceed the memory."""
     size, buckets = settings.training.size, settings.buckets if settings.ngrams else 0
     needed = 4 * size * (3 * vocabulary_size + 2 * buckets)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
@@ -200,7 +199,8 @@ def adapt_word_vectors(
     trained = read_config(place).get("trained")
     if OUTPUTS not in tensors or not isinstance(trained, dict):
         raise UserError(
-            f"{source} holds no output matrix to go on with: train it by pretrain word2vec, without {setting('without_output', True)}"
+            f"{source} has no output matrix, so training cannot continue: train it by pretrain word2vec, "
+            f"without {setting('without_output', True)}"
         )
     given = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
@@ -233,12 +233,9 @@ def adapt_word_vectors(
         start = _start_from(before, tensors, len(words), settings)
         logger.info("%d new words", len(words) - len(old_counts))
         limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
-        outputs, metrics = _train(run, encoder, store, counts, settings, start, limits)
-        title = f"Word vectors ({'CBOW' if training.architecture == 'cbow' else 'skip-gram'})"
-        kept = None if without_output else outputs
-        return encoder, finish_vectors(
-            run, corpus, encoder, metrics, began, title, asdict(training), command, kept
-        )
+        outputs, metrics = _train(run, encoder, store, counts, training, start, limits)
+        trained, more = asdict(training), None if without_output else outputs
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, trained, command, more)
 
 
 def _start_from(
@@ -263,7 +260,7 @@ def _with_phrases(
     run: Run, corpus: Corpus, tokenizer: TextTokenizer, store: TokenStore, settings: VectorSettings
 ) -> tuple[WordTokenizer, TokenStore, NDArray[np.int64]]:
     """The vocabulary with its phrases, the store of its ids, and how often each occurs."""
-    current: Any = tokenizer
+    current: VocabularyTokenizer = tokenizer
     counts = count_tokens(store, len(current))
     for number in range(settings.phrases):
         pairs = learn_phrases(
@@ -288,7 +285,7 @@ def _train(
     encoder: WordVectors,
     store: TokenStore,
     counts: NDArray[np.int64],
-    settings: VectorSettings,
+    settings: Word2VecSettings,
     start: Matrices | None,
     limits: dict[str, Any],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -297,7 +294,7 @@ def _train(
     matrices = train_matrices(
         store,
         counts,
-        settings.training,
+        settings,
         skip_ids=encoder.tokenizer.special_ids,
         bags=bags,
         start=start,
@@ -309,7 +306,7 @@ def _train(
     outputs = {OUTPUTS: torch.from_numpy(matrices.outputs)}
     if bags is not None:
         outputs[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
-    metrics = {"tokens": store.n_tokens, **matrices.figures}
+    metrics = {"tokens": store.n_tokens, **matrices.metrics}
     if run.checkpoints is not None:
         run.checkpoints.log(metrics)
     return outputs, metrics

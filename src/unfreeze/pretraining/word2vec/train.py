@@ -1,14 +1,14 @@
-"""word2vec: one vector a word, learned by telling a window's words from random ones.
+"""word2vec: one vector per word, learned by distinguishing the words of a window from random words.
 
 Skip-gram and CBOW, with negative sampling or hierarchical softmax (Mikolov et al. 2013), with or without character n-grams
-(Bojanowski et al. 2017); what they are stands in walk.py. Frequent words are thinned out, windows shrink at
-random, the rate falls linearly to zero.
+(Bojanowski et al. 2017); walk.py describes them. Frequent words are subsampled, windows shrink at random, and the learning
+rate falls linearly to zero.
 
-Special here: the ids stream from the token store in blocks, so that memory does not grow with the corpus; threads share
-two float32 matrices without locks (Hogwild) and each block has its own random state, so that the random decisions do not
-depend on the number of threads. One thread and a seed give the same bits, also after a kill: checkpoints are written
-between blocks.
-Cost: memory is 2 x 4 bytes x vocabulary x size (and 4 x buckets x size with n-grams), and 24 bytes a document.
+The ids stream from the token store in blocks, so memory does not grow with the corpus. Threads share two float32 matrices
+without locks (Hogwild), and each block has its own random state, so the random decisions do not depend on the number of
+threads. One thread and a seed give the same bits, even after an interruption, because checkpoints are written between blocks.
+
+Memory: 2 x 4 bytes x vocabulary x size (and 4 x buckets x size with n-grams), and 24 bytes per document.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ Floats = NDArray[np.float32]
 Bags = tuple[NDArray[np.int64], NDArray[np.int32]]
 
 LOWEST_RATE = 1e-4
-"""The share of the first rate below which it does not fall."""
+"""Smallest learning rate, as a fraction of the initial one."""
 
 
 class WordTokenizer(Protocol):
-    """What is needed of a tokenizer."""
+    """A tokenizer whose ids a token store holds."""
 
     @property
     def special_ids(self) -> frozenset[int]: ...
@@ -62,14 +62,14 @@ class WordTokenizer(Protocol):
 
 @dataclass(eq=False)
 class Matrices:
-    """What is learned."""
+    """The parameters of word2vec."""
 
     inputs: Floats
-    """(V + buckets, D) the vectors; with n-grams a word's own row, then the buckets'."""
+    """(V + buckets, D): the vectors; with n-grams, the words' own rows and then the buckets."""
     outputs: Floats
-    """(V, D) of the predicted words, or of the inner nodes of the tree."""
-    figures: dict[str, float] = field(default_factory=dict)
-    """What the last epoch showed: loss in nats a prediction, words/s."""
+    """(V, D): vectors of the predicted words, or of the inner nodes of the Huffman tree."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the last epoch: loss in nats per prediction, and words/s."""
 
     @classmethod
     def start(cls, rows: int, vocabulary_size: int, size: int, seed: int) -> Matrices:
@@ -98,22 +98,36 @@ def train_word_vectors(
     Raises:
         UserError: `store` was made with another tokenizer, or holds no two different words.
     """
-    if store.fingerprint != tokenizer.fingerprint():
-        raise UserError(f"{store.folder} holds the ids of another tokenizer: build the token store anew")
-    counts = count_tokens(store, len(tokenizer))
-    special = tokenizer.special_ids
+    counts = tokenizer_counts(store, tokenizer)
     matrices = train_matrices(
         store,
         counts,
         Word2VecSettings(**settings),
-        skip_ids=special,
+        skip_ids=tokenizer.special_ids,
         workers=workers,
         minutes=minutes,
         progress=progress,
     )
-    by_frequency = np.argsort(-counts, kind="stable")
-    rows = [int(row) for row in by_frequency if counts[row] and int(row) not in special]
-    return VectorTable([tokenizer.token(row) for row in rows], matrices.inputs[rows])
+    return table_by_frequency(tokenizer, counts, matrices.inputs)
+
+
+def tokenizer_counts(store: TokenStore, tokenizer: WordTokenizer) -> NDArray[np.int64]:
+    """(V,) occurrences of each id of `tokenizer` in `store`.
+
+    Raises:
+        UserError: `store` was made with another tokenizer.
+    """
+    if store.fingerprint != tokenizer.fingerprint():
+        raise UserError(f"{store.folder} holds the ids of another tokenizer: rebuild the token store")
+    return count_tokens(store, len(tokenizer))
+
+
+def table_by_frequency(tokenizer: WordTokenizer, counts: NDArray[np.int64], matrix: Floats) -> VectorTable:
+    """The rows of `matrix` of all words that occur, most frequent first, without special tokens."""
+    special = tokenizer.special_ids
+    by_frequency = np.argsort(-counts, kind="stable").tolist()
+    rows = [row for row in by_frequency if counts[row] and row not in special]
+    return VectorTable([tokenizer.token(row) for row in rows], matrix[rows])
 
 
 def train_matrices(
@@ -130,19 +144,19 @@ def train_matrices(
     checkpoint_minutes: float = 3.0,
     progress: Progress = SILENT,
 ) -> Matrices:
-    """Train, or go on with, a vector for each id.
+    """Train a vector for each id, or continue training.
 
     Args:
         counts: (V,) occurrences of each id in `store`.
-        skip_ids: neither center nor context nor negative: taken out before windows are made.
-        bags: the rows of the inputs that each word is the mean of (`bag_table`); None is its own.
-        start: matrices to go on with, trained in place; None starts anew.
-        workers: threads; None is one a core. With one, the same seed gives the same bits (if `minutes` is None).
-        minutes: stop after that time at the latest; the rate then falls to zero by the end of that time.
-        checkpoints: where the state is kept; training resumes from the last one.
+        skip_ids: neither center nor context nor negative: removed before windows are made.
+        bags: the rows of the inputs that each word is the mean of (`bag_table`); None is its own row.
+        start: matrices to continue with, trained in place; None starts anew.
+        workers: threads; None is one per core. With one, the same seed gives the same bits (if `minutes` is None).
+        minutes: time limit; the learning rate then falls to zero by the end of that time.
+        checkpoints: where the state is saved; training resumes from the last checkpoint.
         checkpoint_minutes: minutes between checkpoints.
-        progress: told of tokens, the loss (nats a prediction, mean of the epoch so far), the rate and words/s (before
-            subsampling).
+        progress: reports tokens, the loss (nats per prediction, mean of the epoch so far), the learning rate and words/s
+            (before subsampling).
 
     Raises:
         UserError: `store` holds no two different words, no word has a neighbor to learn from, or training diverges.
@@ -164,47 +178,42 @@ def train_matrices(
         settings.window,
         settings.negatives,
     )
-    run = _Run(
-        store=store,
-        blocks=TokenBlocks(store, settings.epochs, settings.seed),
-        tables=tables,
-        matrices=start,
-        mode=mode,
-        rate=settings.initial_rate,
-        seconds=None if minutes is None else 60 * minutes,
-    )
+    blocks = TokenBlocks(store, settings.epochs, settings.seed)
+    seconds = None if minutes is None else 60 * minutes
+    run = _Run(store, blocks, tables, start, mode, settings.initial_rate, seconds)
     run.resume(checkpoints)
     with progress.bar("word2vec", total=settings.epochs * store.n_tokens, unit="token") as bar:
         if run.state.position:
             bar.advance(run.tokens_before(run.state.position))
         run.work(bar, workers or os.cpu_count() or 1, checkpoints, 60 * checkpoint_minutes)
-    if not np.isfinite(run.matrices.inputs.sum(dtype=np.float64)):  # the last update may be the one
+    # The loss does not show the effect of the last update.
+    if not np.isfinite(run.matrices.inputs.sum(dtype=np.float64)):
         raise run.diverged()
     run.need_predictions(word_counts, settings)
-    run.matrices.figures = run.figures()
+    run.matrices.metrics = run.metrics()
     return run.matrices
 
 
 @dataclass
 class _State:
-    """Where a run stands between two blocks."""
+    """The state of a run between two blocks."""
 
     position: int = 0
-    """Blocks that are done."""
+    """Number of finished blocks."""
     seconds: float = 0.0
-    """Time that earlier processes spent."""
+    """Time spent by earlier processes."""
     epoch: int = 0
     loss: float = 0.0
     predictions: int = 0
     all_predictions: int | None = 0
-    """Of all epochs; loss and predictions are those of the last epoch that had any. None where it is not known: in runs that
+    """Of all epochs, whereas `loss` and `predictions` are those of the last epoch that had any. None if unknown, in runs that
     an earlier version began."""
     words: int = 0
 
 
 @dataclass
 class _Run:
-    """Threads that take blocks in their order until there is none, or the time is over."""
+    """Threads that take blocks in order until none is left or the time is over."""
 
     store: TokenStore
     blocks: TokenBlocks
@@ -218,6 +227,7 @@ class _Run:
     began: float = field(default_factory=time.monotonic)
     leg_ends: float = 0.0
     leg_first: int = 0
+    all_started: bool = False
     stopped: bool = False
 
     def resume(self, checkpoints: Checkpoints | None) -> None:
@@ -228,54 +238,54 @@ class _Run:
             logger.info("resuming from token %d", self.tokens_before(self.state.position))
 
     def work(self, bar: Bar, workers: int, checkpoints: Checkpoints | None, leg: float) -> None:
-        """In legs of `leg` seconds; a checkpoint is written between two of them, when no thread works."""
+        """Train in legs of `leg` seconds; checkpoints are written between two legs, when no thread is working."""
         while True:
             stop = self._leg(bar, workers, leg if checkpoints is not None else np.inf)
             if stop is not None and checkpoints is None:
                 raise stop
-            over = self.state.position >= len(self.blocks) or self._over(self.state.position) >= 1
+            over = self.state.position >= len(self.blocks) or self._share(self.state.position) >= 1
             if over and stop is None:
                 return
             assert checkpoints is not None, "without checkpoints there is one leg"
-            self._save(checkpoints)
+            done = self.tokens_before(self.state.position)
+            tensors = {
+                "inputs": torch.from_numpy(self.matrices.inputs),
+                "outputs": torch.from_numpy(self.matrices.outputs),
+            }
+            checkpoints.save(asdict(self.state) | {"seconds": self._elapsed()} | tensors)
+            checkpoints.log({"tokens": done, **self.metrics()})
             if stop is not None:
-                done, total = (
-                    self.tokens_before(self.state.position),
-                    self.blocks.epochs * self.store.n_tokens,
-                )
+                total = self.blocks.epochs * self.store.n_tokens
                 raise Interrupted(
                     f"interrupted after {done:,} of {total:,} tokens; rerun the command to resume"
                 ) from stop
 
     def _leg(self, bar: Bar, workers: int, seconds: float) -> KeyboardInterrupt | None:
-        """Let threads work for so many seconds; returns Ctrl-C, after which they have finished the blocks in hand.
+        """Let threads work for a number of seconds; returns Ctrl-C, after the threads have finished their blocks.
 
-        A block counts from the moment that a thread takes it, so nothing may be saved while one works: a second Ctrl-C,
-        in the wait for them, leaves at once and without a checkpoint.
+        A block counts from the moment that a thread takes it, so nothing may be saved while a thread is working: a second
+        Ctrl-C while waiting for them ends the process at once, without a checkpoint.
         """
         self.leg_ends, self.leg_first = time.monotonic() + seconds, self.state.position
-        self.stopped, interruption = False, None
+        self.stopped = self.all_started = False
+        interruption = None
+        # No thread takes a block before all have started: the pool would not wait for one whose start Ctrl-C interrupts.
         threads = ThreadPoolExecutor(workers, thread_name_prefix="word2vec")
         try:
-            for future in [threads.submit(self._worker, bar) for _ in range(workers)]:
+            futures = [threads.submit(self._worker, bar) for _ in range(workers)]
+            self.all_started = True
+            for future in futures:
                 future.result()
         except KeyboardInterrupt as stop:
             interruption = stop
         finally:
-            self.stopped = True  # threads that still work end with the block in hand
+            self.stopped = True  # threads end after their current block
             threads.shutdown()
         return interruption
 
-    def _save(self, checkpoints: Checkpoints) -> None:
-        state = asdict(self.state) | {"seconds": self._elapsed()}
-        tensors = {
-            "inputs": torch.from_numpy(self.matrices.inputs),
-            "outputs": torch.from_numpy(self.matrices.outputs),
-        }
-        checkpoints.save(state | tensors)
-        checkpoints.log({"tokens": self.tokens_before(self.state.position), **self.figures()})
-
     def _worker(self, bar: Bar) -> None:
+        while not (self.all_started or self.stopped):
+            time.sleep(0.001)
         inputs, outputs = self.matrices.inputs, self.matrices.outputs
         space = make_workspace(self.mode, self.tables, inputs.shape[1], token_blocks.BLOCK_TOKENS)
         while (taken := self._next_block()) is not None:
@@ -283,21 +293,35 @@ class _Run:
             tokens = block.tokens(self.store)
             assert len(tokens) <= len(space.kept), "a block fits in the workspace"
             assert int(tokens.max()) < len(self.tables.keep), "the store's ids lie within the vocabulary"
-            rates = self._rate_at(number, 0), self._rate_at(number, block.stop - block.start)
-            starts, random = block.document_starts(), block.random_state()
-            result = train_block(
-                tokens, starts, self.mode, self.tables, inputs, outputs, rates, random, space
+            begin, end = (
+                self.rate * max(1 - self._share(number, n_tokens), LOWEST_RATE)
+                for n_tokens in (0, block.stop - block.start)
             )
-            if not np.isfinite(result[0]):
+            starts, random = block.document_starts(), block.random_state()
+            loss, predictions, words = train_block(
+                tokens, starts, self.mode, self.tables, inputs, outputs, (begin, end), random, space
+            )
+            if not np.isfinite(loss):
                 raise self.diverged()
-            self._report(bar, block, rates[1], *result)
+            with self.lock:
+                state = self.state
+                if predictions and block.epoch > state.epoch:
+                    state.epoch, state.loss, state.predictions = block.epoch, 0.0, 0
+                state.loss += loss
+                state.predictions += predictions
+                if state.all_predictions is not None:
+                    state.all_predictions += predictions
+                state.words += words
+                bar.advance(block.stop - block.start, rate=end, **self.metrics())
 
     def diverged(self) -> UserError:
         usual = " or ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())
-        return UserError(f"word2vec diverges at the rate {self.rate:g}: choose a lower one, {usual} is usual")
+        return UserError(
+            f"word2vec diverges at the learning rate {self.rate:g}: choose a lower one, {usual} is usual"
+        )
 
     def need_predictions(self, counts: NDArray[np.float64], settings: Word2VecSettings) -> None:
-        """Raise UserError where there was no prediction, so that the vectors are the random ones of the start; warn of few."""
+        """Raise UserError if there was no prediction, so that the vectors are still random; warn if there were few."""
         n_words, n_predictions = int(np.count_nonzero(counts)), self.state.all_predictions
         if n_predictions is None or n_predictions >= n_words:
             return
@@ -321,7 +345,7 @@ class _Run:
         with self.lock:
             number = self.state.position
             leg_over = time.monotonic() >= self.leg_ends and number > self.leg_first
-            if number >= len(self.blocks) or leg_over or self.stopped or self._over(0) >= 1:
+            if number >= len(self.blocks) or leg_over or self.stopped or self._share(0) >= 1:
                 return None
             self.state.position += 1
             return number, self.blocks[number]
@@ -330,33 +354,18 @@ class _Run:
         return self.state.seconds + time.monotonic() - self.began
 
     def tokens_before(self, number: int) -> int:
-        """Of the first `number` blocks."""
+        """Number of tokens in the first `number` blocks."""
         epoch, place = divmod(number, self.blocks.per_epoch)
         return epoch * self.store.n_tokens + place * token_blocks.BLOCK_TOKENS
 
-    def _over(self, number: int, tokens: int = 0) -> float:
-        """The share of the run that is over: by tokens, or by time if that is shorter."""
+    def _share(self, number: int, tokens: int = 0) -> float:
+        """Fraction of the run that is over after `number` blocks and `tokens`: by tokens, or by time if that is more."""
         by_time = 0.0 if self.seconds is None else self._elapsed() / self.seconds
         by_tokens = (self.tokens_before(number) + tokens) / (self.blocks.epochs * self.store.n_tokens)
         return min(1.0, max(by_tokens, by_time))
 
-    def _rate_at(self, number: int, tokens: int) -> float:
-        return self.rate * max(1 - self._over(number, tokens), LOWEST_RATE)
-
-    def _report(self, bar: Bar, block: Block, rate: float, loss: float, predictions: int, words: int) -> None:
-        with self.lock:
-            state = self.state
-            if predictions and block.epoch > state.epoch:
-                state.epoch, state.loss, state.predictions = block.epoch, 0.0, 0
-            state.loss += loss
-            state.predictions += predictions
-            if state.all_predictions is not None:
-                state.all_predictions += predictions
-            state.words += words
-            bar.advance(block.stop - block.start, rate=rate, **self.figures())
-
-    def figures(self) -> dict[str, float]:
-        """Loss of the epoch so far, in nats a prediction; words/s."""
+    def metrics(self) -> dict[str, float]:
+        """Loss of the epoch so far, in nats per prediction, and words/s."""
         state = self.state
         return {
             "loss": state.loss / max(state.predictions, 1),

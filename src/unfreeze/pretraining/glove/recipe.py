@@ -66,4 +66,4 @@ def pretrain_glove(
         encoder = WordVectors(WordTokenizer(tokenizer.vocabulary, counts.tolist()), size=settings.size)
         set_vectors(encoder, Matrices(vectors, vectors), None)
         metrics = {"tokens": store.n_tokens, "training_seconds": round(time.monotonic() - prepared, 1)}
-        return encoder, finish_vectors(run, corpus, encoder, metrics, began, asdict(settings), command)
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, asdict(settings), command, {})

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -51,53 +52,54 @@ OUTPUTS, OWN_ROWS = "outputs.weight", "outputs.own"
 """Tensors that only `adapt` needs: the output matrix, and with n-grams the words' own rows."""
 
 
+class VectorOptions(TypedDict, total=False):
+    """Keyword arguments of the two recipes."""
+
+    output: Required[str | Path]
+    """Folder to write the vectors to."""
+    minutes: float | None
+    """Time limit, as in `train_matrices`."""
+    workers: int | None
+    """Threads; None is one per core. With one, the same seed gives the same vectors (if `minutes` is None)."""
+    checkpoint_minutes: float
+    """Minutes between checkpoints (default: 3)."""
+    without_output: bool
+    """Save the vectors alone; `adapt` will not work."""
+    overwrite: bool
+    """Replace a model of another run, once this one is complete."""
+    command: str
+    """How the recipe was called, for the model card."""
+    progress: Progress
+    """Reports the progress of long work."""
+
+
 def pretrain_word2vec(
-    corpus: Corpus,
-    settings: VectorSettings,
-    *,
-    output: str | Path,
-    minutes: float | None = None,
-    workers: int | None = None,
-    checkpoint_minutes: float = 3.0,
-    without_output: bool = False,
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = SILENT,
+    corpus: Corpus, settings: VectorSettings, **options: Unpack[VectorOptions]
 ) -> tuple[WordVectors, dict[str, Any]]:
     """Train word vectors on unlabeled text. Call it again after an interruption to resume.
 
     Args:
-        output: folder to write the vectors to.
-        minutes, workers, checkpoint_minutes: as in `train_matrices`.
-        without_output: save the vectors alone; `adapt` will not work.
-        overwrite: replace a model of another run, once this one is complete.
-        command: how this was called, for the model card.
+        options: `output` (required) and the others of `VectorOptions`.
 
     Returns:
-        The vectors, and what metrics.json holds: vocabulary, tokens, the last loss, words/s.
+        The vectors, and the content of metrics.json: vocabulary, tokens, the last loss, words/s.
 
     Raises:
         UserError: the corpus or the output cannot be used.
         Interrupted: Ctrl-C, after a checkpoint.
     """
-    began = time.monotonic()
 
     def identity() -> dict[str, Any]:
-        return {"stage": "pretrain word2vec", **corpus.identity(), **asdict(settings), "minutes": minutes}
+        return {"stage": "pretrain word2vec", **corpus.identity(), **asdict(settings)}
 
-    with Run(output, identity, overwrite=overwrite, progress=progress) as run:
-        if run.done:
-            return WordVectors.from_pretrained(run.output), run.metrics
+    def prepare(run: Run) -> tuple[WordVectors, TokenStore, NDArray[np.int64], None]:
         tokenizer, store = count_words(run, corpus, settings.vocabulary_size, settings.min_count)
         words, store, counts = _with_phrases(run, corpus, tokenizer, store, settings)
         _need_memory(len(words), settings)
-        encoder = WordVectors(
-            words, size=settings.training.size, ngrams=settings.ngrams, buckets=settings.buckets
-        )
-        limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
-        outputs, metrics = _train(run, encoder, store, counts, settings.training, None, limits)
-        trained, more = asdict(settings.training), None if without_output else outputs
-        return encoder, finish_vectors(run, corpus, encoder, metrics, began, trained, command, more)
+        size, buckets = settings.training.size, settings.buckets
+        return WordVectors(words, size=size, ngrams=settings.ngrams, buckets=buckets), store, counts, None
+
+    return _train_vectors(corpus, settings.training, identity, prepare, **options)
 
 
 def count_words(
@@ -131,7 +133,7 @@ def finish_vectors(
     began: float,
     trained: dict[str, Any],
     command: str,
-    more: dict[str, Tensor] | None = None,
+    more: dict[str, Tensor],
 ) -> dict[str, Any]:
     """Save the vectors with their card; returns `metrics` with the size of the vocabulary and the seconds of the run.
 
@@ -144,7 +146,7 @@ def finish_vectors(
     def save(output: Path) -> None:
         with written_folder(output, keep={"training", "README.md", "metrics.json"}) as target:
             config = {**encoder.config(), "trained": trained}
-            write_model(target, config, {**encoder.weights(), **(more or {})})
+            write_model(target, config, {**encoder.weights(), **more})
             encoder.tokenizer.save(target)
 
     metrics = {"vocabulary": len(encoder.tokenizer) - len(SPECIAL_TOKENS), **metrics}
@@ -170,29 +172,22 @@ def adapt_word_vectors(
     source: str | Path,
     corpus: Corpus,
     *,
-    output: str | Path,
     epochs: int | None = None,
     learning_rate: float | None = None,
     min_count: int | None = None,
     seed: int = 0,
-    minutes: float | None = None,
-    workers: int | None = None,
-    checkpoint_minutes: float = 3.0,
-    without_output: bool = False,
-    overwrite: bool = False,
-    command: str = "",
-    progress: Progress = SILENT,
+    **options: Unpack[VectorOptions],
 ) -> tuple[WordVectors, dict[str, Any]]:
     """Continue training word2vec's vectors on other text, whose new words get vectors too. Resumable like the first stage.
 
     Args:
         source: a folder with its output matrix.
         epochs, learning_rate, min_count: as in the first training by default.
+        options: `output` (required) and the others of `VectorOptions`.
 
     Raises:
-        UserError: `source` cannot be continued; as `pretrain_word2vec`.
+        UserError: training of `source` cannot be continued; otherwise as `pretrain_word2vec`.
     """
-    began = time.monotonic()
     place = find_model(source)
     before = read_encoder(place)
     tensors = load_tensors(place / WEIGHTS)
@@ -211,47 +206,43 @@ def adapt_word_vectors(
     settings = replace(settings, min_count=settings.min_count if min_count is None else min_count)
 
     def identity() -> dict[str, Any]:
-        settled = {**corpus.identity(), **asdict(settings), "minutes": minutes}
-        return {"stage": "adapt", "source": str(source), **settled}
+        return {"stage": "adapt", "source": str(source), **corpus.identity(), **asdict(settings)}
 
-    def make_tokenizer() -> TextTokenizer:
-        """The old vocabulary, and behind it the words of the corpus that it lacks."""
-        found = train_tokenizer(corpus.documents(), min_count=settings.min_count, progress=progress)
+    def prepare(run: Run) -> tuple[WordVectors, TokenStore, NDArray[np.int64], Matrices]:
         old = before.tokenizer
-        return WordTokenizer([*old.vocabulary, *(word for word in found.vocabulary if old.id(word) is None)])
 
-    with Run(output, identity, overwrite=overwrite, progress=progress) as run:
-        if run.done:
-            return WordVectors.from_pretrained(run.output), run.metrics
+        def make_tokenizer() -> TextTokenizer:
+            """The old vocabulary, followed by the words of the corpus that it lacks."""
+            found = train_tokenizer(corpus.documents(), min_count=settings.min_count, progress=run.progress)
+            return WordTokenizer(
+                [*old.vocabulary, *(word for word in found.vocabulary if old.id(word) is None)]
+            )
+
         tokenizer = make_once(run, make_tokenizer)
         store = _store(run, corpus, tokenizer)
         counts = count_tokens(store, len(tokenizer))
-        old_counts = before.tokenizer.counts or [0] * len(before.tokenizer)
+        old_counts = old.counts or [0] * len(old)
         both = counts + np.pad(np.array(old_counts, np.int64), (0, len(counts) - len(old_counts)))
         words = WordTokenizer(tokenizer.vocabulary, both.tolist())
-        encoder = WordVectors(words, **before.arguments())
-        start = _start_from(before, tensors, len(words), settings)
-        logger.info("%d new words", len(words) - len(old_counts))
-        limits = {"minutes": minutes, "workers": workers, "checkpoint_minutes": checkpoint_minutes}
-        outputs, metrics = _train(run, encoder, store, counts, training, start, limits)
-        trained, more = asdict(training), None if without_output else outputs
-        return encoder, finish_vectors(run, corpus, encoder, metrics, began, trained, command, more)
+        logger.info("%d new words", len(words) - len(old))
+        start = _start_from(before, tensors, len(words), training)
+        return WordVectors(words, **before.arguments()), store, counts, start
+
+    return _train_vectors(corpus, training, identity, prepare, **options)
 
 
 def _start_from(
-    encoder: WordVectors, tensors: dict[str, Tensor], vocabulary_size: int, settings: VectorSettings
+    encoder: WordVectors, tensors: dict[str, Tensor], vocabulary_size: int, settings: Word2VecSettings
 ) -> Matrices:
     """The matrices of an earlier training, with the usual start for new words.
 
-    The inner nodes of a Huffman tree mean something else as soon as the counts change: they start anew.
+    The inner nodes of a Huffman tree start anew, because their meaning changes with the counts.
     """
-    n_old, size = len(encoder.tokenizer), encoder.size
-    start = Matrices.start(
-        vocabulary_size + len(encoder.buckets), vocabulary_size, size, settings.training.seed
-    )
+    n_old, n_rows = len(encoder.tokenizer), vocabulary_size + len(encoder.buckets)
+    start = Matrices.start(n_rows, vocabulary_size, encoder.size, settings.seed)
     start.inputs[:n_old] = tensors.get(OWN_ROWS, encoder.embedding.detach()).numpy()
     start.inputs[vocabulary_size:] = encoder.buckets.numpy()
-    if not settings.training.hierarchical:
+    if not settings.hierarchical:
         start.outputs[:n_old] = tensors[OUTPUTS].numpy()
     return start
 
@@ -280,36 +271,61 @@ def _with_phrases(
     return WordTokenizer.from_vocabulary(tokens, counts.tolist()), store, counts
 
 
-def _train(
-    run: Run,
-    encoder: WordVectors,
-    store: TokenStore,
-    counts: NDArray[np.int64],
+def _train_vectors(
+    corpus: Corpus,
     settings: Word2VecSettings,
-    start: Matrices | None,
-    limits: dict[str, Any],
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Train and write the vectors into `encoder`; returns the tensors that only `adapt` needs, and the metrics."""
-    bags = None if encoder.ngrams is None else ngram_bags(encoder)
-    matrices = train_matrices(
-        store,
-        counts,
-        settings,
-        skip_ids=encoder.tokenizer.special_ids,
-        bags=bags,
-        start=start,
-        checkpoints=run.checkpoints,
-        **limits,
-        progress=run.progress,
-    )
-    set_vectors(encoder, matrices, bags)
-    outputs = {OUTPUTS: torch.from_numpy(matrices.outputs)}
-    if bags is not None:
-        outputs[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
-    metrics = {"tokens": store.n_tokens, **matrices.metrics}
-    if run.checkpoints is not None:
-        run.checkpoints.log(metrics)
-    return outputs, metrics
+    identity: Callable[[], dict[str, Any]],
+    prepare: Callable[[Run], tuple[WordVectors, TokenStore, NDArray[np.int64], Matrices | None]],
+    *,
+    output: str | Path,
+    minutes: float | None = None,
+    workers: int | None = None,
+    checkpoint_minutes: float = 3.0,
+    without_output: bool = False,
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+) -> tuple[WordVectors, dict[str, Any]]:
+    """Train vectors and save them, or resume the run.
+
+    Args:
+        identity: as in `Run`, without `minutes`.
+        prepare: makes the encoder, whose vectors are not trained yet, the token store, the occurrences (V,) of each id in
+            it, and the matrices to continue with.
+    """
+    began = time.monotonic()
+
+    def whole_identity() -> dict[str, Any]:
+        return {**identity(), "minutes": minutes}
+
+    with Run(output, whole_identity, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return WordVectors.from_pretrained(run.output), run.metrics
+        encoder, store, counts, start = prepare(run)
+        bags = None if encoder.ngrams is None else ngram_bags(encoder)
+        matrices = train_matrices(
+            store,
+            counts,
+            settings,
+            skip_ids=encoder.tokenizer.special_ids,
+            bags=bags,
+            start=start,
+            workers=workers,
+            minutes=minutes,
+            checkpoints=run.checkpoints,
+            checkpoint_minutes=checkpoint_minutes,
+            progress=progress,
+        )
+        set_vectors(encoder, matrices, bags)
+        more = {}
+        if not without_output:
+            more[OUTPUTS] = torch.from_numpy(matrices.outputs)
+            if bags is not None:
+                more[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
+        metrics = {"tokens": store.n_tokens, **matrices.metrics}
+        if run.checkpoints is not None:
+            run.checkpoints.log(metrics)
+        return encoder, finish_vectors(run, corpus, encoder, metrics, began, asdict(settings), command, more)
 
 
 def ngram_bags(encoder: WordVectors) -> Bags:

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_compiled = numba.njit(nogil=True, cache=True)
-_inlined = numba.njit(nogil=True, cache=True, inline="never", forceinline=True)
+from unfreeze.compiled.decorators import allocating, compiled, inlined
 
 UNIT = 1 << 28
 """How often the smallest weight goes into 1. A pair may come up to 2^63 / UNIT = 3e10 times in distance 1."""
@@ -35,7 +33,7 @@ _INVERSES = (np.uint64(0x96DE1B173F119089), np.uint64(0x319642B2D24D8EC3))
 Pairs = NDArray[np.uint64]
 
 
-@_inlined
+@inlined
 def _scatter(row: Any, column: Any) -> Any:
     """The key of a pair; 1 is added, since the bijection leaves 0 alone and 0 is an empty slot."""
     z = ((np.uint64(row) << np.uint64(32)) | np.uint64(column)) + np.uint64(1)
@@ -44,7 +42,7 @@ def _scatter(row: Any, column: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-@_inlined
+@inlined
 def _gather(key: Any) -> Any:
     """The pair of a key, as row * 2^32 + column: `_scatter` undone step by step."""
     z = (key ^ (key >> np.uint64(31)) ^ (key >> np.uint64(62))) * _INVERSES[1]
@@ -53,7 +51,7 @@ def _gather(key: Any) -> Any:
     return z - np.uint64(1)
 
 
-@_inlined
+@inlined
 def _add(table: Pairs, homes: Any, key: Any, weight: Any) -> int:
     """Add `weight` to the slot of `key` (linear probing); returns 1 if the key is new, else 0."""
     slot = np.int64(((key >> np.uint64(32)) * homes) >> np.uint64(32))
@@ -69,7 +67,7 @@ def _add(table: Pairs, homes: Any, key: Any, weight: Any) -> int:
         slot += 1
 
 
-@_compiled
+@compiled
 def count_words(
     words: NDArray[np.int32],
     starts: NDArray[np.int64],
@@ -111,7 +109,7 @@ def count_words(
     return len(words), filled
 
 
-@_compiled
+@compiled
 def sort_table(table: Pairs) -> int:
     """Move the pairs to the front of the table, by rising key; returns their number.
 
@@ -130,7 +128,7 @@ def sort_table(table: Pairs) -> int:
     return n
 
 
-@_compiled
+@allocating
 def part_sizes(pairs: Pairs) -> NDArray[np.int64]:
     """(2^PART_BITS,) how many of the pairs' keys have each of the values of their highest bits."""
     sizes = np.zeros(1 << PART_BITS, np.int64)
@@ -139,7 +137,7 @@ def part_sizes(pairs: Pairs) -> NDArray[np.int64]:
     return sizes
 
 
-@_compiled
+@allocating
 def merge(left: Pairs, right: Pairs) -> Pairs:
     """The pairs of both, the weights of a key in both added."""
     result = np.empty((len(left) + len(right), 2), np.uint64)
@@ -162,7 +160,7 @@ def merge(left: Pairs, right: Pairs) -> Pairs:
     return result[:n]
 
 
-@_compiled
+@allocating
 def decode(pairs: Pairs) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """Rows, columns and weights as plain numbers, in the order of the keys."""
     rows, columns = np.empty(len(pairs), np.int32), np.empty(len(pairs), np.int32)

@@ -18,19 +18,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.compiled.decorators import allocating, compiled, inlined
 from unfreeze.pretraining.word2vec.random_numbers import next_random
-
-# What vectorized sums and roots need; infinities and NaN keep their meaning. Division raises nothing, or no loop with
-# one in it would be vectorized.
-_FLAGS = {"reassoc", "contract", "arcp", "nsz"}
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
-_inlined = numba.njit(
-    nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS, inline="never", forceinline=True
-)
 
 WORD, CONTEXT = 0, 1
 VALUE, SQUARES = 0, 1
@@ -60,7 +52,7 @@ def make_parameters(vocabulary_size: int, size: int, seed: int) -> Floats:
     return parameters
 
 
-@_inlined
+@inlined
 def _step(words: Floats, contexts: Floats, log: Any, weight: Any, rate: Any) -> Any:
     """One step of AdaGrad for one entry; returns f(x) error^2 before it."""
     word, context = words[VALUE], contexts[VALUE]
@@ -79,7 +71,7 @@ def _step(words: Floats, contexts: Floats, log: Any, weight: Any, rate: Any) -> 
     return weight * error * error
 
 
-@_compiled
+@compiled
 def train_pairs(
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
@@ -110,7 +102,7 @@ def train_pairs(
     return loss / 2, entries
 
 
-@_compiled
+@allocating
 def grouped_order(
     columns: NDArray[np.int32], ranks: NDArray[np.int64], state: NDArray[np.uint64]
 ) -> NDArray[np.int64]:

@@ -56,9 +56,17 @@ def test_embedded_and_searched(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
     assert (values["lines"], values["rows"], values["layers"], values["width"]) == (3, 8, 3, 32)
     assert np.load(tmp_path / "a.npz")["offsets"].tolist() == [0, 3, 3, 8]
     assert not list(tmp_path.glob(".a.npz*"))
+    joined = succeed(
+        "embed", elmo, lines, "--output", tmp_path / "j.npz", "--layers", "joined", "--json"
+    ).rows
+    assert (joined[0]["layers"], joined[0]["width"]) == (1, 96)
+    each, side_by_side = (np.load(tmp_path / name)["vectors"] for name in ("a.npz", "j.npz"))
+    np.testing.assert_allclose(each.reshape(8, 1, 96), side_by_side, rtol=1e-5, atol=1e-6)
     assert "exists" in fail("embed", elmo, lines, "--output", tmp_path / "a.npz")
     assert ".parquet" in fail("embed", elmo, lines, "--output", tmp_path / "a.txt")
     assert "no layer 7" in fail("embed", elmo, lines, "--output", tmp_path / "b.npz", "--layers", 7)
+    said = fail("embed", elmo, lines, "--output", tmp_path / "b.npz", "--layers", "top")
+    assert "--layers takes all,mean,joined or INT, not 'top'" in said
     corpus = write_corpus(tmp_path / "texts.txt", plain_documents(20, 2))
     asked = ["neighbors", elmo, "bank", "--sentence", "The bank is near.", "--corpus", corpus, "--json"]
     (found,) = succeed(*asked, "-k", 4).rows

@@ -6,10 +6,12 @@ import io
 import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import cast
@@ -112,6 +114,23 @@ def test_example_of_every_verb_is_accepted(name: str) -> None:
         words = shlex.split(line, comments=True)
         assert words[: 1 + len(name.split())] == ["unfreeze", *name.split()]
         assert parse(kind, words[1 + len(name.split()) :], f"unfreeze {name}") is not None
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_fits_the_terminal_and_breaks_no_line_where_the_source_does(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    _, out, _ = outcome(f"{name} --help", capsys)
+    usage, description = out.split("\n\n")[:2]
+    assert usage.startswith(f"usage: unfreeze {name}") and not description.startswith(" ")
+    shown = out.partition("\nevery verb:")[0].splitlines()
+    assert max(map(len, shown)) <= 100
+    # Within a paragraph, a line ends where the next word would not fit.
+    for paragraph in re.split(r"\n.* (?:positional arguments|options) ", out)[0].split("\n\n")[1:]:
+        lines = paragraph.strip().splitlines()
+        for line, following in pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > 100, line
 
 
 def test_help_imports_neither_torch_nor_numba() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,16 @@ import pytest
 from tests.commands.calls import fail, succeed
 from unfreeze.commands.adapt import Adapt
 from unfreeze.commands.arguments import parse
+from unfreeze.commands.fit_answerer import FitAnswerer
+from unfreeze.commands.fit_classifier import FitClassifier
+from unfreeze.commands.fit_tagger import FitTagger
 from unfreeze.commands.options import changed, chosen_settings
 from unfreeze.commands.pretrain_elmo import PretrainElmo
 from unfreeze.commands.pretrain_lm import PretrainLm
 from unfreeze.errors import UserError, setting
 from unfreeze.pretraining import elmo_settings
 from unfreeze.pretraining.settings import PRESETS, AdaptSettings, PretrainSettings, small, tiny
+from unfreeze.tasks.settings import AnswererSettings, ClassifierSettings, TaggerSettings
 
 PLACES = ["--corpus", "texts", "--output", "model"]
 
@@ -57,6 +62,34 @@ def test_words_after_two_dashes_are_not_given() -> None:
     arguments = parse(Adapt, [*PLACES, "--no-new-vocabulary", "--", "--bptt"], "unfreeze adapt")
     assert arguments is not None
     assert (arguments.encoder, arguments.given) == ("--bptt", {"new_vocabulary": False})
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "line", "changes"),
+    [
+        (
+            FitClassifier,
+            ClassifierSettings,
+            "--layers -1 --new-words --no-gradual --weight-decay 0.1 --transfer frozen",
+            {"layers": -1, "new_words": True, "gradual": False, "weight_decay": 0.1, "transfer": "frozen"},
+        ),
+        (
+            FitTagger,
+            TaggerSettings,
+            "--layers mix --scheme bio --no-vectors-learn --dropout 0 --n-layers 2",
+            {"layers": "mix", "scheme": "bio", "vectors_learn": False, "dropout": 0.0, "n_layers": 2},
+        ),
+        (FitAnswerer, AnswererSettings, "--characters 0 --minutes 3", {"characters": 0, "minutes": 3.0}),
+    ],
+)
+def test_every_setting_of_a_task_is_an_option(
+    kind: Any, settings: Any, line: str, changes: dict[str, Any]
+) -> None:
+    arguments = parse(kind, [*line.split(), "--train", "file", "--output", "model"], "unfreeze fit")
+    assert arguments is not None and arguments.settings == settings(**changes)
+    shown = succeed("fit", kind.__name__.removeprefix("Fit").lower(), "--help").out
+    options = {f"--{field.name.replace('_', '-')} " for field in fields(settings)}
+    assert {each for each in options if each not in re.sub("[,\n]", " ", shown)} == set()
 
 
 def test_a_copy_with_changes_is_checked() -> None:

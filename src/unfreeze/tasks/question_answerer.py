@@ -1,4 +1,4 @@
-"""`QuestionAnswerer`: answers that stand in a text; and `fit_answerer`, the recipe that trains it."""
+"""`QuestionAnswerer`: answers to questions, found in a text; and `fit_answerer`, the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from unfreeze.training.processes import together
 
 KIND = "question_answerer"
 BUFFER = 64
-"""Questions that are answered together."""
+"""Number of questions that are answered together."""
 SNIPPET = """
 from unfreeze import QuestionAnswerer
 
@@ -51,12 +51,12 @@ print(answerer([("Who is chasing?", "A mouse chases a cat.")], count=3))
 """
 
 Answered = dict[str, Any]
-"""{"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that it is not there}."""
+"""{"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that there is none}."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswererConfig(Config):
-    """What config.json says of an answerer."""
+    """The config.json of an answerer."""
 
     settings: WordTaskParts
 
@@ -80,7 +80,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
 
     network_: ReaderNetwork
     arguments_: dict[str, Any]
-    """What the network was made with, as config.json keeps it."""
+    """Arguments of the network, as in config.json."""
 
     @classmethod
     def of_network(
@@ -89,8 +89,8 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         """A fitted answerer of a network.
 
         Args:
-            arguments: what the network was made with, for saving.
-            settings: of the estimator; the defaults if None.
+            arguments: arguments of the network, for config.json.
+            settings: settings of the estimator; None for the defaults.
         """
         answerer = cls.with_settings(settings)
         answerer.network_, answerer.arguments_ = network, arguments
@@ -148,7 +148,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
 
         Returns:
             Of each question {"answers": [{"answer", "score", "start", "end"}, ...], best first, "no_answer": probability that
-            the answer is not there}.
+            there is none}.
 
         Raises:
             UserError: a question is empty, one pair is given instead of several, or count is below 1.
@@ -174,9 +174,9 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         return found
 
     def evaluate(self, questions: QuestionSet, *, progress: Progress = SILENT) -> dict[str, float]:
-        """exact_match and f1 as SQuAD defines them, and n_questions; questions without an answer are to get none.
+        """Exact match and F1 as SQuAD defines them, and n_questions. To questions without an answer, no answer is right.
 
-        Where some questions have no answer, an answer that is less likely than none counts as silence, for all of them.
+        If some questions have no answer, an answer that is less likely than none counts as none.
 
         Args:
             questions: such as `unfreeze.text.questions.read_questions` reads from a file.
@@ -218,7 +218,7 @@ def _answered(answers: Answers) -> Answered:
 
 
 def _questions(pairs: Sequence[tuple[str, str]]) -> QuestionSet:
-    """Questions that are in memory."""
+    """A set of questions in memory."""
     for number, pair in enumerate(pairs):
         need_several(pair, "pairs of question and context")
         need_texts(pair, f"pairs[{number}]")
@@ -229,7 +229,7 @@ def _questions(pairs: Sequence[tuple[str, str]]) -> QuestionSet:
 
 
 def _question_set(pairs: Sequence[tuple[str, str]], answers: Sequence[str | tuple[str, int]]) -> QuestionSet:
-    """Questions that are in memory, with their answers."""
+    """A set of questions in memory, with their answers."""
     need_several(answers, "answers")
     questions = _questions(pairs)
     if len(questions) != len(answers):
@@ -301,7 +301,7 @@ def fit_answerer(
             objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
         records = run.train(objective, chosen.policy(), loop, "answerer")
         network.eval()
-        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        # The cached layers of the training texts are rounded to 16 bits; a fitted model computes all texts in the same way.
         network.words.cached.clear()
         answerer = QuestionAnswerer.of_network(network, arguments, settings)
         metrics = metrics_of(records, loop, without=("score", "loss"))

@@ -1,4 +1,4 @@
-"""`SequenceTagger`: names, parts of speech or any tag of each word; and `fit_tagger`, the recipe that trains it."""
+"""`SequenceTagger`: names, parts of speech or any other tags of words; and `fit_tagger`, the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from unfreeze.training.processes import together
 
 KIND = "sequence_tagger"
 BUFFER = 1024
-"""Sentences that are sorted by length together while a stream is tagged."""
+"""Sentences of a stream that are tagged together, sorted by length."""
 SNIPPET = """
 from unfreeze import SequenceTagger
 
@@ -45,25 +45,25 @@ print(tagger(["U.N. official Ekeus heads for Baghdad."]))
 """
 
 Entity = dict[str, Any]
-"""As transformers' pipeline has them: entity_group (a plain tag: entity), score, word, start, end."""
+"""Keys as in the pipelines of transformers: entity_group (entity for plain tags), score, word, start, end."""
 
 
 @dataclass(frozen=True)
 class TagReport:
-    """How a tagger did on tagged sentences."""
+    """Metrics of a tagger on tagged sentences."""
 
     accuracy: float
-    """Share of words whose tag (of spans: in BIO) is right."""
+    """Fraction of words whose tag is right; the tags of spans are compared in BIO."""
     f1: float | None
-    """Of spans, micro, both ends and the type right; None for plain tags."""
+    """Micro-averaged F1 of spans, which are right if both ends and the type are; None for plain tags."""
     spans: list[SpanMetrics]
-    """By type, then of all."""
+    """Metrics of each type of span, then of all."""
     n_sentences: int
     n_words: int
     n_unknown_labels: int = 0
-    """Words with a tag that training lacked; each counts as an error."""
+    """Number of words with a tag that is not in the training data; each counts as an error."""
     unknown_names: tuple[str, ...] = ()
-    """The types of spans, or the plain tags, that training lacked."""
+    """The types of spans, or the plain tags, that are not in the training data."""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -82,18 +82,18 @@ class TagReport:
 
 @dataclass(frozen=True)
 class TaggedText:
-    """A text, tagged; of a sentence that was split already its words between spaces."""
+    """A tagged text; if a sentence was given as words, the text is these words separated by spaces."""
 
     text: str
     sentences: list[tuple[list[Word], list[str]]] = field(default_factory=list)
-    """Words with their places in the text, and a tag for each."""
+    """Words with their positions in the text, and a tag for each."""
     entities: list[Entity] = field(default_factory=list)
-    """Its spans, or each word's tag where tags are plain."""
+    """Its spans, or the tag of each word if tags are plain."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaggerConfig(Config):
-    """What config.json says of a tagger."""
+    """The config.json of a tagger."""
 
     scheme: Scheme
     tags: list[str]
@@ -122,7 +122,7 @@ class SequenceTagger(Estimator, TaggerSettings):
     scheme_: Scheme
     """The scheme of the tags that the tagger was fitted on, in which it predicts."""
     arguments_: dict[str, Any]
-    """What the network was made with, as config.json keeps it."""
+    """Arguments of the network, as in config.json."""
 
     @classmethod
     def of_network(
@@ -135,9 +135,9 @@ class SequenceTagger(Estimator, TaggerSettings):
         """A fitted tagger of a network.
 
         Args:
-            scheme: of the tags that it predicts.
-            arguments: what the network was made with, for saving.
-            settings: of the estimator; the defaults if None.
+            scheme: scheme of the tags that it predicts.
+            arguments: arguments of the network, for config.json.
+            settings: settings of the estimator; None for the defaults.
         """
         tagger = cls.with_settings(settings)
         tagger.network_, tagger.scheme_, tagger.arguments_ = network, scheme, arguments
@@ -210,7 +210,7 @@ class SequenceTagger(Estimator, TaggerSettings):
         return [found for _, found in self.predict_stream(texts)]
 
     def _tagged(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[str], list[float]]]:
-        """Tags and the probability of each word's; a sentence without words has none."""
+        """The tags of each sentence and their probabilities; a sentence without words has none."""
         texts = [" ".join("_".join(word.split()) or "_" for word in words) for words in sentences]
         full = [number for number, words in enumerate(sentences) if len(words)]
         result: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
@@ -409,7 +409,7 @@ def fit_tagger(
             objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
         records = run.train(objective, chosen.policy(), loop, "tagger")
         network.eval()
-        # The layers of the training texts are kept in 16 bits: a fitted model treats all texts alike.
+        # The cached layers of the training texts are rounded to 16 bits; a fitted model computes all texts in the same way.
         network.words.cached.clear()
         metrics = metrics_of(records, loop, without=("score", "loss"))
         facts = {
@@ -435,7 +435,7 @@ def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
 
 
 def sentences_of(text: str) -> Iterator[list[Word]]:
-    """The words of each sentence of a raw text, with their places in it."""
+    """The words of each sentence of a raw text, with their positions in it."""
     words, number = split_words(text), 0
     for _, end in split_sentences(text):
         own = []
@@ -447,7 +447,7 @@ def sentences_of(text: str) -> Iterator[list[Word]]:
 
 
 def _placed(tokens: Sequence[str]) -> list[Word]:
-    """Words between single spaces with their places."""
+    """Words with their positions in a text of them, separated by single spaces."""
     words, start = [], 0
     for token in tokens:
         words.append(Word(token, start, start + len(token)))

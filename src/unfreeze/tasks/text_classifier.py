@@ -1,4 +1,4 @@
-"""`TextClassifier`: a class, or several, for each text; and `fit_classifier`, the recipe that trains it."""
+"""`TextClassifier`: one label or several for each text; and `fit_classifier`, the recipe that trains it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.training.processes import make_accelerator, together
 
 BUFFER = 2048
-"""Texts that are sorted by length together while a stream is predicted."""
+"""Texts of a stream that are classified together, sorted by length."""
 SNIPPET = """
 from unfreeze import TextClassifier
 
@@ -70,9 +70,9 @@ class TextClassifier(Estimator, ClassifierSettings):
     classes_: NDArray[Any]
     """The classes as y has them, in the same order: (K,)."""
     prior_: NDArray[np.float32] | None
-    """Share of the training texts that have each label, which is what a text without a known word gets: (K,)."""
+    """Fraction of the training texts that have each label, the prediction for texts without a known word: (K,)."""
     arguments_: dict[str, Any]
-    """What the network was made with, as config.json keeps it."""
+    """Arguments of the network, as in config.json."""
     _estimator_type = "classifier"
 
     @classmethod
@@ -88,9 +88,9 @@ class TextClassifier(Estimator, ClassifierSettings):
 
         Args:
             label_names: K names in the order of the logits.
-            arguments: what the network was made with, for saving.
-            prior: share of the training texts that have each label; None leaves texts without a known word to the network.
-            settings: of the estimator; the defaults if None.
+            arguments: arguments of the network, for config.json.
+            prior: fraction of the training texts that have each label; None leaves texts without a known word to the network.
+            settings: settings of the estimator; None for the defaults.
         """
         classifier = cls.with_settings(settings)
         classifier.network_, classifier.arguments_ = network, arguments
@@ -170,7 +170,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         found = [
             {name for name, has in zip(self.label_names_, row, strict=True) if has} for row in self.predict(X)
         ]
-        # A label that training lacked is never predicted.
+        # A label that is not in the training data is never predicted.
         return float(np.mean([one == own and one <= known for one, own in zip(wanted, found, strict=True)]))
 
     def __call__(self, texts: str | Sequence[str]) -> list[Prediction]:
@@ -203,7 +203,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         return result, known
 
     def prediction(self, probabilities: NDArray[np.float32], known: bool | np.bool_ = True) -> Prediction:
-        """One row of probabilities in words; `known` is whether the text has a known word."""
+        """A prediction from a row of probabilities; `known` tells whether the text has a known word."""
         remark = {} if known else {"unknown": True}
         if not self.multi_label:
             best = int(probabilities.argmax())
@@ -245,12 +245,12 @@ class TextClassifier(Estimator, ClassifierSettings):
 
         Args:
             examples: such as `unfreeze.text.examples.read_examples` reads from a file.
-            n_worst: errors in the report.
-            unknown_labels: what a label that training lacked is: an error that is raised, or a class that is never
-                predicted, so that each of its texts counts as an error.
+            n_worst: number of wrong predictions in the report.
+            unknown_labels: what to do about labels that are not in the training data: raise an error, or count their texts
+                as wrong predictions.
 
         Raises:
-            UserError: there is no example, or one has a label that training lacked.
+            UserError: there is no example, or one has a label that is not in the training data.
         """
         if not len(examples):
             raise UserError(f"{examples.source} holds no example to evaluate on")
@@ -317,7 +317,7 @@ class TextClassifier(Estimator, ClassifierSettings):
 
 
 def _classes(labels: Iterable[Any], names: Sequence[str]) -> NDArray[Any]:
-    """The labels that have these names, as they were given."""
+    """The labels of these names, as they were given."""
     given: dict[str, Any] = {}
     for label in labels:
         (name,) = labels_of(as_read(label), multi_label=False) or ("",)

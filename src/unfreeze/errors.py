@@ -57,7 +57,7 @@ class UserError(ValueError):
 
 
 class UnknownLabel(UserError):
-    """Held-out data has a label or a tag that training lacked; `evaluate` can count it as an error instead."""
+    """Held-out data has a label or a tag that is not in the training data; `evaluate` can count it as an error instead."""
 
 
 class MissingExtra(UserError):

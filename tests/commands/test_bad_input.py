@@ -120,7 +120,7 @@ def test_a_table_that_cannot_be_read(name: str, world: Path, tmp_path: Path) -> 
 
 def test_a_label_that_training_lacked_is_told_with_its_line(world: Path, tmp_path: Path) -> None:
     data = write_table(tmp_path / "test.csv", [("Two\nlines.", "pos"), ("Fine.", "neg"), ("So so.", "meh")])
-    said = f"{data}:5: the label 'meh', which training lacked (it had neg, pos)"
+    said = f"{data}:5: the label 'meh', which is not in the training data (it had neg, pos)"
     assert said in fail("evaluate", world / "model", data)
     line = f"{FIT} {{train}} --validation {data}"
     assert said in fail(*words(line, world, tmp_path / "new"))
@@ -135,7 +135,10 @@ def test_a_label_that_training_lacked_counts_as_an_error_when_told(world: Path, 
     assert values["labels"] == ["neg", "pos", "meh"] and values["n_unknown_labels"] == 1
     assert [row["support"] for row in values["classes"]] == [1, 1, 1]
     assert sum(values["confusion"][2]) == 1 and values["confusion"][2][2] == 0
-    assert "1 text has a label that training lacked (meh); it counts as an error" in succeed(*asked).out
+    assert (
+        "1 text has a label that is not in the training data (meh); it counts as an error"
+        in succeed(*asked).out
+    )
     lines = tmp_path / "few.txt"
     lines.write_text("pos fine\nneg bad\nmeh so so\nodd what\n", encoding="utf-8")  # each label once
     (values,) = succeed("evaluate", world / "model", lines, "--unknown-labels", "wrong", "--json").rows

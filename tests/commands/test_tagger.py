@@ -132,7 +132,7 @@ def test_unknown_tags_are_counted_when_told(tagger: Path, tmp_path: Path) -> Non
     asked = ["evaluate", tagger, other, "--unknown-labels", "wrong"]
     (values,) = succeed(*asked, "--json").rows
     assert values["n_unknown_labels"] == 1 and values["spans"][-1]["true"] == 2
-    said = "1 word has a tag that training lacked (PLANET); it counts as an error"
+    said = "1 word has a tag that is not in the training data (PLANET); it counts as an error"
     assert said in succeed(*asked).out
 
 
@@ -193,7 +193,7 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "broken:2: 1 columns" in fail(*asked, broken)
     assert "missing" in fail(*asked, tmp_path / "missing")
     assert "there is no column 7" in fail(*asked, data / "train", "--tag-column", 7)
-    assert "which training lacked" in fail("evaluate", tagger, other)
+    assert "which is not in the training data" in fail("evaluate", tagger, other)
     assert "--epochs or by --minutes" in fail(*asked, data / "train", "--epochs", 1, "--minutes", 1)
     for name in ("a.csv", "a"):
         said = fail("predict", tagger, "a", "--output", tmp_path / name)

@@ -640,7 +640,10 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("predict {missing} text", "there is no folder"),
         ("evaluate {classifier} {empty}", "empty"),
         ("evaluate {classifier} {latin}", "latin.csv:3:6: not utf-8: byte 0xe9"),
-        ("evaluate {classifier} {unknown_label}", "the label 'meh', which training lacked (it had neg, pos)"),
+        (
+            "evaluate {classifier} {unknown_label}",
+            "the label 'meh', which is not in the training data (it had neg, pos)",
+        ),
         ("evaluate {classifier} {unlabeled}", "label"),
         ("evaluate {classifier} {test} --label-column stars", "'stars'"),
         ("evaluate {classifier} {test} --plot {root}/plot.gif2", "end in .png, .svg or .pdf"),
@@ -686,7 +689,7 @@ def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> 
         ("fit classifier --train {train} --encoder {lm} --dropout-scale 9 --output {new}", "dropout must be"),
         (
             "fit classifier --train {train} --validation {unknown_label} --encoder {lm} --output {new}",
-            "the label 'meh', which training lacked",
+            "the label 'meh', which is not in the training data",
         ),
         (
             "fit classifier --train {train} --encoder {lm} --batch-size 0 --output {new}",

@@ -544,7 +544,7 @@ def test_lines_of_text_are_no_labels_and_texts(tmp_path: Path) -> None:
 def test_a_label_that_training_lacked_is_taken_when_told(tmp_path: Path) -> None:
     path = write(tmp_path / "t.txt", "pos a\nneg b\nmeh c\nodd d\n")
     asked: dict[str, Any] = {"known_labels": ["neg", "pos"]}
-    with pytest.raises(UserError, match=r"t\.txt:3: the label 'meh', which training lacked"):
+    with pytest.raises(UserError, match=r"t\.txt:3: the label 'meh', which is not in the training data"):
         read_examples(path, **asked)
     assert pairs(read_examples(path, unknown_labels="wrong", **asked))[2:] == [("c", "meh"), ("d", "odd")]
     rows = [("phrase", "outcome"), ("fine", "pos"), ("dull", "neg")]

@@ -258,7 +258,7 @@ MISTAKES = {
     "another fit's output": (f"{COMMANDS['scratch']} --seed 7", "belongs to another run"),
     "no examples": (f"{FIT} --train absent.csv", "absent.csv"),
     "one class": (f"{FIT} --train good.csv --validation good.csv", "one class"),
-    "a label that training lacked": (f"{FIT} --validation other.csv", "training lacked"),
+    "a label that is not in the training data": (f"{FIT} --validation other.csv", "not in the training data"),
     "too large a rate": (f"{ADAPT} --learning-rate 1e30", "smaller learning rate"),
     "too large a rate for a classifier": (
         f"{FIT} --encoder none --learning-rate 1e30",

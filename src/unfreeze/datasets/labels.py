@@ -19,7 +19,7 @@ class BadLabel(ValueError):
 
 
 class UnknownName(BadLabel):
-    """A label that training lacked."""
+    """A label that is not in the training data."""
 
 
 def labels_of(value: object, multi_label: bool) -> tuple[str, ...] | None:
@@ -40,11 +40,11 @@ def labels_of(value: object, multi_label: bool) -> tuple[str, ...] | None:
 
 
 def need_known_labels(labels: Iterable[str], known: Collection[str]) -> None:
-    """Raise UnknownName for a label that training lacked."""
+    """Raise UnknownName for a label that is not in the training data."""
     for label in labels:
         if label not in known:
             names = ", ".join(list(known)[:10]) + (", ..." if len(known) > 10 else "")
-            raise UnknownName(f"the label {label!r}, which training lacked (it had {names})")
+            raise UnknownName(f"the label {label!r}, which is not in the training data (it had {names})")
 
 
 def split_labels(value: object) -> object:

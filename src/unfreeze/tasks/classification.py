@@ -160,7 +160,7 @@ def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: 
             if label not in number_of:
                 known = ", ".join(label_names[:10])
                 raise UnknownLabel(
-                    f"{examples.place(example.number)} has the label {label!r}, which training lacked (it had {known})"
+                    f"{examples.place(example.number)} has the label {label!r}, which is not in the training data (it had {known})"
                 )
         rows.append([number_of[label] for label in example.labels])
     if not multi_label:

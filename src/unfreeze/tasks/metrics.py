@@ -148,17 +148,17 @@ class Report:
     n_examples: int
     """Texts measured."""
     classes: list[ClassMetrics]
-    """By class; those that training lacked stand behind the others."""
+    """By class; those that are not in the training data come last."""
     confusion: list[list[int]]
     """Rows: true; columns: predicted; both in the order of `classes`. Empty with many labels."""
     worst: list[dict[str, Any]]
     """The most confident errors: text, label, predicted, score."""
     n_unknown_labels: int = 0
-    """Texts with a label that training lacked; each counts as an error."""
+    """Texts with a label that is not in the training data; each counts as an error."""
     n_unknown_texts: int = 0
     """Texts without any known word."""
     unknown_names: tuple[str, ...] = ()
-    """The labels that training lacked."""
+    """The labels that are not in the training data."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -201,10 +201,10 @@ class Report:
 
 
 def unknown_labels_line(count: int, names: Sequence[str], noun: str, label: str) -> str:
-    """ "2 words have a tag that training lacked (PLANET); they count as errors"."""
+    """ "2 words have a tag that is not in the training data (PLANET); they count as errors"."""
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
     have, counts = ("has", "it counts as an error") if count == 1 else ("have", "they count as errors")
-    return f"{counted(count, noun)} {have} a {label} that training lacked ({shown}); {counts}"
+    return f"{counted(count, noun)} {have} a {label} that is not in the training data ({shown}); {counts}"
 
 
 def make_report(

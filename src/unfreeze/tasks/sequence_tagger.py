@@ -190,7 +190,7 @@ class SequenceTagger(Estimator, TaggerSettings):
         return [tags for tags, _ in self._tagged(X)]
 
     def score(self, X: Sequence[Sequence[str]], y: Sequence[Sequence[str]]) -> float:
-        """F1 of the spans, or accuracy of plain tags. A tag that training lacked counts as an error."""
+        """F1 of the spans, or accuracy of plain tags. A tag that is not in the training data counts as an error."""
         scheme = "plain" if self.scheme_ == "plain" else self.scheme
         report = self.evaluate(tagged_set(X, y, scheme=scheme), unknown_labels="wrong")
         return report.accuracy if report.f1 is None else report.f1
@@ -262,15 +262,15 @@ class SequenceTagger(Estimator, TaggerSettings):
     # Evaluation
 
     def need_known(self, sentences: TaggedSet) -> None:
-        """Raise UnknownLabel for a tag that training lacked, with its place."""
+        """Raise UnknownLabel for a tag that is not in the training data, with its place."""
         for each, place, tag, _ in self._unknown(sentences):
             raise UnknownLabel(
-                f"{sentences.source}:{each.number}: word {place + 1} has the tag {tag!r}, which training lacked "
+                f"{sentences.source}:{each.number}: word {place + 1} has the tag {tag!r}, which is not in the training data "
                 f"(it had {', '.join(self.classes_[:10])})"
             )
 
     def _unknown(self, sentences: TaggedSet) -> Iterator[tuple[TaggedSentence, int, str, str]]:
-        """Sentence, place, tag and name of each word whose tag, or its type, training lacked."""
+        """Sentence, place, tag and name of each word whose tag, or its type, is not in the training data."""
         plain, known = self.scheme_ == "plain", set(self.classes_)
         for each in sentences.examples:
             for place, tag in enumerate(each.tags):
@@ -288,10 +288,10 @@ class SequenceTagger(Estimator, TaggerSettings):
         """Measure on tagged sentences, such as `unfreeze.text.tagged.read_tagged` reads from a file.
 
         Args:
-            unknown_labels: what a tag that training lacked is: an error that is raised, or one that is counted.
+            unknown_labels: what to do about tags that are not in the training data: raise an error, or count them as wrong.
 
         Raises:
-            UserError: there is no sentence, one has a tag that training lacked, or tags are of another sort.
+            UserError: there is no sentence, one has a tag that is not in the training data, or tags are of another sort.
         """
         if not len(sentences):
             raise UserError(f"{sentences.source} holds no sentence to evaluate on")

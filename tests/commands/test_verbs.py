@@ -19,13 +19,11 @@ from tests.commands.calls import Outcome, fail, succeed
 from tests.commands.toy import BAD, GOOD, plain_documents, reviews, write_corpus, write_table
 from unfreeze.commands import convert, pretrain_lm
 from unfreeze.commands.arguments import parse
-from unfreeze.commands.find_rate import is_noisy
 from unfreeze.commands.main import VERBS, load_verb
 from unfreeze.commands.options import CorpusOptions
 from unfreeze.folders import FORMAT_VERSION
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.examples import read_examples, stream_texts
-from unfreeze.transfer.rate_finder import RateCurve
 
 
 @dataclass(frozen=True)
@@ -604,14 +602,6 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
         assert 1e-4 <= found["suggestion"] <= 3 and len(found["rates"]) == len(found["losses"])
         assert found["losses"][0] > min(found["losses"])
     assert plot.read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(("jump", "noisy"), [(0.001, False), (0.5, True)])
-def test_find_rate_knows_a_curve_that_says_nothing(jump: float, noisy: bool) -> None:
-    smoothed = [1.0 - 0.02 * n for n in range(20)] + [2.0] * 5
-    losses = [loss + jump * (-1) ** n for n, loss in enumerate(smoothed)]
-    curve = RateCurve([10.0 ** (n - 25) for n in range(25)], losses, smoothed, 1e-9, 1e-10)
-    assert is_noisy(curve) is noisy
 
 
 # Mistakes

@@ -166,3 +166,11 @@ def test_plot_refuses_an_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"curve\.txt.*\.png"):
         noisy_curve().plot(tmp_path / "curve.txt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("jump", "noisy"), [(0.001, False), (0.5, True)])
+def test_a_curve_that_falls_by_less_than_its_noise_is_noisy(jump: float, noisy: bool) -> None:
+    smoothed = [1.0 - 0.02 * n for n in range(20)] + [2.0] * 5
+    losses = [loss + jump * (-1) ** n for n, loss in enumerate(smoothed)]
+    curve = RateCurve([10.0 ** (n - 25) for n in range(25)], losses, smoothed, 1e-9, 1e-10)
+    assert curve.is_noisy is noisy

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import pstdev
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
@@ -20,12 +19,10 @@ from unfreeze.transfer.policies import Mode
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
     from unfreeze.progress import Progress
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
-    from unfreeze.transfer.rate_finder import RateCurve
 
 SAMPLE_CHARACTERS = 2_000_000
 """Characters of a corpus that are read: enough for more than a hundred updates."""
@@ -112,14 +109,24 @@ def run(arguments: FindRate, console: Console) -> None:
     arguments.need_picture()
     from unfreeze.training.loop import seed_everything
     from unfreeze.training.processes import make_accelerator
+    from unfreeze.training.rate_test import rate_test
 
     seed_everything(arguments.seed)
     accelerator = make_accelerator(arguments.precision)
-    if arguments.corpus:
-        curve = _test_adapt(arguments, accelerator, console.progress)
-    else:
-        curve = _test_fit(arguments, accelerator, console.progress)
-    if is_noisy(curve):
+    with tempfile.TemporaryDirectory() as folder:
+        prepare = _prepare_adapt if arguments.corpus else _prepare_fit
+        objective, policy, loop = prepare(arguments, accelerator, Path(folder), console.progress)
+        curve = rate_test(
+            objective,
+            policy=policy,
+            settings=loop,
+            low=arguments.low,
+            high=arguments.high,
+            steps=arguments.steps,
+            accelerator=accelerator,
+            progress=console.progress,
+        )
+    if curve.is_noisy:
         console.note("the loss falls by less than its noise: look at --plot, or take more --steps")
     console.result(
         {
@@ -136,62 +143,46 @@ def run(arguments: FindRate, console: Console) -> None:
         console.note(f"the curve is in {arguments.plot}")
 
 
-def is_noisy(curve: RateCurve) -> bool:
-    """Whether the smoothed loss falls by less than the standard deviation of the losses around it: a slope says little then.
-
-    The first tenth of the updates and what follows the minimum do not count.
-    """
-    lowest = curve.smoothed.index(min(curve.smoothed))
-    counted = range(len(curve.learning_rates) // 10, lowest + 1)
-    noise = pstdev(curve.losses[n] - curve.smoothed[n] for n in counted)
-    return curve.smoothed[counted[0]] - curve.smoothed[lowest] < noise
-
-
-def _test_adapt(arguments: FindRate, accelerator: Accelerator, progress: Progress) -> RateCurve:
+def _prepare_adapt(
+    arguments: FindRate, accelerator: Accelerator, folder: Path, progress: Progress
+) -> tuple[Objective, TransferPolicy, LoopSettings]:
+    """The training of `adapt` on the first documents of the corpus, with the vocabulary that it would take from them."""
+    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
     from unfreeze.pretraining.lm import make_objective
     from unfreeze.pretraining.settings import AdaptSettings
+    from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
+    from unfreeze.text.corpus import stream_documents
     from unfreeze.text.token_store import TokenStore
+    from unfreeze.text.tokenizers import train_tokenizer
 
     settings = changed(AdaptSettings(), given(arguments, "batch_size", "seed"))
-    training = settings.training
-    sample = _sample(arguments)
-    model = _adapted_vocabulary(str(arguments.model), sample, settings.min_count)
-    with tempfile.TemporaryDirectory() as folder:
-        store = TokenStore.build(sample, model.tokenizer, Path(folder) / "tokens", progress=progress)
-        objective = make_objective(training, model, model.tokenizer, store, None, accelerator)
-        return _test(objective, training.policy, training.loop, arguments, accelerator, progress)
-
-
-def _sample(arguments: FindRate) -> list[str]:
-    """The first documents of the corpus, as much text as the test can use."""
-    from unfreeze.text.corpus import stream_documents
-
-    documents: list[str] = []
+    sample: list[str] = []
     size = 0
     for text in stream_documents(arguments.corpus, **arguments.reading):
-        documents.append(text)
+        sample.append(text)
         size += len(text)
         if size >= SAMPLE_CHARACTERS:
             break
-    return documents
+    model = AwdLstmLanguageModel.from_pretrained(str(arguments.model))
+    if model.tokenizer.is_word_level:
+        tokenizer = train_tokenizer(
+            sample,
+            kind="word",
+            vocabulary_size=len(model.tokenizer),
+            min_count=settings.min_count,
+            workers=1,
+        )
+        model = transfer_vocabulary(model, tokenizer)
+    store = TokenStore.build(sample, model.tokenizer, folder / "tokens", progress=progress)
+    training = settings.training
+    objective = make_objective(training, model, model.tokenizer, store, None, accelerator)
+    return objective, training.policy, training.loop
 
 
-def _adapted_vocabulary(name: str, sample: list[str], min_count: int) -> AwdLstmLanguageModel:
-    """The language model with the vocabulary that adapt would give it on this text."""
-    from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-    from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
-    from unfreeze.text.tokenizers import train_tokenizer
-
-    model = AwdLstmLanguageModel.from_pretrained(name)
-    if not model.tokenizer.is_word_level:
-        return model
-    tokenizer = train_tokenizer(
-        sample, kind="word", vocabulary_size=len(model.tokenizer), min_count=min_count, workers=1
-    )
-    return transfer_vocabulary(model, tokenizer)
-
-
-def _test_fit(arguments: FindRate, accelerator: Accelerator, progress: Progress) -> RateCurve:
+def _prepare_fit(
+    arguments: FindRate, accelerator: Accelerator, folder: Path, progress: Progress
+) -> tuple[Objective, TransferPolicy, LoopSettings]:
+    """The training of `fit` on all examples."""
     from unfreeze.tasks import answering, classification, classifier_network, plans, tagging
     from unfreeze.tasks.settings import AnswererSettings, ClassifierSettings, TaggerSettings
     from unfreeze.text.examples import read_examples
@@ -217,26 +208,4 @@ def _test_fit(arguments: FindRate, accelerator: Accelerator, progress: Progress)
         chosen = plans.plan(plans.AnswererPlan, AnswererSettings(**settings))
         reader, _ = answering.make_network(questions, chosen)
         objective = answering.make_objective(reader, questions, chosen, accelerator, progress=progress)
-    return _test(objective, chosen.policy(), chosen.loop(1, measures=False), arguments, accelerator, progress)
-
-
-def _test(
-    objective: Objective,
-    policy: TransferPolicy,
-    loop: LoopSettings,
-    arguments: FindRate,
-    accelerator: Accelerator,
-    progress: Progress,
-) -> RateCurve:
-    from unfreeze.training.rate_test import rate_test
-
-    return rate_test(
-        objective,
-        policy=policy,
-        settings=loop,
-        low=arguments.low,
-        high=arguments.high,
-        steps=arguments.steps,
-        accelerator=accelerator,
-        progress=progress,
-    )
+    return objective, chosen.policy(), chosen.loop(1, measures=False)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import pstdev
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +45,15 @@ class RateCurve:
     """Learning rate at which the smoothed loss falls most steeply on a logarithmic axis."""
     tenth_of_minimum: float
     """A tenth of the learning rate at the lowest smoothed loss: the other usual choice, more robust to noise."""
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the smoothed loss falls by less than the standard deviation of the losses around it, so that its slope
+        means little. The first tenth of the updates and those after the minimum do not count."""
+        lowest = self.smoothed.index(min(self.smoothed))
+        counted = range(len(self.learning_rates) // 10, lowest + 1)
+        noise = pstdev(self.losses[n] - self.smoothed[n] for n in counted)
+        return self.smoothed[counted[0]] - self.smoothed[lowest] < noise
 
     def plot(self, path: str | Path) -> None:
         """Save a plot of the curve as PNG, SVG or PDF, depending on the suffix of `path`.

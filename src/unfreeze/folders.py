@@ -162,13 +162,9 @@ def _keep_modes(new: Path, path: Path) -> None:
 def need_own_place(path: Path) -> None:
     """Raise UserError for a folder that no new one can replace: a mount point, the current folder and those above it."""
     if Path.cwd().is_relative_to(path.resolve()):
-        raise UserError(
-            f"{path} is the folder you are in, or above it: name one that a model can have for itself"
-        )
+        raise UserError(f"{path} is the folder you are in, or above it: name one for the model alone")
     if os.path.ismount(path):
-        raise UserError(
-            f"{path} is a mount point, which a new folder cannot replace: name a folder inside it"
-        )
+        raise UserError(f"{path} is a mount point, which cannot be replaced: name a folder inside it")
 
 
 def _carry_over(path: Path, new: Path, keep: Container[str]) -> None:
@@ -269,9 +265,7 @@ def cache_folder(name: str) -> Path:
     try:
         return Path.home() / ".cache" / "unfreeze" / name
     except RuntimeError as error:
-        raise CannotWrite(
-            "there is no home folder to keep the cache in: set HOME, or UNFREEZE_CACHE to a folder"
-        ) from error
+        raise CannotWrite("there is no home folder for the cache: set HOME or UNFREEZE_CACHE") from error
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -137,7 +137,7 @@ def test_without_a_home_the_variable_is_asked_for(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.delenv("UNFREEZE_CACHE", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    said = "there is no home folder to keep the cache in: set HOME, or UNFREEZE_CACHE to a folder"
+    said = "there is no home folder for the cache: set HOME or UNFREEZE_CACHE"
     assert fail("cache") == f"unfreeze: {said}\n"
 
 

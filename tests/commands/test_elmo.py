@@ -146,7 +146,7 @@ def test_broken_published_files_are_named(elmo: Path, tmp_path: Path) -> None:
     (files / "options.json").write_text(json.dumps(options))
     assert "lacks" in fail("convert", files, "--output", output)
     for key, value, message in (
-        ("n_layers", 1, "holds 'RNN_0/RNN/MultiRNNCell/Cell1/LSTMCell/B', which its options do not name"),
+        ("n_layers", 1, "holds 'RNN_0/RNN/MultiRNNCell/Cell1/LSTMCell/B', which the options lack"),
         ("dim", 10**9, "1000000000 is no size"),
         ("cell_clip", -3, "-3 is no bound above 0"),
         ("cell_clip", "a", "'a' is no bound"),

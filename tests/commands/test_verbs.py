@@ -656,7 +656,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
         ("fit classifier --train {test} --text-column review --encoder {lm} --output {new}", "'review'"),
         (
             "fit classifier --train {train} --labels 1 --encoder {lm} --output {new}",
-            "cannot show each of its 2",
+            "cannot cover 2",
         ),
         (
             "fit classifier --train {train} --labels 99 --encoder {lm} --output {new}",

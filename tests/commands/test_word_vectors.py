@@ -112,7 +112,7 @@ def test_evaluate_one_file_within_the_first_words_and_with_case(here: Path) -> N
         ("neighbors vectors.txt king --minus joker", "'joker' is none of the 6 words"),
         ("neighbors vectors.txt king -k 0", "--top must be above 0, not 0"),
         ("neighbors vectors.txt nothing", "the vector of 'nothing' is zero: it has no direction"),
-        ("neighbors vectors.txt king --minus king", "king - king is the zero vector"),
+        ("neighbors vectors.txt king --minus king", "king - king is zero"),
         ("neighbors vectors.txt king --plot king.gif2", "cannot draw 'king.gif2'"),
         (
             "neighbors vectors.txt king --plot king.png --projection tsne",

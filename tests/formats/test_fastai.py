@@ -404,7 +404,7 @@ WRONG: dict[str, tuple[object, list[str], str]] = {
         VOCABULARY,
         r"qrnns\.1\.weight",
     ),
-    "no labels": (CLASSIFIER, VOCABULARY, "3 labels apart, none is given.*--labels"),
+    "no labels": (CLASSIFIER, VOCABULARY, "has 3 labels, none is given.*labels"),
     "a head of three layers": (
         CLASSIFIER | {"1.layers.2.2.weight": torch.ones(2, 2)},
         VOCABULARY,
@@ -460,7 +460,7 @@ def test_the_verb(cell: CellKind, tmp_path: Path, capsys: pytest.CaptureFixture[
     weights, vocabulary = saved(tmp_path, classifier_state(some_layers(cell)))
     words = ["convert", str(weights), "--vocabulary", str(vocabulary), "--output", str(tmp_path / "out")]
     assert main([*words, "--labels", "a,b"]) == 2
-    assert "3 labels apart, 2 are given" in capsys.readouterr().err
+    assert "has 3 labels, 2 are given" in capsys.readouterr().err
     assert main([*words, "--labels", "a,b,c", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["kind"], said["cell"], said["vocabulary_size"]) == ("classifier", cell, 21)

@@ -145,7 +145,7 @@ def test_a_glob_that_matches_folders_searches_them(tmp_path: Path) -> None:
     [
         ("missing.txt", "no such file"),
         ("*.jsonl", "no file matches"),
-        ("pictures", r"no file that is read from a folder .*\.txt"),
+        ("pictures", r"no file of a known kind .*\.txt"),
     ],
 )
 def test_paths_that_give_nothing_are_told_at_once(tmp_path: Path, path: str, message: str) -> None:

@@ -134,7 +134,7 @@ def test_classes_may_be_links(tmp_path: Path) -> None:
 
 def test_files_in_a_folder_are_not_guessed(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", '{"text": "a", "label": "b"}\n')
-    with pytest.raises(UserError, match="no folder for each class .* name the file"):
+    with pytest.raises(UserError, match="it has no folder per class .* name it"):
         read_examples(tmp_path)
 
 

@@ -55,7 +55,7 @@ def test_json_lines(tmp_path: Path) -> None:
         (
             "a O\nb B-X\n\nc B-X\nd I-Y\n",
             "a.conll",
-            "a.conll:5: I-Y goes on with a span that B-X does not begin",
+            "a.conll:5: I-Y cannot follow B-X",
         ),
         ("a S-X\nb I-X\n", "a.conll", "a.conll:2: I-X goes on"),
         ("\n\n", "a.conll", "holds no sentence"),

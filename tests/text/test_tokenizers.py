@@ -63,7 +63,7 @@ def test_an_imported_vocabulary_keeps_its_ids() -> None:
     assert named(WordTokenizer.from_vocabulary(shuffled), "The cat") == ["xxbos", "xxmaj", "the", "cat"]
     with pytest.raises(UserError, match="xxmaj"):
         WordTokenizer.from_vocabulary(FASTAI[:8])
-    with pytest.raises(UserError, match="16 tokens, but there are 1"):
+    with pytest.raises(UserError, match="16 tokens, but 1"):
         WordTokenizer.from_vocabulary(FASTAI, counts=[1])
 
 

@@ -119,9 +119,7 @@ class ExampleSet(Dataset[LabeledExample]):
             UserError: `count` is larger than the set, or smaller than the number of classes.
         """
         if count < max(1, len(self.label_names)):
-            raise UserError(
-                f"{self.source}: a sample of {count} cannot show each of its {len(self.label_names)} classes; take more"
-            )
+            raise UserError(f"{self.source}: {count} examples cannot cover {len(self.label_names)} classes")
         return super().sample(count, seed)
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
@@ -135,9 +133,7 @@ class ExampleSet(Dataset[LabeledExample]):
             UserError: nothing can be set aside.
         """
         if not 0 < fraction < 1:
-            raise UserError(
-                f"a fraction of {fraction} cannot be set aside for validation: take one between 0 and 1"
-            )
+            raise UserError(f"the fraction for validation must be between 0 and 1, not {fraction}")
         order, n_covering = self._stratified_order(seed)
         n_validation = min(max(1, round(fraction * len(order))), len(order) - max(1, n_covering))
         if n_validation < 1:
@@ -201,9 +197,7 @@ def labeled_set(
     """
     need_several(labels, "labels")
     if len(inputs) != len(labels):
-        raise UserError(
-            f"{len(inputs)} {noun}s and {len(labels)} labels: there must be one (list of) label(s) a {noun}"
-        )
+        raise UserError(f"{len(inputs)} {noun}s and {len(labels)} labels: each {noun} needs one (or a list)")
     values = [as_read(label) for label in labels]
     multi_label = any(isinstance(value, list) for value in values)
     examples = []

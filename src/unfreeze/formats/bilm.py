@@ -163,9 +163,7 @@ def _tensors(arrays: dict[str, Any], encoder: Elmo, source: str) -> Iterator[tup
 
     def get(name: str) -> NDArray[np.float32]:
         if name not in arrays:
-            raise UserError(
-                f"{source} lacks {name!r}: the file is damaged, or its options are another model's"
-            )
+            raise UserError(f"{source} lacks {name!r}: it is damaged, or its options are another model's")
         left.discard(name)
         with np.errstate(over="ignore"):  # what float32 cannot hold is said below
             found: NDArray[np.float32] = np.asarray(arrays[name][...], dtype=np.float32)
@@ -197,9 +195,7 @@ def _tensors(arrays: dict[str, Any], encoder: Elmo, source: str) -> Iterator[tup
             yield f"{place}.bias", torch.from_numpy(bias)
             yield f"{place}.projection", torch.from_numpy(get(f"{cell}/W_P_0").T)
     if left:
-        raise UserError(
-            f"{source} holds {min(left)!r}, which its options do not name: they are another model's"
-        )
+        raise UserError(f"{source} holds {min(left)!r}, which the options lack: they are another model's")
 
 
 def _cell(direction: int, layer: int) -> str:
@@ -222,40 +218,32 @@ def write_bilm(encoder: Elmo, folder: str | Path) -> tuple[Path, Path]:
         UserError: the encoder reads word ids, which those formats do not know, or the place cannot be written.
     """
     if encoder.spelling is None:
-        raise UserError(
-            "this ELMo reads word ids: the published format knows models that read characters only"
-        )
+        raise UserError("this ELMo reads word ids: the published format is for models that read characters")
     h5py = import_extra("h5py", "formats")
     folder = Path(folder)
     options, weights = folder / "options.json", folder / "weights.hdf5"
     with written_file(weights) as temporary, h5py.File(temporary, "w") as file:
         for name, array in _arrays(encoder):
             file.create_dataset(name, data=array, dtype="float32")
-    write_json(options, _options(encoder))
-    return options, weights
-
-
-def _options(encoder: Elmo) -> dict[str, Any]:
-    assert encoder.spelling is not None
     arguments, sizes = encoder.arguments(), encoder.spelling
-    return {
-        "lstm": {
-            "dim": arguments["cells"],
-            "projection_dim": encoder.size,
-            "n_layers": encoder.n_layers,
-            "cell_clip": arguments["cell_clip"],
-            "proj_clip": arguments["projection_clip"],
-            "use_skip_connections": encoder.skip_connections,
-        },
-        "char_cnn": {
-            "embedding": {"dim": sizes.embedding},
-            "filters": [list(each) for each in sizes.filters],
-            "n_highway": sizes.n_highway,
-            "n_characters": N_SYMBOLS,
-            "max_characters_per_token": sizes.longest,
-            "activation": sizes.activation,
-        },
+    lstm = {
+        "dim": arguments["cells"],
+        "projection_dim": encoder.size,
+        "n_layers": encoder.n_layers,
+        "cell_clip": arguments["cell_clip"],
+        "proj_clip": arguments["projection_clip"],
+        "use_skip_connections": encoder.skip_connections,
     }
+    char_cnn = {
+        "embedding": {"dim": sizes.embedding},
+        "filters": [list(each) for each in sizes.filters],
+        "n_highway": sizes.n_highway,
+        "n_characters": N_SYMBOLS,
+        "max_characters_per_token": sizes.longest,
+        "activation": sizes.activation,
+    }
+    write_json(options, {"lstm": lstm, "char_cnn": char_cnn})
+    return options, weights
 
 
 def _arrays(encoder: Elmo) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -32,7 +32,7 @@ from torch import Tensor
 from unfreeze.checked import read_json_file
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.cell_settings import CellKind
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.classifier_network import HEAD_WIDTH, pooled_network
 from unfreeze.tasks.text_classifier import TextClassifier
@@ -108,9 +108,9 @@ def convert_fastai(
     state = read_state(Path(weights))
     tokens, own_labels = read_vocabulary(Path(vocabulary))
     kind = _kind_of(state, weights)
-    encoder = _make_encoder(
-        _without_prefix(state, _PREFIXES[kind]), tokens, direction, (str(weights), str(vocabulary))
-    )
+    prefix = _PREFIXES[kind]
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    encoder = _make_encoder(own, tokens, direction, (str(weights), str(vocabulary)))
     chosen = tuple(labels) or own_labels
     if kind == "classifier":
         if direction == "backward":
@@ -153,9 +153,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if isinstance(loaded, Mapping) and isinstance(loaded.get("model"), Mapping):
         loaded = loaded["model"]
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise UserError(
-            f"{path} holds no dictionary of tensors: save it in fastai with learn.save(NAME, with_opt=False)"
-        )
+        raise UserError(f"{path} is no dictionary of tensors: save it by learn.save(NAME, with_opt=False)")
     return {str(name): tensor.float() for name, tensor in loaded.items()}
 
 
@@ -175,12 +173,10 @@ def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:
     pair = isinstance(found, list) and len(found) == 2 and all(isinstance(part, list) for part in found)
     tokens, labels = found if pair else (found, [])
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise UserError(
-            f"{path} holds no list of strings: write fastai's dls.vocab as JSON, or a token a line"
-        )
+        raise UserError(f"{path} is no list of strings: write fastai's dls.vocab as JSON, or a token a line")
     if sum(token.startswith(_SUBWORD_MARK) for token in tokens) > len(tokens) // 10:
         raise UserError(
-            f"{path} holds pieces of words (sentencepiece): unfreeze reads fastai's vocabularies of words"
+            f"{path} holds subwords (sentencepiece): unfreeze reads fastai's vocabularies of words"
         )
     return tokens, tuple(map(str, labels))
 
@@ -192,9 +188,7 @@ def _read_pickle(path: Path) -> Any:
         except UserError as error:
             raise UserError(f"{path} {error}") from error
         except Exception as error:  # noqa: BLE001  (a damaged pickle raises anything at all)
-            raise UserError(
-                f"{path} is no pickle, or it is damaged: write fastai's dls.vocab as JSON"
-            ) from error
+            raise UserError(f"{path} is no pickle, or damaged: write fastai's dls.vocab as JSON") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -220,10 +214,6 @@ def _kind_of(state: Mapping[str, Tensor], source: str | Path) -> Kind:
     )
 
 
-def _without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
 def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, list[dict[str, Tensor]]]:
     """What the layers are, and the tensors of each under our names, as fastai has them.
 
@@ -240,9 +230,7 @@ def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, li
             if present := [state[name] for name in candidates if name in state]:
                 layers.setdefault(cell, {}).setdefault(number, {})[part] = present[0]
     if unknown:
-        raise UserError(
-            f"{source}: tensor {min(unknown)!r} is of a bidirectional or another layer, which is not read"
-        )
+        raise UserError(f"{source}: tensor {min(unknown)!r} is of a bidirectional or other unsupported layer")
     if not layers:
         examples = " nor ".join(names.of(0, names.parts[0])[0] for names in _CELLS.values())
         raise UserError(f"{source} has neither {examples}: it is no AWD-LSTM or AWD-QRNN of fastai")
@@ -277,12 +265,6 @@ def _qrnn_windows(layers: Sequence[Mapping[str, Tensor]], width: int, source: st
     return windows
 
 
-def _flip_forget_gate(tensor: Tensor) -> Tensor:
-    """(3 H, ...): what is kept instead of what is new."""
-    z, f, o = tensor.chunk(3)
-    return torch.cat([z, -f, o])
-
-
 def _make_encoder(
     state: Mapping[str, Tensor],
     tokens: Sequence[str],
@@ -299,7 +281,10 @@ def _make_encoder(
     windows: Sequence[int] = (2,)  # the default, which LSTMs need
     if cell == "qrnn":
         windows = _qrnn_windows(layers, embedding.shape[1], weights)
-        layers = [{part: _flip_forget_gate(tensor) for part, tensor in layer.items()} for layer in layers]
+        for layer in layers:
+            for part, tensor in layer.items():
+                z, f, o = tensor.chunk(3)  # (H, ...) each
+                layer[part] = torch.cat([z, -f, o])  # f says how much stays instead of how much is new
     encoder = AwdLstm(
         WordTokenizer.from_vocabulary(tokens),
         embedding_size=embedding.shape[1],
@@ -323,9 +308,7 @@ def _make_language_model(encoder: AwdLstm, state: Mapping[str, Tensor], source: 
     weight, bias = state.get("1.decoder.weight"), state.get("1.decoder.bias")
     embedding = encoder.stack(name).embedding.weight
     if weight is not None and not torch.equal(weight, embedding):
-        raise UserError(
-            f"{source}: the output layer is not tied to the embedding (tie_weights=False), which is not read"
-        )
+        raise UserError(f"{source}: output layers that are not tied (tie_weights=False) are not read")
     if bias is not None:
         if bias.shape != (len(embedding),):
             raise UserError(
@@ -343,18 +326,14 @@ def _make_classifier(
     n_labels = len(head["linear_1.weight"])
     if len(labels) != n_labels:
         given = f"{len(labels)} are given" if labels else "none is given"
-        raise UserError(
-            f"{source} tells {n_labels} labels apart, {given}: name them in their order, --labels a,b"
-        )
+        raise UserError(f"{source} has {n_labels} labels, {given}: name them in order by {setting('labels')}")
     settings = {"pooling": "top", "head": "two-layer"}
     network = pooled_network(encoder, n_labels, pooling="top", head="two-layer")
     module = network.heads["forwards"]
     for name, tensor in module.state_dict().items():
         if name not in head or head[name].shape != tensor.shape:
             shape = list(head[name].shape) if name in head else "missing"
-            raise UserError(
-                f"{source}: {name} of the head is {shape}, {list(tensor.shape)} is what unfreeze reads"
-            )
+            raise UserError(f"{source}: {name} of the head is {shape}, not {list(tensor.shape)}")
     module.load_state_dict(head)
     return TextClassifier.of_network(network.eval(), labels, settings)
 
@@ -362,9 +341,7 @@ def _make_classifier(
 def _head_weights(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """fastai's blocks 1.layers.B.I (a batch norm, a dropout unless its p is 0, a linear layer) under our names."""
     if "1.layers.0.weight" in state:
-        raise UserError(
-            f"{source} is a classifier of fastai 1, whose head is another one: convert its encoder and fit anew"
-        )
+        raise UserError(f"{source} is a classifier of fastai 1, whose head differs: convert its encoder")
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if match := _HEAD.fullmatch(name):
@@ -372,7 +349,5 @@ def _head_weights(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]
             found[f"{'linear' if is_linear else 'norm'}_{match[1]}.{match[3]}"] = tensor
     n_layers = sum(name.startswith("linear_") for name in found)
     if n_layers != 2:
-        raise UserError(
-            f"{source}: the head has {n_layers} layers, 2 (with {HEAD_WIDTH} numbers between) are read"
-        )
+        raise UserError(f"{source}: the head has {n_layers} layers, not 2 (with {HEAD_WIDTH} units between)")
     return found

@@ -100,9 +100,7 @@ class Grammar:
             for line_number, header, lines in _definitions(text):
                 match = _HEADER.fullmatch(header)
                 if match is None:
-                    raise ValueError(
-                        f"{file_name}, line {line_number}: no definition of a symbol: {header!r}"
-                    )
+                    raise ValueError(f"{file_name}, line {line_number}: not a definition: {header!r}")
                 self._define(match, lines)
         self._link()
 

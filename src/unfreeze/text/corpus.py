@@ -182,7 +182,5 @@ def _files_below(folder: Path) -> list[Path]:
         say_left_out(folder, left_out)
     else:
         kinds = ", ".join(sorted(_FOLDER_SUFFIXES - {""}))
-        raise UserError(
-            f"{folder}: no file that is read from a folder ({kinds}, plain or {', '.join(COMPRESSIONS)})"
-        )
+        raise UserError(f"{folder}: no file of a known kind ({kinds}, plain or {', '.join(COMPRESSIONS)})")
     return files

@@ -239,9 +239,7 @@ def _need_no_header(
         return
     said = f"{place}: the label {', '.join(labels)!r} occurs in this line alone"
     if not found.is_table:
-        raise UserError(
-            f"{said}, as the name of a column does: take it out, or give the file as a table (.csv, .tsv)"
-        )
+        raise UserError(f"{said}, like a column's name: remove it, or give the file as a table (.csv, .tsv)")
     mend = f"add {setting('header', True)} if this line names the columns, or {setting('header', False)} if it is an example"
     if len(examples) > 2 or usual:
         raise UserError(f"{said}: {mend}")

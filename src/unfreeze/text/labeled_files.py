@@ -42,9 +42,7 @@ def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, 
     """Read folder/CLASS/*.txt, classes and files in sorted order; hidden ones are left out."""
     classes = sorted(item for item in folder.iterdir() if item.is_dir() and not is_hidden(item.name))
     if not classes:
-        raise UserError(
-            f"{folder}: no folder for each class (CLASS/*.txt) in it; to read a file in it, name the file"
-        )
+        raise UserError(f"{folder}: it has no folder per class (CLASS/*.txt); to read a single file, name it")
     numbers = count_from(1)
     left_out: list[Path] = []
     for class_folder in classes:
@@ -60,9 +58,7 @@ def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, 
         if not files:
             raise UserError(f"{class_folder}: this folder of a class holds no .txt file")
         if class_folder.name in UNLABELED:
-            logger.warning(
-                "%s is read as a class; if its texts have no label, move it elsewhere", class_folder
-            )
+            logger.warning("%s is read as a class; if its texts have no label, move it", class_folder)
         for file in files:
             yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
     say_left_out(folder, left_out)
@@ -106,9 +102,7 @@ def without_labels(lines: Iterator[str], path: str | Path) -> Iterator[str]:
     if not first.startswith(FASTTEXT):
         yield from lines
         return
-    logger.warning(
-        "%s: its lines begin with labels (%s), which are left out of the texts", path, first.split()[0]
-    )
+    logger.warning("%s: its lines begin with labels (%s), which are left out", path, first.split()[0])
     for line in lines:
         yield _FASTTEXT_LABEL.sub("", line)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -186,7 +186,12 @@ def _answer(given: Any, context: str, place: str, number: str, reading: _Reading
         if not reading.mend:
             raise UserError(f"{place}: its answer {text!r} is not at its answer_start {start}")
         (reading.mended if len(places) == 1 else reading.guessed).append(number)
-        start = _nearest(places, start, f"{place}: its answer {text!r}")
+        near, *others = sorted(places, key=lambda each: abs(each - start))
+        if others and abs(others[0] - start) == abs(near - start):
+            raise UserError(
+                f"{place}: its answer {text!r} is not at its answer_start {start}, and stands as near at {near} as at {others[0]}"
+            )
+        start = near
     return Answer(text, start, len(places) == 1)
 
 
@@ -198,15 +203,6 @@ def _places(text: str, context: str) -> list[int]:
         places.append(start)
         start = context.find(text, start + 1)
     return places
-
-
-def _nearest(places: Sequence[int], start: int, what: str) -> int:
-    first, *others = sorted(places, key=lambda each: abs(each - start))
-    if others and abs(others[0] - start) == abs(first - start):
-        raise UserError(
-            f"{what} is not at its answer_start {start}, and stands as near at {first} as at {others[0]}"
-        )
-    return first
 
 
 def as_question(question: str, context: str, number: str = "") -> Question:

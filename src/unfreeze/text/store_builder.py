@@ -147,7 +147,8 @@ class StoreBuilder:
         identity, shards = read_journal(place)
         if identity != self.identity:
             return []
-        while shards and not self._holds(place, shards):
+        present = {name: size_of(place / name) for name in self._file_sizes(shards)}
+        while shards and any(present[name] < size for name, size in self._file_sizes(shards).items()):
             shards.pop()
         return shards
 
@@ -158,9 +159,6 @@ class StoreBuilder:
             return False
         sizes = self._file_sizes(read_journal(place)[1])
         return all(size_of(place / name) == size for name, size in sizes.items())
-
-    def _holds(self, place: Path, shards: list[Shard]) -> bool:
-        return all(size_of(place / name) >= size for name, size in self._file_sizes(shards).items())
 
     def _file_sizes(self, shards: list[Shard]) -> dict[str, int]:
         """Bytes of each file of a store of `shards`."""
@@ -253,9 +251,7 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[Shard]]:
             else:
                 identity = read_json(line)
     except (ValueError, TypeError):
-        logger.warning(
-            "%s is damaged after %d shards; they are used, the rest is made again", path, len(shards)
-        )
+        logger.warning("%s is damaged after %d shards; the rest is made again", path, len(shards))
     return identity, shards
 
 

@@ -118,7 +118,11 @@ def column_sentences(
                 if not checked:
                     _check_numbers(wanted, shape.width, f"{path}:{words.numbers[0]}")
                     checked = True
-                _check_columns(words, shape.width, path)
+                for line_number, found in zip(words.numbers, words.columns, strict=True):
+                    if len(found) != shape.width:
+                        raise UserError(
+                            f"{path}:{line_number}: {len(found)} columns, but other words have {shape.width}"
+                        )
                 yield words
                 words = ColumnSentence([], [], [])
         elif not (shape.is_conllu and _NO_WORD_OF_CONLLU.fullmatch(columns[0])):
@@ -201,14 +205,6 @@ def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:
             raise UserError(f"{place}: there is no column {shown(column)} of {width}")
     if len({column % width for column in wanted}) < len(wanted):
         raise UserError(f"{place}: words and tags are both in column {wanted[0] % width}: name two")
-
-
-def _check_columns(words: ColumnSentence, width: int, path: str | Path) -> None:
-    for number, columns in zip(words.numbers, words.columns, strict=True):
-        if len(columns) != width:
-            raise UserError(
-                f"{path}:{number}: {len(columns)} columns, where others have {width}: every word needs as many"
-            )
 
 
 def tokens_of(words: ColumnSentence, column: int) -> tuple[str, ...]:

@@ -159,9 +159,7 @@ def spans_of(tags: Sequence[str], scheme: Scheme, sentence: int = 0) -> list[Spa
         if scheme == "iob1" and letter == "I" and not goes_on:
             letter = "B"
         if letter in "IE" and not goes_on:
-            raise IllegalTag(
-                (sentence, place), f"{tag} goes on with a span that {joined_tag(*before)} does not begin"
-            )
+            raise IllegalTag((sentence, place), f"{tag} cannot follow {joined_tag(*before)}")
         if open_span and not goes_on:
             if scheme == "bioes":
                 unfinished = f"a span of {kind}" if kind else "a span"

@@ -164,13 +164,18 @@ def read_tagged(
         UserError: with the line, where columns are missing or tags are in no scheme; or the file holds no sentence.
     """
     file = existing_file(Path(path))
-    places: list[list[int]] = []
+    rows: list[TaggedSentence] = []
+    places: list[list[int]] = []  # the line of each word
     if plain_suffix(file) in JSON_LINES:
-        rows = list(_json_rows(file, token_column, tag_column, encoding))
-        places = [[row.number] * len(row.tokens) for row in rows]
+        keys = TAG_KEYS if tag_column is None else [str(tag_column)]
+        for number, row, tokens in _json_tokens(file, token_column, encoding):
+            own = _strings(row, keys, f"{path}:{number}")
+            _need_pairs(tokens, own, f"{path}:{number}")
+            if tokens:
+                rows.append(TaggedSentence(tokens, tuple(own), number))
+                places.append([number] * len(tokens))
     else:
         lines, token, tag = open_columns(file, token_column, tag_column, encoding)
-        rows = []
         for words in column_sentences(lines, path, (token, tag), comments):
             tokens, tags = tokens_of(words, token), tags_of(words, tag, path)
             rows.append(TaggedSentence(tokens, tags, words.numbers[0]))
@@ -210,7 +215,7 @@ def read_split(
 def _in_one_scheme(
     rows: list[TaggedSentence], source: str, place: Callable[[int, int], str], wanted: Scheme | None
 ) -> TaggedSet:
-    """Check or detect the scheme; `place` names a word of a sentence for messages."""
+    """Check or detect the scheme, with a warning about a doubtful guess; `place` names a word of a sentence for messages."""
     tags = [row.tags for row in rows]
     try:
         if wanted is not None:
@@ -222,19 +227,9 @@ def _in_one_scheme(
             f"{place(*error.place)}: {error.reason} (word {word} of its sentence): tags are in "
             f"IOB1, BIO or BIOES throughout; a fit reads others as plain ones by {setting('scheme', 'plain')}"
         ) from None
-    if wanted is None:
-        _say_what_was_guessed(tags, scheme, source, place)
-    if scheme == "bioes":  # BIOUL has other letters
-        rows = [replace(row, tags=tuple(joined_tag(*split_tag(tag)) for tag in row.tags)) for row in rows]
-    return TaggedSet(rows, source, scheme)
-
-
-def _say_what_was_guessed(
-    tags: Sequence[Sequence[str]], scheme: Scheme, source: str, place: Callable[[int, int], str]
-) -> None:
     counts = Counter(tag for own in tags for tag in own if tag != OUTSIDE)
     spans = [tag for tag in counts if has_type(tag)]
-    if scheme == "plain" and spans:
+    if wanted is None and scheme == "plain" and spans:
         sentence, word, odd = next(
             (sentence, word, tag)
             for sentence, own in enumerate(tags)
@@ -249,24 +244,16 @@ def _say_what_was_guessed(
                 f"{setting('scheme', 'bio')} refuses such tags"
             )
         )
-    elif scheme != "plain" and counts and not spans:
+    elif wanted is None and scheme != "plain" and counts and not spans:
         logger.warning(
             Notice(
                 f"{source}: its tags ({', '.join(sorted(counts))}) name no type: they are read as spans of one type; a fit with "
                 f"{setting('scheme', 'plain')} reads them as plain tags"
             )
         )
-
-
-def _json_rows(
-    path: Path, token_key: int | str | None, tag_key: int | str | None, encoding: str
-) -> Iterator[TaggedSentence]:
-    keys = [str(tag_key)] if tag_key is not None else list(TAG_KEYS)
-    for number, row, tokens in _json_tokens(path, token_key, encoding):
-        tags = _strings(row, keys, f"{path}:{number}")
-        _need_pairs(tokens, tags, f"{path}:{number}")
-        if tokens:
-            yield TaggedSentence(tokens, tuple(tags), number)
+    if scheme == "bioes":  # BIOUL has other letters
+        rows = [replace(row, tags=tuple(joined_tag(*split_tag(tag)) for tag in row.tags)) for row in rows]
+    return TaggedSet(rows, source, scheme)
 
 
 def _json_tokens(

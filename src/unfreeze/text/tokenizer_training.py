@@ -63,9 +63,7 @@ def learn_words(
 def train_words(corpus: CorpusCounts, size: int, min_count: int) -> tuple[list[str], list[int]]:
     """The special tokens and the most frequent words, and how often the corpus encoded with them has each."""
     if size <= len(SPECIAL_TOKENS):
-        raise UserError(
-            f"a vocabulary of {size} has no room for words: ask for more than {len(SPECIAL_TOKENS)}"
-        )
+        raise UserError(f"a vocabulary of {size} has no room for words: take more than {len(SPECIAL_TOKENS)}")
     counts = corpus.words
     words = frequent_words(counts, SPECIAL_TOKENS, size, min_count)
     known = {token: counts[token] for token in (*SPECIAL_TOKENS, *words)}
@@ -115,9 +113,7 @@ def count_corpus(
                 merged = Counter({word: n for word, n in merged.items() if n > floor})
             bar.advance(counts.total())
     if not n_words:
-        raise UserError(
-            "the corpus has no document with a word in it: there is nothing to learn a vocabulary from"
-        )
+        raise UserError("the corpus has no document with a word in it: there is no vocabulary to learn")
     return CorpusCounts(merged, n_words, n_documents)
 
 
@@ -165,9 +161,7 @@ def train_unigram(counts: Counter[str], size: int) -> list[tuple[str, float]]:
     """The special tokens of a subword vocabulary and its pieces, likely ones first, with log-probabilities."""
     words = _training_words(counts, size)
     if not words:
-        raise UserError(
-            f"no word is left to learn {size} subwords from: give more text or a larger vocabulary_size"
-        )
+        raise UserError("no word is left to learn subwords from: give more text or a larger vocabulary_size")
     model = Tokenizer(models.Unigram())
     model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.UnigramTrainer(

@@ -87,9 +87,7 @@ class TextTokenizer(ABC):
             needed = " ".join(self.needed_tokens)
             raise UserError(f"the vocabulary lacks the special token {missing[0]}: it must contain {needed}")
         if counts is not None and len(counts) != len(tokens):
-            raise UserError(
-                f"the vocabulary has {len(tokens):,} tokens, but there are {len(counts):,} counts"
-            )
+            raise UserError(f"the vocabulary has {len(tokens):,} tokens, but {len(counts):,} counts")
         self.unknown_id = self._ids[UNKNOWN]
         self.pad_id = self._ids[PAD]
         self.bos_id = self._ids[BEGIN]

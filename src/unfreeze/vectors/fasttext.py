@@ -36,6 +36,7 @@ from unfreeze.vectors.table import (
     VectorTable,
     collect,
     decoded,
+    row_not_finite,
 )
 
 MAGIC = struct.pack("<i", 793_712_314)
@@ -91,8 +92,8 @@ class FastTextVectors:
         """
         rows = np.array([self.index.get(word, -1) for word in words], np.int64)
         vectors = self._means(words, rows)
-        if len(broken := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
-            raise UserError(f"the vector of {words[broken[0]]!r} in a fastText model holds NaN or infinity")
+        if (row := row_not_finite(vectors)) is not None:
+            raise UserError(f"the vector of {words[row]!r} in a fastText model holds NaN or infinity")
         return vectors
 
     def table(self) -> VectorTable:
@@ -119,12 +120,9 @@ class FastTextVectors:
             some = chosen[first : first + _WORDS]
             words = [self.words[row] for row in some]
             vectors = self._means(words, np.array(some))
-            finite = np.isfinite(vectors).all(axis=1)
-            if not finite.all():
-                bad = int(np.flatnonzero(~finite)[0])
-                raise UserError(
-                    f"{path}: the vector of word {some[bad] + 1} ({words[bad]!r}) holds NaN or infinity"
-                )
+            if (row := row_not_finite(vectors)) is not None:
+                where = f"{path}: the vector of word {some[row] + 1} ({words[row]!r})"
+                raise UserError(f"{where} holds NaN or infinity")
             yield words, vectors
 
     def _means(self, words: Sequence[str], rows: NDArray[np.int64]) -> Floats:
@@ -180,15 +178,13 @@ def parse_fasttext(path: Path, stream: BinaryIO, report: LoadReport) -> FastText
         UserError: as for `read_fasttext`.
     """
     magic, version, *arguments = _ARGUMENTS.unpack(_taken(path, stream, _ARGUMENTS.size))
-    vector_size, _, _, _, _, _, _, model, n_buckets, minn, maxn, _, _ = arguments
+    width, _, _, _, _, _, _, model, n_buckets, minn, maxn, _, _ = arguments
     if struct.pack("<i", magic) != MAGIC:
         raise UserError(f"{path} is no fastText model: it does not begin with fastText's magic number")
     if version not in (11, 12):
         raise UserError(f"{path} is a fastText model of version {version}: versions 11 and 12 are read")
-    if vector_size < 1 or n_buckets < 0:
-        raise UserError(
-            f"{path} has vectors of {vector_size} numbers and {n_buckets} buckets: the file is damaged"
-        )
+    if width < 1 or n_buckets < 0:
+        raise UserError(f"{path} has vectors of {width} numbers and {n_buckets} buckets: the file is damaged")
     if version == 11 and model == _SUPERVISED:
         maxn = 0  # classifiers of version 11 were trained without n-grams
     n_entries, n_words, _, _, n_pruned = struct.unpack("<3i2q", _taken(path, stream, 28))
@@ -201,9 +197,9 @@ def parse_fasttext(path: Path, stream: BinaryIO, report: LoadReport) -> FastText
         raise UserError(f"{path} is a quantized model (.ftz): the .bin that it was made from can be read")
     n_rows, size = struct.unpack("<2q", _taken(path, stream, 16))
     buckets = n_rows - n_words
-    if size != vector_size or buckets < 0 or (maxn > 0 and buckets != n_buckets):
+    if size != width or buckets < 0 or (maxn > 0 and buckets != n_buckets):
         raise UserError(
-            f"{path} has a matrix of {n_rows} x {size} for {n_words} words, {n_buckets} buckets and vectors of {vector_size}: "
+            f"{path} has a matrix of {n_rows} x {size} for {n_words} words, {n_buckets} buckets and vectors of {width}: "
             "the file is damaged"
         )
     words = decoded(raw, report)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unfreeze.errors import UserError
-from unfreeze.vectors.table import VectorTable
+from unfreeze.vectors.table import VectorTable, row_not_finite
 
 Measure = Literal["cosine", "dot"]
 Floats: TypeAlias = NDArray[np.float64]
@@ -91,16 +91,12 @@ class NeighborIndex:
         for word, sign in signed:
             row = self.table.known_row(word)
             if not self.norms[row]:
-                raise UserError(
-                    f"the vector of {word!r} is zero: it has no direction, so it has no neighbors"
-                )
+                raise UserError(f"the vector of {word!r} is zero: it has no direction and no neighbors")
             vector = self.table.matrix[row].astype(np.float64)
             total += sign * (vector / self.norms[row] if self.measure == "cosine" else vector)
         longest = 1.0 if self.measure == "cosine" else float(self.norms.max())
         if np.linalg.norm(total) <= _NO_DIRECTION * longest and len(signed) > 1:
-            raise UserError(
-                f"{as_formula(positive, negative)} is the zero vector: it has no direction, so it has no neighbors"
-            )
+            raise UserError(f"{as_formula(positive, negative)} is zero: it has no direction and no neighbors")
         return total
 
     def nearest(
@@ -131,13 +127,11 @@ class NeighborIndex:
         if top < 1:
             raise UserError(f"the number of neighbors must be at least 1, not {top}")
         if queries.ndim != 2 or queries.shape[1] != self.table.size:
-            raise UserError(
-                f"queries of shape {queries.shape}: they must be (queries, {self.table.size}), as the vectors are"
-            )
+            raise UserError(f"queries of shape {queries.shape}: they must be (queries, {self.table.size})")
         if not np.isfinite(queries).all():
             raise UserError("a query holds NaN or infinity")
         if not queries.any(axis=1).all():
-            raise UserError("a query is the zero vector: it has no direction, so it has no neighbors")
+            raise UserError("a query is zero: it has no direction and no neighbors")
         rows, scores = self.search(queries, top, excluded)
         return [
             [
@@ -257,9 +251,8 @@ def similarity(table: VectorTable, a: str, b: str, *, measure: Measure = "cosine
         UserError: a word is unknown, or its vector holds NaN or infinity or, for a cosine, is zero.
     """
     vectors = table.matrix[[table.known_row(a), table.known_row(b)]].astype(np.float64)
-    for word, vector in zip((a, b), vectors, strict=True):
-        if not np.isfinite(vector).all():
-            raise UserError(f"the vector of {word!r} holds NaN or infinity")
+    if (row := row_not_finite(vectors)) is not None:
+        raise UserError(f"the vector of {(a, b)[row]!r} holds NaN or infinity")
     if measure == "cosine":
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         for word, norm in zip((a, b), norms, strict=True):

@@ -38,6 +38,7 @@ from unfreeze.vectors.table import (
     VectorTable,
     collect,
     decoded,
+    row_not_finite,
 )
 
 _HEAD = 1 << 16
@@ -166,8 +167,7 @@ def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource
             f"{path} has words of shape {words.shape} and a matrix of {matrix.shape}: they must be (V,) and (V, D)"
         )
     words, matrix = words[:limit], matrix[:limit]
-    if not np.isfinite(matrix).all():
-        row = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])
+    if (row := row_not_finite(matrix)) is not None:
         raise UserError(f"{path}: the vector of {str(words[row])!r} (row {row}) holds NaN or infinity")
     block: Block = (list(map(str, words.tolist())), matrix.astype(np.float32, copy=False))
     return VectorSource(matrix.shape[1], len(words), iter([block]))
@@ -199,42 +199,29 @@ def _text_source(
         raise UserError(
             f"{path}, line 1: no word vectors here; expected a word and its numbers, separated by spaces (or word2vec's header)"
         )
-    reads_all = limit is None or (n_words is not None and limit >= n_words)
-    blocks = _text_blocks(
-        _TextLines(path, report, size, only),
-        _line_blocks(stream, first if header is None else b"", limit),
-        first_line=1 if header is None else 2,
-        expected=n_words if reads_all else None,
-    )
-    n_wanted = n_words if limit is None else min(limit, n_words or limit)
-    return VectorSource(size, n_wanted, blocks)
+    parser = _TextLines(path, report, size, only)
 
+    def blocks() -> Iterator[Block]:
+        number, left = 1 if header is None else 2, limit
+        unread = [[first]] if header is None else []  # what has been read already, if it is no header
+        for lines in chain(unread, iter(lambda: stream.readlines(_TEXT_BLOCK), [])):
+            yield parser.parse(lines[:left], number)
+            number += len(lines)
+            if left is not None:
+                left -= len(lines)
+                if left <= 0:
+                    break
+        report.blank_last_lines = parser.n_blank
+        if n_words is None or (limit is not None and limit < n_words):
+            return
+        if parser.n_words < n_words:
+            raise UserError(
+                f"{path} has {parser.n_words} words where its first line says {n_words}: the file is truncated or damaged"
+                " (if it is whole, put the right number there)"
+            )
+        report.beyond_header = parser.n_words - n_words
 
-def _line_blocks(stream: BinaryIO, first: bytes, limit: int | None) -> Iterator[list[bytes]]:
-    """Lines, about a megabyte at a time, up to `limit`; `first` has been read already."""
-    left = limit
-    for lines in chain([[first]] if first else [], iter(lambda: stream.readlines(_TEXT_BLOCK), [])):
-        yield lines[:left]
-        if left is not None:
-            left -= len(lines)
-            if left <= 0:
-                return
-
-
-def _text_blocks(
-    lines: _TextLines, blocks: Iterator[list[bytes]], *, first_line: int, expected: int | None
-) -> Iterator[Block]:
-    number = first_line
-    for block in blocks:
-        yield lines.parse(block, number)
-        number += len(block)
-    lines.report.blank_last_lines = lines.n_blank
-    if expected is not None and lines.n_words < expected:
-        raise UserError(
-            f"{lines.path} has {lines.n_words} words where its first line says {expected}: the file is truncated or damaged"
-            " (if it is whole, put the right number there)"
-        )
-    lines.report.beyond_header = 0 if expected is None else lines.n_words - expected
+    return VectorSource(size, n_words if limit is None else min(limit, n_words or limit), blocks())
 
 
 class _TextLines:
@@ -307,9 +294,7 @@ class _TextLines:
             if not _is_number(field):
                 raise UserError(f"{where}: {field.decode('utf-8', 'replace')!r} is not a number")
             if not abs(float(field)) < _INFINITE:
-                raise UserError(
-                    f"{where}: {field.decode()} in a vector; every number must be finite in 32 bits"
-                )
+                raise UserError(f"{where}: {field.decode()} in a vector; numbers must be finite in 32 bits")
 
 
 def _is_number(field: bytes) -> bool:
@@ -329,9 +314,7 @@ def _is_number(field: bytes) -> bool:
 def _binary_source(path: Path, stream: BinaryIO, report: LoadReport, limit: int | None) -> VectorSource:
     header = _header_numbers(stream.readline(64).split())
     if header is None or 0 in header:
-        raise UserError(
-            f"{path}, line 1: expected the header of word2vec's binary format, two numbers: words and size"
-        )
+        raise UserError(f"{path}, line 1: expected word2vec's binary header, two numbers: words and size")
     n_words, size = header
     wanted = n_words if limit is None else min(limit, n_words)
     return VectorSource(size, wanted, _binary_blocks(path, stream, report, wanted, n_words, size))
@@ -362,13 +345,10 @@ def _binary_blocks(
             every_place = np.ndarray((len(data) - width + 1,), f"V{width}", data, strides=(1,))
             rows = every_place[starts].view("<f4").reshape(len(starts), size).astype(np.float32, copy=False)
             _check_spaces(path, data, words, starts, rows, n_read)
-            finite = np.isfinite(rows).all(axis=1)
-            if not finite.all():
-                row = int(np.flatnonzero(~finite)[0])
+            if (row := row_not_finite(rows)) is not None:
                 word = words[row].decode("utf-8", "replace")
-                raise UserError(
-                    f"{path}: the vector of word {n_read + row + 1} ({word!r}) holds NaN or infinity"
-                )
+                where = f"{path}: the vector of word {n_read + row + 1} ({word!r})"
+                raise UserError(f"{where} holds NaN or infinity")
             yield decoded(words, report), rows
         n_read += len(words)
         if n_read < wanted and not fresh:

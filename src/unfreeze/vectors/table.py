@@ -292,6 +292,12 @@ def _selected(words: list[str], rows: Floats, mask: Sequence[bool]) -> Block:
     return list(compress(words, mask)), rows[np.array(mask, bool)]
 
 
+def row_not_finite(vectors: NDArray[np.number]) -> int | None:
+    """The first row of vectors (N, D) that holds NaN or infinity; None if there is none."""
+    finite = np.isfinite(vectors).all(axis=1)
+    return None if finite.all() else int(np.argmin(finite))
+
+
 def decoded(words: list[bytes], report: LoadReport) -> list[str]:
     """Decode UTF-8; bytes that are not are replaced by U+FFFD and counted."""
     try:

@@ -75,7 +75,5 @@ def _encoded(words: Iterable[str], suffix: str) -> list[bytes]:
         try:
             encoded.append(word.encode())
         except UnicodeEncodeError as error:
-            raise UserError(
-                f"word {number} ({word!r}) holds half a character, which UTF-8 cannot carry"
-            ) from error
+            raise UserError(f"word {number} ({word!r}) holds half a character, which is not UTF-8") from error
     return encoded

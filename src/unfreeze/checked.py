@@ -187,9 +187,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(each) and value == each for each in inner)
     if origin is tuple and inner[-1:] != (Ellipsis,):
-        return _is_list(value) and len(value) == len(inner) and all(map(_fits, value, inner))
+        return isinstance(value, (list, tuple)) and len(value) == len(inner) and all(map(_fits, value, inner))
     if origin in (list, tuple, Sequence):
-        return _is_list(value) and _all_fit(value, inner[0])
+        return isinstance(value, (list, tuple)) and _all_fit(value, inner[0])
     if origin is dict:
         return isinstance(value, dict) and _all_fit(value.values(), inner[1])
     if hint is int:
@@ -203,10 +203,6 @@ def _all_fit(values: Collection[object], hint: Any) -> bool:
     if hint in (int, str):  # fast, because vocabularies are long
         return set(map(type, values)) <= {hint}
     return all(_fits(each, hint) for each in values)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, (list, tuple))
 
 
 def _described(hint: Any) -> str:

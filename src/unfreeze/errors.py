@@ -15,10 +15,10 @@ _SETTING = re.compile("\ue000([a-z_0-9A-Z]+)=([^\ue001]*)\ue001")
 
 
 def setting(name: str, value: object = None) -> str:
-    """The name of a setting, with its value if one is given, for the message of a `UserError`.
+    """Format the name of a setting, with its value if given, for the message of a `UserError`.
 
-    Python callers read `softmax='full'`, users of the command line `--softmax full`: the two characters around it, from
-    Unicode's private use area, let `UserError.written` tell a setting's name from any other word.
+    Python callers read `softmax='full'`, users of the command line `--softmax full`. The two characters around it, from
+    Unicode's private use area, let `UserError.written` find the names of settings.
 
     Example:
         >>> str(UserError(f"{setting('epochs')} must be above 0, not -1"))
@@ -46,10 +46,10 @@ class Notice:
 
 
 class UserError(ValueError):
-    """What the user gave cannot work: the message is one line that says what, where, and what would be right."""
+    """A mistake of the user. The message is one line: what is wrong, where, and what would be right."""
 
     def written(self, write: Callable[[str, str], str]) -> str:
-        """The message, each `setting` in it put into words by `write(name, repr of the value or "")`."""
+        """The message, with each `setting` in it formatted by `write(name, repr of the value or "")`."""
         return _SETTING.sub(lambda found: write(found[1], found[2]), Exception.__str__(self))
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class UnknownLabel(UserError):
 
 
 class MissingExtra(UserError):
-    """An optional dependency is not installed; the message names the `pip install` that mends it."""
+    """An optional dependency is not installed; the message says how to install it."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"this needs the package {package!r}: pip install 'unfreeze[{extra}]'")
@@ -86,17 +86,17 @@ class CannotWrite(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C reached a stage that has saved where it is; the message is one line that says how to go on."""
+    """Training was interrupted and its state has been saved; the message is one line that says how to resume."""
 
 
 def need_several(given: object, what: str) -> None:
-    """Raise the UserError for one text where a list of texts or words is needed: it would be taken for its letters."""
+    """Raise UserError if a string is given instead of a list of texts or words, because it would be read as its letters."""
     if isinstance(given, str):
         raise UserError(f"{what} come in a list, and {given[:40]!r} is one text")
 
 
 def need_texts(given: Iterable[object], what: str, *, first: int = 0) -> None:
-    """Raise the UserError for one text instead of a list, and for what is no text, by its position (from `first`)."""
+    """Raise UserError for a string instead of a list, and for an item that is not a string, with its index from `first`."""
     need_several(given, what)
     for position, text in enumerate(given, first):
         if not isinstance(text, str):

@@ -33,43 +33,43 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
 OWN = {CONFIG, WEIGHTS, "tokenizer.json", "counts.json", "README.md", METRICS, "training"}
-"""The names of a saved model's files; whatever else is in its folder is the user's and stays there."""
+"""Names of the files of a saved model; all other files in its folder belong to the user and stay there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """What config.json says of an encoder."""
+    """The part of config.json about an encoder."""
 
     kind: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    """Of its constructor, which knows their types."""
+    """Arguments of its constructor, which checks their types."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What config.json of anything saved says; the class of a kind adds what that kind needs."""
+    """config.json of anything that is saved; the classes of some kinds have further fields."""
 
     format_version: int
     kind: str
     arguments: dict[str, Any] = field(default_factory=dict)
     encoder: EncoderConfig | None = None
-    """Of a task model."""
+    """The encoder of a task model."""
     output: dict[str, Any] | None = None
     """Arguments of a language model's output layer."""
     trained: dict[str, Any] | None = None
-    """Settings of word2vec, where its training can go on."""
+    """Settings of word2vec, if training can be continued."""
     word_vectors: bool = False
     """Whether a task model has static vectors in a folder of their own."""
     digests: dict[str, str] = field(default_factory=dict)
-    """By the name of a file of tensors what `checksum` said when it was saved; models of earlier versions have none."""
+    """File of tensors -> its `checksum`; models of earlier versions have none."""
 
 
 @contextmanager
 def written_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` when the block ends without an error.
 
-    The file gets the permissions of the one that it replaces, else those that the umask leaves to a new file. Where `path`
-    is a link, the file that it leads to is written.
+    The file has the permissions of the one that it replaces, or those that the umask leaves. If `path` is a link, its
+    target is written.
 
     Raises:
         UserError: the disk is full or the place cannot be written; an earlier `path` is intact.
@@ -82,9 +82,9 @@ def written_file(path: Path) -> Iterator[Path]:
         try:
             temporary.touch()
             mode = _mode(path if path.is_file() else temporary)
-            temporary.chmod(mode | stat.S_IWUSR)  # before anything is in it that others must not read
+            temporary.chmod(mode | stat.S_IWUSR)  # before it contains anything that others must not read
             yield temporary
-            temporary.chmod(mode)  # safetensors makes the file anew, for its owner alone
+            temporary.chmod(mode)  # safetensors creates the file again, readable only by its owner
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -118,9 +118,9 @@ def write_json(path: Path, value: object) -> None:
 def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder next to `path`; it takes the place of `path` when the block ends without an error.
 
-    Entries of an earlier `path` that do not belong to a saved model are carried over, and those of the model whose names
-    are in `keep`, as hard links, because they may be gigabytes of token ids. A folder that is replaced passes on its
-    permissions; a new one gets those that the umask leaves. Where `path` is a link, the folder that it leads to is written.
+    Entries of an earlier `path` that do not belong to a saved model, and those of the model whose names are in `keep`, are
+    carried over as hard links, because they may be gigabytes of token ids. The new folder has the permissions of the
+    earlier one, or those that the umask leaves. If `path` is a link, its target is written.
 
     Raises:
         UserError: the disk is full or the place cannot be written; an earlier `path` is intact.
@@ -143,7 +143,7 @@ def written_folder(path: Path, keep: Container[str] = ()) -> Iterator[Path]:
 
 
 def _new_folder_mode(inside: Path) -> int:
-    """The permissions that the umask leaves to a new folder; a process can read its umask only by changing it."""
+    """The permissions of a new folder under the umask, which a process can read only by changing it."""
     probe = inside / ".new"
     probe.mkdir()
     mode = _mode(probe)
@@ -160,7 +160,7 @@ def _keep_modes(new: Path, path: Path) -> None:
 
 
 def need_own_place(path: Path) -> None:
-    """Raise UserError for a folder that no new one can replace: a mount point, the current folder and those above it."""
+    """Raise UserError for a folder that cannot be replaced: a mount point, the current folder and its parents."""
     if Path.cwd().is_relative_to(path.resolve()):
         raise UserError(f"{path} is the folder you are in, or above it: name one for the model alone")
     if os.path.ismount(path):
@@ -213,7 +213,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def restore_folder(path: Path) -> None:
-    """Put the folder `path` back that a killed process had moved away to replace it."""
+    """Restore the folder `path` if a process was killed after moving it away to replace it."""
     if not path.exists():
         for earlier in _left_beside(path, r"\d+\.earlier")[:1]:
             with writing(path):
@@ -221,7 +221,7 @@ def restore_folder(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left half written in the folder `path` and next to it, or had no time to remove.
+    """Remove temporary files and folders of killed processes in the folder `path` and next to it.
 
     No other process may be writing `path`.
     """
@@ -255,10 +255,10 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """Where one kind of things is kept that can be made again: in UNFREEZE_CACHE, else ~/.cache/unfreeze.
+    """The folder of one kind of cached results, in UNFREEZE_CACHE or ~/.cache/unfreeze.
 
     Raises:
-        CannotWrite: neither is there.
+        CannotWrite: UNFREEZE_CACHE is not set and there is no home folder.
     """
     if root := os.environ.get("UNFREEZE_CACHE"):
         return Path(root) / name
@@ -276,14 +276,14 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 def read_config(
     folder: Path, kinds: Container[str] | None = None, form: type[Config] = Config
 ) -> dict[str, Any]:
-    """Read `folder`/config.json, and check it once for all that read it.
+    """Read and check `folder`/config.json.
 
     Args:
-        kinds: the values of "kind" that the caller can use; None accepts all.
-        form: what it must say, and of which types.
+        kinds: accepted values of "kind" (default: all).
+        form: the dataclass whose fields and types it must have.
 
     Raises:
-        UserError: there is no such folder or file, it is broken, of a newer format, or of another kind.
+        UserError: there is no such folder or file, or it is damaged, of a newer format or of another kind.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: a saved model is a folder with {CONFIG} in it")
@@ -313,7 +313,7 @@ def write_model(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """What `folder`/metrics.json holds.
+    """Read `folder`/metrics.json.
 
     Raises:
         UserError: it is missing or damaged.
@@ -334,12 +334,12 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(temporary)
             )
-        except SafetensorError as error:  # a full disk, in its words
+        except SafetensorError as error:  # such as a full disk
             raise OSError(str(error)) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, whose digest must be that in the config.json beside it, where one is there.
+    """Read a safetensors file, and compare its checksum with that in config.json, if there is one in its folder.
 
     Raises:
         UserError: the file is missing, truncated or damaged.
@@ -356,7 +356,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """By name the shapes of the tensors in a safetensors file, of which only the header is read.
+    """Name -> shape of the tensors in a safetensors file; only the header is read.
 
     Raises:
         UserError: the file is missing or truncated.
@@ -382,7 +382,7 @@ def _need_undamaged(path: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """Tells a damaged file from a whole one: CRC-32, 0.07 s for 100 MB where `digest` takes 0.23."""
+    """A checksum that detects damaged files: CRC-32, which takes 0.07 s for 100 MB where `digest` takes 0.23 s."""
     value = 0
     with path.open("rb") as file:
         while data := file.read(1 << 20):
@@ -391,7 +391,7 @@ def checksum(path: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """A short hash of what is in a file.
+    """A short hash of the content of a file.
 
     Raises:
         UserError: the file is missing.

@@ -371,7 +371,7 @@ WRONG: dict[str, tuple[object, list[str], str]] = {
     "a QRNN of two layers": (
         QRNN | {"0.rnns.0.layers.1.linear.weight_raw": torch.ones(2)},
         VOCABULARY,
-        r"layers\.1\..*another layer",
+        r"layers\.1\..*unsupported layer",
     ),
     "a QRNN among LSTMs": (
         LM | {"0.rnns.3.layers.0.linear.weight": torch.ones(2)},

@@ -51,13 +51,13 @@ def test_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("a O\nb\n", "a.conll", "a.conll:2: 1 columns, where others have 2"),
+        ("a O\nb\n", "a.conll", "a.conll:2: 1 columns, but other words have 2"),
         (
             "a O\nb B-X\n\nc B-X\nd I-Y\n",
             "a.conll",
             "a.conll:5: I-Y cannot follow B-X",
         ),
-        ("a S-X\nb I-X\n", "a.conll", "a.conll:2: I-X goes on"),
+        ("a S-X\nb I-X\n", "a.conll", "a.conll:2: I-X cannot follow S-X"),
         ("\n\n", "a.conll", "holds no sentence"),
         ('{"tokens": ["a"], "tags": []}', "a.jsonl", "a.jsonl:1: 1 tokens and 0 tags"),
         ('{"tokens": ["a"]}', "a.jsonl", "there is no 'tags' or"),
@@ -154,7 +154,7 @@ def test_words_that_look_like_comments(tmp_path: Path, text: str, tokens: list[t
 
 
 def test_a_word_within_a_sentence_is_no_comment(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a.conll:2: 3 columns, where others have 4"):
+    with pytest.raises(UserError, match="a.conll:2: 3 columns, but other words have 4"):
         read_tagged(written(tmp_path, "a b c O\n#hash 2 O\n"))
     with pytest.raises(UserError, match="words and tags are both in column 1"):
         read_tagged(written(tmp_path, "a O\n"), token_column=1)
@@ -200,7 +200,7 @@ def test_a_hash_begins_a_word_or_a_comment(tmp_path: Path, text: str, tokens: li
 
 
 def test_a_word_that_lacks_a_column_is_no_comment(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a.conll:1: 2 columns, where others have 3"):
+    with pytest.raises(UserError, match="a.conll:1: 2 columns, but other words have 3"):
         read_tagged(written(tmp_path, "#ibm B-ORG\nis\tVB\tO\n"))
 
 

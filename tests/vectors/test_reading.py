@@ -157,7 +157,7 @@ def test_broken_binary_packed_and_npz(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"word 1 \('a'\) holds NaN"):
         read_word_vectors(path)
     path.write_bytes(b"\xba\x16\x4f\x2e whatever\n")
-    with pytest.raises(UserError, match="line 1: expected the header"):
+    with pytest.raises(UserError, match="line 1: expected word2vec.s binary header"):
         read_word_vectors(path)
     packed.write_bytes(gzip.compress(b"a 1 2\n" * 1000)[:-12])
     with pytest.raises(UserError, match="cannot be unpacked"):

@@ -1,10 +1,10 @@
 """Write an embedded text as one file: Parquet, NPZ or HDF5.
 
-`embed_text` keeps the vectors in a folder, from which an interrupted run resumes. A folder that leaves NPZ_HEAD bytes free
-becomes an .npz in place, so that every vector is written once. The other two formats cannot be continued after a kill; they
-are written line by line from the folder.
+`embed_text` writes vectors into a folder, from which an interrupted run is resumed. A folder with NPZ_HEAD free bytes becomes an
+.npz in place, so that every vector is written only once. The other formats cannot be resumed after a kill; they are written
+line by line from the folder.
 
-    .parquet  a row a line: line (int64), text, words (list of strings), vectors (list of W lists of K x D numbers);
+    .parquet  a row per line: line (int64), text, words (list of strings), vectors (list of W lists of K x D numbers);
               the shape of a word's vectors is in the metadata of the schema, "layers" and "width"
     .npz      vectors (N, K, D), offsets (lines + 1,): the words of line i are rows offsets[i] to offsets[i + 1];
               words (N,) and texts (lines,) as UTF-8 bytes behind words_ends and texts_ends
@@ -33,15 +33,15 @@ from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
 
 LINES = 1024
-"""Lines that are written together."""
+"""Number of lines that are written at once."""
 NPZ_HEAD = 256
-"""Bytes that `embed_text` must leave free for the headers of an .npz."""
+"""Number of bytes that `embed_text` must leave free for the headers of an .npz."""
 
 
 def write_embedded(text: EmbeddedText, path: str | Path, *, progress: Progress = SILENT) -> None:
-    """Write `text` in the format that the suffix of `path` names, whole or not at all.
+    """Write `text` atomically, in the format given by the suffix of `path`.
 
-    A `text` with NPZ_HEAD free bytes is used up by an .npz: its folder is not complete any more.
+    If `text` has NPZ_HEAD free bytes, an .npz consumes it: its folder is not complete after that.
 
     Raises:
         UserError: the suffix is unknown, a library is missing, or the file cannot be written.
@@ -56,7 +56,7 @@ def write_embedded(text: EmbeddedText, path: str | Path, *, progress: Progress =
 
 
 def writer_for(path: Path) -> Callable[[EmbeddedText, Path, Callable[[int], None]], None]:
-    """The function that writes files of that suffix; call it before a long run that must not end in its errors.
+    """The function that writes files with this suffix; call it before a long run to find errors early.
 
     Raises:
         UserError: the suffix is unknown, or a library is missing.
@@ -121,9 +121,8 @@ def _write_hdf5(text: EmbeddedText, path: Path, advance: Callable[[int], None]) 
             advance(1)
 
 
-# .npz: a ZIP archive of arrays that are not packed, so vectors.bin becomes its first member by a header before it
-#
-# What stands in NPZ_HEAD bytes: the header of the member in the archive, then that of the array in numpy's format 2.0.
+# .npz is a ZIP archive of uncompressed arrays, so vectors.bin becomes its first member when headers are written before it.
+# The NPZ_HEAD bytes contain the header of the member in the archive, then that of the array in numpy's format 2.0.
 
 
 def _write_npz(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -> None:
@@ -155,7 +154,7 @@ def _write_npz(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -
         for piece in iter(lambda: file.read(1 << 20), b""):
             member.CRC = zlib.crc32(piece, member.CRC)
         member.file_size = member.compress_size = len(header) + text.n_bytes
-        with zipfile.ZipFile(file, "w") as archive:  # which goes on where the file stands
+        with zipfile.ZipFile(file, "w") as archive:  # which continues at the position of the file
             archive.filelist.append(member)
             archive.NameToInfo[member.filename] = member
             _add(archive, "offsets", np.array(rows, dtype=np.int64))
@@ -173,7 +172,7 @@ def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 
 
 def _add_strings(archive: zipfile.ZipFile, name: str, make: Callable[[], Iterator[str]]) -> None:
-    """Strings as bytes one after the other, and where each ends; streamed, for there may be more than fit in memory."""
+    """Strings as concatenated bytes, and the end of each; streamed, because they may not fit into memory."""
     ends = np.cumsum([len(each.encode("utf-8", "replace")) for each in make()], dtype=np.int64)
     _add(archive, f"{name}_ends", ends)
     shape = (int(ends[-1]) if len(ends) else 0,)

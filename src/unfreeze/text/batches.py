@@ -1,13 +1,14 @@
 """Batches of token ids: language-model lanes with carried state, and padded batches of similar lengths.
 
 Language-model lanes (Merity et al. 2018, section 5; https://arxiv.org/abs/1708.02182): the documents of an epoch, in a
-new order, are one stream, cut into B contiguous lanes that are read side by side, T tokens a batch, so that the state of
-a recurrent model is carried from batch to batch. What is special here:
+new order, form one stream, which is cut into B contiguous lanes that are read in parallel, T tokens per batch, so that the
+state of a recurrent model is carried from batch to batch. In this implementation:
 
-- No token is dropped. The N - 1 targets of a stream of N tokens are dealt to the lanes as evenly as they go; a lane begins
-  with the token that the lane before it ended with, so every token but the first of the stream is a target once.
-- A batch is a pure function of (seed, epoch, number of the batch): going on in the middle of an epoch costs no reading.
-- Tokens stay on disk. In memory: 12 bytes a document for the epoch's order. A (64, 70) batch took 0.2 (articles) to 0.8 ms (lines).
+- No token is dropped. The N - 1 targets of a stream of N tokens are distributed evenly over the lanes; a lane begins with the
+  last token of the previous lane, so every token except the first of the stream is a target once.
+- A batch is a pure function of (seed, epoch, number of the batch), so resuming in the middle of an epoch reads nothing twice.
+- Tokens stay on disk. Memory: 12 bytes per document for the order of the epoch. A (64, 70) batch takes 0.2 (articles) to 0.8 ms
+  (lines).
 
 B batch (lanes), T time.
 """
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from unfreeze.text.token_store import TokenStore
 
 IGNORE = -100
-"""A target that is none; the default `ignore_index` of PyTorch's losses."""
+"""Marks positions without a target; the default `ignore_index` of PyTorch's losses."""
 
 GRAIN = 4
-"""Random lengths are multiples of this: with each new length the memory of a training grows (docs/lab-notes.md), and
-oneDNN compiles its products anew."""
+"""Random lengths are multiples of this, because each new length increases memory (docs/lab-notes.md) and makes oneDNN compile
+its products again."""
 SHORTEST = 5
-"""Variable lengths are drawn no shorter than this."""
+"""The shortest random length."""
 
 _ORDER, _LENGTHS = 0, 1  # independent random streams of one (seed, epoch)
 
@@ -45,13 +46,13 @@ class LaneBatch:
     """One step along the lanes."""
 
     inputs: Tensor
-    """(B, T) int64 ids; the pad id where a lane has ended."""
+    """(B, T) int64 ids; the pad id after the end of a lane."""
     targets: Tensor
-    """(B, T) int64: the token after each input; IGNORE where a lane has ended."""
+    """(B, T) int64: the token after each input; IGNORE after the end of a lane."""
     rate_scale: float
-    """T / bptt: the factor on the learning rate that keeps short batches from counting too much."""
+    """T / bptt: a factor on the learning rate, so that short batches do not have too much weight."""
     first: bool
-    """Whether the lanes begin here: the carried state must be zeroed."""
+    """Whether the lanes begin here, so that the carried state must be zero."""
 
 
 @dataclass(eq=False)
@@ -96,15 +97,15 @@ class LanguageModelLanes:
 
     @property
     def n_targets(self) -> int:
-        """Targets of an epoch over all processes: every token but the first of the stream."""
+        """Number of targets of an epoch over all processes: every token except the first of the stream."""
         return max(0, self.n_tokens - 1)
 
     def n_batches(self, epoch: int) -> int:
-        """Batches of epoch number `epoch`, the same in every process."""
+        """Number of batches of an epoch, which is the same in every process."""
         return len(self._cuts(epoch)) - 1
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[LaneBatch]:
-        """The batches of epoch number `epoch` from batch number `start` on."""
+        """Yield the batches of an epoch, beginning with batch number `start`."""
         order, cumulative = self._order(epoch)
         lane_begins, lane_ends = self._lane_bounds()
         cuts = self._cuts(epoch)
@@ -122,7 +123,7 @@ class LanguageModelLanes:
             )
 
     def _order(self, epoch: int) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-        """The documents of an epoch in order, and where each begins in the stream (with the stream's end)."""
+        """The documents of an epoch in order, and the start of each in the stream, followed by the end of the stream."""
         documents = self.documents
         if documents is None:
             smallest = np.uint32 if self.store.n_documents < 2**32 else np.int64
@@ -135,15 +136,15 @@ class LanguageModelLanes:
         return documents, cumulative
 
     def _lane_bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the first input and the last target of each of this process's lanes are in the stream."""
+        """The places in the stream of the first input and the last target of each lane of this process."""
         share, longer = divmod(self.n_targets, self.batch_size)
-        # The last `longer` lanes have one target more: a row of the longest lane's length never leaves the stream.
+        # The last `longer` lanes have one more target, so that a row of the length of the longest lane never leaves the stream.
         shorter = self.batch_size - longer
         begins = self._lanes * share + np.maximum(0, self._lanes - shorter)
         return begins, begins + share + (self._lanes >= shorter)
 
     def _cuts(self, epoch: int) -> NDArray[np.int64]:
-        """Where the batches of an epoch begin in the longest lane, and its end at last."""
+        """The starts of the batches of an epoch in the longest lane, followed by its end."""
         total = -(-self.n_targets // self.batch_size)
         if not self.variable:
             return np.append(np.arange(0, total, self.bptt), total)
@@ -154,22 +155,22 @@ class LanguageModelLanes:
         drawn = GRAIN * np.rint(random.normal(base, 5.0) / GRAIN).astype(np.int64)
         lengths = np.maximum(shortest, drawn)
         cuts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-        # A rest shorter than the shortest batch joins the batch before it.
+        # A remainder shorter than the shortest batch is added to the batch before it.
         return np.append(cuts[(cuts == 0) | (cuts <= total - shortest)], total) if total else cuts[:1]
 
 
 def bucketed_batches(lengths: Sequence[int], *, batch_size: int, seed: int | None = None) -> list[list[int]]:
-    """Group examples of similar length, so that little is padded.
+    """Group examples of similar length, so that there is little padding.
 
     Args:
-        lengths: of each example.
-        batch_size: examples a batch; one more where a single example would be left over and the batch before it cannot
-            spare one. A batch size of 1 is taken as 2: batch norm cannot train on one example.
-        seed: mixes examples of about the same length and the order of the batches; give each epoch its own.
-            None: the longest first, so that a batch that is too large for the memory fails at once.
+        lengths: the length of each example.
+        batch_size: examples per batch; one more if a single example would be left over and the batch before it is too small
+            to give one away. A batch size of 1 is treated as 2, because batch norm cannot train on one example.
+        seed: shuffles examples of about the same length and the batches; use another one for each epoch. None: the longest
+            first, so that a batch that does not fit into memory fails at once.
 
     Returns:
-        Lists of example numbers; every number once, no list of one unless there is one example in all.
+        Lists of example numbers. Every number occurs once, and no list has a single number unless there is one example.
     """
     batch_size = max(2, batch_size)
     keys = np.asarray(lengths, dtype=np.float64)

@@ -1,8 +1,8 @@
 """A word-level tokenizer that leaves words as they are written, and frames each sentence: xxbos ... xxeos.
 
-ELMo's input is the spelling of a word, its output a vocabulary of whole words, capitals kept (Peters et al. 2018). The
-tokenizer splits a text into sentences and words and knows the output vocabulary; a word outside of it keeps its place
-and its offsets, from which an encoder spells it.
+The input of ELMo is the spelling of words, its output a vocabulary of whole words with capitals (Peters et al. 2018). The
+tokenizer splits a text into sentences and words and knows the output vocabulary; a word outside of it still has its offsets,
+from which an encoder gets its spelling.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FRAME = f"{BEGIN} $A {END}"
 
 
 class CasedTokenizer(WordTokenizer):
-    """One id a word as it is written, sentences framed by xxbos and xxeos."""
+    """One id per word, with its capitals; sentences are framed by xxbos and xxeos."""
 
     needed_tokens: ClassVar[tuple[str, ...]] = CASED_SPECIAL_TOKENS
 
@@ -46,7 +46,7 @@ class CasedTokenizer(WordTokenizer):
         return CasedTokenizer([*self._tokens, *new], counts)
 
     def encode(self, text: str) -> Pieces:
-        """Ids, words and places of a text, its sentences framed; a frame stands where its sentence begins or ends."""
+        """Ids, words and offsets of a text with framed sentences; frames are at the beginnings and ends of sentences."""
         words = split_words(text)
         pieces, number = Pieces([], [], []), 0
         for start, end in split_sentences(text) or [(0, 0)]:
@@ -59,7 +59,7 @@ class CasedTokenizer(WordTokenizer):
         return pieces
 
     def encode_words(self, words: Sequence[str]) -> Pieces:
-        """One sentence that is split already: one id a word, offsets as in `" ".join(words)`."""
+        """Ids, words and offsets of a sentence that is split into words; offsets are those in `" ".join(words)`."""
         pieces, start = Pieces([self.bos_id], [-1], [(0, 0)]), 0
         for number, word in enumerate(words):
             _add(pieces, self._known(word), number, (start, start + len(word)))
@@ -68,11 +68,11 @@ class CasedTokenizer(WordTokenizer):
         return pieces
 
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, the same as `encode(text).ids`, several times faster."""
+        """The ids of each text, as in `encode(text).ids`, but several times faster."""
         return [self._framed(text) for text in texts]
 
     def encode_with_unknown_bytes(self, texts: Sequence[str]) -> list[tuple[list[int], int]]:
-        """For each text its ids and the UTF-8 bytes of its words that the vocabulary lacks."""
+        """The ids of each text, and the number of UTF-8 bytes of its unknown words."""
         return [
             (self._framed(text), sum(map(self._unknown_of_chunk.__getitem__, split_chunks(text))))
             for text in texts
@@ -114,7 +114,7 @@ def _add(pieces: Pieces, number: int, word: int, span: tuple[int, int]) -> None:
 
 
 def count_cased_words(documents: list[str]) -> Counter[str]:
-    """How often each word occurs in the documents, and each frame of a sentence."""
+    """The count of each word in the documents, and of the sentences (as xxeos)."""
     counts: Counter[str] = Counter()
     for text in documents:
         text = without_surrogates(text)
@@ -131,10 +131,10 @@ def train_cased_tokenizer(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> CasedTokenizer:
-    """The most frequent words of the documents as they are written, frequent ones first, and how often they occur.
+    """Learn a vocabulary of the most frequent words of the documents, with their capitals, frequent words first.
 
     Args:
-        size: entries at most, special tokens counted.
+        size: maximum number of entries, including the special tokens.
         min_count: rarer words are unknown.
 
     Raises:

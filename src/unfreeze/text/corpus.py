@@ -1,8 +1,8 @@
 """Unlabeled text: documents streamed from files, folders, globs, compressed files and hub data sets.
 
-Memory is that of the longest document (and, for `documents="auto"`, of the megabyte it looks at), whatever
-the size of the corpus; a line of plain text beyond 16 million characters is read as several documents, which
-is said. Cost: about 0.2 GB of plain text a second on one core, 0.1 GB of JSON lines.
+Memory is bounded by the longest document (and the first megabyte for `documents="auto"`), whatever the size of the
+corpus; a line of plain text of more than 16 million characters is read as several documents, with a warning. One core
+reads about 0.2 GB of plain text per second, or 0.1 GB of JSON lines.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ Documents = Literal["auto", "blank-line", "line", "file"]
 _log = logging.getLogger(__name__)
 _AUTO_CHARACTERS = 1_000_000
 LONGEST_LINE = 1 << 24
-"""Characters of a line of plain text that become one document."""
+"""Maximum number of characters of a line of plain text that become one document."""
 _FOLDER_SUFFIXES = {"", ".txt", ".text", *TABLES}
 
 
 def find_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The files that `paths` name: files, folders and globs (`**` too), each sorted, every file once.
+    """Return the files of `paths`, which are files, folders and globs (also `**`); each is sorted, and every file occurs once.
 
-    A folder is searched through for .txt, .text, .jsonl, .ndjson, .json, .csv, .tsv, .parquet and files
-    without a suffix, plain or compressed; links to folders are followed. Hidden files and folders are left
-    out, and so are files of other kinds, which is said with their number. A file that is named, or matched by
-    a glob, is taken whatever its suffix. Raises UserError for a path that gives nothing.
+    Folders are searched recursively for .txt, .text, .jsonl, .ndjson, .json, .csv, .tsv, .parquet and files without a
+    suffix, plain or compressed; links to folders are followed. Hidden files and folders and files of other kinds are
+    left out, with a warning. A file that is named or matched by a glob is read whatever its suffix.
+
+    Raises:
+        UserError: a path yields no file.
     """
     found = chain.from_iterable(_expand(Path(path)) for path in paths)
     once: dict[Path, Path] = {}
@@ -60,16 +62,19 @@ def stream_documents(
     header: bool | None = None,
     documents: Documents = "auto",
 ) -> Iterator[str]:
-    r"""Yields the documents of a corpus, never an empty one; lines within a document are separated by `\n`.
+    r"""Yield the documents of a corpus, without empty ones; lines within a document are separated by `\n`.
 
-    Tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`) give a
-    document a record; `header` says whether the first line of a CSV or TSV names its columns. Any other file
-    is plain text: `blank-line` separates its documents by blank lines, `line` takes each line for a document,
-    `file` the whole file; `auto` takes blank lines where one stands between two lines among the first
-    1,000,000 characters, else lines.
+    In tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`) each record is a
+    document. Any other file is plain text.
 
-    Raises UserError at once for paths that give nothing, and on the way for text that is not in `encoding`,
-    broken records, a missing column, and (at the end) for a corpus without any document.
+    Args:
+        header: whether the first line of a CSV or TSV names its columns (default: guessed).
+        documents: what a document of plain text is: the text between blank lines, a line, or the whole file; `auto`
+            means blank lines if there is one between two lines in the first 1,000,000 characters, otherwise lines.
+
+    Raises:
+        UserError: at once if a path yields no file; while reading if text is not in `encoding`, a record is malformed or
+            a column is missing; at the end if there was no document.
     """
     if documents not in get_args(Documents):
         raise UserError(f"documents={documents!r} is none of {', '.join(get_args(Documents))}")
@@ -112,7 +117,7 @@ def _plain_documents(path: Path, encoding: str, documents: Documents) -> Iterato
 
 
 def _recognize(lines: Iterator[str]) -> tuple[Documents, Iterator[str]]:
-    """Decides between blank-line and line by the head of a file; gives the lines back whole."""
+    """Choose between blank-line and line by the beginning of a file; also returns an iterator over all lines."""
     head: list[str] = []
     characters = 0
     for line in lines:
@@ -125,7 +130,7 @@ def _recognize(lines: Iterator[str]) -> tuple[Documents, Iterator[str]]:
 
 
 def _whole(lines: Iterable[str]) -> str:
-    r"""All lines, without `\n` at the beginning and the end, in the memory of the text itself."""
+    r"""All lines joined, without `\n` at the beginning and the end; takes no more memory than the text."""
     text, n_ends = "", 0
     for line in lines:
         content = line.removesuffix("\n")
@@ -164,7 +169,7 @@ def _expand(path: Path) -> list[Path]:
 def _files_below(folder: Path) -> list[Path]:
     files: list[Path] = []
     left_out: list[Path] = []
-    seen = {folder.resolve()}  # a link may lead back to where it stands
+    seen = {folder.resolve()}  # a link may lead back to a folder above it
     above = set(folder.resolve().parents)
     upwards: list[str] = []
     for parent, folders, names in os.walk(folder, followlinks=True):

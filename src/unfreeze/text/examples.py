@@ -55,27 +55,31 @@ def read_examples(
     unknown_labels: Literal["error", "wrong"] = "error",
     label_separator: LabelSeparator = "auto",
 ) -> ExampleSet:
-    """Read labeled texts in their order; an empty text is an example too.
+    """Read labeled texts in their order, including empty texts.
 
-    Formats are tables (CSV, TSV, JSON lines, Parquet, hub ids `hf:owner/name[@revision][:config][:split]`), a
-    folder that holds a folder of .txt files for each class, and any other file as lines of a label, white
-    space, and a text; all but Parquet may be compressed (.gz, .xz, .zst). Columns are given by name or by
-    number, from 1, or found by their usual names; several text columns, separated by commas, are joined by
-    newlines. `header` says whether the first line of a CSV or TSV names its columns; by default columns that
-    are all given by number say that it does not.
+    The source is a table (CSV, TSV, JSON lines, Parquet, hub id `hf:owner/name[@revision][:config][:split]`), a folder that
+    contains a folder of .txt files for each class, or any other file with a label, white space and a text per line. All
+    but Parquet may be compressed (.gz, .xz, .zst). In lines with fastText's `__label__NAME`, all such words are labels.
 
-    A line's label ends at the tab if all lines have one, otherwise at the first white space, unless `label_separator` is
-    given. If lines hold fastText's `__label__NAME`, all such words of a line are its labels.
+    Possible mistakes are refused: a label that occurs only in the first line if that may be a header, and, without
+    `known_labels`, labels that are nearly all different, like ids, if only their position says that they are labels.
 
-    `multi_label=True` takes lists, and splits strings: a JSON list, else at "|", else at ","; None means
-    True for a set that holds a list or a line of several `__label__NAME`. Raises UserError for a missing
-    column, a missing label (unless `labels_required=False`, or `skip_unlabeled`, which leaves such examples out
-    and says how many), one that is not among `known_labels` (those of the training set; `unknown_labels="wrong"`
-    takes it all the same), a broken record, and a source without examples.
+    Args:
+        text_column, label_column: names, or numbers from 1 (default: found by their usual names); several text columns,
+            separated by commas, are joined by newlines.
+        header: whether the first line of a CSV or TSV names its columns (default: guessed; it does not if all columns are
+            given by number).
+        multi_label: read lists, and split strings: a JSON list, otherwise at "|", otherwise at "," (default: whether there
+            is a list, or a line with several `__label__NAME`).
+        skip_unlabeled: leave out examples without a label; their number is logged.
+        known_labels: labels of the training set.
+        unknown_labels: whether other labels are refused, or read and count as wrong.
+        label_separator: where the label of a line ends (default: at the tab if all lines have one, otherwise at the first
+            white space).
 
-    What may be a mistake is refused: a label in the first line alone where that may be a header,
-    and, without `known_labels`, labels that are nearly all different, as ids are, where nothing but their
-    place says that they are labels.
+    Raises:
+        UserError: a column or a label is missing, a label is not among `known_labels`, a record is malformed, or there are
+            no examples.
     """
     if is_table(path):
         found = _read_table(path, text_column, label_column, header, encoding, labels_required)
@@ -132,10 +136,10 @@ def read_examples(
 
 
 def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the given texts") -> ExampleSet:
-    """Texts and labels that are in memory, as a data set; see `labeled_set`.
+    """Make a data set of texts and labels in memory; see `labeled_set`.
 
     Raises:
-        UserError: not as many labels as texts, or a text or label that is none, named by its position from 0.
+        UserError: the numbers of texts and labels differ, or an item is not a text or label; the message has its index.
     """
     need_texts(texts, "texts")
     examples = labeled_set(texts, labels, source, noun="text")
@@ -147,9 +151,10 @@ def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the 
 def stream_texts(
     path: str | Path, *, text_column: str | None = None, header: bool | None = None, encoding: str = "utf-8"
 ) -> Iterator[str]:
-    """Yield the texts of a table or hub data set, or each line of any other file, including empty ones.
+    """Yield the texts of a table or hub data set, or the lines of any other file, including empty ones.
 
-    Raises UserError: at once for a missing file, while reading for a malformed record, at the end if there was no text.
+    Raises:
+        UserError: at once if the file is missing; while reading if a record is malformed; at the end if there was no text.
     """
     if not is_hub(path):
         existing_file(Path(path))
@@ -195,7 +200,7 @@ def _read_table(
 
 
 def _named(value: object, names: Sequence[str]) -> object:
-    """The names of class numbers; a negative one means that the label is held back."""
+    """The names of class numbers; a negative number means that the label is not published."""
     if isinstance(value, list):
         return [_named(number, names) for number in value]
     if not isinstance(value, int):
@@ -217,7 +222,7 @@ def _texts(path: str | Path, text_column: str | None, header: bool | None, encod
 
 
 def _need_no_ids(path: str | Path, examples: Sequence[LabeledExample], advice: str) -> None:
-    """Refuse a guessed label column whose values are nearly all different, as ids are."""
+    """Refuse a guessed label column whose values are nearly all different, like ids."""
     labels = [example.labels for example in examples if example.labels]
     n_classes = len(set(labels))
     all_differ = FEW <= len(labels) == n_classes
@@ -230,7 +235,7 @@ def _need_no_ids(path: str | Path, examples: Sequence[LabeledExample], advice: s
 def _need_no_header(
     examples: Sequence[LabeledExample], found: LabeledRows, place: str, known: Collection[str]
 ) -> None:
-    """Refuse a first line whose label occurs nowhere else, as a header would, unless the user said that it is data."""
+    """Refuse a first line whose label occurs nowhere else, like that of a header, unless `header` is given."""
     labels, text = examples[0].labels, examples[0].input
     others = {*known, *(label for example in examples[1:] for label in example.labels)}
     usual = text.strip().lower() in TEXT_COLUMNS and all(label.lower() in LABEL_COLUMNS for label in labels)

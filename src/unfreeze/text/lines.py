@@ -33,17 +33,17 @@ _MAGIC = {
     b"BZh": "is compressed by bzip2: decompress it first",
     b"PK\x03\x04": "is a ZIP archive or a document of an office program: save what it holds as a plain file first",
 }
-"""First bytes of compressed files, and the message about one whose name does not show it."""
+"""First bytes of compressed files, and the message if the file name has another suffix."""
 _BZIP2_BLOCK = b"1AY&SY"
 _HEAD = 10
-"""Bytes that a compression is told from."""
+"""Number of bytes that identify a compression."""
 _MARK = "\ufeff"
 _NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _KINDS_SAID = 5
 _FARTHEST_SPACE = 1000
-"""Characters before a cut that are searched for white space; words have at most 100."""
+"""Number of characters before a cut that are searched for white space; words have at most 100."""
 _LONGEST_READ = 1 << 18
-"""Characters of a line that are read at a time."""
+"""Number of characters of a line that are read at a time."""
 
 
 def plain_suffix(path: Path) -> str:
@@ -53,7 +53,7 @@ def plain_suffix(path: Path) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, as those that systems and editors leave among a user's files."""
+    """Whether a file or folder is hidden, such as those that operating systems and editors create."""
     return name.startswith(".")
 
 
@@ -149,14 +149,14 @@ def standard_lines(encoding: str | None = None) -> Iterator[str]:
 
 
 def hidden_compression(head: bytes) -> str | None:
-    """The message about a file that is read as plain text but begins like a compressed one; None for other files."""
+    """The message if a file that is read as plain text begins like a compressed one; otherwise None."""
     if head.startswith(b"BZh") and head[4:_HEAD] != _BZIP2_BLOCK:
         return None
     return next((said for magic, said in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """The UserError that says why a file cannot be read."""
+    """Return the UserError that says why a file cannot be read."""
     if isinstance(error, OSError) and error.errno:
         return UserError(f"{path}: cannot be read: {error.strerror}")
     reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -166,9 +166,9 @@ def unreadable(path: Path, error: Exception) -> UserError:
 def _odd_line(
     first: str, reads: Iterator[str], most: int, place: str, longest: int | None, said: str
 ) -> Iterator[str]:
-    """A line that begins with a byte order mark, holds a NUL, or is so long that it comes in several `reads`.
+    """A line that begins with a byte order mark, contains a NUL, or is so long that it takes several `reads`.
 
-    Python's own loop over a file takes twice the size of a long line.
+    Iterating over the file itself would take twice the size of a long line.
     """
     line = ""
     for part in chain([first], reads):
@@ -190,7 +190,7 @@ def _odd_line(
 
 
 def _place_to_cut(line: str, longest: int) -> int:
-    """The place behind the last white space in the first `longest` characters, else behind all of them."""
+    """The index after the last white space in the first `longest` characters; `longest` if there is none nearby."""
     for place in range(longest, max(longest - _FARTHEST_SPACE, 0), -1):
         if line[place - 1].isspace():
             return place
@@ -247,7 +247,7 @@ class _ZstandardFile(io.RawIOBase):
 
 
 def codec_name(encoding: str) -> str:
-    """Python's name of a text encoding; raises UserError if there is none."""
+    """Return Python's name of a text encoding; raise UserError if there is none."""
     with suppress(LookupError, ValueError):  # no such codec, or one that codes nothing, such as undefined
         "".encode(encoding)  # codecs such as hex are found too, but are none of text
         name = codecs.lookup(encoding).name
@@ -263,7 +263,7 @@ def _read_errors() -> tuple[type[Exception], ...]:
 
 
 def _undecodable(path: Path, encoding: str) -> UserError:
-    """Read the file again to find the first wrong byte: the decoder knows only its place in a chunk."""
+    """Read the file again to find the first wrong byte, because the decoder knows only its index in a chunk."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset, line, column, mend, doubt = 0, 1, 1, "", ""
     with _open_binary(path) as stream:
@@ -296,8 +296,8 @@ def _undecodable(path: Path, encoding: str) -> UserError:
 def likely_encoding(data: bytes, tried: str) -> str:
     """A likely encoding of text that is not in the one tried; empty if none is likely.
 
-    In latin-1 the bytes 0x80 to 0x9f are control characters, which no text holds; cp1252 has quotation marks, dashes
-    and the like there, but for five bytes.
+    In latin-1 the bytes 0x80 to 0x9f are control characters, which do not occur in text; in cp1252 all but five of them
+    are quotation marks, dashes and the like.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -312,6 +312,6 @@ def likely_encoding(data: bytes, tried: str) -> str:
 
 
 def _advanced(line: int, column: int, text: str) -> tuple[int, int]:
-    """Line and column, both from 1, behind `text` that begins at `line` and `column`."""
+    """Line and column (from 1) after `text`, which begins at `line` and `column`."""
     _, end, last = text.rpartition("\n")
     return line + text.count("\n"), (1 if end else column) + len(last)

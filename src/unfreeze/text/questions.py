@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a context; without answers if the context has none."""
+    """A question about a context, with its answers, if the context has any."""
 
     id: str
     question: str
@@ -55,7 +55,7 @@ class QuestionSet(Dataset[Question]):
     sorted_samples = True
 
     def digest(self) -> str:
-        """16 hex digits that identify ids, questions, contexts and answers."""
+        """16 hexadecimal digits that identify ids, questions, contexts and answers."""
         found = hashlib.blake2b()
         for each in self.examples:
             for part in (
@@ -82,7 +82,7 @@ class QuestionSet(Dataset[Question]):
 
 @dataclass(frozen=True)
 class _Reading:
-    """Of one file."""
+    """Settings and warnings of reading one file."""
 
     source: str
     answers: bool
@@ -90,7 +90,7 @@ class _Reading:
     mended: list[str] = field(default_factory=list)
     """Ids of questions with a wrong answer_start whose answer occurs once."""
     guessed: list[str] = field(default_factory=list)
-    """Ids of those whose answer occurs several times."""
+    """Ids of questions with a wrong answer_start whose answer occurs several times."""
 
 
 def read_questions(
@@ -130,10 +130,10 @@ def read_questions(
 
 
 def _part(value: Any, name: str, kind: type, place: str) -> Any:
-    """`value[name]`, which has to be of that kind.
+    """Return `value[name]`.
 
     Raises:
-        UserError: it is not, or is missing.
+        UserError: it is missing, or of another type.
     """
     if not isinstance(value, dict):
         raise UserError(f"{place} is not in SQuAD's format: an object with {name!r} should be there")

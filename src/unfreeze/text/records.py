@@ -1,8 +1,7 @@
-"""Tables of text (CSV, TSV, JSON lines, Parquet, hub data sets) behind one surface.
+"""Read tables of text (CSV, TSV, JSON lines, Parquet, hub data sets) record by record.
 
-Tables stream: memory is that of the first megabyte, the longest record or one Parquet batch. Every error
-names the file and the line, or the row where a format has no lines. pyarrow and datasets (extra `data`) are
-imported on first use.
+Memory is bounded by the first megabyte, the longest record or one Parquet batch. Every error names the file and the line
+(the row, if the format has no lines). pyarrow and datasets (extra `data`) are imported on first use.
 """
 
 from __future__ import annotations
@@ -42,22 +41,22 @@ LABEL_COLUMNS = tuple(
 
 T = TypeVar("T")
 Row = tuple[int, tuple[object, ...]]
-"""A row's number from 1 (its first line, where there are lines) and its values in the columns asked for."""
+"""The number of a row, from 1 (its first line, if there are lines), and its values in the requested columns."""
 
 _HUB = re.compile(r"hf:(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<first>[^:]*))?(:(?P<second>[^:]+))?")
 _SPLIT = re.compile(r"(train|validation|valid|val|dev|test|unsupervised|unlabeled)\b")
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*")
 _PLAIN_NAME = re.compile(r"([^\W\d][\w.-]*)?")
-"""A column's name as programs write it; a data frame's index has none."""
+"""A column name as programs write it; empty for the index of a data frame."""
 
 FEW = 4
-"""From so many records on, numbers or labels that are all different are taken for ids."""
+"""Numbers or labels that are all different are taken for ids if there are at least so many records."""
 
 _log = logging.getLogger(__name__)
 
 
 class EmptyTable(UserError):
-    """A table without a single record, for readers that can go on with the next file."""
+    """A table has no records; readers of several files can continue with the next one."""
 
     def __init__(self, source: object) -> None:
         super().__init__(f"{source}: the file is empty")
@@ -65,7 +64,7 @@ class EmptyTable(UserError):
 
 @dataclass(frozen=True)
 class Table:
-    """Records with named columns, which can be read once, from beginning to end."""
+    """Records with named columns. They can be read once, from beginning to end."""
 
     source: str
     columns: list[str]
@@ -74,15 +73,15 @@ class Table:
     has_lines: bool = True
     has_header: bool = True
     class_first: bool = False
-    """No header, and nothing but integers in the first of several columns (as in Zhang et al. 2015)."""
+    """There is no header, and the first of several columns contains only integers (as in Zhang et al. 2015)."""
     ids_first: bool = False
-    """The same, but the integers are all different: they count the records and are no classes."""
+    """The same, but the integers are all different: they number the records and are not classes."""
     first_line: Sequence[str] = ()
-    """What the first line of a CSV or TSV holds."""
+    """The cells of the first line of a CSV or TSV."""
     header_is_doubtful: bool = False
-    """The first line is a record only because columns are given by number."""
+    """The first line is read as a record only because columns are given by number."""
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """For columns of class numbers: what the numbers stand for, where the data set says so."""
+    """For columns of class numbers: the names of the classes, if the data set has them."""
 
     def place(self, number: int) -> str:
         """Names a row for an error message."""
@@ -95,7 +94,7 @@ def is_hub(source: str | Path) -> bool:
 
 
 def is_table(source: str | Path) -> bool:
-    """Whether a name stands for a table; any other file is plain text."""
+    """Whether `source` is a table, by its name; any other file is plain text."""
     return is_hub(source) or plain_suffix(Path(source)) in TABLES
 
 
@@ -105,10 +104,16 @@ def open_table(
     columns_asked: Sequence[str] = (),
     header: bool | None = None,
 ) -> Table:
-    """Opens a table.
+    """Open a table.
 
-    `header` says whether the first line of a CSV or TSV names its columns; None is told from what the line
-    holds and from the columns that are asked for.
+    Args:
+        columns_asked: the columns that the caller will read, by name or number.
+        header: whether the first line of a CSV or TSV names its columns (default: guessed from the line and from
+            `columns_asked`).
+
+    Raises:
+        EmptyTable: it has no records.
+        UserError: it is missing, cannot be read, or it is unclear whether the first line is a header.
     """
     if is_hub(source):
         return _open_hub(str(source))
@@ -122,7 +127,7 @@ def open_table(
 
 
 def _peek(records: Iterator[T], path: Path) -> tuple[list[T], Iterator[T]]:
-    """The first records, up to 100 or about a megabyte of them, and all records."""
+    """The first records (at most 100, or about a megabyte), and an iterator over all records."""
     head: list[T] = []
     size = 0
     while len(head) < 100 and size < 1_000_000 and (record := next(records, None)) is not None:
@@ -138,11 +143,11 @@ def _open_delimited(
 ) -> Table:
     """CSV, with or without a header, or TSV. Without a header the columns are called "1", "2", ...
 
-    Unless `header` says it, columns asked for by name say that there is one, columns that are all asked for by number
-    that there is none, and else the first row is one when it holds a usual name of a text or label column and no
-    number. Semicolons separate a CSV whose first line has no comma. In a TSV a line is a row: quotes are
-    undone where they enclose a whole field, and are plain characters elsewhere. Only where a line has not as
-    many fields as the first does a quote at the beginning of one enclose tabs and line ends too, as in CSV.
+    If `header` is None, there is a header if columns are requested by name, and none if all are requested by number.
+    Otherwise the first row is a header if it contains a usual name of a text or label column and no number. A CSV
+    whose first line has semicolons and no comma is separated by semicolons. In a TSV each line is a row; quotes are
+    removed if they enclose a whole field, and are ordinary characters otherwise. Only in a line with another number of
+    fields than the first does a quote at the beginning of a field enclose tabs and line ends, as in CSV.
     """
     lines = read_lines(path, encoding)
     head, records = _peek(_tab_separated(lines) if tabs else _comma_separated(lines, path), path)
@@ -207,7 +212,7 @@ def _tab_separated(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
         try:
             yield number, next(reader)
         except csv.Error:
-            yield number, cells  # has the wrong number of fields, which is told where rows are read
+            yield number, cells  # a wrong number of fields, which is reported when the row is used
         number += reader.line_num - 1
 
 
@@ -240,12 +245,12 @@ def _guess_header(head: Sequence[tuple[int, list[str]]], columns_asked: Sequence
 
 
 def holds_usual_name(row: Sequence[str]) -> bool:
-    """Whether a cell is a usual name of a column of texts or labels."""
+    """Whether any cell is a usual name of a column of texts or labels."""
     return not {cell.strip().lower() for cell in row}.isdisjoint(TEXT_COLUMNS + LABEL_COLUMNS)
 
 
 def _open_json_lines(path: Path, encoding: str) -> Table:
-    """An object a line. The columns are the keys of the first records, in the order of their appearance."""
+    """JSON lines, one object per line; the columns are the keys of the first records, in order of appearance."""
     head, records = _peek(_json_objects(read_lines(path, encoding), path), path)
 
     def rows(chosen: Sequence[str]) -> Iterator[Row]:
@@ -267,7 +272,7 @@ def _json_objects(lines: Iterator[str], path: Path) -> Iterator[tuple[int, dict[
 
 
 def _open_parquet(path: Path) -> Table:
-    """Read a batch at a time, and only in the columns that are asked for."""
+    """Parquet, read in batches, and only the requested columns."""
     if path.suffix.lower() in COMPRESSIONS:
         raise UserError(f"{path}: Parquet is compressed in itself; decompress the file first")
     parquet = import_extra("pyarrow", "data", "pyarrow.parquet")
@@ -295,8 +300,8 @@ def _open_parquet(path: Path) -> Table:
 def _open_hub(source: str) -> Table:
     """A data set of the Hugging Face hub, streamed: `hf:owner/name[@revision][:config][:split]`.
 
-    A single part after the name is a split where it is called like one (train, validation, test, ...), else a
-    configuration; `hf:owner/name::part` is always a split. The default split is train.
+    A single part after the name is a split if it has the name of one (train, validation, test, ...), otherwise a
+    configuration; in `hf:owner/name::part` it is always a split. The default split is train.
     """
     match = _HUB.fullmatch(source)
     if match is None:
@@ -336,7 +341,11 @@ def _hub_error(source: str, error: Exception) -> UserError:
 
 
 def read_text(table: Table, number: int, columns: Sequence[str], values: Sequence[object]) -> str:
-    """One record's text: its non-empty text columns joined by a newline (a null or NaN counts as empty)."""
+    """The text of a record: its non-empty text columns, joined by newlines (null and NaN count as empty).
+
+    Raises:
+        UserError: the record has none of the columns, or a value that is not text.
+    """
     if all(value is MISSING for value in values):
         raise UserError(f"{table.place(number)}: this record has no {columns[0]!r}")
     parts = [_as_text(table, number, column, value) for column, value in zip(columns, values, strict=True)]

@@ -1,12 +1,12 @@
-"""ULMFiT's rules (fastai): what a word-level vocabulary sees of a word, and how its tokens become text again.
+"""ULMFiT's rules (fastai), which turn words into the tokens of a word-level vocabulary, and tokens back into text.
 
     Very   -> xxmaj very                VERY -> xxup very          McDonald -> mcdonald (this is lost)
     sooooo -> s xxrep 5 o   !!!! -> xxrep 4 !     a character four or more times in a row
     so so so good -> xxwrep 3 so good                 a word three or more times, white space between
 
-The rules know no vocabulary. Unlike fastai's they work on words that are already split, so that each token
-knows its word and place, and a single capital letter is marked like any capitalized word ("I" -> xxmaj i)
-unless the vocabulary is fastai's, which never saw that.
+The rules do not depend on the vocabulary. Unlike fastai's, they are applied to words that are already split, so that the word
+and the offsets of each token are known, and a single capital letter is marked like any capitalized word ("I" -> xxmaj i)
+unless the vocabulary is fastai's, which does not have that.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REPEATED = re.compile(r"(\S)\1{3,}")
 
 
 class Token(NamedTuple):
-    """A token, the index of its word (-1: of no word, as xxmaj) and its place."""
+    """A token, the index of its word (-1 if it belongs to no word, such as xxmaj) and its offsets."""
 
     text: str
     word: int
@@ -43,7 +43,7 @@ class Token(NamedTuple):
 
 
 class Run(NamedTuple):
-    """`length` times one word: `n_chunks` whole chunks from `first` on; if one more, then the next begins so."""
+    """A word repeated `length` times: `n_chunks` whole chunks from `first`, and possibly the beginning of the next chunk."""
 
     first: int
     n_chunks: int
@@ -51,12 +51,12 @@ class Run(NamedTuple):
 
     @property
     def beginning(self) -> tuple[str, str]:
-        """The two tokens that stand before the word."""
+        """The two tokens before the word."""
         return REPEATED_WORD, str(self.length)
 
 
 def chunk_tokens(chunk: str, mark_letters: bool = True) -> list[Token]:
-    """The tokens of a chunk, words and places counted from its beginning; every word has one of its own."""
+    """The tokens of a chunk, with words and offsets from its beginning; every word has a token of its own."""
     tokens = []
     start = 0
     for index, word in enumerate(chunk_words(chunk)):
@@ -76,7 +76,7 @@ def chunk_tokens(chunk: str, mark_letters: bool = True) -> list[Token]:
 
 
 def _cased(text: str, word: int, start: int, end: int, mark_letters: bool) -> list[Token]:
-    """Zero to two tokens: the small letters of `text`, behind xxmaj or xxup if it was written so."""
+    """Zero to two tokens: `text` in lower case, preceded by xxmaj or xxup if it is capitalized or in upper case."""
     if not text:
         return []
     lower = normalized(text)
@@ -89,15 +89,15 @@ def _cased(text: str, word: int, start: int, end: int, mark_letters: bool) -> li
 
 
 def normalized(word: str) -> str:
-    """What a word-level vocabulary knows a word by: small letters, `composed`.
+    """The form of a word in a word-level vocabulary: lower case, `composed`.
 
-    Tables of word vectors and the words that are looked up in them both go through it, so that they meet.
+    It is applied to the words of tables of word vectors and to the words that are looked up in them.
     """
     return composed(word.lower())
 
 
 def composed(word: str) -> str:
-    """Composed and decomposed accents, straight and curly apostrophes in words are the same."""
+    """Unify composed and decomposed accents, and straight and curly apostrophes within words."""
     if word.isascii():
         return word
     word = unicodedata.normalize("NFC", without_surrogates(word))
@@ -105,10 +105,10 @@ def composed(word: str) -> str:
 
 
 def find_runs(chunks: Sequence[str]) -> Iterator[Run]:
-    """Where a word stands three or more times in a row, white space between; next to free elsewhere.
+    """Find words that are repeated three or more times, separated by white space; costs almost nothing if there are none.
 
-    Letters and digits only, in the same case, without a character four times in a row. What follows the last
-    one without white space ("no no no!") does not matter.
+    Only words of letters and digits in the same case, without a character four times in a row. The last one may be followed
+    by other characters ("no no no!").
     """
     end = 0
     for first in compress(range(len(chunks)), map(eq, chunks, islice(chunks, 1, None))):
@@ -126,7 +126,7 @@ def find_runs(chunks: Sequence[str]) -> Iterator[Run]:
 def fold_runs(
     chunks: Sequence[str], pieces_of: Callable[[str], Sequence[T]], beginning_of: Callable[[Run], Sequence[T]]
 ) -> list[T]:
-    """The pieces of consecutive chunks, with `beginning_of(run)` and one word for each run of a word."""
+    """The pieces of consecutive chunks; each run of a word is replaced by `beginning_of(run)` and one word."""
     pieces: list[T] = []
     done = 0
     for run in find_runs(chunks):
@@ -145,7 +145,7 @@ def fold_runs(
 def place_chunks(
     chunks: Sequence[tuple[str, int]], tokens_of: Callable[[str], Sequence[Token]]
 ) -> list[list[Token]]:
-    """The tokens of each (chunk, place), words and places counted from the beginning of the text."""
+    """The tokens of each (chunk, start), with words and offsets from the beginning of the text."""
     placed = []
     n_words = 0
     for chunk, begin in chunks:
@@ -160,9 +160,9 @@ def place_chunks(
 
 
 def fold_placed(chunks: Sequence[str], placed: list[list[Token]]) -> None:
-    """Fold runs of a word in what `place_chunks` gave, in place.
+    """Fold runs of a word in the result of `place_chunks`, in place.
 
-    The word of a run stands for all of it: it has the index of the run's first word and the whole run's place.
+    The remaining word has the index of the first word of the run and the offsets of the whole run.
     """
     for run in find_runs(chunks):
         word = placed[run.first]
@@ -184,16 +184,16 @@ _OPENING = frozenset([*"([{$£€#@«“‘（「『", "``"])
 _JOINING = frozenset("-/_–")
 _QUOTES = frozenset("\"'")
 _PUNCTUATION = frozenset(".,;:!?")
-MOST_REPEATS = 1000  # a model may write any number behind xxrep
+MOST_REPEATS = 1000  # a model may generate any number after xxrep
 
 
 def join_tokens(tokens: Sequence[str]) -> str:
-    """Readable text of tokens: marks carried out, white space where English has it.
+    """Readable text of tokens, with marks applied and white space as in English.
 
-    Other special tokens than the marks are left out, except xxunk.
+    Other special tokens are left out, except xxunk.
     """
     text: list[str] = []
-    left_open: set[str] = set()  # quotation marks that wait for their second
+    left_open: set[str] = set()  # quotation marks that have not been closed
     glued = True  # the next unit follows without a space
     for unit, repeated in _units(tokens):
         closing = unit in left_open or unit in _CLOSING or _PUNCTUATION.issuperset(unit)
@@ -212,9 +212,9 @@ def join_tokens(tokens: Sequence[str]) -> str:
 
 
 def _units(tokens: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Words with the marks before them carried out, and whether a word is a repeated character."""
+    """Words with the preceding marks applied, and whether a word is a repeated character."""
     cases: list[Callable[[str], str]] = []
-    repeat, count = "", 1  # of several repetitions the last one counts
+    repeat, count = "", 1  # the last of several repetitions is applied
     position = 0
     while position < len(tokens):
         token = tokens[position]

@@ -1,15 +1,14 @@
-"""How a token store grows on disk: the layout of its files, and the one writer of them.
+"""The files of a token store, and how they are written.
 
     config.json          kind "token-store", totals, fingerprint of the tokenizer
-    offsets.bin          int64: where each document begins in the sequence of all tokens, and its end at last
-    tokens-00000.bin ... uint16 (uint32 where the vocabulary does not fit), about `FILE_TOKENS` a file
-    shards.jsonl         the journal: what the tokens were made with; then a line a shard: hash of its text, sizes
+    offsets.bin          int64: start of each document in the sequence of all tokens, and the end of the sequence
+    tokens-00000.bin ... uint16 (uint32 for large vocabularies), about `FILE_TOKENS` per file
+    shards.jsonl         the journal: identity of the tokenizer; then a line per shard: hash of its text, sizes
 
-The corpus is cut into shards. Worker processes encode shards; the builder appends what they return, in the order of
-the corpus, in a folder beside the store's place, and adds a line to the journal when a shard's tokens are safe on
-disk. A build that is started again takes over what the journal vouches for. The finished folder takes the store's
-place by a rename. A file stands for many shards because a memory map holds a file descriptor, of which a process
-has about a thousand.
+The corpus is cut into shards, which worker processes encode. The builder appends the results in the order of the corpus, in a
+folder next to the store, and adds a line to the journal when the tokens of a shard are safe on disk. A build that is started
+again resumes after the last shard of the journal. The finished folder is renamed to the store. A file contains many shards
+because each memory map needs a file descriptor, and a process has about a thousand.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class DocumentTokenizer(Protocol):
-    """What a token store needs of a tokenizer, besides that it can be pickled."""
+    """The methods of a tokenizer that a token store needs; it must also be picklable."""
 
     @property
     def pad_id(self) -> int: ...
@@ -55,7 +54,7 @@ class DocumentTokenizer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreConfig(Config):
-    """What config.json says of a token store."""
+    """config.json of a token store."""
 
     fingerprint: str
     """Of the tokenizer."""
@@ -81,7 +80,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class EncodedShard:
-    """What a worker returns."""
+    """The result of a worker."""
 
     shard: Shard
     lengths: NDArray[np.int64]
@@ -104,7 +103,7 @@ def encode_shard(tokenizer: DocumentTokenizer, texts: list[str]) -> EncodedShard
 
 
 class StoreBuilder:
-    """The folder beside the store's place in which it grows; its only writer."""
+    """Writes a store in a folder next to its final place."""
 
     def __init__(self, folder: Path, tokenizer: DocumentTokenizer) -> None:
         is_empty = folder.is_dir() and not any(folder.iterdir())
@@ -124,7 +123,7 @@ class StoreBuilder:
         self.started = False  # whether `growing` holds them, and nothing else
 
     def pass_known(self, shards: Iterator[list[str]], advance: Callable[[int], None]) -> Iterator[list[str]]:
-        """Go over the shards that are encoded already, `advance` by their documents; return the others."""
+        """Skip the shards that are encoded already, `advance` by their documents, and return the others."""
         candidates = {self.folder: self.finished, self.growing: self._known(self.growing)}
         for texts in shards:
             number, found = len(self.shards), text_hash(texts)
@@ -143,7 +142,7 @@ class StoreBuilder:
         return iter(())
 
     def _known(self, place: Path) -> list[Shard]:
-        """The shards that can be taken from `place`: of this tokenizer, and with all their tokens there."""
+        """The shards that can be reused from `place`: encoded by this tokenizer, and with all their tokens present."""
         identity, shards = read_journal(place)
         if identity != self.identity:
             return []
@@ -168,7 +167,7 @@ class StoreBuilder:
         return {OFFSETS: 8 * (1 + sum(shard.documents for shard in shards)), **tokens}
 
     def append(self, encoded: EncodedShard) -> None:
-        """Write a shard behind the others; the journal has it only when its tokens are on disk.
+        """Append a shard; the journal lists it only when its tokens are on disk.
 
         Raises:
             UserError: the disk is full.
@@ -184,7 +183,7 @@ class StoreBuilder:
             self.shards.append(shard)
 
     def finish(self) -> None:
-        """Put the store in its place.
+        """Move the store to its final place.
 
         Raises:
             UserError: there is no document, or the disk is full.
@@ -205,7 +204,7 @@ class StoreBuilder:
             shutil.rmtree(self.growing, ignore_errors=True)
 
     def _start(self) -> None:
-        """Make the growing folder hold `shards` and nothing else."""
+        """Make the folder contain the tokens of `shards` and nothing else."""
         if self.started:
             return
         if self.source != self.growing:
@@ -234,7 +233,7 @@ def _append(path: Path, data: bytes | memoryview) -> None:
 
 
 def read_journal(folder: Path) -> tuple[dict[str, Any], list[Shard]]:
-    """What the tokens were made with and the shards, as far as the file can be read."""
+    """The identity of the tokenizer and the shards, as far as the file can be read."""
     identity: dict[str, Any] = {}
     shards: list[Shard] = []
     path = folder / JOURNAL
@@ -268,7 +267,7 @@ def tokens_of_files(shards: list[Shard]) -> list[int]:
 
 
 def text_hash(texts: list[str]) -> str:
-    """A hash that tells apart lists of texts, so their borders too."""
+    """A hash of a list of texts, which includes where one text ends and the next begins."""
     digest = hashlib.blake2b(digest_size=16)
     for text in texts:
         data = _utf8(text)

@@ -1,9 +1,9 @@
 """The columns of CoNLL's files: which lines are words, which are comments, and which column is what.
 
-A line that begins with # may be a comment or a word. It is a word where its columns are as many as those of other words
-and its tag is one of theirs, or a span as theirs are; otherwise it is a comment if it stands before a sentence, or has no
-tab where all words have tabs. Comments that could be words are counted and said. In CoNLL-U's ten columns words are FORM and
-tags UPOS where no other columns are named, which is said, and ranges (1-2) and empty nodes (1.1) are no words.
+A line that begins with # may be a comment or a word. It is a word if it has the same number of columns as other words and a
+known tag, or a span if the other tags are spans. Otherwise it is a comment if it precedes a sentence, or if it has no tab and
+all words have tabs. Comments that could be words are counted, with a warning. In CoNLL-U (ten columns) words are FORM and tags
+UPOS unless other columns are given, also with a warning, and ranges (1-2) and empty nodes (1.1) are not words.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from unfreeze.text.tag_schemes import looks_like_spans
 logger = logging.getLogger(__name__)
 
 COLUMN_FILES = (".conll", ".conllu", ".iob", ".iob2", ".bio")
-"""Names that only files of columns have."""
+"""Suffixes of files in columns."""
 SKIPPED = "-DOCSTART-"
 
 Comments = Literal["auto", "skip", "words"]
-"""What lines that begin with # are: comments, words, or what the other lines suggest."""
+"""How lines that begin with # are read: as comments, as words, or depending on the other lines."""
 
 _KEY_AND_VALUE = re.compile(r"#\s?\S+\s=(\s|$)")
 _FORM_AND_UPOS = (1, 3)
@@ -39,7 +39,7 @@ _NO_WORD_OF_CONLLU = re.compile(r"\d+[-.]\d+")
 def open_columns(
     path: Path, token_column: int | str | None, tag_column: int | str | None, encoding: str
 ) -> tuple[list[str], int, int]:
-    """The lines of a file, and which columns are words and tags; in CoNLL-U they are FORM and UPOS by default."""
+    """The lines of a file and the numbers of the columns of words and tags (in CoNLL-U FORM and UPOS by default)."""
     lines = [line.rstrip("\n") for line in read_lines(path, encoding)]  # a pipe cannot be read twice
     defaults = _FORM_AND_UPOS if _is_conllu(lines) else (0, -1)
     token, tag = _number(token_column, defaults[0]), _number(tag_column, defaults[1])
@@ -54,7 +54,7 @@ def open_columns(
 
 
 def _is_conllu(lines: Sequence[str]) -> bool:
-    """Whether all words have ten columns between tabs, the first an id."""
+    """Whether all words have ten columns separated by tabs, of which the first is an id."""
     found = False
     for line, columns in _full_lines(lines):
         if not line.startswith("#"):
@@ -75,7 +75,7 @@ def _number(column: int | str | None, default: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSentence:
-    """The lines of a sentence's words: their numbers, what they are and their columns."""
+    """The words of a sentence: line numbers, lines, and their columns."""
 
     numbers: list[int]
     lines: list[str]
@@ -84,7 +84,7 @@ class ColumnSentence:
 
 @dataclass(frozen=True)
 class _Shape:
-    """How the lines of a file look that cannot be comments."""
+    """The common properties of the lines that cannot be comments."""
 
     width: int
     """Columns of a word."""
@@ -97,9 +97,14 @@ class _Shape:
 def column_sentences(
     lines: Sequence[str], path: str | Path, wanted: Sequence[int], comments: Comments
 ) -> Iterator[ColumnSentence]:
-    """The words of each sentence, which have the columns that are wanted, of the token and perhaps the tag.
+    """Yield the words of each sentence.
 
-    The tag, else the last column, helps to tell comments from words.
+    Args:
+        wanted: numbers of the columns of tokens and, optionally, tags, which all words must have. The tag (or the last
+            column) helps to distinguish words from comments.
+
+    Raises:
+        UserError: a word does not have these columns, or another number of columns than the first.
     """
     tag = wanted[1] if len(wanted) > 1 else -1
     shape = _shape(lines, tag, comments)
@@ -163,7 +168,7 @@ def _full_lines(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _shape(lines: Sequence[str], tag: int, comments: Comments) -> _Shape:
-    """By the lines that do not begin with #; where all do, by the first one."""
+    """The shape of the lines that do not begin with #, or of the first line if all do."""
     first = next((row for row in _full_lines(lines) if not row[0].startswith("#")), None)
     if first is None:
         others = (columns for line, columns in _full_lines(lines) if not _KEY_AND_VALUE.match(line))
@@ -179,7 +184,7 @@ def _shape(lines: Sequence[str], tag: int, comments: Comments) -> _Shape:
 def _is_comment(
     line: str, columns: Sequence[str], shape: _Shape, tag: int, inside: bool, comments: Comments
 ) -> bool:
-    """Whether a line that begins with # is a comment; `inside` a sentence, in columns between spaces, none is guessed."""
+    """Whether a line that begins with # is a comment; `inside` a sentence in columns separated by spaces it is a word."""
     if comments != "auto":
         return comments == "skip"
     if (shape.tabs and "\t" in line) or (inside and not shape.tabs):
@@ -191,15 +196,15 @@ def _is_comment(
         return True
     if shape.width == 1 or not -shape.width <= tag < shape.width:
         return not whole
-    # A word has a known tag, or a span as the known ones are. A word that lacks a column is a mistake, and is refused as one.
+    # A word has a known tag, or a span if those are spans. A word that lacks a column is refused later.
     found, known = columns[tag] if whole else columns[-1], shape.tags
     return bool(known) and found not in known and not looks_like_spans({found, *known})
 
 
 def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:
-    """Raise the UserError for words without the columns of their token and, where two are wanted, their tag."""
+    """Raise UserError if words do not have all wanted columns."""
     if width < len(wanted):
-        raise UserError(f"{place}: one column: every word needs a tag beside it")
+        raise UserError(f"{place}: one column: every word needs a tag")
     for column in wanted:
         if not -width <= column < width:
             raise UserError(f"{place}: there is no column {shown(column)} of {width}")
@@ -208,7 +213,7 @@ def _check_numbers(wanted: Sequence[int], width: int, place: str) -> None:
 
 
 def tokens_of(words: ColumnSentence, column: int) -> tuple[str, ...]:
-    """The words of a sentence, none of which holds white space or is empty."""
+    """The words of a sentence, without white space; none is empty."""
     tokens = [columns[column] for columns in words.columns]
     if " ".join(tokens).split() == tokens:  # nearly always
         return tuple(tokens)
@@ -224,5 +229,5 @@ def tags_of(words: ColumnSentence, column: int, path: str | Path) -> tuple[str, 
 
 
 def joined(token: str) -> str:
-    """A token without spaces within, which would be the end of a word elsewhere."""
+    """A token with its white space replaced, because white space separates words elsewhere."""
     return "_".join(token.split()) or "_"

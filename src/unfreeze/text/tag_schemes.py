@@ -1,11 +1,11 @@
-"""Tags of words as spans and back: IOB1, BIO and BIOES (BIOUL is the same with other letters).
+"""Conversion of tags to spans and back: IOB1, BIO and BIOES (BIOUL is the same with other letters).
 
     sentence  U.N.   official  Ekeus  heads  for  Baghdad  Basra
     IOB1      I-ORG  O         I-PER  O      O    I-LOC    B-LOC     B between neighbors of one type
     BIO       B-ORG  O         B-PER  O      O    B-LOC    B-LOC     every span begins with B
     BIOES     S-ORG  O         S-PER  O      O    S-LOC    S-LOC     E ends a span, S is one of a single word
 
-Letters alone (B, I, O) are spans of one type without a name. Tags that are no spans, such as parts of speech, are "plain".
+Bare letters (B, I, O) are spans of a single type without a name. Other tags, such as parts of speech, are "plain".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Scheme = Literal["iob1", "bio", "bioes", "plain"]
 OUTSIDE = "O"
 UNTYPED = "_"
-"""How the type of tags without one is shown; seqeval calls it so too."""
+"""The name for the type of bare letters, as in seqeval."""
 _LETTERS = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S"}
 """BIOUL's letters are read as those of BIOES."""
 
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 
 class IllegalTag(ValueError):
-    """A tag that cannot stand where it does.
+    """A tag is not allowed at its place.
 
     Args:
         place: number of the sentence and of the word.
@@ -59,12 +59,12 @@ def joined_tag(letter: str, kind: str) -> str:
 
 
 def has_type(tag: str) -> bool:
-    """Whether it is a letter of a scheme, a hyphen and a type."""
+    """Whether a tag consists of a letter of a scheme, a hyphen and a type."""
     return tag[:1] in _LETTERS and tag[1:2] == "-" and len(tag) > 2
 
 
 def looks_like_spans(tags: Iterable[str]) -> bool:
-    """Whether all tags but O are a letter of a scheme, a hyphen and a type, or all are letters alone; and there are some."""
+    """Whether there are tags except O, and all of them have a type, or all are letters of one scheme."""
     every = set(tags) - {OUTSIDE}
     return bool(every) and (all(map(has_type, every)) or _without_type(every))
 
@@ -75,10 +75,10 @@ def _without_type(tags: set[str]) -> bool:
 
 
 def detect_scheme(sentences: Sequence[Sequence[str]]) -> Scheme:
-    """The scheme that all sentences are in; "plain" where tags do not look like spans, BIO where only O is there.
+    """The scheme of all sentences: "plain" if tags do not look like spans, BIO if all tags are O.
 
     Raises:
-        IllegalTag: they look like spans but are in no scheme.
+        IllegalTag: tags look like spans, but are not in any scheme.
     """
     every = {tag for tags in sentences for tag in tags}
     if every <= {OUTSIDE}:
@@ -99,7 +99,7 @@ def detect_scheme(sentences: Sequence[Sequence[str]]) -> Scheme:
 
 
 def check_scheme(sentences: Sequence[Sequence[str]], scheme: Scheme) -> None:
-    """Raise IllegalTag at the first tag that is not in a scheme which was asked for; all are plain tags."""
+    """Raise IllegalTag for the first tag that is not allowed in a given scheme; in "plain" all are."""
     if scheme == "plain":
         return
     letters = set("BIES" if scheme == "bioes" else "BI")
@@ -113,7 +113,7 @@ def check_scheme(sentences: Sequence[Sequence[str]], scheme: Scheme) -> None:
 
 
 def _need_no_spans(sentences: Sequence[Sequence[str]]) -> None:
-    """Raise IllegalTag at the first tag that is no span, where most of the tags besides O are."""
+    """Raise IllegalTag for the first tag that is not of a span if most of the tags except O are."""
     places = [
         (tag, (number, place))
         for number, tags in enumerate(sentences)
@@ -130,7 +130,7 @@ def _need_no_spans(sentences: Sequence[Sequence[str]]) -> None:
 
 
 def _mostly_begins_with_i(sentences: Sequence[Sequence[str]]) -> bool:
-    """Whether more spans behind other tags begin with I than with B: IOB1, in which real corpora have stray Bs."""
+    """Whether more spans after another tag begin with I than with B: IOB1, in which real corpora have stray Bs."""
     begins = {"B": 0, "I": 0}
     for tags in sentences:
         before = (OUTSIDE, "")
@@ -145,10 +145,10 @@ def spans_of(tags: Sequence[str], scheme: Scheme, sentence: int = 0) -> list[Spa
     """The spans of a sentence.
 
     Args:
-        sentence: its number, for the error.
+        sentence: its number, for errors.
 
     Raises:
-        IllegalTag: a tag that the scheme does not allow where it stands.
+        IllegalTag: a tag is not allowed at its place.
     """
     spans: list[Span] = []
     kind, start, open_span = "", 0, False
@@ -175,7 +175,7 @@ def spans_of(tags: Sequence[str], scheme: Scheme, sentence: int = 0) -> list[Spa
 
 
 def tags_of(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
-    """The tags of a sentence of so many words; spans do not overlap."""
+    """The tags of a sentence of `length` words; spans must not overlap."""
     tags = [OUTSIDE] * length
     ordered = sorted(spans, key=lambda span: span.start)
     for number, (kind, start, end) in enumerate(ordered):
@@ -189,7 +189,7 @@ def tags_of(spans: Iterable[Span], length: int, scheme: Scheme) -> list[str]:
 
 
 def convert_tags(tags: Sequence[str], source: Scheme, target: Scheme) -> list[str]:
-    """The tags of a sentence in another scheme; plain ones stay.
+    """The tags of a sentence in another scheme; plain tags stay the same.
 
     Raises:
         IllegalTag: as `spans_of`.
@@ -202,7 +202,7 @@ def convert_tags(tags: Sequence[str], source: Scheme, target: Scheme) -> list[st
 def allowed_moves(
     names: Sequence[str], scheme: Scheme
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """Which tag of `names` may follow which (K, K), begin (K,) and end (K,) a sentence; None where all may."""
+    """Which tags of `names` may follow which (K, K), begin (K,) and end (K,) a sentence; None if all may."""
     if scheme not in ("bio", "bioes"):
         return None
     parts = [split_tag(name) for name in names]

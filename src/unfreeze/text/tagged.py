@@ -1,11 +1,11 @@
-"""Sentences that are split into words, with tags or without: CoNLL's columns, and JSON lines of tokens and tags.
+"""Sentences that are split into words, with or without tags: columns as in CoNLL, and JSON lines of tokens and tags.
 
-U.N. NNP I-NP I-ORG          a word a line, its columns between spaces or tabs, an empty line after a sentence;
-official NN I-NP O           lines that begin with -DOCSTART- are passed over, and so are comments
+U.N. NNP I-NP I-ORG          one word per line, columns separated by spaces or tabs, an empty line after a sentence;
+official NN I-NP O           lines that begin with -DOCSTART- and comments are skipped
 
 {"tokens": ["U.N.", "official"], "tags": ["I-ORG", "O"]}      or "ner_tags", "pos_tags", "labels"
 
-For how words are told from comments in columns, see tag_columns.py.
+How words are distinguished from comments in columns is described in tag_columns.py.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class TaggedSet(Dataset[TaggedSentence]):
         return replace(self, examples=converted, scheme=scheme)
 
     def digest(self) -> str:
-        """16 hex digits that identify words, tags and the scheme."""
+        """16 hexadecimal digits that identify words, tags and the scheme."""
         rows: list[Any] = [[each.tokens, each.tags] for each in self.examples]
-        # Earlier versions always detected the scheme, and took tags without a type for plain ones; digests of such sets are
-        # without the scheme, so that their runs go on.
+        # Earlier versions always detected the scheme, and read tags without a type as plain. The digest of such a set does
+        # not include the scheme, so that its runs can be resumed.
         tags = set(self.tag_names()) - {OUTSIDE}
         detected: Scheme | None = "plain"
         if not tags or any(map(has_type, tags)):
@@ -109,7 +109,7 @@ class SplitSentence:
 
     tokens: tuple[str, ...]
     lines: tuple[str, ...]
-    """For each word its line in the file, without the line break; for JSON the word alone."""
+    """The line of each word in the file, without the line break; in JSON the word itself."""
 
 
 def tagged_set(
@@ -119,13 +119,13 @@ def tagged_set(
     *,
     scheme: Scheme | None = None,
 ) -> TaggedSet:
-    """Sentences and tags that are in memory, as a data set.
+    """Make a data set of sentences and tags in memory.
 
     Args:
         scheme: of the tags (default: detected).
 
     Raises:
-        UserError: not one tag per word, or tags that are in no scheme.
+        UserError: there is not one tag per word, or the tags are not in any scheme.
     """
     if len(tokens) != len(tags):
         raise UserError(f"{len(tokens)} sentences and {len(tags)} lists of tags: there must be one for each")
@@ -152,7 +152,7 @@ def read_tagged(
     comments: Comments = "auto",
     scheme: Scheme | None = None,
 ) -> TaggedSet:
-    """Read JSON lines (.jsonl, .ndjson, .json), or columns under any other name.
+    """Read JSON lines (.jsonl, .ndjson, .json), or columns if the file has another suffix.
 
     Args:
         token_column: number from 0 (-1 is the last), or key of the JSON (default: the first, in CoNLL-U FORM).
@@ -161,7 +161,7 @@ def read_tagged(
         scheme: of the tags (default: detected).
 
     Raises:
-        UserError: with the line, where columns are missing or tags are in no scheme; or the file holds no sentence.
+        UserError: columns are missing or tags are not in any scheme (with the line), or the file contains no sentence.
     """
     file = existing_file(Path(path))
     rows: list[TaggedSentence] = []
@@ -194,10 +194,10 @@ def read_split(
     encoding: str = "utf-8",
     comments: Comments = "auto",
 ) -> list[SplitSentence]:
-    """Read the words of the same files, whether they have tags or not.
+    """Read the words of such files, with or without tags.
 
     Raises:
-        UserError: with the line, where a column is missing; or the file holds no sentence.
+        UserError: a column is missing (with the line), or the file contains no sentence.
     """
     file = existing_file(Path(path))
     if plain_suffix(file) in JSON_LINES:
@@ -259,7 +259,7 @@ def _in_one_scheme(
 def _json_tokens(
     path: Path, key: int | str | None, encoding: str
 ) -> Iterator[tuple[int, Any, tuple[str, ...]]]:
-    """For each line its number, object and tokens."""
+    """The number, the object and the tokens of each line."""
     keys = ["tokens" if key is None else str(key)]
     for number, line in enumerate(read_lines(path, encoding), 1):
         if not line.strip():

@@ -1,11 +1,11 @@
 """Token ids of a corpus on disk, memory-mapped; built by many processes, resumable at any moment.
 
-The layout and the way it is written stand in store_builder.py. The bytes depend on the documents, the tokenizer and
-`shard_characters` alone, whatever the number of workers and however often the build was killed.
+The layout and how it is written are described in store_builder.py. The bytes depend only on the documents, the tokenizer and
+`shard_characters`, not on the number of workers or on interruptions of the build.
 
-Memory: while building, about two shards a worker. When reading, 8 bytes a document (mapped): `document` gives a view of
-the memory map, and `rows` and `gather` read what they need with `pread`, because a kernel maps up to 2 MiB around each
-page that is touched, and 64 lanes in 64 places would soon hold the whole file.
+Memory: about two shards per worker for building; 8 bytes per document (mapped) for reading. `document` returns a view of the
+memory map. `rows` and `gather` read with `pread`, because the kernel maps up to 2 MiB around each page that is touched, and 64
+lanes in 64 places would soon have mapped the whole file.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], file_tokens: list[int]) -> None:
-        """Use `open` or `build`."""
+        """Use `open` or `build` instead."""
         self.folder = folder
         self.n_tokens: int = config["n_tokens"]
         self.n_documents: int = config["n_documents"]
@@ -81,7 +81,7 @@ class TokenStore:
         """Map a finished store.
 
         Raises:
-            UserError: it is none, was written by a newer version, or a file is missing or truncated.
+            UserError: it is not a token store, was written by a newer version, or a file is missing or truncated.
         """
         folder = Path(folder)
         config = read_config(folder, {KIND}, StoreConfig)
@@ -105,16 +105,16 @@ class TokenStore:
     ) -> TokenStore:
         """Encode `documents` to `folder` and open it.
 
-        What a killed build left is used. A store of the same documents and tokenizer that is there already is kept as
-        it is (but `documents` are read to know it); another one is replaced when the new one is complete.
+        An interrupted build is resumed. An existing store of the same documents and tokenizer is left as it is (`documents`
+        are read to find out); any other one is replaced when the new one is complete.
 
         Args:
-            workers: processes; None is one a core.
-            shard_characters: text handed to a worker at a time.
+            workers: number of processes (default: one per core).
+            shard_characters: amount of text that a worker encodes at a time.
 
         Raises:
-            UserError: there is no document, `folder` holds something else, a worker was killed, or the disk is full
-                (what was there before is intact).
+            UserError: there is no document, `folder` contains something else, a worker was killed, or the disk is full (an
+                existing store is intact).
         """
         builder = StoreBuilder(Path(folder).resolve(), tokenizer)
         shards = batches_of_texts(documents, shard_characters)
@@ -132,7 +132,7 @@ class TokenStore:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """(n_documents,) tokens of each document; a new array at each call."""
+        """The number of tokens of each document, (n_documents,); a new array at each call."""
         return np.diff(self._offsets)
 
     def document(self, number: int) -> Ids:
@@ -155,17 +155,17 @@ class TokenStore:
         *,
         direction: Literal["forward", "backward", "reversed"] = "forward",
     ) -> Ids:
-        """Pieces of the stream that the documents `order` make one after the other.
+        """Slices of the stream of the documents in `order`, one after the other.
 
         Args:
             order: (D,) numbers of documents.
-            cumulative: (D + 1,) where each begins in the stream, and the stream's end.
-            begins: (B,) where the pieces begin in the stream.
-            length: T, of each piece; none may reach beyond the stream's end.
-            direction: how each document is read; backward is its first token, then the rest from its end.
+            cumulative: (D + 1,) start of each document in the stream, and the end of the stream.
+            begins: (B,) starts of the slices in the stream.
+            length: T, of each slice; none may reach beyond the end of the stream.
+            direction: how each document is read; "backward" is its first token, then the rest from its end.
 
         Returns:
-            (B, T) ids. The cost is about a microsecond a document that is touched.
+            (B, T) ids. The cost is about a microsecond per document that is read.
         """
         if not length:
             return np.empty((len(begins), 0), dtype=self.dtype)
@@ -176,7 +176,7 @@ class TokenStore:
         addresses = self._offsets[order[place]]
         if direction == "forward":
             return self._read(addresses + first, last - first).reshape(-1, length)
-        # Reversed chunks one after the other are the chunks, last one first, reversed as a whole.
+        # Reversing each chunk is the same as reversing the concatenation of the chunks in reverse order.
         n_fixed = int(direction == "backward")
         with_first = (first == 0) & bool(n_fixed)
         rest_begin = addresses + (document_ends - document_begins) - last + n_fixed
@@ -186,7 +186,7 @@ class TokenStore:
         return self._read(chunks, sizes)[::-1].reshape(-1, length)
 
     def _read(self, addresses: Places, sizes: Places) -> Ids:
-        """Chunks of the sequence of all tokens, one after the other; none goes over the end of a file."""
+        """Concatenated chunks of the sequence of all tokens; no chunk crosses the end of a file."""
         files = np.searchsorted(self._file_begins, addresses, side="right") - 1
         byte_begins = (addresses - self._file_begins[files]) * self.dtype.itemsize
         chunks = zip(

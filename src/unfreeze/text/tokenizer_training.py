@@ -1,9 +1,8 @@
 """Counting a corpus and choosing a vocabulary, for tokenizers.py.
 
-Workers count batches of documents; the counts are merged in the order of the corpus, ties in frequency are
-broken by the word itself, and so the vocabulary is the same whatever the number of workers. Memory is
-bounded: as word2vec's does, the merged table drops its rarest words whenever it holds more than
-`MOST_DISTINCT` (then counts of rare words are lower bounds).
+Workers count batches of documents. The counts are merged in the order of the corpus, and words of equal frequency are sorted by
+the word itself, so the vocabulary does not depend on the number of workers. Memory is bounded: as in word2vec, the merged
+table drops its rarest words whenever it has more than `MOST_DISTINCT` (the counts of rare words are then lower bounds).
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from unfreeze.text.words import ChunkCache, chunk_words, split_chunks, without_s
 from unfreeze.text.workers import batches_of_texts, ordered_results
 
 SPACE = "▁"
-FOLLOWER = "\uf8ff"  # private use: in no text that anybody means
+FOLLOWER = "\uf8ff"  # from the private use area, which does not occur in text
 SUBWORD_SPECIAL_TOKENS = (UNKNOWN, PAD, BEGIN)
 COVERAGE = 0.9995  # of the characters, as in SentencePiece
 TRAINING_WORDS = 5_000_000
 TRAINING_DISTINCT = 500_000
-TRAINING_LENGTH = 40  # characters; 5 MB without a space would take minutes and teach nothing
+TRAINING_LENGTH = 40  # characters; longer words (5 MB without a space) take minutes and are not useful
 BATCH_CHARACTERS = 4_000_000
 MOST_DISTINCT = 10_000_000
 
 
 class CorpusCounts(NamedTuple):
-    """How often each word occurs, their sum with those that were dropped, and the number of documents."""
+    """The count of each word, the sum of all counts (with those of dropped words), and the number of documents."""
 
     words: Counter[str]
     n_words: int
@@ -46,10 +45,10 @@ class CorpusCounts(NamedTuple):
 def learn_words(
     documents: Iterable[str], size: int, min_count: int, workers: int | None, progress: Progress
 ) -> tuple[list[str], list[int]]:
-    """`train_words` of what `count_words` finds in the documents, and the memory for the rest given back.
+    """Count the words of the documents, choose the vocabulary with `train_words`, and release the memory of the counts.
 
-    Python frees memory by the block: a few words that are kept would hold all blocks of the millions that are not,
-    for as long as the model trains. So what is kept is written down, everything else dropped, and then read again.
+    Python frees memory by the block, so the few chosen words would keep the blocks of millions of others alive for as long
+    as the model trains. They are therefore serialized, everything else is dropped, and they are parsed again.
     """
     corpus = count_corpus(count_words, documents, workers, progress)
     chosen, n_words = json.dumps(train_words(corpus, size, min_count)), corpus.n_words
@@ -61,7 +60,7 @@ def learn_words(
 
 
 def train_words(corpus: CorpusCounts, size: int, min_count: int) -> tuple[list[str], list[int]]:
-    """The special tokens and the most frequent words, and how often the corpus encoded with them has each."""
+    """The special tokens and the most frequent words, and the count of each in the encoded corpus."""
     if size <= len(SPECIAL_TOKENS):
         raise UserError(f"a vocabulary of {size} has no room for words: take more than {len(SPECIAL_TOKENS)}")
     counts = corpus.words
@@ -95,7 +94,7 @@ def count_corpus(
     workers: int | None,
     progress: Progress,
 ) -> CorpusCounts:
-    """What `count` (`count_words` or `count_marked_words`) finds in all documents.
+    """The counts of all documents by `count`, which is `count_words`, `count_marked_words` or `count_cased_words`.
 
     Raises:
         UserError: there is no document with a word in it.
@@ -124,7 +123,7 @@ def _count_batch(
 
 
 def count_words(documents: list[str]) -> Counter[str]:
-    """How often each token of ULMFiT's rules occurs in the documents, xxbos left out."""
+    """The count of each token of ULMFiT's rules in the documents, without xxbos."""
     counts: Counter[str] = Counter()
     for text in documents:
         counts.update(fold_runs(split_chunks(text), _texts_of_chunk.__getitem__, _begin_run))
@@ -143,13 +142,13 @@ _texts_of_chunk = ChunkCache(_texts)
 
 
 def marked_words(chunk: str) -> list[str]:
-    """The words of a chunk as a subword model sees them: the first has white space before it."""
+    """The words of a chunk as a subword model sees them; the first one follows white space, which is written "▁"."""
     words = [without_surrogates(word).replace(SPACE, "_") for word in chunk_words(chunk)]
     return [SPACE + words[0], *words[1:]]
 
 
 def count_marked_words(documents: list[str]) -> Counter[str]:
-    """How often each of `marked_words` occurs in the documents."""
+    """The count of each of the `marked_words` in the documents."""
     counts: Counter[str] = Counter()
     for chunk, n in Counter(chain.from_iterable(map(split_chunks, documents))).items():
         for word in marked_words(chunk):
@@ -158,7 +157,7 @@ def count_marked_words(documents: list[str]) -> Counter[str]:
 
 
 def train_unigram(counts: Counter[str], size: int) -> list[tuple[str, float]]:
-    """The special tokens of a subword vocabulary and its pieces, likely ones first, with log-probabilities."""
+    """The special tokens and the pieces of a subword vocabulary with log-probabilities, likely pieces first."""
     words = _training_words(counts, size)
     if not words:
         raise UserError("no word is left to learn subwords from: give more text or a larger vocabulary_size")
@@ -170,9 +169,9 @@ def train_unigram(counts: Counter[str], size: int) -> list[tuple[str, float]]:
         unk_token=UNKNOWN,
         show_progress=False,
     )
-    # The trainer only considers what at least two different characters follow in the list of distinct words,
-    # and so no whole word that begins no other ("▁they"). A follower is added to the frequent ones and thrown
-    # away at the end: 11 % fewer pieces on held-out reviews.
+    # The trainer considers only strings that are followed by at least two different characters in the list of distinct
+    # words, so no whole word that is not the beginning of another ("▁they"). Frequent words are therefore repeated with a
+    # follower, which is removed at the end: 11 % fewer pieces on held-out reviews.
     followed = (word + FOLLOWER for word in islice(words, size // 2))
     model.train_from_iterator(chain(followed, (" ".join([word] * n) for word, n in words.items())), trainer)
     scores: dict[str, float] = dict(json.loads(model.to_str())["model"]["vocab"])
@@ -182,10 +181,10 @@ def train_unigram(counts: Counter[str], size: int) -> list[tuple[str, float]]:
 
 
 def _reproducible(scores: dict[str, float]) -> list[tuple[str, float]]:
-    """The pieces in an order and with scores that are the same each time.
+    """The pieces with scores and in an order that do not vary between runs.
 
-    The trainer adds floats in the order of a hash table, and the characters that it has to add at the end get
-    1e-4 more each, in that order too: scores are rounded, and those of such characters made the lowest one.
+    The trainer adds floats in the order of a hash table. Characters that it has to add at the end get scores in steps of
+    1e-4, also in that order. Scores are therefore rounded, and those of such characters set to the lowest one.
     """
     lowest = min(scores.values())
     added = lowest + 1e-4 * sum(len(piece) == 1 for piece in scores)
@@ -197,11 +196,10 @@ def _reproducible(scores: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def _training_words(counts: Counter[str], size: int) -> dict[str, int]:
-    """What the trainer reads: the most frequent words, counts scaled down to `TRAINING_WORDS`.
+    """The input of the trainer: the most frequent words, with counts scaled down to `TRAINING_WORDS`.
 
-    A word with a rare character is left out (that character becomes xxunk): those that make up 0.05 % of all
-    characters, and whatever would take more than half of the vocabulary. So are words that are none (addresses,
-    encoded files), where there are others.
+    Words with rare characters (the rarest 0.05 %, and those that would take more than half of the vocabulary) are left
+    out, and these characters become xxunk. So are very long words, such as addresses and encoded files, if there are others.
     """
     characters: Counter[str] = Counter()
     for word, n in counts.items():

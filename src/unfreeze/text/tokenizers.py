@@ -1,14 +1,12 @@
 """Text to ids and back: a word-level tokenizer with ULMFiT's special tokens, and a subword (Unigram) one.
 
-What is special here: ids are looked up chunk by chunk (what stands between white space), and the ids of a
-chunk seen before cost one look-up. Measured on one core: word level 0.9 (first sight) to 2.2 million words/s,
-subwords 0.8 to 3.2. `encode`, which also tells each piece's word and place, and `encode_ids`, which does not,
-give the same ids.
+A text is encoded chunk by chunk (a chunk is the text between white space), and the ids of a chunk that was seen before cost
+one look-up. One core encodes 0.9 (new chunks) to 2.2 million words per second at word level, and 0.8 to 3.2 with subwords.
+`encode`, which also returns the word and the offsets of each piece, and `encode_ids` give the same ids.
 
-A tokenizer is saved as `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads; that format takes no
-foreign keys, so the counts of the training corpus stand beside it in `counts.json`. At word level the file
-encodes what our rules have made of a text (tokens with white space between); for subwords it encodes raw
-text, but without our word splitter.
+A tokenizer is saved as `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads. That format does not allow further
+keys, so the counts of the training corpus are in `counts.json`. At word level the file encodes the tokens that our rules make
+of a text (joined by spaces); with subwords it encodes raw text, but without our word splitter.
 """
 
 from __future__ import annotations
@@ -60,20 +58,20 @@ COUNTS = "counts.json"
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """An encoded text; the three lists are equally long."""
+    """An encoded text; the three lists have the same length."""
 
     ids: list[int]
     words: list[int]
-    """For each piece the index of its word in `split_words(text)`, or -1 where it has none (xxbos, xxmaj).
+    """For each piece the index of its word in `split_words(text)`; -1 if it belongs to no word (xxbos, xxmaj).
 
-    Every word has a piece, except in a run folded by xxwrep, whose one piece has the first word's index.
+    Every word has a piece, except in a run folded by xxwrep, whose only piece has the index of the first word.
     """
     offsets: list[tuple[int, int]]
-    """For each piece its place in the raw text, in characters; a mark has the place of what it marks."""
+    """For each piece its start and end in the raw text, in characters; a mark has those of the word that it marks."""
 
 
 class TextTokenizer(ABC):
-    """What both levels share. Made by `train_tokenizer`, `load` and `WordTokenizer.from_vocabulary`."""
+    """Base class of the tokenizers, which are made by `train_tokenizer`, `load_tokenizer` and `WordTokenizer.from_vocabulary`."""
 
     is_word_level: ClassVar[bool]
     needed_tokens: ClassVar[tuple[str, ...]]
@@ -110,11 +108,11 @@ class TextTokenizer(ABC):
 
     @abstractmethod
     def _model(self) -> Tokenizer:
-        """What is saved."""
+        """The tokenizer of the library `tokenizers` that is saved."""
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
-        """Readable text: capitals restored, white space where it belongs, no special token but xxunk."""
+        """Readable text, with capitals and white space, and without special tokens except xxunk."""
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -131,7 +129,7 @@ class TextTokenizer(ABC):
 
     @property
     def counts(self) -> list[int] | None:
-        """How often `encode_ids` gives each id on the training corpus; None where that is not known."""
+        """How often each id occurs in the encoded training corpus; None if unknown."""
         return None if self._counts is None else list(self._counts)
 
     def token(self, number: int) -> str:
@@ -139,17 +137,17 @@ class TextTokenizer(ABC):
         return self._tokens[number]
 
     def id(self, token: str) -> int | None:
-        """The id of a token; None where the vocabulary lacks it."""
+        """The id of a token; None if it is not in the vocabulary."""
         return self._ids.get(token)
 
     def encode(self, text: str) -> Pieces:
-        """Ids, words and places of a text; begins with xxbos, which stands at (0, 0)."""
+        """Ids, words and offsets of a text; the first piece is xxbos, at (0, 0)."""
         return self._pieces(self._place(list(find_chunks(text))))
 
     def encode_words(self, words: Sequence[str]) -> Pieces:
-        """The same for a sentence that is split already: offsets are those in `" ".join(words)`.
+        """Ids, words and offsets of a sentence that is split into words; offsets are those in `" ".join(words)`.
 
-        Every word has at least one piece (xxunk where it is white space alone); runs are not folded.
+        Every word has at least one piece (xxunk if it is only white space); runs are not folded.
         """
         tokens: list[Token] = []
         start = 0
@@ -176,9 +174,9 @@ class TextTokenizer(ABC):
         return encoded
 
     def save(self, folder: str | Path) -> None:
-        """Write tokenizer.json, and counts.json where counts are known, into `folder`.
+        """Write tokenizer.json, and counts.json if counts are known, into `folder`.
 
-        tokenizer.json is written last: where it is, all of it is.
+        tokenizer.json is written last, so that its presence means that both are complete.
         """
         folder = Path(folder)
         if self._counts is None:
@@ -190,15 +188,15 @@ class TextTokenizer(ABC):
             path.write_text(self._model().to_str(pretty=True), encoding="utf-8")
 
     def fingerprint(self) -> str:
-        """The same for tokenizers that give the same ids; stable across machines and versions of Python."""
+        """A hash that is equal for tokenizers that give the same ids, on any machine and version of Python."""
         return hashlib.sha256(json.dumps([type(self).__name__, self._state()]).encode()).hexdigest()[:16]
 
     @abstractmethod
     def _state(self) -> Sequence[str] | Sequence[tuple[str, float]]:
-        """What the constructor takes besides counts."""
+        """The first argument of the constructor."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled without what it remembers of chunks."""
+        """Pickle without the caches of chunks."""
         return type(self), (self._state(), self._counts)
 
     def _encode_chunk(self, chunk: str) -> tuple[int, ...]:
@@ -207,7 +205,7 @@ class TextTokenizer(ABC):
     def _count_unknown(self, chunk: str) -> int:
         """UTF-8 bytes of the chunk's words that have an unknown piece (or an unknown number behind xxrep)."""
         unknown = set()
-        pending = False  # marks stand before the piece of their word
+        pending = False  # marks precede the piece of their word
         for token in self._chunk_tokens(chunk):
             pending |= self._ids.get(token.text, self.unknown_id) == self.unknown_id
             if token.word >= 0 and pending:
@@ -226,7 +224,7 @@ class TextTokenizer(ABC):
 
 
 class WordTokenizer(TextTokenizer):
-    """One id a word, small letters and ULMFiT's marks (rules.py)."""
+    """One id per word, in lower case, with ULMFiT's marks for capitals and repetitions (rules.py)."""
 
     is_word_level = True
     needed_tokens: ClassVar[tuple[str, ...]] = SPECIAL_TOKENS
@@ -238,9 +236,9 @@ class WordTokenizer(TextTokenizer):
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Sequence[str], counts: Sequence[int] | None = None) -> WordTokenizer:
-        """A tokenizer with an imported vocabulary: token i has id i, wherever the special tokens stand.
+        """A tokenizer with an imported vocabulary: token i has id i, wherever the special tokens are.
 
-        Tokens that occur twice (fastai fills up with xxfake) keep their ids under new names, which are in no text.
+        Repeated tokens (fastai pads with xxfake) keep their ids under new names, which do not occur in text.
 
         Raises:
             UserError: a special token is missing.
@@ -279,7 +277,7 @@ class WordTokenizer(TextTokenizer):
 
 
 class SubwordTokenizer(TextTokenizer):
-    """Pieces of words from a Unigram model; capitals stay. "▁" stands for white space before a word."""
+    """Pieces of words from a Unigram model, with capitals; "▁" stands for white space before a word."""
 
     is_word_level = False
     needed_tokens = SUBWORD_SPECIAL_TOKENS
@@ -296,7 +294,7 @@ class SubwordTokenizer(TextTokenizer):
 
     def _chunk_tokens(self, chunk: str) -> list[Token]:
         tokens = []
-        end = -1  # the first word's "▁" takes no place in the text
+        end = -1  # the "▁" of the first word is not in the text
         for index, word in enumerate(marked_words(chunk)):
             for piece in self._unigram.tokenize(word):
                 start, end = end, end + len(piece.value)
@@ -304,7 +302,7 @@ class SubwordTokenizer(TextTokenizer):
         return tokens
 
     def _known_text(self, piece: TokenizersToken) -> str:
-        """The piece, or xxunk; nobody can write a special token."""
+        """The piece; xxunk if the text contains a special token literally."""
         return UNKNOWN if piece.id in self.special_ids else piece.value
 
     def count_pieces(self, words: Counter[str]) -> Counter[str]:
@@ -340,13 +338,13 @@ def train_tokenizer(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> TextTokenizer:
-    """Learn a vocabulary from documents, in bounded memory; the same one whatever the number of workers.
+    """Learn a vocabulary from documents, in bounded memory; it does not depend on the number of workers.
 
     Args:
         kind: "word", or "subword" (a Unigram model).
-        vocabulary_size: at most so many tokens with the special ones; None: 60,000 words or 16,000 subwords.
+        vocabulary_size: maximum number of tokens, including the special ones (default: 60,000 words or 16,000 subwords).
         min_count: rarer words are left out (word level only).
-        workers: processes that count; None is one a core.
+        workers: number of processes that count (default: one per core).
 
     Raises:
         UserError: there is no document, or no word is left.

@@ -1,9 +1,8 @@
-"""The one word and sentence splitter: every word-level encoder and all raw text go through it.
+"""The word and sentence splitter, which is used for all raw text and by every word-level encoder.
 
-A text is cut at white space (`<br />`-like HTML breaks count as such) and each chunk is cut into words on its
-own, so a chunk's words never depend on its neighbors. That makes the split exact and fast: the words of a
-chunk joined are the chunk, no character is lost, and a chunk seen before costs one look-up (English: 1.6 to 3
-million words/s and core).
+A text is split at white space (including HTML breaks such as `<br />`), and each chunk is split into words independently of its
+neighbors. The split loses no character (the words of a chunk joined are the chunk), and a chunk that was seen before costs one
+look-up (English: 1.6 to 3 million words per second on one core).
 
 Conventions, close to the Penn Treebank's and spaCy's:
 
@@ -12,8 +11,8 @@ Conventions, close to the Penn Treebank's and spaCy's:
     1,000.50   U.S.   e.g.   Mr.   J.   :-)   AT&T   &amp;   http://a.org/b   me@a.org stay whole
     Han, Hiragana, Thai, Lao, Khmer and Burmese are written without spaces: one character is one word
 
-Every quantifier of the pattern is bounded, so that a word of 5 MB takes linear time; it is cut into words of
-at most 100 characters.
+Every quantifier of the pattern is bounded, so that a word of 5 MB takes linear time; it is cut into words of at most 100
+characters.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ _WORD = r"""
 
 
 class Word(NamedTuple):
-    """A word and its place: `text[start:end]` of the raw text is the word."""
+    """A word and its offsets: `text[start:end]` of the raw text is the word."""
 
     text: str
     start: int
@@ -83,9 +82,9 @@ class Word(NamedTuple):
 
 
 class ChunkCache(dict[str, V]):
-    """What `function` makes of a chunk, remembered for short chunks: then `cache[chunk]` is one look-up.
+    """A cache of `function(chunk)` for short chunks; `cache[chunk]` is one look-up.
 
-    It is emptied when it holds `CACHED_CHUNKS`, so memory is bounded; answers never depend on what it holds.
+    It is emptied when it has `CACHED_CHUNKS` entries, so memory is bounded.
     """
 
     def __init__(self, function: Callable[[str], V]) -> None:
@@ -109,7 +108,7 @@ def _ascii_pattern() -> re.Pattern[str]:
 
 @cache
 def _unicode_pattern() -> re.Pattern[str]:
-    """`re` knows no \\p{M}: the letters and marks, without which Tamil falls apart, are collected once."""
+    """`re` does not support \\p{M}; letters and marks, without which words of Tamil are split, are collected once."""
     everything = [chr(c) for c in chain(range(0x30, 0x20000), range(0xE0100, 0xE01F0))]
     marks = _ranges(c for c in everything if unicodedata.category(c) in ("Mn", "Mc", "Me"))
     unspaced = re.compile(f"[{_UNSPACED}]").match
@@ -124,7 +123,7 @@ def _unicode_pattern() -> re.Pattern[str]:
 
 
 def _ranges(characters: Iterable[str]) -> str:
-    """Ascending characters as ranges of a character class, which compile much faster than its members."""
+    """Ascending characters as ranges of a character class, which compile much faster than single characters."""
     ranges: list[list[int]] = []
     for code in map(ord, characters):
         if ranges and code == ranges[-1][1] + 1:
@@ -154,7 +153,7 @@ def chunk_words(chunk: str) -> tuple[str, ...]:
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether the character is of a script, or its punctuation, that is written without spaces."""
+    """Whether a character belongs to a script that is written without spaces, or to its punctuation."""
     return _UNSPACED_CHARACTER.match(character) is not None
 
 
@@ -168,17 +167,17 @@ def without_surrogates(text: str) -> str:
 
 
 def blank_breaks(text: str) -> str:
-    """`text` with HTML line and paragraph breaks replaced by as many spaces: offsets stay."""
+    """`text` with HTML line and paragraph breaks replaced by spaces of the same length, so that offsets do not change."""
     return _BREAK.sub(lambda match: " " * len(match.group()), text) if "<" in text else text
 
 
 def split_chunks(text: str) -> list[str]:
-    """What stands between white space and HTML breaks; `find_chunks` gives their places too."""
+    """The chunks between white space and HTML breaks; `find_chunks` also returns their offsets."""
     return blank_breaks(text).split()
 
 
 def find_chunks(text: str) -> Iterator[tuple[str, int]]:
-    """The chunks of `split_chunks`, each with the place in `text` where it begins."""
+    """The chunks of `split_chunks`, each with its start in `text`."""
     return ((match.group(), match.start()) for match in _CHUNK.finditer(blank_breaks(text)))
 
 
@@ -188,7 +187,7 @@ def word_texts(text: str) -> list[str]:
 
 
 def split_words(text: str) -> list[Word]:
-    """The words of `text`; every character that is not white space or in an HTML break is in exactly one."""
+    """The words of `text`; every character outside of white space and HTML breaks is in exactly one of them."""
     words = []
     for chunk, start in find_chunks(text):
         for word in _words_of_chunk[chunk]:
@@ -212,8 +211,8 @@ _LOWERCASE_NEXT = re.compile(r"\s+[\"'“‘(\[]*[a-zß-öø-ÿа-яα-ω,;:]")
 def split_sentences(text: str) -> list[tuple[int, int]]:
     """The character spans of the sentences of `text`, without the white space around them.
 
-    Every character that is neither white space nor in an HTML break is in exactly one span, and no word of
-    `split_words` is cut. A line end alone ends no sentence (text may be wrapped); a blank line does.
+    Every character outside of white space and HTML breaks is in exactly one span, and no word of `split_words` is cut. A
+    blank line ends a sentence, a line break does not, because text may be wrapped.
     """
     spans: list[tuple[int, int]] = []
     start = 0
@@ -228,7 +227,7 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
 
 
 def _goes_on(text: str, end: re.Match[str]) -> bool:
-    """Whether what looks like an end is none: an abbreviation, an initial, or a small letter follows."""
+    """Whether the sentence continues: the dot belongs to an abbreviation or initial, or a lower-case letter follows."""
     if _LOWERCASE_NEXT.match(text, end.end()):
         return True
     return end.group() == "." and _NEVER_LAST.search(text, max(0, end.end() - 12), end.end()) is not None

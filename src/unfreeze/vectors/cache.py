@@ -1,14 +1,14 @@
-"""Open files of word vectors; large ones are read once and memory-mapped from then on.
+"""Open files of word vectors; large ones are read once and memory-mapped after that.
 
-The first time, a large file is streamed into a folder of the cache, which takes the memory of its words. After that only the
-words are read and the matrix is mapped, so that processes share its pages and vectors that are never used are never read.
+When it is opened for the first time, a large file is streamed into a folder of the cache, in the memory of its words. After that
+only the words are read and the matrix is mapped, so that processes share its pages and unused vectors are never read.
 
-    CACHE/vectors/NAME-PLACE/  config.json   which file it is, and how large the parts are
+    CACHE/vectors/NAME-PLACE/  config.json   identity of the file, sizes of the parts
                                words.json    a list
                                matrix.npy    (V, D) float32
 
-CACHE is the folder in UNFREEZE_CACHE, else ~/.cache/unfreeze. PLACE is a digest of the file's path. A file that changed (its
-size, its time, or its first and last 64 KiB) is read again and replaces the earlier folder. If the cache cannot be written,
+CACHE is the folder in UNFREEZE_CACHE, or ~/.cache/unfreeze. PLACE is a digest of the path of the file. A file that has changed
+(its size, its time, or its first or last 64 KiB) is read again and replaces the earlier folder. If the cache cannot be written,
 the file is read into memory.
 """
 
@@ -36,12 +36,12 @@ from unfreeze.vectors.table import Floats, LoadReport, VectorTable
 _logger = logging.getLogger(__name__)
 
 CACHED_BYTES = 20_000_000
-"""Size from which a file is cached."""
+"""Files of at least this size are cached."""
 _KIND = "cached word vectors"
 _WORDS, _MATRIX = "words.json", "matrix.npy"
 _SAMPLE = 1 << 16
 _NPY_HEADER = 128
-"""Bytes before the numbers of a .npy; its header is written last, when the number of rows is known."""
+"""Size of the header of a .npy file, which is written last, when the number of rows is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +57,11 @@ class VectorCacheConfig(Config):
 
 
 def open_vector_file(path: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
-    """The vectors in a file of any format that is read; from the cache where it is large.
+    """The vectors of a file in any supported format; large files are cached.
 
     Args:
-        besides: words to which a fastText model gives a vector composed from their n-grams, behind the others, if they are
-            unknown.
+        besides: unknown words among these get a vector composed of their n-grams if the file is a fastText model; they come
+            after the others.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -84,7 +84,7 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
     """`read_word_vectors` through the cache, whatever the file's size; a matrix from the cache is read-only.
 
     Args:
-        cache: folder to keep it in (default: CACHE/vectors).
+        cache: folder of the cache (default: CACHE/vectors).
 
     Raises:
         UserError: the file is missing or damaged.
@@ -113,7 +113,7 @@ def open_word_vectors(path: str | Path, cache: str | Path | None = None) -> Vect
 
 
 def _key(path: Path) -> dict[str, Any]:
-    """Identifies the state of a file without reading all of it."""
+    """Identify the state of a file without reading all of it."""
     facts = path.stat()
     with path.open("rb") as file:
         sample = file.read(_SAMPLE)
@@ -142,7 +142,7 @@ def _keep(path: Path, place: Path, key: dict[str, Any]) -> None:
 
 
 def _mapped(place: Path, key: dict[str, Any]) -> VectorTable | None:
-    """The cached table; None where there is none, or it belongs to another state of the file or is damaged."""
+    """The cached table; None if there is none, or if it belongs to another state of the file or is damaged."""
     if not place.exists():
         return None
     try:

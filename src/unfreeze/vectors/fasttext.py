@@ -2,11 +2,11 @@
 
     magic, version | arguments | words with counts and kinds | pruned n-grams | quantized? | matrix (words + buckets, D) | ...
 
-(fastText's Args::load, Dictionary::load, Matrix::load; all little-endian.) The output layer behind it is not read. The vector
-of a word is the mean of its own row and of those of its n-grams' buckets, that of an unknown word the mean over its n-grams
-alone, summed in fastText's order so that the result equals fastText's bit by bit. Labels of a classifier are skipped.
+(fastText's Args::load, Dictionary::load, Matrix::load; all little-endian.) The output layer after the matrix is not read. The
+vector of a word is the mean of its own row and the rows of the buckets of its n-grams; that of an unknown word is the mean over
+its n-grams only. Sums are in fastText's order, so that the results are bitwise equal. Labels of a classifier are skipped.
 
-The matrix (cc.en.300.bin: 4.8 GB) is memory-mapped; only that of a .gz is read into memory.
+The matrix (cc.en.300.bin: 4.8 GB) is memory-mapped, except in a .gz.
 
 Shapes: V words, D vector dimension, N words whose vectors are computed at once.
 """
@@ -55,15 +55,13 @@ class FastTextVectors:
 
     words: list[str]
     """(V,) by falling frequency."""
-    counts: NDArray[np.int64]
-    """(V,) occurrences in the training text."""
     rows: Floats
-    """(V + buckets, D) of the words, then of the n-grams' buckets."""
+    """(V + buckets, D): the rows of the words, then of the buckets of n-grams."""
     minn: int
     maxn: int
     """Longest n-gram, in characters including the borders; 0: the model has no n-grams."""
     raw_words: dict[int, bytes]
-    """By row, the bytes of words that are not UTF-8: their n-grams are hashed from the bytes."""
+    """Row -> bytes of a word that is not UTF-8; its n-grams are hashed from the bytes."""
     report: LoadReport
 
     @property
@@ -80,9 +78,6 @@ class FastTextVectors:
     def index(self) -> dict[str, int]:
         """Word -> row."""
         return dict(zip(reversed(self.words), range(len(self.words) - 1, -1, -1), strict=True))
-
-    def __contains__(self, word: str) -> bool:
-        return word in self.index
 
     def vectors(self, words: Sequence[str]) -> Floats:
         """The vectors (len(words), D) of words; as in fastText, zeros for an unknown word without n-grams.
@@ -109,7 +104,7 @@ class FastTextVectors:
     def source(
         self, path: Path | str, limit: int | None = None, only: Set[str] | None = None
     ) -> VectorSource:
-        """The known words as blocks; vectors of words that are not in `only` are not computed."""
+        """The known words as blocks; only the vectors of words in `only` are computed."""
         chosen = range(len(self.words))[:limit]
         if only is not None:
             chosen = [row for row in chosen if self.words[row] in only]  # type: ignore[assignment]
@@ -147,7 +142,7 @@ class FastTextVectors:
 
 
 def is_fasttext(path: str | Path) -> bool:
-    """Whether a file begins as a fastText model does."""
+    """Whether a file begins like a fastText model."""
     with Path(path).open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
@@ -192,7 +187,7 @@ def parse_fasttext(path: Path, stream: BinaryIO, report: LoadReport) -> FastText
         raise UserError(f"{path} is a pruned (quantized) model: the .bin that it was made from can be read")
     if not 0 < n_words <= n_entries:
         raise UserError(f"{path} holds no words, or it is damaged ({n_words} words of {n_entries} entries)")
-    raw, counts = _read_entries(path, stream, n_entries, n_words)
+    raw = _read_entries(path, stream, n_entries, n_words)
     if _taken(path, stream, 1) != b"\0":
         raise UserError(f"{path} is a quantized model (.ftz): the .bin that it was made from can be read")
     n_rows, size = struct.unpack("<2q", _taken(path, stream, 16))
@@ -205,15 +200,12 @@ def parse_fasttext(path: Path, stream: BinaryIO, report: LoadReport) -> FastText
     words = decoded(raw, report)
     odd = {row: word for row, word in enumerate(raw) if "\ufffd" in words[row] and report.not_utf8}
     rows = _matrix(path, stream, n_rows, size)
-    return FastTextVectors(words, counts, rows, minn, maxn, odd, report)
+    return FastTextVectors(words, rows, minn, maxn, odd, report)
 
 
-def _read_entries(
-    path: Path, stream: BinaryIO, n_entries: int, n_words: int
-) -> tuple[list[bytes], NDArray[np.int64]]:
-    """The words and their counts; labels follow the words and are skipped."""
+def _read_entries(path: Path, stream: BinaryIO, n_entries: int, n_words: int) -> list[bytes]:
+    """The words; labels follow them and are skipped."""
     words: list[bytes] = []
-    counts: list[int] = []
     data, place = b"", 0
     for number in range(1, n_entries + 1):
         end = data.find(b"\0", place)
@@ -223,15 +215,14 @@ def _read_entries(
                 raise UserError(f"{path} ends at word {number} of {n_entries}: the file is truncated")
             data, place = data[place:] + fresh, 0
             end = data.find(b"\0")
-        count, kind = struct.unpack_from("<qb", data, end + 1)
+        _, kind = struct.unpack_from("<qb", data, end + 1)  # the number of occurrences is not needed
         if kind not in (0, 1) or (kind == 0) != (number <= n_words):
             raise UserError(f"{path}: word {number} is of kind {kind}: the file is damaged")
         if kind == 0:
             words.append(data[place:end])
-            counts.append(count)
         place = end + 10
     stream.seek(place - len(data), 1)
-    return words, np.array(counts, np.int64)
+    return words
 
 
 def _matrix(path: Path, stream: BinaryIO, n_rows: int, size: int) -> Floats:

@@ -1,12 +1,12 @@
-"""Read other people's word vectors: word2vec text and binary, GloVe text, fastText .vec and .bin, .npz; .gz of these.
+"""Read word vectors in the formats of other libraries: word2vec text and binary, GloVe, fastText .vec and .bin, .npz; also .gz.
 
-The format is told by a file's beginning: fastText's .bin by its magic number, text behind a header by its second line; the
-suffix decides only what cannot be seen (.npz, .bin). Irregularities that published files have are handled, counted
-(`VectorTable.report`) and logged once. To map a large file the next time instead of reading it, see `cache`.
+The format is recognized by the beginning of a file: fastText's .bin by its magic number, text with a header by its second line;
+the suffix counts only if the beginning is not conclusive (.npz, .bin). Irregularities of published files are handled, counted
+(`VectorTable.report`) and logged once. `cache` maps large files that have been read before.
 
-Speed (python -m benchmarks --only vectors): text about 9 times as fast as gensim, since a block of lines is parsed at once and
-only a block where that fails goes line by line; binary about 3.5 times, since only the search for the next space is a step
-per word and the rows of a block are gathered at once.
+Speed (python -m benchmarks --only vectors): text is read about 9 times as fast as by gensim, because a block of lines is parsed
+at once and only a block with irregularities line by line; binary files about 3.5 times, because only the search for the next
+space is a step per word and the rows of a block are gathered at once.
 
 Shapes: V words, N words of a block, D vector dimension.
 """
@@ -42,19 +42,19 @@ from unfreeze.vectors.table import (
 )
 
 _HEAD = 1 << 16
-"""Bytes that the format is told from."""
+"""Number of bytes by which the format is recognized."""
 _TEXT_BLOCK = 1 << 20
-"""Bytes of lines that are parsed at once."""
+"""Number of bytes of lines that are parsed at once."""
 _LONGEST_LINE = 1 << 24
-"""Bytes of a first line; a file of another kind may have no line breaks at all."""
+"""Maximum number of bytes of the first line; a file of another kind may have no line breaks."""
 _BINARY_BLOCK = 1 << 19
-"""Bytes that are read at once; beyond the size of the processor's cache reading takes twice as long."""
+"""Number of bytes that are read at once; reading takes twice as long beyond the size of the processor's cache."""
 _LONGEST_REST = 200
-"""Bytes of a word behind its first space that are searched for the place where its vector begins."""
+"""Number of bytes after the first space of a word that are searched for the beginning of its vector."""
 _WHITE = b" \t\r\n"
 _MARK = b"\xef\xbb\xbf"
 _INFINITE = 2.0**128 * (1 - 2.0**-25)
-"""From here on a number rounds to infinity in float32."""
+"""The smallest number that rounds to infinity in float32."""
 
 
 def read_word_vectors(
@@ -121,7 +121,7 @@ def _open_source(
 
 
 def _is_binary(head: bytes, is_bin: bool) -> bool:
-    """Whether a file is word2vec binary, by its first two lines; `is_bin` decides where they do not tell."""
+    """Whether a file is word2vec binary, by its first two lines, or by `is_bin` if they are not conclusive."""
     first, _, rest = head.partition(b"\n")
     header = _header_numbers(first.split())
     if header is None:
@@ -134,7 +134,7 @@ def _is_binary(head: bytes, is_bin: bool) -> bool:
 
 
 def _header_numbers(fields: list[bytes]) -> tuple[int, int] | None:
-    """(V, D), if the fields of a first line are word2vec's header."""
+    """(V, D) if the fields of a first line are the header of word2vec, otherwise None."""
     if len(fields) != 2 or not all(field.isdigit() and len(field) < 16 for field in fields):
         return None
     n_words, size = map(int, fields)
@@ -175,10 +175,9 @@ def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource
 
 # Text: a word and its numbers per line; word2vec's and fastText's (.vec) with a header line, GloVe's without
 #
-# Published files hold words with spaces (so fields are counted from the right), spaces at the end of lines, CRLF, blank last
-# lines, and byte order marks before any line (files that were concatenated). Fewer rows than the header says are an error,
-# since that is what a truncated file looks like. More are read and counted, since each is a sound line: some writers count
-# distinct words and repeat some.
+# Published files contain words with spaces (so fields are counted from the right), spaces at the end of lines, CRLF, blank last
+# lines, and byte order marks before any line (concatenated files). Fewer rows than in the header are an error, because the file
+# may be truncated. Further rows are read and counted, because some writers count distinct words and repeat some.
 
 
 def _text_source(
@@ -225,7 +224,7 @@ def _text_source(
 
 
 class _TextLines:
-    """Parses lines; remembers blank ones, which are allowed at the end of the file only."""
+    """Parses lines; counts blank ones, which are allowed only at the end of the file."""
 
     def __init__(self, path: Path, report: LoadReport, size: int, only: Set[str] | None) -> None:
         self.path, self.report, self.size = path, report, size
@@ -258,7 +257,7 @@ class _TextLines:
         return decoded(words, self.report), rows
 
     def _parse_at_once(self, lines: list[tuple[int, bytes]]) -> tuple[list[bytes], Floats] | None:
-        """None where a line is malformed or a word has a space in it."""
+        """Parse lines in one step; None if a line is malformed or a word contains a space."""
         if not lines:
             return [], np.empty((0, self.size), np.float32)
         words, _, numbers = zip(*(line.partition(b" ") for _, line in lines), strict=True)
@@ -307,8 +306,8 @@ def _is_number(field: bytes) -> bool:
 
 # word2vec's binary format: a line with V and D, then each word, a space and its vector as little-endian float32
 #
-# The C program writes a line break after each vector, gensim does not; both are read. A file that ends before its header says
-# is an error. Bytes behind the last word are counted and not read: nothing in them shows where a word begins.
+# The C program writes a line break after each vector, gensim does not; both are read. A file with fewer words than in its header
+# is an error. Bytes after the last word are counted and not read, because nothing in them shows where a word begins.
 
 
 def _binary_source(path: Path, stream: BinaryIO, report: LoadReport, limit: int | None) -> VectorSource:
@@ -328,7 +327,7 @@ def _binary_blocks(
     while n_read < wanted:
         fresh = stream.read(_BINARY_BLOCK)
         data = rest + fresh
-        # Where the words and their vectors begin. What follows a vector must be there to tell whether it was read right.
+        # Find where words and vectors begin. The bytes after a vector are needed to check that it was read correctly.
         words: list[bytes] = []
         starts: list[int] = []
         place, last = 0, len(data) - width - (_LONGEST_REST if fresh else 0)
@@ -365,12 +364,12 @@ def _binary_blocks(
 def _check_spaces(
     path: Path, data: bytes, words: list[bytes], starts: list[int], rows: Floats, n_before: int
 ) -> None:
-    """Raise UserError if the file was written with a word that holds a space, which the format cannot carry.
+    """Raise UserError if the file was written with a word that contains a space, which the format cannot represent.
 
-    Of such a word the first part is read as the word, the rest as the beginning of its vector, and the last bytes of the
-    vector as the beginning of the next word; everything after that is sound again. So it shows only by unusual numbers and by
-    an unusual next word. Where either is found, the vector is read again from behind the next space, and the file is
-    refused only if that gives a word that is text and ordinary numbers.
+    The first part of such a word is read as the word, the rest as the beginning of its vector, and the last bytes of the
+    vector as the beginning of the next word; everything after that is correct again. It is recognized by unusual numbers or
+    an unusual next word: then the vector is read again after the next space, and the file is refused only if that gives a
+    word that is text and a vector of ordinary numbers.
 
     Args:
         data: the block, in which the vectors begin at `starts`.
@@ -379,12 +378,12 @@ def _check_spaces(
     width = 4 * rows.shape[1]
     following = data[starts[-1] + width :][:_LONGEST_REST].lstrip(b"\n").partition(b" ")[0]
     everything = [*words, following]
-    binary = (  # rows of words that are no printable text; testing all at once is much faster
+    binary = (  # rows of words that are not printable text; testing all at once is much faster
         []
         if _is_text(b" ".join(everything))
         else [row for row, word in enumerate(everything) if not _is_text(word)]
     )
-    first = np.abs(rows[:, :8])  # text that belongs to the word stands at the beginning of the vector
+    first = np.abs(rows[:, :8])  # text that belongs to the word is at the beginning of the vector
     unusual = ((first < 1e-12) & (first > 0) | ~(first <= 1e6)).any(axis=1)
     for row in sorted({*np.flatnonzero(unusual).tolist(), *(row - 1 for row in binary if row)}):
         rest = _rest_of_word(data[starts[row] : starts[row] + _LONGEST_REST + width], width)
@@ -404,7 +403,7 @@ def _check_spaces(
 
 
 def _rest_of_word(data: bytes, width: int) -> bytes | None:
-    """The text before a space and an ordinary vector; None where the vector begins at once."""
+    """The text before a space and an ordinary vector; None if there is none."""
     end = data.find(b" ", 0, _LONGEST_REST)
     while end >= 0 and _is_text(data[:end]) and end + 1 + width <= len(data):
         sizes = np.abs(np.frombuffer(data, "<f4", width // 4, end + 1))

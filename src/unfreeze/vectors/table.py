@@ -1,7 +1,7 @@
-"""The table of word vectors that a file holds, and how it is collected from the blocks that a reader yields.
+"""Tables of word vectors, and their collection from the blocks that a reader yields.
 
-A reader yields blocks of words and rows, which are cleaned and appended to a store. So a file of any size is read in the
-memory of one block plus what is kept, and goes to memory or to another file (`cache`) through the same code.
+A reader yields blocks of words and rows, which are cleaned and appended to a store in memory or in another file (`cache`).
+Reading takes the memory of one block in addition to the store.
 
 Shapes: V words, N words of a block, D vector dimension.
 """
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 Block = tuple[list[str], Floats]
-"""N words and their (N, D) vectors, all finite."""
+"""N words and their finite vectors (N, D)."""
 
 _HARMLESS = {"zero_vectors", "trailing_spaces", "carriage_returns", "blank_last_lines", "byte_order_marks"}
 _MOST_COMPARED = 20_000
@@ -36,14 +36,14 @@ _MOST_COMPARED = 20_000
 _LENGTH_GAP, _AFFIX = 2, 2
 """A word is similar only if its length differs by at most 2, and 2 letters at the beginning or the end are the same."""
 _FIRST_ALLOCATION = 1 << 28
-"""Numbers (1 GiB) allocated at first: the header of a damaged file may promise any number of words."""
+"""Maximum number of elements (1 GiB) of the first allocation: the header of a damaged file may claim any number of words."""
 
 
 @dataclass(kw_only=True)
 class LoadReport:
     """Counts of the irregularities in the part of a file that was read.
 
-    None of them changes a word or a vector except the first three.
+    Only the first three change a word or a vector.
     """
 
     duplicates: int = field(default=0, metadata={"text": "repeated words (left out)"})
@@ -66,7 +66,7 @@ class LoadReport:
         return ", ".join(f"{count:,} {text}" for text, count in texts.items() if count)
 
     def log(self, path: Path) -> None:
-        """Log the irregularities once: as a warning, or as information where all of them are harmless."""
+        """Log the irregularities: as a warning, or as information if all of them are harmless."""
         odd = any(getattr(self, one.name) for one in fields(self) if one.name not in _HARMLESS)
         if text := self.describe():
             _logger.log(logging.WARNING if odd else logging.INFO, "%s: %s", path, text)
@@ -78,12 +78,12 @@ class UnknownWord(UserError, KeyError):
 
 @dataclass(frozen=True, eq=False)
 class VectorTable:
-    """One vector per word. If a word occurs twice, its first row counts."""
+    """One vector per word. If a word occurs twice, its first row is used."""
 
     words: list[str]
     """(V,) in the order of the file, usually by falling frequency."""
     matrix: Floats
-    """(V, D); read-only where it is mapped from a file."""
+    """(V, D); read-only if it is mapped from a file."""
     report: LoadReport = field(default_factory=LoadReport)
     """Irregularities of the file that the table was read from."""
     n_made: int = 0
@@ -111,7 +111,7 @@ class VectorTable:
         return dict(zip(reversed(self.words), range(len(self.words) - 1, -1, -1), strict=True))
 
     def row(self, word: str) -> int | None:
-        """The row of a word, or of the first word that differs from it only in how accents or apostrophes are written."""
+        """The row of a word, or of the first word that differs from it only in the encoding of accents or apostrophes."""
         for form in (word, composed(word)):
             if form in self.index:
                 return self.index[form]
@@ -177,7 +177,7 @@ class VectorTable:
 
     @cached_property
     def _normalized_index(self) -> dict[str, int]:
-        """Normal form -> row: of the word that is written so, else of the first word with this normal form."""
+        """Normal form -> row of the word that is written like it, or of the first word that has it."""
         rows: dict[str, int] = {}
         for row, word in enumerate(self.words):
             rows.setdefault(normalized(word), row)
@@ -217,22 +217,22 @@ class VectorSource:
     size: int
     """D, the vector dimension."""
     n_words: int | None
-    """Number of words if it is known beforehand."""
+    """Number of words, if it is known in advance."""
     blocks: Iterator[Block]
 
 
 class RowStore(Protocol):
-    """Where `collect` appends vectors."""
+    """The store to which `collect` appends vectors."""
 
     def add(self, rows: Floats) -> None:
         """Append (N, D)."""
 
     def matrix(self) -> Floats:
-        """(V, D), all that was added."""
+        """Return all rows (V, D)."""
 
 
 class MemoryRows:
-    """A matrix that grows in place: the system moves a large allocation by its page tables, without a copy."""
+    """A matrix that grows in place; the operating system moves large allocations through its page tables, without a copy."""
 
     def __init__(self, size: int, n_words: int | None) -> None:
         self._n, self._expected = 0, n_words
@@ -263,7 +263,7 @@ def collect(
     """Append the first row of each word to `rows` and count irregularities in `report`.
 
     Args:
-        only: keep these words alone, and stop as soon as all of them are found.
+        only: keep only these words, and stop when all of them have been found.
     """
     found: list[str] = []
     seen: set[str] = set()
@@ -299,7 +299,7 @@ def row_not_finite(vectors: NDArray[np.number]) -> int | None:
 
 
 def decoded(words: list[bytes], report: LoadReport) -> list[str]:
-    """Decode UTF-8; bytes that are not are replaced by U+FFFD and counted."""
+    """Decode UTF-8; other bytes are replaced by U+FFFD, and the words that contain them are counted."""
     try:
         together = b"\n".join(words).decode().split("\n")  # ten times as fast as word by word
         if len(together) == len(words):

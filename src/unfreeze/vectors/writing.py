@@ -1,4 +1,4 @@
-"""Write word vectors in other people's formats: word2vec text and binary, GloVe text, .npz; packed by gzip for .gz."""
+"""Write word vectors in the formats of other libraries: word2vec text and binary, GloVe text, .npz; also as .gz."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _FORBIDDEN = {
     "": (" \n\r", "a space or line break, which word2vec's formats cannot carry: write .npz"),
     ".npz": ("\0", "a NUL, which .npz cannot carry"),
 }
-"""Characters that a word must not hold in a format, and the message about them."""
+"""Characters that a format cannot represent within a word, and the message about them."""
 
 
 def write_word_vectors(path: str | Path, vectors: VectorTable, *, header: bool = True) -> None:
-    """Write word2vec binary (.bin), .npz, or text (any other suffix); gzip packs it where the name ends in .gz.
+    """Write word2vec binary (.bin), .npz, or text (any other suffix), compressed by gzip if the name ends in .gz.
 
     Args:
-        header: begin text with the line of word2vec and fastText; GloVe's files have none.
+        header: begin text with the header line of word2vec and fastText; GloVe files have none.
 
     Raises:
-        UserError: a word is empty or holds what the format cannot carry; the file cannot be written.
+        UserError: a word is empty or contains a character that the format cannot represent, or the file cannot be written.
     """
     path = Path(path)
     suffix = Path(path.name.removesuffix(".gz")).suffix
@@ -41,7 +41,7 @@ def write_word_vectors(path: str | Path, vectors: VectorTable, *, header: bool =
     with written_file(path) as temporary, ExitStack() as stack:
         stream: BinaryIO = stack.enter_context(open(temporary, "wb"))
         if path.suffix == ".gz":
-            # Without name and time, the same vectors give the same bytes.
+            # Without name and time, equal vectors give equal bytes.
             stream = cast(BinaryIO, stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0)))
         if suffix == ".npz":
             # zipfile seeks back to correct its headers, which gzip cannot: pack from memory.
@@ -62,7 +62,7 @@ def _binary_row(word: bytes, row: Floats) -> bytes:
 
 
 def _text_row(word: bytes, row: Floats) -> bytes:
-    # nine digits bring every float32 back bit by bit
+    # nine digits determine a float32 exactly
     return word + b"".join([b" %.9g" % number for number in row.tolist()]) + b"\n"
 
 

@@ -1,8 +1,8 @@
-"""ELMo's published files, in and out: options.json and weights.hdf5, as bilm-tf wrote them and AllenNLP reads them.
+"""Read and write the published format of ELMo, options.json and weights.hdf5, of bilm-tf and AllenNLP.
 
-TensorFlow's order of the gates is input, candidate, forget, output, and the forget gate's bias is raised by 1 while it
-runs; ours is torch's (input, forget, candidate, output) and the 1 is part of the bias. Weights are (in, out) there,
-(out, in) here.
+TensorFlow's gates are in the order input, candidate, forget, output, and 1 is added to the bias of the forget gate at run time.
+Ours are in torch's order (input, forget, candidate, output), and the bias includes the 1. Weights are (in, out) there, (out, in)
+here.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from unfreeze.text.characters import N_SYMBOLS
 
 FORGET_BIAS = 1.0
 LONGEST = 1 << 12
-"""Numbers of a word's row at most; published models have 50."""
+"""Maximum length of the row of a word; published models have 50."""
 SYMBOLS = (N_SYMBOLS - 1, N_SYMBOLS)
-"""What options.json may say of the number of characters: without and with the mask."""
+"""The number of characters in options.json, without and with the mask."""
 FOREIGN_FRAMES = {"<S>", "</S>", "<UNK>"}
-"""Entries of bilm-tf's vocabularies that are no words."""
+"""Entries of the vocabularies of bilm-tf that are not words."""
 
 
 def is_bilm(source: Path) -> bool:
@@ -65,18 +65,18 @@ def find_bilm(source: Path, weights: Path | None = None) -> tuple[Path, Path]:
 
 
 def read_bilm(options: str | Path, weights: str | Path, vocabulary: Sequence[str] = ()) -> Elmo:
-    """An encoder from a published model of any size.
+    """Read a published model of any size.
 
     Args:
-        vocabulary: words of the output layer, or of a model that reads word ids; published encoders need none.
+        vocabulary: words of the output layer, or of a model that reads word ids; not needed for published encoders.
 
     Raises:
-        UserError: a file is missing, damaged or lacks something; sizes in both files do not fit.
+        UserError: a file is missing, damaged or incomplete, or the sizes in the files differ.
     """
     sizes = _read_options(Path(options))
     words = [word for word in vocabulary if word not in FOREIGN_FRAMES and word not in CASED_SPECIAL_TOKENS]
     tokenizer = CasedTokenizer([*CASED_SPECIAL_TOKENS, *dict.fromkeys(words)])
-    with torch.device("meta"):  # sizes without numbers: what does not fit the file takes no memory
+    with torch.device("meta"):  # shapes only, so that a model that does not fit the file takes no memory
         model = Elmo(tokenizer, **sizes, dropout=0.1)
     with _hdf5(Path(weights)) as arrays:
         tensors = dict(_tensors(arrays, model, str(weights)))
@@ -158,14 +158,14 @@ def _is_numbers(item: Any) -> bool:
 
 
 def _tensors(arrays: dict[str, Any], encoder: Elmo, source: str) -> Iterator[tuple[str, Tensor]]:
-    """The encoder's tensors, by our names; layers that the encoder does not have are an error too."""
+    """Yield the tensors of the encoder under our names; further layers in the file are an error."""
     left = {name for name in arrays if name.startswith(("CNN", "RNN"))}
 
     def get(name: str) -> NDArray[np.float32]:
         if name not in arrays:
             raise UserError(f"{source} lacks {name!r}: it is damaged, or its options are another model's")
         left.discard(name)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is said below
+        with np.errstate(over="ignore"):  # values outside of float32 are reported below
             found: NDArray[np.float32] = np.asarray(arrays[name][...], dtype=np.float32)
         if not np.isfinite(found).all():
             raise UserError(f"{source}: {name!r} holds NaN or infinity")
@@ -203,7 +203,7 @@ def _cell(direction: int, layer: int) -> str:
 
 
 def _gates(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Second and third quarter of the rows exchanged: from their order of the gates to ours, and back."""
+    """Exchange the second and third quarter of the rows, which converts between the two orders of gates."""
     i, second, third, o = np.split(blocks, 4)
     return np.concatenate([i, third, second, o])
 

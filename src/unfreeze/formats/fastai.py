@@ -1,19 +1,19 @@
-"""fastai's ULMFiT models, `.pth` and vocabulary, into our folders: language models, bare encoders, classifiers.
+"""Convert ULMFiT models of fastai (`.pth` and vocabulary): language models, encoders and classifiers.
 
-Special here: nobody's code is run. Weights are read by `torch.load(weights_only=True)`; a pickled vocabulary by an
-unpickler that refuses every name of a class or function, so that nothing but lists, strings and numbers can come out
-of it (fastai pickles plain lists).
+No code in the files is executed. Weights are read by `torch.load(weights_only=True)`, and a pickled vocabulary by an unpickler
+that refuses the names of all classes and functions, so that it can contain only lists, strings and numbers (fastai pickles plain
+lists).
 
-fastai's AWD-LSTM has `torch.nn.LSTM`'s gates in its order, so that weights are copied as they are. Its AWD-QRNN (fastai 1
-with `qrnn=True`, fastai 2 until 2.3) has our gates in our order, and its first layer sees x_t and then x_(t-1) as ours
-does. But its second gate says how much is new, c_t = f z_t + (1 - f) c_(t-1), where ours says how much is kept: since
-1 - sigmoid(a) = sigmoid(-a), that gate's weights and bias change their sign. A file does not say what zoneout it was
-trained with; fastai's works in training alone, so that without it predictions are fastai's.
+fastai's AWD-LSTM has the gates of `torch.nn.LSTM` in the same order, so weights are copied. Its AWD-QRNN (fastai 1 with
+`qrnn=True`, fastai 2 until 2.3) has our gates in our order, and its first layer reads x_t and then x_(t-1) like ours. But its
+forget gate is the share of the new value, c_t = f z_t + (1 - f) c_(t-1), and ours that of the old one: since
+1 - sigmoid(a) = sigmoid(-a), the weights and biases of this gate change sign. The zoneout of the training is not in the file;
+it is applied only in training, so predictions do not depend on it.
 
-What differs lies in how a document is read: fastai's classifier pools over the last 1,440 tokens unless told otherwise
-(`max_len`), ours over all; logits agree to 1e-5 where both see the same tokens (benchmarks/fastai_parity.py).
+Documents are read differently: fastai's classifier pools over the last 1,440 tokens by default (`max_len`), ours over all. Logits
+agree to 1e-5 if both read the same tokens (benchmarks/fastai_parity.py).
 
-Legend: V vocabulary, E embedding width, H hidden width of a layer, K labels.
+Shapes: V vocabulary, E embedding width, H hidden width of a layer, K labels.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from unfreeze.text.tokenizers import WordTokenizer
 Kind = Literal["language model", "classifier", "encoder"]
 
 _PREFIXES: dict[Kind, str] = {"classifier": "0.module.", "language model": "0.", "encoder": ""}
-"""Where each kind of file keeps its encoder."""
+"""Kind of file -> prefix of the names of its encoder's tensors."""
 
 
 class _Names(NamedTuple):
-    """What fastai calls the tensors of a kind of layer."""
+    """Names of the tensors of a kind of layer in fastai."""
 
     place: str
     """Within `rnns.N.`."""
     parts: tuple[str, ...]
-    """As we call them."""
+    """Our names of the parts."""
     suffix: str
-    """Behind a part."""
+    """Appended to the name of a part."""
 
     def of(self, number: int, part: str) -> list[str]:
-        """Where a part of a layer may be, the best first: the matrix before dropout ("raw"), then the one behind it."""
+        """Possible names of a part, best first: the matrix before weight dropout ("raw"), then the one after it."""
         place, name = f"rnns.{number}.{self.place}", f"{part}{self.suffix}"
         return [f"{place}{name}_raw", f"{place}module.{name}_raw", f"{place}module.{name}", f"{place}{name}"]
 
@@ -71,7 +71,7 @@ _SUBWORD_MARK = "▁"
 
 @dataclass(frozen=True)
 class Converted:
-    """What was found in the file."""
+    """Properties of a converted model."""
 
     kind: Kind
     cell: CellKind
@@ -90,20 +90,20 @@ def convert_fastai(
     labels: Sequence[str] = (),
     direction: Literal["forward", "backward"] = "forward",
 ) -> Converted:
-    """Write a fastai AWD-LSTM or AWD-QRNN as one of our folders, whole or not at all.
+    """Convert a fastai AWD-LSTM or AWD-QRNN to a saved model, atomically.
 
-    Of QRNNs windows are read off the weights, and zoneout is 0, as it is in all that fastai itself makes.
+    The windows of QRNNs are inferred from the weights, and zoneout is 0, as in all models that fastai itself creates.
 
     Args:
-        weights: what `learn.save(name, with_opt=False)` or `learn.save_encoder(name)` wrote; of fastai 1
-            language models and encoders.
-        vocabulary: `dls.vocab`, pickled, as JSON or as text with a token a line; also a classifier's pair of tokens
-            and labels.
-        labels: of a classifier, in the order of its outputs, unless `vocabulary` names them.
-        direction: how the model reads.
+        weights: file written by `learn.save(name, with_opt=False)` or `learn.save_encoder(name)`; of fastai 1 only language
+            models and encoders.
+        vocabulary: `dls.vocab`, pickled, as JSON or as text with one token per line; of a classifier also the pair of
+            tokens and labels.
+        labels: labels of a classifier in the order of its outputs, unless `vocabulary` contains them.
+        direction: reading direction of the model.
 
     Raises:
-        UserError: a file cannot be read, holds another model, or the files do not fit each other.
+        UserError: a file cannot be read, contains another kind of model, or the files do not match.
     """
     state = read_state(Path(weights))
     tokens, own_labels = read_vocabulary(Path(vocabulary))
@@ -139,7 +139,7 @@ def convert_fastai(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` by name, in fp32; the optimizer beside them is left out."""
+    """The tensors of a `.pth` by name, in fp32, without the state of the optimizer."""
     if not path.is_file():
         raise UserError(f"{path} is no file: the weights are what fastai's learn.save wrote, NAME.pth")
     try:
@@ -158,7 +158,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The tokens in the order of their ids, and the labels where the file has both, as a classifier's `dls.vocab`."""
+    """The tokens in the order of their ids, and the labels if the file has both, like `dls.vocab` of a classifier."""
     if not path.is_file():
         raise UserError(f"{path} is no file: the vocabulary is fastai's dls.vocab, as .pkl, .json or .txt")
     try:
@@ -192,7 +192,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Lists, dictionaries, strings and numbers only: whatever would be imported, and so could be called, is refused."""
+    """Unpickles only lists, dictionaries, strings and numbers; all names that would be imported are refused."""
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise UserError(
@@ -215,10 +215,10 @@ def _kind_of(state: Mapping[str, Tensor], source: str | Path) -> Kind:
 
 
 def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, list[dict[str, Tensor]]]:
-    """What the layers are, and the tensors of each under our names, as fastai has them.
+    """The kind of the layers, and fastai's tensors of each layer under our names.
 
     Raises:
-        UserError: there are none, they are not all of one kind, or one lacks something or has more.
+        UserError: there are no layers, they are of different kinds, or a tensor is missing or unexpected.
     """
     numbers = sorted({int(match[1]) for name in state if (match := _LAYER.match(name))})
     unknown = {name for name in state if _LAYER.match(name)}
@@ -245,10 +245,10 @@ def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, li
 
 
 def _qrnn_windows(layers: Sequence[Mapping[str, Tensor]], width: int, source: str) -> list[int]:
-    """How many inputs a step of each layer sees, by the width of its weight; E is `width`.
+    """The number of inputs that a step of each layer reads, inferred from the shape of its weight; `width` is E.
 
     Raises:
-        UserError: the weights are of no QRNN that fastai makes.
+        UserError: the weights are not those of a QRNN of fastai.
     """
     if layers[-1]["weight"].shape[:1] == (2 * width,):
         raise UserError(f"{source}: its QRNNs have no output gate (output_gate=False), which is not read")

@@ -1,12 +1,12 @@
-"""Character n-grams of a word and the buckets they fall into, exactly as fastText hashes them.
+"""Character n-grams of a word and their buckets, hashed exactly as in fastText.
 
-The n-grams are those of `<word>` with the borders, of `minn` to `maxn` UTF-8 characters, a border alone left out
-(Bojanowski et al. 2017; fastText's Dictionary::computeSubwords). Their hash is FNV-1a in 32 bits over the UTF-8 bytes,
-where each byte is widened as a signed char: models depend on that slip. A word's buckets stand in the order of
-fastText's loops (by first character, then by length), since float32 sums depend on it; a bucket may stand twice.
+The n-grams are those of `<word>`, including the borders, of `minn` to `maxn` UTF-8 characters, without the borders alone
+(Bojanowski et al. 2017; fastText's Dictionary::computeSubwords). The hash is 32-bit FNV-1a over the UTF-8 bytes, each of which is
+widened as a signed char, an error that models depend on. The buckets of a word are in the order of fastText's loops (by first
+character, then by length), because float32 sums depend on it; a bucket may occur twice.
 
-fastText gives `</s>` no n-grams: that is up to the caller, here it is a word like any other.
-`ngram_buckets` is for a word now and then; `ngram_buckets_of` takes some hundreds at once, in numpy.
+fastText computes no n-grams of `</s>`; here it is an ordinary word, and callers have to exclude it. `ngram_buckets` is for
+single words, `ngram_buckets_of` for some hundreds at once, in numpy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Numbers = NDArray[np.int64]
 
 
 def ngram_buckets(word: str | bytes, minn: int, maxn: int, buckets: int) -> list[int]:
-    """The buckets, each in [0, buckets), of a word's n-grams; none where `maxn` or `buckets` is 0.
+    """The buckets of the n-grams of a word, each in [0, buckets); none if `maxn` or `buckets` is 0.
 
     Args:
-        word: in UTF-8 if it is bytes; a byte that continues no character belongs to the one before it.
+        word: a string, or UTF-8 bytes; a stray continuation byte belongs to the character before it.
     """
     if buckets < 1:
         return []
@@ -47,7 +47,8 @@ def ngram_buckets_of(
 ) -> tuple[Numbers, Numbers]:
     """`ngram_buckets` of many words at once.
 
-    Returns: the buckets of all words one after the other, and (len(words),) how many belong to each.
+    Returns:
+        The concatenated buckets of all words, and the number of buckets of each word, (len(words),).
     """
     if buckets < 1 or maxn < 1 or not words:
         return np.zeros(0, np.int64), np.zeros(len(words), np.int64)
@@ -68,7 +69,7 @@ def ngram_buckets_of(
 
 
 def _hashes(data: NDArray[np.uint8], heads: Numbers, left: Numbers, maxn: int) -> NDArray[np.uint32]:
-    """(characters, maxn): hashes of the n-grams that begin at each character; what crosses a word's end means nothing."""
+    """Hashes (characters, maxn) of the n-grams that begin at each character; beyond the end of a word they are undefined."""
     signed = data.view(np.int8).astype(np.int32).view(np.uint32)
     lengths = np.diff(heads, append=len(data))
     value = np.full(len(heads), _BASIS, np.uint32)

@@ -1,8 +1,8 @@
-"""Words as rows of UTF-8 bytes, which a character CNN reads: no word is unknown to it.
+"""Words as rows of UTF-8 bytes, the input of a character CNN, for which there are no unknown words.
 
-A row is [begin of word, the word's bytes, end of word, padding ...], 50 numbers; a word of more than 48 bytes is cut
-there, within a character if need be. All numbers are raised by one: 0 masks a place where no word is. Begin and end of a
-sentence are rows of one symbol. So it is in bilm-tf and AllenNLP, whose published models we read.
+A row is [begin of word, bytes of the word, end of word, padding ...], 50 numbers; words of more than 48 bytes are cut, possibly
+within a character. All numbers are one more than the byte, because 0 masks positions without a word. The begin and the end of a
+sentence are words of one symbol. This is the format of bilm-tf and AllenNLP, whose published models can be read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find the text and label columns of a table: those given by name or number, else by their usual names."""
+"""Find the text and label columns of a table, which are given by name or number or have usual names."""
 
 from __future__ import annotations
 
@@ -54,11 +54,17 @@ def warn_of_header(table: Table) -> None:
 
 
 def find_text_columns(table: Table, wanted: str | None = None, taken: str | None = None) -> list[str]:
-    """The columns that make up the text: `wanted` (several separated by commas), else by their usual names.
+    """Return the columns of the text.
 
-    Columns are given by name (in any case) or by number from 1; `taken` is the label column. Without a
-    header the text is the only other column, or all that follow a first column of integers (the class, unless
-    they are all different).
+    Without a header and `wanted`, the text is the only column besides the label, or all columns after a first column of
+    integers (which is the class, unless all are different).
+
+    Args:
+        wanted: names (in any case) or numbers from 1, separated by commas (default: the column with a usual name).
+        taken: the label column.
+
+    Raises:
+        UserError: there is no such column.
     """
     if wanted is not None:
         names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
@@ -74,7 +80,11 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
 
 
 def find_label_column(table: Table, wanted: str | None, *, required: bool = True) -> str | None:
-    """The label column: `wanted` (name or number), else by its usual names, else None unless `required`."""
+    """Return the label column: `wanted` (name or number), or a column with a usual name, or None.
+
+    Raises:
+        UserError: there is no column `wanted`, or none at all and one is `required`.
+    """
     if wanted is not None:
         return _find_column(table, wanted, "label_column")
     by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]

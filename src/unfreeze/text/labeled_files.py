@@ -27,12 +27,12 @@ _FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """Number, text and raw label of each example, and how messages name its place."""
+    """The number, text and raw label of each example, and how messages name it."""
 
     rows: Iterable[tuple[int, str, object]]
     place: Callable[[int], str]
     advice_if_ids: str = ""
-    """If the labels are a guess: what it is based on, and what to do if it is wrong."""
+    """If the labels are guessed: the reason, and what to do if the guess is wrong."""
     is_table: bool = False
     header_is_doubtful: bool = False
     """Whether the first row of a table may be its header."""
@@ -94,7 +94,7 @@ def _split_fasttext(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str
 
 
 def without_labels(lines: Iterator[str], path: str | Path) -> Iterator[str]:
-    """The texts of lines; if the first begins with a fastText label, labels are removed from all, with a warning."""
+    """Yield the texts of lines; if the first begins with a fastText label, labels are removed from all, with a warning."""
     first = next(lines, None)
     if first is None:
         return
@@ -116,10 +116,10 @@ def _split_lines(
 
 
 def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSeparator:
-    """Tab, if all lines of more than one word have one; else space.
+    """Tab if all lines of more than one word have one, otherwise space.
 
     Raises:
-        UserError: some lines have no tab, and in another several words stand before it, which may or may not be a label.
+        UserError: some lines have no tab, and another has several words before it, which may or may not be a label.
     """
     without = next((number for number, line in lines if "\t" not in line and len(line.split()) > 1), None)
     spaced = next(

@@ -31,14 +31,14 @@ from experiments.imdb import Places
 from experiments.readout import readout, shown
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
-from unfreeze.pretraining.lm import SNIPPET, adapt_lm, pretrain_lm
+from unfreeze.pretraining.lm import adapt_lm, pretrain_lm
 from unfreeze.pretraining.settings import AdaptSettings, PretrainSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import WordTokenizer
-from unfreeze.training.cards import write_card
+from unfreeze.training.cards import LANGUAGE_MODEL_SNIPPET, write_card
 from unfreeze.training.checkpoints import read_log
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
@@ -207,7 +207,7 @@ def release(places: Places, model: str, output: Path) -> None:
             "precision": "stored in fp16",
         },
         metrics=found.metrics(),
-        snippet=SNIPPET,
+        snippet=LANGUAGE_MODEL_SNIPPET,
         licence="CC BY-SA (the text is Wikipedia's)",
     )
     print(f"released into {output}: {found}")

@@ -40,7 +40,7 @@ from unfreeze.analysis.curves import plot_curves
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
-from unfreeze.pretraining.lm import SNIPPET, adapt_lm, pretrain_lm
+from unfreeze.pretraining.lm import adapt_lm, pretrain_lm
 from unfreeze.pretraining.settings import AdaptSettings, TrainingSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
@@ -51,7 +51,7 @@ from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.text.corpus import stream_documents
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import WordTokenizer, train_tokenizer
-from unfreeze.training.cards import write_card
+from unfreeze.training.cards import LANGUAGE_MODEL_SNIPPET, write_card
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 from unfreeze.vectors.writing import write_word_vectors
@@ -148,7 +148,7 @@ def release(places: Places, source: Path, output: Path, minutes: float) -> None:
             "precision": "stored in fp16",
         },
         metrics=found.metrics(),
-        snippet=SNIPPET,
+        snippet=LANGUAGE_MODEL_SNIPPET,
         licence="CC BY-SA (the text is Wikipedia's)",
     )
     print(f"released into {output}: {found}")

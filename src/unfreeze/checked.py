@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from inspect import isclass, signature
 from pathlib import Path
 from types import NoneType, UnionType
@@ -34,6 +35,7 @@ _NAMES: dict[object, str] = {
     NoneType: "null",
     list: "a list",
     dict: "an object",
+    Path: "a path",
 }
 
 
@@ -92,6 +94,37 @@ def read_json_file(path: Path, advice: str = "the file is damaged") -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     return parse_json(data, path, advice)
+
+
+def need_setting_types(settings: object) -> None:
+    """Raise UserError for a field of a settings dataclass that has a value of another type.
+
+    Scalars of NumPy, which grids and random searches draw, are numbers as well. Choices (`Literal`) are left to the checks
+    of the dataclass, whose messages list them.
+    """
+    form = next(each for each in type(settings).__mro__ if "__dataclass_fields__" in vars(each))
+    for name, hint in _setting_hints(form).items():
+        value = plain(getattr(settings, name))
+        accepted = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if any(get_origin(each) is Literal for each in accepted) or _fits(value, hint):
+            continue
+        text = repr(value)
+        found = text if len(text) <= LONGEST_SHOWN and "\n" not in text else f"of type {type(value).__name__}"
+        wanted = " or ".join(_described(each) for each in accepted if each is not NoneType)
+        raise UserError(f"{setting(name)} must be {wanted}, not {found}")
+
+
+@cache
+def _setting_hints(form: type) -> dict[str, object]:
+    hints = get_type_hints(form)
+    return {field.name: hints[field.name] for field in fields(form)}
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON has it: a scalar of NumPy as Python's, a path as a string."""
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def need_positive(settings: object, *names: str) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
+from typing import Any
 
 _SETTING = re.compile("\ue000([a-z_0-9A-Z]+)=([^\ue001]*)\ue001")
 
@@ -90,9 +91,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 def need_several(given: object, what: str) -> None:
-    """Raise UserError if a string is given instead of a list of texts or words, because it would be read as its letters."""
+    """Raise UserError for a string, which would be read as its letters, and for anything else that is not a sequence.
+
+    Iterators are accepted; sets and mappings are not, because they have no order or hold keys.
+    """
     if isinstance(given, str):
         raise UserError(f"{what} come in a list, and {given[:40]!r} is one text")
+    unordered = (bytes, dict, set, frozenset)
+    if isinstance(given, unordered) or not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        found = "None" if given is None else f"of type {type(given).__name__}"
+        raise UserError(f"{what} come in a list, an array or a pandas Series; what was given is {found}")
 
 
 def need_texts(given: Iterable[object], what: str, *, first: int = 0) -> None:
@@ -103,3 +111,21 @@ def need_texts(given: Iterable[object], what: str, *, first: int = 0) -> None:
             kind = repr(text) if text is None or isinstance(text, float) else f"of type {type(text).__name__}"
             mend = ": decode it first" if isinstance(text, bytes) else ""
             raise UserError(f"{what}[{position}] is {kind}, not a text{mend}")
+
+
+def column_of(given: Any, what: str = "texts") -> Sequence[Any]:
+    """The values of a list, an iterator, an array, a pandas Series, or a data frame or matrix of one column.
+
+    Raises:
+        UserError: one text instead of several, several columns, or no sequence at all.
+    """
+    need_several(given, what)
+    if getattr(given, "ndim", 1) == 2:
+        if given.shape[1] != 1:
+            raise UserError(
+                f"the {what} have {given.shape[1]} columns: choose one of them, such as X['text']"
+            )
+        if hasattr(given, "toarray"):  # a sparse matrix
+            given = given.toarray()
+        given = given.iloc[:, 0] if hasattr(given, "iloc") else given[:, 0]
+    return given if isinstance(given, (list, tuple)) else list(given)

@@ -130,6 +130,8 @@ def find_model(
     Raises:
         UserError: nothing of that name is found, or the hub could not be reached.
     """
+    if not isinstance(name_or_dir, (str, Path)) or not str(name_or_dir):
+        raise UserError(f"a model is given by its name or folder, not {name_or_dir!r}")
     path = Path(name_or_dir)
     if path.exists():
         return path
@@ -191,13 +193,15 @@ def push_to_hub(
     from huggingface_hub import create_repo, upload_folder
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    # Of the HTTP library that this version of huggingface_hub uses; errors of the connection are of it, too.
+    transport_error = HfHubHTTPError.__bases__[0]
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"
         save(folder)
         try:
             create_repo(repo_id, private=private, token=token, exist_ok=True)
             return str(upload_folder(repo_id=repo_id, folder_path=folder, token=token))
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
+        except (transport_error, HfHubHTTPError, HFValidationError, OSError) as error:
             raise UserError(
                 f"cannot upload to {repo_id!r} on the hub: {str(error).splitlines()[0]}"
             ) from error

@@ -240,7 +240,7 @@ def compare(old: dict[str, Value], new: dict[str, Value], renamed: dict[str, Any
             print(f"{name}: {'not recorded' if name in new else 'not run'}")
             different += 1
             continue
-        found = list(differences(translated(old[name], renamed), new[name]))
+        found = list(differences(translated(old[name], renamed), translated(new[name], renamed)))
         worst = max((size for *_, size in found), default=0.0)
         largest = max(largest, worst)
         equal += not found

@@ -8,6 +8,7 @@ from typing import Any
 
 import huggingface_hub
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -84,6 +85,21 @@ def test_what_cannot_be_encoded_is_said() -> None:
     ):
         with pytest.raises(UserError, match=said):
             encoder.encode(inputs, **options)  # type: ignore[arg-type]
+
+
+def test_texts_in_any_container_keep_their_order() -> None:
+    encoder = vectors()
+    expected = encoder.encode(TEXTS)
+    reverse = pd.Series(TEXTS, index=range(len(TEXTS) - 1, -1, -1))
+    for given in (reverse, reverse.to_frame(), np.array(TEXTS, dtype=object), iter(TEXTS), tuple(TEXTS)):
+        np.testing.assert_array_equal(encoder.encode(given), expected)  # type: ignore[arg-type]
+    wrong: list[tuple[Any, str]] = [(None, "given is None"), ({"a"}, "of type set"), (b"a", "of type bytes")]
+    for one, said in [*wrong, (pd.DataFrame({"a": TEXTS, "b": TEXTS}), "the texts have 2 columns")]:
+        with pytest.raises(UserError, match=said):
+            encoder.encode(one)
+    for layer in ("top", 1.0, None):
+        with pytest.raises(UserError, match="layer is the number of a layer"):
+            encoder.encode(TEXTS, layer=layer)  # type: ignore[arg-type]
 
 
 def test_a_model_is_uploaded_as_it_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

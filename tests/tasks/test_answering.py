@@ -206,7 +206,7 @@ def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
         answerer([(" ", "Ada likes Kurt .")])
     with pytest.raises(UserError, match="pairs of question and context come in a list"):
         answerer(pairs[0])  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="0 answers to each question: at least 1"):
+    with pytest.raises(UserError, match="count is a number of answers, at least 1, not 0"):
         answerer(pairs, count=0)
 
 

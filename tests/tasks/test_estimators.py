@@ -5,22 +5,27 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import json
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
+from scipy.stats import randint, uniform
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import (
@@ -36,6 +41,9 @@ from tests.tasks.test_answering import made_questions
 from unfreeze import Embedder, QuestionAnswerer, SequenceTagger, TextClassifier
 from unfreeze.errors import UserError
 from unfreeze.generated import movie_reviews
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.text_classifier import fit_classifier
+from unfreeze.text.examples import example_set
 
 REVIEWS = movie_reviews(48, 5)
 TEXTS, LABELS = [review.text for review in REVIEWS], [review.label for review in REVIEWS]
@@ -153,6 +161,78 @@ def test_settings_are_checked_by_the_constructor_and_again_by_fit(
         made(**{**SMALL, "epochs": None}).set_params(**settings).fit(*data[made])
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": "3"}, "epochs must be a whole number, not '3'"),
+        ({"epochs": 2.5}, "epochs must be a whole number, not 2.5"),
+        ({"epochs": True}, "epochs must be a whole number, not True"),
+        ({"seed": None}, "seed must be a whole number, not None"),
+        ({"learning_rate": "x"}, "learning_rate must be a number, not 'x'"),
+        ({"gradual": "yes"}, "gradual must be true or false, not 'yes'"),
+        ({"encoder": 3}, "encoder must be a string or a path, not 3"),
+        ({"word_vectors": ["a"]}, "word_vectors must be a string or a path"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0, not -1.0"),
+    ],
+)
+@pytest.mark.parametrize("made", [TextClassifier, SequenceTagger, QuestionAnswerer])
+def test_settings_have_types(made: Any, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        made(**settings)
+
+
+def test_dropouts_are_shares() -> None:
+    with pytest.raises(UserError, match="dropout must be at least 0 and below 1, not 2.0"):
+        SequenceTagger(dropout=2.0)
+    with pytest.raises(UserError, match="dropout_scale must be at least 0, not -1"):
+        TextClassifier(dropout_scale=-1)
+
+
+def test_settings_come_by_name() -> None:
+    with pytest.raises(
+        TypeError, match=r"settings are given by name, such as TextClassifier\(encoder='my-lm'\)"
+    ):
+        TextClassifier("my-lm")  # type: ignore[misc]
+
+
+def test_numbers_of_numpy_are_settings(classifier: TextClassifier) -> None:
+    # As grids and random searches draw them.
+    drawn = {"epochs": np.int64(3), "embedding_size": np.int32(8), "seed": np.uint8(0), "keep_best": np.True_}
+    assert clone(TextClassifier(**{**SMALL, **drawn})).get_params()["epochs"].dtype == np.int64
+    fitted = TextClassifier(**{**SMALL, **drawn}).fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(fitted.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    search = RandomizedSearchCV(
+        TextClassifier(**SMALL),
+        {"learning_rate": uniform(0.001, 0.01), "batch_size": randint(4, 9)},
+        n_iter=2,
+        cv=2,
+        random_state=0,
+    )
+    assert np.isfinite(search.fit(TEXTS, LABELS).cv_results_["mean_test_score"]).all()
+    rate = TextClassifier(**SMALL, learning_rate=np.float32(0.5)).fit(TEXTS, LABELS)
+    same = TextClassifier(**SMALL, learning_rate=0.5).fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(rate.predict_proba(TEXTS), same.predict_proba(TEXTS))
+
+
+def test_encoders_and_word_vectors_may_be_paths(tmp_path: Path) -> None:
+    place = tmp_path / "vectors.txt"
+    words = sorted({word for tokens in TOKENS for word in tokens} | {"story", "film", "great"})
+    rows = np.random.default_rng(0).normal(size=(len(words), 4)).round(3)
+    place.write_text("".join(f"{w} {' '.join(map(str, row))}\n" for w, row in zip(words, rows, strict=True)))
+    by_path, by_name = TextClassifier(encoder=place), TextClassifier(encoder=str(place))
+    assert clone(by_path).encoder == place
+    np.testing.assert_array_equal(
+        by_path.fit(TEXTS, LABELS).predict_proba(TEXTS), by_name.fit(TEXTS, LABELS).predict_proba(TEXTS)
+    )
+    by_path.save_pretrained(tmp_path / "c")
+    assert TextClassifier.from_pretrained(tmp_path / "c").encoder == str(place)
+    tagger = SequenceTagger(**ON_WORDS, word_vectors=place).fit(TOKENS, TAGS)
+    assert tagger.score(TOKENS, TAGS) >= 0.0
+    vectors = unfreeze.WordVectors.from_pretrained(place)
+    np.testing.assert_array_equal(Embedder(place).transform(TEXTS), vectors.encode(TEXTS))
+    np.testing.assert_allclose(vectors["great"], rows[words.index("great")], rtol=1e-6)
+
+
 def test_what_is_not_fitted_says_so() -> None:
     data: list[tuple[Any, Any, Any]] = [(TextClassifier(), TEXTS, TEXTS), (SequenceTagger(), TOKENS, RAW)]
     for estimator, X, raw in [*data, (QuestionAnswerer(), PAIRS, PAIRS)]:
@@ -162,6 +242,10 @@ def test_what_is_not_fitted_says_so() -> None:
         with pytest.raises(NotFittedError, match=said):
             estimator(raw)
         assert not hasattr(estimator, "network_")
+        with pytest.raises(NotFittedError, match=said):
+            estimator.push_to_hub("owner/name")
+        with pytest.raises(NotFittedError, match=said):
+            estimator.layer_weights  # noqa: B018
     with pytest.raises(NotFittedError):
         TextClassifier().predict_proba(TEXTS)
     with pytest.raises(AttributeError, match="no attribute 'predictions'"):
@@ -202,7 +286,7 @@ def test_texts_come_in_any_container(classifier: TextClassifier) -> None:
         np.testing.assert_array_equal(classifier.predict_proba(X), expected)
         fitted = TextClassifier(**SMALL).fit(X, frame["label"])
         np.testing.assert_array_equal(fitted.predict_proba(TEXTS), expected)
-    with pytest.raises(UserError, match="X has 2 columns: choose the one that holds the texts"):
+    with pytest.raises(UserError, match="the texts have 2 columns: choose one of them, such as X"):
         classifier.predict(frame)
     with pytest.raises(UserError, match="is one text"):
         classifier.predict(TEXTS[0])
@@ -229,6 +313,98 @@ def test_many_labels_are_an_indicator_matrix() -> None:
     np.testing.assert_array_equal(found, fitted.predict_proba(TEXTS) >= 0.5)
     true = np.array([[name in labels for name in fitted.classes_] for labels in y])
     assert fitted.score(TEXTS, y) == accuracy_score(true, found)
+
+
+def test_an_indicator_matrix_is_the_label_of_several_columns() -> None:
+    y = np.array(
+        [[label == "positive", len(text) > 60, True] for text, label in zip(TEXTS, LABELS, strict=True)]
+    )
+    names = ["positive", "long", "text"]
+    lists = [[name for name, has in zip(names, row, strict=True) if has] for row in y]
+    for given in (y.astype(int), y, pd.DataFrame(y, columns=names), csr_matrix(y.astype(int))):
+        fitted = TextClassifier(**SMALL).fit(TEXTS, given)
+        assert list(fitted.classes_) == (names if isinstance(given, pd.DataFrame) else [0, 1, 2])
+        assert fitted.score(TEXTS, given) == accuracy_score(y, fitted.predict(TEXTS))
+    by_lists = TextClassifier(**SMALL).fit(TEXTS, lists)
+    assert list(by_lists.classes_) == ["long", "positive", "text"]
+    np.testing.assert_allclose(
+        by_lists.predict_proba(TEXTS).mean(0)[2], fitted.predict_proba(TEXTS).mean(0)[2], atol=0.1
+    )
+    scores = cross_val_score(TextClassifier(**SMALL), TEXTS, y.astype(int), cv=2, scoring="f1_macro")
+    assert np.isfinite(scores).all()
+    with pytest.raises(UserError, match="labels have 2 columns: choose one, or give an indicator matrix"):
+        TextClassifier(**SMALL).fit(TEXTS, np.full((48, 2), 3))
+
+
+@pytest.mark.parametrize(
+    "pair", [("9", "10"), (9.0, 10.0), (9, 10), ("b", "a"), (True, False), (-1, 1), (1, 2.0)]
+)
+def test_classes_are_in_the_order_of_numpy(pair: tuple[Any, Any], tmp_path: Path) -> None:
+    y = [pair[label == "positive"] for label in LABELS]
+    fitted = TextClassifier(**SMALL).fit(TEXTS, y)
+    np.testing.assert_array_equal(fitted.classes_, np.unique(y))
+    np.testing.assert_array_equal(
+        fitted.predict(TEXTS), fitted.classes_[fitted.predict_proba(TEXTS).argmax(1)]
+    )
+    (auc,) = cross_val_score(
+        TextClassifier(**SMALL), TEXTS, y, cv=[(range(48), range(48))], scoring="roc_auc", error_score="raise"
+    )
+    assert auc == roc_auc_score(np.array(y) == np.unique(y)[1], fitted.predict_proba(TEXTS)[:, 1])
+    fitted.save_pretrained(tmp_path / "c")
+    loaded = TextClassifier.from_pretrained(tmp_path / "c")
+    np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+def test_a_classifier_of_a_file_is_scored_with_numbers_as_well() -> None:
+    settings = ClassifierSettings(**SMALL)
+    of_file, _ = fit_classifier(example_set(TEXTS, [str(int(x == "positive")) for x in LABELS]), settings)
+    y = np.array([int(label == "positive") for label in LABELS])
+    assert of_file.score(TEXTS, y) == accuracy_score(y.astype(str), of_file.predict(TEXTS)) > 0
+    column = y.astype(str)[:, None]  # compared with each other, (n, 1) and (n,) give (n, n)
+    assert (
+        of_file.score(TEXTS, column) == of_file.score(TEXTS, pd.DataFrame(column)) == of_file.score(TEXTS, y)
+    )
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "said"),
+    [
+        (None, LABELS, "texts come in a list, an array or a pandas Series; what was given is None"),
+        (set(TEXTS), LABELS, "what was given is of type set"),
+        (TEXTS, None, "labels come in a list, an array or a pandas Series; what was given is None"),
+        (TEXTS, 3, "what was given is of type int"),
+        (TEXTS, ["a", 1] * 24, "some labels are strings, such as 'a', and others are numbers, such as 1"),
+        (TEXTS, ["1", 1] * 24, "some labels are strings, such as '1', and others are numbers"),
+        (TEXTS, ["a", "a "] * 24, "the labels 'a' and 'a ' differ only in white space"),
+        ([], [], "there is no example to learn from"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_said(X: Any, y: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        TextClassifier(**SMALL).fit(X, y)
+
+
+def test_iterators_are_examples_too(classifier: TextClassifier) -> None:
+    fitted = TextClassifier(**SMALL).fit(iter(TEXTS), iter(LABELS))
+    np.testing.assert_array_equal(fitted.predict_proba(iter(TEXTS)), classifier.predict_proba(TEXTS))
+    assert len(SequenceTagger(**ON_WORDS).fit(iter(TOKENS), iter(TAGS)).predict(iter(TOKENS))) == len(TOKENS)
+
+
+def test_a_score_needs_as_many_labels_as_texts(classifier: TextClassifier) -> None:
+    for X, y in (([], []), (TEXTS, LABELS[:3]), (TEXTS, LABELS[:1])):
+        with pytest.raises(UserError, match="there must be one for each text"):
+            classifier.score(X, y)
+
+
+@pytest.mark.parametrize("validation", [0.2, TEXTS[:3], ([], [])])
+def test_validation_examples_are_a_pair(validation: Any) -> None:
+    data: list[tuple[Any, Any, Any]] = [(TextClassifier(**SMALL), TEXTS, LABELS)]
+    data += [(SequenceTagger(**ON_WORDS), TOKENS, TAGS), (QuestionAnswerer(**ON_WORDS), PAIRS, ANSWERS)]
+    said = "validation is a pair|to measure on|an answer to compare with"
+    for estimator, X, y in data:
+        with pytest.raises(UserError, match=said):
+            estimator.fit(X, y, validation=validation)
 
 
 def test_validation_examples_choose_the_best_epoch() -> None:
@@ -302,6 +478,79 @@ def test_saved_and_loaded_they_predict_the_same(
     for fitted, X in data:
         fitted.save_pretrained(tmp_path / type(fitted).__name__)
         assert type(fitted).from_pretrained(tmp_path / type(fitted).__name__)(X) == fitted(X)
+
+
+def test_loaded_estimators_have_the_settings_of_their_fit(
+    classifier: TextClassifier, tagger: SequenceTagger, answerer: QuestionAnswerer, tmp_path: Path
+) -> None:
+    for fitted in (classifier, tagger, answerer):
+        kind: Any = type(fitted)
+        fitted.save_pretrained(tmp_path / "saved")
+        assert kind.from_pretrained(tmp_path / "saved").get_params() == fitted.get_params()
+        place = tmp_path / "saved" / "config.json"
+        config = json.loads(place.read_text())
+        for wrong, said in (
+            ({"epochs": "3"}, "estimator: epochs is '3', not a whole number"),
+            ({"epochs": 0}, "estimator: epochs must be above 0, not 0: the file is damaged"),
+            ({"epoch": 3}, "does not fit this version of unfreeze"),
+            ([3], "estimator is a list, not an object"),
+        ):
+            place.write_text(json.dumps({**config, "estimator": wrong}))
+            with pytest.raises(UserError, match=said):
+                kind.from_pretrained(tmp_path / "saved")
+        # Models of earlier versions do not say how they were fitted.
+        place.write_text(json.dumps({name: value for name, value in config.items() if name != "estimator"}))
+        assert kind.from_pretrained(tmp_path / "saved").get_params() == kind().get_params()
+
+
+def test_estimators_are_uploaded_as_they_are_saved(
+    classifier: TextClassifier, tagger: SequenceTagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def upload_folder(*, repo_id: str, folder_path: Path, token: str | None) -> str:
+        shutil.copytree(folder_path, tmp_path / repo_id)
+        return "address"
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, **options: None)
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload_folder)
+    assert classifier.push_to_hub("owner/classifier") == tagger.push_to_hub("owner/tagger") == "address"
+    again = TextClassifier.from_pretrained(tmp_path / "owner" / "classifier")
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert SequenceTagger.from_pretrained(tmp_path / "owner" / "tagger")(RAW) == tagger(RAW)
+
+
+@pytest.mark.parametrize(
+    ("sentences", "said"),
+    [
+        (None, "sentences come in a list"),
+        ([None], "words come in a list"),
+        ([["a", None]], r"sentences\[0\]\[1\] is None, not a text"),
+        ([["a"], [1]], r"sentences\[1\]\[0\] is of type int, not a text"),
+    ],
+)
+def test_a_tagger_says_which_word_is_none(tagger: SequenceTagger, sentences: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        tagger.predict(sentences)
+
+
+def test_questions_come_as_data_frames_and_dictionaries(answerer: QuestionAnswerer) -> None:
+    frame = pd.DataFrame(PAIRS, columns=["question", "context"]).assign(id=7)[["id", "context", "question"]]
+    records = frame.to_dict("records")
+    assert answerer(frame) == answerer(records) == answerer(np.array(PAIRS)) == answerer(PAIRS)
+    starts = pd.Series([text for text, _ in ANSWERS], index=range(5, 5 + len(ANSWERS)))
+    fitted = QuestionAnswerer(**ON_WORDS).fit(frame, starts)
+    assert fitted(PAIRS) == QuestionAnswerer(**ON_WORDS).fit(PAIRS, list(starts))(PAIRS)
+    with pytest.raises(UserError, match="X has no columns question and context, but id"):
+        answerer.predict(frame[["id"]])
+    with pytest.raises(UserError, match=r"pairs\[0\] has 3 texts: a question and its context are needed"):
+        answerer.predict([("a", "b", "c")])
+
+
+@pytest.mark.parametrize(
+    "answer", [None, float("nan"), 3, {"text": ["Ada"], "answer_start": [0]}, ("Ada", 0.0)]
+)
+def test_an_answer_is_a_text_or_a_text_and_its_place(answer: Any) -> None:
+    with pytest.raises(UserError, match=r"answers\[0\] is .*, not a text"):
+        QuestionAnswerer(**ON_WORDS).fit(PAIRS[:1], [answer])
 
 
 def test_a_tagger_tags_words_and_finds_spans_in_text(tagger: SequenceTagger) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from unfreeze.checked import NotJson, read_json, shown, whole_number
+from unfreeze.errors import UserError, column_of
 
 FASTTEXT = "__label__"
 """Prefix of labels in fastText's files."""
@@ -79,6 +81,67 @@ def as_read(value: object) -> object:
     if isinstance(value, (tuple, set, frozenset)):
         value = list(value)
     return [as_read(item) for item in value] if isinstance(value, list) else value
+
+
+def label_column(y: Any) -> tuple[list[Any], list[Any] | None]:
+    """The labels in the argument `y` of an estimator.
+
+    Args:
+        y: a list, an iterator, an array, a Series or a data frame of one column, of labels or of lists of labels; or an
+            indicator matrix (n, K) of 0 and 1, which may be a data frame or sparse.
+
+    Returns:
+        n labels or lists of labels; and the K labels of an indicator matrix, which are the columns of a data frame, else
+        numbers from 0, or None.
+
+    Raises:
+        UserError: there are several columns that are no indicator matrix, or no sequence at all.
+    """
+    if getattr(y, "ndim", 1) != 2 or y.shape[1] == 1:
+        values = list(column_of(y, "labels"))
+        kinds = {type(each.item() if hasattr(each, "item") else each) for each in values}
+        # As in an array, 1 and 1.0 are the same label.
+        return [float(each) for each in values] if kinds == {int, float} else values, None
+    columns = list(y.columns) if hasattr(y, "columns") else list(range(y.shape[1]))
+    matrix = y.toarray() if hasattr(y, "toarray") else y.to_numpy() if hasattr(y, "to_numpy") else y
+    rows = matrix.tolist()
+    if all(isinstance(each, str) for row in rows for each in row):
+        return rows, None
+    if any(each not in (0, 1) for row in rows for each in row):
+        raise UserError(
+            f"labels have {len(columns)} columns: choose one, or give an indicator matrix of 0 and 1 if an example may have "
+            "several labels"
+        )
+    return [[label for label, has in zip(columns, row, strict=True) if has] for row in rows], columns
+
+
+def classes_of(values: Iterable[Any]) -> list[Any]:
+    """The classes of labels that are in memory, as they were given, in the order of `numpy.unique`.
+
+    Raises:
+        UserError: some labels are strings and others are numbers, or two differ only in white space around them.
+    """
+    given: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
+    for value in values:
+        for label in value if isinstance(value, (list, tuple, set, frozenset)) else [value]:
+            kind = "string" if isinstance(label, str) else "number"
+            kinds.setdefault(kind, label)
+            if len(kinds) > 1:
+                raise UserError(
+                    f"some labels are strings, such as {kinds['string']!r}, and others are numbers, such as "
+                    f"{kinds['number']!r}: give all of them as one type"
+                )
+            other = given.setdefault(label_name(label), label)
+            if other != label:
+                raise UserError(f"the labels {other!r} and {label!r} differ only in white space")
+    return sorted(given.values())
+
+
+def label_name(label: Any) -> str:
+    """The name of one label that is in memory; "" if it is missing."""
+    (name,) = labels_of(as_read(label), multi_label=False) or ("",)
+    return name
 
 
 def _label_name(value: object) -> str | None:

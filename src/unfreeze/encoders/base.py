@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, Unpack
@@ -110,8 +111,10 @@ class Encoder(nn.Module, ABC):
         Raises:
             UserError: there is no such layer or pool, or an input cannot be read.
         """
-        need_several(inputs, "inputs")
+        inputs = self._listed(inputs)
         count = len(self.widths)
+        if not isinstance(layer, Integral):
+            raise UserError(f"layer is the number of a layer, not {layer!r}")
         if not -count <= layer < count:
             raise UserError(f"there is no layer {layer}: the encoder has {count}, from 0 to {count - 1}")
         if pool not in ("mean", "max", "last"):
@@ -125,6 +128,11 @@ class Encoder(nn.Module, ABC):
                 found[numbers] = _pooled(layers[layer].float(), mask, pool).cpu().numpy()
         self.train(was_training)
         return found
+
+    def _listed(self, inputs: Any) -> Sequence[Any]:
+        """Raw inputs by position, whatever container they come in."""
+        need_several(inputs, "inputs")
+        return inputs if isinstance(inputs, (list, tuple)) else list(inputs)
 
     def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
         """The layers and the mask that `encode` pools."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unfreeze.encoders.base import Batch, Encoder, Pool
 from unfreeze.encoders.directions import gather_words
-from unfreeze.errors import UserError, need_texts
+from unfreeze.errors import UserError, column_of, need_texts
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
@@ -81,8 +81,12 @@ class TextEncoder(Encoder):
 
         Arguments and errors are those of `Encoder.encode`.
         """
-        need_texts(inputs, "texts")
         return super().encode(inputs, layer=layer, pool=pool)
+
+    def _listed(self, inputs: Any) -> Sequence[str]:
+        texts = column_of(inputs)
+        need_texts(texts, "texts")
+        return texts
 
     def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
         return self.word_layers(self.prepare(inputs))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
+from typing import Self, Unpack
 
 import numpy as np
 import torch
@@ -20,7 +22,8 @@ from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
 from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, column_of, need_texts
+from unfreeze.registry import HubOptions
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
@@ -96,6 +99,19 @@ class WordVectors(TextEncoder):
         self.stacks = nn.ModuleDict({"forwards": LookUp(embedding)})  # saved tensors have this name
         self.buckets: Tensor
         self.register_buffer("buckets", torch.zeros(n_buckets, size))
+
+    @classmethod
+    def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
+        """Load saved word vectors, or a file in the format of word2vec, GloVe or fastText; `hub` as for `Encoder`.
+
+        Raises:
+            UserError: there are no such vectors, or the folder or file is damaged, of another kind or newer.
+        """
+        if isinstance(name_or_dir, (str, Path)) and Path(name_or_dir).is_file():
+            found = read_encoder(name_or_dir)
+            assert isinstance(found, cls)
+            return found
+        return super().from_pretrained(name_or_dir, **hub)
 
     @classmethod
     def from_table(cls, table: VectorTable) -> WordVectors:
@@ -179,10 +195,23 @@ class WordVectors(TextEncoder):
             assert vector is not None
             found: NDArray[np.float32] = vector.float().cpu().numpy().copy()
             return found
-        return np.stack([self[word] for word in words])
+        need_texts(words, "words")
+        return (
+            np.stack([self[word] for word in words]) if len(words) else np.zeros((0, self.size), np.float32)
+        )
+
+    @property
+    def key_to_index(self) -> dict[str, int]:
+        """The row in `vectors` of each word."""
+        return {word: row for row, word in enumerate(self.index_to_key)}
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """A copy of the vectors of the words, in the order of `index_to_key`: (V, D)."""
+        return self.table().matrix
 
     def most_similar(
-        self, positive: str | Sequence[str], negative: str | Sequence[str] = (), topn: int = 10
+        self, positive: str | Sequence[str] = (), negative: str | Sequence[str] = (), topn: int = 10
     ) -> list[tuple[str, float]]:
         """The words whose vectors have the largest cosine with a word, or with a sum of words, and the cosines.
 
@@ -198,7 +227,9 @@ class WordVectors(TextEncoder):
             >>> vectors.most_similar(["king", "woman"], negative=["man"], topn=1)  # doctest: +SKIP
             [('queen', 0.71)]
         """
-        wanted, unwanted = ([each] if isinstance(each, str) else list(each) for each in (positive, negative))
+        if not isinstance(topn, Integral):
+            raise UserError(f"topn is a number of words, not {topn!r}")
+        wanted, unwanted = _words(positive, "positive"), _words(negative, "negative")
         index = NeighborIndex(self.table([*wanted, *unwanted]))
         names = [[self._name(word) for word in words] for words in (wanted, unwanted)]
         return [(near.word, near.score) for near in index.nearest(names[0], names[1], top=topn)]
@@ -209,6 +240,7 @@ class WordVectors(TextEncoder):
         Raises:
             UserError: a word has no vector, or one of zeros.
         """
+        need_texts([a, b], "words")
         return similarity(self.table([a, b]), self._name(a), self._name(b))
 
     def _name(self, word: str) -> str:
@@ -352,6 +384,13 @@ class WordVectors(TextEncoder):
         else:
             found = self.stack("forward")(batch.ids.t()).layers[0].transpose(0, 1)[:, 1:]
         return [found], batch.real_pieces
+
+
+def _words(given: str | Sequence[str], what: str) -> list[str]:
+    """One word, or several."""
+    words = [given] if isinstance(given, str) else list(column_of(given, what))
+    need_texts(words, what)
+    return words
 
 
 def read_encoder(place: str | Path) -> WordVectors:

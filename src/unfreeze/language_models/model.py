@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
-from unfreeze.errors import UserError, need_texts
+from unfreeze.errors import UserError, column_of, need_texts
 from unfreeze.folders import read_config
 from unfreeze.language_models.base import Fills, Generates, MeasuresPerplexity, Scores, need
 from unfreeze.language_models.fill import GapWord, fill_gap
@@ -53,6 +53,7 @@ class LanguageModel(Scores, MeasuresPerplexity):
             >>> in_order.directions["forward"].log_probability > shuffled.directions["forward"].log_probability
             True
         """
+        texts = column_of(texts)
         need_texts(texts, "texts")
         return score_texts(self, texts)
 
@@ -126,8 +127,11 @@ class LanguageModel(Scores, MeasuresPerplexity):
             >>> found.n_tokens
             6
         """
-        need_texts(texts, "texts")
-        return measure_documents(self, lambda: texts)
+        found = column_of(texts)
+        need_texts(found, "texts")
+        if not found:
+            raise UserError("there are no texts to measure the perplexity of")
+        return measure_documents(self, lambda: found)
 
     @classmethod
     @abstractmethod

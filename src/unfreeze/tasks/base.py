@@ -11,12 +11,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from inspect import signature
+from inspect import Parameter, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 
-from unfreeze.errors import UserError, need_several
+from unfreeze.checked import need_call, plain
+from unfreeze.errors import UserError
+from unfreeze.folders import CONFIG
+from unfreeze.registry import push_to_hub
 from unfreeze.tasks.settings import TaskSettings
 from unfreeze.text.display import did_you_mean
 from unfreeze.training.precision import Precision, choose_precision
@@ -24,13 +28,18 @@ from unfreeze.training.precision import Precision, choose_precision
 
 def _naming_the_unknown(init: Callable[..., None]) -> Callable[..., None]:
     """The constructor, with a message about an unknown keyword that names the one that was meant."""
-    names = [name for name in signature(init).parameters if name != "self"]
+    parameters = signature(init).parameters
+    names = [name for name in parameters if name != "self"]
+    takes_positional = any(parameters[name].kind is Parameter.POSITIONAL_OR_KEYWORD for name in names)
 
     @functools.wraps(init)
     def checked(self: object, /, *first: Any, **settings: Any) -> None:
         for name in settings:
             if name not in names:
                 raise TypeError(_unknown(name, names))
+        if first and not takes_positional:
+            kind = type(self).__name__
+            raise TypeError(f"settings are given by name, such as {kind}({names[0]}={first[0]!r})")
         init(self, *first, **settings)
 
     return checked
@@ -41,14 +50,18 @@ def _unknown(name: str, names: Sequence[str]) -> str:
     return f"unknown setting {name!r}: {near or 'settings are ' + ', '.join(names)}"
 
 
+def _settings_class(estimator: type) -> Any:
+    """The dataclass of an estimator's settings."""
+    return next(base for base in estimator.__mro__ if "__dataclass_fields__" in vars(base))
+
+
 class Parameters:
     """scikit-learn's protocol for the parameters of an object that inherits them as a dataclass."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" not in vars(cls):
-            settings = next(base for base in cls.__mro__ if "__dataclass_fields__" in vars(base))
-            cls.__init__ = _naming_the_unknown(settings.__init__)  # type: ignore[method-assign, misc]
+            cls.__init__ = _naming_the_unknown(_settings_class(cls).__init__)  # type: ignore[method-assign]
 
     # Two estimators with equal settings are not the same one: one of them may be fitted.
     __eq__ = object.__eq__
@@ -109,7 +122,9 @@ class Estimator(Parameters, TaskSettings):
     if not TYPE_CHECKING:  # mypy is to know which attributes there are
 
         def __getattr__(self, name: str) -> Any:
-            if name.endswith("_") and not name.startswith("_"):
+            # Also called for a property that needs what fitting gives, such as `label_names`.
+            of_fitted = isinstance(getattr(type(self), name, None), property) and "network_" not in vars(self)
+            if of_fitted or (name.endswith("_") and not name.startswith("_")):
                 from sklearn.exceptions import NotFittedError
 
                 raise NotFittedError(
@@ -126,6 +141,46 @@ class Estimator(Parameters, TaskSettings):
     def with_settings(cls, settings: TaskSettings | None) -> Self:
         """An estimator with these settings, or with the defaults."""
         return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)} if settings else {})
+
+    def _checked_settings(self) -> dict[str, Any]:
+        """The settings as JSON has them, checked again, because `set_params` checks none.
+
+        Raises:
+            UserError: a value cannot work.
+        """
+        self.__post_init__()
+        return {name: plain(value) for name, value in self.get_params().items()}
+
+    @classmethod
+    def _saved_settings(cls, config: dict[str, Any], folder: Path) -> Self:
+        """An estimator, not fitted, with the settings in a config.json; with the defaults if it has none.
+
+        Raises:
+            UserError: the settings are unknown to this version, or have wrong values.
+        """
+        place = f"{folder / CONFIG}: estimator"
+        saved = config.get("estimator") or {}
+        need_call(_settings_class(cls), place, **saved)
+        try:
+            return cls(**saved)
+        except UserError as error:
+            raise UserError(f"{place}: {error}: the file is damaged") from None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write everything that `from_pretrained` needs into `folder`."""
+        raise NotImplementedError
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save the model to the repository owner/name on the Hugging Face hub, which is made if needed.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: the hub refused, or could not be reached.
+        """
+        self.network_  # noqa: B018 - raises NotFittedError before the hub is reached
+        return push_to_hub(self.save_pretrained, repo_id, private=private, token=token)
 
     def _take_fitted(self, fitted: Estimator) -> Self:
         """Become fitted as another estimator of the same settings is."""
@@ -146,17 +201,12 @@ class Estimator(Parameters, TaskSettings):
         self._precision = "bf16" if chosen == "bf16" else "fp32"
 
 
-def text_column(X: Any) -> Sequence[str]:
-    """The texts of a list, an array, a pandas Series, or a data frame or matrix of one column.
+def held_out_pair(validation: Any) -> tuple[Any, Any]:
+    """X and y of the argument `validation`.
 
     Raises:
-        UserError: one text instead of several, or several columns.
+        UserError: it is no pair.
     """
-    need_several(X, "texts")
-    if getattr(X, "ndim", 1) == 2:
-        if X.shape[1] != 1:
-            raise UserError(
-                f"X has {X.shape[1]} columns: choose the one that holds the texts, such as X['text']"
-            )
-        X = X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]
-    return X if isinstance(X, Sequence) else list(X)
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise UserError("validation is a pair (X, y) of held-out examples, not a share or a single list")
+    return validation[0], validation[1]

@@ -393,6 +393,8 @@ class ClassifierConfig(Config):
     """Fraction of the training texts that have each label; models of earlier versions lack it."""
     classes: list[bool] | list[int] | list[float] | None = None
     """The labels as given to `fit`, if they were not strings."""
+    estimator: dict[str, Any] | None = None
+    """The settings of the estimator; models of earlier versions lack them."""
 
 
 def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:

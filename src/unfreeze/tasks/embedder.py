@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from unfreeze.encoders.base import Encoder, Pool
 from unfreeze.encoders.text_encoder import TextEncoder
-from unfreeze.tasks.base import Parameters, text_column
+from unfreeze.encoders.word_vectors import WordVectors
+from unfreeze.errors import UserError, column_of
+from unfreeze.tasks.base import Parameters
 
 
 @dataclass
@@ -20,7 +22,7 @@ class EmbedderSettings:
     """Which vectors an input gets."""
 
     encoder: str | Path | Encoder = "wiki-small"
-    """An encoder, or the name or folder of an encoder, a language model or a task model."""
+    """An encoder, the name or folder of an encoder, a language model or a task model, or a file of word vectors."""
     _: KW_ONLY
     layer: int = -1
     """Number of the layer, from 0 or, if negative, from the top."""
@@ -64,7 +66,7 @@ class Embedder(Parameters, EmbedderSettings):
             UserError: there is no such encoder or layer, or something else than text among the texts.
         """
         encoder = self._encoder()
-        inputs: Sequence[Any] = text_column(X) if isinstance(encoder, TextEncoder) else X
+        inputs: Sequence[Any] = column_of(X) if isinstance(encoder, TextEncoder) else X
         return encoder.encode(inputs, layer=self.layer, pool=self.pool)
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
@@ -79,8 +81,11 @@ class Embedder(Parameters, EmbedderSettings):
     def _encoder(self) -> Encoder:
         if isinstance(self.encoder, Encoder):
             return self.encoder
+        if not isinstance(self.encoder, (str, Path)):
+            raise UserError(f"encoder is an encoder, or its name or folder, not {self.encoder!r}")
         if self._loaded is None or self._loaded[0] != self.encoder:
-            self._loaded = self.encoder, Encoder.from_pretrained(self.encoder)
+            load = WordVectors.from_pretrained if Path(self.encoder).is_file() else Encoder.from_pretrained
+            self._loaded = self.encoder, load(self.encoder)
         return self._loaded[1]
 
     def __sklearn_tags__(self) -> Any:

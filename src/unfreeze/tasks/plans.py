@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from unfreeze.checked import plain
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
 from unfreeze.registry import find_model, released_names
@@ -46,6 +47,8 @@ class _EncoderPlan(TaskSettings):
     """Name or folder of the encoder, or a file of word vectors; "none" is from scratch."""
     encoder_kind: str
     """The kind of the encoder in its config.json; "none" from scratch."""
+    word_vectors: str | None = None
+    """Name, folder or file of static word vectors."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,7 +230,8 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     Raises:
         UserError: there is no such encoder, or a setting does not suit it.
     """
-    name = settings.encoder
+    values = {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
+    name = values["encoder"]
     if name is None:
         name = NO_ENCODER if settings.transfer == "scratch" else DEFAULT_ENCODER
         if name != NO_ENCODER and name not in released_names():
@@ -240,7 +244,6 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     elif name != NO_ENCODER:
         config = read_config(find_model(name))
         encoder_kind = str((config.get("encoder") or config)["kind"])
-    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return kind(**{**values, "encoder": name, "encoder_kind": encoder_kind})
 
 

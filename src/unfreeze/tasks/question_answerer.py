@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.encoders.saving import load_matching
-from unfreeze.errors import UserError, need_several, need_texts
+from unfreeze.errors import UserError, column_of, need_several, need_texts
 from unfreeze.folders import Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model
@@ -25,7 +26,7 @@ from unfreeze.tasks.answering import (
     make_network,
     make_objective,
 )
-from unfreeze.tasks.base import Estimator
+from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.plans import AnswererPlan, card_facts, plan
 from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.tasks.task_encoders import (
@@ -59,6 +60,8 @@ class AnswererConfig(Config):
     """The config.json of an answerer."""
 
     settings: WordTaskParts
+    estimator: dict[str, Any] | None = None
+    """The settings of the estimator; models of earlier versions lack them."""
 
 
 class QuestionAnswerer(Estimator, AnswererSettings):
@@ -110,7 +113,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         """Train on questions with their contexts.
 
         Args:
-            X: pairs of question and context.
+            X: pairs of question and context, dictionaries or records with these keys, or a data frame with these columns.
             y: the answer to each, as it stands in its context: the text, whose first place is taken, or the text and the
                 character at which it begins. "" says that the answer is not in the context.
             validation: X and y to measure on after each epoch; the best epoch is kept.
@@ -118,9 +121,9 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         Raises:
             UserError: a setting cannot work, an answer is not in its context, or no question has an answer.
         """
-        self.__post_init__()
-        held_out = validation and _question_set(*validation)
-        fitted, self.metrics_ = fit_answerer(_question_set(X, y), self, validation=held_out)
+        settings = AnswererSettings(**self._checked_settings())
+        held_out = None if validation is None else _question_set(*held_out_pair(validation))
+        fitted, self.metrics_ = fit_answerer(_question_set(X, y), settings, validation=held_out)
         return self._take_fitted(fitted)
 
     def predict(self, X: Sequence[tuple[str, str]]) -> NDArray[np.object_]:
@@ -153,8 +156,8 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         Raises:
             UserError: a question is empty, one pair is given instead of several, or count is below 1.
         """
-        if count < 1:
-            raise UserError(f"{count} answers to each question: at least 1")
+        if not isinstance(count, Integral) or count < 1:
+            raise UserError(f"count is a number of answers, at least 1, not {count!r}")
         return self.answer(_questions(pairs), count=count)
 
     def answer(
@@ -193,7 +196,12 @@ class QuestionAnswerer(Estimator, AnswererSettings):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and what the encoders need into `folder`, whole or not at all."""
         words = self.network_.words
-        config = {"kind": KIND, "settings": self.arguments_, "word_vectors": words.vectors is not None}
+        config = {
+            "kind": KIND,
+            "settings": self.arguments_,
+            "word_vectors": words.vectors is not None,
+            "estimator": self._checked_settings(),
+        }
         save_task_model(folder, config, self.network_.own_tensors(), words.encoder, words.vectors)
 
     @classmethod
@@ -209,7 +217,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         words, own = load_words(folder, config, settings["inputs"])
         network = made_on_words(ReaderNetwork, folder, own, words, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
-        return cls.of_network(network.eval(), settings)
+        return cls.of_network(network.eval(), settings, cls._saved_settings(config, folder))
 
 
 def _answered(answers: Answers) -> Answered:
@@ -217,21 +225,31 @@ def _answered(answers: Answers) -> Answered:
     return {"answers": named, "no_answer": answers.nothing}
 
 
-def _questions(pairs: Sequence[tuple[str, str]]) -> QuestionSet:
+def _questions(pairs: Any) -> QuestionSet:
     """A set of questions in memory."""
+    what, keys = "pairs of question and context", ["question", "context"]
+    need_several(pairs, what)
+    if hasattr(pairs, "columns"):
+        if not {*keys} <= {*pairs.columns}:
+            raise UserError(
+                f"X has no columns question and context, but {', '.join(map(str, pairs.columns))}"
+            )
+        pairs = pairs[keys].to_numpy()
+    questions = []
     for number, pair in enumerate(pairs):
-        need_several(pair, "pairs of question and context")
+        if isinstance(pair, Mapping) and {*keys} <= {*pair}:
+            pair = [pair[key] for key in keys]
+        need_several(pair, what)
         need_texts(pair, f"pairs[{number}]")
-    return QuestionSet(
-        [as_question(question, context, str(number)) for number, (question, context) in enumerate(pairs)],
-        "the given questions",
-    )
+        if len(pair) != 2:
+            raise UserError(f"pairs[{number}] has {len(pair)} texts: a question and its context are needed")
+        questions.append(as_question(*pair, str(number)))
+    return QuestionSet(questions, "the given questions")
 
 
 def _question_set(pairs: Sequence[tuple[str, str]], answers: Sequence[str | tuple[str, int]]) -> QuestionSet:
     """A set of questions in memory, with their answers."""
-    need_several(answers, "answers")
-    questions = _questions(pairs)
+    answers, questions = column_of(answers, "answers"), _questions(pairs)
     if len(questions) != len(answers):
         raise UserError(f"{len(questions)} questions and {len(answers)} answers: there must be one for each")
     return questions.subset(
@@ -241,7 +259,14 @@ def _question_set(pairs: Sequence[tuple[str, str]], answers: Sequence[str | tupl
 
 
 def _answered_question(question: Question, given: str | tuple[str, int], place: str) -> Question:
-    text, start = (given, None) if isinstance(given, str) else given
+    pair = (given, None) if isinstance(given, str) else given
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise UserError(
+            f'{place} is {given!r}, not a text or a pair of text and first character; "" says that there is no answer'
+        )
+    text, start = pair
+    if not isinstance(text, str) or not isinstance(start, Integral | None):
+        raise UserError(f"{place} is {given!r}, not a text and the number of its first character")
     if not text:
         return replace(question, is_impossible=True)
     if start is None:

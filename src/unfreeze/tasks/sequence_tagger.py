@@ -14,7 +14,7 @@ from unfreeze.folders import CONFIG, Config, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
-from unfreeze.tasks.base import Estimator
+from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.metrics import SpanMetrics, span_metrics, unknown_labels_line
 from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
 from unfreeze.tasks.settings import TaggerSettings
@@ -99,6 +99,8 @@ class TaggerConfig(Config):
     tags: list[str]
     network_scheme: Scheme
     settings: WordTaskParts
+    estimator: dict[str, Any] | None = None
+    """The settings of the estimator; models of earlier versions lack them."""
 
 
 class SequenceTagger(Estimator, TaggerSettings):
@@ -172,9 +174,13 @@ class SequenceTagger(Estimator, TaggerSettings):
         Raises:
             UserError: a setting cannot work, the tags do not fit the words or are in no scheme, or there is one tag only.
         """
-        self.__post_init__()
-        held_out = validation and tagged_set(*validation, "the validation sentences", scheme=self.scheme)
-        fitted, self.metrics_ = fit_tagger(tagged_set(X, y, scheme=self.scheme), self, validation=held_out)
+        settings = TaggerSettings(**self._checked_settings())
+        held_out = None
+        if validation is not None:
+            pair = held_out_pair(validation)
+            held_out = tagged_set(*pair, "the validation sentences", scheme=settings.scheme)
+        train_set = tagged_set(X, y, scheme=settings.scheme)
+        fitted, self.metrics_ = fit_tagger(train_set, settings, validation=held_out)
         return self._take_fitted(fitted)
 
     # Prediction
@@ -183,11 +189,14 @@ class SequenceTagger(Estimator, TaggerSettings):
         """A tag for each word of each sentence, in the scheme that the tagger was fitted on.
 
         Raises:
-            UserError: a sentence is a text, not a list of words.
+            UserError: a sentence is a text, not a list of words, or something else than text among the words.
         """
-        for each in (X, *X):
-            need_several(each, "words")
-        return [tags for tags, _ in self._tagged(X)]
+        need_several(X, "sentences")
+        sentences = list(X)
+        for number, words in enumerate(sentences):
+            need_several(words, "words")
+            need_texts(words, f"sentences[{number}]")
+        return [tags for tags, _ in self._tagged(sentences)]
 
     def score(self, X: Sequence[Sequence[str]], y: Sequence[Sequence[str]]) -> float:
         """F1 of the spans, or accuracy of plain tags. A tag that is not in the training data counts as an error."""
@@ -337,6 +346,7 @@ class SequenceTagger(Estimator, TaggerSettings):
             "network_scheme": self.network_.scheme,
             "settings": self.arguments_,
             "word_vectors": words.vectors is not None,
+            "estimator": self._checked_settings(),
         }
         save_task_model(folder, config, self.network_.own_tensors(), words.encoder, words.vectors)
 
@@ -356,7 +366,7 @@ class SequenceTagger(Estimator, TaggerSettings):
             raise UserError(f"{folder / CONFIG}: tags is empty, or has a tag twice: the file is damaged")
         network = made_on_words(TaggerNetwork, folder, own, words, tags, scheme, **settings["body"])
         load_matching(network, own, network.own_tensors(), str(folder))
-        return cls.of_network(network.eval(), config["scheme"], settings)
+        return cls.of_network(network.eval(), config["scheme"], settings, cls._saved_settings(config, folder))
 
 
 def fit_tagger(
@@ -427,7 +437,10 @@ def fit_tagger(
 
 def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:
     if len(train_set.tag_names()) < 2:
-        raise UserError(f"{train_set.source}: all words have one tag; two are needed")
+        found = "all words have one tag" if len(train_set) else "there is no sentence with a word in it"
+        raise UserError(f"{train_set.source}: {found}; two tags are needed")
+    if validation is not None and not len(validation):
+        raise UserError(f"{validation.source}: there is no sentence to measure on")
     if validation is not None and (train_set.scheme == "plain") != (validation.scheme == "plain"):
         raise UserError(
             f"{train_set.source} and {validation.source}: one has spans and the other plain tags (which column is it?)"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from unfreeze.checked import need_positive, need_seed
+from unfreeze.checked import need_positive, need_seed, need_setting_types, plain
 from unfreeze.errors import UserError, setting
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.training.loop_settings import LoopSettings
@@ -26,12 +27,12 @@ Head = Literal["two-layer", "linear"]
 class TaskSettings:
     """What all tasks have in common: the encoder, how its layers are used, and the training."""
 
-    encoder: str | None = None
+    encoder: str | Path | None = None
     """Encoder to start from: the name or folder of an encoder, a language model or a task model, or a file of word vectors;
     "none" trains from scratch (default: wiki-small, which ships with unfreeze)."""
     transfer: Mode | None = None
     """Transfer mode: frozen, fine-tune or scratch (default: chosen by the task and the encoder)."""
-    word_vectors: str | None = None
+    word_vectors: str | Path | None = None
     """Static word vectors to concatenate to the layers of the encoder: a folder, or a file in word2vec or GloVe format."""
     mix_at: MixAt = "input"
     """Place of the learned mix of layers: the input of the body, its output, or both."""
@@ -60,6 +61,7 @@ class TaskSettings:
 
     def __post_init__(self) -> None:
         """Check the values; raises UserError for one that cannot work."""
+        need_setting_types(self)
         if self.epochs is not None and self.minutes is not None:
             raise UserError(
                 f"a training is bounded by {setting('epochs')} or by {setting('minutes')}, not by both"
@@ -75,7 +77,9 @@ class TaskSettings:
             raise UserError(f"{setting('mix_l2')} must be at least 0, not {self.mix_l2}")
         if not 1 <= self.discriminative < math.inf:
             raise UserError(f"{setting('discriminative')} must be 1 (off) or more, not {self.discriminative}")
-        layers = getattr(self, "layers", None)
+        if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"{setting('weight_decay')} must be at least 0, not {self.weight_decay}")
+        layers = plain(getattr(self, "layers", None))
         if (
             layers is not None
             and layers != "mix"
@@ -148,6 +152,8 @@ class ClassifierSettings(TaskSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.dropout_scale is not None and not 0 <= self.dropout_scale < math.inf:
+            raise UserError(f"{setting('dropout_scale')} must be at least 0, not {self.dropout_scale}")
         self._need_one_of("body", Body)
         self._need_one_of("pooling", Pooling)
         self._need_one_of("head", Head)
@@ -178,6 +184,9 @@ class WordTaskSettings(TaskSettings):
         super().__post_init__()
         if self.characters < 0:
             raise UserError(f"{setting('characters')} must be at least 0, not {self.characters}")
+        for name in ("input_dropout", "dropout"):
+            if not 0 <= getattr(self, name, 0.0) < 1:
+                raise UserError(f"{setting(name)} must be at least 0 and below 1, not {getattr(self, name)}")
 
 
 @dataclass(kw_only=True)

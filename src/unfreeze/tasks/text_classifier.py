@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.datasets.labels import as_read, labels_of
-from unfreeze.errors import UserError, need_texts
+from unfreeze.datasets.labels import as_read, classes_of, label_column, label_name, labels_of
+from unfreeze.errors import UserError, column_of, need_texts
 from unfreeze.folders import CONFIG, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model, weights_digest
 from unfreeze.runs import Run
-from unfreeze.tasks.base import Estimator, text_column
+from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.classification import make_objective, make_targets, solve_heads
 from unfreeze.tasks.classifier_network import (
     KIND,
@@ -118,21 +118,26 @@ class TextClassifier(Estimator, ClassifierSettings):
 
         Args:
             X: n texts: a list, an array of NumPy, a pandas Series or a data frame of one column.
-            y: the label of each, a string or a number; or for each a list of labels, of which a text may have several.
+            y: the label of each, a string or a number; or for each a list of labels, of which a text may have several, or an
+                indicator matrix (n, K) of 0 and 1, one column for each label.
             validation: X and y to measure on after each epoch; the best epoch is kept.
 
         Raises:
             UserError: a setting cannot work, texts and labels do not fit together, one of them is missing or of another
                 type (the message has its position, from 0), or all texts are of one class.
         """
-        self.__post_init__()
-        train_set = example_set(text_column(X), y)
+        settings = ClassifierSettings(**self._checked_settings())
+        labels, columns = label_column(y)
+        train_set = example_set(column_of(X), labels)
+        classes = classes_of(labels) if columns is None else columns
+        # In the order of the classes of other estimators, which differs from that of labels in files: "10" before "9".
+        train_set = replace(train_set, label_names=tuple(map(label_name, classes)))
         held_out = None
         if validation is not None:
-            held_out = example_set(text_column(validation[0]), validation[1], "the validation texts")
-        fitted, self.metrics_ = fit_classifier(train_set, self, validation=held_out)
-        if not train_set.multi_label:
-            fitted.classes_ = _classes(y, train_set.label_names)
+            texts, wanted = held_out_pair(validation)
+            held_out = example_set(column_of(texts), label_column(wanted)[0], "the validation texts")
+        fitted, self.metrics_ = fit_classifier(train_set, settings, validation=held_out)
+        fitted.classes_ = np.array(classes)
         return self._take_fitted(fitted)
 
     # Prediction
@@ -157,21 +162,32 @@ class TextClassifier(Estimator, ClassifierSettings):
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
-        texts = text_column(X)
+        texts = column_of(X)
         need_texts(texts, "texts")
         return self._probabilities(texts)[0]
 
     def score(self, X: Any, y: Any) -> float:
-        """Accuracy: the share of texts whose label (all labels, if a text may have several) is right."""
+        """Accuracy: the share of texts whose label (all labels, if a text may have several) is right.
+
+        Raises:
+            UserError: there are no texts, or not as many labels as texts.
+        """
+        (labels, columns), shares = label_column(y), self.predict_proba(X)
+        if not len(shares) or len(shares) != len(labels):
+            raise UserError(f"{len(shares)} texts and {len(labels)} labels: there must be one for each text")
+        names = np.array(self.label_names_)
         if not self.multi_label:
-            return float(np.mean(self.predict(X) == np.asarray(y)))
-        known = set(self.label_names_)
-        wanted = [set(labels_of(as_read(each), multi_label=True) or ()) for each in y]
-        found = [
-            {name for name, has in zip(self.label_names_, row, strict=True) if has} for row in self.predict(X)
-        ]
-        # A label that is not in the training data is never predicted.
-        return float(np.mean([one == own and one <= known for one, own in zip(wanted, found, strict=True)]))
+            best = shares.argmax(1)
+            if self.classes_.dtype.kind in "UO":
+                # Fitted from a file, a classifier has strings as classes even where they are digits.
+                return float(np.mean(names[best] == np.array([label_name(each) for each in labels])))
+            return float(np.mean(self.classes_[best] == np.array(labels)))
+        if columns is not None and len(columns) == len(names):
+            # The columns are the labels in order, whatever they are called.
+            names = np.array([label_name(each) for each in columns])
+        found = [set(names[row >= THRESHOLD]) for row in shares]
+        wanted = [set(labels_of(as_read(each), multi_label=True) or ()) for each in labels]
+        return float(np.mean([one == own for one, own in zip(wanted, found, strict=True)]))
 
     def __call__(self, texts: str | Sequence[str]) -> list[Prediction]:
         """The label of each text and its probability: {"label", "score"}; {"labels": [...]} if a text may have several.
@@ -181,7 +197,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         Raises:
             UserError: something else than text.
         """
-        texts = [texts] if isinstance(texts, str) else text_column(texts)
+        texts = [texts] if isinstance(texts, str) else column_of(texts)
         need_texts(texts, "texts")
         return [self.prediction(row, known) for row, known in zip(*self._probabilities(texts), strict=True)]
 
@@ -287,13 +303,14 @@ class TextClassifier(Estimator, ClassifierSettings):
             "settings": self.arguments_,
             **({} if self.prior_ is None else {"prior": self.prior_.tolist()}),
             **({} if self.classes_.dtype.kind in "UO" else {"classes": self.classes_.tolist()}),
+            "estimator": self._checked_settings(),
         }
         network = self.network_
         save_task_model(folder, config, network.own_tensors(), network.encoder, network.body.vectors)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:
-        """Load a classifier; `hub` as for `Encoder.from_pretrained`. Its settings, for another `fit`, are the defaults.
+        """Load a classifier with the settings that it was fitted with; `hub` as for `Encoder.from_pretrained`.
 
         Raises:
             UserError: there is none of that name, or its folder is damaged, of another kind or newer.
@@ -310,19 +327,13 @@ class TextClassifier(Estimator, ClassifierSettings):
             )
         if classes is not None and [str(each) for each in classes] != labels:
             raise UserError(f"{folder / CONFIG}: classes are not the labels: the file is damaged")
-        classifier = cls.of_network(saved_network(config, folder), labels, config["settings"], prior)
+        settings = cls._saved_settings(config, folder)
+        classifier = cls.of_network(
+            saved_network(config, folder), labels, config["settings"], prior, settings
+        )
         if classes is not None:
             classifier.classes_ = np.array(classes)
         return classifier
-
-
-def _classes(labels: Iterable[Any], names: Sequence[str]) -> NDArray[Any]:
-    """The labels of these names, as they were given."""
-    given: dict[str, Any] = {}
-    for label in labels:
-        (name,) = labels_of(as_read(label), multi_label=False) or ("",)
-        given.setdefault(name, label)
-    return np.array([given[name] for name in names])
 
 
 def fit_classifier(
@@ -354,6 +365,8 @@ def fit_classifier(
     """
     with together():
         _check(train_set)
+        if validation is not None and not len(validation):
+            raise UserError(f"{validation.source}: there is no example to measure on")
         chosen = plan(ClassifierPlan, settings)
         loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
@@ -402,7 +415,7 @@ def fit_classifier(
 
 def _check(examples: ExampleSet) -> None:
     if not len(examples):
-        raise UserError(f"{examples.source} holds no examples")
+        raise UserError(f"{examples.source}: there is no example to learn from")
     found = {label for example in examples.examples for label in example.labels}
     if examples.multi_label:
         if not found:

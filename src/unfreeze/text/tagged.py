@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from unfreeze.checked import parse_json
 from unfreeze.datasets.dataset import Dataset
-from unfreeze.errors import Notice, UserError, setting
+from unfreeze.errors import Notice, UserError, need_several, setting
 from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_columns import (
     Comments,
@@ -127,6 +127,9 @@ def tagged_set(
     Raises:
         UserError: there is not one tag per word, or the tags are not in any scheme.
     """
+    need_several(tokens, "sentences")
+    need_several(tags, "lists of tags")
+    tokens, tags = list(tokens), list(tags)
     if len(tokens) != len(tags):
         raise UserError(f"{len(tokens)} sentences and {len(tags)} lists of tags: there must be one for each")
     rows = []

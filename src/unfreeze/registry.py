@@ -194,7 +194,7 @@ def push_to_hub(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     # Of the HTTP library that this version of huggingface_hub uses; errors of the connection are of it, too.
-    transport_error = HfHubHTTPError.__bases__[0]
+    transport_error: Any = HfHubHTTPError.__bases__[0]
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"
         save(folder)

@@ -243,7 +243,8 @@ def _questions(pairs: Any) -> QuestionSet:
         need_texts(pair, f"pairs[{number}]")
         if len(pair) != 2:
             raise UserError(f"pairs[{number}] has {len(pair)} texts: a question and its context are needed")
-        questions.append(as_question(*pair, str(number)))
+        question, context = pair
+        questions.append(as_question(question, context, str(number)))
     return QuestionSet(questions, "the given questions")
 
 

@@ -16,7 +16,7 @@ from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.language_models import awd_lstm
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.score import score_text, score_texts
+from unfreeze.language_models.score import score_texts
 
 CUTOFFS = [(), (12, 25)]
 UNSEEN = "The unseen zebra SAT on the bank."
@@ -55,7 +55,7 @@ def test_a_text_of_many_pieces_carries_its_state(
     expected = NumpyLanguageModel(tmp_path / "model").token_log_probabilities(
         name, model.tokenizer.encode(text).ids
     )
-    found = score_text(model, text).directions[name]
+    found = score_texts(model, [text])[0].directions[name]
     assert [token.log_probability for token in found.tokens] == pytest.approx(expected, abs=1e-4)
 
 
@@ -76,7 +76,7 @@ def test_a_score_depends_on_its_text_alone(cell: CellKind, texts: list[str], see
     Random(seed).shuffle(order)
     together = score_texts(MODELS[cell], [texts[n] for n in order])
     for number, score in zip(order, together, strict=True):
-        alone = score_text(MODELS[cell], texts[number])
+        alone = score_texts(MODELS[cell], [texts[number]])[0]
         assert score.text == texts[number]
         for name, found in score.directions.items():
             tokens = alone.directions[name].tokens
@@ -98,7 +98,7 @@ def test_batches_are_bounded_and_hold_every_text_once(monkeypatch: pytest.Monkey
 
 def test_tokens_know_their_places() -> None:
     text = "A mouse  sat on the HIGH bank!"
-    for found in score_text(MODELS["lstm"], text).directions.values():
+    for found in score_texts(MODELS["lstm"], [text])[0].directions.values():
         words = [text[t.start : t.end].lower() for t in found.tokens if not t.token.startswith("xx")]
         assert words == "a mouse sat on the high bank !".split()
 

@@ -1,1 +1,1 @@
-"""Language models: the protocol that they share, one file a model, and what is asked of any of them."""
+"""Language models: the protocol that they share, one file per model, and scoring, filling, generation and perplexity."""

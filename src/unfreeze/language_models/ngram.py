@@ -116,7 +116,8 @@ class NgramModel(LanguageModel, Generates):
         Raises:
             UserError: the order is not from 1 to 6, or the store has fewer than two tokens.
         """
-        need_order(order)
+        if not 1 <= order <= MOST_ORDER:
+            raise UserError(f"the order of an n-gram model must be from 1 to {MOST_ORDER}, not {order}")
         n_predicted = store.n_tokens - store.n_documents
         if n_predicted < 2:
             raise UserError(
@@ -244,12 +245,6 @@ class NgramReader:
 
     def log_probabilities(self) -> Tensor:
         return torch.from_numpy(self.model.next_probabilities(self._last)).log()
-
-
-def need_order(order: int) -> None:
-    """Raise UserError unless the order is supported."""
-    if not 1 <= order <= MOST_ORDER:
-        raise UserError(f"the order of an n-gram model must be from 1 to {MOST_ORDER}, not {order}")
 
 
 def _fit_together(levels: Sequence[Level], vocabulary: int) -> bool:

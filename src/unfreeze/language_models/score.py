@@ -50,11 +50,6 @@ class TextScore:
     """By the model's directions: "forward", "backward" or both."""
 
 
-def score_text(model: Scores, text: str) -> TextScore:
-    """The score of one text."""
-    return score_texts(model, [text])[0]
-
-
 def score_texts(model: Scores, texts: Sequence[str]) -> list[TextScore]:
     """The score of each text; no text affects another's."""
     scores = []

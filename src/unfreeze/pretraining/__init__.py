@@ -1,1 +1,1 @@
-"""One file an objective."""
+"""Pre-training objectives and their recipes."""

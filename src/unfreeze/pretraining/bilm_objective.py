@@ -1,7 +1,7 @@
 """The biLM as an objective of the training loop: two independent streams of sentences, one for each direction.
 
-The vocabulary of the token store is larger than the model's: it names every word of the text, so that the encoder reads the
-characters of a word that the output layer does not know.
+The vocabulary of the token store is larger than that of the model: it has every word of the text, so that the encoder reads
+the characters of words that the output layer lacks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pre-training ELMo's biLM, from files to a saved folder, and continuing it on a target's text.
 
-The token stores number every word of the text (or the million most frequent), so that words outside of the output
-vocabulary are still read by their characters; the model's own vocabulary is the beginning of theirs.
+The token stores have ids for every word of the text (or the million most frequent ones), so that words outside the output
+vocabulary are still read by their characters; the model's vocabulary is the beginning of that of the stores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from unfreeze.text.words import word_texts
 from unfreeze.training.processes import together
 
 MOST_WORDS = 1 << 20
-"""Different words that are read by their characters in training; rarer ones share one id."""
+"""Number of distinct words that are read by their characters in training; rarer ones share one id."""
 
 
 def pretrain_elmo(
@@ -117,7 +117,7 @@ def adapt_elmo(
 
 
 def _all_words(corpus: Corpus, progress: Progress) -> CasedTokenizer:
-    """Every word of the corpus, and those of the held-out text, which are read by their characters but never counted."""
+    """All words of the corpus and of the held-out text; the latter are read by their characters but not counted."""
     counted = train_cased_tokenizer(corpus.training_documents(), size=MOST_WORDS, progress=progress)
     return counted.with_words(word for text in corpus.held_out_documents() for word in word_texts(text))
 

@@ -1,8 +1,9 @@
-"""The tokens of a store in blocks, the documents of each epoch in a new order: what word2vec's threads work through.
+"""The tokens of a store in blocks, with the documents of each epoch in a new order, for the threads of word2vec.
 
-A block is a pure function of (seed, epoch, place): its tokens and its random numbers do not depend on who works on it, nor on
-when. Windows never cross documents; they are also cut between blocks, which concerns one word in about 3,000. Memory: 24
-bytes a document.
+A block is a pure function of (seed, epoch, place): its tokens and random numbers do not depend on the thread that works on it
+or on the time. Windows never cross documents; they are also cut between blocks, which concerns about one word in 3,000.
+
+Memory: 24 bytes per document.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ class Block:
         return store.gather(self.order, self.cumulative, self.start, self.stop)
 
     def document_starts(self) -> NDArray[np.int64]:
-        """(documents + 1,) where documents start within the block, and its end."""
+        """(documents + 1,): where documents start within the block, and the end of the block."""
         first, last = np.searchsorted(self.cumulative, [self.start, self.stop], side="right")
         inside = self.cumulative[first:last]
         return np.unique(np.concatenate([[self.start], inside, [self.stop]])) - self.start
 
     def random_state(self) -> NDArray[Any]:
-        """(1,) 64 random bits that only this block has."""
+        """(1,): 64 random bits that are unique to this block."""
         return np.random.SeedSequence([self.seed, self.epoch, self.start]).generate_state(1, np.uint64)
 
 
 class TokenBlocks:
-    """All blocks of all epochs, by number."""
+    """The blocks of all epochs, by number."""
 
     def __init__(self, store: TokenStore, epochs: int, seed: int, *, shuffle: bool = True) -> None:
         self.store, self.epochs, self.seed, self.shuffle = store, epochs, seed, shuffle

@@ -1,7 +1,7 @@
-"""Give a language model the vocabulary of the target's text and keep the weights of the words that both vocabularies have.
+"""Give a language model the vocabulary of the target's text, with the weights of the words that both vocabularies have.
 
-Howard & Ruder 2018, as their code and fastai do it: a word that the pre-trained vocabulary lacks starts as the mean of
-all embeddings and the mean of all biases.
+As in the code of Howard & Ruder (2018) and in fastai, a word that the pre-trained vocabulary lacks starts with the mean of all
+embeddings and the mean of all biases.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def transfer_vocabulary(model: AwdLstmLanguageModel, tokenizer: TextTokenizer) -
 
     Args:
         model: has a word-level vocabulary.
-        tokenizer: of the target's text.
+        tokenizer: tokenizer of the target's text.
     """
     cutoffs = default_cutoffs(len(tokenizer)) if model.cutoffs else ()
     encoder = AwdLstm(tokenizer, **model.encoder.arguments())

@@ -1,1 +1,1 @@
-"""The one loop, its checkpoints and its records."""
+"""The training loop, its checkpoints and model cards."""

@@ -1,4 +1,4 @@
-"""What the training loop trains: a model, its batches, its loss."""
+"""Objectives of the training loop: a model, its batches, its loss."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from unfreeze.transfer.policies import LayerGroups
 
 @dataclass(frozen=True)
 class Loss:
-    """What an objective says of one process's part of a batch."""
+    """The loss of one process's part of a batch."""
 
     total: Tensor
     """Summed over the items."""
     n_items: int
-    """Targets or examples that `total` adds up."""
+    """Number of targets or examples in `total`."""
     penalty: Tensor | None = None
-    """A mean that is added, such as activation regularization."""
+    """A mean to be added to the mean loss, such as activation regularization."""
 
 
 class Objective(Protocol):
-    """What is trained, and on what."""
+    """A model and the batches on which it is trained."""
 
     model: nn.Module
 
     def layer_groups(self) -> LayerGroups:
-        """Parameters bottom to top."""
+        """Layer groups from bottom to top."""
 
     def n_batches(self, epoch: int) -> int:
         """Batches of an epoch, the same in every process."""
@@ -42,16 +42,16 @@ class Objective(Protocol):
         """Forward pass in training mode."""
 
     def rate_scale(self, batch: Any) -> float:
-        """A factor on the rates for this batch."""
+        """Factor on the learning rates for this batch."""
 
     def carried(self) -> dict[str, Tensor]:
-        """State carried from batch to batch; the first dimension is the lanes of this process."""
+        """State carried from batch to batch; the first dimension is that of the lanes of this process."""
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `carried` gave, for all lanes of all processes."""
+        """Restore the state that `carried` returned, given for all lanes of all processes."""
 
     def validate(self) -> dict[str, float]:
-        """Held-out figures, with `loss`, and `score` (higher is better); empty where nothing is held out."""
+        """Held-out metrics with `loss` and `score` (higher is better); empty without held-out data."""
 
 
 class SeparateExamples:
@@ -59,9 +59,9 @@ class SeparateExamples:
 
     Args:
         network: trained in place.
-        lengths: of the examples, which are grouped by them.
-        batch_size: examples an update, over all processes.
-        rank, world_size: which part of each batch is that of this process.
+        lengths: lengths of the examples, which are grouped by length.
+        batch_size: examples per update, over all processes.
+        rank, world_size: number of this process, and number of processes.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SeparateExamples:
             yield numbers[self.rank :: self.world_size]
 
     def rate_scale(self, batch: Any) -> float:
-        """Every batch learns at the same rate."""
+        """1: every batch has the same learning rate."""
         return 1.0
 
     def carried(self) -> dict[str, Tensor]:

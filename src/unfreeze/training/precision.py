@@ -1,8 +1,8 @@
-"""Which number format a run computes in.
+"""Number formats of training and prediction.
 
-bf16 is several times faster on CPUs with AMX or AVX512-BF16 and several times slower on those with neither; on recent
-GPUs it always pays. So "auto" goes by what the processor has, which is the same at every start: by the clock, one loaded
-machine gave speedups from 2.9 to 280. Weights and optimizer stay in fp32; prediction is in fp32 by default.
+bf16 is several times faster on CPUs with AMX or AVX512-BF16 and several times slower on those with neither; on recent GPUs it
+is always faster. "auto" decides by the flags of the processor, which are the same at every start, whereas timings on one
+loaded machine gave speedups from 2.9 to 280. Weights and optimizer stay in fp32; prediction is in fp32 by default.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Precision = Literal["auto", "fp32", "bf16"]
 logger = logging.getLogger(__name__)
 
 FAST_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
-"""Flags in /proc/cpuinfo of processors that multiply in bf16; the last one is ARM's."""
+"""Flags in /proc/cpuinfo of processors with bf16 multiplication; the last one is that of ARM."""
 LARGEST_ERROR = 0.02
-"""Relative error of a bf16 product that is still healthy; a broken kernel shows far more."""
+"""Largest relative error of a correct bf16 product; that of a broken kernel is far larger."""
 
 
 @lru_cache(maxsize=1)
 def processor_flags() -> frozenset[str]:
-    """What the CPU says it can do; empty where the system does not tell."""
+    """The flags of the CPU; empty where the system does not list them."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     found = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
@@ -44,16 +44,16 @@ def bf16_error() -> float:
 
 
 def prediction_format(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context in which a fitted model predicts; bf16 moves a probability by less than 0.01 (tested)."""
+    """Context in which a fitted model predicts; bf16 changes a probability by less than 0.01 (tested)."""
     chosen = choose_precision(precision, device)
     return torch.autocast(device.type, torch.bfloat16, enabled=chosen == "bf16")
 
 
 def choose_precision(wanted: Precision, device: torch.device) -> Literal["no", "bf16"]:
-    """The format to compute in, by Accelerate's name of it; logs what "auto" chose and why.
+    """The number format by Accelerate's name; logs what "auto" chose and why.
 
     Raises:
-        UserError: `wanted` is no such format.
+        UserError: `wanted` is not one of these formats.
     """
     if wanted not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision {wanted!r}: it is auto, fp32 or bf16")

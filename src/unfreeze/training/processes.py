@@ -1,8 +1,8 @@
-"""Several processes as one: they start, end, fail and are interrupted together.
+"""Several processes that start, end, fail and are interrupted together.
 
-Accelerate says how many there are (`accelerate launch --multi_gpu --num_processes 2 -m unfreeze ...`, or torchrun; on a
-CPU they talk over gloo). What is added here: a mistake that one of them meets ends all, is said once, and none waits for
-another that is gone.
+Accelerate knows how many there are (`accelerate launch --multi_gpu --num_processes 2 -m unfreeze ...`, or torchrun; on a CPU
+they communicate over gloo). In addition, an error of one process ends all of them and is reported once, and no process waits
+for another one that has ended.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from unfreeze.errors import UserError
 from unfreeze.training.precision import Precision, choose_precision
 
 LONGEST_WAIT = timedelta(days=1)
-"""How long a process waits for another one, which may be reading a large corpus; one that died is noticed at once."""
+"""How long a process waits for another one, which may be reading a large corpus; one that has died is noticed at once."""
 
 
 class EndsWithOthers(SystemExit):
-    """Another process says why all of them end: this one ends with the same exit status, and without a word."""
+    """Another process reports why all of them end; this one ends silently with the same exit status."""
 
 
 def _processes() -> PartialState:
@@ -37,12 +37,12 @@ def _processes() -> PartialState:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """All processes get past this block, or none: of those that meet a mistake in it the first one raises that.
+    """Context that all processes leave together or none: of the processes with an error in it, the first one raises it.
 
     No process may wait for another one inside.
 
     Raises:
-        EndsWithOthers: another process has a mistake to tell; or this is not the first one, and it was Ctrl-C.
+        EndsWithOthers: another process reports an error, or Ctrl-C interrupted a process that is not the first one.
     """
     mistake = None
     with _interruption_of_the_first():
@@ -59,7 +59,7 @@ def together() -> Iterator[None]:
 
 @contextmanager
 def _interruption_of_the_first() -> Iterator[None]:
-    """Ctrl-C reaches all processes, and the first one answers it."""
+    """Ctrl-C reaches all processes, and only the first one raises KeyboardInterrupt."""
     is_first = is_first_process()
     try:
         yield
@@ -87,7 +87,7 @@ def first_process_first() -> Iterator[bool]:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes files and says what happened."""
+    """Whether this is the process that writes files and reports what happened."""
     return bool(_processes().is_main_process)
 
 
@@ -104,10 +104,10 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
 
 @contextmanager
 def interrupts(accelerator: Accelerator) -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C or SIGTERM: the step in hand is finished first. A second Ctrl-C stops at once.
+    """A list that is empty until Ctrl-C or SIGTERM, so that the current step can finish. A second Ctrl-C stops at once.
 
-    Not so with several processes: their launcher passes on what the terminal may have sent them already, and kills those
-    that are still there after half a minute.
+    With several processes it does not: their launcher sends the signal again after the terminal, and kills processes that
+    are still running after half a minute.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

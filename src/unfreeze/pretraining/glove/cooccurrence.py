@@ -1,11 +1,14 @@
-"""Which words stand near which, and how often: the counts that GloVe is trained on (Pennington et al. 2014, section 3).
+"""Co-occurrence counts of words, on which GloVe is trained (Pennington et al. 2014, section 3).
 
-A pair at distance d counts 1/d; windows never cross documents; words left out are taken out before distances are made.
-Special here: counts are collected in hash tables of a fixed size; a full table is written out as one sorted run, and
-the runs are merged part by part, so that neither the vocabulary nor the corpus decides about memory. Sums are exact
-in units of 2^-28, so that the result is the same bits whatever the memory and the number of threads. The pairs stand in
-an order that is as good as random and always the same: nobody needs to shuffle them on disk before training.
-Cost: see `cooccurrence_kernel`. 12 bytes a pair on disk, and 16 a pair and run meanwhile.
+A pair at distance d counts 1/d. Windows never cross documents, and words outside the vocabulary are removed before distances
+are measured.
+
+Counts are collected in hash tables of a fixed size. A full table is written out as one sorted run, and the runs are merged
+part by part, so that memory depends neither on the vocabulary nor on the corpus. Sums are exact in units of 2^-28, so that
+the result has the same bits whatever the memory and the number of threads. The order of the pairs is as good as random and
+always the same, so they need not be shuffled on disk before training.
+
+Cost: see `cooccurrence_kernel`; 12 bytes per pair on disk, and 16 bytes per pair and run until they are merged.
 """
 
 from __future__ import annotations
@@ -42,10 +45,10 @@ if TYPE_CHECKING:
 
 BLOCK_TOKENS = 1 << 18
 _LOAD = 0.7
-"""The share of a table's slots that may be in use: beyond, the ways to a free one grow long."""
+"""Largest fraction of a table's slots in use; beyond it, searches for a free slot become long."""
 _SLOT_BYTES = 16
 _MERGE_BYTES = 64
-"""What a pair takes while parts are merged: both sides of a merge, then the plain arrays."""
+"""Bytes per pair while parts are merged: both sides of a merge, then the plain arrays."""
 
 Entries = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
@@ -58,9 +61,9 @@ class Cooccurrences:
     n_pairs: int
     """N"""
     n_entries: int
-    """Entries of the matrix that are not zero: both directions of a symmetric pair, its diagonal once."""
+    """Nonzero entries of the matrix: both directions of a symmetric pair, the diagonal once."""
     symmetric: bool
-    """A pair stands there once, with row <= column, and means both of its directions."""
+    """Each pair is stored once, with row <= column, and stands for both directions."""
 
     def read(self, start: int, stop: int) -> Entries:
         """Pairs [start, stop): rows int32, columns int32, values float32."""
@@ -87,13 +90,13 @@ def count_cooccurrences(
     """Count the words around each word of `store` and write the counts to `folder`.
 
     Args:
-        keep: (V,) which ids count; all others, and those from V on, are taken out before windows are made.
-        window: at most so many words to each side.
-        symmetric: words to both sides; else X[i, j] counts the times that j stands to the left of i.
+        keep: (V,) which ids count; all others, and those from V on, are removed before windows are made.
+        window: largest number of words to each side.
+        symmetric: count words on both sides; otherwise X[i, j] counts how often j is to the left of i.
         memory_mb: megabytes for the tables, later for merging. Little memory costs hardly any time, but more disk: with
             100, 22 million tokens made 8 runs of together twice the pairs.
-        workers: threads, which share that memory; None is one a core. The result does not depend on them.
-        progress: told of tokens and the runs written, then of the pairs merged.
+        workers: threads, which share that memory; None is one per core. The result does not depend on them.
+        progress: reports tokens and the runs written, then the pairs merged.
 
     Raises:
         UserError: no two words of the vocabulary stand in one window, or the disk is full.
@@ -120,11 +123,11 @@ def _units(window: int) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Sorted runs of pairs, one after the other in a file without a name: however the process ends, it is gone."""
+    """Sorted runs of pairs, one after the other in an unnamed file, which is gone however the process ends."""
 
     file: IO[bytes]
     sizes: list[NDArray[np.int64]] = field(default_factory=list)
-    """Of each run: the pairs in each part of the keys' range."""
+    """For each run, the number of pairs in each part of the range of keys."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, pairs: Pairs) -> None:
@@ -184,14 +187,14 @@ def _write_merged(runs: _Runs, folder: Path, budget: int, progress: Progress) ->
 
 @dataclass(frozen=True)
 class _Counting:
-    """Threads that each count a stretch of the documents in a table of their own."""
+    """Threads that each count a range of documents in their own table."""
 
     store: TokenStore
     keep: NDArray[np.bool_]
     units: NDArray[np.uint64]
     symmetric: bool
     budget: int
-    """Bytes a table."""
+    """Bytes per table."""
     runs: _Runs
     stopped: threading.Event = field(default_factory=threading.Event)
 

@@ -27,7 +27,7 @@ def pretrain_ngram(
     command: str = "",
     progress: Progress = SILENT,
 ) -> tuple[NgramModel, dict[str, Any]]:
-    """Count the n-grams of a corpus. Called again after a kill, it does not read the text a second time.
+    """Count the n-grams of a corpus. Called again after an interruption, it does not read the text a second time.
 
     Args:
         output: folder to write the model to.

@@ -46,20 +46,20 @@ class Checkpoints:
             try:
                 torch.save(state, temporary)
             except RuntimeError as error:
-                # All that torch's zip writer says of a full disk is "unexpected pos".
+                # torch's zip writer reports a full disk as "unexpected pos".
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
     def load(self, *keys: str) -> dict[str, Any] | None:
-        """The last checkpoint; None where there is none, or it is damaged and the training has to start again.
+        """The last checkpoint; None if there is none, or it is damaged and the training has to start again.
 
         Args:
-            keys: what the checkpoint must hold.
+            keys: keys that the checkpoint must have.
         """
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return None
         try:
-            if not is_zipfile(path):  # torch would take it for its older format, and fail in a dozen ways
+            if not is_zipfile(path):  # torch would read it in its older format and fail in many ways
                 raise BadZipFile
             state = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(state, dict) or not state.keys() >= set(keys):
@@ -76,13 +76,13 @@ class Checkpoints:
             file.write(json.dumps(record) + "\n")
 
     def rewrite_log(self, records: list[dict[str, Any]]) -> None:
-        """Go back to the log of a checkpoint: what was measured after it will be measured again."""
+        """Replace the log by that of a checkpoint: later records will be made again."""
         with written_file(self.folder / LOG) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def read_log(output: Path) -> list[dict[str, Any]]:
-    """What was measured while the model in `output` was trained; nothing where that has not begun."""
+    """The records of the training of the model in `output`; none if it has not begun."""
     path = output / TRAINING / LOG
     if not path.is_file():
         return []

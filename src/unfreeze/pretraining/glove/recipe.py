@@ -29,11 +29,11 @@ def pretrain_glove(
     command: str = "",
     progress: Progress = SILENT,
 ) -> tuple[WordVectors, dict[str, Any]]:
-    """GloVe's vectors from unlabeled text. Called again after a kill, it does not read the text a second time.
+    """Train GloVe vectors on unlabeled text. Called again after an interruption, it does not read the text a second time.
 
     Args:
         output: folder to write the vectors to.
-        workers: threads; None is one a core. With 1, the same seed gives the same bits.
+        workers: threads; None is one per core. With 1, the same seed gives the same bits.
         overwrite: replace a model of another run, once this one is complete.
         command: how this was called, for the model card.
 

@@ -36,7 +36,7 @@ class VocabularyTokenizer(DocumentTokenizer, Protocol):
 
 
 class PhraseTokenizer:
-    """A tokenizer whose pairs of ids become one new id; special tokens are left out, but for the begin symbol.
+    """A tokenizer that replaces pairs of ids by one new id; special tokens are left out, except the begin symbol.
 
     Args:
         base: a word-level tokenizer, or another one of phrases.
@@ -61,7 +61,7 @@ class PhraseTokenizer:
         return JOINT.join(self.base.token(part) for part in self.pairs[number - len(self.base)])
 
     def fingerprint(self) -> str:
-        """The same for tokenizers that give the same ids."""
+        """Equal for tokenizers that give the same ids."""
         data = f"{self.base.fingerprint()} {self.pairs}"
         return hashlib.sha256(data.encode()).hexdigest()[:16]
 
@@ -93,13 +93,13 @@ def learn_phrases(
     min_count: int = 5,
     threshold: float = 10.0,
 ) -> list[tuple[int, int]]:
-    """The pairs of ids that are to be joined, best first.
+    """The pairs of ids to join, best first.
 
     Args:
         counts: (V,) occurrences of each id in `store`.
-        special_ids: passed over: "xxmaj new xxmaj york" holds the pair (new, york).
-        min_count: pairs that occur less often stay apart; also taken off each count.
-        threshold: of the score.
+        special_ids: skipped: "xxmaj new xxmaj york" has the pair (new, york).
+        min_count: rarer pairs are not joined; also the discount.
+        threshold: smallest score of the pairs that are joined.
     """
     size = len(counts)
     keys, found = count_pairs(store, size, special_ids)

@@ -145,3 +145,19 @@ def test_every_class_of_the_registry_is_there_and_of_its_kind() -> None:
             assert f"{found.__module__}:{found.__name__}" == table[kind]
             if table is registry.ENCODERS:
                 assert found.kind == kind
+
+
+def test_word_vectors_say_what_is_no_word() -> None:
+    words = vectors()
+    first, second = words.index_to_key[:2]
+    np.testing.assert_array_equal(words.vectors[words.key_to_index[second]], words[second])
+    assert words[[]].shape == (0, words.size)
+    for wrong in (3, None, [3], [None]):
+        with pytest.raises(UserError, match="words come in a list|not a text"):
+            words[wrong]  # type: ignore[index]
+        with pytest.raises(UserError, match="positive come in a list|not a text"):
+            words.most_similar(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"words\[1\] is None, not a text"):
+        words.similarity(first, None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="topn is a number of words, not 1.5"):
+        words.most_similar(first, topn=1.5)  # type: ignore[arg-type]

@@ -186,3 +186,29 @@ def test_the_advice_about_a_model_of_another_kind_can_be_followed(
 def test_the_examples_of_the_docstrings_run() -> None:
     found = doctest.testmod(facade)
     assert found.attempted >= 10 and found.failed == 0
+
+
+def test_wrong_types_are_named_before_anything_is_computed() -> None:
+    model = Unigram(TOKENIZER)
+    text = f"{TEXTS[0]} ___"
+    calls: list[tuple[Any, str]] = [
+        (lambda: model.fill(None), r"texts\[0\] is None, not a text"),  # type: ignore[arg-type]
+        (lambda: model.fill(text, top=-1), "top is a number of words, at least 0, not -1"),
+        (lambda: model.fill(text, top="3"), "top is a number of words"),  # type: ignore[arg-type]
+        (lambda: model.fill(text, candidates="city"), "candidates come in a list, and 'city' is one text"),
+        (lambda: model.fill(text, candidates=[None]), r"candidates\[0\] is None"),  # type: ignore[list-item]
+        (lambda: model.generate(["a"]), r"prompts\[0\] is of type list"),  # type: ignore[arg-type]
+        (lambda: model.generate("a", tokens=1.5), "tokens must be a whole number, not 1.5"),  # type: ignore[arg-type]
+        (lambda: model.generate("a", seed="x"), "seed must be a whole number, not 'x'"),  # type: ignore[arg-type]
+        (lambda: model.perplexity([]), "there are no texts to measure the perplexity of"),
+        (lambda: model.score({"a"}), "texts come in a list, an array or a pandas Series"),  # type: ignore[arg-type]
+    ]
+    for call, message in calls:
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+def test_texts_may_be_an_iterator() -> None:
+    model = Unigram(TOKENIZER)
+    assert model.score(iter(TEXTS)) == model.score(TEXTS)  # type: ignore[arg-type]
+    assert model.perplexity(iter(TEXTS)) == model.perplexity(TEXTS)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
@@ -74,6 +75,12 @@ class LanguageModel(Scores, MeasuresPerplexity):
             >>> [word.word for word in model.fill("He was born in the ___ of London.", candidates=["moon", "city"])]
             ['city', 'moon']
         """
+        need_texts([text], "texts")
+        if not isinstance(top, Integral) or top < 0:
+            raise UserError(f"top is a number of words, at least 0, not {top!r}")
+        if candidates is not None:
+            candidates = column_of(candidates, "candidates")
+            need_texts(candidates, "candidates")
         return fill_gap(need(self, Fills), text, top=top, candidates=candidates)
 
     def generate(
@@ -104,6 +111,7 @@ class LanguageModel(Scores, MeasuresPerplexity):
             >>> model.generate("The river", tokens=5, temperature=0).startswith("The river")
             True
         """
+        need_texts([prompt], "prompts")
         settings = SamplingSettings(
             tokens=tokens,
             temperature=temperature,

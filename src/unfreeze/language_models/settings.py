@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfreeze.checked import need_positive, need_seed
+from unfreeze.checked import need_positive, need_seed, need_setting_types
 from unfreeze.errors import UserError, setting
 
 
@@ -24,6 +24,7 @@ class SamplingSettings:
     """Stop when the model begins a new document; otherwise it never does."""
 
     def __post_init__(self) -> None:
+        need_setting_types(self)
         need_positive(self, "tokens")
         need_seed(self.seed)
         if not 0 <= self.temperature < float("inf"):

@@ -1,7 +1,7 @@
-"""What can be saved and loaded: the class of each kind, where a model of a given name is, and how to load it.
+"""The class of each kind of saved model, and finding, loading and uploading models by name.
 
-A kind is what config.json names. The classes are named as text and imported when a model of their kind is loaded: this
-module imports none of them, so that each of them can use it, and so that looking for a model does not import torch.
+config.json names the kind. The classes are named as strings and imported when a model of their kind is loaded, so that they
+can import this module, and finding a model does not import torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TASKS = {
 }
 
 HUB = "hf:"
-"""Prefix of a name that always means a model on the hub, whatever folders are here."""
+"""Prefix of names that are always looked up on the hub, even if a folder of that name exists."""
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -138,7 +138,9 @@ def find_model(
     name = str(name_or_dir)
     if name in released_names():
         return Path(str(files("unfreeze") / "released" / name))
-    if not name.startswith(HUB) and not _may_be_on_hub(name):
+    # owner/name may be on the hub, unless there is a folder `owner`: then it is a mistyped path.
+    may_be_on_hub = HUB_NAME.fullmatch(name) and not path.parent.is_dir()
+    if not name.startswith(HUB) and not may_be_on_hub:
         raise UserError(_nothing_there(name))
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -160,13 +162,8 @@ def find_model(
         ) from error
 
 
-def _may_be_on_hub(name: str) -> bool:
-    """Whether a name has the form owner/name, and there is no folder `owner` that it could mean."""
-    return bool(HUB_NAME.fullmatch(name)) and not Path(name).parent.is_dir()
-
-
 def _nothing_there(name: str) -> str:
-    """The message about a mistyped name, with the most similar name of a saved or released model."""
+    """The error message for a name that was not found, with the most similar name of a saved or released model."""
     path = Path(name)
     saved = [config.parent.name for config in path.parent.glob(f"*/{CONFIG}")]
     if "/" in name:

@@ -56,10 +56,13 @@ def test_it_says_its_figures_and_writes_a_whole_folder(world: World) -> None:
     }
 
 
-def test_the_cards_snippet_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cards_snippet_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     card = (world.model / "README.md").read_text()
     monkeypatch.chdir(world.model)
     exec(card.split("```python\n")[1].split("```")[0], {})  # noqa: S102  (our own card)
+    assert capsys.readouterr().out.startswith("forward ")
 
 
 def test_evaluate_gives_the_figures_of_a_language_model(world: World) -> None:

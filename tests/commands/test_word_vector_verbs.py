@@ -204,9 +204,13 @@ def test_a_language_model_starts_from_a_folder_of_vectors(
     vectors: Path, corpus: Path, tmp_path: Path
 ) -> None:
     sizes = "--preset tiny --embedding-size 16 --hidden-size 8 --epochs 1 --precision fp32".split()
-    succeed(
-        "pretrain", "lm", "--corpus", corpus, "--output", tmp_path / "lm", "--word-vectors", vectors, *sizes
-    )
+    line = ["pretrain", "lm", "--corpus", corpus, "--word-vectors", vectors, *sizes]
+    succeed(*line, "--learning-rate", 1e-7, "--output", tmp_path / "lm")
+    trained, given = open_vectors(tmp_path / "lm"), open_vectors(vectors)
+    rows, known = trained.matrix_for(given.words)
+    assert known.sum() > 20
+    # One factor scales all vectors, and the small learning rate changes them little.
+    assert np.corrcoef(rows[known].ravel(), given.matrix[known].ravel())[0, 1] > 0.999
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class WordVectorsDouble(LstmEncoder):
 
     kind = "word_vectors"
 
-    def table(self, besides: Collection[str] = ()) -> VectorTable:
+    def table(self, extra_words: Collection[str] = ()) -> VectorTable:
         return table_of(king=(1, 2), queen=(3, 4))
 
 
@@ -84,12 +84,12 @@ def test_what_holds_no_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_fasttext_model_makes_no_other_vector_of_a_word_that_it_writes_otherwise(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(MODEL)
-    table = open_vectors(tmp_path / "model.bin", besides=["ka\u0308se"])
+    table = open_vectors(tmp_path / "model.bin", extra_words=["ka\u0308se"])
     assert table.n_made == 0 and table.row("ka\u0308se") == table.index["käse"]
 
 
 def test_a_fasttext_model_makes_unknown_words(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(MODEL)
-    table = open_vectors(tmp_path / "model.bin", besides=["käsebrot", "brot", "käsebrot"])
+    table = open_vectors(tmp_path / "model.bin", extra_words=["käsebrot", "brot", "käsebrot"])
     assert table.words.count("brot") == 1 and table.words[-1] == "käsebrot"
     np.testing.assert_allclose(table.matrix[-1], VECTORS["käsebrot"], rtol=1e-5, atol=1e-6)

@@ -101,7 +101,7 @@ def test_a_word_is_found_however_accents_and_apostrophes_are_written() -> None:
             encoder.prepare([f"do{spelling}" if spelling[0] in "nN" else spelling])
         )
         assert torch.equal(layers[0][0, -1], vector)
-    assert encoder.first_words(0, besides=["N’T"]).table().words == ["n't"]
+    assert encoder.first_words(0, extra_words=["N’T"]).table().words == ["n't"]
     assert encoder.with_words(["CAFE\u0301"]).table().words == encoder.table().words
 
 
@@ -120,7 +120,7 @@ def test_words_saved_as_they_were_written_are_found(tmp_path: Path) -> None:
         found = loaded.vector(spelling)
         assert found is not None and found.tolist() == vector and loaded.has_vector(spelling)
     assert not loaded.has_vector("caf") and not loaded.has_vector("xxmaj")
-    assert loaded.first_words(0, besides=["N\u2019T", "caf\u00e9"]).table().words == words[:2]
+    assert loaded.first_words(0, extra_words=["N\u2019T", "caf\u00e9"]).table().words == words[:2]
 
 
 def test_of_words_with_one_normal_form_that_which_is_written_so_counts_else_the_first() -> None:
@@ -163,7 +163,7 @@ def test_new_words_start_from_their_ngrams_or_at_random() -> None:
 def test_the_first_words_and_those_that_are_wanted_besides() -> None:
     encoder = make_encoder()
     rows = encoder.table()
-    smaller = encoder.first_words(3, besides=["excited", "no-such-word"])
+    smaller = encoder.first_words(3, extra_words=["excited", "no-such-word"])
     assert smaller.table().words == [*rows.words[:3], "excited"]
     assert torch.equal(smaller.embedding[-1], encoder.embedding[encoder.tokenizer.id("excited")])
     assert smaller.tokenizer.counts is not None and len(smaller.tokenizer.counts) == len(smaller.tokenizer)

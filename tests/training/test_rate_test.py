@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from tests.training.toy import N_BATCHES, Regression
 from unfreeze.training.loop_settings import LoopSettings
-from unfreeze.training.objective import Loss
 from unfreeze.training.processes import make_accelerator
 from unfreeze.training.rate_test import rate_test
-from unfreeze.transfer.policies import LayerGroups, TransferPolicy
+from unfreeze.transfer.policies import TransferPolicy
 
-N_BATCHES = 3
 LOW, HIGH, STEPS = 1e-4, 1.0, 20
 
 
-class Regression:
-    """Two linear layers as two layer groups, on three fixed batches."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.model: nn.Module = nn.Sequential(nn.Linear(4, 6, bias=False), nn.Linear(6, 1, bias=False))
-        self.data = [(torch.randn(8, 4), torch.randn(8, 1)) for _ in range(N_BATCHES)]
-
-    def layer_groups(self) -> LayerGroups:
-        return [[parameter] for parameter in self.model.parameters()]
-
-    def n_batches(self, epoch: int) -> int:
-        return N_BATCHES
-
-    def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter(self.data[start:])
-
-    def loss(self, batch: tuple[Tensor, Tensor]) -> Loss:
-        inputs, targets = batch
-        return Loss((self.model(inputs) - targets).square().sum(), len(inputs))
-
-    def rate_scale(self, batch: tuple[Tensor, Tensor]) -> float:
-        return 1.0
-
-    def carried(self) -> dict[str, Tensor]:
-        return {}
-
-    def carry(self, tensors: dict[str, Tensor]) -> None:
-        pass
-
-    def validate(self) -> dict[str, float]:
-        return {}
+def regression_without_biases() -> Regression:
+    """Two layer groups; AdamW would not decay biases."""
+    regression = Regression()
+    regression.model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.Linear(6, 1, bias=False))
+    return regression
 
 
 def by_hand(discriminative: float) -> list[float]:
     """The loss before each update."""
-    regression = Regression()
-    first, second = regression.model.parameters()
-    optimizer = torch.optim.AdamW([{"params": [first]}, {"params": [second]}], betas=(0.8, 0.99))
+    regression = regression_without_biases()
+    groups = regression.layer_groups()
+    optimizer = torch.optim.AdamW([{"params": group} for group in groups], betas=(0.8, 0.99))
     losses = []
     for step in range(STEPS):
         rate = LOW * (HIGH / LOW) ** (step / (STEPS - 1))
-        optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = rate / discriminative, rate
+        for depth, group in enumerate(reversed(optimizer.param_groups)):
+            group["lr"] = rate / discriminative**depth
         inputs, targets = regression.data[step % N_BATCHES]
         loss = (regression.model(inputs) - targets).square().mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_([first, second], 1.0)
+        torch.nn.utils.clip_grad_norm_(list(regression.model.parameters()), 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
@@ -74,7 +45,7 @@ def by_hand(discriminative: float) -> list[float]:
 @pytest.mark.parametrize("discriminative", [1.0, 2.6])
 def test_losses_are_those_of_the_loop_written_out(discriminative: float) -> None:
     curve = rate_test(
-        Regression(),
+        regression_without_biases(),
         policy=TransferPolicy(learning_rate=0.123, discriminative=discriminative, gradual=True),
         settings=LoopSettings(),
         low=LOW,

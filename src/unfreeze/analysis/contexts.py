@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unfreeze.encoders.base import layer_number
 from unfreeze.encoders.feature_settings import EmbedSettings
 from unfreeze.encoders.features import EmbeddedText, embed_into_cache, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
@@ -53,8 +54,7 @@ def word_vector(encoder: TextEncoder, sentence: str, word: str, layer: int) -> F
     Raises:
         UserError: the word does not occur in the sentence, or there is no such layer.
     """
-    if not -len(encoder.widths) <= layer < len(encoder.widths):
-        raise UserError(f"there is no layer {layer}: the encoder has {len(encoder.widths)}, from 0")
+    layer = layer_number(layer, len(encoder.widths))
     batch = encoder.prepare([sentence])
     words = words_of(batch.words[0], batch.offsets[0], sentence)
     places = [number for number, each in enumerate(words) if normalized(each) == normalized(word)]

@@ -194,7 +194,8 @@ def evaluate_vectors(arguments: Evaluate, console: Console) -> None:
     }
     words = [word for each in sets for pair in each.pairs for word in pair]
     table = open_vectors(
-        arguments.model, besides=words if arguments.case_sensitive else [normalized(word) for word in words]
+        arguments.model,
+        extra_words=words if arguments.case_sensitive else [normalized(word) for word in words],
     )
     pairs = evaluate_pairs(table, sets, **options)
     analogies = evaluate_analogies(table.known(), sections, **options, progress=console.progress)

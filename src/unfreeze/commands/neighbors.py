@@ -84,7 +84,7 @@ def run(arguments: Neighbors, console: Console) -> None:
     if arguments.sentence is not None:
         return run_in_context(arguments, arguments.sentence, console)
     words, minus, measure = arguments.words, arguments.minus, arguments.measure
-    index = NeighborIndex(open_vectors(arguments.vectors, besides=(*words, *minus)), measure=measure)
+    index = NeighborIndex(open_vectors(arguments.vectors, extra_words=(*words, *minus)), measure=measure)
     found = index.nearest(words, minus, top=arguments.top)
     rows = [
         {"rank": rank, "word": each.word, measure: each.score} for rank, each in enumerate(found, start=1)

@@ -39,5 +39,5 @@ def run(arguments: Similarity, console: Console) -> None:
     from unfreeze.vectors.neighbors import similarity
 
     a, b, measure = arguments.a, arguments.b, arguments.measure
-    found = similarity(open_vectors(arguments.vectors, besides=(a, b)), a, b, measure=measure)
+    found = similarity(open_vectors(arguments.vectors, extra_words=(a, b)), a, b, measure=measure)
     console.result({"a": a, "b": b, measure: found}, f"{a}, {b}: {measure} {found:.4f}")

@@ -19,6 +19,7 @@ WIDTH = 16
 _FLOAT, _I1, _I32 = ir.FloatType(), ir.IntType(1), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
 _INTEGERS, _HALVES = ir.VectorType(_I32, WIDTH), ir.VectorType(ir.IntType(16), WIDTH)
+_MASKS = ir.VectorType(_I1, WIDTH)
 _FAST = ("reassoc", "contract", "nsz")
 
 
@@ -38,11 +39,13 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, _VECTOR)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, *index: Any) -> Any:
-    """Pointer to 16 floats that begin at an element of a C-contiguous array."""
+def _address(
+    context: Any, builder: Any, array_type: Any, array: Any, *index: Any, vector: Any = _VECTOR
+) -> Any:
+    """Pointer to a vector that begins at an element of a C-contiguous array."""
     found = context.make_array(array_type)(context, builder, array)
     pointer = cgutils.get_item_pointer(context, builder, array_type, found, index, wraparound=False)
-    return builder.bitcast(pointer, _VECTOR.as_pointer())
+    return builder.bitcast(pointer, vector.as_pointer())
 
 
 def _mask(builder: Any, n: Any) -> Any:
@@ -84,21 +87,36 @@ def splat(_context: Any, _value: Any) -> Any:
     return lanes(types.float32), generate
 
 
+def _load(matrix: Any) -> Any:
+    """Code generator of a load from (matrix, row, column), or of the first n lanes only from (matrix, row, column, n)."""
+    is_half = matrix.dtype == types.int16
+    vector, name, align = (_HALVES, "v16i16", 2) if is_half else (_VECTOR, "v16f32", 4)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _address(context, builder, signature.args[0], *arguments[:3], vector=vector)
+        if len(arguments) == 3:
+            found = builder.load(pointer)
+            found.align = align
+        else:
+            kinds = vector.as_pointer(), _I32, _MASKS, vector
+            load = _function(builder, f"llvm.masked.load.{name}.p0", vector, *kinds)
+            zeros = ir.Constant(vector, [0] * WIDTH)
+            found = builder.call(load, [pointer, _I32(align), _mask(builder, arguments[3]), zeros])
+        return _widened(builder, found) if is_half else found
+
+    return generate
+
+
 @intrinsic
 def load(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
     """matrix[row, column : column + 16] of float32 or bfloat16."""
+    return lanes(matrix, types.intp, types.intp), _load(matrix)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *arguments)
-        if matrix.dtype == types.int16:
-            found = builder.load(builder.bitcast(pointer, _HALVES.as_pointer()))
-            found.align = 2
-            return _widened(builder, found)
-        found = builder.load(pointer)
-        found.align = 4
-        return found
 
-    return lanes(matrix, types.intp, types.intp), generate
+@intrinsic
+def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> Any:
+    """The first n of matrix[row, column : column + 16] of float32 or bfloat16, then zeros."""
+    return lanes(matrix, types.intp, types.intp, types.intp), _load(matrix)
 
 
 def _widened(builder: Any, halves: Any) -> Any:
@@ -118,67 +136,35 @@ def _whole(number: int) -> Any:
     return ir.Constant(_INTEGERS, [number] * WIDTH)
 
 
-@intrinsic
-def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> Any:
-    """The first n of matrix[row, column : column + 16] of float32 or bfloat16, then zeros."""
+def _store(matrix: Any) -> Any:
+    """Code generator of a store to (matrix, row, column, value), or of n lanes only to (matrix, row, column, n, value)."""
+    is_half = matrix.dtype == types.int16
+    vector, name, align = (_HALVES, "v16i16", 2) if is_half else (_VECTOR, "v16f32", 4)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        *place, n = arguments
-        pointer = _address(context, builder, signature.args[0], *place)
-        if matrix.dtype == types.int16:
-            return _widened(builder, _load_masked(builder, pointer, n, _HALVES, "v16i16", 2))
-        return _load_masked(builder, pointer, n, _VECTOR, "v16f32", 4)
+        pointer = _address(context, builder, signature.args[0], *arguments[:3], vector=vector)
+        value = _to_half(builder, arguments[-1]) if is_half else arguments[-1]
+        if len(arguments) == 4:
+            builder.store(value, pointer, align=align)
+        else:
+            kinds = vector, vector.as_pointer(), _I32, _MASKS
+            store = _function(builder, f"llvm.masked.store.{name}.p0", ir.VoidType(), *kinds)
+            builder.call(store, [value, pointer, _I32(align), _mask(builder, arguments[3])])
+        return context.get_dummy_value()
 
-    return lanes(matrix, types.intp, types.intp, types.intp), generate
-
-
-def _load_masked(builder: Any, pointer: Any, n: Any, vector: Any, suffix: str, align: int) -> Any:
-    pointer = builder.bitcast(pointer, vector.as_pointer())
-    masks = ir.VectorType(_I1, WIDTH)
-    name = f"llvm.masked.load.{suffix}.p0"
-    call = _function(builder, name, vector, vector.as_pointer(), _I32, masks, vector)
-    return builder.call(call, [pointer, _I32(align), _mask(builder, n), ir.Constant(vector, [0] * WIDTH)])
+    return generate
 
 
 @intrinsic
 def store(_context: Any, matrix: Any, _row: Any, _column: Any, _value: Any) -> Any:
     """matrix[row, column : column + 16] = value, in float32 or rounded to bfloat16."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        *place, value = arguments
-        pointer = _address(context, builder, signature.args[0], *place)
-        if matrix.dtype == types.int16:
-            builder.store(_to_half(builder, value), builder.bitcast(pointer, _HALVES.as_pointer()), align=2)
-        else:
-            builder.store(value, pointer, align=4)
-        return context.get_dummy_value()
-
-    return types.void(matrix, types.intp, types.intp, lanes), generate
+    return types.void(matrix, types.intp, types.intp, lanes), _store(matrix)
 
 
 @intrinsic
 def store_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any, _value: Any) -> Any:
     """The first n of matrix[row, column : column + 16] = value, in float32 or rounded to bfloat16."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        *place, n, value = arguments
-        pointer = _address(context, builder, signature.args[0], *place)
-        if matrix.dtype == types.int16:
-            _store_masked(builder, pointer, n, _to_half(builder, value), "v16i16", 2)
-        else:
-            _store_masked(builder, pointer, n, value, "v16f32", 4)
-        return context.get_dummy_value()
-
-    return types.void(matrix, types.intp, types.intp, types.intp, lanes), generate
-
-
-def _store_masked(builder: Any, pointer: Any, n: Any, value: Any, suffix: str, align: int) -> None:
-    vector = value.type
-    pointer = builder.bitcast(pointer, vector.as_pointer())
-    masks = ir.VectorType(_I1, WIDTH)
-    name = f"llvm.masked.store.{suffix}.p0"
-    call = _function(builder, name, ir.VoidType(), vector, vector.as_pointer(), _I32, masks)
-    builder.call(call, [value, pointer, _I32(align), _mask(builder, n)])
+    return types.void(matrix, types.intp, types.intp, types.intp, lanes), _store(matrix)
 
 
 @intrinsic
@@ -213,10 +199,10 @@ def store_totals(_context: Any, array: Any, _start: Any, _stride: Any, tile: Any
         four = ir.VectorType(_FLOAT, 4)
         for row in range(4):
             place = builder.add(start, builder.mul(stride, ir.Constant(stride.type, row)))
-            pointer = _address(context, builder, signature.args[0], array, place)
+            pointer = _address(context, builder, signature.args[0], array, place, vector=four)
             mask = ir.Constant(ir.VectorType(_I32, 4), list(range(4 * row, 4 * row + 4)))
             quarter = builder.shuffle_vector(vectors[0], vectors[0], mask)
-            builder.store(quarter, builder.bitcast(pointer, four.as_pointer()), align=4)
+            builder.store(quarter, pointer, align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, types.UniTuple(lanes, WIDTH)), generate
@@ -227,8 +213,7 @@ def prefetch(_context: Any, matrix: Any, _row: Any, _column: Any) -> Any:
     """Prefetch the cache line of matrix[row, column] for writing."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *arguments)
-        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+        pointer = _address(context, builder, signature.args[0], *arguments, vector=ir.IntType(8))
         call = _function(builder, "llvm.prefetch.p0", ir.VoidType(), pointer.type, _I32, _I32, _I32)
         builder.call(call, [pointer, _I32(1), _I32(3), _I32(1)])
         return context.get_dummy_value()
@@ -338,8 +323,7 @@ def transpose_tile(_context: Any, source: Any, _row: Any, _column: Any, target: 
 
         def place(array_type: Any, array: Any, row: Any, column: Any, step: int, vector: Any) -> Any:
             row = builder.add(row, ir.Constant(row.type, step))
-            pointer = _address(context, builder, array_type, array, row, column)
-            return builder.bitcast(pointer, vector.as_pointer())
+            return _address(context, builder, array_type, array, row, column, vector=vector)
 
         rows = []
         for k in range(WIDTH):

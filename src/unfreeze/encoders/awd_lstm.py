@@ -54,8 +54,8 @@ class StackedEncoder(TextEncoder):
         per_stack = [self.stack(name).widths for name in self.directions]
         return [sum(widths) for widths in zip(*per_stack, strict=True)]
 
-    def table(self, besides: Collection[str] = ()) -> VectorTable:
-        """The vectors of the embedding layer, without special tokens; it has none for words it does not know."""
+    def table(self, extra_words: Collection[str] = ()) -> VectorTable:
+        """The vectors of the embedding layer, without special tokens; `extra_words` cannot get any."""
         ids = self.tokenizer.word_ids
         weight = self.stack(self.directions[0]).embedding.weight
         words = [self.tokenizer.token(number) for number in ids]
@@ -166,7 +166,8 @@ class AwdLstm(StackedEncoder):
         embedding: nn.Embedding | None = None
         for name in names:
             if embedding is None or not self.shared:
-                embedding = _embedding(len(tokenizer), embedding_size)
+                embedding = nn.Embedding(len(tokenizer), embedding_size)
+                nn.init.uniform_(embedding.weight, -0.1, 0.1)
             self.stacks[module_name(name)] = RecurrentStack(
                 embedding,
                 hidden_size=hidden_size,
@@ -181,9 +182,3 @@ class AwdLstm(StackedEncoder):
         """Overwrite the embedding of `ids` with `rows` (n, E), in every stack."""
         for name in self.directions:
             self.stack(name).embedding.weight[list(ids)] = rows.to(self.stack(name).embedding.weight)
-
-
-def _embedding(vocabulary_size: int, width: int) -> nn.Embedding:
-    embedding = nn.Embedding(vocabulary_size, width)
-    nn.init.uniform_(embedding.weight, -0.1, 0.1)
-    return embedding

@@ -16,34 +16,33 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.encoders.feature_settings import Pool
 from unfreeze.encoders.saving import (
     Processor,
     encoder_part,
-    encoder_weights,
     load_matching,
     made_to_fit,
     save_model,
 )
 from unfreeze.errors import UserError, need_several
-from unfreeze.folders import WEIGHTS, read_config, tensor_shapes
+from unfreeze.folders import WEIGHTS, load_tensors, read_config, tensor_shapes
 from unfreeze.registry import TASKS, HubOptions, encoder_class, find_model, push_to_hub
 from unfreeze.text.batches import token_bounded_batches
 
-Pool = Literal["mean", "max", "last"]
 BATCH_SIZE = 4096
 """Sum of the sizes of the inputs that `encode` runs together, padding included."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What an encoder reads; each kind of encoder adds its tensors."""
+    """The input of an encoder; each kind of encoder adds its own tensors."""
 
     lengths: Tensor
     """(B,) of int64: positions of each row that are not padding."""
@@ -64,7 +63,7 @@ class Encoder(nn.Module, ABC):
     processor: Processor
     """Makes batches of raw inputs; the first argument of the constructor."""
     _arguments: Mapping[str, Any] = MappingProxyType({})
-    """What `arguments` returns; set by constructors that have any."""
+    """The value of `arguments`; a constructor with arguments sets it."""
 
     @classmethod
     @abstractmethod
@@ -85,7 +84,7 @@ class Encoder(nn.Module, ABC):
         """L tensors (B, N, D_l), without begin and end symbols, and the mask (B, N) of real positions."""
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The parameters from bottom to top, in the groups that a transfer policy thaws one after the other; here a single one."""
+        """The parameters from bottom to top, in the groups that gradual unfreezing thaws one by one; a single one by default."""
         return [list(self.parameters())]
 
     def arguments(self) -> dict[str, Any]:
@@ -106,17 +105,13 @@ class Encoder(nn.Module, ABC):
         Args:
             inputs: n raw inputs; with none the result is (0, D).
             layer: which layer, counted from 0 or, if negative, from the top.
-            pool: the mean, the largest numbers, or the last of an input's vectors. An input without positions is zero.
+            pool: the mean, the elementwise maximum or the last of an input's vectors. An input without positions gets zeros.
 
         Raises:
             UserError: there is no such layer or pool, or an input cannot be read.
         """
         inputs = self._listed(inputs)
-        count = len(self.widths)
-        if not isinstance(layer, Integral):
-            raise UserError(f"layer is the number of a layer, not {layer!r}")
-        if not -count <= layer < count:
-            raise UserError(f"there is no layer {layer}: the encoder has {count}, from 0 to {count - 1}")
+        layer = layer_number(layer, len(self.widths))
         if pool not in ("mean", "max", "last"):
             raise UserError(f"pool {pool!r}: it is mean, max or last")
         found = np.zeros((len(inputs), self.widths[layer]), dtype=np.float32)
@@ -142,11 +137,11 @@ class Encoder(nn.Module, ABC):
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers the encoder learned."""
+        """The number of parameters, those that are frozen included."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def config(self) -> dict[str, Any]:
-        """What config.json says: kind and constructor arguments."""
+        """The content of config.json: the kind and the constructor's arguments."""
         return {"kind": self.kind, "arguments": self.arguments()}
 
     def weights(self) -> dict[str, Tensor]:
@@ -216,11 +211,24 @@ class Encoder(nn.Module, ABC):
         encoder: Self = found.from_config(config, folder)
         tensors = {
             name: tensor
-            for name, tensor in encoder_weights(folder).items()
+            for name, tensor in encoder_part(load_tensors(folder / WEIGHTS)).items()
             if not name.startswith(("outputs.", "heads.", "word_vectors"))
         }
         encoder.load_weights(tensors, str(folder))
         return encoder.eval()
+
+
+def layer_number(layer: int, count: int) -> int:
+    """The number of one of `count` layers, counted from 0; if negative, `layer` counts from the top.
+
+    Raises:
+        UserError: `layer` is no integer, or there is no such layer.
+    """
+    if not isinstance(layer, Integral):
+        raise UserError(f"layer is the number of a layer, not {layer!r}")
+    if not -count <= layer < count:
+        raise UserError(f"there is no layer {layer}: the encoder has {count}, from 0 to {count - 1}")
+    return layer % count
 
 
 def _pooled(layer: Tensor, mask: Tensor, pool: Pool) -> Tensor:

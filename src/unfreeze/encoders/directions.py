@@ -36,13 +36,13 @@ def stack_names(direction: Direction) -> list[str]:
 
 
 def reversed_within(x: Tensor, lengths: Tensor, first: int = 1) -> Tensor:
-    """Reverse every row between `first` and its length; what is before and the padding stay in place.
+    """Reverse every row from `first` to its length; the positions before and the padding stay in place.
 
     Args:
         x: (B, T) or (B, T, D).
         lengths: (B,).
     """
-    if len(x) == 1:  # as often as a single sentence is read: an index takes longer than the reversal
+    if len(x) == 1:  # a single sentence is common, and for it an index takes longer than the reversal
         end = int(lengths)
         return torch.cat([x[:, :first], x[:, first:end].flip(1), x[:, end:]], dim=1)
     time = torch.arange(x.shape[1], device=x.device)[None, :]
@@ -56,7 +56,7 @@ def reversed_within(x: Tensor, lengths: Tensor, first: int = 1) -> Tensor:
 def word_positions(words: list[list[int]], last: bool) -> tuple[list[list[int]], int]:
     """For every text the position of each word's first (or last) piece, and the largest number of words.
 
-    Words that were folded into one (xxwrep 3 so) share its piece, so that word i of the text is always at place i.
+    Repeated words that the tokenizer folded into one (xxwrep 3 so) share its piece, so that word i of the text stays at place i.
     """
     positions = []
     for row in words:

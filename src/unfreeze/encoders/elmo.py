@@ -35,11 +35,11 @@ from unfreeze.text.tokenizers import Pieces, TextTokenizer
 
 DIRECTIONS = ("forward", "backward")
 PIECE = 512
-"""Steps that are run at once without gradients, which bounds the memory."""
+"""Steps per call without gradients; a bound on the memory."""
 FEW_WORDS = 2048
 """Batches of fewer words run faster with one thread for each operation."""
 LIGHT = 4_000_000
-"""With fewer parameters for the vector of a word, one thread for each operation is enough."""
+"""If the layers that make the vector of a word have fewer parameters, one thread for each operation is enough."""
 CACHE_BATCH = 4096
 """Words whose vectors are computed together for the cache."""
 
@@ -159,11 +159,9 @@ class Elmo(TextEncoder):
 
     def layer(self, name: str, number: int) -> ProjectedLstm:
         """An LSTM layer of a direction, counted from 0."""
-        stack = self.stacks[module_name(name)]
-        assert isinstance(stack, nn.ModuleList)
-        found = stack[number]
-        assert isinstance(found, ProjectedLstm)
-        return found
+        stack: Any = self.stacks[module_name(name)]
+        layer: ProjectedLstm = stack[number]
+        return layer
 
     def load_weights(self, tensors: dict[str, Tensor], source: str) -> None:
         """Copy saved tensors into this encoder, by name, and drop the cache of token vectors."""
@@ -198,15 +196,15 @@ class Elmo(TextEncoder):
         The cache is valid only as long as the character CNN does not learn: a batch that would use it in training raises
         UserError.
         """
-        kept = list(dict.fromkeys(words))
+        different = list(dict.fromkeys(words))
         was_training = self.training
         self.eval()
         device = next(self.parameters()).device
         parts = [
-            self.token_vectors(self.spell(kept[at : at + CACHE_BATCH]).to(device)).float()
-            for at in range(0, len(kept), CACHE_BATCH)
+            self.token_vectors(self.spell(different[at : at + CACHE_BATCH]).to(device)).float()
+            for at in range(0, len(different), CACHE_BATCH)
         ]
-        self.take_cache(kept, torch.cat(parts) if parts else self.cache.new_zeros(0, self.size))
+        self.take_cache(different, torch.cat(parts) if parts else self.cache.new_zeros(0, self.size))
         self.train(was_training)
 
     def take_cache(self, words: Sequence[str], vectors: Tensor) -> None:
@@ -274,11 +272,10 @@ class Elmo(TextEncoder):
         if not self.training and not torch.is_grad_enabled():
             before_each = [None if states is None else states[name] for name in names]
             stacks = [[self.layer(name, number) for number in range(self.n_layers)] for name in names]
-            results = run_stacks(
+            outputs, ends_each = run_stacks(
                 list(inputs.values()), stacks, before_each, active, self.clips, residual=self.skip_connections
             )
-            pairs = list(zip(names, results, strict=True))
-            return {name: layers for name, (layers, _) in pairs}, {name: ends for name, (_, ends) in pairs}
+            return dict(zip(names, outputs, strict=True)), dict(zip(names, ends_each, strict=True))
         current = list(inputs.values())
         found: dict[str, list[Tensor]] = {name: [] for name in names}
         after: States = {name: [] for name in names}
@@ -306,29 +303,21 @@ class Elmo(TextEncoder):
     def layers_after(self, batch: TextBatch, states: States | None) -> tuple[list[Tensor], Tensor, States]:
         """The layers, and the states to pass with the next batch, whose rows continue those of this one.
 
-        Further rows of a larger batch start without a state; the states of rows that a batch lacks are kept.
+        If this batch has more rows, they start without a state; if it has fewer, the states of the others are passed on.
         """
         assert isinstance(batch, SpelledBatch)
         is_small = self.is_light and batch.ids.numel() < FEW_WORDS
         with single_threaded_ops() if is_small and not torch.is_grad_enabled() else nullcontext():
-            return self._layers_after(batch, states)
-
-    def _layers_after(
-        self, batch: SpelledBatch, states: States | None
-    ) -> tuple[list[Tensor], Tensor, States]:
-        order = batch.lengths.argsort(descending=True, stable=True)
-        ids, lengths = batch.ids[order], batch.lengths[order]
-        vectors = self._vectors(batch)
-        found, after = self._read(vectors, ids, lengths, _rows_of(states, order))
-        back = order.argsort()
-        doubled = torch.nn.functional.embedding(batch.ids, vectors)
-        every = [torch.cat([doubled, doubled], dim=2), *(layer[back] for layer in found)]
-        picked, mask = gather_words(every, batch.words, last=True, stripped=0)
-        return (
-            picked,
-            mask,
-            _merged(states, {n: [(h[back], c[back]) for h, c in s] for n, s in after.items()}),
-        )
+            order = batch.lengths.argsort(descending=True, stable=True)
+            back = order.argsort()
+            vectors = self._vectors(batch)
+            before = None if states is None else _rows_of(states, order)
+            found, after = self._read(vectors, batch.ids[order], batch.lengths[order], before)
+            doubled = torch.nn.functional.embedding(batch.ids, vectors)
+            every = [torch.cat([doubled, doubled], dim=2), *(layer[back] for layer in found)]
+            picked, mask = gather_words(every, batch.words, last=True, stripped=0)
+            after = _rows_of(after, back)
+            return picked, mask, after if states is None else _with_ended(after, states)
 
     def _read(
         self, vectors: Tensor, ids: Tensor, lengths: Tensor, states: States | None
@@ -358,10 +347,8 @@ class Elmo(TextEncoder):
         return [torch.cat(pair, dim=2) for pair in zip(sides["forward"], backward, strict=True)], states
 
 
-def _rows_of(states: States | None, order: Tensor) -> States | None:
+def _rows_of(states: States, order: Tensor) -> States:
     """The states of a batch's rows in another order; rows that have none yet begin with zeros."""
-    if states is None:
-        return None
     picked: States = {}
     for name, layers in states.items():
         picked[name] = []
@@ -372,15 +359,13 @@ def _rows_of(states: States | None, order: Tensor) -> States | None:
     return picked
 
 
-def _merged(before: States | None, after: States) -> States:
-    """The states after a batch, and those before it of rows that the batch lacks."""
-    if before is None:
-        return after
+def _with_ended(after: States, before: States) -> States:
+    """The states after a batch, followed by those before it of the rows that the batch no longer has."""
     merged: States = {}
     for name, layers in after.items():
-        pairs = zip(before[name], layers, strict=True)
+        pairs = zip(layers, before[name], strict=True)
         merged[name] = [
             (torch.cat([h, old_h[len(h) :]]), torch.cat([c, old_c[len(c) :]]))
-            for (old_h, old_c), (h, c) in pairs
+            for (h, c), (old_h, old_c) in pairs
         ]
     return merged

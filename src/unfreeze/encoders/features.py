@@ -1,15 +1,15 @@
-"""An encoder's vectors of every word of a text, computed line by line and kept on disk.
+"""An encoder's vectors of every word of a text, computed line by line and stored on disk.
 
 Memory does not grow with the text, and a run that was killed resumes.
 
-    FOLDER/  config.json     settings, and the totals once everything is written: a folder without it is not complete
+    FOLDER/  config.json     settings, and the totals once everything is written: a folder without it is incomplete
              vectors.bin     (N, K, D) float32 or float16: N words (or lines, if they are pooled), K layers
              words.jsonl     for each line its text and its words
              journal.jsonl   for each batch that is safe on disk the lines and rows so far
 
-An empty line is kept: it has no words, and a vector of zeros if lines are pooled.
+Empty lines are included: they have no words, or a vector of zeros if lines are pooled.
 
-Legend: B batch, W words of a line, K layers that are kept, D width.
+Legend: B batch, W words of a line, K stored layers, D width.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from torch import Tensor
 
 from unfreeze.caches import making, mark_used
 from unfreeze.checked import NotJson, need_call, parse_json, read_json
+from unfreeze.encoders.base import layer_number
 from unfreeze.encoders.feature_settings import EmbedSettings, Pool
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError
@@ -160,7 +161,7 @@ def embed_text(
             bar.advance(writer.n_lines)
             remaining = islice(iter(texts), writer.n_lines, None)
             while batch := list(islice(remaining, LINES)):
-                writer.add(_embed_lines(encoder, batch, layers, settings))
+                writer.add(_embed_lines(encoder, batch, layers, shape, settings))
                 bar.advance(len(batch))
         writer.finish()
     return EmbeddedText(folder)
@@ -178,38 +179,33 @@ def _shape(encoder: TextEncoder, layers: list[int], settings: EmbedSettings) -> 
 
 
 def _chosen(layers: Literal["all", "mean", "joined"] | int, count: int) -> list[int]:
-    if not isinstance(layers, int):
-        return list(range(count))
-    if not -count <= layers < count:
-        raise UserError(f"there is no layer {layers}: the encoder has {count}, from 0 to {count - 1}")
-    return [layers % count]
+    return [layer_number(layers, count)] if isinstance(layers, int) else list(range(count))
 
 
 def _embed_lines(
-    encoder: TextEncoder, texts: Sequence[str], layers: list[int], settings: EmbedSettings
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    layers: list[int],
+    shape: tuple[int, int],
+    settings: EmbedSettings,
 ) -> list[Line]:
     """The lines in their order; they are run sorted by length, in batches with little padding."""
-    found: dict[int, Line] = {}
+    n_vectors = int(settings.pool is not None)
+    lines = [Line(text, [], np.zeros((n_vectors, *shape), settings.dtype)) for text in texts]
     full = [number for number, text in enumerate(texts) if text.strip()]
     full.sort(key=lambda number: -len(texts[number]))
-    n_kept, width = _shape(encoder, layers, settings)
-    for number in set(range(len(texts))) - set(full):
-        zeros = np.zeros((int(settings.pool is not None), n_kept, width), settings.dtype)
-        found[number] = Line(texts[number], [], zeros)
     while full:
         size = max(1, BATCH_WORDS // (1 + len(texts[full[0]].split())))
         numbers, full = full[:size], full[size:]
-        for number, (words, vectors) in zip(
-            numbers, _embed_batch(encoder, [texts[n] for n in numbers], layers, settings), strict=True
-        ):
-            found[number] = Line(texts[number], words, vectors)
-    return [found[number] for number in range(len(texts))]
+        batch = _embed_batch(encoder, [texts[number] for number in numbers], layers, settings)
+        for number, line in zip(numbers, batch, strict=True):
+            lines[number] = line
+    return lines
 
 
 def _embed_batch(
     encoder: TextEncoder, texts: list[str], layers: list[int], settings: EmbedSettings
-) -> list[tuple[list[str], Numbers]]:
-    """For each text its words and their vectors."""
+) -> list[Line]:
     if settings.tokenized:
         spelled = [text.split() for text in texts]
         batch = encoder.prepare_words(spelled)
@@ -219,16 +215,16 @@ def _embed_batch(
     every, _ = encoder.word_layers(batch)
     chosen = [every[number].float() for number in layers]
     joined = settings.layers == "joined"
-    kept = torch.cat(chosen, dim=2)[:, :, None] if joined else torch.stack(chosen, dim=2)  # (B, W, K, D)
+    stacked = torch.cat(chosen, dim=2)[:, :, None] if joined else torch.stack(chosen, dim=2)  # (B, W, K, D)
     if settings.layers == "mean":
-        kept = kept.mean(2, keepdim=True)
-    found = []
-    for row, words in enumerate(spelled):
-        vectors = kept[row, : len(words)]
+        stacked = stacked.mean(2, keepdim=True)
+    lines = []
+    for text, words, row in zip(texts, spelled, stacked, strict=True):
+        vectors = row[: len(words)]
         if settings.pool is not None:
             vectors = pool_words(vectors, settings.pool)[None]
-        found.append((words, vectors.cpu().numpy().astype(settings.dtype)))
-    return found
+        lines.append(Line(text, words, vectors.cpu().numpy().astype(settings.dtype)))
+    return lines
 
 
 def words_of(numbers: list[int], offsets: list[tuple[int, int]], text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a saved model becomes modules and tensors again: nothing larger is made than what its folder holds."""
+"""Making modules from a saved model, with a check beforehand that they are no larger than the saved tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from unfreeze.checked import need_call, shown
 from unfreeze.errors import UserError
-from unfreeze.folders import CONFIG, WEIGHTS, load_tensors, write_model, written_folder
+from unfreeze.folders import CONFIG, WEIGHTS, write_model, written_folder
 
 T = TypeVar("T")
 LARGEST_SIZE = 2**31 - 1
@@ -21,14 +21,14 @@ MOST_CALLS = 50
 """Calls of torch for each tensor of a model while it is made; the models here need 3 to 6."""
 
 RANDOM_STARTS: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
-"""What initializes weights in torch's modules and in ours."""
+"""The functions that initialize weights in torch's modules and in ours."""
 
 
 class Processor(Protocol):
-    """What turns raw inputs into the numbers of a batch: a tokenizer, or an image transform."""
+    """Turns raw inputs into the numbers of a batch: a tokenizer, or an image transform."""
 
     def save(self, folder: str | Path) -> None:
-        """Write into the folder of the model."""
+        """Write the processor's files into the folder of a model."""
 
 
 def made_to_fit(
@@ -40,7 +40,7 @@ def made_to_fit(
     *own: object,
     **arguments: Any,
 ) -> T:
-    """`made_from_config`, after a check without memory that the result has the tensors of `folder`, and no larger ones.
+    """`made_from_config`, after a check that the result has the tensors of `folder`; the check allocates no memory for them.
 
     Args:
         shapes: of the saved tensors, by name.
@@ -50,7 +50,9 @@ def made_to_fit(
         UserError: also where the arguments ask for other tensors than those.
     """
     need_call(make, folder / CONFIG, *own, **arguments)
-    _need_sizes(arguments, folder)
+    for name, value in _whole_numbers(arguments):
+        if abs(value) > LARGEST_SIZE:
+            raise UserError(f"{folder / CONFIG}: {name} is {shown(value)}, which is no size of a model")
     try:
         with _Sketching(len(shapes)):
             sketch = made_from_config(make, folder, *own, **arguments)
@@ -81,15 +83,8 @@ class _Sketching(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
 
 
-def _need_sizes(arguments: dict[str, Any], folder: Path) -> None:
-    """Raise UserError for numbers that are too large to be the size of anything."""
-    for name, value in _whole_numbers(arguments):
-        if abs(value) > LARGEST_SIZE:
-            raise UserError(f"{folder / CONFIG}: {name} is {shown(value)}, which is no size of a model")
-
-
 def _whole_numbers(value: object, name: str = "") -> Iterator[tuple[str, int]]:
-    """All whole numbers in an object of JSON, with the names that they go by."""
+    """All integers in a JSON object, each with the name of the field that it is in."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _whole_numbers(inner, str(key))
@@ -144,7 +139,7 @@ def load_matching(
 
 
 def _need_shapes(shapes: dict[str, list[int]], expected: dict[str, Tensor], source: str) -> None:
-    """Raise the UserError where a tensor that is expected is missing in `shapes`, or has another one."""
+    """Raise UserError if an expected tensor is missing in `shapes` or has another shape."""
     if missing := expected.keys() - shapes.keys():
         raise UserError(f"{source} lacks tensor {min(missing)!r}: weights and {CONFIG} do not fit")
     for name, tensor in expected.items():
@@ -154,13 +149,8 @@ def _need_shapes(shapes: dict[str, list[int]], expected: dict[str, Tensor], sour
             )
 
 
-def encoder_weights(folder: Path) -> dict[str, Tensor]:
-    """The encoder's own tensors of a saved encoder, language model or task model."""
-    return encoder_part(load_tensors(folder / WEIGHTS))
-
-
 def encoder_part(tensors: dict[str, T]) -> dict[str, T]:
-    """What belongs to the encoder among the tensors of a saved model, under the encoder's own names."""
+    """The encoder's tensors among those of a saved encoder, language model or task model, by their names in the encoder."""
     prefix = "encoder."
     own = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
     return own or tensors

@@ -14,13 +14,13 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 State = list[tuple[Tensor, ...]]
-"""What every layer carries on to the next piece, each (k, B, D). Of an LSTM (h, c) with k = 1, of a QRNN c with k = 1 and,
-where its window is over 1, the inputs that the next step sees; nothing of a table of word vectors."""
+"""What each layer carries to the next piece, tensors (k, B, D): an LSTM (h, c) with k = 1; a QRNN c with k = 1 and, if its window
+is larger than 1, the inputs that the next steps see; a table of word vectors nothing."""
 
 
 @dataclass(frozen=True)
 class StackOutput:
-    """What a direction computes from a piece of text."""
+    """The output of a direction for a piece of text."""
 
     layers: list[Tensor]
     """The embedded words and every layer's states, undropped: (T, B, D_l) each."""

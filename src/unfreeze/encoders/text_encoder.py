@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.encoders.base import Batch, Encoder, Pool
+from unfreeze.encoders.base import Batch, Encoder
 from unfreeze.encoders.directions import gather_words
+from unfreeze.encoders.feature_settings import Pool
 from unfreeze.errors import UserError, column_of, need_texts
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizer_files import load_tokenizer

@@ -1,4 +1,4 @@
-"""Word vectors by name: a file in anyone's format, or the vectors that a saved model keeps for its words."""
+"""Opening word vectors by name: those in a file of any supported format, or those of a saved model."""
 
 from __future__ import annotations
 
@@ -12,45 +12,42 @@ from unfreeze.vectors.cache import open_vector_file
 from unfreeze.vectors.table import VectorTable
 
 FILE_SUFFIXES = (".txt", ".vec", ".bin", ".npz", ".gz")
-"""A missing path with such a suffix is a missing file, and is not looked up on the hub."""
+"""A path that does not exist but has one of these suffixes is a missing file and is not looked up on the hub."""
 
 
 @runtime_checkable
 class HasTable(Protocol):
     """An encoder that has word vectors which do not depend on the sentence."""
 
-    def table(self, besides: Collection[str] = ()) -> VectorTable:
-        """One vector a word, followed by those of the words in `besides` that can be made of n-grams."""
+    def table(self, extra_words: Collection[str] = ()) -> VectorTable:
+        """One vector a word, followed by those of the `extra_words` that can be composed of n-grams."""
 
 
-def open_vectors(name: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
-    """Word vectors by name: those in a file, or of a saved encoder, language model or classifier.
+def open_vectors(name: str | Path, *, extra_words: Collection[str] = ()) -> VectorTable:
+    """Open the word vectors in a file, or those of a saved encoder, language model or classifier.
 
     Args:
         name: a file (word2vec, GloVe, fastText, .npz; or .gz of these), a folder, a released name, or owner/name on the hub.
-        besides: words whose vectors are composed of n-grams and appended, if they are unknown and the model has n-grams.
+        extra_words: words whose vectors are composed of n-grams and appended, if they are unknown and the model has n-grams.
 
     Raises:
-        UserError: there is no such thing, it is damaged, or it holds no vectors of words.
+        UserError: nothing of that name exists, it is damaged, or it has no word vectors.
     """
     if is_vector_file(name):
-        return open_vector_file(name, besides=besides)
-    return _from_folder(find_model(name), besides)
+        return open_vector_file(name, extra_words=extra_words)
+    from unfreeze.encoders.base import Encoder  # imports torch, which vectors in a file do not need
 
-
-def is_vector_file(name: str | Path) -> bool:
-    """Whether a name means a file, which may be missing, rather than a saved model."""
-    path = Path(name)
-    missing = not path.exists() and not str(name).startswith(HUB)
-    return path.is_file() or (missing and path.suffix.lower() in FILE_SUFFIXES)
-
-
-def _from_folder(folder: Path, besides: Collection[str]) -> VectorTable:
-    from unfreeze.encoders.base import Encoder  # needs torch, which a file does not
-
+    folder = find_model(name)
     encoder = Encoder.from_pretrained(folder)
     if isinstance(encoder, HasTable):
-        return encoder.table(besides)
+        return encoder.table(extra_words)
     raise UserError(
         f"{folder} holds a {encoder.kind} encoder, which has no vectors of words without a sentence"
     )
+
+
+def is_vector_file(name: str | Path) -> bool:
+    """Whether a name refers to a file, which may be missing, and not to a saved model."""
+    path = Path(name)
+    missing = not path.exists() and not str(name).startswith(HUB)
+    return path.is_file() or (missing and path.suffix.lower() in FILE_SUFFIXES)

@@ -147,11 +147,11 @@ class WordVectors(TextEncoder):
 
     @property
     def directions(self) -> list[str]:
-        """One: the direction does not matter."""
+        """A single one, because word vectors do not depend on the direction."""
         return ["forward"]
 
     def stack(self, name: str) -> LookUp:
-        """The stream."""
+        """The only stream, whatever the name."""
         found = self.stacks["forwards"]
         assert isinstance(found, LookUp)
         return found
@@ -161,7 +161,7 @@ class WordVectors(TextEncoder):
         return ids.t()
 
     def set_dropout_scale(self, scale: float) -> None:
-        """Set the dropouts of what a classifier reads of the vectors' layer, multiplied by `scale`."""
+        """Set the dropouts of the vectors for fine-tuning on a task, multiplied by `scale`."""
         dropouts, stream = CLASSIFIER_DROPOUTS.times(scale), self.stack("forward")
         stream.embedding_dropout, stream.input_dropout.probability = dropouts.embedding, dropouts.input
 
@@ -244,19 +244,19 @@ class WordVectors(TextEncoder):
         return similarity(self.table([a, b]), self._name(a), self._name(b))
 
     def _name(self, word: str) -> str:
-        """How the table writes a word."""
+        """A word as it is written in the table."""
         number = self._id(word)
         return word if number is None else self.tokenizer.token(number)
 
-    def table(self, besides: Collection[str] = ()) -> VectorTable:
-        """The words and their vectors, without special tokens, and then the unknown words of `besides` that have n-grams.
+    def table(self, extra_words: Collection[str] = ()) -> VectorTable:
+        """The words and their vectors, without special tokens, followed by those of the unknown `extra_words` that have n-grams.
 
         Raises:
             UserError: a vector holds NaN or infinity.
         """
         self.need_finite()
         rows = self.tokenizer.word_ids
-        made = {word: self.unseen(word) for word in besides if self._id(word) is None}
+        made = {word: self.unseen(word) for word in extra_words if self._id(word) is None}
         found = {word: vector for word, vector in made.items() if vector is not None}
         vectors = [self.embedding.detach()[rows], *(vector[None] for vector in found.values())]
         words = [*(self.tokenizer.token(row) for row in rows), *found]
@@ -321,10 +321,10 @@ class WordVectors(TextEncoder):
         return found * (places >= 0)[:, :, None]
 
     @torch.no_grad()
-    def first_words(self, count: int, besides: Sequence[str] = ()) -> WordVectors:
-        """A smaller encoder: the vectors of the first `count` words, and of the words in `besides` that have one."""
+    def first_words(self, count: int, extra_words: Sequence[str] = ()) -> WordVectors:
+        """A smaller encoder: the vectors of the first `count` words, and of those `extra_words` that have one."""
         special = self.tokenizer.special_ids
-        wanted = set(map(normalized, besides))
+        wanted = set(map(normalized, extra_words))
         rows, taken = [], 0
         for row, word in enumerate(self.tokenizer.vocabulary):
             first = row not in special and taken < count
@@ -394,10 +394,10 @@ def _words(given: str | Sequence[str], what: str) -> list[str]:
 
 
 def read_encoder(place: str | Path) -> WordVectors:
-    """Load word vectors from a file in any format, a folder or by name; a fastText model (.bin) keeps its n-grams.
+    """Load word vectors from a file in any format, a folder or by name, with the n-grams of a fastText model (.bin).
 
     Raises:
-        UserError: there is nothing of that name, it is damaged, or holds another kind of encoder.
+        UserError: nothing of that name exists, it is damaged, or it is another kind of encoder.
     """
     if Path(place).is_file():
         if is_fasttext(place):

@@ -10,7 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.encoders.base import Encoder, Pool
+from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.feature_settings import Pool
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError, column_of

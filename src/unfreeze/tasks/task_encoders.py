@@ -77,7 +77,7 @@ def encoder_of_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncode
     logger.info("%d of the task's %d words have no vector", len(unknown), len(words))
     on_bilstm = plan.chosen_body == "bilstm"
     if on_bilstm:
-        vectors = vectors.first_words(plan.vocabulary_size, besides=words)
+        vectors = vectors.first_words(plan.vocabulary_size, extra_words=words)
     # By default, words are added if they are trained or get a vector from their n-grams.
     add_words = plan.new_words
     if add_words is None:
@@ -196,7 +196,7 @@ def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> W
             f"{source} has a vector for none of the task's {len(words)} words: are they of its language?"
         )
     logger.info("%d of the task's %d words have no vector", len(words) - known, len(words))
-    vectors = vectors.first_words(vocabulary_size, besides=words)
+    vectors = vectors.first_words(vocabulary_size, extra_words=words)
     scale = SPREAD / vectors.table_spread().clamp_min(1e-8)
     for table in (vectors.embedding, vectors.buckets):
         table.mul_(scale)

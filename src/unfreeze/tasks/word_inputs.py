@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.encoders.base import layer_number
 from unfreeze.encoders.directions import reversed_within
 from unfreeze.encoders.feature_settings import EmbedSettings
 from unfreeze.encoders.features import EmbeddedText, embed_into_cache
@@ -285,9 +286,7 @@ class WordInputs(nn.Module):
 def _chosen(widths: Sequence[int], layers: Literal["mix"] | int) -> list[int]:
     if layers == "mix" or not widths:
         return list(range(len(widths)))
-    if not -len(widths) <= layers < len(widths):
-        raise UserError(f"there is no layer {layers}: the encoder has {len(widths)}, from 0")
-    return [layers % len(widths)]
+    return [layer_number(layers, len(widths))]
 
 
 def cached_layers(

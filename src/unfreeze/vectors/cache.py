@@ -56,11 +56,11 @@ class VectorCacheConfig(Config):
     report: dict[str, Any]
 
 
-def open_vector_file(path: str | Path, *, besides: Collection[str] = ()) -> VectorTable:
+def open_vector_file(path: str | Path, *, extra_words: Collection[str] = ()) -> VectorTable:
     """The vectors of a file in any supported format; large files are cached.
 
     Args:
-        besides: unknown words among these get a vector composed of their n-grams if the file is a fastText model; they come
+        extra_words: unknown words among these get a vector composed of their n-grams if the file is a fastText model; they come
             after the others.
 
     Raises:
@@ -71,7 +71,7 @@ def open_vector_file(path: str | Path, *, besides: Collection[str] = ()) -> Vect
         raise UserError(f"{path}: no such file of word vectors")
     large = path.stat().st_size >= CACHED_BYTES
     table = open_word_vectors(path) if large else read_word_vectors(path)
-    unknown = [word for word in dict.fromkeys(besides) if table.row(word) is None]
+    unknown = [word for word in dict.fromkeys(extra_words) if table.row(word) is None]
     if not unknown or not is_fasttext(path):
         return table
     made = read_fasttext(path).vectors(unknown)

@@ -21,7 +21,7 @@ from torch import Tensor
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
 from unfreeze.compiled.lane_math import sigmoid, tanh
-from unfreeze.encoders.layers.parallel import as_array
+from unfreeze.encoders.layers.parallel import KERNEL_FORMATS, as_array
 
 _ONE = np.float32(1.0)
 
@@ -40,11 +40,7 @@ class CellSteps:
     def __init__(self, gates: Tensor, cells: Tensor, out: Tensor, buffer: Tensor, clip: float) -> None:
         self.tensors = gates, cells, out, buffer
         self.size, self.clip = cells.shape[1], clip
-        self.compiled = (
-            gates.device.type == "cpu"
-            and gates.dtype in (torch.float32, torch.bfloat16)
-            and self.size % 16 == 0
-        )
+        self.compiled = gates.device.type == "cpu" and gates.dtype in KERNEL_FORMATS and self.size % 16 == 0
         if self.compiled:
             self.arrays: list[Any] = [as_array(tensor) for tensor in self.tensors]
             self.bound = np.float32(clip)

@@ -19,7 +19,7 @@ from torch import Tensor
 from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
 from unfreeze.compiled.lane_math import sigmoid, tanh
-from unfreeze.encoders.layers.parallel import as_array
+from unfreeze.encoders.layers.parallel import KERNEL_FORMATS, as_array
 
 CELLS, COLUMNS = 16, 64
 
@@ -41,7 +41,7 @@ def can_run(projection_size: int, hidden_size: int, compute: torch.dtype, device
     """Whether the compiled loop supports these sizes and formats."""
     return (
         device.type == "cpu"
-        and compute in (torch.float32, torch.bfloat16)
+        and compute in KERNEL_FORMATS
         and projection_size % COLUMNS == 0
         and hidden_size % CELLS == 0
     )

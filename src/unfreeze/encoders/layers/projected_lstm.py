@@ -123,24 +123,16 @@ def run_layers(
     Returns:
         Outputs (T, B, P) for each direction, zero where a row has ended, and final states, without gradients.
     """
-    compute, steps = compute_type(inputs[0]), tuple(active)
-    before = [
-        _zero_state(x, layer) if state is None else state
-        for x, layer, state in zip(inputs, layers, states, strict=True)
-    ]
     if not torch.is_grad_enabled():
-        run = [
-            partial(_without_gradients, x, *state, layer, compute, steps, clips)
-            for x, layer, state in zip(inputs, layers, before, strict=True)
-        ]
-        found = run_parallel(run)
-        return [result[0] for result in found], [result[1:3] for result in found]
-    flat = [
-        tensor
-        for x, layer, state in zip(inputs, layers, before, strict=True)
-        for tensor in (x, *state, *layer.weights())
-    ]
-    result: tuple[Tensor, ...] = _Layers.apply(compute, steps, clips, *flat)  # type: ignore[no-untyped-call]
+        before = [None if state is None else [state] for state in states]
+        found, after = run_stacks(
+            inputs, [[layer] for layer in layers], before, active, clips, residual=False
+        )
+        return [outputs[0] for outputs in found], [ends[0] for ends in after]
+    compute, flat = compute_type(inputs[0]), []
+    for x, layer, state in zip(inputs, layers, states, strict=True):
+        flat += [x, *(_zero_state(x, layer) if state is None else state), *layer.weights()]
+    result: tuple[Tensor, ...] = _Layers.apply(compute, tuple(active), clips, *flat)  # type: ignore[no-untyped-call]
     outputs = [result[3 * d] for d in range(len(layers))]
     return outputs, [(result[3 * d + 1], result[3 * d + 2]) for d in range(len(layers))]
 
@@ -153,7 +145,7 @@ def run_stacks(
     clips: Clips,
     *,
     residual: bool,
-) -> list[tuple[list[Tensor], list[State]]]:
+) -> tuple[list[list[Tensor]], list[list[State]]]:
     """Run all layers of all directions without gradients and without synchronizing the directions between layers.
 
     Args:
@@ -167,7 +159,9 @@ def run_stacks(
     """
     compute, steps = compute_type(inputs[0]), tuple(active)  # looked up here because autocast is thread-local
 
-    def run(x: Tensor, layers: Sequence[ProjectedLstm], before: Sequence[State] | None) -> Any:
+    def run(
+        x: Tensor, layers: Sequence[ProjectedLstm], before: Sequence[State] | None
+    ) -> tuple[list[Tensor], list[State]]:
         found, after = [], []
         for number, layer in enumerate(layers):
             state = _zero_state(x, layer) if before is None else before[number]
@@ -177,7 +171,8 @@ def run_stacks(
             after.append((h, c))
         return found, after
 
-    return run_parallel([partial(run, *each) for each in zip(inputs, stacks, states, strict=True)])
+    results = run_parallel([partial(run, *each) for each in zip(inputs, stacks, states, strict=True)])
+    return [outputs for outputs, _ in results], [ends for _, ends in results]
 
 
 def _zero_state(x: Tensor, layer: ProjectedLstm) -> State:

@@ -43,14 +43,10 @@ class WordSoftmax(nn.Module):
         cutoffs = default_cutoffs(vocabulary_size) if kind == "adaptive" else ()
         self.layer = TiedSoftmax(vocabulary_size, width, cutoffs)
 
-    @property
-    def samples(self) -> bool:
-        """Whether the training loss is sampled."""
-        return self.kind == "sampled" and self.n_samples < len(self.weight)
-
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Return the summed negative log-likelihood in nats for (N, P) and ids (N,); sampled in training if so configured."""
-        if not (self.samples and self.training):
+        is_sampled = self.training and self.kind == "sampled" and self.n_samples < len(self.weight)
+        if not is_sampled:
             return self.layer.loss(hidden, self.weight, targets)
         drawn, tries = draw_unique(len(self.weight), self.n_samples, int(torch.randint(2**62, ())))
         result: Tensor = _SampledLoss.apply(  # type: ignore[no-untyped-call]

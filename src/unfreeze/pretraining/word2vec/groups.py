@@ -1,15 +1,14 @@
-"""Skip-gram with negative sampling, a group of neighboring centers at a time: the fastest walk of word2vec.
+"""Skip-gram with negative sampling, a group of neighboring centers at a time: the fastest variant of word2vec.
 
 `GROUP` centers that follow one another share their context rows, read once, and one set of negatives, each of which counts as
 often as it stands for negatives of single centers. So an update is three matrix products of about 11 context rows with 12
 target rows (pWord2Vec, Ji et al. 2016, shares negatives within one window; its batches go over several), and a center
 costs 6 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
 
-Special here: the products run in tiles of 16 sums in registers (lanes.py); what the next group will touch is asked for
-while this one is computed.
+The products run in tiles of 16 sums in registers (lanes.py), and the rows of the next group are prefetched meanwhile.
 
-Legend: M context rows, T targets (the centers, then the negatives), D vector size. Scores and what belongs to them lie
-target by target: the one of context i and target j at j * stride + i.
+Legend: M context rows, T targets (the centers, then the negatives), D vector size. Scores, errors and weights are stored
+target by target: that of context i and target j is at j * stride + i.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ from unfreeze.pretraining.word2vec.random_numbers import below, fraction, next_r
 from unfreeze.pretraining.word2vec.step import Floats, Ids
 
 GROUP = 4
-"""Of 8 analogies lost two points (docs/lab-notes.md)."""
+"""With 8, the accuracy on analogies fell by two points (docs/lab-notes.md)."""
 TILE = 4
-"""The products take so many contexts by so many targets at once."""
+"""Number of contexts, and of targets, in a tile of the products."""
 _LANES = lanes.WIDTH
 _FLAT = np.float32(20.0)
-"""Beyond this score the sigmoid is 0 or 1 to 2e-9: its exponential is taken as constant."""
+"""Beyond this score the sigmoid is 0 or 1 to within 2e-9, and its exponential is treated as constant."""
 _LINE = 16
 """Floats in a line of the processor's cache."""
 
 
 class GroupSpace(NamedTuple):
-    """What one thread works in; all padded by zero."""
+    """Work space of one thread; all padded with zeros."""
 
     contexts: Floats
     """(M padded, D padded)"""
     targets: Floats
     """(T, D padded)"""
     scores: Floats
-    """(T * stride,) as the two that follow."""
+    """(T * stride,), as `errors` and `weights`."""
     errors: Floats
     """The gradient of the scores, times the rate."""
     weights: Floats
@@ -55,16 +54,16 @@ class GroupSpace(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What is random in the groups of a document, in their order."""
+    """Random numbers of the groups of a document, in order."""
 
     widths: Ids
-    """(centers,) of their windows."""
+    """(centers,): widths of their windows."""
     negatives: Ids
     """(groups * shared negatives,)"""
 
 
 def n_shared(negatives: int) -> int:
-    """Negatives of a group: at least as many as of one center."""
+    """Number of negatives of a group: at least that of one center."""
     return -(-negatives // TILE) * TILE
 
 
@@ -82,7 +81,7 @@ def make_group_space(window: int, negatives: int, size: int) -> GroupSpace:
 
 
 def make_draws(n_words: int, negatives: int) -> Draws:
-    """Room for documents of so many words."""
+    """Work space for documents of at most this number of words."""
     groups = -(-n_words // GROUP)
     return Draws(np.empty(n_words, np.int32), np.empty(groups * n_shared(negatives), np.int32))
 

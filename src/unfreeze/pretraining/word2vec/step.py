@@ -1,11 +1,12 @@
-"""The step that all of word2vec is made of, compiled by numba: rows that predict, rows that are predicted, one update.
+"""One update of word2vec, compiled by numba: rows that predict, rows that are predicted, and their gradients.
 
 Source: Mikolov et al. 2013 (the objective); one set of negatives shared by all context words of a window, so that a
 window is three small matrix products, follows pWord2Vec (Ji et al. 2016).
 
-Special here: an update reads its rows once, computes every gradient from those values and adds them at the end, in tiles
-of two context by three target rows. The rows are copied into a scratch padded with zero rows, so that no tile needs a
-remainder. Cost at size 100, window 5, 5 negatives: about 6 context and 6 target rows, 36 scores, 3 x 7,200 operations.
+An update reads its rows once, computes every gradient from those values and adds them at the end, in tiles of two context by
+three target rows. The rows are copied into a scratch array padded with zero rows, so that no tile needs a remainder.
+
+Cost at size 100, window 5, 5 negatives: about 6 context and 6 target rows, 36 scores, 3 x 7,200 operations.
 
 N context rows, M targets with a sign each (1 to be scored high, -1 to be scored low), D vector size.
 """
@@ -23,7 +24,7 @@ _CONTEXT_TILE = 2
 _TARGET_TILE = 3
 _LANES = 16
 _FLAT = np.float32(20.0)
-"""Beyond this score the sigmoid is 0 or 1 to 2e-9: its exponential is taken as constant."""
+"""Beyond this score the sigmoid is 0 or 1 to within 2e-9, and its exponential is treated as constant."""
 _LARGE = 1e200
 
 Floats = NDArray[np.float32]
@@ -31,7 +32,7 @@ Ids = NDArray[np.int32]
 
 
 class Scratch(NamedTuple):
-    """What one call of the kernel works in: rows of a window, their gradients, the scores. All padded by zero."""
+    """Work space of one call: rows of a window, their gradients, the scores. All padded with zeros."""
 
     context: Floats
     """(N padded, D padded)"""
@@ -49,7 +50,7 @@ def _round_up(n: int, multiple: int) -> int:
 
 
 def make_scratch(contexts: int, targets: int, size: int) -> Scratch:
-    """Zeroed work space for updates of at most so many context and target rows."""
+    """Zeroed work space for updates of at most this number of context and target rows."""
     n, m = _round_up(contexts, _CONTEXT_TILE), _round_up(targets, _TARGET_TILE)
     width = _round_up(size, _LANES)
     context, target = (n, width), (m, width)

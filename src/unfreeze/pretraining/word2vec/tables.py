@@ -1,4 +1,4 @@
-"""What word2vec draws from and walks along: subsampling, the alias table of negatives, the Huffman tree, bags of n-grams.
+"""Tables of word2vec: subsampling, the alias table of negatives, the Huffman tree, bags of n-grams.
 
 V vocabulary. All tables are made once from the counts of the corpus.
 """
@@ -25,8 +25,8 @@ def make_tables(
     """The tables of one training.
 
     Args:
-        counts: (V,) occurrences; ids whose count is 0 take no part.
-        bags: (V + 1,) starts and rows of the inputs of each word; None is one row a word.
+        counts: (V,) occurrences; ids with count 0 are not used.
+        bags: (V + 1,) starts and rows of the inputs of each word; None is one row per word.
     """
     none, starts = np.empty(0, np.int32), np.zeros(1, np.int64)
     path = huffman_paths(counts) if hierarchical else (starts, none, np.empty(0, np.float32))
@@ -62,7 +62,7 @@ def alias_table(weights: Counts) -> tuple[Counts, Ids]:
 
 
 def huffman_paths(counts: Counts) -> tuple[Starts, Ids, Floats]:
-    """The way to each word through a Huffman tree, from the root down: frequent words have short ones.
+    """The path to each word through a Huffman tree, from the root down: frequent words have short paths.
 
     Returns:
         (V + 1,) where each word's path begins; the inner nodes on it, the root being the last one, n - 2 for n words that

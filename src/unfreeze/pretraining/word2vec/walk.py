@@ -3,10 +3,10 @@
 Skip-gram lets every context word predict the center; CBOW lets their mean do it (Mikolov et al. 2013). A word is predicted
 among negatives drawn by count^0.75, or by the turns of its path through a Huffman tree (Morin & Bengio 2005). With character
 n-grams (Bojanowski et al. 2017) a word's vector is the mean of its own row and those of its n-grams, and then the center
-predicts the contexts: one mean is made where the other way round would make ten.
+predicts the contexts, which takes one mean instead of ten.
 
-Frequent words are thinned out, windows shrink at random and never cross documents. All random decisions come from one
-state, so that the threads which run this over the same two matrices (Hogwild, Niu et al. 2011) do not disturb them.
+Frequent words are subsampled; windows shrink at random and never cross documents. All random decisions come from one state,
+so that they do not depend on the other threads that work on the same two matrices (Hogwild, Niu et al. 2011).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from unfreeze.pretraining.word2vec.step import (
 
 
 class Tables(NamedTuple):
-    """What is known of the words; arrays that a mode does not use are empty."""
+    """Tables of the words; arrays that a mode does not use are empty."""
 
     keep: NDArray[np.float64]
     """(V,) the probability that an occurrence stays; 0 for ids that are neither center nor context."""
@@ -58,21 +58,21 @@ class Tables(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """What is trained."""
+    """The variant of word2vec."""
 
     cbow: bool
-    """The mean of the context predicts the center; else each word predicts each."""
+    """The mean of the context predicts the center; otherwise each context word predicts it."""
     hierarchical: bool
-    """By paths through the tree; else among negatives."""
+    """Predict paths through the tree; otherwise distinguish the word from negatives."""
     bags: bool
-    """A word is the mean of its bag; else its own row."""
+    """The vector of a word is the mean of its bag; otherwise its own row."""
     window: int
-    """At most so many words to each side."""
+    """Largest number of words to each side."""
     negatives: int
 
 
 class Workspace(NamedTuple):
-    """What one thread works in."""
+    """Work space of one thread."""
 
     kept: Ids
     """The words of a document that survive subsampling."""
@@ -86,7 +86,7 @@ class Workspace(NamedTuple):
 
 
 def make_workspace(mode: Mode, tables: Tables, size: int, longest_block: int) -> Workspace:
-    """Room for the largest window, the longest path and bag, and a block of so many tokens."""
+    """Work space for the largest window, the longest path and bag, and blocks of at most `longest_block` tokens."""
     longest_path = int(np.diff(tables.path_starts).max(initial=0))
     longest_bag = int(np.diff(tables.bag_starts).max(initial=1))
     contexts = 2 * mode.window

@@ -22,6 +22,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.stats import randint, uniform
 from sklearn.base import clone, is_classifier
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
@@ -589,6 +590,21 @@ def test_the_embedder_is_a_transformer() -> None:
     best = search.best_params_["embedder__layer"]
     by_hand = LogisticRegression().fit(encoder.encode(TEXTS[:16], layer=best), LABELS[:16])
     assert list(search.predict(TEXTS[16:])) == list(by_hand.predict(encoder.encode(TEXTS[16:], layer=best)))
+
+
+def test_an_embedder_makes_data_frames_for_a_column_transformer() -> None:
+    frame = pd.DataFrame({"text": TEXTS[:3], "length": [1, 2, 3]}, index=[7, 5, 6])
+    columns = ColumnTransformer(
+        [("vectors", Embedder("wiki-small", layer=0), "text")], remainder="passthrough"
+    )
+    found = columns.set_output(transform="pandas").fit_transform(frame)
+    expected = Embedder("wiki-small", layer=0).transform(TEXTS[:3])
+    assert list(found.index) == [7, 5, 6] and list(found["remainder__length"]) == [1, 2, 3]
+    np.testing.assert_array_equal(found.filter(like="vectors__embedder"), expected)
+    copy = clone(Embedder("wiki-small", layer=0).set_output(transform="pandas"))
+    assert list(copy.transform(frame["text"]).index) == [7, 5, 6]
+    with pytest.raises(UserError, match="transform is default or pandas, not 'polars'"):
+        Embedder().set_output(transform="polars")
 
 
 PUBLIC = [

@@ -56,8 +56,8 @@ class Embedder(Parameters, EmbedderSettings):
         self._encoder()
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
-        """The vectors of n inputs: (n, D).
+    def transform(self, X: Any) -> Any:
+        """The vectors of n inputs: (n, D), an array, or a data frame after `set_output`.
 
         Args:
             X: texts as a list, an array, a pandas Series or a data frame of one column; for an encoder of something else,
@@ -68,11 +68,28 @@ class Embedder(Parameters, EmbedderSettings):
         """
         encoder = self._encoder()
         inputs: Sequence[Any] = column_of(X) if isinstance(encoder, TextEncoder) else X
-        return encoder.encode(inputs, layer=self.layer, pool=self.pool)
+        vectors = encoder.encode(inputs, layer=self.layer, pool=self.pool)
+        if getattr(self, "_sklearn_output_config", {}).get("transform") != "pandas":
+            return vectors
+        import pandas as pd  # type: ignore[import-untyped]
 
-    def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
+        return pd.DataFrame(vectors, columns=self.get_feature_names_out(), index=getattr(X, "index", None))
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
         """The same as `transform`."""
         return self.transform(X)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose what `transform` returns: "default", an array, or "pandas", a data frame; None changes nothing.
+
+        Raises:
+            UserError: another container.
+        """
+        if transform not in (None, "default", "pandas"):
+            raise UserError(f"transform is default or pandas, not {transform!r}")
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}  # clone copies it under this name
+        return self
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """embedder0, embedder1 and so on: (D,)."""

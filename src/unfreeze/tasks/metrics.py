@@ -200,6 +200,38 @@ class Report:
         return "\n\n".join(parts)
 
 
+@dataclass(frozen=True)
+class TagReport:
+    """Metrics of a tagger on tagged sentences."""
+
+    accuracy: float
+    """Fraction of words whose tag is right; the tags of spans are compared in BIO."""
+    f1: float | None
+    """Micro-averaged F1 of spans, which are right if both ends and the type are; None for plain tags."""
+    spans: list[SpanMetrics]
+    """Metrics of each type of span, then of all."""
+    n_sentences: int
+    n_words: int
+    n_unknown_labels: int = 0
+    """Number of words with a tag that is not in the training data; each counts as an error."""
+    unknown_names: tuple[str, ...] = ()
+    """The types of spans, or the plain tags, that are not in the training data."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """The metrics, and a table of the types of spans."""
+        measured = f"{counted(self.n_words, 'word')} of {counted(self.n_sentences, 'sentence')}"
+        text = f"accuracy {self.accuracy:.4f} on {measured}"
+        if self.f1 is not None:
+            text = f"F1 {self.f1:.4f}, {text}\n\n{aligned([asdict(each) for each in self.spans])}"
+        if self.n_unknown_labels:
+            text += f"\n\n{unknown_labels_line(self.n_unknown_labels, self.unknown_names, 'word', 'tag')}"
+        return text
+
+
 def unknown_labels_line(count: int, names: Sequence[str], noun: str, label: str) -> str:
     """ "2 words have a tag that is not in the training data (PLANET); they count as errors"."""
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
@@ -15,7 +15,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, held_out_pair
-from unfreeze.tasks.metrics import SpanMetrics, span_metrics, unknown_labels_line
+from unfreeze.tasks.metrics import SpanMetrics, TagReport, span_metrics
 from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
 from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.tasks.tagging import TaggerNetwork, make_network, make_objective, sentence_texts, tag_metrics
@@ -26,7 +26,6 @@ from unfreeze.tasks.task_encoders import (
     run_identity,
     save_task_model,
 )
-from unfreeze.text.display import aligned, counted
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
 from unfreeze.text.tagged import TaggedSentence, TaggedSet, tagged_set
 from unfreeze.text.words import Word, split_sentences, split_words
@@ -46,38 +45,6 @@ print(tagger(["U.N. official Ekeus heads for Baghdad."]))
 
 Entity = dict[str, Any]
 """Keys as in the pipelines of transformers: entity_group (entity for plain tags), score, word, start, end."""
-
-
-@dataclass(frozen=True)
-class TagReport:
-    """Metrics of a tagger on tagged sentences."""
-
-    accuracy: float
-    """Fraction of words whose tag is right; the tags of spans are compared in BIO."""
-    f1: float | None
-    """Micro-averaged F1 of spans, which are right if both ends and the type are; None for plain tags."""
-    spans: list[SpanMetrics]
-    """Metrics of each type of span, then of all."""
-    n_sentences: int
-    n_words: int
-    n_unknown_labels: int = 0
-    """Number of words with a tag that is not in the training data; each counts as an error."""
-    unknown_names: tuple[str, ...] = ()
-    """The types of spans, or the plain tags, that are not in the training data."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        """The metrics, and a table of the types of spans."""
-        measured = f"{counted(self.n_words, 'word')} of {counted(self.n_sentences, 'sentence')}"
-        text = f"accuracy {self.accuracy:.4f} on {measured}"
-        if self.f1 is not None:
-            text = f"F1 {self.f1:.4f}, {text}\n\n{aligned([asdict(each) for each in self.spans])}"
-        if self.n_unknown_labels:
-            text += f"\n\n{unknown_labels_line(self.n_unknown_labels, self.unknown_names, 'word', 'tag')}"
-        return text
 
 
 @dataclass(frozen=True)

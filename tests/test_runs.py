@@ -49,6 +49,14 @@ def test_the_same_run_is_resumed_and_another_one_is_refused(tmp_path: Path) -> N
     assert again.checkpoints.load() is not None
 
 
+def test_a_setting_that_an_earlier_version_lacked_is_no_difference(tmp_path: Path) -> None:
+    save(opened(tmp_path / "out", {"rate": 0.1}))
+    now = {"learning_rate": 0.2, "cell": "lstm", "zoneout": 0.0}
+    with pytest.raises(UserError, match=r"another run \(learning_rate 0\.1 there, 0\.2 here\)"):
+        opened(tmp_path / "out", now)
+    assert not opened(tmp_path / "out", {**now, "learning_rate": 0.1}).done
+
+
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [

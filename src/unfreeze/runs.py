@@ -187,8 +187,7 @@ class Run:
     def _continues(self, record: dict[str, Any], identity: dict[str, Any]) -> bool:
         """Whether `record` is that of the same run as this one."""
         now = _settings(identity)
-        then = {name: value for name, value in ADDED.items() if name in now} | _settings(record["asked"])
-        if then != now:
+        if _earlier_settings(record, now) != now:
             return False
         if self._precision in ("auto", record.get("precision", self._precision)):
             return True
@@ -356,11 +355,17 @@ def _settings(asked: dict[str, Any], new_names: dict[str, str] | None = None) ->
     return found
 
 
+def _earlier_settings(record: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a record, with those of `now` that its version lacked."""
+    return {name: value for name, value in ADDED.items() if name in now} | _settings(record["asked"])
+
+
 def _difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
     """How the run of an existing output differs from this one."""
     if record is None:
         return "already holds a model"
-    before, now = _settings(record["asked"]), _settings(asked)
+    now = _settings(asked)
+    before = _earlier_settings(record, now)
     if (precision := record.get("precision")) is not None and now["precision"] != "auto":
         before["precision"] = precision
     else:

@@ -66,6 +66,10 @@ def test_a_vector_depends_neither_on_order_nor_on_batch(kind: str, monkeypatch: 
     encoder.train()
     together = encoder.encode(TEXTS * 3)
     assert encoder.training and not together[1].any()
+    with pytest.raises(ZeroDivisionError), monkeypatch.context() as patch:
+        patch.setattr(encoder, "prepare", lambda texts: 1 // 0)
+        encoder.encode(TEXTS)
+    assert encoder.training
     sizes = []
     prepare = encoder.prepare
     monkeypatch.setattr(encoder, "prepare", lambda texts: sizes.append(len(texts)) or prepare(texts))

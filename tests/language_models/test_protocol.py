@@ -157,6 +157,10 @@ def test_the_facade_returns_whichever_model_a_folder_holds(tmp_path: Path) -> No
 def test_a_model_that_lacks_a_capability_says_what_it_has() -> None:
     model = random_model(TOKENIZER)
     assert need(model, Generates) is model
+    with pytest.raises(
+        UserError, match="no language model; generate needs a model of `unfreeze pretrain lm`$"
+    ):
+        need(model.encoder, Generates)
     with pytest.raises(UserError, match="one text"):
         model.score("The river was cold.")
     with pytest.raises(UserError, match="one text"):

@@ -605,6 +605,10 @@ def test_an_embedder_makes_data_frames_for_a_column_transformer() -> None:
     assert list(copy.transform(frame["text"]).index) == [7, 5, 6]
     with pytest.raises(UserError, match="transform is default or pandas, not 'polars'"):
         Embedder().set_output(transform="polars")
+    from_list = copy.transform(TEXTS[:2])
+    assert list(from_list.index) == [0, 1] and list(from_list.columns) == list(copy.get_feature_names_out())
+    with pytest.raises(UserError, match="there is no layer 9"):
+        Embedder("wiki-small", layer=9).get_feature_names_out()
 
 
 PUBLIC = [

@@ -18,11 +18,13 @@ from sklearn.metrics import precision_recall_fscore_support
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.generated import movie_reviews
+from unfreeze.registry import find_model
 from unfreeze.tasks import bodies, text_classifier
 from unfreeze.tasks.bodies import PooledStream, pool_documents
 from unfreeze.tasks.classifier_network import ClassifierNetwork, pooled_network
 from unfreeze.tasks.metrics import class_metrics, confusion_matrix
-from unfreeze.tasks.text_classifier import TextClassifier, example_set
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.text_classifier import TextClassifier, example_set, fit_classifier
 
 REVIEWS = movie_reviews(24, 5)
 
@@ -48,6 +50,22 @@ def test_a_text_gets_the_same_answer_in_any_batch_and_order(
     alone = np.concatenate([classifier.predict_proba([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_allclose(classifier.predict_proba(texts[::-1])[::-1], alone, atol=1e-5)
+
+
+def test_the_recipe_takes_paths_and_scalars_of_numpy(tmp_path: Path) -> None:
+    """A run's identity and the model card are JSON."""
+    examples = example_set([each.text for each in REVIEWS], [each.label for each in REVIEWS])
+    asked = ClassifierSettings(
+        encoder=find_model("wiki-small"),
+        transfer="frozen",
+        pooling="vectors",
+        seed=np.int64(3),
+        mix_l2=np.float32(0),
+    )
+    fitted, _ = fit_classifier(examples, asked, output=tmp_path / "model")
+    again, _ = fit_classifier(examples, asked, output=tmp_path / "model")
+    assert again.encoder == str(asked.encoder) and again.seed == 3
+    np.testing.assert_array_equal(again.predict_proba(["fine"]), fitted.predict_proba(["fine"]))
 
 
 def test_saved_and_loaded_it_says_the_same(classifier: TextClassifier, tmp_path: Path) -> None:

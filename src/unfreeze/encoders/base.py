@@ -117,11 +117,13 @@ class Encoder(nn.Module, ABC):
         found = np.zeros((len(inputs), self.widths[layer]), dtype=np.float32)
         was_training = self.training
         self.eval()
-        with torch.inference_mode():
-            for numbers in token_bounded_batches([1 + len(each) for each in inputs], BATCH_SIZE):
-                layers, mask = self._pooled_layers([inputs[number] for number in numbers])
-                found[numbers] = _pooled(layers[layer].float(), mask, pool).cpu().numpy()
-        self.train(was_training)
+        try:
+            with torch.inference_mode():
+                for numbers in token_bounded_batches([1 + len(each) for each in inputs], BATCH_SIZE):
+                    layers, mask = self._pooled_layers([inputs[number] for number in numbers])
+                    found[numbers] = _pooled(layers[layer].float(), mask, pool).cpu().numpy()
+        finally:
+            self.train(was_training)
         return found
 
     def _listed(self, inputs: Any) -> Sequence[Any]:

@@ -173,14 +173,15 @@ def need(model: object, capability: type[Capability], name: str = "this model") 
 
 def lacking(found: type, capability: type[HasDirections], name: str) -> UserError:
     """The error for a class of language models without a capability."""
+    verbs = verbs_of(found)
     return UserError(
         f"{name} is {getattr(found, 'described', 'no language model')}; {capability.verb} needs a model of "
-        f"`unfreeze pretrain lm`: use {verbs_of(found)}"
+        f"`unfreeze pretrain lm`{f': use {verbs}' if verbs else ''}"
     )
 
 
 def verbs_of(found: type) -> str:
-    """What a class of language models can be used for: "evaluate, score or fill"."""
+    """What a class of language models can be used for: "evaluate, score or fill"; empty for another class."""
     every: tuple[type[HasDirections], ...] = (MeasuresPerplexity, Scores, Fills, Generates)
     verbs = [each.verb for each in every if issubclass(found, each)]
-    return " or ".join([", ".join(verbs[:-1]), verbs[-1]])
+    return " or ".join(filter(None, [", ".join(verbs[:-1]), *verbs[-1:]]))

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 
-from unfreeze.checked import need_call, plain
+from unfreeze.checked import need_call
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG
 from unfreeze.registry import push_to_hub
-from unfreeze.tasks.settings import TaskSettings
+from unfreeze.tasks.settings import TaskSettings, plain_settings
 from unfreeze.text.display import did_you_mean
 from unfreeze.training.precision import Precision, choose_precision
 
@@ -149,7 +149,7 @@ class Estimator(Parameters, TaskSettings):
             UserError: a value cannot work.
         """
         self.__post_init__()
-        return {name: plain(value) for name, value in self.get_params().items()}
+        return plain_settings(self)
 
     @classmethod
     def _saved_settings(cls, config: dict[str, Any], folder: Path) -> Self:

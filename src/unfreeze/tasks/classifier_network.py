@@ -29,7 +29,7 @@ from unfreeze.encoders.streaming import Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.folders import CONFIG, WEIGHTS, Config, EncoderConfig, load_tensors, read_config
 from unfreeze.registry import encoder_class, find_model
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
@@ -249,7 +249,8 @@ def pooled_network(
         body = PooledStream(encoder, pooling=pooling, word_vectors=word_vectors)
     elif word_vectors:
         raise UserError(
-            f"word_vectors cannot join the pooled layers of the encoder {encoder.kind}: use body bilstm"
+            f"{setting('word_vectors')} cannot join the pooled layers of the encoder {encoder.kind}: "
+            f"use {setting('body', 'bilstm')}"
         )
     else:
         body = PooledLayers(encoder, pooling=pooling)
@@ -407,10 +408,10 @@ def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:
     name = str(body.pop("network", "pooled"))
     if name not in NETWORKS:
         raise UserError(f"{folder / CONFIG} asks for a {name} network: upgrade with pip install -U unfreeze")
-    for setting, known in (("pooling", get_args(Pooling)), ("head", tuple(HEADS))):
-        if body.get(setting, known[0]) not in known:
+    for option, known in (("pooling", get_args(Pooling)), ("head", tuple(HEADS))):
+        if body.get(option, known[0]) not in known:
             raise UserError(
-                f"{folder / CONFIG} asks for the {setting} {body[setting]!r}, known are {', '.join(known)}: "
+                f"{folder / CONFIG} asks for the {option} {body[option]!r}, known are {', '.join(known)}: "
                 "upgrade with pip install -U unfreeze"
             )
     if name == "layered":  # word vectors are an encoder in a folder of their own

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.base import Encoder, layer_number
 from unfreeze.encoders.feature_settings import Pool
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
@@ -73,7 +73,9 @@ class Embedder(Parameters, EmbedderSettings):
             return vectors
         import pandas as pd  # type: ignore[import-untyped]
 
-        return pd.DataFrame(vectors, columns=self.get_feature_names_out(), index=getattr(X, "index", None))
+        # Of a Series or a data frame; the index of a list is a method.
+        index = X.index if hasattr(X, "iloc") else None
+        return pd.DataFrame(vectors, columns=self.get_feature_names_out(), index=index)
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """The same as `transform`."""
@@ -92,8 +94,13 @@ class Embedder(Parameters, EmbedderSettings):
         return self
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """embedder0, embedder1 and so on: (D,)."""
-        size = self._encoder().widths[self.layer]
+        """embedder0, embedder1 and so on: (D,).
+
+        Raises:
+            UserError: there is no such encoder or layer.
+        """
+        widths = self._encoder().widths
+        size = widths[layer_number(self.layer, len(widths))]
         return np.array([f"embedder{number}" for number in range(size)], dtype=object)
 
     def _encoder(self) -> Encoder:

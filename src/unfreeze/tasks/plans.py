@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from unfreeze.checked import plain
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
 from unfreeze.registry import find_model, released_names
@@ -23,6 +22,7 @@ from unfreeze.tasks.settings import (
     TaggerSettings,
     TaskSettings,
     WordTaskSettings,
+    plain_settings,
 )
 from unfreeze.transfer.policies import Mode, TransferPolicy
 
@@ -230,7 +230,7 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     Raises:
         UserError: there is no such encoder, or a setting does not suit it.
     """
-    values = {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
+    values = plain_settings(settings)
     name = values["encoder"]
     if name is None:
         name = NO_ENCODER if settings.transfer == "scratch" else DEFAULT_ENCODER
@@ -258,7 +258,9 @@ def need_no_layer_options(settings: TaskSettings) -> None:
 def card_facts(settings: TaskSettings, encoder: str, network: nn.Module, command: str) -> dict[str, object]:
     """Facts for the model card of any task: encoder, command, settings, size."""
     given = {
-        name: value for name, value in asdict(settings).items() if value is not None and name != "encoder"
+        name: value
+        for name, value in plain_settings(settings).items()
+        if value is not None and name != "encoder"
     }
     return {
         "encoder": Path(encoder).name,

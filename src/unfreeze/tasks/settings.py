@@ -7,7 +7,7 @@ the encoder; `plans.py` decides it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -108,6 +108,11 @@ class TaskSettings:
             keep_best=self.keep_best and measures,
             seed=self.seed,
         )
+
+
+def plain_settings(settings: TaskSettings) -> dict[str, Any]:
+    """All settings by name, as JSON has them: scalars of NumPy as Python's, paths as strings."""
+    return {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
 
 
 @dataclass(kw_only=True)

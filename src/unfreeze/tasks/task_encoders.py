@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ from unfreeze.folders import (
 from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
 from unfreeze.tasks.plans import ClassifierPlan, WordPlan
-from unfreeze.tasks.settings import WordTaskSettings
+from unfreeze.tasks.settings import WordTaskSettings, plain_settings
 from unfreeze.tasks.word_inputs import NetworkOnWords, WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
@@ -208,7 +208,7 @@ def run_identity(settings: WordTaskSettings, plan: WordPlan) -> dict[str, Any]:
     names = (plan.contextual, plan.static)
     return {
         # The scheme of the tags is part of the digest of the data.
-        **{name: value for name, value in asdict(settings).items() if name != "scheme"},
+        **{name: value for name, value in plain_settings(settings).items() if name != "scheme"},
         "weights": [None if name is None else weights_digest(name) for name in names],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
@@ -31,7 +31,7 @@ from unfreeze.tasks.classifier_network import (
 )
 from unfreeze.tasks.metrics import THRESHOLD, Prediction, Report, make_report
 from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan
-from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.settings import ClassifierSettings, plain_settings
 from unfreeze.tasks.task_encoders import save_task_model
 from unfreeze.text.examples import example_set
 from unfreeze.training.loop import metrics_of, seed_everything
@@ -375,7 +375,7 @@ def fit_classifier(
             "stage": "fit classifier",
             "train": [train_set.source, train_set.digest()],
             "validation": None if validation is None else [validation.source, validation.digest()],
-            **asdict(settings),
+            **plain_settings(settings),
             "encoder_weights": None if chosen.mode == "scratch" else weights_digest(chosen.encoder),
         }
 

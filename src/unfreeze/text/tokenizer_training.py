@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.memory import release_free_memory
 from unfreeze.progress import Progress
 from unfreeze.text.rules import BEGIN, PAD, SPECIAL_TOKENS, UNKNOWN, Run, chunk_tokens, fold_runs
@@ -84,7 +84,9 @@ def frequent_words(
     words.sort(key=lambda word: (-counts[word], word))
     words = words[: max(0, size - len(special_tokens))]
     if not words:
-        raise UserError(f"no word of the corpus occurs {min_count} times: give more text or lower min_count")
+        raise UserError(
+            f"no word of the corpus occurs {min_count} times: give more text or lower {setting('min_count')}"
+        )
     return words
 
 
@@ -160,7 +162,9 @@ def train_unigram(counts: Counter[str], size: int) -> list[tuple[str, float]]:
     """The special tokens and the pieces of a subword vocabulary with log-probabilities, likely pieces first."""
     words = _training_words(counts, size)
     if not words:
-        raise UserError("no word is left to learn subwords from: give more text or a larger vocabulary_size")
+        raise UserError(
+            f"no word is left to learn subwords from: give more text or a larger {setting('vocabulary_size')}"
+        )
     model = Tokenizer(models.Unigram())
     model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.UnigramTrainer(

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.errors import Interrupted, UserError
+from unfreeze.errors import Interrupted, Notice, UserError, setting
 from unfreeze.pretraining import token_blocks
 from unfreeze.pretraining.token_blocks import Block, TokenBlocks, count_tokens
 from unfreeze.pretraining.word2vec.settings import LEARNING_RATES, Word2VecSettings
@@ -330,15 +330,15 @@ class _Run:
         thinned = ""
         if settings.subsample:
             thinned = f", after subsampling to about {float(counts @ self.tables.keep):,.0f} a pass,"
-        mend = f"give more text, lower min_count{' or set subsample to 0' if settings.subsample else ''}"
+        mend = f"give more text, lower {setting('min_count')}"
+        mend += f" or set {setting('subsample')} to 0" if settings.subsample else ""
         found = f"of {counts.sum():,.0f} occurrences of words in the vocabulary{thinned}"
         if not n_predictions:
             raise UserError(f"word2vec learned nothing: {found} no two stood in one document: {mend}")
         logger.warning(
-            "word2vec learned from only %d pairs of neighbors: %s few stood in one document: %s",
-            n_predictions,
-            found,
-            mend,
+            Notice(
+                f"word2vec learned from only {n_predictions} pairs of neighbors: {found} few stood in one document: {mend}"
+            )
         )
 
     def _next_block(self) -> tuple[int, Block] | None:

@@ -138,6 +138,14 @@ def need_positive(settings: object, *names: str) -> None:
             raise UserError(f"{setting(name)} must be at most {most:,}, not {shown(value)}")
 
 
+def need_not_negative(settings: object, *names: str) -> None:
+    """Raise UserError for a number below 0 among these fields; None passes."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value >= 0:  # also catches NaN
+            raise UserError(f"{setting(name)} must be at least 0, not {value}")
+
+
 def need_seed(seed: int) -> None:
     """Raise UserError for a seed that some random number generator does not accept."""
     if not 0 <= seed < 2**32:

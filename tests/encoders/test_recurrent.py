@@ -84,7 +84,7 @@ def test_dropouts_scale_and_are_checked() -> None:
     assert Dropouts().times(0.5) == Dropouts(
         embedding=0.01, input=0.125, hidden=0.075, weight=0.1, output=0.05
     )
-    with pytest.raises(UserError, match="dropout must be .* got 1"):
+    with pytest.raises(UserError, match="dropout_scale 5 makes the input dropout 1.25"):
         Dropouts().times(5)
 
 

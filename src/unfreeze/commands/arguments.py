@@ -303,4 +303,4 @@ def one_line(report: str) -> str:
             return f"{wrong[1]} takes {values}, not {checked.shown(wrong[2])}"
     message = re.sub(r"^Error parsing [^:]*: |'None', |, 'None'", "", message)
     message = re.sub(r"^Unrecognized options: (.*)", r"unexpected '\1'", message)
-    return message.rstrip(".")
+    return message.rstrip(". ")

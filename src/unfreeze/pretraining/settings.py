@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unfreeze.checked import need_positive
+from unfreeze.checked import need_not_negative, need_positive
 from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
 from unfreeze.errors import UserError, setting
 from unfreeze.training.loop_settings import LoopSettings
@@ -59,6 +59,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "bptt")
+        need_not_negative(self, "dropout_scale", "alpha", "beta")
 
 
 @dataclass(frozen=True, kw_only=True)

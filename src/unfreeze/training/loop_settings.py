@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfreeze.checked import need_positive, need_seed
+from unfreeze.checked import need_not_negative, need_positive, need_seed
 from unfreeze.errors import UserError, setting
 from unfreeze.transfer.policies import OptimizerName
 
@@ -42,8 +42,5 @@ class LoopSettings:
         if self.epochs is None and self.minutes is None:
             raise UserError(f"a training needs a bound: {setting('epochs')} or {setting('minutes')}")
         need_positive(self, "epochs", "minutes", "validate_minutes", "clip")
-        if not self.checkpoint_minutes >= 0:
-            raise UserError(
-                f"{setting('checkpoint_minutes')} must be at least 0, not {self.checkpoint_minutes}"
-            )
+        need_not_negative(self, "checkpoint_minutes", "weight_decay")
         need_seed(self.seed)

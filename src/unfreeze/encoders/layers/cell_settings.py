@@ -41,7 +41,7 @@ def need_qrnn(window: int, zoneout: float) -> None:
     if window < 1:
         raise UserError(f"window must be at least 1, got {window}")
     if not 0.0 <= zoneout < 1.0:
-        raise UserError(f"zoneout must be at least 0 and below 1, got {zoneout}")
+        raise UserError(f"{setting('zoneout')} must be at least 0 and below 1, got {zoneout}")
 
 
 def need_layers(n_layers: int, cells: CellSettings | None = None) -> None:

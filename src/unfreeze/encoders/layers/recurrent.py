@@ -20,7 +20,7 @@ from unfreeze.encoders.layers.dropouts import VariationalDropout, drop_weight, e
 from unfreeze.encoders.layers.products import compute_type
 from unfreeze.encoders.layers.qrnn import QrnnLayer
 from unfreeze.encoders.streaming import StackOutput, State
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,12 @@ class Dropouts:
 
     def times(self, factor: float) -> Dropouts:
         """Return all dropouts multiplied by a factor (`drop_mult` in fastai)."""
+        for name, value in asdict(self).items():
+            if not 0.0 <= value * factor < 1.0:
+                raise UserError(
+                    f"{setting('dropout_scale')} {factor:g} makes the {name} dropout {value * factor:g}: "
+                    "it must be at least 0 and below 1"
+                )
         return Dropouts(**{name: value * factor for name, value in asdict(self).items()})
 
 

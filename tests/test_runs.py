@@ -264,6 +264,15 @@ def test_what_a_killed_process_left_is_removed_and_what_it_moved_is_put_back(tmp
     assert {path.name for path in tmp_path.iterdir()} == {"out", ".other.4711.earlier"}
 
 
+def test_hidden_files_in_a_folder_called_training_are_not_removed(tmp_path: Path) -> None:
+    theirs = tmp_path / "training" / ".theirs.part"
+    theirs.parent.mkdir()
+    theirs.touch()
+    with pytest.raises(UserError, match="is not unfreeze's and would be replaced"):
+        opened(tmp_path, {"run": 1})
+    assert theirs.exists()
+
+
 def test_what_is_prepared_once_is_made_again_where_it_is_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

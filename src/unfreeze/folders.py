@@ -226,7 +226,7 @@ def remove_leftovers(path: Path) -> None:
     No other process may be writing `path`.
     """
     own = "|".join(re.escape(name) for name in OWN)
-    half_written = re.compile(rf"\.({own})\.\d+\.part"), re.compile(r"\..+\.part")
+    half_written = re.compile(rf"\.({own})\.\d+\.part"), re.compile(r"\..+\.(\d+|\w{8})\.part")
     left = _left_beside(path, r"\w{8}\.part|\d+\.earlier")
     for folder, pattern in zip((path, path / "training"), half_written, strict=True):
         left += [entry for entry in _entries(folder) if pattern.fullmatch(entry.name)]

@@ -65,6 +65,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         )),
         ("generate {lm} the --tokens 1" + 30 * "0", "--tokens must be at most 2,147,483,647, not 1000"),
         ("pretrain word2vec --corpus {plain} --output {new} --workers 100000", "--workers must be at most 1,024, not 100000"),
+        ("adapt nothing --corpus {plain} --output {new} --workers -1", "--workers must be above 0, not -1"),
         ("pretrain glove --corpus {plain} --output {new} --workers 1025", "--workers must be at most 1,024, not 1025"),
         *((f"{ADAPT} {{plain}} --{name} 0", f"--{name} must be above 0, not 0") for name in (
             "epochs minutes bptt vocabulary-size min-count".split()

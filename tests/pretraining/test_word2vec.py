@@ -60,7 +60,7 @@ def test_two_topics_come_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert sum(recorder.steps) == 5 * store.n_tokens
     losses = [figures["loss"] for figures in recorder.figures]
     assert losses[-1] < losses[0] - 0.2 < 6 * np.log(2)
-    rates = [figures["rate"] for figures in recorder.figures]
+    rates = [figures["learning_rate"] for figures in recorder.figures]
     assert min(rates) < 0.001 < 0.024 < max(rates)
 
 
@@ -150,7 +150,7 @@ def test_time_ends_the_training(tmp_path: Path) -> None:
     train(store, 21, epochs=1)  # compiles
     train(store, 21, epochs=10**6, minutes=0.01, workers=2, progress=recorder)
     assert 0 < sum(recorder.steps) < 10**6 * store.n_tokens
-    assert recorder.figures[-1]["rate"] < 0.1 * recorder.figures[0]["rate"]
+    assert recorder.figures[-1]["learning_rate"] < 0.1 * recorder.figures[0]["learning_rate"]
 
 
 def test_counts_and_word_vectors(tmp_path: Path) -> None:

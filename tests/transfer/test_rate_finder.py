@@ -110,7 +110,7 @@ def test_progress_hears_each_update() -> None:
     heard = Heard()
     curve = find_rate(quadratic(), low=1e-4, high=0.1, steps=20, progress=heard)
     assert heard.total == 20
-    assert [figures["rate"] for figures in heard.figures] == curve.learning_rates
+    assert [figures["learning_rate"] for figures in heard.figures] == curve.learning_rates
     assert [figures["loss"] for figures in heard.figures] == curve.losses
 
 

@@ -127,7 +127,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         return self._take_fitted(fitted)
 
     def predict(self, X: Sequence[tuple[str, str]]) -> NDArray[np.object_]:
-        """The best answer to each (question, context): (n,) of str, "" where none is likelier than any answer.
+        """The best answer to each (question, context): (n,) of str, "" if it is likelier that there is no answer.
 
         Raises:
             UserError: a question is empty, or one pair is given instead of several.

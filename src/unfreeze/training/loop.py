@@ -234,7 +234,7 @@ class _Run:
         if self.settings.minutes is not None:
             self.out_of_time = self._shared_seconds() >= 60 * self.settings.minutes
         self.smoothed = mean if self.step == 1 else 0.98 * self.smoothed + 0.02 * mean
-        return {"loss": self.smoothed, "rate": max(rates) * multiplier}
+        return {"loss": self.smoothed, "learning_rate": max(rates) * multiplier}
 
     def _add_up_gradients(self) -> None:
         if self.accelerator.num_processes == 1:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.pictures import picture_format, save_picture
 from unfreeze.progress import SILENT, Progress
 
@@ -113,9 +113,11 @@ def find_rate(
         UserError: the range is empty, or the loss never falls within it.
     """
     if not 0 < low < high < math.inf:
-        raise UserError(f"low must be above 0 and below high, got low {low} and high {high}")
+        raise UserError(
+            f"{setting('low')} must be above 0 and below {setting('high')}, got low {low} and high {high}"
+        )
     if steps < 10:
-        raise UserError(f"steps must be at least 10, got {steps}")
+        raise UserError(f"{setting('steps')} must be at least 10, got {steps}")
     losses: list[float] = []
     smoothed: list[float] = []
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
@@ -123,7 +125,7 @@ def find_rate(
     with progress.bar("learning-rate test", total=steps, unit="update") as bar:
         for step, rate in enumerate(rates):
             loss = loss_at(rate)
-            bar.advance(loss=loss, rate=rate)
+            bar.advance(loss=loss, learning_rate=rate)
             if not math.isfinite(loss):
                 break
             # Written as a step toward the loss, so that the mean of equal losses is exactly that loss.

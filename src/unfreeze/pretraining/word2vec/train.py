@@ -312,7 +312,7 @@ class _Run:
                 if state.all_predictions is not None:
                     state.all_predictions += predictions
                 state.words += words
-                bar.advance(block.stop - block.start, rate=end, **self.metrics())
+                bar.advance(block.stop - block.start, learning_rate=end, **self.metrics())
 
     def diverged(self) -> UserError:
         usual = " or ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())

@@ -88,6 +88,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (f"{PRETRAIN} {{plain}} --cell qrnn --n-layers 1 --windows 2 1", "2 windows are given for 1 layers"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --zoneout 1", "--zoneout must be at least 0 and below 1, got 1.0"),
         (f"{PRETRAIN} {{plain}} --seed -1", "--seed must be from 0 to 4294967295, not -1"),
+        (f"{ADAPT} {{plain}} --workers 0", "--workers must be above 0, not 0"),
         (f"{FIT} {{train}} --seed 99999999999999999999", "--seed must be from 0"),
         ("generate {lm} The --seed -1", "--seed must be from 0"),
         ("find-rate {lm} --corpus {plain} --low -1", "--low must be above 0"),

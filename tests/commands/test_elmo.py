@@ -74,6 +74,9 @@ def test_embedded_and_searched(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
     assert all(each["word"].lower() == "bank" for each in found["occurrences"])
     assert succeed(*asked, "-k", 4).rows == [found]  # from the cache
     assert "go together" in fail("neighbors", elmo, "bank", "--sentence", "The bank.")
+    assert "an encoder of kind elmo, which has no vectors of words without a sentence" in fail(
+        "neighbors", elmo, "bank"
+    )
     assert "no word 'moon'" in fail("neighbors", elmo, "moon", "--sentence", "The bank.", "--corpus", corpus)
 
 

@@ -64,7 +64,9 @@ def run(arguments: Embed, console: Console) -> None:
     encoder = open_encoder(arguments.encoder)
     if arguments.cache_words:
         if not isinstance(encoder, Elmo):
-            raise UserError(f"--cache-words is for ELMo: {arguments.encoder} is a {encoder.kind} encoder")
+            raise UserError(
+                f"--cache-words is for ELMo: {arguments.encoder} is an encoder of kind {encoder.kind}"
+            )
         ids = encoder.tokenizer.word_ids[: arguments.cache_words]
         encoder.cache_tokens(encoder.tokenizer.token(number) for number in ids)
     unfinished = output.with_name(f".{output.name}.embedding")

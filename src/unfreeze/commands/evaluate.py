@@ -87,7 +87,7 @@ def run(arguments: Evaluate, console: Console) -> None:
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     if kind not in KINDS:
         raise UserError(
-            f"{arguments.model} is a {kind} encoder without an output layer: there is nothing to evaluate"
+            f"{arguments.model} is an encoder of kind {kind}, without an output layer: there is nothing to evaluate"
         )
     need_own_options(arguments, KINDS[kind], OWN_OPTIONS)
     ways: dict[str, Callable[[Evaluate, Console], None]] = {

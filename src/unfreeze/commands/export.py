@@ -57,6 +57,6 @@ def run(arguments: Export, console: Console) -> None:
         console.result({"output": str(output), "words": len(table), "size": table.size})
     else:
         raise UserError(
-            f"{arguments.model} is a {encoder.kind} encoder: export writes an ELMo (to options.json and weights.hdf5), "
-            "or word vectors (to .txt, .vec, .bin or .npz)"
+            f"{arguments.model} is an encoder of kind {encoder.kind}: export writes an ELMo (to options.json and "
+            "weights.hdf5), or word vectors (to .txt, .vec, .bin or .npz)"
         )

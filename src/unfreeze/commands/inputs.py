@@ -55,7 +55,7 @@ def need_task_model(model: str, verb: str) -> str:
         found = language_model_class(find_model(model), model)
         what, mend = found.described, f"use {verbs_of(found)}, or make one with {FITS}"
     else:
-        what, mend = f"a {kind} encoder", f"make one with {FITS}"
+        what, mend = f"an encoder of kind {kind}", f"make one with {FITS}"
     raise UserError(f"{model} is {what}; {verb} needs a classifier, a tagger or an answerer: {mend}")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tyro.conf import Positional
 
+from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_new
 from unfreeze.errors import UserError, setting
@@ -310,3 +311,6 @@ class ThreadOptions(RunOptions):
 
     workers: int | None = None
     """Word vectors: number of threads (default: one per core); with 1, a seed gives the same vectors."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "workers")

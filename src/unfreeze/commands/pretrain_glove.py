@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_one_process
 from unfreeze.commands.options import CorpusOptions, ThreadOptions, run_options
@@ -27,7 +26,7 @@ class PretrainGlove(CorpusOptions, ThreadOptions):
 
     def __post_init__(self) -> None:
         need_one_process("pretrain glove")
-        need_positive(self, "workers")
+        super().__post_init__()
 
 
 def run(arguments: PretrainGlove, console: Console) -> None:

@@ -37,7 +37,8 @@ class PretrainWord2vec(CorpusOptions, ThreadOptions):
 
     def __post_init__(self) -> None:
         need_one_process("pretrain word2vec")
-        need_positive(self, "minutes", "workers")
+        super().__post_init__()
+        need_positive(self, "minutes")
 
 
 def run(arguments: PretrainWord2vec, console: Console) -> None:

@@ -42,7 +42,7 @@ def open_vectors(name: str | Path, *, extra_words: Collection[str] = ()) -> Vect
     if isinstance(encoder, HasTable):
         return encoder.table(extra_words)
     raise UserError(
-        f"{folder} holds a {encoder.kind} encoder, which has no vectors of words without a sentence"
+        f"{folder} holds an encoder of kind {encoder.kind}, which has no vectors of words without a sentence"
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from tyro.conf import Positional
 
-from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import WORD_VECTORS, model_kind
 from unfreeze.commands.options import (
@@ -52,9 +51,6 @@ class Adapt(HeldOutOptions, LoopRunOptions, ThreadOptions):
     """Options of the training."""
 
     given: dict[str, Any] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        need_positive(self, "workers")
 
 
 def run(arguments: Adapt, console: Console) -> None:

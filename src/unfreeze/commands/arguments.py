@@ -301,6 +301,13 @@ def one_line(report: str) -> str:
         if len(named) == 2:
             values = re.sub(r"\{([^}]*)\}\|", r"\1 or ", named[1])
             return f"{wrong[1]} takes {values}, not {checked.shown(wrong[2])}"
+    if wrong := re.match(r"invalid choice (.*) for argument '(\S+)'. Expected one of \((.*)\)", message):
+        found = re.findall(r"'([^']*)'", wrong[3])
+        if "None" in found:  # an optional choice, whose values tyro lists in the order of a set
+            found = sorted(name for name in found if name != "None")
+        return f"{wrong[2]} takes {', '.join(found[:-1])} or {found[-1]}, not {wrong[1]}"
+    if wrong := re.match(r"Missing value for argument '(\S+)'", message):
+        return f"{wrong[1]} needs a value"
     message = re.sub(r"^Error parsing [^:]*: |'None', |, 'None'", "", message)
     message = re.sub(r"^Unrecognized options: (.*)", r"unexpected '\1'", message)
-    return message.rstrip(". ")
+    return message.rstrip(".")

@@ -29,7 +29,11 @@ def direction_of(module_name: str) -> str:
 
 
 def stack_names(direction: Direction) -> list[str]:
-    """The names of the stacks of a direction: for "both" there are two."""
+    """The names of the stacks of a direction: for "both" there are two.
+
+    Raises:
+        UserError: the direction is unknown.
+    """
     if direction not in ("forward", "backward", "both"):
         raise UserError(f"direction {direction!r}: it is forward, backward or both")
     return ["forward", "backward"] if direction == "both" else [direction]

@@ -127,7 +127,11 @@ def save_model(
 def load_matching(
     module: nn.Module, tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str
 ) -> None:
-    """Load `tensors` into `module`, which owns exactly the names and shapes of `expected`."""
+    """Load `tensors` into `module`, which owns exactly the names and shapes of `expected`.
+
+    Raises:
+        UserError: a tensor is missing, unknown or of another shape; the message names it and `source`.
+    """
     _need_shapes({name: list(tensor.shape) for name, tensor in tensors.items()}, expected, source)
     if unknown := tensors.keys() - expected.keys():
         raise UserError(f"{source} has an unknown tensor {min(unknown)!r}: weights and {CONFIG} do not fit")

@@ -97,6 +97,9 @@ class TextEncoder(Encoder):
 
         Args:
             texts: what the offsets of `pieces` refer to.
+
+        Raises:
+            UserError: there are none.
         """
         if not pieces:
             raise UserError("no texts were given")

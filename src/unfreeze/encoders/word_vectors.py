@@ -72,6 +72,9 @@ class WordVectors(TextEncoder):
         size: D.
         ngrams: lengths of the shortest and longest character n-grams, if vectors are composed of them too.
         buckets: number of rows that n-grams are hashed to.
+
+    Raises:
+        UserError: the lengths do not rise from 1, or there are n-grams and no bucket.
     """
 
     kind = "word_vectors"
@@ -118,6 +121,9 @@ class WordVectors(TextEncoder):
         """An encoder of the words of a table, in the normal form of the tokenizer.
 
         Of several words with the same normal form, the one that is written so counts, else the first.
+
+        Raises:
+            UserError: there is no word.
         """
         rows: dict[str, int] = {}
         for row, word in enumerate(table.words):

@@ -139,7 +139,11 @@ def convert_fastai(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` by name, in fp32, without the state of the optimizer."""
+    """The tensors of a `.pth` by name, in fp32, without the state of the optimizer.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds more than tensors.
+    """
     if not path.is_file():
         raise UserError(f"{path} is no file: the weights are what fastai's learn.save wrote, NAME.pth")
     try:
@@ -158,7 +162,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The tokens in the order of their ids, and the labels if the file has both, like `dls.vocab` of a classifier."""
+    """The tokens in the order of their ids, and the labels if the file has both, like `dls.vocab` of a classifier.
+
+    Raises:
+        UserError: the file is missing, damaged, or no vocabulary.
+    """
     if not path.is_file():
         raise UserError(f"{path} is no file: the vocabulary is fastai's dls.vocab, as .pkl, .json or .txt")
     try:

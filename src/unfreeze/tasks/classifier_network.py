@@ -243,6 +243,9 @@ def pooled_network(
         pooling: what is pooled; with `vectors` only the static vectors, if there are any.
         head_dropout: dropout of the pooled features.
         word_vectors: E of static vectors whose mean is concatenated to the pooled states; 0 for none. They are not trained.
+
+    Raises:
+        UserError: there are static vectors, and the encoder is not `Streaming`.
     """
     body: Body
     if isinstance(encoder, Streaming) and isinstance(encoder, TextEncoder):

@@ -84,6 +84,9 @@ class WordInputs(nn.Module):
         vectors_learn: train the word vectors with the task.
         characters: width of the vectors of a character CNN that is trained with the task; 0 for none.
         tokenized: texts consist of words separated by single spaces; otherwise they are raw text, to be split.
+
+    Raises:
+        UserError: there is nothing to read, or the encoder has no such layer.
     """
 
     def __init__(

@@ -39,7 +39,11 @@ class LabeledRows:
 
 
 def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, object]]:
-    """Read folder/CLASS/*.txt, classes and files in sorted order; hidden ones are left out."""
+    """Read folder/CLASS/*.txt, classes and files in sorted order; hidden ones are left out.
+
+    Raises:
+        UserError: there is no folder of a class, one is empty, or the folder is one level too high.
+    """
     classes = sorted(item for item in folder.iterdir() if item.is_dir() and not is_hidden(item.name))
     if not classes:
         raise UserError(f"{folder}: it has no folder per class (CLASS/*.txt); to read a single file, name it")

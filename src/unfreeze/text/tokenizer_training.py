@@ -60,7 +60,11 @@ def learn_words(
 
 
 def train_words(corpus: CorpusCounts, size: int, min_count: int) -> tuple[list[str], list[int]]:
-    """The special tokens and the most frequent words, and the count of each in the encoded corpus."""
+    """The special tokens and the most frequent words, and the count of each in the encoded corpus.
+
+    Raises:
+        UserError: `size` has no room for words, or no word occurs `min_count` times.
+    """
     if size <= len(SPECIAL_TOKENS):
         raise UserError(f"a vocabulary of {size} has no room for words: take more than {len(SPECIAL_TOKENS)}")
     counts = corpus.words
@@ -159,7 +163,11 @@ def count_marked_words(documents: list[str]) -> Counter[str]:
 
 
 def train_unigram(counts: Counter[str], size: int) -> list[tuple[str, float]]:
-    """The special tokens and the pieces of a subword vocabulary with log-probabilities, likely pieces first."""
+    """The special tokens and the pieces of a subword vocabulary with log-probabilities, likely pieces first.
+
+    Raises:
+        UserError: there is no word to learn from.
+    """
     words = _training_words(counts, size)
     if not words:
         raise UserError(

@@ -44,7 +44,11 @@ class Dropouts:
                 raise UserError(f"{name} dropout must be at least 0 and below 1, got {value}")
 
     def times(self, factor: float) -> Dropouts:
-        """Return all dropouts multiplied by a factor (`drop_mult` in fastai)."""
+        """Return all dropouts multiplied by a factor (`drop_mult` in fastai).
+
+        Raises:
+            UserError: a dropout becomes 1 or more.
+        """
         for name, value in asdict(self).items():
             if not 0.0 <= value * factor < 1.0:
                 raise UserError(

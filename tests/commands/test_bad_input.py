@@ -90,6 +90,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (f"{PRETRAIN} {{plain}} --seed -1", "--seed must be from 0 to 4294967295, not -1"),
         ("evaluate {model} {train} --precision fp16", "--precision takes auto, fp32 or bf16, not 'fp16'"),
         ("fit tagger --train {plain} --output {new} --scheme bioe", "--scheme takes bio, bioes, iob1 or plain, not 'bioe'"),
+        ("pretrain word2vec --corpus --output {new}", "no text is given: --corpus needs a file"),
         (f"{PRETRAIN} {{plain}} --seed", "--seed needs a value; see unfreeze pretrain lm --help"),
         (f"{FIT} {{train}} --seed 99999999999999999999", "--seed must be from 0"),
         ("generate {lm} The --seed -1", "--seed must be from 0"),

@@ -155,7 +155,7 @@ def test_paths_that_give_nothing_are_told_at_once(tmp_path: Path, path: str, mes
 
 
 def test_no_path_and_an_unknown_way_to_split_are_told() -> None:
-    with pytest.raises(UserError, match="no corpus"):
+    with pytest.raises(UserError, match="no text is given: corpus needs a file"):
         stream_documents([])
     with pytest.raises(UserError, match="'paragraph' is none of auto, blank-line, line, file"):
         stream_documents(["x"], documents="paragraph")  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.text.columns import table_texts
 from unfreeze.text.lines import (
     COMPRESSIONS,
@@ -81,7 +81,7 @@ def stream_documents(
     if isinstance(paths, (str, Path)):
         paths = [paths]
     if not paths:
-        raise UserError("no corpus was named")
+        raise UserError(f"no text is given: {setting('corpus')} needs a file, a folder or hf:owner/name")
     files = find_files([path for path in paths if not is_hub(path)])
     sources: list[str | Path] = [*files, *(str(path) for path in paths if is_hub(path))]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before anything imports torch or the hub's client.
@@ -24,3 +26,12 @@ def data_folder(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data set {name!r} is not here: unpack it or set UNFREEZE_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Undo the logging that a command line set up: the tests after it read messages as they were written."""
+    logger = logging.getLogger("unfreeze")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before

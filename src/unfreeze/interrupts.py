@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 
 def end_at_interrupts() -> None:
@@ -20,6 +22,19 @@ def raise_at_interrupts() -> None:
     """Make Ctrl-C raise `KeyboardInterrupt` again, so that work in progress can be saved."""
     if signal.getsignal(signal.SIGINT) is _end:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def ignore_interrupts() -> Iterator[None]:
+    """Within the block, Ctrl-C does nothing."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end(number: int, frame: object) -> None:

@@ -91,6 +91,7 @@ def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest
     for name in ("vectors.bin", "words.jsonl", "journal.jsonl"):  # half a batch was on its way
         with (tmp_path / "killed" / name).open("ab") as file:
             file.write(b'["half')
+    (tmp_path / "killed" / ".config.json.123.part").write_text("{")  # and the config of the whole
     seen: list[int] = []
     monkeypatch.setattr(
         features, "_embed_lines", lambda *a, f=features._embed_lines: (seen.append(len(a[1])), f(*a))[1]
@@ -99,6 +100,9 @@ def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest
     assert sum(seen) == len(LINES) - 4
     for name in ("vectors.bin", "words.jsonl"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {
+        path.name for path in (tmp_path / "whole").iterdir()
+    }
     assert found.n_lines == expected.n_lines
     other = embed_text(ENCODER, LINES[:2], tmp_path / "killed", EmbedSettings(), identity="another text")
     assert other.n_lines == 2

@@ -35,7 +35,7 @@ from unfreeze.commands.arguments import (
 )
 from unfreeze.commands.console import Console, make_console
 from unfreeze.errors import UserError
-from unfreeze.interrupts import raise_at_interrupts
+from unfreeze.interrupts import ignore_interrupts, raise_at_interrupts
 from unfreeze.text.display import did_you_mean, printable
 
 VERBS = {
@@ -111,7 +111,9 @@ def _status(argv: Sequence[str] | None) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that explains every error)
         status, line = explain(error)
-        with suppress(OSError):  # where standard error cannot be written, the exit status is all there is
+        # A second Ctrl-C does not cut off the report of the first one. Where standard error cannot be written, the exit
+        # status is all there is.
+        with ignore_interrupts(), suppress(OSError):
             if common.debug:
                 traceback.print_exc()
             if line:

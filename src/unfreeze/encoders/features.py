@@ -277,6 +277,8 @@ class _Writer:
     def __enter__(self) -> _Writer:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for half_written in self.folder.glob(f".{CONFIG}.*.part"):  # by a process that was killed
+                half_written.unlink()
             sizes = self._safe_sizes()
             for name in (VECTORS, WORDS, JOURNAL):
                 self.files[name] = (self.folder / name).open("ab")

@@ -676,7 +676,10 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
             "fit classifier --train {train} --encoder {lm} --learning-rate -1 --output {new}",
             "--learning-rate must be above 0",
         ),
-        ("fit classifier --train {train} --encoder {lm} --dropout-scale 9 --output {new}", "dropout must be"),
+        (
+            "fit classifier --train {train} --encoder {lm} --dropout-scale 9 --output {new}",
+            "--dropout-scale 9 makes",
+        ),
         (
             "fit classifier --train {train} --validation {unknown_label} --encoder {lm} --output {new}",
             "the label 'meh', which is not in the training data",

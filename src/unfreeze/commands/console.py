@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import PurePath
 from typing import Any
 
@@ -77,8 +78,7 @@ def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:
     level = logging.DEBUG if debug else logging.WARNING if silent else logging.INFO
     on_terminal = sys.stderr.isatty()
     handler = LogHandler()
-    handler.setFormatter(logging.Formatter("%(message)s" if on_terminal else "%(asctime)s %(message)s"))
-    handler.addFilter(_name_options)
+    handler.setFormatter(_NamingOptions("%(message)s" if on_terminal else "%(asctime)s %(message)s"))
     logger = logging.getLogger("unfreeze")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
@@ -87,10 +87,15 @@ def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:
     return Console(json=json, quiet=quiet, progress=progress)
 
 
-def _name_options(record: logging.LogRecord) -> bool:
-    if isinstance(record.msg, Notice):
-        record.msg = record.msg.written(as_option)
-    return True
+class _NamingOptions(logging.Formatter):
+    """Writes settings in messages as options; other handlers still get them as arguments."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.msg
+        if isinstance(message, Notice):
+            record = copy(record)
+            record.msg = message.written(as_option)
+        return super().format(record)
 
 
 def is_first_process() -> bool:

@@ -3,9 +3,9 @@
     python -m benchmarks.commits BEFORE AFTER [--data DATA] [--rounds 10] [--only NAME...]
 
 BEFORE and AFTER are checkouts. Each row is a complete process of `unfreeze`, including its start, with one thread and a fixed
-amount of work; its time is the user and system time reported by the operating system. Commands are written with the
-options of AFTER, and `tests/campaigns/renamed.json` maps them to earlier names. Prints the median of the paired ratios
-BEFORE / AFTER with a 95 % bootstrap interval: above 1 the newer commit is faster.
+amount of work; its time is the user and system time reported by the operating system. Commands have only options that
+both commits know. Prints the median of the paired ratios BEFORE / AFTER with a 95 % bootstrap interval: above 1 the newer
+commit is faster.
 """
 
 from __future__ import annotations

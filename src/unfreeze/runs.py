@@ -28,9 +28,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from unfreeze.checked import read_json_file
 from unfreeze.errors import UserError, setting
@@ -53,6 +51,9 @@ from unfreeze.training.objective import Objective
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import first_process_first, is_first_process, make_accelerator, together
 from unfreeze.transfer.policies import TransferPolicy
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 RUN, LOCK = "run.json", "lock"

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Unpack
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.elmo import Elmo
@@ -27,6 +25,9 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import word_texts
 from unfreeze.training.processes import together
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 MOST_WORDS = 1 << 20
 """Number of distinct words that are read by their characters in training; rarer ones share one id."""

@@ -6,10 +6,9 @@ import logging
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
-from accelerate import Accelerator
 
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
@@ -26,6 +25,9 @@ from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.processes import together
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 

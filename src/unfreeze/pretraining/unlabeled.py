@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Required, TypedDict, TypeVar
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
@@ -28,6 +26,9 @@ from unfreeze.training.loop import seed_everything
 from unfreeze.training.objective import Objective
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Model = TypeVar("Model", bound=EncoderLanguageModel)
 

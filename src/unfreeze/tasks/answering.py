@@ -15,12 +15,11 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -36,6 +35,9 @@ from unfreeze.text.questions import Question, QuestionSet
 from unfreeze.text.rules import normalized
 from unfreeze.text.words import Word, split_words
 from unfreeze.training.objective import Loss, SeparateExamples
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LONGEST_ANSWER = 17
 """Longest answer in words; 99 percent of the answers in SQuAD are shorter."""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from unfreeze.datasets.dataset import ExampleSet
@@ -23,6 +22,9 @@ from unfreeze.tasks.logistic_regression import solve_head
 from unfreeze.tasks.plans import ClassifierPlan
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.training.precision import Precision
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class ClassificationObjective(SeparateExamples):

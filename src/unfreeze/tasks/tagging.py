@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.crf import Crf
@@ -34,6 +33,9 @@ from unfreeze.text.tag_schemes import (
 )
 from unfreeze.text.tagged import TaggedSet
 from unfreeze.training.objective import Loss, SeparateExamples
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 BATCH_WORDS = 8_192
 """Words of a batch in prediction, padding included."""

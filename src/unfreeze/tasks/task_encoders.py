@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from unfreeze.datasets.dataset import ExampleSet
@@ -40,6 +39,9 @@ from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.training.precision import Precision
 from unfreeze.vectors.table import VectorTable
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 VECTORS = "word_vectors"

@@ -13,11 +13,9 @@ import math
 import random
 import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -28,13 +26,22 @@ from unfreeze.text.display import duration
 from unfreeze.training.checkpoints import Checkpoints
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Objective
-from unfreeze.training.processes import EndsWithOthers, interrupts, make_accelerator, together
+from unfreeze.training.processes import (
+    EndsWithOthers,
+    gathered,
+    interrupts,
+    make_accelerator,
+    of_first_process,
+    together,
+)
 from unfreeze.transfer.optimizers import NtAsgd, make_optimizer
 from unfreeze.transfer.policies import LayerGroups, TransferPolicy, apply_rates, parameter_groups
 from unfreeze.transfer.schedules import SCHEDULES
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
 VIRTUAL_STEPS = 10_000
@@ -93,7 +100,7 @@ def train(
                 bar.advance(1, **metrics)
                 progress.record(run.step, metrics)
                 run.forecast.after_update(None if run.n_steps is None else run.n_steps - run.step)
-                stopped = run.agreed(bool(interrupted))
+                stopped = of_first_process(bool(interrupted))
                 if run.out_of_time or stopped:
                     break
                 if run.validation_due:
@@ -269,13 +276,15 @@ class _Run:
     def validation_due(self) -> bool:
         """Whether it is time for a validation within the epoch."""
         minutes = self.settings.validate_minutes
-        return minutes is not None and self.agreed(time.monotonic() - self.last_validation > 60 * minutes)
+        return minutes is not None and of_first_process(
+            time.monotonic() - self.last_validation > 60 * minutes
+        )
 
     @property
     def checkpoint_due(self) -> bool:
         """Whether it is time for a checkpoint."""
         minutes = self.settings.checkpoint_minutes
-        return self.checkpoints is not None and self.agreed(
+        return self.checkpoints is not None and of_first_process(
             time.monotonic() - self.last_checkpoint > 60 * minutes
         )
 
@@ -285,21 +294,13 @@ class _Run:
             raise reason
         raise EndsWithOthers(2 if isinstance(reason, UserError) else 130)
 
-    def agreed(self, mine: T) -> T:
-        """The answer of the first process."""
-        if self.accelerator.num_processes == 1:
-            return mine
-        answer = [mine]
-        broadcast_object_list(answer)
-        return answer[0]
-
     def validate(self) -> None:
         """Compute held-out metrics, with the averaged weights if there are any, and add a record."""
         state = self._random_state()
         self.objective.model.eval()
         with self._averaged_weights(), torch.no_grad():
             # Every process computes all metrics, whose last digits may differ on other hardware.
-            metrics = self.agreed(self.objective.validate())
+            metrics = of_first_process(self.objective.validate())
             rank = (metrics["score"], -metrics["loss"]) if metrics else None
             if self.settings.keep_best and rank is not None and (self.best is None or rank > self.best[0]):
                 self.best = rank, self._weights()
@@ -350,7 +351,7 @@ class _Run:
         if self.checkpoints is None:
             return
         carried = {name: self.accelerator.gather(t) for name, t in self.objective.carried().items()}
-        random_states = gather_object([self._random_state()])
+        random_states = gathered(self._random_state())
         self.last_checkpoint = time.monotonic()
         position = {"epoch": self.epoch, "batch": self.batch, "step": self.step, "seconds": self.seconds}
         with together():

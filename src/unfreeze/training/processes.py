@@ -2,27 +2,35 @@
 
 Accelerate knows how many there are (`accelerate launch --multi_gpu --num_processes 2 -m unfreeze ...`, or torchrun; on a CPU
 they communicate over gloo). In addition, an error of one process ends all of them and is reported once, and no process waits
-for another one that has ended.
+for another one that has ended. Accelerate takes a quarter of a second to import: a process that was started alone imports it
+only to train a network.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list, gather_object
 
 from unfreeze.errors import UserError
 from unfreeze.training.precision import Precision, choose_precision
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator, PartialState
+
+T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=1)
 """How long a process waits for another one, which may be reading a large corpus; one that has died is noticed at once."""
+
+
+LAUNCHERS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Environment variables in which launchers (torchrun, `accelerate launch`, MPI) say how many processes they started."""
 
 
 class EndsWithOthers(SystemExit):
@@ -32,7 +40,36 @@ class EndsWithOthers(SystemExit):
 def _processes() -> PartialState:
     """Accelerate's view of the processes that were started together."""
     # Without a GPU Accelerate takes several processes for one, unless it is told that the CPU is meant.
+    from accelerate import PartialState
+
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
+
+
+def _is_alone() -> bool:
+    """Whether no other process was started with this one."""
+    launched = any(os.environ.get(name, "1") != "1" for name in LAUNCHERS)
+    return not launched and not (torch.distributed.is_available() and torch.distributed.is_initialized())
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all processes, in the order of the processes."""
+    if _is_alone():
+        return [value]
+    from accelerate.utils import gather_object
+
+    values: list[T] = gather_object([value])
+    return values
+
+
+def of_first_process(value: T) -> T:
+    """The value of the first process."""
+    if _is_alone():
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 @contextmanager
@@ -50,7 +87,7 @@ def together() -> Iterator[None]:
             yield
         except (UserError, OSError) as error:
             mistake = error
-        failed = gather_object([mistake is not None])
+        failed = gathered(mistake is not None)
     if any(failed):
         if mistake is not None and _processes().process_index == failed.index(True):
             raise mistake
@@ -88,18 +125,18 @@ def first_process_first() -> Iterator[bool]:
 
 def is_first_process() -> bool:
     """Whether this is the process that writes files and reports what happened."""
-    return bool(_processes().is_main_process)
+    return _is_alone() or bool(_processes().is_main_process)
 
 
 def make_accelerator(precision: Precision = "auto") -> Accelerator:
     """Accelerate's handle on devices and processes; "auto" is decided by the first process."""
-    processes = _processes()
-    chosen = [choose_precision(precision, processes.device)]
-    if processes.num_processes > 1:
-        broadcast_object_list(chosen)
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    chosen = of_first_process(choose_precision(precision, _processes().device))
     # Accelerate keeps the precision for the life of the interpreter, but the next run may ask for another one.
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=chosen[0], cpu=not torch.accelerator.is_available())
+    return Accelerator(mixed_precision=chosen, cpu=not torch.accelerator.is_available())
 
 
 @contextmanager

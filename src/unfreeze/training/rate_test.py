@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from typing import TYPE_CHECKING
 
-from accelerate import Accelerator
 from torch import nn
 
 from unfreeze.progress import SILENT, Progress
@@ -19,6 +19,9 @@ from unfreeze.training.objective import Objective
 from unfreeze.training.processes import make_accelerator
 from unfreeze.transfer.policies import TransferPolicy, apply_rates
 from unfreeze.transfer.rate_finder import RateCurve, find_rate
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def rate_test(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -14,8 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from unfreeze import runs
-from unfreeze.errors import UserError
+from unfreeze import identities
+from unfreeze.commands.arguments import as_option
+from unfreeze.errors import Interrupted, UserError
 from unfreeze.folders import load_tensors, write_config, write_model, written_folder
 from unfreeze.runs import Run
 from unfreeze.training import precision
@@ -165,11 +168,17 @@ ONE, TWO = "0123456789abcdef", "f123456789abcdef"
          "other examples of a.csv, seed 0 there, 1 here"),
         ({"train": ["a.csv", ONE]}, {"train": ["b.csv", TWO]}, "train 'a.csv' there, 'b.csv' here"),
         ({"validation": None}, {"validation": ["b.csv", TWO]}, "validation not given there, 'b.csv' here"),
-        ({"weights": [ONE, None]}, {"weights": [TWO, None]}, "another weights"),
-        ({"weights": [None, ONE]}, {"weights": [None, TWO]}, "another weights"),
-        ({"encoder_weights": ONE}, {"encoder_weights": TWO}, "another encoder weights"),
-        ({"corpus": [["a", 1], ["b", 2]]}, {"corpus": [["a", 1], ["b", 3]]},
-         "corpus [['a', 1], ['b', 2]] there, [['a', 1], ['b', 3]] here"),
+        ({"weights": [ONE, None]}, {"weights": [TWO, None]}, "other weights of the encoder or the word vectors"),
+        ({"weights": [None, ONE]}, {"weights": [None, TWO]}, "other weights of the encoder or the word vectors"),
+        ({"encoder_weights": ONE}, {"encoder_weights": TWO}, "other weights of the encoder"),
+        ({"digest": ONE}, {"digest": TWO}, "another digest"),
+        ({"corpus": [[["a", 1], ["b", 2]]]}, {"corpus": [[["a", 1], ["b", 3]]]}, "other text in a, b"),
+        ({"corpus": [[["a", 1]]]}, {"corpus": [[[name, 1] for name in "bcde"], ["hf:x/y"]]},
+         "corpus a there, b, c, d, ... here"),
+        ({"validation": []}, {"validation": [[["a", 1]]]}, "validation not given there, a here"),
+        ({"word_vectors": "None"}, {"word_vectors": "v"}, "word_vectors not given there, 'v' here"),
+        ({"gradual": True}, {"gradual": False}, "gradual=True there, gradual=False here"),
+        ({"stage": "pretrain lm", "seed": 0}, {"stage": "adapt", "seed": 1}, "pretrain lm there, adapt here"),
     ],
 )  # fmt: skip
 def test_digests_are_not_shown(
@@ -216,6 +225,69 @@ with Run(Path({str(output)!r}), lambda: {{"run": 1}}):
     # The lock of a killed process stops nobody.
     assert not opened(output, {"run": 1}).done
     assert files(output) == {os.path.join("training", "run.json")}
+
+
+def test_the_command_line_reads_of_options(tmp_path: Path) -> None:
+    save(opened(tmp_path, {"source": "a", "learning_rate": 0.1, "gradual": True}))
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path, {"source": "b", "learning_rate": 0.2, "gradual": False})
+    said = caught.value.written(as_option)
+    assert (
+        "(source 'a' there, 'b' here, --learning-rate 0.1 there, 0.2 here, --gradual there, --no-gradual here)"
+        in said
+    )
+
+
+def test_a_finished_run_without_the_output_layer_does_not_serve_one_that_needs_it(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with Run(output, lambda: {"run": 1}) as run:
+        finish(run)
+    assert opened(output, {"run": 1}, has_output_layer=lambda folder: True).done
+    lacking: dict[str, Any] = {"has_output_layer": lambda folder: False}
+    said = r"another run \(without_output=True there, without_output=False here\)"
+    with pytest.raises(UserError, match=said):
+        opened(output, {"run": 1}, **lacking)
+    assert opened(output, {"run": 1}).done, "it stays what it is"
+    again = opened(output, {"run": 1}, overwrite=True, **lacking)
+    assert not again.done
+    assert not opened(output, {"run": 1}).done, "begun again, it is resumed with and without the output layer"
+
+
+def test_a_file_system_without_locks_gets_no_lock_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with Run(tmp_path / "out", lambda: {"run": 1}) as run:
+        finish(run)
+    assert "lock" not in {path.name for path in (tmp_path / "out" / "training").iterdir()}
+
+
+def test_a_folder_that_a_living_process_is_replacing_is_not_put_back(tmp_path: Path) -> None:
+    output, earlier = tmp_path / "out", tmp_path / ".out.4711.earlier"
+    with Run(output, lambda: {"run": 1}):
+        output.rename(earlier)  # between the two renames, where folders cannot be exchanged in one step
+        with pytest.raises(UserError, match="is being written by another run"):
+            opened(output, {"run": 1})
+        assert earlier.exists() and not output.exists()
+        earlier.rename(output)
+    assert not opened(output, {"run": 1}).done
+
+
+def test_ctrl_c_says_that_a_run_with_a_checkpoint_is_resumed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught, Run(tmp_path, lambda: {"run": 1}):
+        raise KeyboardInterrupt
+    assert not isinstance(caught.value, Interrupted), "there is nothing to resume"
+    with (
+        pytest.raises(Interrupted, match="rerun the command to resume"),
+        Run(tmp_path, lambda: {"run": 1}) as run,
+    ):
+        save(run)
+        raise KeyboardInterrupt
+    with pytest.raises(Interrupted, match="saved"), Run(tmp_path, lambda: {"run": 1}):
+        raise Interrupted("saved")
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
@@ -318,7 +390,7 @@ def test_a_run_is_resumed_in_its_number_format(tmp_path: Path, monkeypatch: pyte
 
 
 def test_runs_of_earlier_versions_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runs.RENAMED[""], "pace", "speed")
+    monkeypatch.setitem(identities.RENAMED[""], "pace", "speed")
     save(opened(tmp_path, {"policy": {"pace": 0.1}, "spelling": None}))
     # Renamed, nested otherwise, and with settings that earlier versions did not have.
     assert not opened(tmp_path, {"speed": 0.1, "loop": {"cell": "lstm", "windows": [2], "zoneout": 0.0}}).done

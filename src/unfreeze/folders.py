@@ -214,10 +214,14 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def restore_folder(path: Path) -> None:
     """Restore the folder `path` if a process was killed after moving it away to replace it."""
-    if not path.exists():
-        for earlier in _left_beside(path, r"\d+\.earlier")[:1]:
-            with writing(path):
-                earlier.rename(path)
+    for earlier in moved_away(path):
+        with writing(path):
+            earlier.rename(path)
+
+
+def moved_away(path: Path) -> list[Path]:
+    """The folder, if any, that a process moved away from `path` to replace it, and is at another name now."""
+    return [] if path.exists() else _left_beside(path, r"\d+\.earlier")[:1]
 
 
 def remove_leftovers(path: Path) -> None:

@@ -39,5 +39,5 @@ def ignore_interrupts() -> Iterator[None]:
 
 def _end(number: int, frame: object) -> None:
     with suppress(OSError):
-        os.write(2, b"unfreeze: interrupted; rerun the command to start again\n")
+        os.write(2, b"unfreeze: interrupted; rerun the command to start again or resume\n")
     os._exit(130)

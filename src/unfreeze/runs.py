@@ -21,7 +21,6 @@ import fcntl
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,10 +30,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from unfreeze.checked import read_json_file
-from unfreeze.errors import UserError, setting
+from unfreeze.errors import Interrupted, UserError, setting
 from unfreeze.folders import (
     CONFIG,
     OWN,
+    moved_away,
     need_own_place,
     read_metrics,
     remove_leftovers,
@@ -42,6 +42,7 @@ from unfreeze.folders import (
     write_json,
     writing,
 )
+from unfreeze.identities import difference, same_run
 from unfreeze.progress import SILENT, Progress
 from unfreeze.training.cards import write_card
 from unfreeze.training.checkpoints import CHECKPOINT, LOG, TRAINING, Checkpoints
@@ -57,15 +58,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RUN, LOCK = "run.json", "lock"
-HARMLESS = {"checkpoint_minutes"}
-"""Settings that do not change the result: a run is resumed when they differ."""
-RENAMED: dict[str, dict[str, str]] = {
-    "": {"rate": "learning_rate"},
-    "pretrain elmo": {"size": "projection_size", "cells": "hidden_size", "spelling": "char_cnn"},
-}
-"""Settings with another name in runs of earlier versions, old name -> new name: of every stage (""), or of one."""
-ADDED: dict[str, Any] = {"cell": "lstm", "windows": [2], "zoneout": 0.0}
-"""Settings that run.json of earlier versions lacks, with the values that those versions used."""
 logger = logging.getLogger(__name__)
 
 
@@ -80,6 +72,8 @@ class Run:
             the same identity is resumed; another one in the same folder is an error.
         precision: number format of the training; "auto" is decided once, so that a resumed run continues in the same format.
         overwrite: replace the model of another run, once this one is complete.
+        has_output_layer: tells whether a finished output has the part that `without_output` leaves out; None if this call
+            does not need it. A finished run without it is another run.
         progress: reports the progress of long work.
 
     Attributes:
@@ -98,12 +92,14 @@ class Run:
         *,
         precision: Precision = "auto",
         overwrite: bool = False,
+        has_output_layer: Callable[[Path], bool] | None = None,
         progress: Progress = SILENT,
     ) -> None:
         path = None if output is None else Path(output)
         # A symbolic link stays; the folder that it points to is written.
         self._output = path.resolve() if path is not None and path.is_symlink() else path
         self._identity, self._precision, self._overwrite = identity, precision, overwrite
+        self._has_output_layer = has_output_layer
         self.progress, self.done = progress, False
         self._record: dict[str, Any] = {}
         self._lock: int | None = None
@@ -142,14 +138,17 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        has_checkpoint = self._output is not None and not self.done and (self.folder / CHECKPOINT).is_file()
         self._release()
+        if kind is KeyboardInterrupt and has_checkpoint:
+            raise Interrupted("interrupted; rerun the command to resume from the last checkpoint") from error
 
     # Ownership of the output
 
     def _open(self, identity: dict[str, Any], is_first: bool) -> None:
         """Find out whether this run is new, can be resumed or is done, and refuse an output that belongs to another run."""
         if is_first:
-            restore_folder(self.output)
+            self._restore()
             if self.output.exists() and not self.output.is_dir():
                 raise UserError(f"{self.output} is a file: {setting('output')} names a folder")
             if not self.folder.is_dir():
@@ -157,15 +156,19 @@ class Run:
             self._acquire()
             remove_leftovers(self.output)
         record = self._read()
+        is_done = record is not None and bool(record["done"]) and (self.output / CONFIG).is_file()
+        if is_done and self._has_output_layer is not None and not self._has_output_layer(self.output):
+            assert record is not None
+            record["asked"]["without_output"], identity["without_output"] = True, False
         if record is None or not self._continues(record, identity):
             self._need_free(record, identity)
             # Another run's tokenizer and token ids must not be used by this one.
             self._remove_all_but(RUN, LOCK)
+            identity.pop("without_output", None)  # an unfinished run can be resumed with it or without it
             self._record = {"done": False, "asked": identity}
             write_json(self.folder / RUN, self._record)
             return
-        self._record = record
-        self.done = bool(record["done"]) and (self.output / CONFIG).is_file()
+        self._record, self.done = record, is_done
         if not self.done:
             need_own_place(self.output)
         elif is_first:
@@ -187,8 +190,7 @@ class Run:
 
     def _continues(self, record: dict[str, Any], identity: dict[str, Any]) -> bool:
         """Whether `record` is that of the same run as this one."""
-        now = _settings(identity)
-        if _earlier_settings(record, now) != now:
+        if not same_run(record, identity):
             return False
         if self._precision in ("auto", record.get("precision", self._precision)):
             return True
@@ -202,7 +204,7 @@ class Run:
         need_own_place(self.output)
         if self._holds_work():
             if not self._overwrite:
-                other = _difference(record, {**identity, "precision": self._precision})
+                other = difference(record, {**identity, "precision": self._precision})
                 raise UserError(
                     f"{self.output} {other}: choose another {setting('output')}, or add {setting('overwrite', True)}"
                 )
@@ -221,14 +223,36 @@ class Run:
         Raises:
             UserError: another process has it.
         """
-        path = self.folder / LOCK
         with writing(self.output):
             self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._locked(self.folder / LOCK)
+        if self._lock is not None:
+            with suppress(OSError):  # on a full disk, the message of other processes names none
+                os.truncate(self._lock, 0)
+                os.write(self._lock, str(os.getpid()).encode())
+
+    def _restore(self) -> None:
+        """Put the output back if a process was killed between the two renames that replace it (`folders.take_place`).
+
+        A process that is alive has the lock, which moves with the folder.
+        """
+        for earlier in moved_away(self.output):
+            lock = self._locked(earlier / TRAINING / LOCK)
+            restore_folder(self.output)
+            if lock is not None:
+                os.close(lock)
+
+    def _locked(self, path: Path) -> int | None:
+        """The descriptor of a lock file that this process now has; None where there can be no locks.
+
+        Raises:
+            UserError: another process has the lock.
+        """
         while True:
             try:
                 lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             except OSError:  # a read-only folder: an error follows if something has to be written
-                return
+                return None
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -240,15 +264,12 @@ class Run:
                 ) from None
             except OSError:  # a file system without locks
                 os.close(lock)
-                return
+                path.unlink(missing_ok=True)
+                return None
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(lock), path.stat()):
-                    break
+                    return lock
             os.close(lock)  # its holder has just ended and removed it
-        self._lock = lock
-        with suppress(OSError):  # on a full disk, the message above names no process
-            os.truncate(lock, 0)
-            os.write(lock, str(os.getpid()).encode())
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -341,60 +362,3 @@ class Run:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-
-
-def _settings(asked: dict[str, Any], new_names: dict[str, str] | None = None) -> dict[str, Any]:
-    """All settings of an identity by their current names, not nested, and without those that do not change the result."""
-    if new_names is None:
-        new_names = RENAMED[""] | RENAMED.get(str(asked.get("stage")), {})
-    found: dict[str, Any] = {}
-    for name, value in asked.items():
-        if isinstance(value, dict) and value:
-            found |= _settings(value, new_names)
-        elif name not in HARMLESS and value is not None:
-            found[new_names.get(name, name)] = value
-    return found
-
-
-def _earlier_settings(record: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a record, with those of `now` that its version lacked."""
-    return {name: value for name, value in ADDED.items() if name in now} | _settings(record["asked"])
-
-
-def _difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
-    """How the run of an existing output differs from this one."""
-    if record is None:
-        return "already holds a model"
-    now = _settings(asked)
-    before = _earlier_settings(record, now)
-    if (precision := record.get("precision")) is not None and now["precision"] != "auto":
-        before["precision"] = precision
-    else:
-        del now["precision"]
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    shown = ", ".join(_shown(name, before.get(name), now.get(name)) for name in names[:3])
-    return f"belongs to another run ({shown})"
-
-
-def _shown(name: str, before: Any, asked: Any) -> str:
-    """Describe a difference without showing digests."""
-    sources = [each[0] if _is_source(each) else each for each in (before, asked)]
-    if _is_source(asked) and sources[0] == sources[1]:
-        return f"other examples of {asked[0]}"
-    if _has_digest(sources[0]) or _has_digest(sources[1]):
-        return f"another {name.replace('_', ' ')}"
-    there, here = ("not given" if each is None else repr(each) for each in sources)
-    return f"{name} {there} there, {here} here"
-
-
-def _is_source(value: Any) -> bool:
-    """Whether a value is the place of examples and their digest."""
-    if not isinstance(value, list) or len(value) != 2:
-        return False
-    return isinstance(value[0], str) and not _has_digest(value[0]) and _has_digest(value[1])
-
-
-def _has_digest(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_has_digest(each) for each in value)
-    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{16,}", value) is not None

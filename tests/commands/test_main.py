@@ -230,7 +230,7 @@ def test_reports_of_any_form_become_one_line(box: str) -> None:
     [
         ("mistake", 2, "unfreeze: reviews.csv, line 3: column 'label' is missing\n"),
         ("file", 2, "unfreeze: reviews.csv: No such file or directory\n"),
-        ("ctrl-c", 130, "unfreeze: interrupted; rerun the command to start again\n"),
+        ("ctrl-c", 130, "unfreeze: interrupted; rerun the command to start again or resume\n"),
         ("resumable", 130, "unfreeze: stopped after 7 steps; rerun the command to resume\n"),
         ("bug", 1, f"unfreeze: internal error (ZeroDivisionError: division by zero); {DEBUG_HINT}\n"),
     ],
@@ -372,7 +372,7 @@ def test_ctrl_c_while_everything_is_imported_is_one_line(module: str, word: str)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
-    said = "unfreeze: interrupted; rerun the command to start again\n"
+    said = "unfreeze: interrupted; rerun the command to start again or resume\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 
 

@@ -104,7 +104,8 @@ def test_the_same_command_again_is_complete_and_another_needs_overwrite(world: W
     first = succeed(*line, 2, "--json")
     again = succeed(*line, 2, "--json")
     assert again.rows == first.rows and "complete already" in again.err
-    assert "order 2 there, 4 here" in fail(*line, 4)
+    assert "--order 2 there, 4 here" in fail(*line, 4)
+    assert "unknown encoding 'utf-9'" in fail(*line, 4, "--encoding", "utf-9")
     more = succeed(*line, 4, "--overwrite", "--json").rows[0]
     assert more["ngrams"] > first.rows[0]["ngrams"]
     assert more["perplexity"] < first.rows[0]["perplexity"]

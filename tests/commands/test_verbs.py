@@ -232,7 +232,7 @@ def test_fit_replaces_another_run_only_when_told(world: World, tmp_path: Path) -
     line += ["--labels", 8, "--transfer", "frozen", "--precision", "fp32", "--epochs"]
     succeed(*line, 2)
     before = (target / "model.safetensors").read_bytes()
-    assert "belongs to another run (epochs 2 there, 3 here)" in fail(*line, 3)
+    assert "belongs to another run (--epochs 2 there, 3 here)" in fail(*line, 3)
     assert (target / "model.safetensors").read_bytes() == before
     succeed(*line, 3, "--overwrite")
     assert (target / "model.safetensors").read_bytes() != before

@@ -154,6 +154,12 @@ def test_adapt_needs_the_output_matrix(vectors: Path, corpus: Path, tmp_path: Pa
     succeed("pretrain", "word2vec", *small)
     said = fail("adapt", tmp_path / "v", "--corpus", corpus, "--output", tmp_path / "w")
     assert "has no output matrix" in said
+    assert "(--without-output there, --no-without-output here)" in fail("pretrain", "word2vec", *small[:-1])
+    succeed("pretrain", "word2vec", *small)
+    succeed("pretrain", "word2vec", *small[:-1], "--overwrite")
+    succeed("pretrain", "word2vec", *small)
+    adapted = ["adapt", tmp_path / "v", "--corpus", corpus, "--output", tmp_path / "w"]
+    succeed(*adapted, "--epochs", 1, "--workers", 1)
     for option, value in (("--bptt", 3), ("--validation", corpus)):
         said = fail("adapt", vectors, "--corpus", corpus, "--output", tmp_path / "w", option, value)
         assert f"{option} is for language models" in said

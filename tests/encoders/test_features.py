@@ -81,7 +81,10 @@ def dying(lines: list[str], at: int) -> Iterator[str]:
         yield line
 
 
-def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("odd", [b"", b"{}\n", b"[]\n", b'{"lines": 9, "rows": -1, "bytes": 3}\n'])
+def test_killed_it_goes_on_and_ends_the_same(
+    odd: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(features, "LINES", 2)
     expected = embed_text(ENCODER, LINES, tmp_path / "whole", EmbedSettings())
     with pytest.raises(Killed):
@@ -91,6 +94,8 @@ def test_killed_it_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest
     for name in ("vectors.bin", "words.jsonl", "journal.jsonl"):  # half a batch was on its way
         with (tmp_path / "killed" / name).open("ab") as file:
             file.write(b'["half')
+    with (tmp_path / "killed" / "journal.jsonl").open("ab") as file:
+        file.write(odd)
     (tmp_path / "killed" / ".config.json.123.part").write_text("{")  # and the config of the whole
     seen: list[int] = []
     monkeypatch.setattr(

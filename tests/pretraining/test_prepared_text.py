@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from tests.commands.toy import plain_documents, write_corpus
+from unfreeze.encoders.elmo import Elmo
 from unfreeze.errors import UserError
 from unfreeze.folders import load_tensors
+from unfreeze.language_models.bilm import BiLanguageModel
 from unfreeze.pretraining import elmo_settings
 from unfreeze.pretraining.elmo import pretrain_elmo
 from unfreeze.pretraining.ngram import pretrain_ngram
@@ -36,6 +38,19 @@ def pretrain(corpus: Corpus, output: Path) -> dict[str, torch.Tensor]:
     return load_tensors(output / "model.safetensors")
 
 
+def test_a_finished_encoder_is_no_finished_language_model(corpus: Corpus, tmp_path: Path) -> None:
+    def run(*, without_output: bool, overwrite: bool = False) -> object:
+        settings = replace(elmo_settings.tiny(), batch_size=8, bptt=40)
+        options = {"output": tmp_path / "out", "precision": "fp32", "overwrite": overwrite}
+        return pretrain_elmo(corpus, settings, without_output=without_output, **options)[0]  # type: ignore[misc]
+
+    assert isinstance(run(without_output=True), Elmo)
+    with pytest.raises(UserError, match="belongs to another run .without_output=True there"):
+        run(without_output=False)
+    assert isinstance(run(without_output=False, overwrite=True), BiLanguageModel)
+    assert isinstance(run(without_output=True), Elmo), "the language model has an encoder"
+
+
 @pytest.mark.parametrize("last", ["tokenizer.json", "counts.json"])
 def test_killed_between_the_files_of_a_tokenizer_it_is_made_again(
     last: str, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -52,6 +67,23 @@ def test_killed_between_the_files_of_a_tokenizer_it_is_made_again(
         with pytest.raises(Killed):
             pretrain(corpus, tmp_path / "killed")
     found = pretrain(corpus, tmp_path / "killed")
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_words_that_lost_their_counts_are_counted_again(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise Killed
+
+    expected = pretrain(corpus, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("unfreeze.pretraining.elmo._vocabulary", dies)
+        with pytest.raises(Killed):
+            pretrain(corpus, tmp_path / "killed")
+    (tmp_path / "killed" / "training" / "counts.json").unlink()
+    found = pretrain(corpus, tmp_path / "killed")
+    assert "counts.json is missing" in caplog.text
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 

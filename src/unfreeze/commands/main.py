@@ -206,7 +206,7 @@ def overview(first: str | None = None) -> str:
 def explain(error: BaseException) -> tuple[int, str]:
     """The exit status for an exception, and the line to print for it ("" prints none)."""
     if isinstance(error, KeyboardInterrupt):
-        return 130, str(error) or "interrupted; rerun the command to start again"
+        return 130, str(error) or "interrupted; rerun the command to start again or resume"
     if isinstance(error, BrokenPipeError):
         return 141, ""
     if isinstance(error, UserError):

@@ -299,18 +299,21 @@ class _Writer:
         """Bytes of each file that an earlier run with the same key entered in the journal; empty if there are none."""
         path = self.folder / JOURNAL
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-        size, sizes = 0, {}
+        size, sizes = 0, dict[str, int]()
         for number, line in enumerate(lines):
             try:
                 entry = read_json(line)
             except NotJson:
                 break  # half written when the run was killed
-            if not number and entry.get("digest") != self.config["digest"]:
-                return {}
-            size += len(line)
+            if not isinstance(entry, dict) or (not number and entry.get("digest") != self.config["digest"]):
+                break
             if number:
-                self.n_lines, self.n_rows = entry["lines"], entry["rows"]
-                sizes = {VECTORS: self.head + entry["rows"] * self.row_bytes, WORDS: entry["bytes"]}
+                counts: list[Any] = [entry.get(name) for name in ("lines", "rows", "bytes")]
+                if not all(isinstance(count, int) and count >= 0 for count in counts):
+                    break  # damaged: what is before it counts
+                self.n_lines, self.n_rows, n_bytes = counts
+                sizes = {VECTORS: self.head + self.n_rows * self.row_bytes, WORDS: n_bytes}
+            size += len(line)
         files = {name: self.folder / name for name in sizes}
         if any(not files[name].is_file() or files[name].stat().st_size < sizes[name] for name in sizes):
             self.n_lines = self.n_rows = 0

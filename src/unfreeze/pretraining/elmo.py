@@ -22,7 +22,8 @@ from unfreeze.pretraining.vocabulary_transfer import transfer_output_words
 from unfreeze.progress import Progress
 from unfreeze.text.cased_words import CasedTokenizer, train_cased_tokenizer
 from unfreeze.text.token_store import TokenStore
-from unfreeze.text.tokenizers import TextTokenizer
+from unfreeze.text.tokenizer_files import load_tokenizer
+from unfreeze.text.tokenizers import COUNTS, TOKENIZER, TextTokenizer
 from unfreeze.text.words import word_texts
 from unfreeze.training.processes import together
 
@@ -73,6 +74,7 @@ def pretrain_elmo(
         make_model=make_model,
         make_objective=partial(_objective, settings),
         title="ELMo",
+        load=_load_words,
         **options,
     )
 
@@ -113,6 +115,7 @@ def adapt_elmo(
         make_model=make_model,
         make_objective=partial(_objective, settings),
         title=f"ELMo, adapted from {source}",
+        load=_load_words if settings.new_vocabulary else load_tokenizer,
         **options,
     )
 
@@ -121,6 +124,14 @@ def _all_words(corpus: Corpus, progress: Progress) -> CasedTokenizer:
     """All words of the corpus and of the held-out text; the latter are read by their characters but not counted."""
     counted = train_cased_tokenizer(corpus.training_documents(), size=MOST_WORDS, progress=progress)
     return counted.with_words(word for text in corpus.held_out_documents() for word in word_texts(text))
+
+
+def _load_words(folder: Path) -> TextTokenizer:
+    """The words of a run that was begun before, whose counts choose the output vocabulary."""
+    words = load_tokenizer(folder)
+    if not isinstance(words, CasedTokenizer) or words.counts is None:
+        raise UserError(f"{folder / COUNTS} is missing or does not belong to {TOKENIZER}")
+    return words
 
 
 def _vocabulary(words: TextTokenizer, size: int, min_count: int) -> CasedTokenizer:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
+from unfreeze.folders import read_config
 from unfreeze.language_models.on_encoder import EncoderLanguageModel
 from unfreeze.pretraining.elmo_settings import AdaptElmoSettings, ElmoSettings
 from unfreeze.pretraining.settings import TrainingSettings
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.text.corpus import find_files, stream_documents
+from unfreeze.text.lines import codec_name
 from unfreeze.text.store_builder import DocumentTokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
@@ -52,6 +54,9 @@ class Corpus:
     """Column of the text in tables and JSON lines (default: found by its name)."""
     header: bool | None = None
     """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
+
+    def __post_init__(self) -> None:
+        codec_name(self.encoding)  # a mistake here is reported before the identity of the run is compared
 
     def identity(self) -> dict[str, Any]:
         """What identifies this corpus: names and sizes of its files, and how they are read."""
@@ -107,9 +112,11 @@ def _identity(path: str | Path) -> list[Any]:
     return [[file.name, file.stat().st_size] for file in find_files([path])]
 
 
-def make_once(run: Run, make: Callable[[], TextTokenizer]) -> TextTokenizer:
+def make_once(
+    run: Run, make: Callable[[], TextTokenizer], load: Callable[[Path], TextTokenizer] = load_tokenizer
+) -> TextTokenizer:
     """The tokenizer of a run, made at its first start."""
-    return run.once("tokenizer.json", lambda folder: make().save(folder), load_tokenizer)
+    return run.once("tokenizer.json", lambda folder: make().save(folder), load)
 
 
 def encode_once(
@@ -129,14 +136,20 @@ def encode_once(
 
 
 def prepare_text(
-    run: Run, corpus: Corpus, make_tokenizer: Callable[[], TextTokenizer]
+    run: Run,
+    corpus: Corpus,
+    make_tokenizer: Callable[[], TextTokenizer],
+    load: Callable[[Path], TextTokenizer] = load_tokenizer,
 ) -> tuple[TextTokenizer, TokenStore, TokenStore | None]:
     """The tokenizer of a language model's run, the ids to learn from and those held out, if any.
+
+    Args:
+        load: reads the tokenizer; if it raises UserError, the tokenizer is made again.
 
     Raises:
         UserError: the corpus has no text to learn from.
     """
-    tokenizer = make_once(run, make_tokenizer)
+    tokenizer = make_once(run, make_tokenizer, load)
     store = encode_once(run, "tokens", tokenizer, corpus.training_documents)
     if store is None:
         raise UserError("the corpus holds no text to learn from")
@@ -160,6 +173,11 @@ class RunOptions(TypedDict, total=False):
     """Reports the progress of long work."""
 
 
+def has_output_layer(folder: Path) -> bool:
+    """Whether a saved folder holds a language model and not its encoder alone."""
+    return read_config(folder).get("output") is not None
+
+
 def train_language_model(
     kind: type[Model],
     corpus: Corpus,
@@ -170,6 +188,7 @@ def train_language_model(
     make_model: Callable[[TextTokenizer], Model],
     make_objective: Callable[[Model, TextTokenizer, TokenStore, TokenStore | None, Accelerator], Objective],
     title: str,
+    load: Callable[[Path], TextTokenizer] = load_tokenizer,
     output: str | Path,
     without_output: bool = False,
     precision: Precision = "auto",
@@ -186,17 +205,25 @@ def train_language_model(
         make_model: makes the model from that tokenizer; all random numbers are seeded before.
         make_objective: takes the model, the tokenizer, the token ids to learn from and those held out.
         title: title of the model card.
+        load: as in `prepare_text`.
         output, without_output, precision, overwrite, command, progress: as in `RunOptions`.
 
     Returns:
         The model (or its encoder), and its held-out metrics as in metrics.json.
     """
-    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+    with Run(
+        output,
+        identity,
+        precision=precision,
+        overwrite=overwrite,
+        has_output_layer=None if without_output else has_output_layer,
+        progress=progress,
+    ) as run:
         if run.done:
-            load = Encoder.from_pretrained if without_output else kind.from_pretrained
-            return load(run.output), run.metrics
+            saved = Encoder if without_output else kind
+            return saved.from_pretrained(run.output), run.metrics
         accelerator = run.accelerator
-        tokenizer, store, held_out = prepare_text(run, corpus, lambda: make_tokenizer(progress))
+        tokenizer, store, held_out = prepare_text(run, corpus, lambda: make_tokenizer(progress), load)
         with together():
             seed_everything(settings.loop.seed)
             model = make_model(tokenizer)

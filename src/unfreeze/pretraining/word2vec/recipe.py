@@ -27,9 +27,11 @@ from unfreeze.folders import (
     WEIGHTS,
     load_tensors,
     read_config,
+    tensor_shapes,
     write_model,
     written_folder,
 )
+from unfreeze.identities import RENAMED
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus, encode_once, make_once
 from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, VocabularyTokenizer, learn_phrases
@@ -38,7 +40,7 @@ from unfreeze.pretraining.word2vec.tables import bag_table
 from unfreeze.pretraining.word2vec.train import Bags, Matrices, train_matrices
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
-from unfreeze.runs import RENAMED, Run
+from unfreeze.runs import Run
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.store_builder import DocumentTokenizer
@@ -298,7 +300,11 @@ def _train_vectors(
     def whole_identity() -> dict[str, Any]:
         return {**identity(), "minutes": minutes}
 
-    with Run(output, whole_identity, overwrite=overwrite, progress=progress) as run:
+    def has_outputs(folder: Path) -> bool:
+        return OUTPUTS in tensor_shapes(folder / WEIGHTS)
+
+    needed = None if without_output else has_outputs
+    with Run(output, whole_identity, overwrite=overwrite, has_output_layer=needed, progress=progress) as run:
         if run.done:
             return WordVectors.from_pretrained(run.output), run.metrics
         encoder, store, counts, start = prepare(run)

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import ours
 from benchmarks.matrix_share import recurrent_operations, softmax_operations, training_operations
 from benchmarks.sizes import EQUAL, Sizes, count_parameters, equal_hidden_size
+from tests.language_models.models import NO_DROPOUT
 from unfreeze.encoders.layers.cell_settings import CellKind
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import direction_loss
 from unfreeze.text.rules import SPECIAL_TOKENS

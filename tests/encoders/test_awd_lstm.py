@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.encoders.qrnn_oracle import QrnnOracle
-from tests.language_models.models import CELL_ARGUMENTS, TEXTS, word_tokenizer
+from tests.language_models.models import CELL_ARGUMENTS, NO_DROPOUT, TEXTS, word_tokenizer
 from unfreeze.encoders.awd_lstm import AwdLstm, StackedEncoder
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.encoders.layers.qrnn import QrnnLayer
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Cell
+from unfreeze.encoders.layers.recurrent import Cell
 from unfreeze.encoders.lstm import LstmEncoder
 from unfreeze.errors import UserError
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer

@@ -15,7 +15,8 @@ import torch
 from tests.encoders.elmos import small_bilm, small_elmo
 from tests.language_models.models import random_model, word_tokenizer
 from unfreeze import registry
-from unfreeze.encoders import base
+from unfreeze.encoders import awd_lstm, base
+from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Pool
 from unfreeze.encoders.feature_settings import EmbedSettings
 from unfreeze.encoders.features import embed_text
@@ -58,6 +59,24 @@ def test_a_text_has_the_vector_that_embed_gives_it(kind: str, pool: Pool, tmp_pa
         lines = embed_text(encoder, TEXTS, tmp_path / f"{layer}", settings).lines()
         for row, line in zip(found, lines, strict=True):
             np.testing.assert_allclose(row, line.vectors[0, 0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "qrnn"])
+@pytest.mark.parametrize("pool", ["mean", "max", "last"])
+def test_a_long_text_is_read_in_pieces(pool: Pool, cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    encoder = AwdLstm(word_tokenizer(), embedding_size=4, hidden_size=6, direction="both", cell=cell).eval()
+    long = [" ".join(TEXTS * 5) + " so so so", "", " ".join(TEXTS * 3), "the cat " * 7]
+    expected = [encoder.encode([text], layer=layer, pool=pool) for layer in (0, 1, -1) for text in long]
+    lengths: list[int] = []
+    for name in encoder.directions:
+        encoder.stack(name).register_forward_pre_hook(lambda _, arguments: lengths.append(len(arguments[0])))
+    monkeypatch.setattr(awd_lstm, "LONG_TEXT", 0)
+    monkeypatch.setattr(awd_lstm, "PIECE", 7)
+    found = [encoder.encode([text], layer=layer, pool=pool) for layer in (0, 1, -1) for text in long]
+    assert max(lengths) == 7
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

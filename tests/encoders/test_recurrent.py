@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.language_models.models import NO_DROPOUT
 from unfreeze.encoders.layers.cell_settings import CellSettings
 from unfreeze.encoders.layers.dropouts import VariationalDropout, drop_weight, embed_with_dropout
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts, RecurrentStack, WeightDropLstm, detached
+from unfreeze.encoders.layers.recurrent import Dropouts, RecurrentStack, WeightDropLstm, detached
 from unfreeze.errors import UserError
 
 

@@ -10,6 +10,7 @@ import torch
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
+from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
@@ -21,6 +22,7 @@ TEXTS = [
 ]
 
 
+NO_DROPOUT = Dropouts(embedding=0.0, input=0.0, hidden=0.0, weight=0.0, output=0.0)
 CELLS: list[CellKind] = ["lstm", "qrnn"]
 CELL_ARGUMENTS: dict[CellKind, dict[str, Any]] = {
     "lstm": {},

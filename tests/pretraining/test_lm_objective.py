@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.language_models.models import CELLS, TEXTS, random_model, word_tokenizer
+from tests.language_models.models import CELLS, NO_DROPOUT, TEXTS, random_model, word_tokenizer
 from tests.language_models.numpy_language_model import NumpyLanguageModel
 from unfreeze.encoders.directions import Direction
 from unfreeze.encoders.layers.cell_settings import CellKind
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, Dropouts
+from unfreeze.encoders.layers.recurrent import Dropouts
 from unfreeze.pretraining.lm_objective import LanguageModelObjective, direction_loss
 from unfreeze.text.batches import IGNORE
 from unfreeze.text.token_store import TokenStore

@@ -42,6 +42,7 @@ from tests.tasks.test_answering import made_questions
 from unfreeze import Embedder, QuestionAnswerer, SequenceTagger, TextClassifier
 from unfreeze.errors import UserError
 from unfreeze.generated import movie_reviews
+from unfreeze.tasks.base import Estimator
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.text_classifier import fit_classifier
 from unfreeze.text.examples import example_set
@@ -127,6 +128,31 @@ def test_an_unknown_setting_says_which_one_was_meant(made: Any) -> None:
 def test_the_signature_names_every_setting(made: Any) -> None:
     assert list(inspect.signature(made).parameters) == list(made().get_params())
     assert made.__init__.__doc__ != "" and made.__doc__.startswith("A ")
+
+
+def test_an_error_in_prediction_leaves_a_network_in_training_mode(
+    classifier: TextClassifier, tagger: SequenceTagger, answerer: QuestionAnswerer
+) -> None:
+    calls = [(classifier, TEXTS), (tagger, TOKENS), (answerer, PAIRS)]
+    for fitted, inputs in calls:
+        module = fitted.network_.body if fitted is classifier else fitted.network_.words
+        hook = module.register_forward_pre_hook(lambda *_: 1 // 0)
+        fitted.network_.train()
+        try:
+            with pytest.raises(ZeroDivisionError):
+                fitted.predict(inputs[:1])
+            assert fitted.network_.training
+        finally:
+            hook.remove()
+            fitted.network_.eval()
+
+
+def test_a_task_has_to_say_how_it_is_saved() -> None:
+    class Unsaved(Estimator):
+        pass
+
+    with pytest.raises(TypeError, match="save_pretrained"):
+        Unsaved()  # type: ignore[abstract]
 
 
 def test_settings_are_shown_if_they_are_not_the_default() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.language_models.models import NO_DROPOUT
 from unfreeze.encoders.layers.cell_settings import CellSettings
-from unfreeze.encoders.layers.recurrent import NO_DROPOUT, RecurrentStack, detached
+from unfreeze.encoders.layers.recurrent import RecurrentStack, detached
 from unfreeze.tasks import bodies
 from unfreeze.tasks.bodies import Pooling, pool_documents, pooled_width
 

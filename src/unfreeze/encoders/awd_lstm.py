@@ -21,12 +21,18 @@ from unfreeze.encoders.directions import (
     module_name,
     reversed_within,
     stack_names,
+    word_positions,
 )
+from unfreeze.encoders.feature_settings import Pool
 from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS, Dropouts, RecurrentStack
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.vectors.table import VectorTable
+
+LONG_TEXT = 1 << 14
+"""Tokens from which on `encode` reads a text piece by piece: the layers of a longer one would take a gigabyte."""
+PIECE = 1 << 12
 
 
 class StackedEncoder(TextEncoder):
@@ -93,6 +99,35 @@ class StackedEncoder(TextEncoder):
             for name in self.directions
         ]
         return _side_by_side([layers for layers, _ in picked]), picked[0][1]
+
+    def _pooled(self, batch: TextBatch, layer: int, pool: Pool) -> Tensor:
+        if len(batch.ids) == 1 and batch.ids.shape[1] > LONG_TEXT:
+            return torch.cat([self._pooled_pieces(name, batch, layer, pool) for name in self.directions])[
+                None
+            ]
+        return super()._pooled(batch, layer, pool)
+
+    def _pooled_pieces(self, name: str, batch: TextBatch, layer: int, pool: Pool) -> Tensor:
+        """One text -> (D,) of one direction, of the vectors in `word_layers`, in memory for one piece of the text."""
+        stack, (places,) = self.stack(name), word_positions(batch.words, last=name == "forward")[0]
+        ids = self.stack_ids(name, batch.ids, batch.lengths)
+        # Behind the begin symbol, a backward stack reads id T - p at place p.
+        read = torch.tensor(places if name == "forward" else [len(ids) - place for place in places])
+        total = torch.zeros(stack.widths[layer], dtype=torch.float64, device=ids.device)
+        largest, last = torch.full_like(total, -torch.inf), torch.zeros_like(total)
+        state = stack.initial_state(1)
+        for start in range(0, len(ids), PIECE):
+            output = stack(ids[start : start + PIECE], state)
+            state, found = output.state, output.layers[layer][:, 0].double()
+            inside = read[(start <= read) & (read < start + PIECE)].to(ids.device) - start
+            if len(inside):
+                total += found[inside].sum(0)
+                largest = torch.maximum(largest, found[inside].amax(0))
+                if start <= int(read[-1]) < start + PIECE:
+                    last = found[int(read[-1]) - start]
+        if not places:
+            return total.float()
+        return {"mean": total / len(places), "max": largest, "last": last}[pool].float()
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """The embedding, then each layer with both directions in one group; a shared embedding is there once."""

@@ -11,7 +11,8 @@ Legend: B batch, N positions (pieces of a text, places of a feature map), L laye
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
@@ -53,6 +54,17 @@ class Batch:
         return replace(
             self, **{n: value.to(device) for n, value in values.items() if isinstance(value, Tensor)}
         )
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within the block, the module is in evaluation mode; afterwards, also after an error, in the mode that it was in."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
 
 
 class Encoder(nn.Module, ABC):
@@ -115,15 +127,10 @@ class Encoder(nn.Module, ABC):
         if pool not in ("mean", "max", "last"):
             raise UserError(f"pool {pool!r}: it is mean, max or last")
         found = np.zeros((len(inputs), self.widths[layer]), dtype=np.float32)
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                for numbers in token_bounded_batches([1 + len(each) for each in inputs], BATCH_SIZE):
-                    layers, mask = self._pooled_layers([inputs[number] for number in numbers])
-                    found[numbers] = _pooled(layers[layer].float(), mask, pool).cpu().numpy()
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            for numbers in token_bounded_batches([1 + len(each) for each in inputs], BATCH_SIZE):
+                batch = self.prepare([inputs[number] for number in numbers])
+                found[numbers] = self._pooled(batch, layer, pool).cpu().numpy()
         return found
 
     def _listed(self, inputs: Any) -> Sequence[Any]:
@@ -131,9 +138,10 @@ class Encoder(nn.Module, ABC):
         need_several(inputs, "inputs")
         return inputs if isinstance(inputs, (list, tuple)) else list(inputs)
 
-    def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
-        """The layers and the mask that `encode` pools."""
-        return self.layers(self.prepare(inputs))
+    def _pooled(self, batch: Any, layer: int, pool: Pool) -> Tensor:
+        """(B, D) for `encode`."""
+        layers, mask = self.layers(batch)
+        return pooled(layers[layer].float(), mask, pool)
 
     # Saving and loading
 
@@ -233,7 +241,7 @@ def layer_number(layer: int, count: int) -> int:
     return layer % count
 
 
-def _pooled(layer: Tensor, mask: Tensor, pool: Pool) -> Tensor:
+def pooled(layer: Tensor, mask: Tensor, pool: Pool) -> Tensor:
     """(B, N, D), (B, N) -> (B, D); zeros where no position is real."""
     if not layer.shape[1]:
         return layer.new_zeros(len(layer), layer.shape[2])

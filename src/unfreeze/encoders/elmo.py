@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from unfreeze.checked import need_call
+from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.directions import gather_words, module_name, reversed_within
 from unfreeze.encoders.layers.char_cnn import CharCnn, CharCnnSettings
 from unfreeze.encoders.layers.parallel import single_threaded_ops
@@ -197,15 +198,13 @@ class Elmo(TextEncoder):
         UserError.
         """
         different = list(dict.fromkeys(words))
-        was_training = self.training
-        self.eval()
         device = next(self.parameters()).device
-        parts = [
-            self.token_vectors(self.spell(different[at : at + CACHE_BATCH]).to(device)).float()
-            for at in range(0, len(different), CACHE_BATCH)
-        ]
+        with evaluating(self):
+            parts = [
+                self.token_vectors(self.spell(different[at : at + CACHE_BATCH]).to(device)).float()
+                for at in range(0, len(different), CACHE_BATCH)
+            ]
         self.take_cache(different, torch.cat(parts) if parts else self.cache.new_zeros(0, self.size))
-        self.train(was_training)
 
     def take_cache(self, words: Sequence[str], vectors: Tensor) -> None:
         """Use token vectors (n, P) that were computed before as the cache."""

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.encoders.base import Batch, Encoder
+from unfreeze.encoders.base import Batch, Encoder, pooled
 from unfreeze.encoders.directions import gather_words
 from unfreeze.encoders.feature_settings import Pool
 from unfreeze.errors import UserError, column_of, need_texts
@@ -89,8 +89,9 @@ class TextEncoder(Encoder):
         need_texts(texts, "texts")
         return texts
 
-    def _pooled_layers(self, inputs: Sequence[Any]) -> tuple[list[Tensor], Tensor]:
-        return self.word_layers(self.prepare(inputs))
+    def _pooled(self, batch: Any, layer: int, pool: Pool) -> Tensor:
+        layers, mask = self.word_layers(batch)
+        return pooled(layers[layer].float(), mask, pool)
 
     def batch(self, pieces: Sequence[Pieces], texts: Sequence[str]) -> TextBatch:
         """Encoded texts -> a batch.

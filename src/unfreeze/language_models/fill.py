@@ -80,10 +80,6 @@ class Gap:
             for place in places
         ]
 
-    def rank_of(self, word: str) -> int:
-        """The rank of a word among all candidates, from 1; raises as `words`."""
-        return self._rank(self._place(word))
-
     @property
     def _ranked_by(self) -> NDArray[np.float64]:
         return list(self.probabilities.values())[-1]

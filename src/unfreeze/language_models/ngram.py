@@ -36,12 +36,12 @@ from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config, write_m
 from unfreeze.language_models.base import Generates, MeasuredPart, ReadableText, ScoredTokens
 from unfreeze.language_models.model import LanguageModel
 from unfreeze.language_models.ngram_counts import CountedLevel, Keys, Rows, count_ngrams, find_rows
+from unfreeze.language_models.settings import MOST_ORDER
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 
-MOST_ORDER = 6
 BATCH_TOKENS = 1 << 20
 """Tokens that are looked up at once when a store is measured: about 100 bytes each."""
 FALLBACK = (0.5, 1.0, 1.5)

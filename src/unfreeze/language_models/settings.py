@@ -1,4 +1,4 @@
-"""Settings of generated text; this module does not import torch, so that the command line can show them quickly."""
+"""Settings of generated text, and the limit of n-grams; no torch is imported, so that the command line shows them quickly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from unfreeze.checked import need_positive, need_seed, need_setting_types
 from unfreeze.errors import UserError, setting
+
+MOST_ORDER = 6
+"""Length of the longest n-grams that an n-gram model can have."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Literal
 from unfreeze.checked import need_not_negative, need_positive
 from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
 from unfreeze.errors import UserError, setting
+from unfreeze.language_models.settings import MOST_ORDER
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
@@ -32,8 +33,8 @@ class NgramSettings:
 
     def __post_init__(self) -> None:
         need_positive(self, "vocabulary_size", "min_count")
-        if not 1 <= self.order <= 6:
-            raise UserError(f"{setting('order')} must be from 1 to 6, not {self.order}")
+        if not 1 <= self.order <= MOST_ORDER:
+            raise UserError(f"{setting('order')} must be from 1 to {MOST_ORDER}, not {self.order}")
 
 
 @dataclass(frozen=True, kw_only=True)

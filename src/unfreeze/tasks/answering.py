@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.encoders.layers.dropouts import VariationalDropout
 from unfreeze.progress import SILENT, Progress
@@ -227,17 +228,15 @@ def read_windows(
     network: ReaderNetwork, windows: Sequence[Window], count: int = 1
 ) -> list[tuple[list[Found], float]]:
     """The best spans of each window, and the logarithm of the odds that it has the answer; no window depends on the others."""
-    was_training = network.training
-    network.eval()
     result: list[tuple[list[Found], float]] = [([], -np.inf)] * len(windows)
     lengths = [len(window.words) + 16 for window in windows]
-    for numbers in token_bounded_batches(lengths, BATCH_WORDS):
-        begin, end = network([windows[number] for number in numbers])
-        begins, ends = (torch.log_softmax(x, dim=1).cpu().numpy() for x in (begin, end))
-        for row, number in enumerate(numbers):
-            kept = [*range(len(windows[number].words)), begins.shape[1] - 1]
-            result[number] = best_spans(begins[row, kept], ends[row, kept], count, windows[number].owned)
-    network.train(was_training)
+    with evaluating(network):
+        for numbers in token_bounded_batches(lengths, BATCH_WORDS):
+            begin, end = network([windows[number] for number in numbers])
+            begins, ends = (torch.log_softmax(x, dim=1).cpu().numpy() for x in (begin, end))
+            for row, number in enumerate(numbers):
+                kept = [*range(len(windows[number].words)), begins.shape[1] - 1]
+                result[number] = best_spans(begins[row, kept], ends[row, kept], count, windows[number].owned)
     return result
 
 

@@ -9,6 +9,7 @@ the methods below only (https://scikit-learn.org/stable/developers/develop.html)
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from inspect import Parameter, signature
@@ -94,7 +95,7 @@ class Parameters:
         return self
 
 
-class Estimator(Parameters, TaskSettings):
+class Estimator(Parameters, TaskSettings, ABC):
     """A task: `fit` trains it, `predict` and `score` use it, `save_pretrained` saves it.
 
     What fitting gives is in attributes whose names end in an underscore, such as `network_` and `metrics_`.
@@ -166,9 +167,9 @@ class Estimator(Parameters, TaskSettings):
         except UserError as error:
             raise UserError(f"{place}: {error}: the file is damaged") from None
 
+    @abstractmethod
     def save_pretrained(self, folder: str | Path) -> None:
         """Write everything that `from_pretrained` needs into `folder`."""
-        raise NotImplementedError
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Save the model to the repository owner/name on the Hugging Face hub, which is made if needed.

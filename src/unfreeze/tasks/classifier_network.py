@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from unfreeze.checked import need_type
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.encoders.base import Encoder
+from unfreeze.encoders.base import Encoder, evaluating
 from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.batch_norm import BatchNorm
 from unfreeze.encoders.saving import load_matching, made_to_fit
@@ -159,15 +159,13 @@ class ClassifierNetwork(nn.Module):
         Args:
             batch_tokens: size of a batch, padding included.
         """
-        was_training = self.training
-        self.eval()
         found: dict[str, Tensor] = {}
-        for numbers in token_bounded_batches([self.body.length(each) for each in inputs], batch_tokens):
-            for name, x in self.read([inputs[n] for n in numbers]).items():
-                if name not in found:
-                    found[name] = torch.zeros(len(inputs), x.shape[1])
-                found[name][numbers] = x.float().cpu()
-        self.train(was_training)
+        with evaluating(self):
+            for numbers in token_bounded_batches([self.body.length(each) for each in inputs], batch_tokens):
+                for name, x in self.read([inputs[n] for n in numbers]).items():
+                    if name not in found:
+                        found[name] = torch.zeros(len(inputs), x.shape[1])
+                    found[name][numbers] = x.float().cpu()
         return found
 
     def layer_groups(self) -> LayerGroups:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.metrics import span_metrics
@@ -85,21 +86,19 @@ class TaggerNetwork(NetworkOnWords):
     @torch.no_grad()
     def decode(self, texts: Sequence[str]) -> list[tuple[list[int], list[float]]]:
         """The best tags of each sentence and their probabilities; a sentence does not depend on the others."""
-        was_training = self.training
-        self.eval()
         found: list[tuple[list[int], list[float]]] = [([], [])] * len(texts)
         lengths = [text.count(" ") + 1 for text in texts]
-        for numbers in token_bounded_batches(lengths, BATCH_WORDS):
-            scores, counts = self.read([texts[number] for number in numbers])
-            tags, _ = self.crf.decode(scores, counts)
-            chosen = torch.from_numpy(tags).to(scores.device)
-            shares = self.crf.marginals(scores, counts).to(scores.device).gather(1, chosen[:, None])[:, 0]
-            start = 0
-            for number, count in zip(numbers, counts, strict=True):
-                stop = start + count
-                found[number] = tags[start:stop].tolist(), shares[start:stop].tolist()
-                start = stop
-        self.train(was_training)
+        with evaluating(self):
+            for numbers in token_bounded_batches(lengths, BATCH_WORDS):
+                scores, counts = self.read([texts[number] for number in numbers])
+                tags, _ = self.crf.decode(scores, counts)
+                chosen = torch.from_numpy(tags).to(scores.device)
+                shares = self.crf.marginals(scores, counts).to(scores.device).gather(1, chosen[:, None])[:, 0]
+                start = 0
+                for number, count in zip(numbers, counts, strict=True):
+                    stop = start + count
+                    found[number] = tags[start:stop].tolist(), shares[start:stop].tolist()
+                    start = stop
         return found
 
 

@@ -58,7 +58,6 @@ class Dropouts:
         return Dropouts(**{name: value * factor for name, value in asdict(self).items()})
 
 
-NO_DROPOUT = Dropouts(embedding=0.0, input=0.0, hidden=0.0, weight=0.0, output=0.0)
 CLASSIFIER_DROPOUTS = Dropouts(embedding=0.05, input=0.4, hidden=0.3, weight=0.5, output=0.4)
 
 

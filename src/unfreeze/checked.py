@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from inspect import isclass, signature
+from inspect import isabstract, isclass, signature
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -176,6 +176,13 @@ def need_call(make: Callable[..., object], place: object, /, *own: object, **arg
     for name, value in arguments.items():
         if name in hints:
             _need_fit(value, hints[name], f"{place}: {name}")  # no object of JSON becomes a dataclass here
+
+
+def need_concrete(kind: type) -> None:
+    """Raise TypeError for an abstract class: `Encoder("name")` was meant to load a model."""
+    if isabstract(kind):
+        name = kind.__name__
+        raise TypeError(f"{name} is abstract; {name}.from_pretrained(name_or_dir) loads a saved model")
 
 
 def need_fields(values: Mapping[str, object], form: type, place: object, inside: str = "") -> None:

@@ -17,12 +17,13 @@ from tests.language_models.models import random_model, word_tokenizer
 from unfreeze import registry
 from unfreeze.encoders import awd_lstm, base
 from unfreeze.encoders.awd_lstm import AwdLstm
-from unfreeze.encoders.base import Pool
+from unfreeze.encoders.base import Encoder, Pool
 from unfreeze.encoders.feature_settings import EmbedSettings
 from unfreeze.encoders.features import embed_text
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
+from unfreeze.language_models.model import LanguageModel
 
 TEXTS = [
     "the bank was wet",
@@ -184,3 +185,12 @@ def test_word_vectors_say_what_is_no_word() -> None:
         words.similarity(first, None)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="topn is a number of words, not 1.5"):
         words.most_similar(first, topn=1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Encoder, TextEncoder, LanguageModel])
+def test_an_abstract_class_says_how_to_load_a_model(kind: Any) -> None:
+    said = (
+        f"^{kind.__name__} is abstract; {kind.__name__}.from_pretrained\\(name_or_dir\\) loads a saved model$"
+    )
+    with pytest.raises(TypeError, match=said):
+        kind("wiki-small")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.language_models.models import TEXTS, random_model, word_tokenizer
 from tests.vectors.test_fasttext import MODEL, VECTORS
+from unfreeze.encoders import keyed_vectors
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors, read_encoder
@@ -234,6 +237,50 @@ def test_it_is_asked_like_a_dictionary() -> None:
     query = unit[0] + unit[3] - unit[2]
     assert nearest[1] == pytest.approx(unit[1] @ query / np.linalg.norm(query))
     assert vectors.most_similar("river", topn=1)[0][0] == "man"
+
+
+def test_the_calls_of_keyed_vectors_return_what_gensim_returns(caplog: pytest.LogCaptureFixture) -> None:
+    """The expected values are those of gensim 4.4.0 for the same table."""
+    words = ["king", "queen", "man", "woman", "river"]
+    matrix = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 0], [0, 0, 1], [-1, 0.2, 0]], dtype=np.float32)
+    vectors = WordVectors.from_table(VectorTable(words, matrix))
+    assert vectors.vector_size == 3 and vectors.key_to_index["river"] == 4
+    np.testing.assert_array_equal(vectors.get_vector("king"), [1, 1, 0])
+    np.testing.assert_allclose(vectors.get_vector("king", norm=True), [0.70710677, 0.70710677, 0.0])
+    assert vectors.similar_by_word("king", topn=2) == [
+        ("man", pytest.approx(0.70710677)),
+        ("queen", pytest.approx(0.5)),
+    ]
+    assert vectors.similar_by_word("river", topn=1) == [("man", pytest.approx(0.19611614))]
+    assert vectors.similar_by_vector([1, 0.5, 0], topn=3) == [
+        ("king", pytest.approx(0.94868326)),
+        ("queen", pytest.approx(0.63245553)),
+        ("man", pytest.approx(0.44721359)),
+    ]
+    assert vectors.similar_by_vector(vectors["king"], topn=1) == [("king", pytest.approx(1.0))]
+    assert vectors.distance("king", "queen") == pytest.approx(0.5)
+    assert vectors.distance("king", "king") == pytest.approx(0.0, abs=1e-7)
+    assert vectors.doesnt_match(["king", "queen", "man", "river"]) == "river"
+    assert vectors.doesnt_match(iter(["man", "king", "woman"])) == "woman"  # type: ignore[arg-type]
+    assert not caplog.messages
+    assert vectors.doesnt_match(["king", "queen", "river", "nope"]) == "river"
+    assert caplog.messages == ["there is no vector for 'nope'"]
+    wrong: list[tuple[Any, str]] = [
+        (lambda: vectors.doesnt_match(["nope"]), "none of the words has a vector"),
+        (lambda: vectors.doesnt_match("king"), "words come in a list"),
+        (lambda: vectors.similar_by_vector([1, 2]), r"vector has the shape \(2,\): it must be \(3,\)"),
+        (lambda: vectors.similar_by_word(["king"]), r"words\[0\] is of type list"),  # type: ignore[arg-type]
+        (lambda: vectors.similar_by_word("king", topn=1.5), "topn is a number of words"),  # type: ignore[arg-type]
+        (lambda: vectors.distance("king", "kong"), "did you mean 'king'"),
+    ]
+    for call, said in wrong:
+        with pytest.raises(UserError, match=said):
+            call()
+
+
+def test_the_examples_of_keyed_vectors_run() -> None:
+    found = doctest.testmod(keyed_vectors)
+    assert found.attempted >= 6 and not found.failed
 
 
 def test_a_word_composed_of_ngrams_is_asked_for_too() -> None:

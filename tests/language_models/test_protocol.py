@@ -5,10 +5,12 @@ from __future__ import annotations
 import doctest
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -165,6 +167,21 @@ def test_a_model_that_lacks_a_capability_says_what_it_has() -> None:
         model.score("The river was cold.")
     with pytest.raises(UserError, match="one text"):
         model.perplexity("The river was cold.")
+
+
+def test_a_language_model_is_uploaded_with_its_output_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def upload_folder(*, repo_id: str, folder_path: Path, token: str | None) -> str:
+        shutil.copytree(folder_path, tmp_path / repo_id)
+        return "address"
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, **options: None)
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload_folder)
+    model = random_model(TOKENIZER)
+    assert model.push_to_hub("owner/lm") == "address"
+    again = LanguageModel.from_pretrained(tmp_path / "owner" / "lm")
+    assert again.score(TEXTS) == model.score(TEXTS)
 
 
 @pytest.mark.parametrize(

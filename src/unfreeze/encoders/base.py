@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.checked import need_concrete
 from unfreeze.encoders.feature_settings import Pool
 from unfreeze.encoders.saving import (
     Processor,
@@ -76,6 +77,10 @@ class Encoder(nn.Module, ABC):
     """Makes batches of raw inputs; the first argument of the constructor."""
     _arguments: Mapping[str, Any] = MappingProxyType({})
     """The value of `arguments`; a constructor with arguments sets it."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        need_concrete(cls)
+        return super().__new__(cls)
 
     @classmethod
     @abstractmethod

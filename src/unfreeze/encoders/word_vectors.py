@@ -6,29 +6,27 @@ them. With character n-grams, as in fastText, an unknown word gets the mean of t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Self, Unpack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.encoders.keyed_vectors import KeyedVectors
 from unfreeze.encoders.layers.dropouts import VariationalDropout, embed_with_dropout
 from unfreeze.encoders.layers.recurrent import CLASSIFIER_DROPOUTS
 from unfreeze.encoders.streaming import StackOutput, State
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
-from unfreeze.errors import UserError, column_of, need_texts
+from unfreeze.errors import UserError
 from unfreeze.registry import HubOptions
 from unfreeze.text.character_ngrams import ngram_buckets
 from unfreeze.text.rules import FOREIGN_SPECIAL_TOKENS, SPECIAL_TOKENS, normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer, WordTokenizer
 from unfreeze.vectors.fasttext import FastTextVectors, is_fasttext, read_fasttext
-from unfreeze.vectors.neighbors import NeighborIndex, similarity
 from unfreeze.vectors.table import VectorTable
 
 
@@ -64,7 +62,7 @@ class LookUp(nn.Module):
         return StackOutput([x], self.input_dropout(x), [])
 
 
-class WordVectors(TextEncoder):
+class WordVectors(KeyedVectors):
     """One vector a word, with the calls of gensim's KeyedVectors.
 
     Args:
@@ -171,89 +169,6 @@ class WordVectors(TextEncoder):
         dropouts, stream = CLASSIFIER_DROPOUTS.times(scale), self.stack("forward")
         stream.embedding_dropout, stream.input_dropout.probability = dropouts.embedding, dropouts.input
 
-    # As a dictionary of words, with the calls of gensim's KeyedVectors
-
-    @property
-    def index_to_key(self) -> list[str]:
-        """The words, without special tokens, in the order of the table."""
-        words = self.tokenizer.vocabulary
-        return [words[number] for number in self.tokenizer.word_ids]
-
-    def __len__(self) -> int:
-        return len(self.tokenizer) - len(self.tokenizer.special_ids)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.index_to_key)
-
-    def __contains__(self, word: object) -> bool:
-        return isinstance(word, str) and self.has_vector(word)
-
-    def __getitem__(self, words: str | Sequence[str]) -> NDArray[np.float32]:
-        """The vector (D,) of a word, known or composed of n-grams; or the vectors (n, D) of several words.
-
-        Raises:
-            UserError: a word has none; this error is also a `KeyError`.
-        """
-        if isinstance(words, str):
-            if words not in self:
-                raise self.table().unknown_word(words)
-            vector = self.vector(words)
-            assert vector is not None
-            found: NDArray[np.float32] = vector.float().cpu().numpy().copy()
-            return found
-        need_texts(words, "words")
-        return (
-            np.stack([self[word] for word in words]) if len(words) else np.zeros((0, self.size), np.float32)
-        )
-
-    @property
-    def key_to_index(self) -> dict[str, int]:
-        """The row in `vectors` of each word."""
-        return {word: row for row, word in enumerate(self.index_to_key)}
-
-    @property
-    def vectors(self) -> NDArray[np.float32]:
-        """A copy of the vectors of the words, in the order of `index_to_key`: (V, D)."""
-        return self.table().matrix
-
-    def most_similar(
-        self, positive: str | Sequence[str] = (), negative: str | Sequence[str] = (), topn: int = 10
-    ) -> list[tuple[str, float]]:
-        """The words whose vectors have the largest cosine with a word, or with a sum of words, and the cosines.
-
-        Args:
-            positive: a word, or words whose normalized vectors are added up.
-            negative: words whose normalized vectors are subtracted.
-            topn: how many words; those given are never among them.
-
-        Raises:
-            UserError: a word has no vector, or the sum has no direction.
-
-        Example:
-            >>> vectors.most_similar(["king", "woman"], negative=["man"], topn=1)  # doctest: +SKIP
-            [('queen', 0.71)]
-        """
-        if not isinstance(topn, Integral):
-            raise UserError(f"topn is a number of words, not {topn!r}")
-        wanted, unwanted = _words(positive, "positive"), _words(negative, "negative")
-        index = NeighborIndex(self.table([*wanted, *unwanted]))
-        names = [[self._name(word) for word in words] for words in (wanted, unwanted)]
-        return [(near.word, near.score) for near in index.nearest(names[0], names[1], top=topn)]
-
-    def similarity(self, a: str, b: str) -> float:
-        """The cosine of the vectors of two words.
-
-        Raises:
-            UserError: a word has no vector, or one of zeros.
-        """
-        need_texts([a, b], "words")
-        return similarity(self.table([a, b]), self._name(a), self._name(b))
-
-    def _name(self, word: str) -> str:
-        """A word as it is written in the table."""
-        number = self._id(word)
-        return word if number is None else self.tokenizer.token(number)
-
     def table(self, extra_words: Collection[str] = ()) -> VectorTable:
         """The words and their vectors, without special tokens, followed by those of the unknown `extra_words` that have n-grams.
 
@@ -295,6 +210,11 @@ class WordVectors(TextEncoder):
         """Whether a word is known, or has n-grams to compose a vector of."""
         number = self._id(word)
         return self.unseen(word) is not None if number is None else number not in self.tokenizer.special_ids
+
+    def name_of(self, word: str) -> str:
+        """A word as it is written in the table."""
+        number = self._id(word)
+        return word if number is None else self.tokenizer.token(number)
 
     def _id(self, word: str) -> int | None:
         number = self.tokenizer.id(normalized(word))
@@ -390,13 +310,6 @@ class WordVectors(TextEncoder):
         else:
             found = self.stack("forward")(batch.ids.t()).layers[0].transpose(0, 1)[:, 1:]
         return [found], batch.real_pieces
-
-
-def _words(given: str | Sequence[str], what: str) -> list[str]:
-    """One word, or several."""
-    words = [given] if isinstance(given, str) else list(column_of(given, what))
-    need_texts(words, what)
-    return words
 
 
 def read_encoder(place: str | Path) -> WordVectors:

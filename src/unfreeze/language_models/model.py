@@ -8,6 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
+from unfreeze.checked import need_concrete
 from unfreeze.errors import UserError, column_of, need_texts
 from unfreeze.folders import read_config
 from unfreeze.language_models.base import Fills, Generates, MeasuresPerplexity, Scores, need
@@ -16,7 +17,7 @@ from unfreeze.language_models.generate import stream_text
 from unfreeze.language_models.perplexity import Perplexity, measure_documents
 from unfreeze.language_models.score import TextScore, score_texts
 from unfreeze.language_models.settings import SamplingSettings
-from unfreeze.registry import TASKS, HubOptions, find_model, model_class
+from unfreeze.registry import TASKS, HubOptions, find_model, model_class, push_to_hub
 
 
 class LanguageModel(Scores, MeasuresPerplexity):
@@ -37,6 +38,10 @@ class LanguageModel(Scores, MeasuresPerplexity):
     """What messages call a model of this kind."""
     made_by: ClassVar[str] = "`unfreeze pretrain lm`"
     """The command that trains one."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        need_concrete(cls)
+        return super().__new__(cls)
 
     def score(self, texts: Sequence[str]) -> list[TextScore]:
         """Log-probabilities of texts and of each of their tokens, in nats.
@@ -140,6 +145,21 @@ class LanguageModel(Scores, MeasuresPerplexity):
         if not found:
             raise UserError("there are no texts to measure the perplexity of")
         return measure_documents(self, lambda: found)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write everything that `from_pretrained` needs into `folder`, whole or not at all."""
+        raise NotImplementedError
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save the model to the repository owner/name on the Hugging Face hub, which is made if needed.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: the hub refused, or could not be reached.
+        """
+        return push_to_hub(self.save_pretrained, repo_id, private=private, token=token)
 
     @classmethod
     @abstractmethod

@@ -434,6 +434,71 @@ def test_validation_examples_are_a_pair(validation: Any) -> None:
             estimator.fit(X, y, validation=validation)
 
 
+@pytest.mark.parametrize(
+    "settings", [{**SMALL, "epochs": 8, "learning_rate": 0.02}, {"transfer": "frozen", "pooling": "vectors"}]
+)
+def test_weights_of_texts_decide_between_contradictory_labels(settings: dict[str, Any]) -> None:
+    texts, n = [*TEXTS, *TEXTS], len(TEXTS)
+    opposite = [{"positive": "negative", "negative": "positive"}[label] for label in LABELS]
+    y, weights = [*LABELS, *opposite], np.array([9.0] * n + [1.0] * n)
+    first = TextClassifier(**settings).fit(texts, y, sample_weight=weights)
+    assert first.score(TEXTS, LABELS) > 0.6
+    second = TextClassifier(**settings).fit(texts, y, sample_weight=pd.Series(weights[::-1]))
+    assert second.score(TEXTS, LABELS) < 0.4
+    # Only ratios matter, and equal weights are those that are not given.
+    scaled = TextClassifier(**settings).fit(texts, y, sample_weight=2.0 * weights)
+    np.testing.assert_array_equal(scaled.predict_proba(TEXTS), first.predict_proba(TEXTS))
+    equal = TextClassifier(**settings).fit(TEXTS, LABELS, sample_weight=[2] * n)
+    without = TextClassifier(**settings).fit(TEXTS, LABELS)
+    np.testing.assert_allclose(equal.predict_proba(TEXTS), without.predict_proba(TEXTS), atol=1e-3)
+    # A text without a known word gets the weighted shares of the labels.
+    uneven = TextClassifier(**settings).fit(
+        TEXTS, LABELS, sample_weight=[3.0 if x == "positive" else 1.0 for x in LABELS]
+    )
+    n_pos = LABELS.count("positive")
+    expected = 3 * n_pos / (3 * n_pos + n - n_pos)
+    assert uneven.predict_proba(["xqzv"])[0, list(uneven.classes_).index("positive")] == pytest.approx(
+        expected
+    )
+
+
+def test_scores_take_weights_and_probabilities_have_logarithms(classifier: TextClassifier) -> None:
+    weights, found = np.arange(len(TEXTS)), classifier.predict(TEXTS)
+    expected = accuracy_score(LABELS, found, sample_weight=weights)
+    assert classifier.score(TEXTS, LABELS, weights) == pytest.approx(expected)
+    assert classifier.score(TEXTS, LABELS) == accuracy_score(LABELS, found)
+    np.testing.assert_array_equal(
+        classifier.predict_log_proba(TEXTS), np.log(classifier.predict_proba(TEXTS))
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([1.0], r"sample weights of shape \(1,\): there must be one for each text"),
+        ([-1.0] * 48, r"sample_weight\[0\] is -1.0: weights are at least 0"),
+        ([1.0] * 47 + [float("nan")], r"sample_weight\[47\] is nan"),
+        ([0.0] * 48, "all sample weights are 0"),
+        (["heavy"] * 48, "sample_weight is one number for each text"),
+        ((TEXTS, LABELS), "sample_weight is one number for each text"),
+        (3.0, "sample weights come in a list"),
+    ],
+)
+def test_wrong_weights_are_said(weights: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        TextClassifier(**SMALL).fit(TEXTS, LABELS, sample_weight=weights)
+
+
+def test_weights_belong_to_the_identity_of_a_run(tmp_path: Path) -> None:
+    examples, settings = example_set(TEXTS, LABELS), ClassifierSettings(**SMALL)
+    fit_classifier(examples, settings, output=tmp_path / "c", sample_weight=[1, 2] * 24)
+    fit_classifier(examples, settings, output=tmp_path / "c", sample_weight=[2, 4] * 24)  # the same ratios
+    with pytest.raises(UserError, match="another sample weight"):
+        fit_classifier(examples, settings, output=tmp_path / "c", sample_weight=[2, 1] * 24)
+    with pytest.raises(UserError, match="another sample weight"):
+        fit_classifier(examples, settings, output=tmp_path / "c")
+
+
 def test_validation_examples_choose_the_best_epoch() -> None:
     fitted = TextClassifier(**SMALL).fit(TEXTS, LABELS, validation=(TEXTS[:8], LABELS[:8]))
     assert fitted.metrics_["accuracy"] == fitted.score(TEXTS[:8], LABELS[:8])

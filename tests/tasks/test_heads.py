@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.language_models.models import random_model, word_tokenizer
+from unfreeze.encoders.directions import module_name
 from unfreeze.encoders.layers.batch_norm import BatchNorm
-from unfreeze.tasks.classifier_network import LinearHead, TwoLayerHead
+from unfreeze.tasks.classifier_network import LinearHead, TwoLayerHead, pooled_network
 
 
 def reference_two_layer() -> nn.Sequential:
@@ -91,3 +93,24 @@ def test_a_batch_of_one_is_normalized_by_the_running_statistics() -> None:
 
 def test_a_new_linear_head_says_that_all_labels_are_alike() -> None:
     assert not LinearHead(4, 3)(torch.randn(5, 4)).any()
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_whole_weight_counts_as_so_many_copies_of_the_example(multi_label: bool) -> None:
+    """The loss and its gradient are those of the repeated examples (scikit-learn's `check_sample_weight_equivalence`)."""
+    torch.manual_seed(0)
+    network = pooled_network(
+        random_model(word_tokenizer()).encoder, 3, multi_label=multi_label, head="linear"
+    ).eval()
+    ((name, width),) = network.body.widths.items()
+    torch.nn.init.normal_(network.heads[module_name(name)].linear.weight)
+    x, copies = torch.randn(4, width), torch.tensor([1, 0, 3, 2])
+    targets = torch.eye(3)[[0, 1, 2, 0]] if multi_label else torch.tensor([0, 1, 2, 0])
+    repeated = network.loss({name: x.repeat_interleave(copies, 0)}, targets.repeat_interleave(copies, 0))
+    weighted = network.loss({name: x}, targets, copies.float())
+    torch.testing.assert_close(weighted, repeated)
+    parameters = list(network.heads.parameters())
+    for own, other in zip(
+        torch.autograd.grad(weighted, parameters), torch.autograd.grad(repeated, parameters), strict=True
+    ):
+        torch.testing.assert_close(own, other)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from unfreeze.generated import movie_reviews
+from unfreeze.tasks.baselines import folds
 from unfreeze.tasks.classifier_network import LinearHead
-from unfreeze.tasks.logistic_regression import UNCHOSEN, fit_regression, solve_head
+from unfreeze.tasks.logistic_regression import CANDIDATES, UNCHOSEN, fit_regression, solve_head
 from unfreeze.tasks.text_classifier import TextClassifier
 
 
@@ -31,6 +33,36 @@ def test_a_solved_head_says_what_scikit_learn_says(n_labels: int) -> None:
     with torch.no_grad():
         found = head.eval()(torch.from_numpy(x).float()).softmax(1)
     np.testing.assert_allclose(found.numpy(), reference.predict_proba(scaled), atol=2e-4)
+
+
+def test_a_head_solved_with_weights_says_what_scikit_learn_says() -> None:
+    x, targets = problem(120, 3)
+    weights = np.random.default_rng(1).integers(0, 4, 120).astype(np.float64)
+    head = LinearHead(6, 3)
+    features = torch.from_numpy(x).float()
+    solution = solve_head(head, features, torch.from_numpy(targets), torch.from_numpy(weights))
+    scaler = StandardScaler().fit(x, sample_weight=weights)
+    reference = LogisticRegression(C=solution.C, max_iter=1000)
+    reference.fit(scaler.transform(x), targets, sample_weight=weights)
+    with torch.no_grad():
+        found = head.eval()(features).softmax(1)
+    np.testing.assert_allclose(found.numpy(), reference.predict_proba(scaler.transform(x)), atol=2e-4)
+    # C is chosen as GridSearchCV chooses it with the same weights in its scores.
+    scaled = scaler.transform(x)
+    losses = {}
+    for C in CANDIDATES:
+        losses[C] = 0.0
+        for train, held_out in folds(targets, 0):
+            part = LogisticRegression(C=C, max_iter=1000).fit(scaled[train], targets[train], weights[train])
+            shares = part.predict_proba(scaled[held_out])
+            losses[C] += log_loss(
+                targets[held_out],
+                shares,
+                sample_weight=weights[held_out],
+                normalize=False,
+                labels=part.classes_,
+            )
+    assert min(losses, key=losses.__getitem__) == solution.C
 
 
 def test_the_gradient_of_the_penalized_loss_is_zero() -> None:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.directions import module_name
-from unfreeze.errors import UnknownLabel
+from unfreeze.errors import UnknownLabel, UserError, column_of
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.classifier_network import ClassifierNetwork, LinearHead
@@ -34,6 +36,7 @@ class ClassificationObjective(SeparateExamples):
         network: trained in place.
         texts: the training examples in the form that `network.body.inputs` gives.
         targets: (N,) of int64, or multi-label (N, K) of float32.
+        sample_weight: (N,) weights of the training examples; None for equal ones.
         frozen: only the heads are trained: the features are computed once, without dropout in the encoder.
         validation: texts and targets to evaluate after each epoch.
     """
@@ -44,6 +47,7 @@ class ClassificationObjective(SeparateExamples):
         texts: Sequence[Any],
         targets: Tensor,
         *,
+        sample_weight: Tensor | None = None,
         batch_size: int = 32,
         frozen: bool = False,
         validation: tuple[Sequence[Any], Tensor] | None = None,
@@ -55,6 +59,7 @@ class ClassificationObjective(SeparateExamples):
         super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self.network = network
         self.texts, self.targets, self.validation = texts, targets, validation
+        self.sample_weight = sample_weight
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
         if frozen:
@@ -68,7 +73,8 @@ class ClassificationObjective(SeparateExamples):
         features = self._features(batch or [0], device)
         if not batch:  # more processes than examples: this one only takes part in the sums of the batch norms
             features = {name: x[:0] for name, x in features.items()}
-        loss = self.network.loss(features, self.targets[batch].to(device))
+        weights = None if self.sample_weight is None else self.sample_weight[batch].to(device)
+        loss = self.network.loss(features, self.targets[batch].to(device), weights)
         return Loss(loss, len(batch), self.network.body.penalty())
 
     def _features(self, numbers: list[int], device: torch.device) -> dict[str, Tensor]:
@@ -103,6 +109,7 @@ def make_objective(
     accelerator: Accelerator,
     validation: ExampleSet | None = None,
     progress: Progress = SILENT,
+    sample_weight: NDArray[np.float32] | None = None,
 ) -> ClassificationObjective:
     """Prepare the network (dropouts, device, cached layers) and the examples for training.
 
@@ -125,6 +132,7 @@ def make_objective(
         network,
         network.body.inputs(train_set.inputs()),
         make_targets(train_set, names, multi_label),
+        sample_weight=None if sample_weight is None else torch.from_numpy(sample_weight),
         batch_size=plan.batch_size,
         frozen=plan.has_fixed_features,
         validation=held_out,
@@ -142,11 +150,46 @@ def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, 
     for name, features in objective.features.items():
         head = network.heads[module_name(name)]
         assert isinstance(head, LinearHead)
-        record["C"] = solve_head(head, features, objective.targets, seed=seed).C
+        record["C"] = solve_head(head, features, objective.targets, objective.sample_weight, seed=seed).C
     network.eval()
     with torch.no_grad():
         measured = objective.validate()
     return record | {"seconds": round(time.monotonic() - start, 1)} | measured
+
+
+def checked_weights(given: Any, n: int) -> NDArray[np.float32]:
+    """The weights of n examples, scaled to a mean of 1, so that only their ratios matter: (n,).
+
+    Raises:
+        UserError: there are not n, one is no number or negative, or all are 0.
+    """
+    column = column_of(given, "sample weights")
+    try:
+        found = np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError("sample_weight is one number for each text") from None
+    if found.shape != (n,):
+        raise UserError(
+            f"{n} texts and sample weights of shape {found.shape}: there must be one for each text"
+        )
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if len(bad):
+        raise UserError(f"sample_weight[{bad[0]}] is {found[bad[0]]}: weights are at least 0")
+    if not found.any():
+        raise UserError("all sample weights are 0: there is nothing to learn from")
+    scaled: NDArray[np.float32] = (found / found.mean()).astype(np.float32)
+    return scaled
+
+
+def label_shares(examples: ExampleSet, sample_weight: NDArray[np.float32] | None = None) -> list[float]:
+    """The fraction of the examples, or of their weight, that has each label: K from 0 to 1."""
+    weights = [1.0] * len(examples) if sample_weight is None else sample_weight.tolist()
+    found = dict.fromkeys(examples.label_names, 0.0)
+    for example, weight in zip(examples.examples, weights, strict=True):
+        for label in example.labels:
+            found[label] += weight
+    total = sum(weights)
+    return [weight / total for weight in found.values()]
 
 
 def make_targets(examples: ExampleSet, label_names: Sequence[str], multi_label: bool) -> Tensor:

@@ -177,14 +177,20 @@ class ClassifierNetwork(nn.Module):
         """(B, K) for every head."""
         return [self.heads[module_name(name)](x) for name, x in features.items()]
 
-    def loss(self, features: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Cross-entropy, summed over the batch and averaged over heads; targets are (B,) ids, or multi-label (B, K) of 0 and 1."""
-        losses = []
-        for logits in self.logits(features):
-            if self.multi_label:
-                losses.append(F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum"))
-            else:
-                losses.append(F.cross_entropy(logits.float(), targets, reduction="sum"))
+    def loss(
+        self, features: dict[str, Tensor], targets: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Cross-entropy, summed over the batch and averaged over heads.
+
+        Args:
+            targets: (B,) ids, or multi-label (B, K) of 0 and 1.
+            sample_weight: (B,) factors on the losses of the examples.
+        """
+        compute = F.binary_cross_entropy_with_logits if self.multi_label else F.cross_entropy
+        reduction = "sum" if sample_weight is None else "none"
+        losses = [compute(logits.float(), targets, reduction=reduction) for logits in self.logits(features)]
+        if sample_weight is not None:
+            losses = [(x.reshape(len(targets), -1).sum(1) * sample_weight).sum() for x in losses]
         return torch.stack(losses).mean()
 
     def probabilities(self, features: dict[str, Tensor]) -> Tensor:

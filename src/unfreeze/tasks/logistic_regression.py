@@ -48,15 +48,34 @@ class Solution:
 
 
 @torch.no_grad()
-def solve_head(head: LinearHead, features: Tensor, targets: Tensor, *, seed: int = 0) -> Solution:
-    """Set the normalization and the weights of the head to the solution for features (N, P) and targets (N,)."""
+def solve_head(
+    head: LinearHead, features: Tensor, targets: Tensor, sample_weight: Tensor | None = None, *, seed: int = 0
+) -> Solution:
+    """Set the normalization and the weights of the head to the solution for features (N, P) and targets (N,).
+
+    Args:
+        sample_weight: (N,) weights of the examples; None for equal ones.
+    """
     exact = features.double()
     norm, linear = head.norm, head.linear
     assert norm.running_mean is not None and norm.running_var is not None
-    norm.running_mean.copy_(exact.mean(0))
-    norm.running_var.copy_(exact.var(0, correction=0))
+    weights = None if sample_weight is None else sample_weight.double()
+    if weights is None:
+        mean, variance = exact.mean(0), exact.var(0, correction=0)
+    else:
+        shares = (weights / weights.sum())[:, None]
+        mean = (shares * exact).sum(0)
+        variance = (shares * (exact - mean) ** 2).sum(0)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
     standardized = norm.eval()(features.to(norm.running_mean.device)).double().cpu().numpy()
-    solution = fit_regression(standardized, targets.cpu().numpy(), linear.out_features, seed=seed)
+    solution = fit_regression(
+        standardized,
+        targets.cpu().numpy(),
+        linear.out_features,
+        sample_weight=None if weights is None else weights.numpy(),
+        seed=seed,
+    )
     linear.weight.copy_(torch.from_numpy(solution.weight))
     linear.bias.copy_(torch.from_numpy(solution.bias))
     return solution
@@ -67,6 +86,7 @@ def fit_regression(
     targets: NDArray[np.int64],
     n_labels: int,
     *,
+    sample_weight: Features | None = None,
     candidates: Sequence[float] = CANDIDATES,
     seed: int = 0,
 ) -> Solution:
@@ -76,9 +96,10 @@ def fit_regression(
         x: (N, P) of about unit variance.
         targets: (N,) of label numbers; a label without an example is never predicted.
         n_labels: K.
+        sample_weight: (N,) weights of the examples, in the log-loss of held-out ones as well; None for equal ones.
     """
-    C = _choose_C(x, targets, candidates, seed)
-    found = _regression(C, x, targets)
+    C = _choose_C(x, targets, sample_weight, candidates, seed)
+    found = _regression(C, x, targets, sample_weight)
     weight, bias = np.zeros((n_labels, x.shape[1])), np.full(n_labels, -30.0)
     if len(found.classes_) == 2:  # scikit-learn has a single row for two labels
         halves = np.array([[-0.5], [0.5]])
@@ -89,22 +110,25 @@ def fit_regression(
     return Solution(weight, bias, C)
 
 
-def _choose_C(x: Features, targets: NDArray[np.int64], candidates: Sequence[float], seed: int) -> float:
+def _choose_C(
+    x: Features, targets: NDArray[np.int64], weights: Features | None, candidates: Sequence[float], seed: int
+) -> float:
     if min(Counter(targets.tolist()).values()) < 2:
         return UNCHOSEN
     loss = dict.fromkeys(candidates, 0.0)
     for train, held_out in folds(targets, seed):
+        before, after = (None, 1.0) if weights is None else (weights[train], weights[held_out])
         for C in candidates:
-            found = _regression(C, x[train], targets[train])
+            found = _regression(C, x[train], targets[train], before)
             columns = np.searchsorted(found.classes_, targets[held_out])
             of_true = found.predict_proba(x[held_out])[np.arange(len(held_out)), columns]
-            loss[C] -= float(np.log(np.maximum(of_true, 1e-12)).sum())
+            loss[C] -= float((after * np.log(np.maximum(of_true, 1e-12))).sum())
     return min(candidates, key=lambda C: loss[C])
 
 
-def _regression(C: float, x: Features, targets: NDArray[np.int64]) -> Any:
+def _regression(C: float, x: Features, targets: NDArray[np.int64], weights: Features | None) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged to the last digit, which does not matter
-        return LogisticRegression(C=C, max_iter=STEPS).fit(x, targets)
+        return LogisticRegression(C=C, max_iter=STEPS).fit(x, targets, sample_weight=weights)

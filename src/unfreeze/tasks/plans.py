@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
-from unfreeze.registry import find_model, released_names
+from unfreeze.registry import find_model, released_names, weights_digest
 from unfreeze.tasks.settings import (
     AnswererSettings,
     Body,
@@ -24,10 +25,12 @@ from unfreeze.tasks.settings import (
     WordTaskSettings,
     plain_settings,
 )
-from unfreeze.transfer.policies import Mode, TransferPolicy
+from unfreeze.transfer.policies import Mode, ScheduleName, TransferPolicy
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from unfreeze.datasets.dataset import Dataset
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
@@ -37,12 +40,12 @@ UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
 """Smallest number of updates of a classifier, by transfer mode; with few examples it determines the number of epochs."""
 FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
 MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
-TAGGER_UPDATES, FEWEST_TAGGER_EPOCHS, MOST_TAGGER_EPOCHS = 1_000, 6, 60
-ANSWERER_EPOCHS = 8
 
 
 @dataclass(kw_only=True)
-class _EncoderPlan(TaskSettings):
+class Plan(TaskSettings):
+    """The settings of any task with the choices that follow from its encoder."""
+
     encoder: str
     """Name or folder of the encoder, or a file of word vectors; "none" is from scratch."""
     encoder_kind: str
@@ -67,9 +70,43 @@ class _EncoderPlan(TaskSettings):
         """Whether the encoder is a table of word vectors."""
         return self.encoder_kind == "word_vectors"
 
+    @property
+    @abstractmethod
+    def mode(self) -> Mode:
+        """The transfer mode: that of the settings, or the one that suits the encoder."""
+
+    @property
+    @abstractmethod
+    def usual_training(self) -> tuple[int, int, int]:
+        """How many examples to train on over all epochs, and the smallest and the largest number of epochs."""
+
+    @abstractmethod
+    def weights_digests(self) -> dict[str, Any]:
+        """Digests of the encoder and the word vectors, for the identity of a run."""
+
+    def epochs_for(self, n_examples: int) -> int | None:
+        """Number of epochs, larger for small sets; None if time limits the training."""
+        if self.minutes is not None or self.epochs is not None:
+            return self.epochs
+        wanted, fewest, most = self.usual_training
+        return max(fewest, min(most, math.ceil(wanted / n_examples)))
+
+    @abstractmethod
+    def policy(self) -> TransferPolicy:
+        """How the encoder and the rest are trained."""
+
+    def _policy(self, learning_rate: float, schedule: ScheduleName) -> TransferPolicy:
+        return TransferPolicy(
+            mode=self.mode,
+            learning_rate=learning_rate,
+            discriminative=self.discriminative,
+            gradual=self.gradual,
+            schedule=schedule,
+        )
+
 
 @dataclass(kw_only=True)
-class ClassifierPlan(ClassifierSettings, _EncoderPlan):
+class ClassifierPlan(ClassifierSettings, Plan):
     """The settings of a classifier with the choices that follow from its encoder.
 
     Raises:
@@ -99,7 +136,6 @@ class ClassifierPlan(ClassifierSettings, _EncoderPlan):
 
     @property
     def mode(self) -> Mode:
-        """The transfer mode: that of the settings, or the one that suits the encoder."""
         if self.transfer is not None or self.encoder == NO_ENCODER:
             return self.transfer or "scratch"
         if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):
@@ -122,26 +158,20 @@ class ClassifierPlan(ClassifierSettings, _EncoderPlan):
         """The transfer mode that determines learning rate and updates: a new biLSTM is trained as from scratch."""
         return "scratch" if self.chosen_body == "bilstm" else self.mode
 
-    def epochs_for(self, n_examples: int) -> int | None:
-        """Number of epochs, larger for small sets; None if time limits the training."""
-        if self.minutes is not None or self.epochs is not None:
-            return self.epochs
-        wanted = math.ceil(UPDATES[self.pace] * self.batch_size / n_examples)
-        return max(FEWEST_EPOCHS[self.pace], min(MOST_EPOCHS[self.pace], wanted))
+    @property
+    def usual_training(self) -> tuple[int, int, int]:
+        return UPDATES[self.pace] * self.batch_size, FEWEST_EPOCHS[self.pace], MOST_EPOCHS[self.pace]
 
     def policy(self) -> TransferPolicy:
-        """How the encoder and the head are trained."""
-        return TransferPolicy(
-            mode=self.mode,
-            learning_rate=LEARNING_RATES[self.pace] if self.learning_rate is None else self.learning_rate,
-            discriminative=self.discriminative,
-            gradual=self.gradual,
-            schedule=self.schedule,
-        )
+        usual = LEARNING_RATES[self.pace]
+        return self._policy(usual if self.learning_rate is None else self.learning_rate, self.schedule)
+
+    def weights_digests(self) -> dict[str, Any]:
+        return {"encoder_weights": None if self.mode == "scratch" else weights_digest(self.encoder)}
 
 
 @dataclass(kw_only=True)
-class WordPlan(WordTaskSettings, _EncoderPlan):
+class WordPlan(WordTaskSettings, Plan):
     """The settings of a task on words with the choices that follow from its encoder.
 
     Raises:
@@ -162,7 +192,6 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
 
     @property
     def mode(self) -> Mode:
-        """The transfer mode: that of the settings, or frozen if there is an encoder."""
         return "scratch" if self.encoder == NO_ENCODER else self.transfer or "frozen"
 
     @property
@@ -181,14 +210,11 @@ class WordPlan(WordTaskSettings, _EncoderPlan):
         return {**{name: getattr(self, name) for name in names}, "frozen": self.mode != "fine-tune"}
 
     def policy(self) -> TransferPolicy:
-        """How the encoder and the rest are trained."""
-        return TransferPolicy(
-            mode=self.mode,
-            learning_rate=self.learning_rate,
-            discriminative=self.discriminative,
-            gradual=self.gradual,
-            schedule=self.schedule,
-        )
+        return self._policy(self.learning_rate, self.schedule)
+
+    def weights_digests(self) -> dict[str, Any]:
+        names = (self.contextual, self.static)
+        return {"weights": [None if name is None else weights_digest(name) for name in names]}
 
 
 @dataclass(kw_only=True)
@@ -197,12 +223,9 @@ class TaggerPlan(TaggerSettings, WordPlan):
 
     encoder: str
 
-    def epochs_for(self, n_sentences: int) -> int | None:
-        """Number of epochs, larger for small sets; None if time limits the training."""
-        if self.minutes is not None or self.epochs is not None:
-            return self.epochs
-        wanted = math.ceil(TAGGER_UPDATES * self.batch_size / n_sentences)
-        return max(FEWEST_TAGGER_EPOCHS, min(MOST_TAGGER_EPOCHS, wanted))
+    @property
+    def usual_training(self) -> tuple[int, int, int]:
+        return 1_000 * self.batch_size, 6, 60
 
 
 @dataclass(kw_only=True)
@@ -211,14 +234,12 @@ class AnswererPlan(AnswererSettings, WordPlan):
 
     encoder: str
 
-    def epochs_for(self, n_questions: int) -> int | None:
-        """Number of epochs; None if time limits the training."""
-        if self.minutes is not None or self.epochs is not None:
-            return self.epochs
-        return ANSWERER_EPOCHS
+    @property
+    def usual_training(self) -> tuple[int, int, int]:
+        return 0, 8, 8  # eight epochs, however many questions there are
 
 
-PlanT = TypeVar("PlanT", bound=_EncoderPlan)
+PlanT = TypeVar("PlanT", bound=Plan)
 
 
 def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
@@ -255,15 +276,39 @@ def need_no_layer_options(settings: TaskSettings) -> None:
             raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
 
 
-def card_facts(settings: TaskSettings, encoder: str, network: nn.Module, command: str) -> dict[str, object]:
-    """Facts for the model card of any task: encoder, command, settings, size."""
+def run_identity(
+    stage: str, settings: TaskSettings, plan: Plan, train_set: Dataset[Any], validation: Dataset[Any] | None
+) -> dict[str, Any]:
+    """What determines the result of a fit: its data, the settings, and what it starts from."""
+    return {
+        "stage": stage,
+        "train": [train_set.source, train_set.digest()],
+        "validation": None if validation is None else [validation.source, validation.digest()],
+        # The scheme of the tags is part of the digest of the data.
+        **{name: value for name, value in plain_settings(settings).items() if name != "scheme"},
+        **plan.weights_digests(),
+    }
+
+
+def card_facts(
+    settings: TaskSettings,
+    plan: Plan,
+    network: nn.Module,
+    command: str,
+    train_set: Dataset[Any],
+    **of_data: object,
+) -> dict[str, object]:
+    """Facts for the model card of any task: data and facts about it, transfer, encoder, command, settings, size."""
     given = {
         name: value
         for name, value in plain_settings(settings).items()
         if value is not None and name != "encoder"
     }
     return {
-        "encoder": Path(encoder).name,
+        "data": Path(train_set.source).name,
+        **of_data,
+        "transfer": plan.mode,
+        "encoder": Path(plan.encoder).name,
         "command": command,
         "settings": json.dumps(given),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

@@ -27,13 +27,12 @@ from unfreeze.tasks.answering import (
     make_objective,
 )
 from unfreeze.tasks.base import Estimator, held_out_pair
-from unfreeze.tasks.plans import AnswererPlan, card_facts, plan
+from unfreeze.tasks.plans import AnswererPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.tasks.task_encoders import (
     WordTaskParts,
     load_words,
     made_on_words,
-    run_identity,
     save_task_model,
 )
 from unfreeze.text.questions import Answer, Question, QuestionSet, as_question
@@ -313,9 +312,7 @@ def fit_answerer(
         loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
     def identity() -> dict[str, Any]:
-        sets = {"train": train_set, "validation": validation}
-        files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
-        return {"stage": "fit answerer", **files, **run_identity(settings, chosen)}
+        return run_identity("fit answerer", settings, chosen, train_set, validation)
 
     with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
         if run.done:
@@ -330,13 +327,11 @@ def fit_answerer(
         # The cached layers of the training texts are rounded to 16 bits; a fitted model computes all texts in the same way.
         network.words.cached.clear()
         answerer = QuestionAnswerer.of_network(network, arguments, settings)
-        metrics = metrics_of(records, loop, without=("score", "loss"))
-        facts = {
-            "data": Path(train_set.source).name,
-            "questions": len(train_set),
-            "transfer": chosen.mode,
-            **card_facts(settings, chosen.encoder, network, command),
-        }
-        run.finish(answerer.save_pretrained, metrics, title="Answerer", facts=facts, snippet=SNIPPET)
-        answerer.metrics_ = metrics
-        return answerer, metrics
+        answerer.metrics_ = run.finish(
+            answerer.save_pretrained,
+            metrics_of(records, loop, without=("score", "loss")),
+            title="Answerer",
+            facts=card_facts(settings, chosen, network, command, train_set, questions=len(train_set)),
+            snippet=SNIPPET,
+        )
+        return answerer, answerer.metrics_

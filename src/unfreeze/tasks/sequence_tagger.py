@@ -16,14 +16,13 @@ from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.metrics import SpanMetrics, TagReport, span_metrics
-from unfreeze.tasks.plans import TaggerPlan, card_facts, plan
+from unfreeze.tasks.plans import TaggerPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.tasks.tagging import TaggerNetwork, make_network, make_objective, sentence_texts, tag_metrics
 from unfreeze.tasks.task_encoders import (
     WordTaskParts,
     load_words,
     made_on_words,
-    run_identity,
     save_task_model,
 )
 from unfreeze.text.tag_schemes import OUTSIDE, UNTYPED, Scheme, convert_tags, spans_of, split_tag
@@ -369,9 +368,7 @@ def fit_tagger(
         loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
     def identity() -> dict[str, Any]:
-        sets = {"train": train_set, "validation": validation}
-        files = {name: each and [each.source, each.digest()] for name, each in sets.items()}
-        return {"stage": "fit tagger", **files, **run_identity(settings, chosen)}
+        return run_identity("fit tagger", settings, chosen, train_set, validation)
 
     with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
         if run.done:
@@ -388,18 +385,19 @@ def fit_tagger(
         network.eval()
         # The cached layers of the training texts are rounded to 16 bits; a fitted model computes all texts in the same way.
         network.words.cached.clear()
-        metrics = metrics_of(records, loop, without=("score", "loss"))
-        facts = {
-            "data": Path(train_set.source).name,
+        of_data = {
             "sentences": len(train_set),
             "words": train_set.n_words,
             "tags": ", ".join(tagger.classes_[:20]),
-            "transfer": chosen.mode,
-            **card_facts(settings, chosen.encoder, network, command),
         }
-        run.finish(tagger.save_pretrained, metrics, title="Tagger", facts=facts, snippet=SNIPPET)
-        tagger.metrics_ = metrics
-        return tagger, metrics
+        tagger.metrics_ = run.finish(
+            tagger.save_pretrained,
+            metrics_of(records, loop, without=("score", "loss")),
+            title="Tagger",
+            facts=card_facts(settings, chosen, network, command, train_set, **of_data),
+            snippet=SNIPPET,
+        )
+        return tagger, tagger.metrics_
 
 
 def _check(train_set: TaggedSet, validation: TaggedSet | None) -> None:

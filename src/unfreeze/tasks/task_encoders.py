@@ -33,7 +33,6 @@ from unfreeze.folders import (
 from unfreeze.progress import Progress
 from unfreeze.registry import encoder_class, weights_digest
 from unfreeze.tasks.plans import ClassifierPlan, WordPlan
-from unfreeze.tasks.settings import WordTaskSettings, plain_settings
 from unfreeze.tasks.word_inputs import NetworkOnWords, WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
@@ -203,16 +202,6 @@ def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> W
     for table in (vectors.embedding, vectors.buckets):
         table.mul_(scale)
     return vectors
-
-
-def run_identity(settings: WordTaskSettings, plan: WordPlan) -> dict[str, Any]:
-    """The part of a run's identity that follows from the settings, with digests of the encoder and the word vectors."""
-    names = (plan.contextual, plan.static)
-    return {
-        # The scheme of the tags is part of the digest of the data.
-        **{name: value for name, value in plain_settings(settings).items() if name != "scheme"},
-        "weights": [None if name is None else weights_digest(name) for name in names],
-    }
 
 
 def cache_layers(

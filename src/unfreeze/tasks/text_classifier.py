@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
@@ -18,10 +18,16 @@ from unfreeze.datasets.labels import as_read, classes_of, label_column, label_na
 from unfreeze.errors import UserError, column_of, need_texts
 from unfreeze.folders import CONFIG, read_config
 from unfreeze.progress import SILENT, Progress
-from unfreeze.registry import HubOptions, find_model, weights_digest
+from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, held_out_pair
-from unfreeze.tasks.classification import make_objective, make_targets, solve_heads
+from unfreeze.tasks.classification import (
+    checked_weights,
+    label_shares,
+    make_objective,
+    make_targets,
+    solve_heads,
+)
 from unfreeze.tasks.classifier_network import (
     KIND,
     ClassifierConfig,
@@ -30,8 +36,8 @@ from unfreeze.tasks.classifier_network import (
     saved_network,
 )
 from unfreeze.tasks.metrics import THRESHOLD, Prediction, Report, make_report
-from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan
-from unfreeze.tasks.settings import ClassifierSettings, plain_settings
+from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan, run_identity
+from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.task_encoders import save_task_model
 from unfreeze.text.examples import example_set
 from unfreeze.training.loop import metrics_of, seed_everything
@@ -113,18 +119,21 @@ class TextClassifier(Estimator, ClassifierSettings):
         """The weight of each layer of the encoder by the place of the mix, and gamma at the end; empty without a mix."""
         return self.network_.body.mix_shares()
 
-    def fit(self, X: Any, y: Any, validation: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, validation: tuple[Any, Any] | None = None
+    ) -> Self:
         """Train on labeled texts.
 
         Args:
             X: n texts: a list, an array of NumPy, a pandas Series or a data frame of one column.
             y: the label of each, a string or a number; or for each a list of labels, of which a text may have several, or an
                 indicator matrix (n, K) of 0 and 1, one column for each label.
+            sample_weight: n factors on the losses of the texts, of which only the ratios matter; None weights them equally.
             validation: X and y to measure on after each epoch; the best epoch is kept.
 
         Raises:
-            UserError: a setting cannot work, texts and labels do not fit together, one of them is missing or of another
-                type (the message has its position, from 0), or all texts are of one class.
+            UserError: a setting cannot work, texts, labels and weights do not fit together, one of them is missing or of
+                another type (the message has its position, from 0), or all texts are of one class.
         """
         settings = ClassifierSettings(**self._checked_settings())
         labels, columns = label_column(y)
@@ -136,7 +145,9 @@ class TextClassifier(Estimator, ClassifierSettings):
         if validation is not None:
             texts, wanted = held_out_pair(validation)
             held_out = example_set(column_of(texts), label_column(wanted)[0], "the validation texts")
-        fitted, self.metrics_ = fit_classifier(train_set, settings, validation=held_out)
+        fitted, self.metrics_ = fit_classifier(
+            train_set, settings, validation=held_out, sample_weight=sample_weight
+        )
         fitted.classes_ = np.array(classes)
         return self._take_fitted(fitted)
 
@@ -166,12 +177,27 @@ class TextClassifier(Estimator, ClassifierSettings):
         need_texts(texts, "texts")
         return self._probabilities(texts)[0]
 
-    def score(self, X: Any, y: Any) -> float:
+    def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
+        """The natural logarithm of `predict_proba`: (n, K)."""
+        with np.errstate(divide="ignore"):  # a probability of 0 becomes -inf
+            found: NDArray[np.float32] = np.log(self.predict_proba(X))
+        return found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy: the share of texts whose label (all labels, if a text may have several) is right.
 
+        Args:
+            sample_weight: n weights of the texts in this share; None weights them equally.
+
         Raises:
-            UserError: there are no texts, or not as many labels as texts.
+            UserError: there are no texts, or not as many labels or weights as texts.
         """
+        right = self._is_right(X, y)
+        weights = None if sample_weight is None else checked_weights(sample_weight, len(right))
+        return float(np.average(right, weights=weights))
+
+    def _is_right(self, X: Any, y: Any) -> NDArray[np.bool_]:
+        """Whether the predicted label of each text is the one in `y`: (n,)."""
         (labels, columns), shares = label_column(y), self.predict_proba(X)
         if not len(shares) or len(shares) != len(labels):
             raise UserError(f"{len(shares)} texts and {len(labels)} labels: there must be one for each text")
@@ -180,14 +206,14 @@ class TextClassifier(Estimator, ClassifierSettings):
             best = shares.argmax(1)
             if self.classes_.dtype.kind in "UO":
                 # Fitted from a file, a classifier has strings as classes even where they are digits.
-                return float(np.mean(names[best] == np.array([label_name(each) for each in labels])))
-            return float(np.mean(self.classes_[best] == np.array(labels)))
+                return np.asarray(names[best] == np.array([label_name(each) for each in labels]))
+            return np.asarray(self.classes_[best] == np.array(labels))
         if columns is not None and len(columns) == len(names):
             # The columns are the labels in order, whatever they are called.
             names = np.array([label_name(each) for each in columns])
         found = [set(names[row >= THRESHOLD]) for row in shares]
         wanted = [set(labels_of(as_read(each), multi_label=True) or ()) for each in labels]
-        return float(np.mean([one == own for one, own in zip(wanted, found, strict=True)]))
+        return np.array([one == own for one, own in zip(wanted, found, strict=True)])
 
     def __call__(self, texts: str | Sequence[str]) -> list[Prediction]:
         """The label of each text and its probability: {"label", "score"}; {"labels": [...]} if a text may have several.
@@ -341,6 +367,7 @@ def fit_classifier(
     settings: ClassifierSettings,
     *,
     validation: ExampleSet | None = None,
+    sample_weight: Any = None,
     output: str | Path | None = None,
     precision: Precision = "auto",
     overwrite: bool = False,
@@ -351,6 +378,7 @@ def fit_classifier(
 
     Args:
         validation: examples to measure on after each epoch.
+        sample_weight: weights of the training examples in the loss and in the prior; None weights them equally.
         output: folder to save the classifier in; None keeps it in memory.
         precision: number format of the training; "auto" is bf16 where the processor is fast in it.
         overwrite: replace a model of another run, once this one is complete.
@@ -365,6 +393,7 @@ def fit_classifier(
     """
     with together():
         _check(train_set)
+        weights = None if sample_weight is None else checked_weights(sample_weight, len(train_set))
         if validation is not None and not len(validation):
             raise UserError(f"{validation.source}: there is no example to measure on")
         chosen = plan(ClassifierPlan, settings)
@@ -372,11 +401,8 @@ def fit_classifier(
 
     def identity() -> dict[str, Any]:
         return {
-            "stage": "fit classifier",
-            "train": [train_set.source, train_set.digest()],
-            "validation": None if validation is None else [validation.source, validation.digest()],
-            **plain_settings(settings),
-            "encoder_weights": None if chosen.mode == "scratch" else weights_digest(chosen.encoder),
+            **run_identity("fit classifier", settings, chosen, train_set, validation),
+            "sample_weight": None if weights is None else sha256(weights.tobytes()).hexdigest(),
         }
 
     with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
@@ -390,27 +416,24 @@ def fit_classifier(
         accelerator = make_accelerator("fp32") if solved else run.accelerator
         network.to(accelerator.device)
         with together():
-            objective = make_objective(network, train_set, chosen, accelerator, validation, progress)
+            objective = make_objective(network, train_set, chosen, accelerator, validation, progress, weights)
         if solved:
             records = [solve_heads(network, objective, chosen.seed)]
         else:
             records = run.train(objective, chosen.policy(), loop, "classifier")
         network.eval()
         network.body.release_cache()
-        counts = Counter(label for example in train_set.examples for label in example.labels)
-        prior = [counts[name] / len(train_set) for name in train_set.label_names]
+        prior = label_shares(train_set, weights)
         classifier = TextClassifier.of_network(network, train_set.label_names, arguments, prior, settings)
-        metrics = metrics_of(records, loop, without=("score",))
-        facts = {
-            "data": Path(train_set.source).name,
-            "examples": len(train_set),
-            "labels": ", ".join(train_set.label_names[:20]),
-            "transfer": chosen.mode,
-            **card_facts(settings, chosen.encoder, network, command),
-        }
-        run.finish(classifier.save_pretrained, metrics, title="Text classifier", facts=facts, snippet=SNIPPET)
-        classifier.metrics_ = metrics
-        return classifier, metrics
+        of_data = {"examples": len(train_set), "labels": ", ".join(train_set.label_names[:20])}
+        classifier.metrics_ = run.finish(
+            classifier.save_pretrained,
+            metrics_of(records, loop, without=("score",)),
+            title="Text classifier",
+            facts=card_facts(settings, chosen, network, command, train_set, **of_data),
+            snippet=SNIPPET,
+        )
+        return classifier, classifier.metrics_
 
 
 def _check(examples: ExampleSet) -> None:

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from experiments.imdb import Places
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.pretraining.word2vec.train import train_word_vectors
-from unfreeze.tasks.bodies import mean_vectors
+from unfreeze.tasks.pooling import mean_vectors
 from unfreeze.tasks.task_encoders import weighted_vectors
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.corpus import stream_documents

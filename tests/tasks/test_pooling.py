@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tests.language_models.models import NO_DROPOUT
 from unfreeze.encoders.layers.cell_settings import CellSettings
 from unfreeze.encoders.layers.recurrent import RecurrentStack, detached
-from unfreeze.tasks import bodies
-from unfreeze.tasks.bodies import Pooling, pool_documents, pooled_width
+from unfreeze.tasks import pooling
+from unfreeze.tasks.pooling import Pooling, pool_documents, pooled_width
 
 VOCABULARY, PAD = 30, 1
 PIECE, GRADIENT_TOKENS = 7, 20
@@ -32,9 +32,9 @@ def _small_pieces(request: pytest.FixtureRequest) -> object:
     """Every test with LSTMs and with QRNNs, whose states have other parts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules[__name__], "CELL", request.param)
-        patch.setattr(bodies, "PIECE", PIECE)
-        patch.setattr(bodies, "STEP", 3)
-        patch.setattr(bodies, "GRADIENT_TOKENS", GRADIENT_TOKENS)
+        patch.setattr(pooling, "PIECE", PIECE)
+        patch.setattr(pooling, "STEP", 3)
+        patch.setattr(pooling, "GRADIENT_TOKENS", GRADIENT_TOKENS)
         yield
 
 
@@ -129,10 +129,10 @@ def test_a_long_neighbor_takes_no_gradient_from_a_short_document() -> None:
 
 
 def test_documents_that_have_ended_are_hardly_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "PIECE", 512)
+    monkeypatch.setattr(pooling, "PIECE", 512)
     lengths = torch.arange(1, 65)
     run = 0
-    for start, stop in bodies._pieces(lengths):
+    for start, stop in pooling._pieces(lengths):
         assert 0 <= start < stop <= 64
         run += (stop - start) * int((lengths > start).sum())
     assert (
@@ -141,4 +141,4 @@ def test_documents_that_have_ended_are_hardly_run(monkeypatch: pytest.MonkeyPatc
 
 
 def test_documents_of_one_length_are_read_in_whole_pieces() -> None:
-    assert list(bodies._pieces(torch.full((9,), 20))) == [(0, 7), (7, 14), (14, 20)]
+    assert list(pooling._pieces(torch.full((9,), 20))) == [(0, 7), (7, 14), (14, 20)]

@@ -19,10 +19,11 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.generated import movie_reviews
 from unfreeze.registry import find_model
-from unfreeze.tasks import bodies, text_classifier
-from unfreeze.tasks.bodies import PooledStream, pool_documents
+from unfreeze.tasks import pooling, text_classifier
+from unfreeze.tasks.bodies import PooledStream
 from unfreeze.tasks.classifier_network import ClassifierNetwork, pooled_network
 from unfreeze.tasks.metrics import class_metrics, confusion_matrix
+from unfreeze.tasks.pooling import pool_documents
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.text_classifier import TextClassifier, example_set, fit_classifier
 
@@ -188,8 +189,8 @@ def test_pooling_covers_a_document_of_many_pieces(
             for b, n in enumerate(lengths.tolist())
         ]
     )
-    monkeypatch.setattr(bodies, "PIECE", 7)
-    monkeypatch.setattr(bodies, "GRADIENT_TOKENS", 20)
+    monkeypatch.setattr(pooling, "PIECE", 7)
+    monkeypatch.setattr(pooling, "GRADIENT_TOKENS", 20)
     with torch.no_grad():
         torch.testing.assert_close(pool_documents(stack, ids, lengths), expected)
     torch.testing.assert_close(pool_documents(stack, ids, lengths), expected)
@@ -198,8 +199,8 @@ def test_pooling_covers_a_document_of_many_pieces(
 def test_gradients_stop_before_the_last_tokens(
     classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "GRADIENT_TOKENS", 10)
-    monkeypatch.setattr(bodies, "PIECE", 5)
+    monkeypatch.setattr(pooling, "GRADIENT_TOKENS", 10)
+    monkeypatch.setattr(pooling, "PIECE", 5)
     stack = classifier.network.encoder.stack("forward").eval()
     ids = torch.cat([torch.full((20, 1), 7), torch.full((10, 1), 8)])
     stack.zero_grad()

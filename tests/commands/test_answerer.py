@@ -101,7 +101,8 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     assert "holds no question" in fail(*asked, broken)
     assert "holds 96 questions, not 97" in fail(*asked, data / "train.json", "--labels", 97)
     assert "needs a text: add --context" in fail("predict", answerer, "Who?")
-    assert "the question is empty" in fail("predict", answerer, " ", "--context", "a text")
+    said = fail("predict", answerer, "Who?", " ", "--context", "a text")
+    assert "question 2 of the command line is empty: write what is asked" in said
     asked = ["predict", answerer, "Who?", "--context", "a", "--text-column", "b"]
     kinds = "classifiers, taggers of raw text and taggers of split words"
     assert f"--text-column is for {kinds}, not for answerers" in fail(*asked)

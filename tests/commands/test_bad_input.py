@@ -84,7 +84,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (f"{PRETRAIN} {{plain}} --cell lstm --windows 2 1", "--windows and --zoneout are for QRNNs: add --cell qrnn"),
         (f"{PRETRAIN} {{plain}} --windows 2", "--windows is for QRNNs: add --cell qrnn"),
         (f"{PRETRAIN} {{plain}} --zoneout 0.1", "--windows and --zoneout are for QRNNs: add --cell qrnn"),
-        (f"{PRETRAIN} {{plain}} --cell qrnn --windows 2 0", "window must be at least 1, got 0"),
+        (f"{PRETRAIN} {{plain}} --cell qrnn --windows 2 0", "--windows must be at least 1, not 2 0"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --n-layers 1 --windows 2 1", "2 windows are given for 1 layers"),
         (f"{PRETRAIN} {{plain}} --cell qrnn --zoneout 1", "--zoneout must be at least 0 and below 1, got 1.0"),
         (f"{PRETRAIN} {{plain}} --seed -1", "--seed must be from 0 to 4294967295, not -1"),
@@ -96,6 +96,9 @@ def contents(folder: Path) -> dict[str, bytes]:
         ("generate {lm} The --seed -1", "--seed must be from 0"),
         ("find-rate {lm} --corpus {plain} --low -1", "--low must be above 0"),
         ("find-rate {lm} --corpus {plain} --plot rate.txt", "cannot draw 'rate.txt'"),
+        (f"{FIT} {{train}} --encoder {{lm}} --architecture awd-lstm", "--architecture awd-lstm is trained from scratch"),
+        (f"{FIT} {{train}} --encoder {{lm}} --new-words", "--new-words is for an encoder of word vectors, not for --encoder "),
+        (f"{FIT} {{train}} --encoder none --new-words", "--new-words is for an encoder of word vectors, not for --encoder none"),
         (f"{FIT} {{train}} --labels 13", "holds 12 examples, not 13"),
     ],
 )  # fmt: skip

@@ -134,7 +134,7 @@ def test_out_and_in_again(elmo: Path, tmp_path: Path) -> None:
 def test_broken_published_files_are_named(elmo: Path, tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     files, output = tmp_path / "files", tmp_path / "out"
-    succeed("export", elmo, "--output", files)
+    assert succeed("export", elmo, "--output", files).out == f"{files}: options.json, weights.hdf5\n"
     whole = (files / "weights.hdf5").read_bytes()
     (files / "weights.hdf5").write_bytes(whole[:3000])
     assert "truncated or no HDF5" in fail("convert", files, "--output", output)

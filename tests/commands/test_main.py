@@ -139,8 +139,9 @@ def test_help_imports_neither_torch_nor_numba() -> None:
 import contextlib, io, sys
 from unfreeze.commands.main import main
 for line in {["--help", *(f"{name} --help" for name in VERBS)]!r}:
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
         assert main(line.split()) == 0, line
+    assert "STR|" not in shown.getvalue(), line  # a name or a path is any word
 print([name for name in ("torch", "numba", "sklearn", "matplotlib", "transformers") if name in sys.modules])
 """
     done = subprocess.run(

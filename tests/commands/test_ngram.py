@@ -176,7 +176,10 @@ def test_a_damaged_model_is_named(name: str, damage: str, world: World, tmp_path
     [
         ("fill {model} ___", "is an n-gram model; fill needs a model of `unfreeze pretrain lm`"),
         ("predict {model} text", "is an n-gram model; predict needs a classifier"),
-        ("adapt {model} --corpus {corpus} --output {new}", "is an n-gram model; adapt needs a model of"),
+        (
+            "adapt {model} --corpus {corpus} --output {new}",
+            "is an n-gram model; adapt needs a model of `unfreeze pretrain lm`, `pretrain elmo` or `pretrain word2vec`",
+        ),
         ("fit classifier --train {train} --encoder {model} --output {new}", "is an n-gram model"),
     ],
 )

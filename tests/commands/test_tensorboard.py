@@ -31,5 +31,6 @@ def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(plain_documents(50, 0)), encoding="utf-8")
     words = ["pretrain", "lm", "--corpus", corpus, "--preset", "tiny", "--output", tmp_path / "model"]
-    assert str(corpus) in fail(*words, "--tensorboard", corpus)
+    assert f"{corpus} is a file: --tensorboard names a folder" in fail(*words, "--tensorboard", corpus)
+    assert "cannot write" in fail(*words, "--tensorboard", corpus / "curves")
     assert not (tmp_path / "model").exists()

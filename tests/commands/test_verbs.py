@@ -546,6 +546,7 @@ def test_score_gives_each_token_and_the_sum(world: World, tmp_path: Path) -> Non
     assert shown.startswith("forward -") and "\nbackward -" in shown and "dull" in shown
     assert succeed("score", world.lm, text, "--no-tokens").out.count("\n") == 2
     assert succeed("score", world.lm, "", "--json").rows[0]["forward"]["perplexity"] is None
+    assert succeed("score", world.lm, "").out.startswith("forward 0.0000 nats, 0 tokens\t\n")
 
 
 def test_fill_ranks_words(world: World) -> None:

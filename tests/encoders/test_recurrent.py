@@ -95,7 +95,7 @@ def test_dropouts_scale_and_are_checked() -> None:
         ({"kind": "gru"}, "unknown cell 'gru': use lstm or qrnn"),
         ({"windows": (2, 1)}, "are for QRNNs"),
         ({"zoneout": 0.1}, "are for QRNNs"),
-        ({"kind": "qrnn", "windows": (2, 0)}, "window must be at least 1, got 0"),
+        ({"kind": "qrnn", "windows": (2, 0)}, "windows must be at least 1, not 2 0"),
         ({"kind": "qrnn", "windows": (), "zoneout": 1.0}, "zoneout must be .* got 1.0"),
         ({"kind": "qrnn", "zoneout": float("nan")}, "zoneout must be .* got nan"),
     ],

@@ -150,7 +150,7 @@ def test_the_facade_returns_whichever_model_a_folder_holds(tmp_path: Path) -> No
     assert type(LanguageModel.from_pretrained(tmp_path / "lm")) is AwdLstmLanguageModel
     with pytest.raises(UserError, match="is an n-gram model; a model of `unfreeze pretrain lm` is needed"):
         AwdLstmLanguageModel.from_pretrained(tmp_path / "ngram")
-    said = "is an n-gram model; fill needs a model of `unfreeze pretrain lm`: use evaluate, score or generate"
+    said = "is an n-gram model; fill needs a model of `unfreeze pretrain lm` or `pretrain elmo`: use evaluate, score or generate"
     with pytest.raises(UserError, match=f"^this model {said}$"):
         LanguageModel.from_pretrained(tmp_path / "ngram").fill("___")
     assert f"{tmp_path / 'ngram'} {said}" in fail("fill", tmp_path / "ngram", "___")
@@ -160,7 +160,8 @@ def test_a_model_that_lacks_a_capability_says_what_it_has() -> None:
     model = random_model(TOKENIZER)
     assert need(model, Generates) is model
     with pytest.raises(
-        UserError, match="no language model; generate needs a model of `unfreeze pretrain lm`$"
+        UserError,
+        match="no language model; generate needs a model of `unfreeze pretrain lm` or `pretrain ngram`$",
     ):
         need(model.encoder, Generates)
     with pytest.raises(UserError, match="one text"):

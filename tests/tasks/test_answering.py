@@ -202,7 +202,7 @@ def test_it_learns_who_does_what(answerer: QuestionAnswerer) -> None:
         for each in found["answers"]:
             assert context[each["start"] : each["end"]] == each["answer"]
     assert answerer([("Who?", "")])[0] == {"answers": [], "no_answer": 1.0}
-    with pytest.raises(UserError, match="the question is empty"):
+    with pytest.raises(UserError, match=r"^pairs\[0\]\[0\] is empty: write what is asked about the context$"):
         answerer([(" ", "Ada likes Kurt .")])
     with pytest.raises(UserError, match="pairs of question and context come in a list"):
         answerer(pairs[0])  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -220,6 +221,8 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
         if not field.init:
             continue
         hint, value = hints[field.name], field.default
+        if {str, Path} <= {*typing.get_args(hint)}:  # a name or a path is a word like any other
+            hint = str | None if type(None) in typing.get_args(hint) else str
         if start is not None:
             value = getattr(start, field.name)
         elif field.default_factory is not dataclasses.MISSING:

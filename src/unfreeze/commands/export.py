@@ -49,7 +49,8 @@ def run(arguments: Export, console: Console) -> None:
         if output.is_file():
             raise UserError(f"--output {output} is a file: an ELMo is exported into a folder")
         files = write_bilm(encoder, output)
-        console.result({"output": str(output), "files": [file.name for file in files]})
+        names = [file.name for file in files]
+        console.result({"output": str(output), "files": names}, f"{output}: {', '.join(names)}")
     elif isinstance(encoder, WordVectors):
         need_vector_file(output)
         table = encoder.table()

@@ -220,7 +220,7 @@ def read_questions(arguments: Predict) -> QuestionSet:
     if arguments.context is None:
         raise UserError('an answerer needs a text: add --context "a text", or --file FILE in SQuAD\'s format')
     questions = [
-        as_question(text, arguments.context, str(number))
+        as_question(text, arguments.context, str(number), f"question {number + 1} of the command line")
         for number, text in enumerate(arguments.given_texts())
     ]
     return QuestionSet(questions, "the command line")

@@ -51,8 +51,8 @@ def run(arguments: Score, console: Console) -> None:
 def readable(score: TextScore, with_tokens: bool) -> str:
     """A line for each direction, then a table of the tokens."""
     lines = [
-        f"{name} {found.log_probability:.4f} nats, {counted(len(found.tokens), 'token')}, perplexity {found.perplexity:.2f}"
-        f"\t{' '.join(score.text.split())}"
+        f"{name} {found.log_probability:.4f} nats, {counted(len(found.tokens), 'token')}"
+        f"{f', perplexity {found.perplexity:.2f}' if found.tokens else ''}\t{' '.join(score.text.split())}"
         for name, found in score.directions.items()
     ]
     columns = [found.tokens for found in score.directions.values()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from unfreeze.errors import CannotWrite, MissingExtra
+from unfreeze.errors import CannotWrite, MissingExtra, UserError, setting
 from unfreeze.progress import Bar, Progress
 from unfreeze.training.processes import is_first_process
 
@@ -22,7 +22,7 @@ class TensorBoardProgress(Progress):
 
     Raises:
         MissingExtra: tensorboard is not installed.
-        CannotWrite: the folder cannot be written.
+        UserError: the folder is a file, or cannot be written.
     """
 
     def __init__(self, folder: Path, shown: Progress) -> None:
@@ -30,6 +30,8 @@ class TensorBoardProgress(Progress):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtra("tensorboard", "tensorboard") from error
+        if folder.is_file():
+            raise UserError(f"{folder} is a file: {setting('tensorboard')} names a folder")
         self.shown = shown
         self.writer = None
         if is_first_process():

@@ -78,6 +78,8 @@ class HasDirections(ABC):
 
     verb: ClassVar[str]
     """What messages call the use of a capability."""
+    offered_by: ClassVar[str] = "`unfreeze pretrain lm`, `pretrain elmo` or `pretrain ngram`"
+    """The commands whose models have it, for messages."""
     tokenizer: TextTokenizer
 
     @property
@@ -130,6 +132,7 @@ class Fills(Reads):
     """Ranks the words that may stand in a gap."""
 
     verb = "fill"
+    offered_by = "`unfreeze pretrain lm` or `pretrain elmo`"
 
     def readable(self, text: str) -> ReadableText:
         """A text as the readers take it."""
@@ -146,12 +149,14 @@ class Generates(Reads):
     """Continues a text."""
 
     verb = "generate"
+    offered_by = "`unfreeze pretrain lm` or `pretrain ngram`"
 
 
 class Adapts(HasDirections):
     """Can be trained further on other text."""
 
     verb = "adapt"
+    offered_by = "`unfreeze pretrain lm`, `pretrain elmo` or `pretrain word2vec`"
 
 
 Capability = TypeVar("Capability", bound=HasDirections)
@@ -176,7 +181,7 @@ def lacking(found: type, capability: type[HasDirections], name: str) -> UserErro
     verbs = verbs_of(found)
     return UserError(
         f"{name} is {getattr(found, 'described', 'no language model')}; {capability.verb} needs a model of "
-        f"`unfreeze pretrain lm`{f': use {verbs}' if verbs else ''}"
+        f"{capability.offered_by}{f': use {verbs}' if verbs else ''}"
     )
 
 

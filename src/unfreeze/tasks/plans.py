@@ -123,6 +123,15 @@ class ClassifierPlan(ClassifierSettings, Plan):
             )
         if self.body == "pooling" and self.encoder_kind == "elmo":
             raise UserError(f"{self.encoder} is an ELMo, whose layers take {setting('body', 'bilstm')}")
+        if self.architecture != "bilstm" and self.encoder_kind != NO_ENCODER:
+            raise UserError(
+                f"{setting('architecture', self.architecture)} is trained from scratch: leave it out, or set "
+                f"{setting('encoder', NO_ENCODER)}"
+            )
+        if self.new_words and not self.starts_from_vectors:
+            raise UserError(
+                f"{setting('new_words', True)} is for an encoder of word vectors, not for {setting('encoder', self.encoder)}"
+            )
 
     @property
     def chosen_body(self) -> Body:

@@ -243,7 +243,7 @@ def _questions(pairs: Any) -> QuestionSet:
         if len(pair) != 2:
             raise UserError(f"pairs[{number}] has {len(pair)} texts: a question and its context are needed")
         question, context = pair
-        questions.append(as_question(question, context, str(number)))
+        questions.append(as_question(question, context, str(number), f"pairs[{number}][0]"))
     return QuestionSet(questions, "the given questions")
 
 

@@ -205,12 +205,15 @@ def _places(text: str, context: str) -> list[int]:
     return places
 
 
-def as_question(question: str, context: str, number: str = "") -> Question:
+def as_question(question: str, context: str, number: str = "", place: str = "the question") -> Question:
     """A question without answers, for prediction.
+
+    Args:
+        place: what messages call the question.
 
     Raises:
         UserError: it is empty.
     """
     if not question.strip():
-        raise UserError("the question is empty")
+        raise UserError(f"{place} is empty: write what is asked about the context")
     return Question(number, question, context, ())

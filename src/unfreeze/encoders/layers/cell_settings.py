@@ -32,8 +32,12 @@ class CellSettings:
             raise UserError(
                 f"{setting('windows')} and {setting('zoneout')} are for QRNNs: add {setting('cell', 'qrnn')}, or leave them out"
             )
-        for window in (1, *self.windows):  # checked early, because the layers are made after reading the text
-            need_qrnn(window, self.zoneout)
+        # Checked early, because the layers are made after reading the text.
+        if any(window < 1 for window in self.windows):
+            raise UserError(
+                f"{setting('windows')} must be at least 1, not {' '.join(map(str, self.windows))}"
+            )
+        need_qrnn(1, self.zoneout)
 
 
 def need_qrnn(window: int, zoneout: float) -> None:

@@ -212,6 +212,13 @@ def test_a_language_model_starts_from_a_folder_of_vectors(
     sizes = "--preset tiny --embedding-size 16 --hidden-size 8 --epochs 1 --precision fp32".split()
     line = ["pretrain", "lm", "--corpus", corpus, "--word-vectors", vectors, *sizes]
     succeed(*line, "--learning-rate", 1e-7, "--output", tmp_path / "lm")
+    line[line.index(vectors)] = tmp_path / "nothing.txt"
+    for output in (
+        tmp_path / "lm",
+        tmp_path / "new",
+    ):  # before runs are compared, and before any text is read
+        assert "nothing.txt: no such file of word vectors" in fail(*line, "--output", output)
+    assert not (tmp_path / "new").exists()
     trained, given = open_vectors(tmp_path / "lm"), open_vectors(vectors)
     rows, known = trained.matrix_for(given.words)
     assert known.sum() > 20

@@ -46,6 +46,14 @@ def open_vectors(name: str | Path, *, extra_words: Collection[str] = ()) -> Vect
     )
 
 
+def need_vectors(name: str | Path) -> None:
+    """Raise UserError if `open_vectors` would find nothing of that name; no vectors are read yet."""
+    if not is_vector_file(name):
+        find_model(name)
+    elif not Path(name).exists():
+        raise UserError(f"{name}: no such file of word vectors")
+
+
 def is_vector_file(name: str | Path) -> bool:
     """Whether a name refers to a file, which may be missing, and not to a saved model."""
     path = Path(name)

@@ -14,7 +14,7 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.layers.output import default_cutoffs
 from unfreeze.encoders.layers.recurrent import Dropouts
-from unfreeze.encoders.vector_source import open_vectors
+from unfreeze.encoders.vector_source import need_vectors, open_vectors
 from unfreeze.errors import UserError, setting
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.pretraining.lm_objective import LanguageModelObjective
@@ -54,6 +54,8 @@ def pretrain_lm(
     """
 
     def identity() -> dict[str, Any]:
+        if word_vectors is not None:
+            need_vectors(word_vectors)  # before the text is read
         return {
             "stage": "pretrain lm",
             **corpus.identity(),

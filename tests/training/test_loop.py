@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tests.training.toy import N_BATCHES, Regression
 from unfreeze.errors import Interrupted, UserError
 from unfreeze.training import loop
 from unfreeze.training.checkpoints import Checkpoints, read_log
-from unfreeze.training.loop import VIRTUAL_STEPS, train
+from unfreeze.training.loop import MEASURED, VIRTUAL_STEPS, WARM_UP, Forecast, train
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Loss
 from unfreeze.training.processes import make_accelerator
@@ -312,3 +313,25 @@ def test_a_run_needs_a_bound_that_makes_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError) as caught:
         LoopSettings(**settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("steps_left", "said"),
+    [
+        (1_000, ["about 33 minutes to go: 988 steps at 2 s each"]),
+        (44, ["about 64 seconds to go: 32 steps at 2 s each"]),
+        (30, []),
+        (None, []),
+    ],
+)
+def test_a_forecast_is_logged_once_and_only_for_a_long_run(
+    steps_left: int | None, said: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    found = Forecast()
+    with caplog.at_level(logging.INFO, logger="unfreeze"):
+        for step in range(1, WARM_UP + MEASURED + 5):
+            clock.now += 60.0 if step <= WARM_UP else 2.0  # the first updates take longer and do not count
+            found.after_update(None if steps_left is None else steps_left - step)
+    assert caplog.messages == said

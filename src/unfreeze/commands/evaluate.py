@@ -22,13 +22,6 @@ from unfreeze.commands.options import PlotOptions, PredictionOptions, ReadsTaskD
 from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.text.display import aligned, counted
 
-KINDS = {
-    CLASSIFIER: "classifiers",
-    TAGGER: "taggers",
-    ANSWERER: "answerers",
-    LANGUAGE_MODEL: "language models",
-    WORD_VECTORS: "word vectors",
-}
 OWN_OPTIONS = {
     "classifiers": "worst plot overwrite text_column label_column header skip_unlabeled label_separator unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
@@ -85,20 +78,21 @@ def run(arguments: Evaluate, console: Console) -> None:
 
     arguments.need_picture()
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
-    if kind not in KINDS:
+    ways: dict[str, tuple[str, Callable[[Evaluate, Console], None]]] = {
+        CLASSIFIER: ("classifiers", evaluate_classifier),
+        TAGGER: ("taggers", evaluate_tagger),
+        ANSWERER: ("answerers", evaluate_answerer),
+        LANGUAGE_MODEL: ("language models", evaluate_language_model),
+        WORD_VECTORS: ("word vectors", evaluate_vectors),
+    }
+    if kind not in ways:
         raise UserError(
             f"{arguments.model} is an encoder of kind {kind}, without an output layer: there is nothing to evaluate"
         )
-    need_own_options(arguments, KINDS[kind], OWN_OPTIONS)
-    ways: dict[str, Callable[[Evaluate, Console], None]] = {
-        CLASSIFIER: evaluate_classifier,
-        TAGGER: evaluate_tagger,
-        ANSWERER: evaluate_answerer,
-        LANGUAGE_MODEL: evaluate_language_model,
-        WORD_VECTORS: evaluate_vectors,
-    }
+    kinds, evaluate = ways[kind]
+    need_own_options(arguments, kinds, OWN_OPTIONS)
     try:
-        ways[kind](arguments, console)
+        evaluate(arguments, console)
     except UnknownLabel as error:
         raise UserError(
             f"{error.args[0]}; {setting('unknown_labels', 'wrong')} counts it as an error"

@@ -204,12 +204,8 @@ class Elmo(TextEncoder):
                 self.token_vectors(self.spell(different[at : at + CACHE_BATCH]).to(device)).float()
                 for at in range(0, len(different), CACHE_BATCH)
             ]
-        self.take_cache(different, torch.cat(parts) if parts else self.cache.new_zeros(0, self.size))
-
-    def take_cache(self, words: Sequence[str], vectors: Tensor) -> None:
-        """Use token vectors (n, P) that were computed before as the cache."""
-        self.cache = vectors.to(next(self.parameters()).device)
-        self._cached = {word: number for number, word in enumerate(words)}
+        self.cache = torch.cat(parts) if parts else self.cache.new_zeros(0, self.size)
+        self._cached = {word: number for number, word in enumerate(different)}
 
     def _vectors(self, batch: SpelledBatch) -> Tensor:
         """(U, P) of the batch's different words."""

@@ -7,7 +7,7 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -271,24 +271,3 @@ def _arrays(encoder: Elmo) -> Iterator[tuple[str, NDArray[np.float32]]]:
             yield f"{cell}/W_0", _gates(np.concatenate(both, axis=1)).T
             yield f"{cell}/B", _gates(bias)
             yield f"{cell}/W_P_0", tensors[f"{place}.projection"].T
-
-
-def read_token_embeddings(path: str | Path, words: Iterable[str], encoder: Elmo) -> None:
-    """Take a published file of token vectors (data set `embedding`, a row a word) as the encoder's cache.
-
-    Raises:
-        UserError: the file is damaged, or its size fits neither the words nor the encoder.
-    """
-    kept = list(words)
-    with _hdf5(Path(path)) as arrays:
-        if "embedding" not in arrays:
-            raise UserError(f"{path} lacks 'embedding': it is no file of token vectors")
-        matrix = np.asarray(arrays["embedding"][...], dtype=np.float32)
-    if matrix.shape != (len(kept), encoder.size):
-        raise UserError(
-            f"{path} holds {list(matrix.shape)} numbers: {len(kept)} words and an encoder of size {encoder.size} "
-            f"need {[len(kept), encoder.size]}"
-        )
-    # Their frames stand among the words; in a text such a word is spelled like any other.
-    rows = [row for row, word in enumerate(kept) if word not in FOREIGN_FRAMES]
-    encoder.take_cache([kept[row] for row in rows], torch.from_numpy(matrix[rows]))

@@ -62,6 +62,12 @@ class Body(nn.Module, ABC):
         """Whether each of `inputs` (N,) has a known word; other inputs than text always count as known."""
         return np.ones(len(inputs), dtype=np.bool_)
 
+    @cached_property
+    def _known_words(self) -> KnownWords:
+        """Of an encoder of text."""
+        assert isinstance(self.encoder, TextEncoder)
+        return KnownWords(self.encoder.tokenizer)
+
     def length(self, one: Any) -> int:
         """The approximate number of positions of one of `inputs`: inputs of similar length are read together."""
         return len(one)
@@ -134,10 +140,6 @@ class PooledStream(Body):
         """Known are the words of the tokenizer's vocabulary; n-grams of other words are not read here."""
         return np.array([self._known_words.has_one(text) for text in inputs], dtype=np.bool_)
 
-    @cached_property
-    def _known_words(self) -> KnownWords:
-        return KnownWords(self.encoder.tokenizer)
-
     def forward(self, inputs: Sequence[Ids]) -> dict[str, Tensor]:
         """Texts as ids -> (B, P) for each head."""
         device = next(self.parameters()).device
@@ -186,9 +188,8 @@ class PooledLayers(Body):
         """Known are the words of a text encoder's vocabulary; other inputs than text always count as known."""
         if not isinstance(self.encoder, TextEncoder):
             return super().have_known_words(inputs)
-        known = KnownWords(self.encoder.tokenizer)
         encoded = self.encoder.tokenizer.encode_ids(list(inputs))
-        return np.array([known.has_one(np.asarray(ids)) for ids in encoded], dtype=np.bool_)
+        return np.array([self._known_words.has_one(np.asarray(ids)) for ids in encoded], dtype=np.bool_)
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
         """Raw inputs -> (B, P)."""
@@ -251,10 +252,6 @@ class BiLstmOnLayers(Body):
         words = self.words.words_of(text) if tables else []
         named = [word for word in words if not is_punctuation(word)] or words
         return any(table.has_vector(word) for table in tables for word in named)
-
-    @cached_property
-    def _known_words(self) -> KnownWords:
-        return KnownWords(self.encoder.tokenizer)
 
     def length(self, one: str) -> int:
         """Estimated number of words, of five characters each."""

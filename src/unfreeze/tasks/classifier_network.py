@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 KIND = "text_classifier"
 HEAD_WIDTH, HEAD_DROPOUT = 50, 0.1
+BATCH_TOKENS = 16_384
+"""Size of a batch of `read_all`, padding included."""
 SAVED_NAMES = {
     "body.encoder.": "encoder.",
     "body.word_vectors": "word_vectors",
@@ -153,15 +155,11 @@ class ClassifierNetwork(nn.Module):
         return features
 
     @torch.no_grad()
-    def read_all(self, inputs: Sequence[Any], batch_tokens: int = 16_384) -> dict[str, Tensor]:
-        """The same for any number of inputs, in evaluation mode: (N, P) for each head, on the CPU.
-
-        Args:
-            batch_tokens: size of a batch, padding included.
-        """
+    def read_all(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+        """The same for any number of inputs, in evaluation mode: (N, P) for each head, on the CPU."""
         found: dict[str, Tensor] = {}
         with evaluating(self):
-            for numbers in token_bounded_batches([self.body.length(each) for each in inputs], batch_tokens):
+            for numbers in token_bounded_batches([self.body.length(each) for each in inputs], BATCH_TOKENS):
                 for name, x in self.read([inputs[n] for n in numbers]).items():
                     if name not in found:
                         found[name] = torch.zeros(len(inputs), x.shape[1])

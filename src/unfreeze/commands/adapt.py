@@ -62,7 +62,7 @@ def run(arguments: Adapt, console: Console) -> None:
     from unfreeze.training.processes import together
 
     source, text, output, given = arguments.encoder, arguments.text, arguments.output, arguments.given
-    options = {"output": output, **run_options(arguments, console)}
+    options = run_options(arguments, console)
     if model_kind(source) == WORD_VECTORS:
         from unfreeze.pretraining.word2vec.recipe import adapt_word_vectors
 

@@ -53,11 +53,7 @@ def run(arguments: FitAnswerer, console: Console) -> None:
         f"{described_length(epochs, settings.minutes)}"
     )
     answerer, metrics = fit_answerer(
-        train_set,
-        settings,
-        validation=validation,
-        output=arguments.output,
-        **run_options(arguments, console),
+        train_set, settings, validation=validation, **run_options(arguments, console)
     )
     measured = f"fitted on {train_set.source}"
     if validation is not None:

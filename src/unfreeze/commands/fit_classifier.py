@@ -74,11 +74,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
         )
 
     classifier, metrics = fit_classifier(
-        train_set,
-        settings,
-        validation=validation,
-        output=arguments.output,
-        **run_options(arguments, console),
+        train_set, settings, validation=validation, **run_options(arguments, console)
     )
     measured = f"fitted on {train_set.source}"
     if validation is not None:

@@ -65,11 +65,7 @@ def run(arguments: FitTagger, console: Console) -> None:
         f"{chosen.mode} from {chosen.encoder}, {described_length(epochs, settings.minutes)}"
     )
     tagger, metrics = fit_tagger(
-        train_set,
-        settings,
-        validation=validation,
-        output=arguments.output,
-        **run_options(arguments, console),
+        train_set, settings, validation=validation, **run_options(arguments, console)
     )
     measured = f"fitted on {train_set.source}"
     if validation is not None:

@@ -93,7 +93,7 @@ def described_length(epochs: int | None, minutes: float | None) -> str:
 
 def run_options(arguments: object, console: Console) -> dict[str, Any]:
     """Keyword arguments of a recipe besides its data and settings: those that the verb has options for."""
-    names = ("precision", "without_output", "overwrite")
+    names = ("output", "precision", "without_output", "overwrite")
     found = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     progress: Progress = console.progress
     if (folder := getattr(arguments, "tensorboard", None)) is not None:

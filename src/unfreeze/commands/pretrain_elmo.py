@@ -45,9 +45,7 @@ def run(arguments: PretrainElmo, console: Console) -> None:
     settings = chosen_settings(PRESETS[arguments.preset](), arguments.given)
     if arguments.read == "words":
         settings = replace(settings, char_cnn=None)
-    _, metrics = pretrain_elmo(
-        arguments.text, settings, output=arguments.output, **run_options(arguments, console)
-    )
+    _, metrics = pretrain_elmo(arguments.text, settings, **run_options(arguments, console))
     console.result({"output": str(arguments.output), **metrics})
     place = quoted(arguments.output)
     then = f'unfreeze fill {place} "We sat on the ___ of the river."'

@@ -34,11 +34,7 @@ def run(arguments: PretrainGlove, console: Console) -> None:
     from unfreeze.pretraining.glove.recipe import pretrain_glove
 
     _, metrics = pretrain_glove(
-        arguments.text,
-        arguments.settings,
-        output=arguments.output,
-        workers=arguments.workers,
-        **run_options(arguments, console),
+        arguments.text, arguments.settings, workers=arguments.workers, **run_options(arguments, console)
     )
     console.result({"output": str(arguments.output), **metrics})
     say_where_vectors_are(arguments.output, console)

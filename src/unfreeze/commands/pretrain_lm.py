@@ -51,11 +51,7 @@ def run(arguments: PretrainLm, console: Console) -> None:
         if name in arguments.given and settings.cell != "qrnn":
             raise UserError(f"{setting(name)} is for QRNNs: add {setting('cell', 'qrnn')}, or leave it out")
     _, metrics = pretrain_lm(
-        arguments.text,
-        settings,
-        output=arguments.output,
-        word_vectors=arguments.word_vectors,
-        **run_options(arguments, console),
+        arguments.text, settings, word_vectors=arguments.word_vectors, **run_options(arguments, console)
     )
     console.result({"output": str(arguments.output), **metrics})
     then = next_command(arguments.output, settings.direction, without_output=arguments.without_output)

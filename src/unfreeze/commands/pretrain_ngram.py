@@ -29,9 +29,7 @@ def run(arguments: PretrainNgram, console: Console) -> None:
     """Count, and say where the model is."""
     from unfreeze.pretraining.ngram import pretrain_ngram
 
-    _, metrics = pretrain_ngram(
-        arguments.text, arguments.settings, output=arguments.output, **run_options(arguments, console)
-    )
+    _, metrics = pretrain_ngram(arguments.text, arguments.settings, **run_options(arguments, console))
     console.result({"output": str(arguments.output), **metrics})
     console.note(
         f'the model is in {arguments.output}: try `unfreeze score {quoted(arguments.output)} "a text"`'

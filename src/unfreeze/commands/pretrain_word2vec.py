@@ -48,7 +48,6 @@ def run(arguments: PretrainWord2vec, console: Console) -> None:
     _, metrics = pretrain_word2vec(
         arguments.text,
         arguments.settings,
-        output=arguments.output,
         minutes=arguments.minutes,
         workers=arguments.workers,
         checkpoint_minutes=arguments.checkpoint_minutes,

@@ -91,11 +91,11 @@ def test_killed_it_goes_on_and_ends_the_same(
         embed_text(ENCODER, dying(LINES, 5), tmp_path / "killed", EmbedSettings())
     with pytest.raises(UserError, match="config.json"):
         EmbeddedText(tmp_path / "killed")
+    with (tmp_path / "killed" / "journal.jsonl").open("ab") as file:
+        file.write(odd)
     for name in ("vectors.bin", "words.jsonl", "journal.jsonl"):  # half a batch was on its way
         with (tmp_path / "killed" / name).open("ab") as file:
             file.write(b'["half')
-    with (tmp_path / "killed" / "journal.jsonl").open("ab") as file:
-        file.write(odd)
     (tmp_path / "killed" / ".config.json.123.part").write_text("{")  # and the config of the whole
     seen: list[int] = []
     monkeypatch.setattr(

@@ -513,6 +513,19 @@ def test_cross_validation_scores_every_fold() -> None:
     assert found == TextClassifier(**SMALL).fit(*halves[0]).score(*halves[1])
 
 
+def test_cross_validation_passes_weights_on() -> None:
+    settings: dict[str, Any] = {"transfer": "frozen", "pooling": "vectors"}
+    weights = np.where(np.arange(48) % 3, 1.0, 9.0)
+    folds = [(list(range(0, 48, 2)), list(range(1, 48, 2)))]
+    (found,) = cross_val_score(
+        TextClassifier(**settings), TEXTS, LABELS, cv=folds, params={"sample_weight": weights}
+    )
+    fitted = TextClassifier(**settings).fit(TEXTS[::2], LABELS[::2], sample_weight=weights[::2])
+    assert found == fitted.score(TEXTS[1::2], LABELS[1::2])
+    without = TextClassifier(**settings).fit(TEXTS[::2], LABELS[::2])
+    assert np.abs(without.predict_proba(TEXTS) - fitted.predict_proba(TEXTS)).max() > 0.01
+
+
 def test_cross_validation_of_taggers_and_answerers() -> None:
     fold = [(list(range(16)), list(range(16, 24)))]
     (found,) = cross_val_score(SequenceTagger(**ON_WORDS), TOKENS, TAGS, cv=fold)

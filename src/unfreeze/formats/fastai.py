@@ -34,7 +34,8 @@ from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError, setting
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.tasks.classifier_network import HEAD_WIDTH, pooled_network
+from unfreeze.tasks.classifier_network import pooled_network
+from unfreeze.tasks.heads import HEAD_WIDTH
 from unfreeze.tasks.text_classifier import TextClassifier
 from unfreeze.text.tokenizers import WordTokenizer
 

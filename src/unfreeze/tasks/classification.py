@@ -19,8 +19,8 @@ from unfreeze.encoders.directions import module_name
 from unfreeze.errors import UnknownLabel, UserError, column_of
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
-from unfreeze.tasks.classifier_network import ClassifierNetwork, LinearHead
-from unfreeze.tasks.logistic_regression import solve_head
+from unfreeze.tasks.classifier_network import ClassifierNetwork
+from unfreeze.tasks.heads import LinearHead, solve_head
 from unfreeze.tasks.plans import ClassifierPlan
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.training.precision import Precision
@@ -167,7 +167,9 @@ def checked_weights(given: Any, n: int) -> NDArray[np.float32]:
     try:
         found = np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError("sample_weight is one number for each text") from None
+        raise UserError(
+            "sample_weight is one number for each text; held-out examples are given as validation=(X, y)"
+        ) from None
     if found.shape != (n,):
         raise UserError(
             f"{n} texts and sample weights of shape {found.shape}: there must be one for each text"

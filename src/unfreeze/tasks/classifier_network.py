@@ -23,7 +23,6 @@ from unfreeze.checked import need_type
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder, evaluating
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.layers.batch_norm import BatchNorm
 from unfreeze.encoders.saving import load_matching, made_to_fit
 from unfreeze.encoders.streaming import Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
@@ -33,6 +32,7 @@ from unfreeze.errors import UserError, setting
 from unfreeze.folders import CONFIG, WEIGHTS, Config, EncoderConfig, load_tensors, read_config
 from unfreeze.registry import encoder_class, find_model
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
+from unfreeze.tasks.heads import HEADS, LinearHead
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
 from unfreeze.tasks.settings import Head, MixAt, Pooling
 from unfreeze.tasks.task_encoders import (
@@ -51,7 +51,6 @@ from unfreeze.transfer.policies import LayerGroups
 logger = logging.getLogger(__name__)
 
 KIND = "text_classifier"
-HEAD_WIDTH, HEAD_DROPOUT = 50, 0.1
 BATCH_TOKENS = 16_384
 """Size of a batch of `read_all`, padding included."""
 SAVED_NAMES = {
@@ -61,51 +60,6 @@ SAVED_NAMES = {
     "body.lstm.": "body.",
 }
 """How the names of tensors begin here -> how they begin in saved models and checkpoints, which are older than the bodies."""
-
-
-class TwoLayerHead(nn.Module):
-    """Batch norm, dropout, linear 50, ReLU; batch norm, dropout, linear (Howard & Ruder 2018, section 3.3).
-
-    The linear layers have no bias: the batch norm before each of them has one.
-
-    Args:
-        input_size: P.
-        n_labels: K.
-        input_dropout: dropout before the first linear layer (0.4 in the paper).
-    """
-
-    def __init__(self, input_size: int, n_labels: int, input_dropout: float = 0.4) -> None:
-        super().__init__()
-        self.norm_0, self.norm_1 = BatchNorm(input_size), BatchNorm(HEAD_WIDTH)
-        self.linear_0 = nn.Linear(input_size, HEAD_WIDTH, bias=False)
-        self.linear_1 = nn.Linear(HEAD_WIDTH, n_labels, bias=False)
-        self.dropout_0, self.dropout_1 = nn.Dropout(input_dropout), nn.Dropout(HEAD_DROPOUT)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, P) -> (B, K) logits."""
-        hidden = F.relu(self.linear_0(self.dropout_0(self.norm_0(x))))
-        logits: Tensor = self.linear_1(self.dropout_1(self.norm_1(hidden)))
-        return logits
-
-
-class LinearHead(nn.Module):
-    """Batch norm without gain and bias, dropout, linear: logistic regression on standardized features."""
-
-    def __init__(self, input_size: int, n_labels: int, input_dropout: float = 0.4) -> None:
-        super().__init__()
-        self.norm = BatchNorm(input_size, affine=False)
-        self.dropout = nn.Dropout(input_dropout)
-        self.linear = nn.Linear(input_size, n_labels)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, P) -> (B, K) logits."""
-        logits: Tensor = self.linear(self.dropout(self.norm(x)))
-        return logits
-
-
-HEADS: dict[str, type[TwoLayerHead] | type[LinearHead]] = {"two-layer": TwoLayerHead, "linear": LinearHead}
 
 
 class ClassifierNetwork(nn.Module):

@@ -1,10 +1,10 @@
-"""The linear head on a frozen encoder, solved instead of trained.
+"""The heads of classifiers, features -> logits; and the linear head on a frozen encoder, solved instead of trained.
 
 On fixed features a linear head is a logistic regression: convex, with one solution that is found in a second. With few
 labels its L2 penalty matters more than any setting of a training loop; C, the inverse of the penalty, is chosen by
 cross-validation within the training examples, as for the TF-IDF baseline.
 
-Legend: N examples, P features, K labels.
+Legend: B batch, N examples, P features, K labels.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from unfreeze.encoders.layers.batch_norm import BatchNorm
 from unfreeze.tasks.baselines import folds
-from unfreeze.tasks.classifier_network import LinearHead
 
 logger = logging.getLogger(__name__)
 
+HEAD_WIDTH, HEAD_DROPOUT = 50, 0.1
 CANDIDATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Values of C to choose from, for features of unit variance."""
 UNCHOSEN = 0.01
@@ -33,6 +35,54 @@ UNCHOSEN = 0.01
 STEPS = 1_000
 
 Features = NDArray[np.float64]
+
+
+class TwoLayerHead(nn.Module):
+    """Batch norm, dropout, linear 50, ReLU; batch norm, dropout, linear (Howard & Ruder 2018, section 3.3).
+
+    The linear layers have no bias: the batch norm before each of them has one.
+
+    Args:
+        input_size: P.
+        n_labels: K.
+        input_dropout: dropout before the first linear layer (0.4 in the paper).
+    """
+
+    def __init__(self, input_size: int, n_labels: int, input_dropout: float = 0.4) -> None:
+        super().__init__()
+        self.norm_0, self.norm_1 = BatchNorm(input_size), BatchNorm(HEAD_WIDTH)
+        self.linear_0 = nn.Linear(input_size, HEAD_WIDTH, bias=False)
+        self.linear_1 = nn.Linear(HEAD_WIDTH, n_labels, bias=False)
+        self.dropout_0, self.dropout_1 = nn.Dropout(input_dropout), nn.Dropout(HEAD_DROPOUT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P) -> (B, K) logits."""
+        hidden = F.relu(self.linear_0(self.dropout_0(self.norm_0(x))))
+        logits: Tensor = self.linear_1(self.dropout_1(self.norm_1(hidden)))
+        return logits
+
+
+class LinearHead(nn.Module):
+    """Batch norm without gain and bias, dropout, linear: logistic regression on standardized features."""
+
+    def __init__(self, input_size: int, n_labels: int, input_dropout: float = 0.4) -> None:
+        super().__init__()
+        self.norm = BatchNorm(input_size, affine=False)
+        self.dropout = nn.Dropout(input_dropout)
+        self.linear = nn.Linear(input_size, n_labels)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P) -> (B, K) logits."""
+        logits: Tensor = self.linear(self.dropout(self.norm(x)))
+        return logits
+
+
+HEADS: dict[str, type[TwoLayerHead] | type[LinearHead]] = {"two-layer": TwoLayerHead, "linear": LinearHead}
+
+
+# The linear head, solved
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands.calls import fail, succeed
 from tests.tasks.test_answering import made_questions
-from unfreeze.text.questions import QuestionSet
+from unfreeze.text.questions import Answer, Question, QuestionSet
 
 
 def written(path: Path, questions: QuestionSet) -> Path:
@@ -117,6 +117,15 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
         asked = ["predict", answerer, "Who?", "--context", "a", "--output", tmp_path / name]
         assert "end in .jsonl or .html" in fail(*asked)
     assert "is a question answerer" in fail("generate", answerer, "a")
+
+
+def test_no_question_with_a_sure_answer_is_said(tmp_path: Path) -> None:
+    twice = Question("1", "Who?", "Ada and Ada", (Answer("Ada", 0, sure=False),))
+    train = written(tmp_path / "train.json", QuestionSet([twice], "made"))
+    said = fail(
+        "fit", "answerer", "--train", train, "--sure", "--encoder", "none", "--output", tmp_path / "a"
+    )
+    assert f"{train}: no question has an answer that occurs only once in its context" in said
 
 
 def test_questions_without_answers_are_not_measured(answerer: Path, data: Path, tmp_path: Path) -> None:

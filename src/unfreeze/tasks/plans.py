@@ -89,7 +89,7 @@ class Plan(TaskSettings):
         if self.minutes is not None or self.epochs is not None:
             return self.epochs
         wanted, fewest, most = self.usual_training
-        return max(fewest, min(most, math.ceil(wanted / n_examples)))
+        return max(fewest, min(most, math.ceil(wanted / max(1, n_examples))))
 
     @abstractmethod
     def policy(self) -> TransferPolicy:

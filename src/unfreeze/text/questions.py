@@ -68,8 +68,15 @@ class QuestionSet(Dataset[Question]):
         return found.hexdigest()[:16]
 
     def sure(self) -> QuestionSet:
-        """The questions whose first answer occurs once in its context."""
-        return self.subset(each for each in self.examples if each.answers and each.answers[0].sure)
+        """The questions whose first answer occurs once in its context.
+
+        Raises:
+            UserError: there is none.
+        """
+        found = self.subset(each for each in self.examples if each.answers and each.answers[0].sure)
+        if not len(found):
+            raise UserError(f"{self.source}: no question has an answer that occurs only once in its context")
+        return found
 
     def need_answers(self) -> None:
         """Raise UserError if nothing can be measured: no question has an answer or is marked as having none."""

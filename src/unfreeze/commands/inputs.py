@@ -42,8 +42,8 @@ def model_kind(model: str) -> str:
     return LANGUAGE_MODEL if is_language_model(config) else str(config["kind"])
 
 
-def need_task_model(model: str, verb: str) -> str:
-    """The kind of a task model; raises the UserError that names the right verb if `model` is none."""
+def need_task_model(model: str) -> str:
+    """The kind of a task model, for predict; raises the UserError that names the right verb if `model` is none."""
     kind = model_kind(model)
     if kind in TASK_MODELS:
         return kind
@@ -56,7 +56,7 @@ def need_task_model(model: str, verb: str) -> str:
         what, mend = found.described, f"use {verbs_of(found)}, or make one with {FITS}"
     else:
         what, mend = f"an encoder of kind {kind}", f"make one with {FITS}"
-    raise UserError(f"{model} is {what}; {verb} needs a classifier, a tagger or an answerer: {mend}")
+    raise UserError(f"{model} is {what}; predict needs a classifier, a tagger or an answerer: {mend}")
 
 
 def need_vector_file(output: Path) -> None:

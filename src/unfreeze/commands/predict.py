@@ -86,7 +86,7 @@ def run(arguments: Predict, console: Console) -> None:
     """Print a prediction for each text, or write them to a file."""
     output = arguments.output
     need_new(output, overwrite=arguments.overwrite)
-    kind = need_task_model(arguments.model, "predict")
+    kind = need_task_model(arguments.model)
     is_split = kind == TAGGER and reads_split(arguments)
     of_tagger = "taggers of split words" if is_split else "taggers of raw text"
     need_own_options(arguments, of_tagger if kind == TAGGER else f"{TASK_MODELS[kind]}s", OWN_OPTIONS)

@@ -60,7 +60,7 @@ from experiments.results import Results, part_of
 from unfreeze.errors import UserError
 from unfreeze.folders import written_file
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
-from unfreeze.language_models.ngram import MOST_ORDER, NgramModel
+from unfreeze.language_models.ngram import MAX_ORDER, NgramModel
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
@@ -289,8 +289,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if not all(1 <= k <= WINDOW for k in arguments.histories):
         parser.error(f"a history has 1 to {WINDOW} tokens")
-    if not all(2 <= order <= MOST_ORDER for order in arguments.orders):
-        parser.error(f"an order is from 2 to {MOST_ORDER}")
+    if not all(2 <= order <= MAX_ORDER for order in arguments.orders):
+        parser.error(f"an order is from 2 to {MAX_ORDER}")
     return arguments
 
 

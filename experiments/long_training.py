@@ -208,7 +208,7 @@ def release(places: Places, model: str, output: Path) -> None:
         },
         metrics=found.metrics(),
         snippet=LANGUAGE_MODEL_SNIPPET,
-        licence="CC BY-SA (the text is Wikipedia's)",
+        license="CC BY-SA (the text is Wikipedia's)",
     )
     print(f"released into {output}: {found}")
 

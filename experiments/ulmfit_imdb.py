@@ -149,7 +149,7 @@ def release(places: Places, source: Path, output: Path, minutes: float) -> None:
         },
         metrics=found.metrics(),
         snippet=LANGUAGE_MODEL_SNIPPET,
-        licence="CC BY-SA (the text is Wikipedia's)",
+        license="CC BY-SA (the text is Wikipedia's)",
     )
     print(f"released into {output}: {found}")
 

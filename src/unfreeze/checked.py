@@ -24,7 +24,7 @@ LONGEST_SHOWN = 40
 
 _SEVERAL: dict[object, str] = {int: "whole numbers", float: "numbers", str: "strings"}
 LARGEST = sys.float_info.max
-LARGEST_NUMBER, MOST_WORKERS = 2**31 - 1, 1024
+LARGEST_NUMBER, MAX_WORKERS = 2**31 - 1, 1024
 """Of settings that are whole numbers; of workers, each of which is a thread."""
 
 _NAMES: dict[object, str] = {
@@ -133,7 +133,7 @@ def need_positive(settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{setting(name)} must be above 0, not {shown(value)}")
-        most = MOST_WORKERS if name == "workers" else LARGEST_NUMBER
+        most = MAX_WORKERS if name == "workers" else LARGEST_NUMBER
         if isinstance(value, int) and value > most:
             raise UserError(f"{setting(name)} must be at most {most:,}, not {shown(value)}")
 

@@ -39,7 +39,7 @@ class Notice:
         self._text = text
 
     def written(self, write: Callable[[str, str], str]) -> str:
-        """As `UserError.written`."""
+        """The message, with each `setting` in it formatted by `write(name, repr of the value or "")`."""
         return _SETTING.sub(lambda found: write(found[1], found[2]), self._text)
 
     def __str__(self) -> str:
@@ -109,8 +109,8 @@ def need_texts(given: Iterable[object], what: str, *, first: int = 0) -> None:
     for position, text in enumerate(given, first):
         if not isinstance(text, str):
             kind = repr(text) if text is None or isinstance(text, float) else f"of type {type(text).__name__}"
-            mend = ": decode it first" if isinstance(text, bytes) else ""
-            raise UserError(f"{what}[{position}] is {kind}, not a text{mend}")
+            hint = ": decode it first" if isinstance(text, bytes) else ""
+            raise UserError(f"{what}[{position}] is {kind}, not a text{hint}")
 
 
 def column_of(given: Any, what: str = "texts") -> Sequence[Any]:

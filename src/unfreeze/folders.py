@@ -177,7 +177,7 @@ def _carry_over(path: Path, new: Path, keep: Container[str]) -> None:
 
 
 def take_place(new: Path, path: Path) -> None:
-    """Move the folder `new` to `path`; an earlier `path` is removed, or stands at `new` afterwards.
+    """Move the folder `new` to `path`; an earlier `path` is removed, or is at `new` afterwards.
 
     Raises:
         OSError: the file system refuses; an earlier `path` is intact.
@@ -293,7 +293,7 @@ def read_config(
         raise UserError(f"{folder} is not a folder: a saved model is a folder with {CONFIG} in it")
     path = folder / CONFIG
     if not path.is_file():
-        raise UserError(f"{folder} holds no {CONFIG}: it is no saved model, or its writing never finished")
+        raise UserError(f"{folder} holds no {CONFIG}: it is not a saved model, or was not written completely")
     config = read_json_file(path)
     if not isinstance(config, dict) or not isinstance(config.get("kind"), str):
         raise UserError(f"{path} names no kind of model: it was not written by unfreeze")

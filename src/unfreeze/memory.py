@@ -1,7 +1,7 @@
 """Settings of the C library for freed memory.
 
-Preparing a corpus leaves free blocks that should be returned to the system before a training that takes hours. A training
-frees and allocates the same large blocks at each step, which should not be returned.
+Preparing a corpus leaves free blocks that should be returned to the system before hours of training. Training
+frees and allocates the same large blocks at each step, and these should not be returned.
 """
 
 from __future__ import annotations

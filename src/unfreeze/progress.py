@@ -1,7 +1,7 @@
-"""How long operations report progress, independent of how it is shown.
+"""Progress of long operations, independent of how it is shown.
 
-The core calls `progress.bar(...)`; the command line passes an implementation that draws bars, Python callers get
-nothing unless they pass one too.
+The core calls `progress.bar(...)`. The command line passes an implementation that draws bars; from Python, nothing is
+shown by default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Progress:
         yield Bar()
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Receive the metrics of a training: after each update, and where it is measured on held-out data.
+        """Receive the metrics of a training run, after each update and each validation.
 
         Args:
             step: updates so far, also those before an interruption.

@@ -65,7 +65,7 @@ def load(name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Any:
 
 
 def model_class(config: dict[str, Any], folder: Path) -> Any:
-    """The class of the model that `folder`, which has this config, holds.
+    """Return the class of the model in `folder`, given its config.json.
 
     Raises:
         UserError: the kind is unknown.
@@ -79,7 +79,7 @@ def model_class(config: dict[str, Any], folder: Path) -> Any:
 
 
 def is_language_model(config: dict[str, Any]) -> bool:
-    """Whether a model with this config.json is a language model, and not an encoder alone or a task model."""
+    """Whether a model with this config.json is a language model, and not just an encoder or a task model."""
     kind = config["kind"]
     return kind in LANGUAGE_MODELS and (kind not in ENCODERS or config.get("output") is not None)
 
@@ -101,7 +101,7 @@ def encoder_class(kind: str, folder: Path) -> Any:
 
 
 def _import(name: str) -> Any:
-    """The class of "module:Class"."""
+    """Import "module:Class", so that classes are loaded only when they are needed."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
 
@@ -190,7 +190,7 @@ def push_to_hub(
     from huggingface_hub import create_repo, upload_folder
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    # Of the HTTP library that this version of huggingface_hub uses; errors of the connection are of it, too.
+    # huggingface_hub uses requests or httpx, depending on its version; connection errors come from that library.
     transport_error: Any = HfHubHTTPError.__bases__[0]
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"

@@ -112,7 +112,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """`training/` in the output."""
+        """The folder `training/` in the output, for checkpoints, the log and prepared text."""
         return self.output / TRAINING
 
     @property

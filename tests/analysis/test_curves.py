@@ -63,5 +63,5 @@ def test_pictures(tmp_path: Path) -> None:
     assert all(f"<!-- {words} -->" in svg for words in ("transfer", "from scratch", "guessing", "two"))
     with pytest.raises(UserError, match=r"end in \.png, \.svg or \.pdf"):
         plot_curves(CURVES, tmp_path / "a.doc")
-    with pytest.raises(UserError, match="at most 6 can be told apart"):
+    with pytest.raises(UserError, match="at most 6 distinguishable curves"):
         plot_curves(CURVES[:1] * (len(STYLES) + 1), tmp_path / "b.png")

@@ -52,8 +52,8 @@ def test_words_of_several_parts_between_tabs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "holds no word pairs"),
-        ("word1\tword2\tscore\n", "holds no word pairs"),
+        ("", "contains no word pairs"),
+        ("word1\tword2\tscore\n", "contains no word pairs"),
         ("tiger\tcat\t7\ntiger\tcat\n", ":2: expected two words and a score, got 'tiger\\tcat'"),
         ("tiger\tcat\t7\ntiger\tcat\tmuch\n", ":2: expected two words and a score, got 'tiger\\tcat\\tmuch'"),
         ("tiger\tcat\t7\n\n\tcat\t1\n", ":3: expected two words and a score, got 'cat\\t1'"),
@@ -75,14 +75,14 @@ def test_what_is_no_file_of_pairs(content: str, said: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (": family\n", "holds no analogies"),
+        (": family\n", "contains no analogies"),
         (
             ": family\nboy girl king\n",
-            ":2: expected four words, below a line ': section', got 'boy girl king'",
+            ":2: expected four words after a line ': section', got 'boy girl king'",
         ),
         (
             "boy girl king queen\n",
-            ":1: expected four words, below a line ': section', got 'boy girl king queen'",
+            ":1: expected four words after a line ': section', got 'boy girl king queen'",
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_folder_is_read_by_name_and_by_content(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no set of word pairs or analogies"):
+    with pytest.raises(UserError, match="contains no files of word pairs or analogies"):
         read_sets(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         read_sets(tmp_path / "missing")

@@ -365,7 +365,7 @@ NINES = "9" * 5000
         ("x.csv", "text,label\na,b\n", f"evaluate {{model}} {{here}}/x.csv --label-column {NINES}", "for --label-column"),
         ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --label-column 2 --text-column {NINES}", "for --text-column"),
         ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --body bilstm --layers {NINES}", "--layers takes mix or INT"),
-        ("x.npz", "a 1 2\n", "convert {here}/x.npz --output {new}", "x.npz is no file of word vectors"),
+        ("x.npz", "a 1 2\n", "convert {here}/x.npz --output {new}", "x.npz is not a file of word vectors"),
     ],
 )  # fmt: skip
 def test_files_and_options_that_python_cannot_read(

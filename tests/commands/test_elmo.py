@@ -137,9 +137,9 @@ def test_broken_published_files_are_named(elmo: Path, tmp_path: Path) -> None:
     assert succeed("export", elmo, "--output", files).out == f"{files}: options.json, weights.hdf5\n"
     whole = (files / "weights.hdf5").read_bytes()
     (files / "weights.hdf5").write_bytes(whole[:3000])
-    assert "truncated or no HDF5" in fail("convert", files, "--output", output)
+    assert "truncated or not HDF5" in fail("convert", files, "--output", output)
     (files / "weights.hdf5").write_bytes(b"")
-    assert "truncated or no HDF5" in fail("convert", files, "--output", output)
+    assert "truncated or not HDF5" in fail("convert", files, "--output", output)
     (files / "weights.hdf5").write_bytes(whole)
     options = json.loads((files / "options.json").read_text())
     options["lstm"]["dim"] = 32
@@ -149,16 +149,16 @@ def test_broken_published_files_are_named(elmo: Path, tmp_path: Path) -> None:
     (files / "options.json").write_text(json.dumps(options))
     assert "lacks" in fail("convert", files, "--output", output)
     for key, value, message in (
-        ("n_layers", 1, "holds 'RNN_0/RNN/MultiRNNCell/Cell1/LSTMCell/B', which the options lack"),
-        ("dim", 10**9, "1000000000 is no size"),
-        ("cell_clip", -3, "-3 is no bound above 0"),
-        ("cell_clip", "a", "'a' is no bound"),
+        ("n_layers", 1, "holds 'RNN_0/RNN/MultiRNNCell/Cell1/LSTMCell/B', which the options do not have"),
+        ("dim", 10**9, "1000000000 is not an integer"),
+        ("cell_clip", -3, "-3 is not a number above 0"),
+        ("cell_clip", "a", "'a' is not a number"),
     ):
         changed = {**options, "lstm": {**options["lstm"], "dim": 64, "n_layers": 2, key: value}}
         (files / "options.json").write_text(json.dumps(changed))
         assert message in fail("convert", files, "--output", output)
     (files / "options.json").write_text("{}")
-    assert "no options.json of ELMo" in fail("convert", files, "--output", output)
+    assert "is not ELMo's options.json" in fail("convert", files, "--output", output)
     (files / "weights.hdf5").unlink()
     assert "0 files of ELMo's weights" in fail("convert", files, "--output", output)
     assert not output.exists()

@@ -74,7 +74,7 @@ def test_standard_input_is_read_as_files_are(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_standard_input_that_is_closed_or_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="can be read once"):
+    with pytest.raises(UserError, match="can be read only once"):
         given_texts("-", "-")
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UserError, match="standard input is closed"):

@@ -145,7 +145,7 @@ def test_comments_and_schemes_are_options(data: Path, tagger: Path, tmp_path: Pa
     (values,) = succeed(*asked, "--scheme", "plain", "--output", tmp_path / "b").rows
     assert values["scheme"] == "plain" and "B-LOC" in values["tags"]
     assert "f1" not in succeed("evaluate", tmp_path / "b", data / "dev", "--json").rows[0]["spans"]
-    assert "t:1: '1' is no tag of bio" in fail(
+    assert "t:1: '1' is not a tag of bio" in fail(
         *asked, "--scheme", "bio", "--comments", "words", "--output", tmp_path / "c"
     )
     assert len(succeed("predict", tagger, "--file", tmp_path / "t", "--tokenized", "--json").rows) == 60
@@ -226,7 +226,7 @@ def test_a_rate_for_plain_tags(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("a B\nb X\n\na B\nb X-Y\n", encoding="utf-8")
     asked = ["find-rate", "--task", "tagger", "--train", tmp_path / "t", "--encoder", "none", "--steps", 10]
     assert succeed(*asked, "--scheme", "plain", "--json").rows[0]["suggestion"] > 0
-    assert "t:2: 'X' is no tag of bio" in fail(*asked, "--scheme", "bio")
+    assert "t:2: 'X' is not a tag of bio" in fail(*asked, "--scheme", "bio")
 
 
 @pytest.mark.parametrize(

@@ -667,7 +667,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
             "fit classifier --train {train} --epochs 0 --encoder {lm} --output {new}",
             "--epochs must be above 0",
         ),
-        ("fit classifier --train {train} --epochs 1 --minutes 1 --output {new}", "not by both"),
+        ("fit classifier --train {train} --epochs 1 --minutes 1 --output {new}", "not both"),
         (
             "fit classifier --train {train} --encoder none --transfer frozen --output {new}",
             "needs an encoder",

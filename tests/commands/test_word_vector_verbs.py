@@ -97,9 +97,9 @@ def test_every_kind_of_vectors_is_trained(options: str, corpus: Path, tmp_path: 
         ("word2vec --min-count 1", "word2vec learned nothing: of 4 occurrences"),
         (
             "word2vec --min-count 1 --architecture cbow --subsample 0",
-            "no two stood in one document: give more text",
+            "no two were in the same document: give more text",
         ),
-        ("glove --min-count 1", "no two words of the vocabulary stand near each other"),
+        ("glove --min-count 1", "no two words of the vocabulary occur near each other"),
     ],
 )
 def test_text_without_neighbors_leaves_no_model(options: str, said: str, tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def test_a_word_does_not_depend_on_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "message"), [((), "needs filters"), (((9, 3),), "width 9"), (((1, 0),), "0 filters")]
+    ("filters", "message"),
+    [((), "at least one kind of filter"), (((9, 3),), "width 9"), (((1, 0),), "0 filters")],
 )
 def test_sizes_that_cannot_work_are_named(filters: tuple[tuple[int, int], ...], message: str) -> None:
     with pytest.raises(UserError, match=message):

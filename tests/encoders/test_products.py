@@ -106,7 +106,7 @@ def test_a_dropped_weight_and_its_gradient_have_one_mask(
 
 
 def test_threads_draw_the_mask_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dropouts, "_WORTH_A_THREAD", 4)
+    monkeypatch.setattr(dropouts, "_MIN_BLOCKS_PER_THREAD", 4)
     threads, weight, masks = torch.get_num_threads(), torch.ones(37, 41), []
     try:
         for number in (1, 3):

@@ -345,13 +345,17 @@ WRONG: dict[str, tuple[object, list[str], str]] = {
         VOCABULARY,
         r"lacks the tensor rnns\.1\.layers\.0\.linear\.weight",
     ),
-    "no layer at all": ({"0.encoder.weight": LM["0.encoder.weight"]}, VOCABULARY, "no AWD-LSTM or AWD-QRNN"),
-    "another model": ({"0.weight": torch.ones(2)}, VOCABULARY, "no AWD-LSTM.*begins with 0.weight"),
-    "no dictionary": ([torch.ones(2)], VOCABULARY, "no dictionary of tensors"),
+    "no layer at all": (
+        {"0.encoder.weight": LM["0.encoder.weight"]},
+        VOCABULARY,
+        "not an AWD-LSTM or AWD-QRNN",
+    ),
+    "another model": ({"0.weight": torch.ones(2)}, VOCABULARY, "not an AWD-LSTM.*first tensors are 0.weight"),
+    "no dictionary": ([torch.ones(2)], VOCABULARY, "not a dictionary of tensors"),
     "vocabulary too short": (LM, VOCABULARY[:-1], r"20 tokens, .* 21 embeddings"),
     "no special tokens": (LM, [f"word{n}" for n in range(len(VOCABULARY))], "xxunk"),
     "pieces of words": (LM, [*SPECIAL, *[f"▁{word}" for word in VOCABULARY[9:]]], "sentencepiece"),
-    "not strings": (LM, list(range(21)), "no list of strings"),  # type: ignore[dict-item]
+    "not strings": (LM, list(range(21)), "not a list of strings"),  # type: ignore[dict-item]
     "untied": (LM | {"1.decoder.weight": LM["1.decoder.weight"] + 1}, VOCABULARY, "not tied"),
     "bias of another size": (
         LM | {"1.decoder.bias": torch.ones(3)},
@@ -437,12 +441,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     broken_json.write_text('["xxunk",', encoding="utf-8")
     broken_pickle.write_bytes(pickle.dumps(VOCABULARY)[:-20])
     for pair, message in [
-        ((tmp_path / "none.pth", vocabulary), "none.pth is no file"),
-        ((weights, tmp_path / "none.pkl"), "none.pkl is no file"),
+        ((tmp_path / "none.pth", vocabulary), "none.pth is not a file"),
+        ((weights, tmp_path / "none.pkl"), "none.pkl is not a file"),
         ((damaged, vocabulary), "damaged.pth"),
         ((vocabulary, vocabulary), "vocabulary.json"),
         ((weights, broken_json), r"a\.json:1:10: not JSON"),
-        ((weights, broken_pickle), r"a\.pkl is no pickle"),
+        ((weights, broken_pickle), r"a\.pkl is not a pickle"),
     ]:
         with pytest.raises(UserError, match=message):
             convert_fastai(*pair, tmp_path / "out")

@@ -152,5 +152,5 @@ def test_a_longer_line_is_one_gap() -> None:
 
 @pytest.mark.parametrize("word", ["zebra", "very excited", "xxmaj", ","])
 def test_a_candidate_has_to_be_a_word_of_the_vocabulary(word: str) -> None:
-    with pytest.raises(UserError, match="no single entry"):
+    with pytest.raises(UserError, match="not a single entry"):
         fill_gap(random_model(TOKENIZER), GAPS[0], candidates=[word])

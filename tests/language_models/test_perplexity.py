@@ -69,7 +69,7 @@ def test_perplexity_does_not_depend_on_batches_pieces_or_the_order_of_documents(
     settings = [(store, 3, 5, 1 << 21), (turned, 2, 7, 1 << 21), (turned, 32, 1, 40), (store, 1, 256, 1)]
     for documents_in_order, batch_size, chunk, most_ids in settings:
         monkeypatch.setattr(awd_lstm, "PIECE", chunk)
-        monkeypatch.setattr(perplexity, "MOST_IDS", most_ids)
+        monkeypatch.setattr(perplexity, "MAX_IDS", most_ids)
         monkeypatch.setattr(perplexity, "BATCH_SIZE", batch_size)
         found = evaluate_perplexity(model, documents_in_order)
         assert found.metrics() == pytest.approx(expected.metrics(), rel=1e-6)

@@ -173,7 +173,7 @@ def test_word_vectors_by_frequency(tmp_path: Path) -> None:
 
 def test_words_that_never_meet_are_refused(tmp_path: Path) -> None:
     store = make_store(tmp_path, [[1], [2], [3]] * 5, 4)
-    with pytest.raises(UserError, match="no two words of the vocabulary stand near each other") as raised:
+    with pytest.raises(UserError, match="no two words of the vocabulary occur near each other") as raised:
         train_glove(store, vocabulary_size=4, skip_ids=frozenset({BOS}), folder=tmp_path / "work")
     assert "\n" not in str(raised.value)
     assert list((tmp_path / "work").iterdir()) == []

@@ -68,7 +68,7 @@ def test_texts_are_joined_from_left_to_right_and_marks_left_out() -> None:
 def test_rare_pairs_are_dropped_when_there_are_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phrases, "MOST_PAIRS", 3)
+    monkeypatch.setattr(phrases, "MAX_PAIRS", 3)
     store = make_store(tmp_path, [[1, 2, 1, 2, 3, 4, 5, 6, 7]], 10)
     keys, counts = count_pairs(store, 10, frozenset({BOS}))
     assert (keys.tolist(), counts.tolist()) == ([12], [2])

@@ -115,13 +115,13 @@ def test_a_training_without_an_update_says_why(tmp_path: Path, mode: dict[str, A
     with pytest.raises(UserError) as caught:
         train(pairs, 3, subsample=1e-9, workers=1, **mode)
     assert str(caught.value) == (
-        "word2vec learned nothing: of 4 occurrences of words in the vocabulary, after subsampling to about 0 a pass, no two stood"
-        " in one document: give more text, lower min_count or set subsample to 0"
+        "word2vec learned nothing: of 4 occurrences of words in the vocabulary, after subsampling to about 0 a pass, no two were"
+        " in the same document: give more text, lower min_count or set subsample to 0"
     )
     single = make_store(tmp_path / "single", [[1], [2], [2]], 3)
     with pytest.raises(UserError, match="of 3 occurrences .* no two .*give more text, lower min_count$"):
         train(single, 3, subsample=0, workers=1, **mode)
-    with pytest.raises(UserError, match="learned nothing: the time was over before the first block"):
+    with pytest.raises(UserError, match="learned nothing: the time limit ended before the first block"):
         train(pairs, 3, subsample=0, workers=1, minutes=1e-12, **mode)
     assert np.isfinite(train(pairs, 3, subsample=0, workers=1, **mode)).all()  # two words are enough
 

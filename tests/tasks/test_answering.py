@@ -305,11 +305,11 @@ def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert found.title == ""
     answers = [{"text": "met Kurt", "answer_start": 20}]
     (found,) = read_questions(squad(tmp_path, qas={"answers": answers})).examples
-    assert found.answers == (Answer("met Kurt", 4, True),) and "mended (first: 7)" in caplog.text
+    assert found.answers == (Answer("met Kurt", 4, True),) and "corrected (first: 7)" in caplog.text
     (found,) = read_questions(
         squad(tmp_path, qas={"answers": [{"text": "Kurt", "answer_start": 15}]})
     ).examples
-    assert found.answers[0].start == 17 and "the nearest is taken" in caplog.text
+    assert found.answers[0].start == 17 and "the nearest occurrence is used" in caplog.text
     (found,) = read_questions(squad(tmp_path, qas={"is_impossible": True})).examples
     assert found.answers == ()
 
@@ -338,8 +338,8 @@ def test_files_are_read_and_mended(tmp_path: Path, caplog: pytest.LogCaptureFixt
             "question 7 is not in SQuAD's format: 'is_impossible' is 'false', not true or false",
         ),
         ({"is_impossible": 1}, "'is_impossible' is 1, not true or false"),
-        ({"id": True}, "the 'id' of a question of article 't' is no text or number"),
-        ({"id": ["7"]}, "the 'id' of a question of article 't' is no text or number"),
+        ({"id": True}, "the 'id' of a question of article 't' is neither text nor a number"),
+        ({"id": ["7"]}, "the 'id' of a question of article 't' is neither text nor a number"),
     ],
 )
 def test_mistakes_in_files(tmp_path: Path, qas: dict[str, Any], message: str) -> None:
@@ -361,9 +361,12 @@ def test_wrong_starts_are_mended_to_the_nearest_place_or_refused(
         return found.answers[0]
 
     assert read(3) == Answer("anana", 2, False)
-    assert "1 wrong answer_starts have several places; the nearest is taken (first: 7)" in caplog.text
+    assert (
+        "1 wrong answer_starts belong to answers that occur several times; the nearest occurrence is used (first: 7)"
+        in caplog.text
+    )
     assert read(2) == Answer("anana", 2, False) and read(11).start == 9 and read(-1).start == 0
-    with pytest.raises(UserError, match="not at its answer_start 1, and stands as near at 0 as at 2"):
+    with pytest.raises(UserError, match="not at its answer_start 1, and occurs equally near at 0 and at 2"):
         read(1)
     with pytest.raises(UserError, match="question 7: its answer 'anana' is not at its answer_start 3"):
         read(3, mend_starts=False)

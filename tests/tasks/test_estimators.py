@@ -165,7 +165,7 @@ def test_settings_are_shown_if_they_are_not_the_default() -> None:
     [
         ({"epochs": 0}, "^epochs must be above 0, not 0$"),
         ({"learning_rate": -1.0}, "^learning_rate must be above 0"),
-        ({"epochs": 1, "minutes": 1.0}, "by epochs or by minutes, not by both"),
+        ({"epochs": 1, "minutes": 1.0}, "give epochs or minutes, not both"),
         ({"transfer": "freeze"}, "transfer must be one of scratch, frozen, fine-tune, not 'freeze'"),
         ({"mix_l2": -1.0}, "mix_l2 must be at least 0"),
         ({"discriminative": 0.5}, "discriminative must be 1"),

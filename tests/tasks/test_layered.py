@@ -77,7 +77,7 @@ def test_a_text_of_words_with_static_vectors_alone_is_predicted() -> None:
 
 
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_inputs, "MOST_WORDS", 6)
+    monkeypatch.setattr(word_inputs, "MAX_WORDS", 6)
     network = layered_network(small_elmo(), 2, hidden_size=4).eval()
     network.layer_groups()
     assert isinstance(network.body, BiLstmOnLayers)

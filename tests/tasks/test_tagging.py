@@ -321,7 +321,7 @@ def test_sentences_that_are_split_already_keep_their_words(tagger: SequenceTagge
 
 
 def test_a_long_sentence_takes_no_gradient_from_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_inputs, "MOST_WORDS", 6)
+    monkeypatch.setattr(word_inputs, "MAX_WORDS", 6)
     torch.manual_seed(0)
     stack = word_inputs.BiLstmStack(5, 4, 2).eval()
     x, lengths = torch.randn(3, 20, 5), torch.tensor([3, 20, 5])

@@ -531,7 +531,7 @@ def test_what_is_wrong_with_a_hub_data_set(monkeypatch: pytest.MonkeyPatch) -> N
     stub_datasets(monkeypatch, fail)
     with pytest.raises(UserError, match="hf:owner/name: the data set cannot be read: Dataset .* exist$"):
         list(stream_documents(["hf:owner/name"]))
-    with pytest.raises(UserError, match="is no hub data set: write hf:owner/name"):
+    with pytest.raises(UserError, match="is not a hub data set: write hf:owner/name"):
         list(stream_documents(["hf:owner/name:a:b:c"]))
 
     def broken() -> Iterator[dict[str, object]]:

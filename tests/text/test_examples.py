@@ -101,7 +101,7 @@ def test_a_folder_too_high_is_refused_and_a_class_without_labels_is_said(
         write(tmp_path / name, name)
     write(tmp_path / "test/neg/5.txt", "5")
     with pytest.raises(
-        UserError, match=r"test holds folders of texts \(neg, pos\), so .* is no folder of classes"
+        UserError, match=r"test holds folders of texts \(neg, pos\), so .* is not a folder of classes"
     ):
         read_examples(tmp_path)
     assert [label for _, label in pairs(read_examples(tmp_path / "train"))] == ["neg", "pos", "unsup"]
@@ -178,7 +178,7 @@ def test_labels_before_a_tab_may_have_spaces(tmp_path: Path, caplog: pytest.LogC
     cut = read_examples(path, label_separator="space")
     assert pairs(cut)[0] == ("fi\tGreat movie", "sci")
     mixed = write(tmp_path / "mixed.txt", "sci fi\tGreat movie\ndrama A tear\n")
-    with pytest.raises(UserError, match=r"mixed.txt:1: a tab stands behind 'sci fi' and line 2 has none"):
+    with pytest.raises(UserError, match=r"mixed.txt:1: there is a tab after 'sci fi' and none in line 2"):
         read_examples(mixed)
     assert pairs(read_examples(mixed, label_separator="space"))[1] == ("A tear", "drama")
     unlabeled = write(tmp_path / "unlabeled.txt", "drama\tA tear\n\tGreat movie\n")
@@ -518,7 +518,7 @@ def test_numbers_in_the_first_column_are_refused_where_most_differ(tmp_path: Pat
     with pytest.raises(UserError) as caught:
         read_examples(path)
     assert str(caught.value) == (
-        f"{path}: 29 different labels in 30 examples, as ids are: they stand in column 1 of 3; "
+        f"{path}: 29 different labels in 30 examples, as ids are: they are in column 1 of 3; "
         "add label_column='1' if these are the labels, or the number of the column that holds them"
     )
     assert len(read_examples(path, label_column="1", text_column="2").label_names) == 29

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfreeze.text.rules import (
-    MOST_REPEATS,
+    MAX_REPEATS,
     SPECIAL_TOKENS,
     chunk_tokens,
     fold_placed,
@@ -109,8 +109,8 @@ def test_any_tokens_can_be_joined(tokens: list[str]) -> None:
 
 
 def test_a_model_cannot_ask_for_gigabytes() -> None:
-    assert len(join_tokens(["xxrep", "999999999", "a"])) == MOST_REPEATS
-    assert len(join_tokens(["xxrep", "999999999"] * 5 + ["a"])) == MOST_REPEATS
+    assert len(join_tokens(["xxrep", "999999999", "a"])) == MAX_REPEATS
+    assert len(join_tokens(["xxrep", "999999999"] * 5 + ["a"])) == MAX_REPEATS
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_json_lines(tmp_path: Path) -> None:
         ("\n\n", "a.conll", "holds no sentence"),
         ('{"tokens": ["a"], "tags": []}', "a.jsonl", "a.jsonl:1: 1 tokens and 0 tags"),
         ('{"tokens": ["a"]}', "a.jsonl", "there is no 'tags' or"),
-        ('{"tokens": "a", "tags": ["O"]}', "a.jsonl", "'tokens' is no list of strings"),
+        ('{"tokens": "a", "tags": ["O"]}', "a.jsonl", "'tokens' is not a list of strings"),
         ("{", "a.jsonl", "a.jsonl:1:2: not JSON"),
         ("\n" + "[" * 100_000, "a.jsonl", "a.jsonl:2: lists or objects are nested too deeply"),
         (
@@ -130,7 +130,7 @@ def test_spaces_alone_are_between_columns(tmp_path: Path, other: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a B-PER\nb I-PER\nc BPER\n", "a.conll:3: 'BPER' is no tag of a span, as most are"),
+        ("a B-PER\nb I-PER\nc BPER\n", "a.conll:3: 'BPER' is not a tag of a span, as most tags are"),
         ("a\tB-PER\nb\t\n", "a.conll:2: the tag is empty"),
     ],
 )
@@ -264,7 +264,7 @@ def test_what_is_guessed_of_tags_is_said_and_can_be_said_otherwise(
     assert read_tagged(mixed).scheme == "plain"
     assert "some tags are spans (1, such as B-PER) and others are not (2, such as VB," in caplog.text
     assert f"{mixed}:4)" in caplog.text
-    with pytest.raises(UserError, match="a.conll:4: 'VB' is no tag of bio"):
+    with pytest.raises(UserError, match="a.conll:4: 'VB' is not a tag of bio"):
         read_tagged(mixed, scheme="bio")
     caplog.clear()
     letters = written(tmp_path, "a B\nb I\nc O\n")

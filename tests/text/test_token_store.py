@@ -326,7 +326,7 @@ def test_no_document_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("irreplaceable")
-    with pytest.raises(UserError, match="no token store"):
+    with pytest.raises(UserError, match="not a token store"):
         build(["one"], tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "irreplaceable"
 

@@ -150,7 +150,7 @@ def test_the_number_of_workers_does_not_matter(kind: str, monkeypatch: pytest.Mo
 
 def test_rare_words_are_dropped_when_the_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer_training, "BATCH_CHARACTERS", 1)
-    monkeypatch.setattr(tokenizer_training, "MOST_DISTINCT", 3)
+    monkeypatch.setattr(tokenizer_training, "MAX_DISTINCT", 3)
     tokenizer = train_tokenizer(["a b a b", "a b c", "a b d", "a b e"], min_count=1, workers=1)
     assert tokenizer.vocabulary[len(SPECIAL_TOKENS) :][:2] == ["a", "b"]
     assert tokenizer.counts is not None and sum(tokenizer.counts) == 13 + 4  # nothing lost: the rest is xxunk
@@ -208,7 +208,7 @@ def test_the_library_tokenizers_reads_the_file(tokenizer: TextTokenizer, tmp_pat
         ),
         ('{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 2}}}', "the ids do not count from 0"),
         ('{"model": {"type": "Unigram", "vocab": [["a", "b"]]}}', "vocab is a list, not a list of lists"),
-        ("[]", "no tokenizer of the library"),
+        ("[]", "not a tokenizer of the library"),
         ('{"model": {"type": "BPE"}}', "BPE model"),
         ('{"model": {"type": "WordLevel", "vocab": {"a": 0}}}', "lacks the special token xxunk"),
     ],

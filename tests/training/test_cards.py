@@ -21,7 +21,7 @@ def test_a_card_holds_facts_figures_and_a_snippet(tmp_path: Path) -> None:
         facts={"command": "unfreeze fit a|b\nc", "examples": 100},
         metrics={"accuracy": 0.123456789, "step": 7},
         snippet="\nprint(1)\n",
-        licence="CC BY-SA",
+        license="CC BY-SA",
     )
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"accuracy": 0.123456789, "step": 7}
     card = (tmp_path / "README.md").read_text()
@@ -30,7 +30,7 @@ def test_a_card_holds_facts_figures_and_a_snippet(tmp_path: Path) -> None:
         "| command | unfreeze fit a\\|b c |",
         "| examples | 100 |",
         "| accuracy | 0.123457 |",
-        "| licence | CC BY-SA |",
+        "| license | CC BY-SA |",
     ]:
         assert row in card.splitlines()
     assert "```python\nprint(1)\n```\n" in card

@@ -228,7 +228,7 @@ def test_not_a_number_is_one_line_and_never_reaches_the_weights(where: str) -> N
 
     steps: list[dict[str, Tensor]] = []
     objective = Broken()
-    with pytest.raises(UserError, match=f"the {where}.* step 4: take a smaller learning rate") as caught:
+    with pytest.raises(UserError, match=f"the {where}.* step 4: use a smaller learning rate") as caught:
         run(objective, epochs=2)
     assert "\n" not in str(caught.value)
     assert all(bool(tensor.isfinite().all()) for tensor in objective.weights.values())
@@ -277,7 +277,7 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
 
 def test_an_interrupt_without_a_folder_says_so() -> None:
     objective = Regression(before=lambda epoch, number: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(Interrupted, match="kept no checkpoint"):
+    with pytest.raises(Interrupted, match="there is no checkpoint"):
         run(objective, epochs=2)
 
 

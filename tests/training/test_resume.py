@@ -112,11 +112,11 @@ def test_after_a_damaged_checkpoint_it_starts_again_and_ends_with_the_same_bits(
     checkpoint.write_bytes(checkpoint.read_bytes()[:-300])
     caplog.clear()
     found = run(store, tmp_path / "killed")
-    assert f"{checkpoint} is damaged: the training starts again from its beginning" in caplog.messages
+    assert f"{checkpoint} is damaged: training starts again from the beginning" in caplog.messages
     for name, tensor in expected.items():
         assert torch.equal(found[name], tensor), name
 
 
 def test_a_run_needs_a_bound() -> None:
-    with pytest.raises(UserError, match="bound"):
+    with pytest.raises(UserError, match="needs a limit"):
         LoopSettings(epochs=None)

@@ -138,7 +138,7 @@ def test_a_broken_file_leaves_nothing(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match="broken.txt"):
         open_word_vectors(path, tmp_path / "cache")
     assert not kept(tmp_path / "cache")
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         open_word_vectors(tmp_path / "nowhere", tmp_path / "cache")
 
 

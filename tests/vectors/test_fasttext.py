@@ -168,5 +168,5 @@ def test_numbers_that_are_not_finite_name_the_word(tmp_path: Path) -> None:
         model.vectors(["brot"])[0]
     with pytest.raises(UserError, match=r"model.bin: the vector of word 2 \('brot'\) holds NaN"):
         read_word_vectors(tmp_path / "model.bin")
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         read_fasttext(tmp_path / "nowhere.bin")

@@ -165,7 +165,7 @@ def test_broken_binary_packed_and_npz(tmp_path: Path) -> None:
     np.savez(arrays_path, words=np.array(["a"]))
     with pytest.raises(UserError, match="needs the arrays"):
         read_word_vectors(arrays_path)
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         read_word_vectors(tmp_path / "nowhere.txt")
 
 
@@ -216,9 +216,9 @@ NPZ_WORDS, NPZ_MATRIX = np.array(["a", "b"]), np.ones((2, 3), np.float32)
     ("content", "said"),
     [
         (encrypted(archive(words=NPZ_WORDS, matrix=NPZ_MATRIX)), "encrypted"),
-        (b"a 1 2 3\nb 4 5 6\n", "no .npz"),
+        (b"a 1 2 3\nb 4 5 6\n", "not an .npz"),
         (archive(words="a b", matrix="1 2"), "an array is of bytes"),
-        (archive(words=np.array(["a", {}], object), matrix=NPZ_MATRIX), "holds objects of Python"),
+        (archive(words=np.array(["a", {}], object), matrix=NPZ_MATRIX), "contains Python objects"),
         (archive(words=NPZ_WORDS, matrix=NPZ_WORDS), "an array is of <U1"),
         (archive(words=np.array([b"a", b"b"]), matrix=NPZ_MATRIX), "an array is of |S1"),
         (archive(words=np.array([1, 2]), matrix=NPZ_MATRIX), "an array is of int64"),
@@ -226,7 +226,7 @@ NPZ_WORDS, NPZ_MATRIX = np.array(["a", "b"]), np.ones((2, 3), np.float32)
         (archive(words=np.array("a"), matrix=np.array(1.0)), "words of shape ()"),
         (archive(words=NPZ_WORDS, matrix=np.ones((3, 3))), "words of shape (2,)"),
         (archive(), "words"),
-        (one_array(), "one array of numpy"),
+        (one_array(), "single array of NumPy"),
         (misplaced(), "cannot be unpacked"),
         (b"", "truncated or damaged"),
     ],

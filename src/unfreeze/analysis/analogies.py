@@ -2,8 +2,8 @@
 
 3CosAdd over unit vectors, with a, b and c excluded from the answers. As in gensim's `evaluate_word_analogies`, only
 the first 300,000 words are used, case is ignored, and questions with a word that has no vector are skipped and
-counted. One difference: where gensim's five nearest words are all case variants of a, b and c, the next word is
-used as the answer.
+counted. One difference: if gensim's five nearest words are all case variants of a, b and c, the next word counts as the
+answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from unfreeze.vectors.table import VectorTable
 
 @dataclass(frozen=True)
 class AnalogyReport:
-    """Results on one section of questions."""
+    """Accuracy on one section of questions, or on several sections together."""
 
     name: str
     n_questions: int
@@ -93,7 +93,7 @@ def totals(reports: Sequence[AnalogyReport]) -> list[AnalogyReport]:
 
 
 class _Solver:
-    """Answers questions whose words are `form`s: in upper case if case is ignored."""
+    """Answers questions whose words are given as `form`s, which are in upper case if case is ignored."""
 
     def __init__(self, table: VectorTable, restrict: int, case_insensitive: bool) -> None:
         self._case_insensitive = case_insensitive
@@ -121,7 +121,7 @@ class _Solver:
                 rows.append(row)
 
     def n_correct(self, questions: Sequence[Question]) -> int:
-        a, b, c = (self._units([question[place] for question in questions]) for place in range(3))
+        a, b, c = (self._units([question[position] for question in questions]) for position in range(3))
         excluded = [[row for form in question[:3] for row in self._variants[form]] for question in questions]
         answers, _ = self._index.search(b - a + c, 1, excluded)
         words = [self._index.table.words[row] if row >= 0 else None for row in answers[:, 0].tolist()]

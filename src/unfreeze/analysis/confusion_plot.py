@@ -9,8 +9,8 @@ import numpy as np
 
 from unfreeze.pictures import picture_format, save_picture
 
-MOST_WITH_COUNTS = 20
-"""Number of classes up to which the counts fit into their squares."""
+MAX_WITH_COUNTS = 20
+"""With more classes, the counts do not fit into the cells and are left out."""
 
 
 def plot_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: Path) -> None:
@@ -25,16 +25,16 @@ def plot_confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], path: 
     size = min(12.0, 3.2 + 0.55 * len(names))
     figure = Figure(figsize=(size + 0.8, size), dpi=150, layout="constrained")
     counts = np.asarray(matrix)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    fractions = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0.0, vmax=1.0)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if len(names) <= MOST_WITH_COUNTS:
+    if len(names) <= MAX_WITH_COUNTS:
         for row, column in np.ndindex(counts.shape):
-            color = "white" if shares[row, column] > 0.5 else "black"
+            color = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color)
     figure.colorbar(image, label="fraction of the true class")
     save_picture(figure, path)

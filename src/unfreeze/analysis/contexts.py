@@ -32,7 +32,7 @@ from unfreeze.text.rules import normalized
 from unfreeze.text.words import split_sentences
 
 BLOCK = 1 << 15
-"""Number of occurrences compared at once."""
+"""Number of occurrences compared at once, which bounds memory."""
 Floats = NDArray[np.float32]
 
 
@@ -57,12 +57,12 @@ def word_vector(encoder: TextEncoder, sentence: str, word: str, layer: int) -> F
     layer = layer_number(layer, len(encoder.widths))
     batch = encoder.prepare([sentence])
     words = words_of(batch.words[0], batch.offsets[0], sentence)
-    places = [number for number, each in enumerate(words) if normalized(each) == normalized(word)]
-    if not places:
+    positions = [number for number, token in enumerate(words) if normalized(token) == normalized(word)]
+    if not positions:
         raise UserError(f"the sentence has no word {word!r}; its words are: {' '.join(words[:40])}")
     with torch.no_grad():
         layers, _ = encoder.word_layers(batch)
-    vector: Floats = layers[layer][0, places[0]].float().cpu().numpy()
+    vector: Floats = layers[layer][0, positions[0]].float().cpu().numpy()
     return vector
 
 
@@ -81,13 +81,13 @@ def embed_corpus(
         weights: identifies the encoder, such as a digest of its weights.
         reading: keyword arguments of `stream_documents` for reading the corpus.
     """
-    facts = [
+    files = [
         (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in find_files(corpus)
     ]
-    # Defaults are left out, so that caches of versions without these options stay valid.
+    # Defaults are left out, so that caches written by versions without these options stay valid.
     defaults = signature(stream_documents).parameters
     options = sorted((name, value) for name, value in reading.items() if value != defaults[name].default)
-    identity = repr((weights, facts, layer, *([options] if options else [])))
+    identity = repr((weights, files, layer, *([options] if options else [])))
     folder = cache_folder("contexts") / hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
     settings = EmbedSettings(layers=layer, half=True)
     return embed_into_cache(
@@ -116,7 +116,7 @@ def nearest_occurrences(
         word: only occurrences of this word, ignoring case; by default all words.
         excluded: a sentence to leave out, such as that of the query.
     """
-    rows, places = _rows(text, word, " ".join(excluded.split()))
+    rows, positions = _rows(text, word, " ".join(excluded.split()))
     if not len(rows):
         return []
     unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
@@ -124,13 +124,13 @@ def nearest_occurrences(
         [_cosines(text.vectors[rows[at : at + BLOCK], 0], unit) for at in range(0, len(rows), BLOCK)]
     )
     best = np.argsort(-scores, kind="stable")[:top].tolist()
-    wanted = {places[number]: number for number in best}
+    wanted = {positions[number]: number for number in best}
     found: dict[int, Occurrence] = {}
     for number, line in enumerate(text.lines()):
-        for position, each in enumerate(line.words):
+        for position, token in enumerate(line.words):
             if (number, position) in wanted:
                 at = wanted[number, position]
-                found[at] = Occurrence(line.text, each, position, float(scores[at]))
+                found[at] = Occurrence(line.text, token, position, float(scores[at]))
     return [found[number] for number in best]
 
 
@@ -138,16 +138,16 @@ def _rows(
     text: EmbeddedText, word: str | None, excluded: str
 ) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
     """Rows of the occurrences to compare, and their lines and positions."""
-    rows, places, first = [], [], 0
+    rows, positions, offset = [], [], 0
     normal = None if word is None else normalized(word)
     for number, line in enumerate(text.lines()):
         if line.text != excluded:
-            for position, each in enumerate(line.words):
-                if normal is None or normalized(each) == normal:
-                    rows.append(first + position)
-                    places.append((number, position))
-        first += len(line.words)
-    return np.array(rows, dtype=np.int64), places
+            for position, token in enumerate(line.words):
+                if normal is None or normalized(token) == normal:
+                    rows.append(offset + position)
+                    positions.append((number, position))
+        offset += len(line.words)
+    return np.array(rows, dtype=np.int64), positions
 
 
 def _cosines(vectors: NDArray[np.floating], unit: Floats) -> Floats:

@@ -31,7 +31,7 @@ class Curve:
     """Number of labels -> accuracy (0 to 1) for each seed."""
 
     def __post_init__(self) -> None:
-        assert self.accuracies and all(self.accuracies.values()), "a curve has a point, a point has a seed"
+        assert self.accuracies and all(self.accuracies.values()), "a curve needs a point, and a point a seed"
 
     @property
     def counts(self) -> list[int]:
@@ -53,8 +53,8 @@ class Curve:
             if self.mean(count) >= accuracy:
                 if below is None:
                     return float(count)
-                share = (accuracy - self.mean(below)) / (self.mean(count) - self.mean(below))
-                return float(below * (count / below) ** share)
+                fraction = (accuracy - self.mean(below)) / (self.mean(count) - self.mean(below))
+                return float(below * (count / below) ** fraction)
             below = count
         return None
 
@@ -63,7 +63,7 @@ class Curve:
 class _Style:
     color: str
     dash: Any
-    """A name, or matplotlib's on-off pattern."""
+    """Name of a line style, or matplotlib's pattern of dashes and gaps."""
     marker: str
 
 
@@ -101,7 +101,7 @@ def plot_curves(
 
     picture_format(path)
     if len(curves) > len(STYLES):
-        raise UserError(f"{len(curves)} curves in one picture: at most {len(STYLES)} can be told apart")
+        raise UserError(f"a plot can have at most {len(STYLES)} distinguishable curves, got {len(curves)}")
     figure = Figure(figsize=(7.2, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     styled = list(zip(curves, STYLES, strict=False))
@@ -128,8 +128,8 @@ def plot_curves(
     offset: dict[str, Any] = {"textcoords": "offset points"}
     if chance is not None:
         axes.axhline(100 * chance, color="#999999", linewidth=0.8)
-        place = counts[0], 100 * chance
-        axes.annotate("guessing", place, xytext=(0, 3), color="#777777", fontsize=8, **offset)
+        point = counts[0], 100 * chance
+        axes.annotate("guessing", point, xytext=(0, 3), color="#777777", fontsize=8, **offset)
 
     # The name of each line at its right end; names that would overlap are moved apart.
     offset.update(xycoords=axes.get_xaxis_transform(), parse_math=False, fontsize=9, va="center")
@@ -145,16 +145,16 @@ def plot_curves(
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move heights as little as possible (least squares) so that no two are closer than `gap`; their order is kept.
+    """Move heights as little as possible (least squares) so that no two are closer than `gap`, preserving their order.
 
     Subtracting rank * gap turns the constraint into monotonicity, which isotonic regression solves.
     """
     from sklearn.isotonic import isotonic_regression
 
     order = np.argsort(heights, kind="stable")
-    places = gap * np.arange(len(heights))
+    offsets = gap * np.arange(len(heights))
     result = np.empty(len(heights))
-    result[order] = isotonic_regression(np.array(heights)[order] - places) + places
+    result[order] = isotonic_regression(np.array(heights)[order] - offsets) + offsets
     return [float(height) for height in result]
 
 

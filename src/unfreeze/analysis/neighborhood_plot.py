@@ -1,6 +1,6 @@
 """Plot of the neighborhood of a word in two dimensions, by PCA or, from ten words on, t-SNE.
 
-The query words are orange and bold, and neighbors are darker the nearer they are. Each label is placed at the free
+Query words are orange and bold; the nearer a neighbor, the darker its point. Each label is placed at the free
 position nearest to its point, and a label further away is connected to its point by a thin line.
 """
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Projection = Literal["pca", "tsne"]
-LEAST_FOR_TSNE = 10
-MOST_WORDS = 200
-"""More labels than this would be unreadable."""
+MIN_FOR_TSNE = 10
+MAX_WORDS = 200
+"""More labels would be unreadable."""
 
 _QUERY_COLOR = "#c8550a"
-_LONGEST_LABEL = 40
+_MAX_LABEL = 40
 _DIRECTIONS = 16
 _DISTANCES = 14
 
@@ -48,7 +48,7 @@ def plot_neighborhood(
         index: its measure decides whether unit vectors (cosine) or plain vectors are projected.
         neighbors: result of `index.nearest(positive, negative)`.
         path: PNG, SVG or PDF, depending on the suffix.
-        seed: of t-SNE.
+        seed: random seed of t-SNE.
 
     Raises:
         UserError: the suffix is of another format, the file cannot be written, or there are too many words, or too
@@ -60,7 +60,7 @@ def plot_neighborhood(
     picture_format(path)
     size = 6.4 if len(neighbors) <= 25 else 9.0
     figure = Figure(figsize=(1.25 * size, size), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)  # can draw, which is needed to measure the labels
+    FigureCanvasAgg(figure)  # the labels can only be measured on a canvas that draws
     names = list(dict.fromkeys([*positive, *negative]))
     rows = [*map(index.table.known_row, names), *(neighbor.row for neighbor in neighbors)]
     vectors = index.table.matrix[rows].astype(np.float64)  # (N, D)
@@ -70,20 +70,20 @@ def plot_neighborhood(
     if index.measure == "cosine":
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     names += [neighbor.word for neighbor in neighbors]
-    if len(names) > MOST_WORDS:
-        raise UserError(f"{len(names)} words in one picture: at most {MOST_WORDS} can be read")
-    if projection == "tsne" and len(names) < LEAST_FOR_TSNE:
+    if len(names) > MAX_WORDS:
+        raise UserError(f"a plot of {len(names)} words would be unreadable: plot at most {MAX_WORDS}")
+    if projection == "tsne" and len(names) < MIN_FOR_TSNE:
         raise UserError(
-            f"t-SNE needs {LEAST_FOR_TSNE} words or more, not {len(names)}: ask for more, or use pca"
+            f"t-SNE needs at least {MIN_FOR_TSNE} words, not {len(names)}: plot more neighbors, or use pca"
         )
-    places, axis_names = projected(vectors, projection, seed)
+    positions, axis_names = projected(vectors, projection, seed)
     axes = figure.add_subplot()
-    _draw_points(figure, axes, places, [neighbor.score for neighbor in neighbors], index.measure)
-    _set_axes(axes, axis_names, cut(f"words near to {as_formula(positive, negative)}", 100))
+    _draw_points(figure, axes, positions, [neighbor.score for neighbor in neighbors], index.measure)
+    _set_axes(axes, axis_names, cut(f"nearest neighbors of {as_formula(positive, negative)}", 100))
     with any_script():
         figure.canvas.draw()  # computes the layout, and with it the pixel coordinates of the points
         figure.set_layout_engine("none")
-        _draw_labels(figure, axes, places, names, len(names) - len(neighbors))
+        _draw_labels(figure, axes, positions, names, len(names) - len(neighbors))
     save_picture(figure, path)
 
 
@@ -94,26 +94,28 @@ def projected(vectors: Floats, projection: Projection, seed: int = 0) -> tuple[F
 
         perplexity = min(30.0, (len(vectors) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
-        places = np.asarray(tsne.fit_transform(vectors), np.float64)
-        return places, (f"t-SNE, perplexity {perplexity:.3g}", "")
+        positions = np.asarray(tsne.fit_transform(vectors), np.float64)
+        return positions, (f"t-SNE, perplexity {perplexity:.3g}", "")
     centered = vectors - vectors.mean(axis=0)
     left, singular, _ = np.linalg.svd(centered, full_matrices=False)
-    places = np.zeros((len(vectors), 2))
+    positions = np.zeros((len(vectors), 2))
     n_found = min(2, len(singular))
-    places[:, :n_found] = left[:, :n_found] * singular[:n_found]
+    positions[:, :n_found] = left[:, :n_found] * singular[:n_found]
     # The sign of a component is arbitrary: put the first point at the bottom left, on every machine.
-    places *= np.where(places[0] > 0, -1.0, 1.0)
-    shares = np.zeros(2)
-    shares[:n_found] = singular[:n_found] ** 2 / max(float((singular**2).sum()), 1e-300)
-    first, second = (f"{100 * share:.0f} % of the variance" for share in shares)
-    return places, (f"first component, {first}", f"second component, {second}")
+    positions *= np.where(positions[0] > 0, -1.0, 1.0)
+    fractions = np.zeros(2)
+    fractions[:n_found] = singular[:n_found] ** 2 / max(float((singular**2).sum()), 1e-300)
+    first, second = (f"{100 * fraction:.0f} % of the variance" for fraction in fractions)
+    return positions, (f"first component, {first}", f"second component, {second}")
 
 
-def _draw_points(figure: Figure, axes: Axes, places: Floats, scores: Sequence[float], measure: str) -> None:
-    n_query = len(places) - len(scores)
-    query, near = places[:n_query], places[n_query:]
-    marks: dict[str, Any] = {"color": _QUERY_COLOR, "edgecolors": "white", "linewidths": 0.8}
-    axes.scatter(query[:, 0], query[:, 1], s=70, zorder=3, **marks)
+def _draw_points(
+    figure: Figure, axes: Axes, positions: Floats, scores: Sequence[float], measure: str
+) -> None:
+    n_query = len(positions) - len(scores)
+    query, near = positions[:n_query], positions[n_query:]
+    style: dict[str, Any] = {"color": _QUERY_COLOR, "edgecolors": "white", "linewidths": 0.8}
+    axes.scatter(query[:, 0], query[:, 1], s=70, zorder=3, **style)
     if not scores:
         return
     low, high = min(scores), max(scores)
@@ -148,10 +150,10 @@ def _set_axes(axes: Axes, names: tuple[str, str], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
 
 
-def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str], n_query: int) -> None:
+def _draw_labels(figure: Figure, axes: Axes, positions: Floats, names: Sequence[str], n_query: int) -> None:
     texts = [
         axes.annotate(
-            cut(name, _LONGEST_LABEL),
+            cut(name, _MAX_LABEL),
             place,
             xytext=(0, 0),
             textcoords="offset points",
@@ -164,16 +166,16 @@ def _draw_labels(figure: Figure, axes: Axes, places: Floats, names: Sequence[str
             arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
             zorder=4,
         )
-        for number, (name, place) in enumerate(zip(names, places, strict=True))
+        for number, (name, place) in enumerate(zip(names, positions, strict=True))
     ]
-    points = np.asarray(axes.transData.transform(places), np.float64)
+    points = np.asarray(axes.transData.transform(positions), np.float64)
     sizes = np.array([(box.width, box.height) for box in (text.get_window_extent() for text in texts)])
     box = axes.get_window_extent()
     centers = place_labels(points, sizes, (box.x0 + 6, box.y0 + 6, box.x1 - 6, box.y1 - 6))
     for text, center, point, size in zip(texts, centers, points, sizes, strict=True):
         text.set_position(tuple((center - point) * 72 / figure.dpi))
         if np.all(np.abs(center - point) < size / 2 + 20) and text.arrow_patch is not None:
-            text.arrow_patch.set_visible(False)  # the label is near enough to its point
+            text.arrow_patch.set_visible(False)  # next to its point a label needs no line
 
 
 def place_labels(
@@ -182,37 +184,37 @@ def place_labels(
     """Place labels of `sizes` (N, 2) next to `points` (N, 2) and return their centers (N, 2), all in pixels.
 
     Labels are placed one after the other, greedily. Candidates lie on rings of growing distance around the point; the
-    best one covers least of the earlier labels, of the surroundings of other points, and of the area outside `bounds`
-    (left, bottom, right, top). Among equally free candidates the nearest one is used.
+    best one overlaps least with earlier labels, with the surroundings of other points and with the area outside
+    `bounds` (left, bottom, right, top). Among equally good candidates the nearest one is used.
     """
-    # Squares around the points: a label there would be taken for the label of that point.
+    # Squares around the points: a label inside one would seem to belong to that point.
     dots = np.concatenate([points - 1.5 * gap, points + 1.5 * gap], axis=1)
-    taken = np.empty((0, 4))
+    occupied = np.empty((0, 4))
     centers = np.empty_like(points)
     for number, (point, size) in enumerate(zip(points, sizes, strict=True)):
-        tried, distances = _places_around(point, size, gap)
-        boxes = np.concatenate([tried - size / 2, tried + size / 2], axis=1)
+        candidates, distances = _candidates(point, size, gap)
+        boxes = np.concatenate([candidates - size / 2, candidates + size / 2], axis=1)
         inside = np.array([bounds])
         outside = size.prod() - _overlaps(boxes, inside)
-        covered = _overlaps(boxes, taken) + outside
+        covered = _overlaps(boxes, occupied) + outside
         near_others = _overlaps(boxes, np.delete(dots, number, axis=0))
         # Costs in pixels of distance: 1 per two pixels of covered area, 1 per ten pixels near another point.
-        # Rounded, because the areas of equally free places differ in the last bits.
+        # Rounded, because the areas of equally good candidates differ in the last bits.
         chosen = int(np.argmin(np.round(covered / 2 + near_others / 10, 3) + distances))
-        centers[number] = tried[chosen]
-        taken = np.concatenate([taken, boxes[chosen : chosen + 1]])
+        centers[number] = candidates[chosen]
+        occupied = np.concatenate([occupied, boxes[chosen : chosen + 1]])
     return centers
 
 
-def _places_around(point: Floats, size: Floats, gap: float) -> tuple[Floats, Floats]:
+def _candidates(point: Floats, size: Floats, gap: float) -> tuple[Floats, Floats]:
     """Candidate centers (M, 2) of a label around its point, the one to the right first, and their distances (M,)."""
     angles = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     # The edge of the label, not its center, lies on the ring.
     reach = np.clip(unit * np.sqrt(2), -1, 1) * (size / 2)
     rings = gap * (1 + np.arange(_DISTANCES))
-    places = point + reach + unit * rings[:, None, None]
-    return places.reshape(-1, 2), np.repeat(rings, _DIRECTIONS)
+    positions = point + reach + unit * rings[:, None, None]
+    return positions.reshape(-1, 2), np.repeat(rings, _DIRECTIONS)
 
 
 def _overlaps(boxes: Floats, others: Floats) -> Floats:

@@ -71,27 +71,27 @@ def evaluate_pairs(
 def _evaluate(
     table: VectorTable, rows: dict[str, int], pair_set: PairSet, case_insensitive: bool
 ) -> PairsReport:
-    places = np.array(
+    row_pairs = np.array(
         [[rows.get(form(word, case_insensitive), -1) for word in pair] for pair in pair_set.pairs]
     )
-    cosines = np.full(len(places), np.nan)
-    known = (places >= 0).all(axis=1)
-    cosines[known] = _cosines(table, places[known])
+    cosines = np.full(len(row_pairs), np.nan)
+    known = (row_pairs >= 0).all(axis=1)
+    cosines[known] = _cosines(table, row_pairs[known])
     known = ~np.isnan(cosines)
     scores = np.array(pair_set.scores)
     correlation = spearman(scores[known], cosines[known])
-    return PairsReport(pair_set.name, len(places), int((~known).sum()), correlation)
+    return PairsReport(pair_set.name, len(row_pairs), int((~known).sum()), correlation)
 
 
-def _cosines(table: VectorTable, places: NDArray[np.int64]) -> Floats:
+def _cosines(table: VectorTable, row_pairs: NDArray[np.int64]) -> Floats:
     """Cosine similarities (n,) of pairs of rows (n, 2); NaN where a vector is zero."""
-    first, second = (table.matrix[places[:, side]].astype(np.float64) for side in (0, 1))
+    first, second = (table.matrix[row_pairs[:, side]].astype(np.float64) for side in (0, 1))
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     broken = np.flatnonzero(~np.isfinite(lengths))
     if len(broken):
-        a, b = (table.words[row] for row in places[broken[0]])
+        a, b = (table.words[row] for row in row_pairs[broken[0]])
         raise UserError(f"the vector of {a!r} or that of {b!r} holds NaN or infinity")
-    cosines: Floats = np.full(len(places), np.nan)
+    cosines: Floats = np.full(len(row_pairs), np.nan)
     np.divide(np.einsum("nd,nd->n", first, second), lengths, out=cosines, where=lengths > 0)
     return cosines
 
@@ -102,7 +102,7 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     NaN if n is below 2, or all values of one sequence are equal.
     """
     ranks = [_ranks(np.asarray(side, np.float64)) for side in (a, b)]
-    assert ranks[0].shape == ranks[1].shape, "a number of one side for each of the other"
+    assert ranks[0].shape == ranks[1].shape, "both sequences have the same length"
     first, second = (side - side.mean() if len(side) else side for side in ranks)
     scale = np.sqrt((first @ first) * (second @ second))
     return float(first @ second / scale) if scale > 0 else float("nan")

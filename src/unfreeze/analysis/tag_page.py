@@ -1,4 +1,4 @@
-"""HTML page of texts with highlighted entities or answers: one file without scripts.
+"""HTML page of texts with highlighted entities or answers, self-contained and without scripts.
 
 Each entity type has a color and is named after the span; hovering over a span shows its score.
 """
@@ -34,15 +34,15 @@ def page_begin(title: str, kinds: Sequence[str]) -> str:
 
 
 def page_text(text: str, entities: Sequence[dict[str, Any]], kinds: Sequence[str]) -> str:
-    """Return a text as a paragraph; its entities must be sorted and must not overlap."""
-    parts, done = [], 0
-    for each in entities:
-        kind = each.get("entity_group", each.get("entity", ""))
-        parts.append(escape(text[done : each["start"]]))
-        word = text[each["start"] : each["end"]]
-        parts.append(_mark(word, kind, color(kind, kinds), f"{each['score']:.3f}"))
-        done = each["end"]
-    parts.append(escape(text[done:]))
+    """Return a text as a paragraph; entities must be sorted by position and must not overlap."""
+    parts, end = [], 0
+    for entity in entities:
+        kind = entity.get("entity_group", entity.get("entity", ""))
+        parts.append(escape(text[end : entity["start"]]))
+        word = text[entity["start"] : entity["end"]]
+        parts.append(_mark(word, kind, color(kind, kinds), f"{entity['score']:.3f}"))
+        end = entity["end"]
+    parts.append(escape(text[end:]))
     return f"<p>{''.join(parts)}</p>\n"
 
 
@@ -52,11 +52,11 @@ def page_heading(text: str, note: str) -> str:
 
 
 def page_end() -> str:
-    """Return the end of the page."""
+    """Return the closing tags of the page."""
     return "</body></html>\n"
 
 
 def _mark(word: str, kind: str, background: str, score: str) -> str:
     name = f"<small>{escape(kind)}</small>" if kind else ""
-    hint = f' title="{score}"' if score else ""
-    return f'<mark style="background: {background}"{hint}>{escape(word)}{name}</mark>'
+    tooltip = f' title="{score}"' if score else ""
+    return f'<mark style="background: {background}"{tooltip}>{escape(word)}{name}</mark>'

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from unfreeze.errors import UserError
-from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, say_left_out
+from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".tab")
-"""Suffixes of the files of a folder that are read."""
+"""Only files with these suffixes are read from a folder."""
 
 Question: TypeAlias = tuple[str, str, str, str]
 """a, b, c, d: a is to b as c is to d."""
@@ -53,7 +53,7 @@ def read_sets(path: str | Path, encoding: str = "utf-8") -> tuple[list[PairSet],
     if path.is_dir():
         inside = sorted(file for file in path.iterdir() if file.is_file())
         files = [file for file in inside if plain_suffix(file) in SUFFIXES and not is_hidden(file.name)]
-        say_left_out(path, [file for file in inside if file not in files])
+        warn_of_ignored_files(path, [file for file in inside if file not in files])
     pairs, sections = [], []
     for file in files:
         if next(_lines(file, encoding), (0, ""))[1].startswith(":"):
@@ -61,7 +61,7 @@ def read_sets(path: str | Path, encoding: str = "utf-8") -> tuple[list[PairSet],
         else:
             pairs.append(read_pairs(file, encoding))
     if not files:
-        raise UserError(f"{path} holds no set of word pairs or analogies ({', '.join(SUFFIXES)})")
+        raise UserError(f"{path} contains no files of word pairs or analogies ({', '.join(SUFFIXES)})")
     return pairs, sections
 
 
@@ -71,25 +71,25 @@ def read_pairs(path: Path, encoding: str = "utf-8") -> PairSet:
     Raises:
         UserError: the file has no pairs, or a line is malformed; the message names the line.
     """
-    is_packed = plain_suffix(path) != path.suffix.lower()
-    found = PairSet(Path(path.stem).stem if is_packed else path.stem, [], [])
+    is_compressed = plain_suffix(path) != path.suffix.lower()
+    found = PairSet(Path(path.stem).stem if is_compressed else path.stem, [], [])
     separator: str | None = None
     column = 0
-    for place, (number, line) in enumerate(_lines(path, encoding)):
-        if not place:
+    for index, (number, line) in enumerate(_lines(path, encoding)):
+        if index == 0:
             separator = next((mark for mark in "\t,;" if mark in line), None)
         fields = [field.strip() for field in line.split(separator)]
         if not column:
             column = next((n for n, field in enumerate(fields) if n >= 2 and _is_number(field)), 0)
-        number_at_end = _as_float(fields[-1])
-        if not column and not place and (number_at_end is None or math.isfinite(number_at_end)):
+        last_number = _as_float(fields[-1])
+        if not column and index == 0 and (last_number is None or math.isfinite(last_number)):
             continue  # a header; a score of NaN or infinity is an error
         if not column or len(fields) <= column or not _is_pair(fields[0], fields[1], fields[column]):
             raise UserError(f"{path}:{number}: expected two words and a score, got {line.strip()[:80]!r}")
         found.pairs.append((fields[0], fields[1]))
         found.scores.append(float(fields[column]))
     if not found.pairs:
-        raise UserError(f"{path} holds no word pairs: expected two words and a score per line")
+        raise UserError(f"{path} contains no word pairs: expected two words and a score per line")
     return found
 
 
@@ -106,12 +106,12 @@ def read_analogies(path: Path, encoding: str = "utf-8") -> list[AnalogySection]:
             sections.append(AnalogySection(line[1:].strip(), []))
         elif not sections or len(words) != 4:
             raise UserError(
-                f"{path}:{number}: expected four words, below a line ': section', got {line.strip()[:80]!r}"
+                f"{path}:{number}: expected four words after a line ': section', got {line.strip()[:80]!r}"
             )
         else:
             sections[-1].questions.append((words[0], words[1], words[2], words[3]))
     if not any(section.questions for section in sections):
-        raise UserError(f"{path} holds no analogies: expected ': section' lines and four words per line")
+        raise UserError(f"{path} contains no analogies: expected ': section' lines and four words per line")
     return sections
 
 

@@ -1,4 +1,4 @@
-"""`unfreeze adapt`: continue training a language model, or word vectors, on the target's text."""
+"""`unfreeze adapt`: continue training a language model, or word vectors, on text of the target task."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ FOR_VECTORS = {"epochs", "learning_rate", "min_count", "seed", "minutes", "check
 class Adapt(HeldOutOptions, LoopRunOptions, ThreadOptions):
     """Continue training a language model, or word2vec's vectors, on the target's text.
 
-    The text needs no labels: any text of the target's kind helps. A language model takes over the vocabulary of the text,
-    vectors keep theirs and add the new words. Rerun the command to resume an interrupted run.
+    The text needs no labels, and any text of the target's kind helps. A language model adopts the vocabulary of the text;
+    word vectors keep their vocabulary and add new words. Rerun the command to resume an interrupted run.
 
-    An ELMo has other defaults: --learning-rate 0.001, --batch-size 64, --bptt 20. For word vectors, the options are
-    --epochs, --learning-rate, --min-count (by default as in their training), --minutes, --checkpoint-minutes, --seed and
-    --workers.
+    The defaults for an ELMo are --learning-rate 0.001, --batch-size 64, --bptt 20. The options for word vectors are --epochs,
+    --learning-rate, --min-count (by default as in their training), --minutes, --checkpoint-minutes, --seed and --workers.
 
     Example:
         unfreeze adapt my-lm --corpus reviews.txt --minutes 10 --output my-reviews-lm
@@ -45,7 +44,7 @@ class Adapt(HeldOutOptions, LoopRunOptions, ThreadOptions):
     """Language model or vectors to start from: a folder, a released name, or owner/name on the hub."""
 
     without_output: bool = False
-    """Save the encoder alone: score, fill, generate and adapt will not work."""
+    """Save only the encoder: score, fill, generate and adapt will not work."""
 
     settings: AdaptSettings = field(default_factory=AdaptSettings)
     """Options of the training."""
@@ -54,7 +53,7 @@ class Adapt(HeldOutOptions, LoopRunOptions, ThreadOptions):
 
 
 def run(arguments: Adapt, console: Console) -> None:
-    """Train, and say where the model is."""
+    """Continue training, and print where the model was saved."""
     from unfreeze.language_models.base import Adapts, lacking
     from unfreeze.language_models.bilm import BiLanguageModel
     from unfreeze.language_models.model import language_model_class
@@ -66,11 +65,11 @@ def run(arguments: Adapt, console: Console) -> None:
     if model_kind(source) == WORD_VECTORS:
         from unfreeze.pretraining.word2vec.recipe import adapt_word_vectors
 
-        refused = [name for name in given if name not in FOR_VECTORS]
-        refused += ["validation"] * bool(arguments.validation)
-        refused += ["precision"] * (options.pop("precision") != "auto")
-        if refused:
-            raise UserError(f"{setting(refused[0])} is for language models: {source} holds word vectors")
+        unsupported = [name for name in given if name not in FOR_VECTORS]
+        unsupported += ["validation"] * bool(arguments.validation)
+        unsupported += ["precision"] * (options.pop("precision") != "auto")
+        if unsupported:
+            raise UserError(f"{setting(unsupported[0])} is for language models: {source} holds word vectors")
         _, metrics = adapt_word_vectors(source, text, workers=arguments.workers, **given, **options)
     else:
         if arguments.workers is not None:
@@ -90,9 +89,9 @@ def run(arguments: Adapt, console: Console) -> None:
 
             _, metrics = adapt_lm(source, text, chosen_settings(AdaptSettings(), given), **options)
     console.result({"output": str(output), **metrics})
-    place = quoted(output)
+    path = quoted(output)
     if model_kind(source) == WORD_VECTORS:
-        console.note(f"the vectors are in {output}: try `unfreeze neighbors {place} WORD`")
+        console.note(f"the vectors are in {output}: try `unfreeze neighbors {path} WORD`")
     else:
-        then = f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"
-        console.note(f"the model is in {output}: try `{then}`")
+        command = f"unfreeze fit classifier --encoder {path} --train FILE --output DIR"
+        console.note(f"the model is in {output}: try `{command}`")

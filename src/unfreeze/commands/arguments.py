@@ -2,8 +2,8 @@
 
 A verb's dataclass holds its own options and, as fields, groups of options (`commands.options`) and the settings of the
 recipe that it runs. All of them are flattened: `settings.training.policy.learning_rate` is `--learning-rate`. Two class
-variables refine this: `hidden` names settings that are no options of this verb, and a field `given`, if there is one,
-receives the values of the settings that stand on the command line, as opposed to those left at their defaults.
+variables refine this: `hidden` names settings that are not options of this verb, and a field `given`, if there is one,
+receives the values of the settings that were given on the command line, as opposed to those left at their defaults.
 
 A check in `__post_init__` raises a UserError that names fields (`errors.setting`); `as_option` is the only place that
 turns these names into options. What tyro itself finds wrong it only prints, in a box: its public interface has no other
@@ -66,7 +66,7 @@ ArgumentsT = TypeVar("ArgumentsT")
 
 
 def split_common_options(tokens: Sequence[str]) -> tuple[CommonOptions, list[str]]:
-    """The options that every verb has, wherever they stand before a bare "--", and the other words."""
+    """The options that every verb has, anywhere before a bare "--", and the other words."""
     names = {f"--{field.name}": field.name for field in dataclasses.fields(CommonOptions)}
     options = _before_separator(tokens)
     given = {names[token]: True for token in options if token in names}
@@ -102,7 +102,7 @@ def parse(kind: type[ArgumentsT], tokens: Sequence[str], prog: str) -> Arguments
             )
     except SystemExit as stop:
         if asks_for_help and not stop.code:
-            # tyro would not wrap the description, which stands between the usage and the first box.
+            # tyro would not wrap the description, which is between the usage and the first box.
             usage, _, boxes = help_text.getvalue().partition("\n\n")
             width = shutil.get_terminal_size().columns
             paragraphs = [textwrap.fill(" ".join(text.split()), width) for text in description.split("\n\n")]
@@ -205,7 +205,7 @@ def _leaves(settings: Any) -> Iterator[tuple[str, Any]]:
 def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = None) -> type[Any]:
     """A copy of a dataclass whose help leaves out `hidden` fields, and "(default: None)" where None means no choice.
 
-    Options that a verb inherits come behind its own, and those that must be given before both.
+    A verb's own options come before inherited ones, and required options before both.
 
     Args:
         start: an instance whose values are the defaults.
@@ -295,7 +295,7 @@ def one_line(report: str) -> str:
             sections.append([])
     sections = [section for section in sections if section]
     message = " ".join(row.strip() for row in sections[0]) if sections else report.strip()
-    if head.strip("╭─╮ ") == "Required options":  # names stand indented by four, what they mean by more
+    if head.strip("╭─╮ ") == "Required options":  # names are indented by four, their help by more
         return "missing " + ", ".join(row.strip() for row in sections[0][1:] if re.match(r" {4}\S", row))
     if wrong := re.match(r"Error parsing (\S+): .*?'([^']*)'", message):
         named = next(

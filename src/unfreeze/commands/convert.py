@@ -22,26 +22,26 @@ NEXT = {
     "encoder": "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
     "vectors": "unfreeze neighbors {output} {word}",
 }
-"""A command to try with each kind of model."""
+"""For each kind of model, a command to try next."""
 
 
 class Converted(NamedTuple):
-    """What was written."""
+    """A converted model, for the message and for its model card."""
 
     kind: str
     """A key of `NEXT`."""
     title: str
-    """Of the model card."""
+    """Title of the model card."""
     source: str
-    """The files that it was made of, for the model card."""
+    """Names of the files that were converted, for the model card."""
     snippet: str
-    """Python that uses it, for the model card."""
+    """Python code that uses the model, for the model card."""
     metrics: dict[str, Any]
     """Sizes, for the model card."""
     values: dict[str, Any]
     """What the verb prints."""
     word: str = ""
-    """Of word vectors, one to look up."""
+    """For word vectors, a word to suggest in the next command."""
 
 
 @dataclass(kw_only=True)
@@ -145,7 +145,7 @@ def convert_fastai_model(arguments: Convert, labels: list[str]) -> Converted:
 
 
 def convert_bilm(source: Path, weights: Path | None, output: Path) -> Converted:
-    """A published ELMo."""
+    """Convert a published ELMo (bilm-tf, AllenNLP) to a saved encoder."""
     from unfreeze.formats.bilm import find_bilm, read_bilm
     from unfreeze.training.cards import ENCODER_SNIPPET
 

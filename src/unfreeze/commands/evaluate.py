@@ -145,7 +145,7 @@ def evaluate_tagger(arguments: Evaluate, console: Console) -> None:
 
 
 def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
-    """Exact match and F1."""
+    """Print the exact match and the token F1 of an answerer."""
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.text.questions import read_questions
 

@@ -12,7 +12,7 @@ from unfreeze.text.display import aligned
 
 @dataclass(kw_only=True)
 class Fill(TextArguments):
-    """Rank the words that may stand in the gap ___ of a text, by a language model.
+    """Rank the words that may fill the gap ___ of a text, by a language model.
 
     A forward model uses the text on the left of the gap, a backward one the text on its right; a model of both directions
     multiplies the two probabilities and divides them by the word's frequency. Each text has one gap.

@@ -1,4 +1,4 @@
-"""`unfreeze fit answerer`: answers that stand in a text, from questions in SQuAD's format."""
+"""`unfreeze fit answerer`: answers that are spans of a text, from questions in SQuAD's format."""
 
 from __future__ import annotations
 

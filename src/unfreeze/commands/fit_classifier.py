@@ -11,7 +11,7 @@ from unfreeze.commands.options import ReadsExamples, described_length, run_optio
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.text.display import counted
 
-MOST_CLASSES_SHOWN = 8
+MAX_CLASSES_SHOWN = 8
 
 
 @dataclass(kw_only=True)
@@ -58,8 +58,8 @@ def run(arguments: FitClassifier, console: Console) -> None:
     epochs = None if chosen.solves_linear_head else chosen.epochs_for(len(train_set))
 
     counts = Counter(label for example in train_set.examples for label in example.labels)
-    classes = [f"{name} {counts[name]}" for name in train_set.label_names[:MOST_CLASSES_SHOWN]]
-    classes += ["..."] * (len(train_set.label_names) > MOST_CLASSES_SHOWN)
+    classes = [f"{name} {counts[name]}" for name in train_set.label_names[:MAX_CLASSES_SHOWN]]
+    classes += ["..."] * (len(train_set.label_names) > MAX_CLASSES_SHOWN)
     start = "random weights" if chosen.mode == "scratch" else chosen.encoder
     console.note(
         f"{counted(len(train_set), 'example')} of {counted(len(counts), 'class')} ({', '.join(classes)}); "

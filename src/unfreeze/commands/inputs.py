@@ -53,16 +53,16 @@ def need_task_model(model: str) -> str:
         from unfreeze.registry import find_model
 
         found = language_model_class(find_model(model), model)
-        what, mend = found.described, f"use {verbs_of(found)}, or make one with {FITS}"
+        what, advice = found.described, f"use {verbs_of(found)}, or make one with {FITS}"
     else:
-        what, mend = f"an encoder of kind {kind}", f"make one with {FITS}"
-    raise UserError(f"{model} is {what}; predict needs a classifier, a tagger or an answerer: {mend}")
+        what, advice = f"an encoder of kind {kind}", f"make one with {FITS}"
+    raise UserError(f"{model} is {what}; predict needs a classifier, a tagger or an answerer: {advice}")
 
 
 def need_vector_file(output: Path) -> None:
-    """Raise UserError for a file name whose suffix is no format of word vectors."""
+    """Raise UserError for a file name whose suffix is not a format of word vectors."""
     known = (".txt", ".vec", ".bin", ".npz")
     if plain_suffix(output) not in known:
         raise UserError(
-            f"--output {output}: the name of a file of vectors ends in {', '.join(known)}, or in .gz behind it"
+            f"--output {output}: the name of a file of vectors ends in {', '.join(known)}, optionally followed by .gz"
         )

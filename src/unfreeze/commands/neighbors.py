@@ -48,7 +48,7 @@ class Neighbors(ReadsText, PlotOptions):
     """Cosine similarity, or dot product, which favors long vectors."""
 
     sentence: str | None = None
-    """Sentence in which the word stands; needs a contextual encoder."""
+    """Sentence in which the word occurs; needs a contextual encoder."""
 
     corpus: tuple[str, ...] = ()
     """With --sentence: text to search for occurrences: files, folders, globs."""
@@ -75,7 +75,7 @@ class Neighbors(ReadsText, PlotOptions):
 
 
 def run(arguments: Neighbors, console: Console) -> None:
-    """Print the nearest words, and draw them if asked to."""
+    """Print the nearest words, and plot them if `--plot` is given."""
     arguments.need_picture()
     from unfreeze.analysis.neighborhood_plot import plot_neighborhood
     from unfreeze.encoders.vector_source import open_vectors

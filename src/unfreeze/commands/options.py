@@ -46,7 +46,7 @@ def changed(settings: SettingsT, changes: Mapping[str, Any]) -> SettingsT:
 
 
 def chosen_settings(start: SettingsT, given: Mapping[str, Any]) -> SettingsT:
-    """A preset with the values that stand on the command line; a time limit there replaces the preset's epochs."""
+    """A preset with the values given on the command line; a time limit there replaces the preset's epochs."""
     return changed(start, {"epochs": None, **given} if "minutes" in given else given)
 
 
@@ -80,7 +80,7 @@ def command_line() -> str:
 
 
 def quoted(path: Path) -> str:
-    """A path quoted for the shell, for commands that users are told to try."""
+    """Quote a path for the shell, in commands that are suggested to users."""
     return shlex.quote(str(path))
 
 
@@ -92,7 +92,7 @@ def described_length(epochs: int | None, minutes: float | None) -> str:
 
 
 def run_options(arguments: object, console: Console) -> dict[str, Any]:
-    """Keyword arguments of a recipe besides its data and settings: those that the verb has options for."""
+    """Keyword arguments of a recipe, other than data and settings, for which the verb has options."""
     names = ("output", "precision", "without_output", "overwrite")
     found = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     progress: Progress = console.progress
@@ -155,7 +155,7 @@ class TextArguments(ReadsText):
         if not self.texts and self.file is None:
             raise UserError('no text was given: add "a text", - for standard input, or --file FILE')
         if self.texts.count("-") > 1:
-            raise UserError("- stands for standard input, which can be read once")
+            raise UserError("- means standard input, which can be read only once")
         return self._texts_and_lines()
 
     def _texts_and_lines(self) -> Iterator[str]:

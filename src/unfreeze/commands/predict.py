@@ -193,7 +193,7 @@ def reads_split(arguments: Predict) -> bool:
 
 
 def read_sentences(arguments: Predict) -> list[SplitSentence]:
-    """The sentences of --file, or texts whose words stand between spaces."""
+    """The sentences of --file, or texts whose words are separated by spaces."""
     from unfreeze.text.tagged import SplitSentence, read_split
 
     if arguments.file is not None and not arguments.texts and str(arguments.file) != "-":

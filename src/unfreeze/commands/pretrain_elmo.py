@@ -30,7 +30,7 @@ class PretrainElmo(HeldOutOptions, LoopRunOptions):
     """Read words by their characters, or by their ids in the vocabulary."""
 
     without_output: bool = False
-    """Save the encoder alone: score, fill and adapt will not work."""
+    """Save only the encoder: score, fill and adapt will not work."""
 
     settings: ElmoSettings = field(default_factory=small)
     """Options of the model."""

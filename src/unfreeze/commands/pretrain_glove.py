@@ -1,4 +1,4 @@
-"""`unfreeze pretrain glove`: one vector per word, from counts of words that stand near each other."""
+"""`unfreeze pretrain glove`: one vector per word, from counts of words that occur near each other."""
 
 from __future__ import annotations
 

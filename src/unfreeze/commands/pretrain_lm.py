@@ -34,7 +34,7 @@ class PretrainLm(HeldOutOptions, LoopRunOptions):
     """Start the embedding from these vectors (word2vec or GloVe format)."""
 
     without_output: bool = False
-    """Save the encoder alone: score, fill, generate and adapt will not work."""
+    """Save only the encoder: score, fill, generate and adapt will not work."""
 
     settings: PretrainSettings = field(default_factory=small)
     """Options of the model."""
@@ -59,7 +59,7 @@ def run(arguments: PretrainLm, console: Console) -> None:
 
 
 def next_command(output: Path, direction: str, *, without_output: bool) -> str:
-    """A command to try: an encoder alone predicts no words, and a backward model cannot continue a text."""
+    """A command to try next; an encoder by itself predicts no words, and a backward model cannot continue a text."""
     place = quoted(output)
     if without_output:
         return f"unfreeze fit classifier --encoder {place} --train FILE --output DIR"

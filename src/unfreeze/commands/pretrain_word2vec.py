@@ -30,7 +30,7 @@ class PretrainWord2vec(CorpusOptions, ThreadOptions):
     """Minutes between checkpoints, the most work an interruption can lose."""
 
     without_output: bool = False
-    """Save the vectors alone: adapt will not work."""
+    """Save only the vectors: adapt will not work."""
 
     settings: VectorSettings = field(default_factory=VectorSettings)
     """Options of the vectors."""
@@ -58,7 +58,7 @@ def run(arguments: PretrainWord2vec, console: Console) -> None:
 
 
 def say_where_vectors_are(output: Path, console: Console) -> None:
-    """Tell people what to try next."""
+    """Print where the vectors were saved, and a command to try."""
     console.note(
         f"the vectors are in {output}: try `unfreeze neighbors {quoted(output)} WORD`, or "
         f"`unfreeze fit classifier --encoder {quoted(output)} --train FILE --output DIR`"

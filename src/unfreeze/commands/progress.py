@@ -27,14 +27,14 @@ class LogHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: set[str] = set()
+        self.seen: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Write the message as one line, unless it is about data and repeats an earlier one."""
         if record.name.startswith("unfreeze.text."):
-            if record.getMessage() in self.said:
+            if record.getMessage() in self.seen:
                 return
-            self.said.add(record.getMessage())
+            self.seen.add(record.getMessage())
         text = printable(self.format(record))
         if "tqdm" in sys.modules:
             from tqdm import tqdm
@@ -45,14 +45,13 @@ class LogHandler(logging.Handler):
 
 
 class TerminalProgress(Progress):
-    """Draws bars on standard error, at most once in `every` seconds; a bar disappears at its end."""
+    """Draws bars on standard error, at most once in `every` seconds, and removes each at its end."""
 
     def __init__(self, *, every: float = 0.1) -> None:
         self.every = every
 
     @contextmanager
     def bar(self, what: str, total: int | None = None, unit: str = "it") -> Iterator[Bar]:
-        """See `Progress.bar`."""
         from tqdm import tqdm
 
         with tqdm(
@@ -73,28 +72,27 @@ class _DrawnBar(Bar):
         self.drawn = drawn
 
     def advance(self, n: int = 1, **metrics: float) -> None:
-        # update() is true only if tqdm redrew the bar: formatting the metrics at other times would be wasted.
+        # update() is true only if tqdm redrew the bar; otherwise nobody would see the formatted metrics.
         if self.drawn.update(n) and metrics:
-            self.drawn.set_postfix_str(_show(metrics), refresh=False)
+            self.drawn.set_postfix_str(_formatted(metrics), refresh=False)
 
 
 class LoggedProgress(Progress):
-    """Logs a line every `every` seconds, and a last one at the end if any was logged before."""
+    """Logs a line every `every` seconds, and one at the end if there was a line before.
+
+    Args:
+        every: seconds between two lines.
+        clock: returns the time in seconds.
+    """
 
     def __init__(
         self, *, every: float = SECONDS_BETWEEN_LINES, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """
-        Args:
-            every: seconds between two lines.
-            clock: returns the time in seconds.
-        """
         self.every = every
         self.clock = clock
 
     @contextmanager
     def bar(self, what: str, total: int | None = None, unit: str = "it") -> Iterator[Bar]:
-        """See `Progress.bar`."""
         logged = _LoggedBar(what, total, unit, self.every, self.clock)
         yield logged
         logged.close()
@@ -109,8 +107,8 @@ class _LoggedBar(Bar):
         self.metrics: dict[str, float] = {}
         self.started = self.last = clock()
         self.measured_from: tuple[float, int] | None = None
-        """Time and amount of work from which speed is measured: those of the last line, at first those of the first units.
-        What comes before these says nothing of speed: code is compiled, and a resumed run skips what it has done."""
+        """Time and amount of work from which speed is measured: those of the last line, or of the first units of work.
+        The time before these does not count, because code is compiled and a resumed run skips finished work."""
 
     def advance(self, n: int = 1, **metrics: float) -> None:
         self.done += n
@@ -124,31 +122,31 @@ class _LoggedBar(Bar):
             self.measured_from = now, self.done
 
     def line(self, now: float) -> str:
-        """ "adapting: 1,200/5,000 batches (24 %), loss 4.321, 10 minutes left"."""
+        """Format a line such as "adapting: 1,200/5,000 batches (24 %), loss 4.321, 10 minutes left"."""
         if not self.total:
             parts = [counted(self.done, self.unit)]
         else:
-            share = 100 * self.done / self.total
-            parts = [f"{self.done:,}/{counted(self.total, self.unit)} ({share:.0f} %)"]
-        parts += [_show(self.metrics)] if self.metrics else []
+            percent = 100 * self.done / self.total
+            parts = [f"{self.done:,}/{counted(self.total, self.unit)} ({percent:.0f} %)"]
+        parts += [_formatted(self.metrics)] if self.metrics else []
         if (left := self._seconds_left(now)) is not None:
             parts.append(f"{duration(left)} left")
         return f"{self.what}: {', '.join(parts)}"
 
     def _seconds_left(self, now: float) -> float | None:
         """None if the total is unknown or the time measured so far is too short."""
-        since, done_then = self.measured_from or (now, self.done)
-        if not self.total or self.done == done_then or now - since < self.every / 3:
+        since, done_before = self.measured_from or (now, self.done)
+        if not self.total or self.done == done_before or now - since < self.every / 3:
             return None
-        return (now - since) * max(0, self.total - self.done) / (self.done - done_then)
+        return (now - since) * max(0, self.total - self.done) / (self.done - done_before)
 
     def close(self) -> None:
         """Log the duration if lines were logged before."""
         if self.last > self.started:
-            metrics = f", {_show(self.metrics)}" if self.metrics else ""
-            taken = duration(self.clock() - self.started)
-            LOGGER.info("%s: %s in %s%s", self.what, counted(self.done, self.unit), taken, metrics)
+            metrics = f", {_formatted(self.metrics)}" if self.metrics else ""
+            elapsed = duration(self.clock() - self.started)
+            LOGGER.info("%s: %s in %s%s", self.what, counted(self.done, self.unit), elapsed, metrics)
 
 
-def _show(metrics: dict[str, float]) -> str:
+def _formatted(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

@@ -34,7 +34,7 @@ class Similarity:
 
 
 def run(arguments: Similarity, console: Console) -> None:
-    """Print one number."""
+    """Print the similarity of the two words."""
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.vectors.neighbors import similarity
 

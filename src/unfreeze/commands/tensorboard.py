@@ -11,11 +11,11 @@ from unfreeze.progress import Bar, Progress
 from unfreeze.training.processes import is_first_process
 
 UPDATES_BETWEEN_POINTS = 10
-"""Curves of each update have a point this often; what is measured on held-out data is written always."""
+"""Metrics of updates are written this often, those of validations always."""
 
 
 class TensorBoardProgress(Progress):
-    """Shows progress as `shown` does, and writes the metrics of trainings as event files.
+    """Shows progress as `shown` does, and writes the metrics of training runs to event files.
 
     Args:
         folder: where TensorBoard finds them (`tensorboard --logdir FOLDER`).
@@ -51,7 +51,7 @@ class TensorBoardProgress(Progress):
                     self.writer.flush()
 
     def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write a point of each curve."""
+        """Add a point to the curve of each metric."""
         is_held_out = "step" in metrics
         if self.writer is None or (step % UPDATES_BETWEEN_POINTS and not is_held_out):
             return

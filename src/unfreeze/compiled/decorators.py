@@ -11,7 +11,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # Vectorization needs sums that may be reordered (infinities and NaN keep their meaning) and unchecked divisions.
 _FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _FLAGS["fastmath"] = {"reassoc", "contract", "arcp", "nsz"}
-_njit: Any = numba.njit  # untyped, because its stub does not know _nrt
+_njit: Any = numba.njit  # untyped, because its stub does not declare _nrt
 
 
 def compiled(function: Function) -> Function:
@@ -28,7 +28,7 @@ def inlined(function: Function) -> Function:
 
 
 def allocating(function: Function) -> Function:
-    """Compile a function that allocates arrays."""
+    """Compile a function that allocates arrays, with reference counting."""
     return cast(Function, _njit(**_FLAGS)(function))
 
 

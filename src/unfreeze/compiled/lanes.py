@@ -73,7 +73,7 @@ def _function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
 
 @intrinsic
 def zeros(_context: Any) -> Any:
-    """Sixteen zeros."""
+    """Zero in all 16 lanes."""
     return lanes(), lambda context, builder, signature, arguments: ir.Constant(_VECTOR, [0.0] * WIDTH)
 
 
@@ -121,18 +121,18 @@ def load_some(_context: Any, matrix: Any, _row: Any, _column: Any, _n: Any) -> A
 
 def _widened(builder: Any, halves: Any) -> Any:
     """bfloat16 to float32: the same bits followed by zeros."""
-    return builder.bitcast(builder.shl(builder.zext(halves, _INTEGERS), _whole(16)), _VECTOR)
+    return builder.bitcast(builder.shl(builder.zext(halves, _INTEGERS), _integers(16)), _VECTOR)
 
 
 def _to_half(builder: Any, value: Any) -> Any:
     """float32 to bfloat16, rounding to nearest even."""
     bits = builder.bitcast(value, _INTEGERS)
-    odd = builder.and_(builder.lshr(bits, _whole(16)), _whole(1))
-    bits = builder.add(bits, builder.add(odd, _whole(0x7FFF)))
-    return builder.trunc(builder.lshr(bits, _whole(16)), _HALVES)
+    odd = builder.and_(builder.lshr(bits, _integers(16)), _integers(1))
+    bits = builder.add(bits, builder.add(odd, _integers(0x7FFF)))
+    return builder.trunc(builder.lshr(bits, _integers(16)), _HALVES)
 
 
-def _whole(number: int) -> Any:
+def _integers(number: int) -> Any:
     return ir.Constant(_INTEGERS, [number] * WIDTH)
 
 
@@ -175,7 +175,7 @@ def multiply_add(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
 
 @intrinsic
 def add(_context: Any, _a: Any, _b: Any) -> Any:
-    """a + b."""
+    """a + b, without reordering."""
     return _elementwise(2, lambda builder, a, b: builder.fadd(a, b))
 
 
@@ -275,7 +275,7 @@ def power_of_two(_context: Any, _shifted: Any) -> Any:
 
     def build(builder: Any, shifted: Any) -> Any:
         bits = builder.bitcast(shifted, _INTEGERS)
-        exponents = builder.shl(builder.add(bits, _whole(127 - 0x4B400000)), _whole(23))
+        exponents = builder.shl(builder.add(bits, _integers(127 - 0x4B400000)), _integers(23))
         return builder.bitcast(exponents, _VECTOR)
 
     return _elementwise(1, build)
@@ -297,13 +297,13 @@ def dropout_factors(_context: Any, _number: Any, _seed: Any, _threshold: Any, _f
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number, seed, threshold, factor = arguments
-        lanes_numbers = ir.Constant(_INTEGERS, list(range(WIDTH)))
-        bits = builder.add(_splat(builder, builder.trunc(number, _I32)), lanes_numbers)
-        bits = builder.mul(bits, _whole(0x9E3779B1))
+        lane_numbers = ir.Constant(_INTEGERS, list(range(WIDTH)))
+        bits = builder.add(_splat(builder, builder.trunc(number, _I32)), lane_numbers)
+        bits = builder.mul(bits, _integers(0x9E3779B1))
         bits = builder.xor(bits, _splat(builder, builder.trunc(seed, _I32)))
         for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-            bits = builder.mul(builder.xor(bits, builder.lshr(bits, _whole(shift))), _whole(multiplier))
-        bits = builder.xor(bits, builder.lshr(bits, _whole(16)))
+            bits = builder.mul(builder.xor(bits, builder.lshr(bits, _integers(shift))), _integers(multiplier))
+        bits = builder.xor(bits, builder.lshr(bits, _integers(16)))
         dropped = builder.icmp_unsigned("<", bits, _splat(builder, builder.trunc(threshold, _I32)))
         return builder.select(dropped, ir.Constant(_VECTOR, [0.0] * WIDTH), _splat(builder, factor))
 

@@ -1,6 +1,6 @@
-"""A set of labeled examples: where it comes from, how it is sampled, and a digest that tells it from others.
+"""A set of labeled examples: where it comes from, how it is sampled, and a digest that identifies it.
 
-Every task has its own type of example; `Dataset` does for all of them what does not depend on it. `ExampleSet` serves
+Every task has its own type of example; `Dataset` has what does not depend on it. `ExampleSet` serves
 classification: its inputs are texts, or anything else, such as arrays of images.
 
 Samples for learning curves are fixed by the seed and nested: a sample is the beginning of one order of all examples. That of
@@ -65,7 +65,7 @@ class Dataset(ABC, Generic[Example]):
 
     @abstractmethod
     def digest(self) -> str:
-        """16 hex digits that identify the examples: a run that was begun on others does not go on with these."""
+        """16 hex digits that identify the examples: a run that was started on others is not resumed with these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class LabeledExample:
 
 @dataclass(frozen=True)
 class ExampleSet(Dataset[LabeledExample]):
-    """Examples of classification."""
+    """Labeled examples of a classification task, and the classes."""
 
     label_names: tuple[str, ...]
     """All classes, sorted; by value where all names are integers."""
@@ -91,7 +91,7 @@ class ExampleSet(Dataset[LabeledExample]):
     """Names the place of an example for a message, from its number: reviews.csv:17, or texts[3]."""
 
     def inputs(self) -> list[Any]:
-        """The inputs in their order."""
+        """The inputs, in the order of the examples."""
         return [example.input for example in self.examples]
 
     def digest(self) -> str:
@@ -154,10 +154,10 @@ class ExampleSet(Dataset[LabeledExample]):
     def _stratified_order(self, seed: int) -> tuple[list[int], int]:
         """An order whose beginnings are stratified, and the number of examples at its start that cover all classes.
 
-        The example of rank r (from 0) among the n of its stratum stands at (r + 1/2) / n. Cutting at t leaves n t examples of
+        The example of rank r (from 0) among the n of its stratum is at (r + 1/2) / n. Cutting at t leaves n t examples of
         each stratum, rounded, which is Webster's method. Ties are broken at random.
         """
-        # Of Python's generator random() alone is the same in every version for the same seed.
+        # random() is the only method of Python's generator that gives the same numbers in every version.
         generator = random.Random(seed)
         tie_breaks = [generator.random() for _ in self.examples]
         shuffled = sorted(range(len(tie_breaks)), key=tie_breaks.__getitem__)

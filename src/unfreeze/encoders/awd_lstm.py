@@ -44,7 +44,7 @@ class StackedEncoder(TextEncoder):
     """Whether the stacks share one embedding."""
 
     def stack(self, name: str) -> RecurrentStack:
-        """The stack of a direction."""
+        """The recurrent layers of a direction, "forward" or "backward"."""
         stack = self.stacks[module_name(name)]
         assert isinstance(stack, RecurrentStack)
         return stack

@@ -101,11 +101,11 @@ class Encoder(nn.Module, ABC):
         """L tensors (B, N, D_l), without begin and end symbols, and the mask (B, N) of real positions."""
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """The parameters from bottom to top, in the groups that gradual unfreezing thaws one by one; a single one by default."""
+        """The parameters from bottom to top, in the groups that gradual unfreezing unfreezes one by one; by default a single group."""
         return [list(self.parameters())]
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments other than the processor, as they stand in config.json."""
+        """The constructor's arguments other than the processor, as written to config.json."""
         return dict(self._arguments)
 
     def set_dropout_scale(self, scale: float) -> None:
@@ -139,12 +139,12 @@ class Encoder(nn.Module, ABC):
         return found
 
     def _listed(self, inputs: Any) -> Sequence[Any]:
-        """Raw inputs by position, whatever container they come in."""
+        """Raw inputs by position, from any container."""
         need_several(inputs, "inputs")
         return inputs if isinstance(inputs, (list, tuple)) else list(inputs)
 
     def _pooled(self, batch: Any, layer: int, pool: Pool) -> Tensor:
-        """(B, D) for `encode`."""
+        """Encode one batch and pool its vectors (B, D)."""
         layers, mask = self.layers(batch)
         return pooled(layers[layer].float(), mask, pool)
 
@@ -213,7 +213,7 @@ class Encoder(nn.Module, ABC):
         """
         folder = find_model(name_or_dir, **hub)
         config = read_config(folder)
-        # A tagger or an answerer may read word vectors alone.
+        # A tagger or an answerer may read only word vectors.
         if config["kind"] in TASKS and "encoder" not in config:
             if not config.get("word_vectors"):
                 raise UserError(f"{folder} was fitted without an encoder: there is none to start from")

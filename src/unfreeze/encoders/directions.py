@@ -24,7 +24,7 @@ def module_name(direction: str) -> str:
 
 
 def direction_of(module_name: str) -> str:
-    """The inverse of `module_name`."""
+    """The direction whose module has this name: the inverse of `module_name`."""
     return module_name.removesuffix("s")
 
 

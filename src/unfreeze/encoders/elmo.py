@@ -64,9 +64,9 @@ class Elmo(TextEncoder):
     Args:
         tokenizer: splits texts into sentences and words; it has the vocabulary of a language model's output.
         size: P, width of a word's vector and of each direction's states.
-        cells: H.
+        cells: H, the hidden size.
         n_layers: LSTM layers a direction.
-        spelling: arguments of `CharCnnSettings`; None reads words by their ids in the vocabulary instead.
+        spelling: arguments of `CharCnnSettings` for the character CNN; None reads words by their ids in the vocabulary instead.
         cell_clip: bound of the cell states, None for none.
         projection_clip: bound of the projected states, None for none.
         skip_connections: whether layers above the first add their input to their output.
@@ -98,6 +98,7 @@ class Elmo(TextEncoder):
         if min(size, cells, n_layers) < 1:
             raise UserError(f"size {size}, cells {cells} and {n_layers} layers must all be at least 1")
         self.processor = tokenizer
+        # config.json has these names, and the constructor therefore too.
         self._arguments = {
             "size": size,
             "cells": cells,
@@ -113,9 +114,9 @@ class Elmo(TextEncoder):
             *(torch.inf if clip is None else float(clip) for clip in (cell_clip, projection_clip))
         )
         self.dropout = nn.Dropout(dropout)
-        self.spelling = None if spelling is None else CharCnnSettings(**spelling)
+        self.char_cnn = None if spelling is None else CharCnnSettings(**spelling)
         self.words: nn.Module = (
-            nn.Embedding(len(tokenizer), size) if self.spelling is None else CharCnn(self.spelling, size)
+            nn.Embedding(len(tokenizer), size) if self.char_cnn is None else CharCnn(self.char_cnn, size)
         )
         self.is_light = sum(parameter.numel() for parameter in self.words.parameters()) < LIGHT
         self.stacks = nn.ModuleDict(
@@ -138,7 +139,7 @@ class Elmo(TextEncoder):
 
     @property
     def tokenizer(self) -> CasedTokenizer:
-        """The processor."""
+        """The same object as `processor`."""
         return self.processor
 
     @property
@@ -173,17 +174,17 @@ class Elmo(TextEncoder):
 
     def spell(self, words: Sequence[str]) -> Tensor:
         """Words as a batch holds them: characters (U, C) of int16, or ids of the vocabulary (U,)."""
-        if self.spelling is None:
+        if self.char_cnn is None:
             unknown = self.tokenizer.unknown_id
             ids = [self.tokenizer.id(word) for word in words]
             return torch.tensor([unknown if number is None else number for number in ids], dtype=torch.long)
-        return torch.from_numpy(spell(words, self.spelling.longest))
+        return torch.from_numpy(spell(words, self.char_cnn.longest))
 
     def frames(self) -> Tensor:
         """The rows of the begin and the end of a sentence."""
-        if self.spelling is None:
+        if self.char_cnn is None:
             return torch.tensor([self.tokenizer.bos_id, self.tokenizer.eos_id])
-        return torch.from_numpy(frame_rows(self.spelling.longest))
+        return torch.from_numpy(frame_rows(self.char_cnn.longest))
 
     def token_vectors(self, rows: Tensor) -> Tensor:
         """(U, C) or (U,) -> (U, P), each word by itself."""

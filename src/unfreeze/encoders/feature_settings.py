@@ -12,7 +12,7 @@ Pool = Literal["mean", "max", "last"]
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedSettings:
-    """Which vectors are computed."""
+    """Which layers of a text are written, how they are pooled, and in what number format."""
 
     layers: Literal["all", "mean", "joined"] | int = "all"
     """All layers, their mean, their concatenation, or one layer counted from 0 (-1 is the last)."""
@@ -25,5 +25,5 @@ class EmbedSettings:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Number format on disk."""
+        """Number format of the vectors on disk, little-endian."""
         return np.dtype("<f2" if self.half else "<f4")

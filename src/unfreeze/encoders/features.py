@@ -64,7 +64,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedConfig(Config):
-    """config.json of a complete folder."""
+    """Content of config.json, which is written once the folder is complete."""
 
     settings: EmbedSettings
     shape: list[int]
@@ -88,7 +88,7 @@ class EmbeddedText:
         path = folder / VECTORS
         self.n_bytes = math.prod(shape) * self.settings.dtype.itemsize
         size = path.stat().st_size if path.is_file() else -1
-        # Behind the head, a file in another format may have been begun that ends with more than the vectors.
+        # If there is a head, writing an .npz in place may have begun, which appends more after the vectors.
         if size < self.head + self.n_bytes or (size > self.n_bytes and not self.head):
             raise UserError(f"{path} is missing or truncated: embed the text again")
         self.vectors: Numbers = (

@@ -1,4 +1,4 @@
-"""The rung "from scratch": random word vectors and a biLSTM that learn from the labels of the task alone.
+"""The rung "from scratch": random word vectors and a biLSTM that learn only from the labels of the task.
 
 Its two directions are two one-direction LSTMs over one embedding, so that it runs over documents of any length in
 bounded memory like AWD-LSTM does, and right padding never reaches a real position.

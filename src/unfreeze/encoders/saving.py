@@ -1,4 +1,4 @@
-"""Making modules from a saved model, with a check beforehand that they are no larger than the saved tensors."""
+"""Create modules from config.json, after a check that they are not larger than the saved tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unfreeze.folders import CONFIG, WEIGHTS, write_model, written_folder
 T = TypeVar("T")
 LARGEST_SIZE = 2**31 - 1
 """Largest number that an argument of a model may have."""
-MOST_CALLS = 50
+MAX_CALLS = 50
 """Calls of torch for each tensor of a model while it is made; the models here need 3 to 6."""
 
 RANDOM_STARTS: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
@@ -52,7 +52,7 @@ def made_to_fit(
     need_call(make, folder / CONFIG, *own, **arguments)
     for name, value in _whole_numbers(arguments):
         if abs(value) > LARGEST_SIZE:
-            raise UserError(f"{folder / CONFIG}: {name} is {shown(value)}, which is no size of a model")
+            raise UserError(f"{folder / CONFIG}: {name} is {shown(value)}, which is not a size of a model")
     try:
         with _Sketching(len(shapes)):
             sketch = made_from_config(make, folder, *own, **arguments)
@@ -70,7 +70,7 @@ class _Sketching(TorchFunctionMode):
 
     def __init__(self, n_tensors: int) -> None:
         super().__init__()
-        self.left = MOST_CALLS * (1 + n_tensors)
+        self.left = MAX_CALLS * (1 + n_tensors)
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.left -= 1

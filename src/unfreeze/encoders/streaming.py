@@ -42,10 +42,10 @@ class Stream(Protocol):
         """The state before the first piece."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """All of them."""
+        """The parameters, as of any torch module."""
 
     def __call__(self, ids: Tensor, state: State | None = None) -> StackOutput:
-        """Read (T, B) ids, padded at the end, in the order in which the direction reads."""
+        """Read ids (T, B), padded at the end, in the order in which the direction reads."""
 
 
 @runtime_checkable

@@ -37,7 +37,7 @@ class TextBatch(Batch):
 
     @property
     def real_pieces(self) -> Tensor:
-        """(B, T - 1), which positions behind the begin-of-text id are not padding."""
+        """(B, T - 1), which positions after the begin-of-text id are not padding."""
         time = torch.arange(1, self.ids.shape[1], device=self.ids.device)
         return time < self.lengths[:, None]
 
@@ -51,7 +51,7 @@ class TextEncoder(Encoder):
 
     @property
     def tokenizer(self) -> TextTokenizer:
-        """The processor."""
+        """The same object as `processor`."""
         return self.processor
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Other people's files in and out."""
+"""Import from and export to the formats of other libraries."""

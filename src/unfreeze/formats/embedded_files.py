@@ -1,15 +1,15 @@
-"""Write an embedded text as one file: Parquet, NPZ or HDF5.
+"""Write an embedded text to one file: Parquet, NPZ or HDF5.
 
 `embed_text` writes vectors into a folder, from which an interrupted run is resumed. A folder with NPZ_HEAD free bytes becomes an
 .npz in place, so that every vector is written only once. The other formats cannot be resumed after a kill; they are written
 line by line from the folder.
 
     .parquet  a row per line: line (int64), text, words (list of strings), vectors (list of W lists of K x D numbers);
-              the shape of a word's vectors is in the metadata of the schema, "layers" and "width"
+              "layers" and "width" in the metadata of the schema give K and D
     .npz      vectors (N, K, D), offsets (lines + 1,): the words of line i are rows offsets[i] to offsets[i + 1];
-              words (N,) and texts (lines,) as UTF-8 bytes behind words_ends and texts_ends
-    .hdf5     as AllenNLP wrote it: a data set "0", "1", ... (K, W, D) a line, and `sentences`, all texts in their order;
-              lines are found by their number, so that a text may hold any character
+              words (N,) and texts (lines,) as concatenated UTF-8 bytes; words_ends and texts_ends are their ends
+    .hdf5     as in AllenNLP: a data set (K, W, D) for each line, named "0", "1", ..., and `sentences`, all texts in order;
+              lines are identified by number, so that texts may contain any character
 
 Pooled lines have one row each, W = 1.
 """
@@ -41,7 +41,7 @@ NPZ_HEAD = 256
 def write_embedded(text: EmbeddedText, path: str | Path, *, progress: Progress = SILENT) -> None:
     """Write `text` atomically, in the format given by the suffix of `path`.
 
-    If `text` has NPZ_HEAD free bytes, an .npz consumes it: its folder is not complete after that.
+    If `text` has NPZ_HEAD free bytes, an .npz takes over its file of vectors, and the folder of `text` is no longer complete.
 
     Raises:
         UserError: the suffix is unknown, a library is missing, or the file cannot be written.
@@ -56,7 +56,7 @@ def write_embedded(text: EmbeddedText, path: str | Path, *, progress: Progress =
 
 
 def writer_for(path: Path) -> Callable[[EmbeddedText, Path, Callable[[int], None]], None]:
-    """The function that writes files with this suffix; call it before a long run to find errors early.
+    """Return the function that writes files with this suffix; call it before a long run to find errors early.
 
     Raises:
         UserError: the suffix is unknown, or a library is missing.
@@ -69,7 +69,7 @@ def writer_for(path: Path) -> Callable[[EmbeddedText, Path, Callable[[int], None
     if path.suffix in (".hdf5", ".h5"):
         import_extra("h5py", "formats")
         return _write_hdf5
-    raise UserError(f"cannot write {str(path)!r}: the name has to end in .parquet, .npz or .hdf5")
+    raise UserError(f"cannot write {str(path)!r}: the name must end in .parquet, .npz or .hdf5")
 
 
 def _write_parquet(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -> None:
@@ -105,7 +105,7 @@ def _write_parquet(text: EmbeddedText, path: Path, advance: Callable[[int], None
 
 
 def _plain(text: str) -> str:
-    """Without lone surrogates, which UTF-8 cannot hold."""
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -154,7 +154,7 @@ def _write_npz(text: EmbeddedText, path: Path, advance: Callable[[int], None]) -
         for piece in iter(lambda: file.read(1 << 20), b""):
             member.CRC = zlib.crc32(piece, member.CRC)
         member.file_size = member.compress_size = len(header) + text.n_bytes
-        with zipfile.ZipFile(file, "w") as archive:  # which continues at the position of the file
+        with zipfile.ZipFile(file, "w") as archive:  # writes on from the current position
             archive.filelist.append(member)
             archive.NameToInfo[member.filename] = member
             _add(archive, "offsets", np.array(rows, dtype=np.int64))

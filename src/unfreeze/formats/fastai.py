@@ -48,17 +48,17 @@ _PREFIXES: dict[Kind, str] = {"classifier": "0.module.", "language model": "0.",
 class _Names(NamedTuple):
     """Names of the tensors of a kind of layer in fastai."""
 
-    place: str
-    """Within `rnns.N.`."""
+    module: str
+    """Path of the module within `rnns.N.`."""
     parts: tuple[str, ...]
-    """Our names of the parts."""
+    """Names of the parts in our layers."""
     suffix: str
-    """Appended to the name of a part."""
+    """Suffix of the name of a part."""
 
     def of(self, number: int, part: str) -> list[str]:
         """Possible names of a part, best first: the matrix before weight dropout ("raw"), then the one after it."""
-        place, name = f"rnns.{number}.{self.place}", f"{part}{self.suffix}"
-        return [f"{place}{name}_raw", f"{place}module.{name}_raw", f"{place}module.{name}", f"{place}{name}"]
+        path, name = f"rnns.{number}.{self.module}", f"{part}{self.suffix}"
+        return [f"{path}{name}_raw", f"{path}module.{name}_raw", f"{path}module.{name}", f"{path}{name}"]
 
 
 _CELLS: dict[CellKind, _Names] = {
@@ -72,7 +72,7 @@ _SUBWORD_MARK = "▁"
 
 @dataclass(frozen=True)
 class Converted:
-    """Properties of a converted model."""
+    """Kind and sizes of a converted model."""
 
     kind: Kind
     cell: CellKind
@@ -107,12 +107,14 @@ def convert_fastai(
         UserError: a file cannot be read, contains another kind of model, or the files do not match.
     """
     state = read_state(Path(weights))
-    tokens, own_labels = read_vocabulary(Path(vocabulary))
+    tokens, file_labels = read_vocabulary(Path(vocabulary))
     kind = _kind_of(state, weights)
     prefix = _PREFIXES[kind]
-    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    encoder = _make_encoder(own, tokens, direction, (str(weights), str(vocabulary)))
-    chosen = tuple(labels) or own_labels
+    encoder_state = {
+        name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)
+    }
+    encoder = _make_encoder(encoder_state, tokens, direction, (str(weights), str(vocabulary)))
+    chosen = tuple(labels) or file_labels
     if kind == "classifier":
         if direction == "backward":
             raise UserError(
@@ -146,7 +148,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserError: the file is missing or damaged, or holds more than tensors.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file: the weights are what fastai's learn.save wrote, NAME.pth")
+        raise UserError(f"{path} is not a file: the weights are a file NAME.pth of fastai's learn.save")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -154,11 +156,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, or is damaged: save it again in fastai with learn.save(NAME, with_opt=False)"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no file of torch.save, or it is truncated") from error
+        raise UserError(f"{path} is not a file of torch.save, or it is truncated") from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("model"), Mapping):
         loaded = loaded["model"]
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise UserError(f"{path} is no dictionary of tensors: save it by learn.save(NAME, with_opt=False)")
+        raise UserError(
+            f"{path} is not a dictionary of tensors: save it with learn.save(NAME, with_opt=False)"
+        )
     return {str(name): tensor.float() for name, tensor in loaded.items()}
 
 
@@ -169,7 +173,7 @@ def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:
         UserError: the file is missing, damaged, or no vocabulary.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file: the vocabulary is fastai's dls.vocab, as .pkl, .json or .txt")
+        raise UserError(f"{path} is not a file: the vocabulary is fastai's dls.vocab, as .pkl, .json or .txt")
     try:
         if path.suffix == ".pkl":
             found = _read_pickle(path)
@@ -182,7 +186,9 @@ def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:
     pair = isinstance(found, list) and len(found) == 2 and all(isinstance(part, list) for part in found)
     tokens, labels = found if pair else (found, [])
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise UserError(f"{path} is no list of strings: write fastai's dls.vocab as JSON, or a token a line")
+        raise UserError(
+            f"{path} is not a list of strings: write fastai's dls.vocab as JSON, or one token per line"
+        )
     if sum(token.startswith(_SUBWORD_MARK) for token in tokens) > len(tokens) // 10:
         raise UserError(
             f"{path} holds subwords (sentencepiece): unfreeze reads fastai's vocabularies of words"
@@ -197,7 +203,9 @@ def _read_pickle(path: Path) -> Any:
         except UserError as error:
             raise UserError(f"{path} {error}") from error
         except Exception as error:  # noqa: BLE001  (a damaged pickle raises anything at all)
-            raise UserError(f"{path} is no pickle, or damaged: write fastai's dls.vocab as JSON") from error
+            raise UserError(
+                f"{path} is not a pickle, or is damaged: write fastai's dls.vocab as JSON"
+            ) from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -205,7 +213,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> NoReturn:
         raise UserError(
-            f"names {module}.{name}, and nothing but plain lists is read from a pickle: "
+            f"names {module}.{name}, but only plain lists are read from a pickle: "
             "write it as JSON, json.dump(list(dls.vocab), open('vocabulary.json', 'w'))"
         )
 
@@ -217,14 +225,14 @@ def _kind_of(state: Mapping[str, Tensor], source: str | Path) -> Kind:
     for kind, prefix in _PREFIXES.items():
         if f"{prefix}encoder.weight" in state:
             return kind
-    some = ", ".join(list(state)[:3])
+    examples = ", ".join(list(state)[:3])
     raise UserError(
-        f"{source} has no tensor 0.encoder.weight: it is no AWD-LSTM or AWD-QRNN of fastai (it begins with {some})"
+        f"{source} has no tensor 0.encoder.weight: it is not an AWD-LSTM or AWD-QRNN of fastai (its first tensors are {examples})"
     )
 
 
 def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, list[dict[str, Tensor]]]:
-    """The kind of the layers, and fastai's tensors of each layer under our names.
+    """Return the kind of the layers, and the tensors of each layer by the names of our parts.
 
     Raises:
         UserError: there are no layers, they are of different kinds, or a tensor is missing or unexpected.
@@ -242,9 +250,9 @@ def _read_layers(state: Mapping[str, Tensor], source: str) -> tuple[CellKind, li
         raise UserError(f"{source}: tensor {min(unknown)!r} is of a bidirectional or other unsupported layer")
     if not layers:
         examples = " nor ".join(names.of(0, names.parts[0])[0] for names in _CELLS.values())
-        raise UserError(f"{source} has neither {examples}: it is no AWD-LSTM or AWD-QRNN of fastai")
+        raise UserError(f"{source} has neither {examples}: it is not an AWD-LSTM or AWD-QRNN of fastai")
     if len(layers) > 1:
-        raise UserError(f"{source} has layers of LSTMs and of QRNNs: stacks of one kind are read")
+        raise UserError(f"{source} has layers of LSTMs and of QRNNs: only stacks of one kind are supported")
     ((cell, found),) = layers.items()
     for number, part in product(range(len(found)), _CELLS[cell].parts):
         if part not in found.get(number, {}):
@@ -260,7 +268,9 @@ def _qrnn_windows(layers: Sequence[Mapping[str, Tensor]], width: int, source: st
         UserError: the weights are not those of a QRNN of fastai.
     """
     if layers[-1]["weight"].shape[:1] == (2 * width,):
-        raise UserError(f"{source}: its QRNNs have no output gate (output_gate=False), which is not read")
+        raise UserError(
+            f"{source}: its QRNNs have no output gate (output_gate=False), which is not supported"
+        )
     windows = []
     for number, layer in enumerate(layers):
         shape, bias = list(layer["weight"].shape), list(layer["bias"].shape)
@@ -293,7 +303,9 @@ def _make_encoder(
         for layer in layers:
             for part, tensor in layer.items():
                 z, f, o = tensor.chunk(3)  # (H, ...) each
-                layer[part] = torch.cat([z, -f, o])  # f says how much stays instead of how much is new
+                layer[part] = torch.cat(
+                    [z, -f, o]
+                )  # sigmoid(-a) = 1 - sigmoid(a): our f is the share of the old value
     encoder = AwdLstm(
         WordTokenizer.from_vocabulary(tokens),
         embedding_size=embedding.shape[1],
@@ -317,7 +329,7 @@ def _make_language_model(encoder: AwdLstm, state: Mapping[str, Tensor], source: 
     weight, bias = state.get("1.decoder.weight"), state.get("1.decoder.bias")
     embedding = encoder.stack(name).embedding.weight
     if weight is not None and not torch.equal(weight, embedding):
-        raise UserError(f"{source}: output layers that are not tied (tie_weights=False) are not read")
+        raise UserError(f"{source}: output layers that are not tied (tie_weights=False) are not supported")
     if bias is not None:
         if bias.shape != (len(embedding),):
             raise UserError(

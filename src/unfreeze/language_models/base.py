@@ -1,9 +1,9 @@
-"""What a language model can be asked for.
+"""The capabilities of language models.
 
 Scoring, filling gaps, generating text and measuring perplexity are each written once, against these classes; a model derives from
 `LanguageModel` (model.py) and from those of `Fills`, `Generates` and `Adapts` that it offers.
 
-A model that has directions "forward" and "backward" predicts each token from those before it and from those behind it. The
+A model that has directions "forward" and "backward" predicts each token from those before it and from those after it. The
 symbol that begins a text is given to every model and predicted by none.
 
 Legend: V vocabulary.
@@ -29,7 +29,7 @@ class ScoredTokens:
 
     ids: list[int]
     offsets: list[tuple[int, int]]
-    """Where each token stands in the text, in characters."""
+    """Start and end of each token in the text, in characters."""
     log_probabilities: dict[str, list[float]]
     """By direction, in nats: of each token, given all tokens before it in the reading order."""
 
@@ -55,7 +55,7 @@ class ReadableText:
 
     ids: list[int]
     offsets: list[tuple[int, int]]
-    """Where each token stands in the text, in characters."""
+    """Start and end of each token in the text, in characters."""
     rows: Tensor | None = None
     """What the ids are rows of, in a model that reads words by their characters."""
 
@@ -74,10 +74,10 @@ class Reader(Protocol):
 
 
 class HasDirections(ABC):
-    """What all capabilities build on."""
+    """Base class of all capabilities."""
 
     verb: ClassVar[str]
-    """What messages call the use of a capability."""
+    """The verb that uses the capability, for messages."""
     offered_by: ClassVar[str] = "`unfreeze pretrain lm`, `pretrain elmo` or `pretrain ngram`"
     """The commands whose models have it, for messages."""
     tokenizer: TextTokenizer
@@ -117,7 +117,7 @@ class MeasuresPerplexity(HasDirections):
 
 
 class Reads(HasDirections):
-    """Tells what may come next."""
+    """Gives the distribution of the next token."""
 
     @abstractmethod
     def reader(self, direction: str, text: ReadableText | None = None) -> Reader:
@@ -129,7 +129,7 @@ class Reads(HasDirections):
 
 
 class Fills(Reads):
-    """Ranks the words that may stand in a gap."""
+    """Ranks the words that may fill a gap."""
 
     verb = "fill"
     offered_by = "`unfreeze pretrain lm` or `pretrain elmo`"
@@ -146,7 +146,7 @@ class Fills(Reads):
 
 
 class Generates(Reads):
-    """Continues a text."""
+    """Continues a text by sampling one token after the other."""
 
     verb = "generate"
     offered_by = "`unfreeze pretrain lm` or `pretrain ngram`"
@@ -177,7 +177,7 @@ def need(model: object, capability: type[Capability], name: str = "this model") 
 
 
 def lacking(found: type, capability: type[HasDirections], name: str) -> UserError:
-    """The error for a class of language models without a capability."""
+    """Return the error for a class of language models that lacks a capability."""
     verbs = verbs_of(found)
     return UserError(
         f"{name} is {getattr(found, 'described', 'no language model')}; {capability.verb} needs a model of "

@@ -32,12 +32,12 @@ from unfreeze.text.tokenizers import TextTokenizer
 
 GAP = re.compile(r"_{3,}")
 STAND_IN = "¤"
-"""Stands in the gap while the text is encoded: a word of its own, whatever it touches."""
+"""Fills the gap while the text is encoded; it is always a word of its own, whatever is next to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GapWord:
-    """A word for the gap."""
+    """A candidate for the gap and its probabilities."""
 
     word: str
     """In lower case where the vocabulary has marks of capitals."""
@@ -91,13 +91,13 @@ class Gap:
         for form in (word, composed(word), normalized(word)):
             if form in self.candidates:
                 return self.candidates[form]
-        raise UserError(f"{word!r} cannot be ranked: it is no single entry of the model's vocabulary")
+        raise UserError(f"{word!r} cannot be ranked: it is not a single entry of the model's vocabulary")
 
 
 def fill_gap(
     model: Fills, text: str, *, top: int = 10, candidates: Sequence[str] | None = None
 ) -> list[GapWord]:
-    """Rank the words that may stand in the gap of a text, most probable first.
+    """Rank the words that may fill the gap of a text, most probable first.
 
     Args:
         text: with one gap, ___.

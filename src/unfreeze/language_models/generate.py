@@ -28,7 +28,7 @@ def stream_text(
     """The continuation of the prompt, piece by piece as it is drawn; the pieces joined to the prompt are the text.
 
     Raises:
-        UserError: the model reads backward only; raised at once, not with the first piece.
+        UserError: the model reads backward only; raised immediately, not with the first piece.
     """
     if "forward" not in model.directions:
         raise UserError("this language model reads backward only: generating text needs a forward one")

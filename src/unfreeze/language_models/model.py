@@ -64,7 +64,7 @@ class LanguageModel(Scores, MeasuresPerplexity):
         return score_texts(self, texts)
 
     def fill(self, text: str, *, top: int = 10, candidates: Sequence[str] | None = None) -> list[GapWord]:
-        """Rank the words that may stand in the gap ___ of a text, most probable first.
+        """Rank the words that may fill the gap ___ of a text, most probable first.
 
         Args:
             text: with one gap.

@@ -36,7 +36,7 @@ from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config, write_m
 from unfreeze.language_models.base import Generates, MeasuredPart, ReadableText, ScoredTokens
 from unfreeze.language_models.model import LanguageModel
 from unfreeze.language_models.ngram_counts import CountedLevel, Keys, Rows, count_ngrams, find_rows
-from unfreeze.language_models.settings import MOST_ORDER
+from unfreeze.language_models.settings import MAX_ORDER
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
@@ -116,8 +116,8 @@ class NgramModel(LanguageModel, Generates):
         Raises:
             UserError: the order is not from 1 to 6, or the store has fewer than two tokens.
         """
-        if not 1 <= order <= MOST_ORDER:
-            raise UserError(f"the order of an n-gram model must be from 1 to {MOST_ORDER}, not {order}")
+        if not 1 <= order <= MAX_ORDER:
+            raise UserError(f"the order of an n-gram model must be from 1 to {MAX_ORDER}, not {order}")
         n_predicted = store.n_tokens - store.n_documents
         if n_predicted < 2:
             raise UserError(
@@ -241,7 +241,7 @@ class NgramReader:
         self._last: list[int] = []
 
     def read(self, ids: Sequence[int]) -> None:
-        self._last = [*self._last, *ids][-MOST_ORDER:]
+        self._last = [*self._last, *ids][-MAX_ORDER:]
 
     def log_probabilities(self) -> Tensor:
         return torch.from_numpy(self.model.next_probabilities(self._last)).log()
@@ -250,7 +250,7 @@ class NgramReader:
 def _fit_together(levels: Sequence[Level], vocabulary: int) -> bool:
     sizes = [len(level.probabilities) for level in levels]
     return (
-        1 <= len(levels) <= MOST_ORDER
+        1 <= len(levels) <= MAX_ORDER
         and [len(level.keys) for level in levels] == [0, *sizes[1:]]
         and [len(level.weights) for level in levels] == [*sizes[:-1], 0]
         and sizes[0] == vocabulary

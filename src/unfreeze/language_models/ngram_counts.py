@@ -55,7 +55,7 @@ def count_ngrams(
 
     The count of the longest n-grams is their number of occurrences. That of shorter ones is the number of different words that
     precede them (so "Francisco" is rare, however often "San Francisco" occurs), except those that begin with the begin symbol,
-    which nothing precedes: they keep their number of occurrences. The begin symbol alone has 0, because it is never predicted.
+    which nothing precedes: they keep their number of occurrences. Only the begin symbol has 0, because it is never predicted.
 
     Args:
         store: every document begins with `bos_id`, which is nowhere else.

@@ -32,7 +32,7 @@ class EncoderLanguageModel(nn.Module, LanguageModel, Fills, Adapts):
         return {**self.encoder.config(), "output": self.output_arguments()}
 
     def weights(self) -> dict[str, Tensor]:
-        """The tensors to save."""
+        """The tensors to save by name, those of the encoder under `encoder.`."""
         output = getattr(self, self.output_name).state_dict()
         own = {f"encoder.{name}": tensor for name, tensor in self.encoder.weights().items()}
         return own | {f"{self.output_name}.{name}": tensor for name, tensor in output.items()}

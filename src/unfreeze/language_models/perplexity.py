@@ -27,7 +27,7 @@ from unfreeze.text.tokenizers import TextTokenizer
 
 BATCH_SIZE = 32
 """Documents of a batch, at most."""
-MOST_IDS = 1 << 21
+MAX_IDS = 1 << 21
 """Ids of a batch, padding included: a document of a million tokens shares its batch with one or two others at most."""
 
 
@@ -40,13 +40,13 @@ class Perplexity:
     perplexity: float
     """exp(loss)."""
     bits_per_byte: float
-    """Of the raw text."""
+    """Bits per byte of the raw UTF-8 text, including unknown words."""
     n_tokens: int
-    """Targets of one direction."""
+    """Number of targets in one direction."""
     unknown_share: float
     """Share of the text's bytes that are in words outside of the vocabulary."""
     n_documents: int = 0
-    """Documents that were measured."""
+    """Number of documents."""
     directions: dict[str, Perplexity] = field(default_factory=dict)
     """Of each direction, where the model is measured by direction."""
 
@@ -60,7 +60,7 @@ class Perplexity:
         return cls(loss, perplexity, bits / n_bytes, n_tokens, share, store.n_documents)
 
     def metrics(self) -> dict[str, float]:
-        """As metrics.json has them."""
+        """The metrics by their names in metrics.json."""
         own = asdict(self)
         del own["n_documents"], own["directions"]
         return own | {f"perplexity_{name}": found.perplexity for name, found in self.directions.items()}
@@ -120,7 +120,8 @@ def measure_documents(
     """Measure `model` on texts, whose token ids are kept on disk meanwhile.
 
     Args:
-        documents: gives the texts anew at each call; a model that reads unknown words by their characters needs them twice.
+        documents: returns an iterator over the texts at each call; a model that reads unknown words by their characters needs
+            them twice.
 
     Raises:
         UserError: there is no document.
@@ -136,7 +137,7 @@ def document_batches(store: TokenStore) -> Iterator[tuple[Tensor, Tensor]]:
     order = np.argsort(-store.lengths, kind="stable")
     start = 0
     while start < len(order):
-        stop = start + max(1, min(BATCH_SIZE, MOST_IDS // len(store.document(int(order[start])))))
+        stop = start + max(1, min(BATCH_SIZE, MAX_IDS // len(store.document(int(order[start])))))
         documents = [store.document(int(number)) for number in order[start:stop]]
         start = stop
         lengths = torch.tensor([len(document) for document in documents])

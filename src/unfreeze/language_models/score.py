@@ -19,9 +19,9 @@ class TokenScore:
     """One token of a text."""
 
     token: str
-    """As the vocabulary has it."""
+    """The token as it is in the vocabulary."""
     start: int
-    """Where it begins in the text, in characters."""
+    """Position of its first character in the text."""
     end: int
     """Where it ends."""
     log_probability: float
@@ -42,10 +42,10 @@ class DirectionScore:
 
 @dataclass(frozen=True)
 class TextScore:
-    """A text's score."""
+    """The log-probabilities of a text in each direction."""
 
     text: str
-    """As it was given."""
+    """The text as passed to `score_texts`."""
     directions: dict[str, DirectionScore]
     """By the model's directions: "forward", "backward" or both."""
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from unfreeze.checked import need_positive, need_seed, need_setting_types
 from unfreeze.errors import UserError, setting
 
-MOST_ORDER = 6
+MAX_ORDER = 6
 """Length of the longest n-grams that an n-gram model can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSettings:
-    """How tokens are drawn."""
+    """Length of generated text, and how its tokens are sampled.
+
+    Raises:
+        UserError: a value is out of range.
+    """
 
     tokens: int = 100
     """Maximum number of tokens to generate, including marks such as "the next word is capitalized"."""

@@ -30,7 +30,7 @@ from unfreeze.training.processes import together
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-MOST_WORDS = 1 << 20
+MAX_WORDS = 1 << 20
 """Number of distinct words that are read by their characters in training; rarer ones share one id."""
 
 
@@ -122,7 +122,7 @@ def adapt_elmo(
 
 def _all_words(corpus: Corpus, progress: Progress) -> CasedTokenizer:
     """All words of the corpus and of the held-out text; the latter are read by their characters but not counted."""
-    counted = train_cased_tokenizer(corpus.training_documents(), size=MOST_WORDS, progress=progress)
+    counted = train_cased_tokenizer(corpus.training_documents(), size=MAX_WORDS, progress=progress)
     return counted.with_words(word for text in corpus.held_out_documents() for word in word_texts(text))
 
 

@@ -63,7 +63,7 @@ class LanguageModelObjective:
         validation: held-out documents; None skips validation.
         batch_size: lanes over all processes.
         bptt: base length of a batch in tokens.
-        variable: draw the length anew for each batch.
+        variable: draw the length for each batch, instead of using the same one.
         alpha: activation regularization.
         beta: temporal activation regularization.
         rank: number of this process.

@@ -11,7 +11,7 @@ from typing import Literal
 from unfreeze.checked import need_not_negative, need_positive
 from unfreeze.encoders.layers.cell_settings import CellKind, CellSettings, need_layers
 from unfreeze.errors import UserError, setting
-from unfreeze.language_models.settings import MOST_ORDER
+from unfreeze.language_models.settings import MAX_ORDER
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
@@ -20,7 +20,11 @@ Softmax = Literal["adaptive", "full"]
 
 @dataclass(frozen=True, kw_only=True)
 class NgramSettings:
-    """An n-gram language model."""
+    """Order and vocabulary of an n-gram language model.
+
+    Raises:
+        UserError: a value is out of range.
+    """
 
     order: int = 3
     """Length of the longest n-grams in words, from 1 to 6; 2 is a bigram model."""
@@ -33,8 +37,8 @@ class NgramSettings:
 
     def __post_init__(self) -> None:
         need_positive(self, "vocabulary_size", "min_count")
-        if not 1 <= self.order <= MOST_ORDER:
-            raise UserError(f"{setting('order')} must be from 1 to {MOST_ORDER}, not {self.order}")
+        if not 1 <= self.order <= MAX_ORDER:
+            raise UserError(f"{setting('order')} must be from 1 to {MAX_ORDER}, not {self.order}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,7 @@ def small() -> PretrainSettings:
 
     QRNNs: in the time that LSTMs took to a held-out perplexity of 153 they reached 109, and 104 at this learning rate,
     twice that of the LSTMs. Other batch sizes, longer streams and wider layers did not help. After nine minutes two
-    layers stood at 74.5 and three at 78.9, and after the same tokens they were equal (experiments/lstm_or_qrnn.py).
+    layers reached 74.5 and three 78.9, and after the same tokens they were equal (experiments/lstm_or_qrnn.py).
     """
     return PretrainSettings(
         embedding_size=256,

@@ -33,7 +33,7 @@ class Block:
     seed: int
 
     def tokens(self, store: TokenStore) -> NDArray[Any]:
-        """(stop - start,) ids."""
+        """The ids of the block (stop - start,)."""
         return store.gather(self.order, self.cumulative, self.start, self.stop)
 
     def document_starts(self) -> NDArray[np.int64]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=EncoderLanguageModel)
 
 HELD_OUT_EVERY = 100
-"""Without validation files, one document in so many is held out."""
+"""Without validation files, one of this many documents is held out."""
 HELD_OUT_CHARACTERS = 1_500_000
 """Maximum size of the held-out text; more would only take time."""
 
@@ -68,7 +68,7 @@ class Corpus:
         }
 
     def documents(self) -> Iterator[str]:
-        """All documents."""
+        """All documents of `paths`, including those that are held out."""
         return self._stream(self.paths)
 
     def training_documents(self) -> Iterator[str]:
@@ -174,7 +174,7 @@ class RunOptions(TypedDict, total=False):
 
 
 def has_output_layer(folder: Path) -> bool:
-    """Whether a saved folder holds a language model and not its encoder alone."""
+    """Whether a saved folder holds a language model, not just its encoder."""
     return read_config(folder).get("output") is not None
 
 

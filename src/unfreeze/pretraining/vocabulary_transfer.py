@@ -52,7 +52,7 @@ def transfer_output_words(model: BiLanguageModel, tokenizer: CasedTokenizer) -> 
     result = BiLanguageModel(encoder, model.output.kind, model.output.n_samples)
     places = [model.tokenizer.id(word) for word in tokenizer.vocabulary]
     own = dict(model.encoder.weights())
-    if encoder.spelling is None:
+    if encoder.char_cnn is None:
         own["words.weight"] = _rows_by_word(own["words.weight"], places)
     encoder.load_weights(own, "the model to adapt")
     result.output.weight.copy_(_rows_by_word(model.output.weight, places))

@@ -21,7 +21,7 @@ from unfreeze.text.words import word_texts
 
 CANDIDATES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """Values of C, the inverse of the L2 penalty, to choose from."""
-MOST_FOLDS = 5
+MAX_FOLDS = 5
 UNCHOSEN = 10.0
 """C if a class has a single example, so that nothing can be held out."""
 MANY = 5_000
@@ -31,7 +31,7 @@ STEPS = 1_000
 
 @dataclass(frozen=True)
 class TfidfClassifier:
-    """A fitted baseline."""
+    """Logistic regression on TF-IDF of words and pairs of words, fitted."""
 
     label_names: tuple[str, ...]
     """The classes, in the order of the columns of `predict_proba`."""
@@ -45,7 +45,7 @@ class TfidfClassifier:
     """A fitted LogisticRegression."""
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """(N, K) probabilities."""
+        """The probabilities of the classes (N, K)."""
         if not len(texts):
             return np.zeros((0, len(self.label_names)))
         found: NDArray[np.float64] = self.regression.predict_proba(self.vectorizer.transform(texts))
@@ -73,7 +73,7 @@ def fit_tfidf(
     """Fit TF-IDF (1-2 grams) and logistic regression on labeled texts.
 
     C is the one with the best accuracy over stratified folds of `examples` (of equal ones the one with the lowest
-    log-loss); the words and their weights are learned anew for each fold.
+    log-loss); words and their weights are determined for each fold separately.
 
     Args:
         examples: one label a text, at least two classes.
@@ -132,7 +132,7 @@ def folds(targets: NDArray[np.int64], seed: int) -> Iterator[tuple[NDArray[np.in
     """(training numbers, held-out numbers); every class is in each training part."""
     from sklearn.model_selection import StratifiedKFold
 
-    n_folds = min(MOST_FOLDS, *Counter(targets.tolist()).values())
+    n_folds = min(MAX_FOLDS, *Counter(targets.tolist()).values())
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     found: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]] = folds.split(targets, targets)
     return found

@@ -133,7 +133,7 @@ class PooledStream(Body):
         return cast(Streaming, self.encoder)
 
     def inputs(self, inputs: Sequence[Any]) -> list[Ids]:
-        """Texts as ids."""
+        """The token ids of each text."""
         return [np.asarray(ids, dtype=np.uint32) for ids in self.encoder.tokenizer.encode_ids(list(inputs))]
 
     def have_known_words(self, inputs: Sequence[Ids]) -> NDArray[np.bool_]:
@@ -258,7 +258,7 @@ class BiLstmOnLayers(Body):
         return 1 + len(one) // 5
 
     def forward(self, inputs: Sequence[str]) -> dict[str, Tensor]:
-        """Texts -> (B, P)."""
+        """B texts -> pooled states of the biLSTM (B, P), for the only head."""
         words = self.words(inputs)
         states = self.lstm(words.inputs, words.lengths)
         if words.output_mix is not None:
@@ -290,7 +290,7 @@ class BiLstmOnLayers(Body):
         self.words.cache_layers(texts, weights, precision=precision, progress=progress)
 
     def release_cache(self) -> None:
-        """Drop the cached layers."""
+        """Forget the layers that `cache_layers` computed."""
         self.words.cached.clear()
 
 

@@ -20,7 +20,7 @@ from unfreeze.tasks.base import Parameters
 
 @dataclass
 class EmbedderSettings:
-    """Which vectors an input gets."""
+    """Encoder, layer and pooling of the vectors."""
 
     encoder: str | Path | Encoder = "wiki-small"
     """An encoder, the name or folder of an encoder, a language model or a task model, or a file of word vectors."""
@@ -78,7 +78,7 @@ class Embedder(Parameters, EmbedderSettings):
         return pd.DataFrame(vectors, columns=self.get_feature_names_out(), index=index)
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
-        """The same as `transform`."""
+        """As `transform`, since there is nothing to fit."""
         return self.transform(X)
 
     def set_output(self, *, transform: str | None = None) -> Self:

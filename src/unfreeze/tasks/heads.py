@@ -87,7 +87,7 @@ HEADS: dict[str, type[TwoLayerHead] | type[LinearHead]] = {"two-layer": TwoLayer
 
 @dataclass(frozen=True)
 class Solution:
-    """A fitted regression."""
+    """Weights and bias of a fitted multinomial logistic regression, and its C."""
 
     weight: Features
     """(K, P)."""

@@ -22,7 +22,7 @@ from unfreeze.text.display import aligned, counted
 from unfreeze.text.tag_schemes import UNTYPED, Span
 
 ALL = "all"
-MOST_CLASSES_CROSSED = 12
+MAX_CLASSES_CROSSED = 12
 """Largest number of classes whose confusion matrix is printed."""
 TEXT_WIDTH = 160
 """Characters of a wrongly labeled text that are printed."""
@@ -144,7 +144,7 @@ class Report:
     macro_f1: float
     """Mean F1 over classes."""
     loss: float
-    """Mean cross-entropy in nats, of texts whose labels training had; not a number where there is none."""
+    """Mean cross-entropy in nats, of texts whose labels training had; NaN if there are none."""
     n_examples: int
     """Texts measured."""
     classes: list[ClassMetrics]
@@ -166,7 +166,7 @@ class Report:
         return tuple(each.label for each in self.classes)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """The report as JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -179,7 +179,7 @@ class Report:
             aligned([asdict(each) for each in self.classes]),
         ]
         names = self.label_names
-        if self.confusion and len(names) <= MOST_CLASSES_CROSSED:
+        if self.confusion and len(names) <= MAX_CLASSES_CROSSED:
             rows = zip(names, self.confusion, strict=True)
             crossed = [
                 {"true \\ predicted": name} | dict(zip(names, counts, strict=True)) for name, counts in rows
@@ -218,7 +218,7 @@ class TagReport:
     """The types of spans, or the plain tags, that are not in the training data."""
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """The report as JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:

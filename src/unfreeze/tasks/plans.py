@@ -39,7 +39,7 @@ LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune"
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
 """Smallest number of updates of a classifier, by transfer mode; with few examples it determines the number of epochs."""
 FEWEST_EPOCHS = {"scratch": 4, "frozen": 8, "fine-tune": 6}
-MOST_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
+MAX_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
 
 
 @dataclass(kw_only=True)
@@ -169,7 +169,7 @@ class ClassifierPlan(ClassifierSettings, Plan):
 
     @property
     def usual_training(self) -> tuple[int, int, int]:
-        return UPDATES[self.pace] * self.batch_size, FEWEST_EPOCHS[self.pace], MOST_EPOCHS[self.pace]
+        return UPDATES[self.pace] * self.batch_size, FEWEST_EPOCHS[self.pace], MAX_EPOCHS[self.pace]
 
     def policy(self) -> TransferPolicy:
         usual = LEARNING_RATES[self.pace]
@@ -214,7 +214,7 @@ class WordPlan(WordTaskSettings, Plan):
         return None if self.starts_from_vectors or self.encoder == NO_ENCODER else self.encoder
 
     def inputs(self) -> dict[str, Any]:
-        """Arguments of `WordInputs`, besides the encoders."""
+        """Arguments of `WordInputs` other than the encoders."""
         names = ("layers", "mix_at", "mix_l2", "layer_norm", "input_dropout", "characters")
         return {**{name: getattr(self, name) for name in names}, "frozen": self.mode != "fine-tune"}
 

@@ -113,7 +113,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
 
         Args:
             X: pairs of question and context, dictionaries or records with these keys, or a data frame with these columns.
-            y: the answer to each, as it stands in its context: the text, whose first place is taken, or the text and the
+            y: the answer to each, as it occurs in its context: the text (its first occurrence is used), or the text and the
                 character at which it begins. "" says that the answer is not in the context.
             validation: X and y to measure on after each epoch; the best epoch is kept.
 

@@ -63,9 +63,7 @@ class TaskSettings:
         """Check the values; raises UserError for one that cannot work."""
         need_setting_types(self)
         if self.epochs is not None and self.minutes is not None:
-            raise UserError(
-                f"a training is bounded by {setting('epochs')} or by {setting('minutes')}, not by both"
-            )
+            raise UserError(f"give {setting('epochs')} or {setting('minutes')}, not both")
         need_positive(self, "epochs", "minutes", "learning_rate", "batch_size", "hidden_size")
         need_positive(self, "vocabulary_size", "min_count", "embedding_size")
         need_seed(self.seed)

@@ -93,7 +93,7 @@ def encoder_of_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncode
             hidden_size=plan.hidden_size,
             dropouts=SCRATCH_DROPOUTS.times(scale),
         )
-        # The norms of vectors differ between trainings, and a biLSTM trains poorly on vectors of small norm.
+        # The norms of vectors differ between training runs, and a biLSTM trains poorly on vectors of small norm.
         spread = vectors.table_spread().clamp_min(1e-8)
         encoder.stack("forward").embedding.weight.copy_(vectors.embedding * (SPREAD / spread))
         return encoder
@@ -185,7 +185,7 @@ def word_table(counts: Counter[str], n_examples: int, plan: WordPlan) -> tuple[W
 def static_vectors(source: str, words: Sequence[str], vocabulary_size: int) -> WordVectors:
     """The vectors in `source` of its first `vocabulary_size` words and of the task's `words`, scaled for a biLSTM.
 
-    Norms differ between trainings, and a biLSTM trains poorly on vectors of small norm.
+    Norms differ between training runs, and a biLSTM trains poorly on vectors of small norm.
 
     Raises:
         UserError: the vectors cannot be read, or have none of the task's words.

@@ -52,7 +52,7 @@ INPUT_DROPOUT = 0.2
 LONGEST_WORD = 32
 FILTERS = [[1, 16], [2, 32], [3, 64], [4, 64]]
 """[width, number] of the filters of the character CNN."""
-MOST_WORDS = 1440
+MAX_WORDS = 1440
 """Gradients pass only through this number of last words of a text."""
 WEIGHT_DROPOUT, BODY_DROPOUT = 0.2, 0.3
 
@@ -354,7 +354,7 @@ class BiLstm(nn.Module):
         self.backwards = WeightDropLstm(size, hidden_size, weight_dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, W, D), (B,) -> (B, W, 2 H); gradients pass through the last `MOST_WORDS` words that each direction reads."""
+        """(B, W, D), (B,) -> (B, W, 2 H); gradients pass through the last `MAX_WORDS` words that each direction reads."""
         left = _run(self.forwards, x.transpose(0, 1))
         turned = _run(self.backwards, reversed_within(x, lengths, first=0).transpose(0, 1))
         right = reversed_within(turned.transpose(0, 1), lengths, first=0)
@@ -381,9 +381,9 @@ class BiLstmStack(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, W, D), (B,) -> (B, W, 2 H).
 
-        In training, a text of more than `MOST_WORDS` runs by itself, so that its gradient does not depend on the batch.
+        In training, a text of more than `MAX_WORDS` runs by itself, so that its gradient does not depend on the batch.
         """
-        alone = (lengths > MOST_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
+        alone = (lengths > MAX_WORDS).nonzero()[:, 0].tolist() if torch.is_grad_enabled() else []
         if not alone or len(x) == 1:
             return self._run(x, lengths)
         together = [row for row in range(len(x)) if row not in set(alone)]
@@ -404,7 +404,7 @@ class BiLstmStack(nn.Module):
 
 def _run(lstm: WeightDropLstm, x: Tensor) -> Tensor:
     """(W, B, D) -> (W, B, H); in training, the beginning of a long text is read without gradients."""
-    first = max(0, len(x) - MOST_WORDS) if torch.is_grad_enabled() else 0
+    first = max(0, len(x) - MAX_WORDS) if torch.is_grad_enabled() else 0
     parts, state = [], None
     if first:
         with torch.no_grad():

@@ -1,1 +1,1 @@
-"""Strings to ids; knows no model."""
+"""From strings to token ids and batches; independent of any model."""

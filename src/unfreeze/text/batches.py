@@ -69,7 +69,7 @@ class LanguageModelLanes:
     bptt: int = 70
     """Tokens per lane and batch; with `variable` the base of a random length."""
     variable: bool = True
-    """Draw T anew for each batch (base `bptt` with probability .95, else half of it; normal, sd 5, a multiple of 4)."""
+    """Draw T for each batch (base `bptt` with probability .95, else half of it; normal, sd 5, a multiple of 4)."""
     direction: Literal["forward", "backward", "reversed"] = "forward"
     """How each document is read: "backward" is its first token (xxbos), then the rest from the end; "reversed" is from its
     last token to its first."""

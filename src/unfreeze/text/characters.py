@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 LONGEST = 50
 """Length of a row in published models."""
 BEGIN_SENTENCE, END_SENTENCE, BEGIN_WORD, END_WORD, PADDING = 257, 258, 259, 260, 261
-"""Symbols besides the bytes, which are 1 to 256."""
+"""Symbols other than bytes, which are 1 to 256."""
 N_SYMBOLS = 262
 """With the mask, 0."""
 

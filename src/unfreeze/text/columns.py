@@ -122,17 +122,17 @@ def _resolve(table: Table, wanted: str) -> str | None:
 def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
     if not table.has_header:
         number = 2 if table.ids_first else 1
-        mend = (
+        advice = (
             f"by its number, such as {setting(f'{role}_column', str(number))}, if this line is data, "
             "or by its name if this line is a header"
         )
         return UserError(
             f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; "
-            f"the first line holds {_shown_cells(table.first_line)}: name the column {mend}"
+            f"the first line holds {_shown_cells(table.first_line)}: name the column {advice}"
         )
     usual = ", ".join(names[:5])
-    mend = f"{_listing(table)}; name one with {setting(f'{role}_column')}"
-    return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {mend}")
+    advice = f"{_listing(table)}; name one with {setting(f'{role}_column')}"
+    return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {advice}")
 
 
 def _shown_cells(cells: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from unfreeze.text.lines import (
     is_hidden,
     plain_suffix,
     read_lines,
-    say_left_out,
+    warn_of_ignored_files,
 )
 from unfreeze.text.records import TABLES, EmptyTable, is_hub, is_table
 
@@ -73,7 +73,7 @@ def stream_documents(
             means blank lines if there is one between two lines in the first 1,000,000 characters, otherwise lines.
 
     Raises:
-        UserError: at once if a path yields no file; while reading if text is not in `encoding`, a record is malformed or
+        UserError: immediately if a path yields no file; while reading if text is not in `encoding`, a record is malformed or
             a column is missing; at the end if there was no document.
     """
     if documents not in get_args(Documents):
@@ -110,7 +110,7 @@ def stream_documents(
 def _plain_documents(path: Path, encoding: str, documents: Documents) -> Iterator[str]:
     if documents == "file":
         return iter([_whole(read_lines(path, encoding, longest=1 << 20))])
-    lines = read_lines(path, encoding, longest=LONGEST_LINE, said="is read as several documents")
+    lines = read_lines(path, encoding, longest=LONGEST_LINE, warning="is read as several documents")
     if documents == "auto":
         documents, lines = _recognize(lines)
     return (line.rstrip("\n") for line in lines) if documents == "line" else _blank_line_separated(lines)
@@ -184,7 +184,7 @@ def _files_below(folder: Path) -> list[Path]:
     if upwards:
         _log.warning("%s: links that lead upwards are not followed: %s", folder, ", ".join(upwards))
     if files:
-        say_left_out(folder, left_out)
+        warn_of_ignored_files(folder, left_out)
     else:
         kinds = ", ".join(sorted(_FOLDER_SUFFIXES - {""}))
         raise UserError(f"{folder}: no file of a known kind ({kinds}, plain or {', '.join(COMPRESSIONS)})")

@@ -154,7 +154,7 @@ def stream_texts(
     """Yield the texts of a table or hub data set, or the lines of any other file, including empty ones.
 
     Raises:
-        UserError: at once if the file is missing; while reading if a record is malformed; at the end if there was no text.
+        UserError: immediately if the file is missing; while reading if a record is malformed; at the end if there was no text.
     """
     if not is_hub(path):
         existing_file(Path(path))
@@ -186,7 +186,7 @@ def _read_table(
     if label is None:
         warn_of_header(table)
     advice = (
-        f"they stand in column {label} of {len(table.columns)}; add {setting('label_column', str(label))} if these are the labels, "
+        f"they are in column {label} of {len(table.columns)}; add {setting('label_column', str(label))} if these are the labels, "
         "or the number of the column that holds them"
     )
     is_named = bool(label_column) or table.has_header
@@ -242,13 +242,15 @@ def _need_no_header(
     doubtful = found.header_is_doubtful if found.is_table else usual
     if not labels or not doubtful or not others.isdisjoint(labels):
         return
-    said = f"{place}: the label {', '.join(labels)!r} occurs in this line alone"
+    message = f"{place}: the label {', '.join(labels)!r} occurs in this line alone"
     if not found.is_table:
-        raise UserError(f"{said}, like a column's name: remove it, or give the file as a table (.csv, .tsv)")
-    mend = f"add {setting('header', True)} if this line names the columns, or {setting('header', False)} if it is an example"
+        raise UserError(
+            f"{message}, like a column's name: remove it, or give the file as a table (.csv, .tsv)"
+        )
+    advice = f"add {setting('header', True)} if this line names the columns, or {setting('header', False)} if it is an example"
     if len(examples) > 2 or usual:
-        raise UserError(f"{said}: {mend}")
-    logger.warning(Notice(f"{said}; {mend}"))
+        raise UserError(f"{message}: {advice}")
+    logger.warning(Notice(f"{message}; {advice}"))
 
 
 def _say_empty(places: Sequence[str], level: int) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from unfreeze.datasets.labels import FASTTEXT
 from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, say_left_out
+from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, 
         folders = [item.name for item in items if item.is_dir() and any(map(_is_example, item.iterdir()))]
         if len(folders) > 1:
             raise UserError(
-                f"{class_folder} holds folders of texts ({', '.join(folders[:5])}), so {folder} is no folder of classes: "
+                f"{class_folder} holds folders of texts ({', '.join(folders[:5])}), so {folder} is not a folder of classes: "
                 "name the folder whose folders are the classes"
             )
         if not files:
@@ -65,7 +65,7 @@ def read_class_folders(folder: Path, encoding: str) -> Iterator[tuple[int, str, 
             logger.warning("%s is read as a class; if its texts have no label, move it", class_folder)
         for file in files:
             yield next(numbers), "".join(read_lines(file, encoding)).rstrip("\n"), class_folder.name
-    say_left_out(folder, left_out)
+    warn_of_ignored_files(folder, left_out)
 
 
 def _is_example(item: Path) -> bool:
@@ -139,7 +139,7 @@ def _label_separator(lines: Sequence[tuple[int, str]], path: Path) -> LabelSepar
     number, label = spaced
     if without is not None:
         raise UserError(
-            f"{path}:{number}: a tab stands behind {label[:40]!r} and line {without} has none: "
+            f"{path}:{number}: there is a tab after {label[:40]!r} and none in line {without}: "
             f"{setting('label_separator')} tab or space says where labels end"
         )
     logger.warning(

@@ -39,7 +39,7 @@ _HEAD = 10
 """Number of bytes that identify a compression."""
 _MARK = "\ufeff"
 _NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
-_KINDS_SAID = 5
+_MAX_KINDS = 5
 _FARTHEST_SPACE = 1000
 """Number of characters before a cut that are searched for white space; words have at most 100."""
 _LONGEST_READ = 1 << 18
@@ -57,16 +57,16 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def say_left_out(folder: Path, files: Sequence[Path]) -> None:
-    """Warn in one line how many files of a folder are not read: hidden ones, and those of other kinds."""
+def warn_of_ignored_files(folder: Path, files: Sequence[Path]) -> None:
+    """Log in one line how many files of a folder are ignored: hidden ones, and those of other kinds."""
     hidden = sum(is_hidden(file.name) for file in files)
     others = sorted({file.suffix or file.name for file in files if not is_hidden(file.name)})
-    said = [f"{hidden} hidden"] if hidden else []
+    ignored = [f"{hidden} hidden"] if hidden else []
     if others:
-        more = ", ..." if len(others) > _KINDS_SAID else ""
-        said.append(f"{len(files) - hidden} of other kinds ({', '.join(others[:_KINDS_SAID])}{more})")
-    if said:
-        _log.warning("%s: files that are not read: %s", folder, ", ".join(said))
+        more = ", ..." if len(others) > _MAX_KINDS else ""
+        ignored.append(f"{len(files) - hidden} of other kinds ({', '.join(others[:_MAX_KINDS])}{more})")
+    if ignored:
+        _log.warning("%s: files that are not read: %s", folder, ", ".join(ignored))
 
 
 def existing_file(path: Path) -> Path:
@@ -79,21 +79,21 @@ def existing_file(path: Path) -> Path:
 
 
 def read_lines(
-    path: Path, encoding: str = "utf-8", *, longest: int | None = None, said: str = ""
+    path: Path, encoding: str = "utf-8", *, longest: int | None = None, warning: str = ""
 ) -> Iterator[str]:
     r"""Yield the lines of a text file with their end (always `\n`), without byte order marks.
 
     Byte order marks are removed from every line: concatenated files have several.
 
     Args:
-        longest: a longer line comes in parts of at most so many characters, all but the last without a `\n`, cut behind
-            white space where there is any; so memory is bounded.
-        said: verb of the warning about such a line ("is read in parts"); empty: no warning.
+        longest: longer lines are yielded in parts of at most this number of characters, which bounds memory. All but the
+            last part lack the `\n`, and they are cut after white space where there is any.
+        warning: end of the warning about such a line, such as "is read in parts"; empty means no warning.
 
     Raises UserError if the file cannot be read, is not in `encoding` (with line and byte), is compressed under another
     name, or holds a NUL.
     """
-    codec_name(encoding)  # refuses what is no encoding of text
+    codec_name(encoding)  # raises for names that are not encodings of text
     most = _LONGEST_READ if longest is None else min(_LONGEST_READ, longest)
     try:
         with _open_binary(path) as stream:
@@ -103,7 +103,7 @@ def read_lines(
                 reads = iter(partial(text.readline, most), "")
                 for number, line in enumerate(reads, 1):
                     if len(line) == most or line[0] == _MARK or "\0" in line:
-                        yield from _odd_line(line, reads, most, f"{path}:{number}", longest, said)
+                        yield from _odd_line(line, reads, most, f"{path}:{number}", longest, warning)
                     else:
                         yield line
     except UnicodeError:
@@ -123,7 +123,7 @@ def standard_lines(encoding: str | None = None) -> Iterator[str]:
     """
     if sys.stdin is None:
         raise UserError("standard input is closed: name the texts, or a file of them")
-    codec_name(encoding or "utf-8")  # refuses what is no encoding of text
+    codec_name(encoding or "utf-8")  # raises for names that are not encodings of text
     if isinstance(sys.stdin, io.TextIOWrapper):
         head = sys.stdin.buffer.peek() if isinstance(sys.stdin.buffer, io.BufferedReader) else b""
         if (compressed := hidden_compression(head)) is not None:
@@ -133,8 +133,8 @@ def standard_lines(encoding: str | None = None) -> Iterator[str]:
     try:
         for count, line in enumerate(sys.stdin, 1):
             if "\0" in line:
-                mend = "" if encoding is None else f", or one that needs {setting('encoding', 'utf-16')}"
-                raise UserError(f"standard input, line {count}: a NUL byte: not a text{mend}")
+                advice = "" if encoding is None else f", or one that needs {setting('encoding', 'utf-16')}"
+                raise UserError(f"standard input, line {count}: a NUL byte: not a text{advice}")
             yield line.lstrip(_MARK)
     except UnicodeError as error:
         place, what, likely = "standard input", f"not {encoding or 'utf-8'}", ""
@@ -144,15 +144,15 @@ def standard_lines(encoding: str | None = None) -> Iterator[str]:
             what += f": byte 0x{error.object[error.start]:02x}"
             likely = likely_encoding(error.object, encoding or "utf-8")
         such = f", such as {setting('encoding', likely)}" if likely else f" with {setting('encoding')}"
-        mend = "convert it" if encoding is None else f"name its encoding{such}"
-        raise UserError(f"{place}: {what}; {mend}") from None
+        advice = "convert it" if encoding is None else f"name its encoding{such}"
+        raise UserError(f"{place}: {what}; {advice}") from None
 
 
 def hidden_compression(head: bytes) -> str | None:
     """The message if a file that is read as plain text begins like a compressed one; otherwise None."""
     if head.startswith(b"BZh") and head[4:_HEAD] != _BZIP2_BLOCK:
         return None
-    return next((said for magic, said in _MAGIC.items() if head.startswith(magic)), None)
+    return next((message for magic, message in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
@@ -164,7 +164,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 
 def _odd_line(
-    first: str, reads: Iterator[str], most: int, place: str, longest: int | None, said: str
+    first: str, reads: Iterator[str], most: int, place: str, longest: int | None, warning: str
 ) -> Iterator[str]:
     """A line that begins with a byte order mark, contains a NUL, or is so long that it takes several `reads`.
 
@@ -173,13 +173,15 @@ def _odd_line(
     line = ""
     for part in chain([first], reads):
         if "\0" in part:
-            mend = f"not a text file, or one that needs {setting('encoding', 'utf-16')}"
-            raise UserError(f"{place}: a NUL byte: {mend}")
-        line += part if line else part.lstrip(_MARK)  # it grows in place
+            advice = f"not a text file, or one that needs {setting('encoding', 'utf-16')}"
+            raise UserError(f"{place}: a NUL byte: {advice}")
+        line += part if line else part.lstrip(_MARK)  # CPython appends in place, without a copy
         while longest is not None and len(line) - line.endswith("\n") > longest:
-            if said:
-                _log.warning("%s: this line has more than %s characters and %s", place, f"{longest:,}", said)
-                said = ""
+            if warning:
+                _log.warning(
+                    "%s: this line has more than %s characters and %s", place, f"{longest:,}", warning
+                )
+                warning = ""
             cut = _place_to_cut(line, longest)
             yield line[:cut]
             line = line[cut:]
@@ -253,8 +255,8 @@ def codec_name(encoding: str) -> str:
         name = codecs.lookup(encoding).name
         if name not in ("idna", "punycode"):  # of the names of hosts
             return name
-    mend = "name one such as utf-8, latin-1, cp1252, utf-16"
-    raise UserError(f"unknown encoding {shown(encoding)}: {mend}")
+    advice = "name one such as utf-8, latin-1, cp1252, utf-16"
+    raise UserError(f"unknown encoding {shown(encoding)}: {advice}")
 
 
 def _read_errors() -> tuple[type[Exception], ...]:
@@ -265,13 +267,13 @@ def _read_errors() -> tuple[type[Exception], ...]:
 def _undecodable(path: Path, encoding: str) -> UserError:
     """Read the file again to find the first wrong byte, because the decoder knows only its index in a chunk."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    offset, line, column, mend, doubt = 0, 1, 1, "", ""
+    offset, line, column, likely, doubt = 0, 1, 1, "", ""
     with _open_binary(path) as stream:
         for chunk in chain(iter(lambda: stream.read(1 << 20), b""), [b""]):
             if not offset and chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                mend = "utf-16"
-            elif b"\0" in chunk and not mend:
-                mend, doubt = "utf-16", ", if it is a text file at all"
+                likely = "utf-16"
+            elif b"\0" in chunk and not likely:
+                likely, doubt = "utf-16", ", if it is a text file at all"
             pending = len(decoder.getstate()[0])
             try:
                 line, column = _advanced(line, column, decoder.decode(chunk, final=not chunk))
@@ -280,10 +282,10 @@ def _undecodable(path: Path, encoding: str) -> UserError:
                 line, column = _advanced(line, column, good)
                 byte, place = error.object[error.start], offset - pending + error.start
                 what = f"not {encoding}: byte 0x{byte:02x} at byte offset {place}"
-                mend = mend or likely_encoding(error.object, encoding)
+                likely = likely or likely_encoding(error.object, encoding)
                 such = (
-                    f", such as {setting('encoding', mend)}{doubt}"
-                    if mend
+                    f", such as {setting('encoding', likely)}{doubt}"
+                    if likely
                     else f" with {setting('encoding')}"
                 )
                 return UserError(f"{path}:{line}:{column}: {what}; name the file's encoding{such}")

@@ -49,7 +49,7 @@ class Question:
 
 
 class QuestionSet(Dataset[Question]):
-    """Questions with their contexts."""
+    """Questions, each with its context and its answers."""
 
     noun = "question"
     sorted_samples = True
@@ -93,8 +93,8 @@ class _Reading:
 
     source: str
     answers: bool
-    mend: bool
-    mended: list[str] = field(default_factory=list)
+    correct: bool
+    corrected: list[str] = field(default_factory=list)
     """Ids of questions with a wrong answer_start whose answer occurs once."""
     guessed: list[str] = field(default_factory=list)
     """Ids of questions with a wrong answer_start whose answer occurs several times."""
@@ -111,7 +111,7 @@ def read_questions(
 
     Raises:
         UserError: the file is not in that format, a question is empty, or an answer is not in its context or occurs
-            equally near in two places; the message has the id of the question.
+            equally near in two occurrences; the message has the id of the question.
     """
     file = existing_file(Path(path))
     text = "".join(read_lines(file, encoding))
@@ -123,8 +123,8 @@ def read_questions(
     if not questions:
         raise UserError(f"{path} holds no question")
     for numbers, what in (
-        (reading.mended, "are mended"),
-        (reading.guessed, "have several places; the nearest is taken"),
+        (reading.corrected, "are corrected"),
+        (reading.guessed, "belong to answers that occur several times; the nearest occurrence is used"),
     ):
         if numbers:
             logger.warning(
@@ -166,7 +166,7 @@ def _question(each: Any, context: str, title: str, reading: _Reading) -> Questio
         raise UserError(f"{source} is not in SQuAD's format: a question of article {title!r} has no 'id'")
     if isinstance(each["id"], bool) or not isinstance(each["id"], (str, int)):
         raise UserError(
-            f"{source} is not in SQuAD's format: the 'id' of a question of article {title!r} is no text or number"
+            f"{source} is not in SQuAD's format: the 'id' of a question of article {title!r} is neither text nor a number"
         )
     number = str(each["id"])
     place = f"{source}: question {number}"
@@ -186,30 +186,31 @@ def _answer(given: Any, context: str, place: str, number: str, reading: _Reading
     )
     if not text.strip():
         raise UserError(f"{place} has an empty answer")
-    places = _places(text, context)
-    if not places:
+    occurrences = _places(text, context)
+    if not occurrences:
         raise UserError(f"{place}: its answer {text!r} is not in its context")
-    if start not in places:
-        if not reading.mend:
+    if start not in occurrences:
+        if not reading.correct:
             raise UserError(f"{place}: its answer {text!r} is not at its answer_start {start}")
-        (reading.mended if len(places) == 1 else reading.guessed).append(number)
-        near, *others = sorted(places, key=lambda each: abs(each - start))
+        (reading.corrected if len(occurrences) == 1 else reading.guessed).append(number)
+        near, *others = sorted(occurrences, key=lambda each: abs(each - start))
         if others and abs(others[0] - start) == abs(near - start):
             raise UserError(
-                f"{place}: its answer {text!r} is not at its answer_start {start}, and stands as near at {near} as at {others[0]}"
+                f"{place}: its answer {text!r} is not at its answer_start {start}, and occurs equally near at {near} "
+                f"and at {others[0]}"
             )
         start = near
-    return Answer(text, start, len(places) == 1)
+    return Answer(text, start, len(occurrences) == 1)
 
 
 def _places(text: str, context: str) -> list[int]:
-    """Every occurrence of the text, overlapping ones included."""
-    places = []
+    """Return where the text occurs, including overlapping occurrences."""
+    occurrences = []
     start = context.find(text)
     while start >= 0:
-        places.append(start)
+        occurrences.append(start)
         start = context.find(text, start + 1)
-    return places
+    return occurrences
 
 
 def as_question(question: str, context: str, number: str = "", place: str = "the question") -> Question:

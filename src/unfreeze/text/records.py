@@ -50,7 +50,7 @@ _PLAIN_NAME = re.compile(r"([^\W\d][\w.-]*)?")
 """A column name as programs write it; empty for the index of a data frame."""
 
 FEW = 4
-"""Numbers or labels that are all different are taken for ids if there are at least so many records."""
+"""Numbers or labels that are all different are taken for ids if there are at least this many records."""
 
 _log = logging.getLogger(__name__)
 
@@ -165,8 +165,8 @@ def _open_delimited(
         indices = [columns.index(column) for column in chosen]
         for line, row in data:
             if len(row) != len(columns):
-                mend = f"{len(columns)} in the first row; a field that holds the separator needs quotes"
-                raise UserError(f"{path}:{line}: {len(row)} fields, but {mend}")
+                advice = f"{len(columns)} in the first row; a field that holds the separator needs quotes"
+                raise UserError(f"{path}:{line}: {len(row)} fields, but {advice}")
             yield line, tuple(row[index] for index in indices)
 
     return Table(
@@ -266,8 +266,8 @@ def _json_objects(lines: Iterator[str], path: Path) -> Iterator[tuple[int, dict[
             continue
         record = parse_json(line, path, "every line must hold one JSON object", line=number)
         if not isinstance(record, dict):
-            mend = 'every line must hold one object, such as {"text": "...", "label": "..."}'
-            raise UserError(f"{path}:{number}: a JSON {kind_of_value(record)}; {mend}")
+            advice = 'every line must hold one object, such as {"text": "...", "label": "..."}'
+            raise UserError(f"{path}:{number}: a JSON {kind_of_value(record)}; {advice}")
         yield number, record
 
 
@@ -305,7 +305,7 @@ def _open_hub(source: str) -> Table:
     """
     match = _HUB.fullmatch(source)
     if match is None:
-        raise UserError(f"{source!r} is no hub data set: write hf:owner/name[@revision][:config][:split]")
+        raise UserError(f"{source!r} is not a hub data set: write hf:owner/name[@revision][:config][:split]")
     config, split = match["first"] or None, match["second"]
     if config and split is None and _SPLIT.match(config):
         config, split = None, config

@@ -184,7 +184,7 @@ _OPENING = frozenset([*"([{$£€#@«“‘（「『", "``"])
 _JOINING = frozenset("-/_–")
 _QUOTES = frozenset("\"'")
 _PUNCTUATION = frozenset(".,;:!?")
-MOST_REPEATS = 1000  # a model may generate any number after xxrep
+MAX_REPEATS = 1000  # a model may generate any number after xxrep
 
 
 def join_tokens(tokens: Sequence[str]) -> str:
@@ -221,7 +221,7 @@ def _units(tokens: Sequence[str]) -> Iterator[tuple[str, bool]]:
         position += 1
         if token in (REPEATED_CHARACTER, REPEATED_WORD):
             if position < len(tokens) and tokens[position].isdecimal():
-                repeat, count = token, min(int(tokens[position][:9]), MOST_REPEATS)
+                repeat, count = token, min(int(tokens[position][:9]), MAX_REPEATS)
                 position += 1
         elif token in _CASES:
             cases.append(_CASES[token])

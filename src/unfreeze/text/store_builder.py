@@ -57,7 +57,7 @@ class StoreConfig(Config):
     """config.json of a token store."""
 
     fingerprint: str
-    """Of the tokenizer."""
+    """Digest of the tokenizer that made the ids."""
     dtype: Literal["<u2", "<u4"]
     pad_id: int
     n_documents: int
@@ -108,7 +108,7 @@ class StoreBuilder:
     def __init__(self, folder: Path, tokenizer: DocumentTokenizer) -> None:
         is_empty = folder.is_dir() and not any(folder.iterdir())
         if folder.exists() and not is_empty and not (folder / JOURNAL).is_file():
-            raise UserError(f"{folder} exists and is no token store: name another folder, or delete it")
+            raise UserError(f"{folder} exists and is not a token store: name another folder, or delete it")
         self.folder = folder
         self.growing = folder.with_name(f".{folder.name}.building")
         self.dtype = _dtype(tokenizer)
@@ -259,7 +259,7 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def tokens_of_files(shards: list[Shard]) -> list[int]:
-    """Tokens in each file."""
+    """Number of tokens in each file, by the number of the file."""
     sizes = [0] * (shards[-1].file + 1 if shards else 0)
     for shard in shards:
         sizes[shard.file] += shard.tokens

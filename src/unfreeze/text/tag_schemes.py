@@ -108,7 +108,7 @@ def check_scheme(sentences: Sequence[Sequence[str]], scheme: Scheme) -> None:
         for place, tag in enumerate(tags):
             complete = has_type(tag) if typed else tag in _LETTERS
             if tag != OUTSIDE and not (complete and split_tag(tag)[0] in letters):
-                raise IllegalTag((number, place), f"{tag!r} is no tag of {scheme}")
+                raise IllegalTag((number, place), f"{tag!r} is not a tag of {scheme}")
         spans_of(tags, scheme, number)
 
 
@@ -126,7 +126,7 @@ def _need_no_spans(sentences: Sequence[Sequence[str]]) -> None:
     is_span = max(typed, letters, key=sum)
     others = [each for each, known in zip(places, is_span, strict=True) if not known]
     if others and 2 * len(others) < len(places):
-        raise IllegalTag(others[0][1], f"{others[0][0]!r} is no tag of a span, as most are")
+        raise IllegalTag(others[0][1], f"{others[0][0]!r} is not a tag of a span, as most tags are")
 
 
 def _mostly_begins_with_i(sentences: Sequence[Sequence[str]]) -> bool:
@@ -163,7 +163,7 @@ def spans_of(tags: Sequence[str], scheme: Scheme, sentence: int = 0) -> list[Spa
         if open_span and not goes_on:
             if scheme == "bioes":
                 unfinished = f"a span of {kind}" if kind else "a span"
-                raise IllegalTag((sentence, place), f"{tag} stands where {unfinished} has not ended")
+                raise IllegalTag((sentence, place), f"{tag} occurs before the end of {unfinished}")
             spans.append(Span(kind, start, place))
             open_span = False
         if letter in "BS":

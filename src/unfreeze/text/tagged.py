@@ -52,7 +52,7 @@ TAG_KEYS = ("tags", "ner_tags", "pos_tags", "labels")
 
 @dataclass(frozen=True, slots=True)
 class TaggedSentence:
-    """Words and a tag for each."""
+    """A sentence that is split into words, with a tag for each word."""
 
     tokens: tuple[str, ...]
     tags: tuple[str, ...]
@@ -105,7 +105,7 @@ class TaggedSet(Dataset[TaggedSentence]):
 
 @dataclass(frozen=True, slots=True)
 class SplitSentence:
-    """Words without tags."""
+    """A sentence that is split into words and has no tags."""
 
     tokens: tuple[str, ...]
     lines: tuple[str, ...]
@@ -280,7 +280,7 @@ def _strings(row: Any, keys: Iterable[str], place: str) -> list[str]:
                 return [without_surrogates(each) for each in found]
             numbers = isinstance(found, list) and bool(found) and all(isinstance(each, int) for each in found)
             hint = " but of numbers: write the tags' names" if numbers else ""
-            raise UserError(f"{place}: {key!r} is no list of strings{hint}")
+            raise UserError(f"{place}: {key!r} is not a list of strings{hint}")
     raise UserError(f"{place}: there is no {' or '.join(map(repr, keys))}")
 
 

@@ -57,7 +57,7 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], file_tokens: list[int]) -> None:
-        """Use `open` or `build` instead."""
+        """Only for `open` and `build`, which check the folder."""
         self.folder = folder
         self.n_tokens: int = config["n_tokens"]
         self.n_documents: int = config["n_documents"]

@@ -34,7 +34,9 @@ def load_tokenizer(folder: str | Path) -> TextTokenizer:
             need_type(scored, list[tuple[str, float]], f"{path}: vocab")
             return SubwordTokenizer([(token, score) for token, score in scored], counts)
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is no tokenizer of the library tokenizers: the file is damaged") from error
+        raise UserError(
+            f"{path} is not a tokenizer of the library tokenizers: the file is damaged"
+        ) from error
     raise UserError(f"{path} holds a {kind} model: unfreeze reads WordLevel and Unigram")
 
 

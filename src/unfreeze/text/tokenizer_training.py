@@ -2,7 +2,7 @@
 
 Workers count batches of documents. The counts are merged in the order of the corpus, and words of equal frequency are sorted by
 the word itself, so the vocabulary does not depend on the number of workers. Memory is bounded: as in word2vec, the merged
-table drops its rarest words whenever it has more than `MOST_DISTINCT` (the counts of rare words are then lower bounds).
+table drops its rarest words whenever it has more than `MAX_DISTINCT` (the counts of rare words are then lower bounds).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TRAINING_WORDS = 5_000_000
 TRAINING_DISTINCT = 500_000
 TRAINING_LENGTH = 40  # characters; longer words (5 MB without a space) take minutes and are not useful
 BATCH_CHARACTERS = 4_000_000
-MOST_DISTINCT = 10_000_000
+MAX_DISTINCT = 10_000_000
 
 
 class CorpusCounts(NamedTuple):
@@ -79,7 +79,7 @@ def train_words(corpus: CorpusCounts, size: int, min_count: int) -> tuple[list[s
 def frequent_words(
     counts: Counter[str], special_tokens: Sequence[str], size: int, min_count: int
 ) -> list[str]:
-    """The words that occur at least `min_count` times, most frequent first, as many as fit beside the special tokens.
+    """The words that occur at least `min_count` times, most frequent first, as many as fit in addition to the special tokens.
 
     Raises:
         UserError: no word is left.
@@ -113,7 +113,7 @@ def count_corpus(
             merged.update(counts)
             n_words += counts.total()
             n_documents += n_counted
-            while len(merged) > MOST_DISTINCT:
+            while len(merged) > MAX_DISTINCT:
                 floor += 1
                 merged = Counter({word: n for word, n in merged.items() if n > floor})
             bar.advance(counts.total())

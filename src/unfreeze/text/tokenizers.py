@@ -203,7 +203,7 @@ class TextTokenizer(ABC):
         return tuple(self._ids.get(token.text, self.unknown_id) for token in self._chunk_tokens(chunk))
 
     def _count_unknown(self, chunk: str) -> int:
-        """UTF-8 bytes of the chunk's words that have an unknown piece (or an unknown number behind xxrep)."""
+        """UTF-8 bytes of the chunk's words that have an unknown piece (or an unknown number after xxrep)."""
         unknown = set()
         pending = False  # marks precede the piece of their word
         for token in self._chunk_tokens(chunk):
@@ -277,7 +277,7 @@ class WordTokenizer(TextTokenizer):
 
 
 class SubwordTokenizer(TextTokenizer):
-    """Pieces of words from a Unigram model, with capitals; "▁" stands for white space before a word."""
+    """Pieces of words from a Unigram model, with capitals; "▁" marks white space before a word."""
 
     is_word_level = False
     needed_tokens = SUBWORD_SPECIAL_TOKENS

@@ -37,7 +37,7 @@ def available_cores() -> int:
 
 
 def batches_of_texts(texts: Iterable[str], characters: int) -> Iterator[list[str]]:
-    """Group texts, in their order, until a batch has at least so many `characters`."""
+    """Group texts, in their order, until a batch has at least this many `characters`."""
     batch: list[str] = []
     size = 0
     for text in texts:

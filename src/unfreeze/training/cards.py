@@ -35,21 +35,21 @@ def write_card(
     facts: dict[str, object],
     metrics: dict[str, Any],
     snippet: str,
-    licence: str = "not stated: it follows from the training data's",
+    license: str = "not stated: it depends on the license of the training data",
 ) -> None:
     """Write metrics.json and README.md into `folder`.
 
     Args:
         title: one line that describes the model.
-        facts: data, command, settings and time, as needed to train the model again.
+        facts: what is needed to train the model again: data, command, settings and time.
         metrics: metrics of the run, held-out ones if there is held-out data.
-        snippet: Python code that runs with this model.
-        licence: licence of the weights.
+        snippet: Python code that uses the model, run from its folder.
+        license: license of the weights.
     """
     write_json(folder / METRICS, metrics)
     lines = [f"# {title}", "", "| | |", "|---|---|"]
-    lines += [f"| {name} | {_cell(value)} |" for name, value in {**facts, "licence": licence}.items()]
-    lines += ["", "Figures of the run:", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {_cell(value)} |" for name, value in {**facts, "license": license}.items()]
+    lines += ["", "Metrics of the run:", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {_cell(value)} |" for name, value in metrics.items()]
     lines += ["", "```python", snippet.strip(), "```", ""]
     with written_file(folder / "README.md") as temporary:

@@ -1,4 +1,4 @@
-"""The state of a training in the folder `training/` of its output, so that it can be resumed after kill -9.
+"""The state of a training run in the folder `training/` of its output, so that it can be resumed after kill -9.
 
 - `checkpoint.pt`: model, optimizer, random state, position in the stream, carried states. Only unfreeze writes it; it is
   replaced as a whole and read with `weights_only=True`.
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The last checkpoint and the log of a training.
+    """The last checkpoint and the log of a training run.
 
     Args:
         folder: the folder `training/` of an output.
@@ -50,10 +50,10 @@ class Checkpoints:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
     def load(self, *keys: str) -> dict[str, Any] | None:
-        """The last checkpoint; None if there is none, or it is damaged and the training has to start again.
+        """The last checkpoint; None if there is none, or if it is damaged, so that training has to start again.
 
         Args:
-            keys: keys that the checkpoint must have.
+            keys: keys without which a checkpoint counts as damaged.
         """
         path = self.folder / CHECKPOINT
         if not path.is_file():
@@ -65,24 +65,24 @@ class Checkpoints:
             if not isinstance(state, dict) or not state.keys() >= set(keys):
                 raise BadZipFile
         except (RuntimeError, ValueError, LookupError, BadZipFile, pickle.UnpicklingError, EOFError):
-            logger.warning("%s is damaged: the training starts again from its beginning", path)
+            logger.warning("%s is damaged: training starts again from the beginning", path)
             return None
         return state
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line of metrics."""
+        """Append a record as one line of JSON."""
         path = self.folder / LOG
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def rewrite_log(self, records: list[dict[str, Any]]) -> None:
-        """Replace the log by that of a checkpoint: later records will be made again."""
+        """Replace the log by that of a checkpoint, since the resumed run will produce the later records again."""
         with written_file(self.folder / LOG) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def read_log(output: Path) -> list[dict[str, Any]]:
-    """The records of the training of the model in `output`; none if it has not begun."""
+    """The records of the training run in `output`; empty if it has not begun."""
     path = output / TRAINING / LOG
     if not path.is_file():
         return []

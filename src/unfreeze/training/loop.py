@@ -49,11 +49,11 @@ VIRTUAL_STEPS = 10_000
 STATE = "model optimizer position carried records smoothed best random_states".split()
 """Keys of a checkpoint."""
 SECONDS_BETWEEN_RECORDS = 10.0
-"""Records that follow faster are not logged, except the last one."""
+"""Records that follow sooner are not logged, except the last one."""
 WARM_UP, MEASURED = 2, 10
-"""Number of first updates that are not timed (they allocate memory and choose kernels), and of those that are."""
-WORTH_SAYING = 60.0
-"""Seconds; nothing is said of a shorter run."""
+"""Number of updates before the timing (they allocate memory and choose kernels), and number of timed updates."""
+MIN_FORECAST = 60.0
+"""Seconds; the duration of a shorter run is not logged."""
 
 
 def seed_everything(seed: int, rank: int = 0) -> None:
@@ -72,16 +72,16 @@ def train(
     progress: Progress = SILENT,
     what: str = "training",
 ) -> list[dict[str, Any]]:
-    """Train `objective.model` in place, from the last checkpoint on if there is one.
+    """Train `objective.model` in place, resuming from the last checkpoint if there is one.
 
     Args:
-        what: what the progress bar calls the training.
+        what: label of the progress bar.
 
     Returns:
         The records of the run: one for each validation and epoch end.
 
     Raises:
-        Interrupted: Ctrl-C; a checkpoint was written first.
+        Interrupted: Ctrl-C, after a checkpoint was written.
         UserError: the loss is no longer a number, or the disk is full.
         EndsWithOthers: one of these happened, and another process reports it.
     """
@@ -110,10 +110,10 @@ def train(
                     run.save_checkpoint()
             if stopped and not run.out_of_time:
                 run.save_checkpoint()
-                place = "this run kept no checkpoint"
+                outcome = "there is no checkpoint"
                 if checkpoints is not None:
-                    place = f"{checkpoints.folder} is saved: rerun the command to resume"
-                run.end(Interrupted(f"stopped at step {run.step}; {place}"))
+                    outcome = f"{checkpoints.folder} is saved: rerun the command to resume"
+                run.end(Interrupted(f"stopped at step {run.step}; {outcome}"))
             run.end_epoch()
             progress.record(run.step, run.records[-1])
     if not run.is_last_shown:
@@ -139,21 +139,21 @@ class Forecast:
             self.began = time.monotonic()
         if self.count != WARM_UP + MEASURED or steps_left is None:
             return
-        each = (time.monotonic() - self.began) / MEASURED
-        if each * steps_left > WORTH_SAYING:
-            left = duration(each * steps_left)
-            logger.info("about %s to go: %d steps at %.3g s each", left, steps_left, each)
+        seconds_per_step = (time.monotonic() - self.began) / MEASURED
+        if seconds_per_step * steps_left > MIN_FORECAST:
+            left = duration(seconds_per_step * steps_left)
+            logger.info("about %s to go: %d steps at %.3g s each", left, steps_left, seconds_per_step)
 
 
 def layer_optimizer(groups: LayerGroups, rates: list[float], settings: LoopSettings) -> Optimizer:
-    """The optimizer of the settings for layer groups with their learning rates."""
+    """Create the optimizer of the settings, with one learning rate per layer group."""
     decay = WEIGHT_DECAY[settings.optimizer] if settings.weight_decay is None else settings.weight_decay
     parameters = parameter_groups(groups, rates, weight_decay=decay)
     return make_optimizer(settings.optimizer, parameters, betas=settings.betas, weight_decay=decay)
 
 
 class _Run:
-    """The state of a run."""
+    """Everything that an update changes, and the steps of `train`; all processes call the same methods."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class _Run:
         self.groups = objective.layer_groups()
         rates = policy.group_rates(len(self.groups), 0)
         self.optimizer = layer_optimizer(self.groups, rates, settings)
-        self.learned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.epoch = self.batch = self.step = 0
         self.seconds_before = 0.0
         self.started = self.last_checkpoint = self.last_validation = time.monotonic()
@@ -207,10 +207,11 @@ class _Run:
 
     def _shared_seconds(self) -> float:
         """Seconds by the clock of the first process, so that all processes stop at the same step."""
-        return float(self._sum(torch.tensor(self.seconds if self.accelerator.is_main_process else 0.0)))
+        return float(
+            self._sum_over_processes(torch.tensor(self.seconds if self.accelerator.is_main_process else 0.0))
+        )
 
-    def _sum(self, tensor: Tensor) -> Tensor:
-        """Sum over all processes."""
+    def _sum_over_processes(self, tensor: Tensor) -> Tensor:
         if self.accelerator.num_processes == 1:
             return tensor
         result = self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
@@ -220,15 +221,15 @@ class _Run:
     # One update
 
     def update(self, batch: Any) -> dict[str, float]:
-        """Forward pass, backward pass and optimizer step; returns metrics to show."""
+        """Run the forward pass, the backward pass and the optimizer; return metrics for the progress bar."""
         self.objective.model.train()
         multiplier = self._multiplier() * self.objective.rate_scale(batch)
         rates = self.policy.group_rates(len(self.groups), self.epoch)
         apply_rates(self.optimizer, self.groups, rates, multiplier)
         with self.accelerator.autocast():
             loss = self.objective.loss(batch)
-        n_items = max(1.0, float(self._sum(torch.tensor(float(loss.n_items)))))
-        mean = float(self._sum(loss.total.detach().float())) / n_items
+        n_items = max(1.0, float(self._sum_over_processes(torch.tensor(float(loss.n_items)))))
+        mean = float(self._sum_over_processes(loss.total.detach().float())) / n_items
         self._check(mean, "loss")
         # Backward from the sum, so that a large model's gradients are divided and clipped in one pass instead of three.
         objective = loss.total if loss.penalty is None else loss.total + loss.penalty * loss.n_items
@@ -246,27 +247,27 @@ class _Run:
     def _add_up_gradients(self) -> None:
         if self.accelerator.num_processes == 1:
             return
-        parameters = [p for p in self.learned if p.requires_grad]
+        parameters = [p for p in self.parameters if p.requires_grad]
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-        flat = self._sum(flat)
+        flat = self._sum_over_processes(flat)
         parts = torch.split(flat, [p.numel() for p in parameters])
         for parameter, grad in zip(parameters, parts, strict=True):
             parameter.grad = grad.view_as(parameter).clone()
 
     def _divide_and_clip(self, n_items: float) -> None:
         """Turn gradients of a sum over `n_items` into those of the mean, with a norm of at most `settings.clip`."""
-        grads = [p.grad for p in self.learned if p.grad is not None]
+        grads = [p.grad for p in self.parameters if p.grad is not None]
         factor = 1.0 / n_items
         if self.settings.clip is not None:
             norm = float(nn.utils.get_total_norm(grads)) / n_items
-            self._check(norm, "gradient's norm")
+            self._check(norm, "gradient norm")
             factor *= min(1.0, self.settings.clip / (norm + 1e-6))
         torch._foreach_mul_(grads, factor)
 
     def _check(self, value: float, name: str) -> None:
         """End the run before NaN or infinity can reach the weights."""
         if not math.isfinite(value):
-            advice = f"take a smaller learning rate (now {self.policy.learning_rate:g})"
+            advice = f"use a smaller learning rate (now {self.policy.learning_rate:g})"
             advice += f", or {setting('precision', 'fp32')}"
             self.end(UserError(f"the {name} is {value} at step {self.step + 1}: {advice}"))
 
@@ -289,7 +290,7 @@ class _Run:
         )
 
     def end(self, reason: UserError | Interrupted) -> NoReturn:
-        """End all processes for the same reason, which the first one reports."""
+        """End all processes with the same exit status; the first one raises `reason`."""
         if self.accelerator.is_main_process:
             raise reason
         raise EndsWithOthers(2 if isinstance(reason, UserError) else 130)
@@ -327,10 +328,10 @@ class _Run:
         return {name: tensor.detach().clone() for name, tensor in self.objective.model.state_dict().items()}
 
     def end_epoch(self) -> None:
-        """Validate, and count the epoch."""
+        """Validate, begin the next epoch, and write a checkpoint if one is due."""
         self.validate()
         self.epoch, self.batch = self.epoch + 1, 0
-        if self.policy.thaws(len(self.groups), self.epoch):
+        if self.policy.unfreezes(len(self.groups), self.epoch):
             self.forecast = Forecast()  # steps take longer from here on
         if self.checkpoints is not None and not self.finished and self.checkpoint_due:
             self.save_checkpoint()
@@ -340,7 +341,7 @@ class _Run:
         with self._averaged_weights():
             final = self._weights() if self.best is None else self.best[1]
         self.objective.model.load_state_dict(final)
-        for parameter in self.learned:
+        for parameter in self.parameters:
             parameter.requires_grad_(True)
         self.objective.model.eval()
 
@@ -387,7 +388,7 @@ class _Run:
         self.seconds_before = position["seconds"]
         self.objective.carry(state["carried"])
         self.records, self.smoothed, self.best = state["records"], state["smoothed"], state["best"]
-        # A random state is of use if the checkpoint is of as many processes and of the same kind of device.
+        # Random states fit only the same kind of device, and processes that were not in the earlier run have none.
         rank, states = self.accelerator.process_index, state["random_states"]
         if rank < len(states) and len(states[rank]) == len(self._random_state()):
             self._set_random_state(states[rank])
@@ -414,10 +415,10 @@ def _log_record(record: dict[str, Any]) -> None:
 def metrics_of(
     records: list[dict[str, Any]], settings: LoopSettings, *, without: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The metrics of the weights that a training ended with: those of its best epoch, or of its last.
+    """The metrics of the final weights: those of the best epoch if it was kept, else of the last one.
 
     Args:
-        without: names of records that are no metrics.
+        without: keys of the records to leave out.
     """
     best = records[-1]
     if settings.keep_best and "score" in best:

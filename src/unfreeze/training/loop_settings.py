@@ -11,14 +11,14 @@ from unfreeze.transfer.policies import OptimizerName
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """Length of a training, its optimizer, and how often it is saved and validated.
+    """Length of a training run, its optimizer, and how often it is saved and validated.
 
     Raises:
         UserError: a value is out of range, or neither `epochs` nor `minutes` bounds the training.
     """
 
     epochs: int | None = 1
-    """Passes over the data; a time limit replaces the default."""
+    """Passes over the data; `minutes` replaces the default."""
     minutes: float | None = None
     """Time limit in minutes; the learning rate schedule is fitted to it."""
     optimizer: OptimizerName = "adamw"
@@ -28,7 +28,7 @@ class LoopSettings:
     weight_decay: float | None = None
     """Weight decay of matrices; biases and gains have none (default: 0.01 for AdamW, 1.2e-6 for NT-ASGD)."""
     clip: float | None = 1.0
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient; None does not clip."""
     checkpoint_minutes: float = 3.0
     """Minutes between checkpoints, the most work an interruption can lose."""
     validate_minutes: float | None = None
@@ -40,7 +40,7 @@ class LoopSettings:
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.minutes is None:
-            raise UserError(f"a training needs a bound: {setting('epochs')} or {setting('minutes')}")
+            raise UserError(f"training needs a limit: {setting('epochs')} or {setting('minutes')}")
         need_positive(self, "epochs", "minutes", "validate_minutes", "clip")
         need_not_negative(self, "checkpoint_minutes", "weight_decay")
         need_seed(self.seed)

@@ -1,4 +1,4 @@
-"""Objectives of the training loop: a model, its batches, its loss."""
+"""What the training loop trains: a model with its batches and its loss."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ class Objective(Protocol):
     model: nn.Module
 
     def layer_groups(self) -> LayerGroups:
-        """Layer groups from bottom to top."""
+        """The parameters in groups from bottom to top, the unit of transfer policies."""
 
     def n_batches(self, epoch: int) -> int:
-        """Batches of an epoch, the same in every process."""
+        """Number of batches in an epoch, the same in every process."""
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
         """This process's part of the batches of an epoch from number `start` on."""
 
     def loss(self, batch: Any) -> Loss:
-        """Forward pass in training mode."""
+        """Run the forward pass in training mode; the loop adds gradients and calls the optimizer."""
 
     def rate_scale(self, batch: Any) -> float:
-        """Factor on the learning rates for this batch."""
+        """Factor of all learning rates for this batch, such as its length relative to the usual one."""
 
     def carried(self) -> dict[str, Tensor]:
-        """State carried from batch to batch; the first dimension is that of the lanes of this process."""
+        """State carried from batch to batch; the first dimension runs over the lanes of this process."""
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
         """Restore the state that `carried` returned, given for all lanes of all processes."""
 
     def validate(self) -> dict[str, float]:
-        """Held-out metrics with `loss` and `score` (higher is better); empty without held-out data."""
+        """Metrics on held-out data, among them `loss` and `score` (higher is better); empty without such data."""
 
 
 class SeparateExamples:
-    """The part of the loop's `Objective` that does not depend on the task.
+    """The part of an `Objective` that is the same for all tasks whose examples do not depend on each other.
 
     Args:
-        network: trained in place.
+        network: module with `layer_groups()`, trained in place.
         lengths: lengths of the examples, which are grouped by length.
         batch_size: examples per update, over all processes.
         rank, world_size: number of this process, and number of processes.
@@ -72,22 +72,20 @@ class SeparateExamples:
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
 
     def layer_groups(self) -> LayerGroups:
-        """The layer groups of the network."""
         groups: LayerGroups = self.model.layer_groups()  # type: ignore[operator]
         return groups
 
     def epoch_batches(self, epoch: int) -> list[list[int]]:
-        """The numbers of the examples of each batch, over all processes."""
+        """Indices of the examples in each batch, over all processes."""
         return bucketed_batches(self.lengths, batch_size=self.batch_size, seed=self.seed * 1_000_003 + epoch)
 
     def n_batches(self, epoch: int) -> int:
-        """Number of batches of an epoch."""
         return len(self.epoch_batches(epoch))
 
     def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """The numbers of the examples of this process, batch by batch."""
-        for numbers in self.epoch_batches(epoch)[start:]:
-            yield numbers[self.rank :: self.world_size]
+        """Indices of the examples of this process, batch by batch."""
+        for indices in self.epoch_batches(epoch)[start:]:
+            yield indices[self.rank :: self.world_size]
 
     def rate_scale(self, batch: Any) -> float:
         """1: every batch has the same learning rate."""
@@ -98,4 +96,4 @@ class SeparateExamples:
         return {}
 
     def carry(self, tensors: dict[str, Tensor]) -> None:
-        """There is no state to restore."""
+        """Nothing to restore: no state is carried."""

@@ -1,8 +1,8 @@
 """Number formats of training and prediction.
 
 bf16 is several times faster on CPUs with AMX or AVX512-BF16 and several times slower on those with neither; on recent GPUs it
-is always faster. "auto" decides by the flags of the processor, which are the same at every start, whereas timings on one
-loaded machine gave speedups from 2.9 to 280. Weights and optimizer stay in fp32; prediction is in fp32 by default.
+is always faster. "auto" decides by the flags of the processor, which are the same at every start, whereas timings on a
+busy machine gave speedups from 2.9 to 280. Weights and optimizer stay in fp32; prediction is in fp32 by default.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGEST_ERROR = 0.02
 
 @lru_cache(maxsize=1)
 def processor_flags() -> frozenset[str]:
-    """The flags of the CPU; empty where the system does not list them."""
+    """The flags of the CPU from /proc/cpuinfo; empty on systems without it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     found = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
@@ -50,13 +50,13 @@ def prediction_format(precision: Precision, device: torch.device) -> torch.autoc
 
 
 def choose_precision(wanted: Precision, device: torch.device) -> Literal["no", "bf16"]:
-    """The number format by Accelerate's name; logs what "auto" chose and why.
+    """Return the number format under Accelerate's name; log what "auto" chose and why.
 
     Raises:
         UserError: `wanted` is not one of these formats.
     """
     if wanted not in ("auto", "fp32", "bf16"):
-        raise UserError(f"precision {wanted!r}: it is auto, fp32 or bf16")
+        raise UserError(f"unknown precision {wanted!r}: use auto, fp32 or bf16")
     if wanted != "auto":
         return "bf16" if wanted == "bf16" else "no"
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Several processes that start, end, fail and are interrupted together.
+"""Processes of a distributed run: they start, end, fail and are interrupted together.
 
 Accelerate knows how many there are (`accelerate launch --multi_gpu --num_processes 2 -m unfreeze ...`, or torchrun; on a CPU
 they communicate over gloo). In addition, an error of one process ends all of them and is reported once, and no process waits
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=1)
-"""How long a process waits for another one, which may be reading a large corpus; one that has died is noticed at once."""
+"""How long a process waits for another one, which may be reading a large corpus; a process that dies is noticed at once."""
 
 
 LAUNCHERS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -39,9 +39,9 @@ class EndsWithOthers(SystemExit):
 
 def _processes() -> PartialState:
     """Accelerate's view of the processes that were started together."""
-    # Without a GPU Accelerate takes several processes for one, unless it is told that the CPU is meant.
     from accelerate import PartialState
 
+    # Without a GPU, Accelerate recognizes several processes only if it is told to use the CPU.
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
 
 
@@ -81,22 +81,22 @@ def together() -> Iterator[None]:
     Raises:
         EndsWithOthers: another process reports an error, or Ctrl-C interrupted a process that is not the first one.
     """
-    mistake = None
+    own_error = None
     with _interruption_of_the_first():
         try:
             yield
         except (UserError, OSError) as error:
-            mistake = error
-        failed = gathered(mistake is not None)
+            own_error = error
+        failed = gathered(own_error is not None)
     if any(failed):
-        if mistake is not None and _processes().process_index == failed.index(True):
-            raise mistake
+        if own_error is not None and _processes().process_index == failed.index(True):
+            raise own_error
         raise EndsWithOthers(2)
 
 
 @contextmanager
 def _interruption_of_the_first() -> Iterator[None]:
-    """Ctrl-C reaches all processes, and only the first one raises KeyboardInterrupt."""
+    """Ctrl-C reaches all processes, but only the first one raises KeyboardInterrupt."""
     is_first = is_first_process()
     try:
         yield
@@ -134,7 +134,7 @@ def make_accelerator(precision: Precision = "auto") -> Accelerator:
     from accelerate.state import AcceleratorState
 
     chosen = of_first_process(choose_precision(precision, _processes().device))
-    # Accelerate keeps the precision for the life of the interpreter, but the next run may ask for another one.
+    # Accelerate keeps the precision as long as the interpreter lives, but the next run may need another one.
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=chosen, cpu=not torch.accelerator.is_available())
 
@@ -151,14 +151,14 @@ def interrupts(accelerator: Accelerator) -> Iterator[list[int]]:
         yield received
         return
 
-    def note(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: object) -> None:
         if received and accelerator.num_processes == 1:
             raise KeyboardInterrupt
         received.append(number)
 
-    earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
-        for number, handler in earlier.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """A learning-rate range test on an objective of the training loop, as run by `find-rate`.
 
 Updates are those of the loop (with the same discriminative learning rates, clipping and optimizer), with every layer group
-unfrozen. The model is useless afterwards. The test makes at most `steps` updates.
+unfrozen. The test makes at most `steps` updates and leaves the model in a useless state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def rate_test(
     accelerator: Accelerator | None = None,
     progress: Progress = SILENT,
 ) -> RateCurve:
-    """Increase the learning rate of the last layer group from `low` to `high`, with one update at each rate.
+    """Increase the learning rate of the last layer group from `low` to `high`, with one update at each.
 
     Args:
         objective: its batches are read again from the beginning if there are fewer than `steps`.
@@ -51,18 +51,18 @@ def rate_test(
     groups = objective.layer_groups()
     unit_rates = replace(policy, learning_rate=1.0, gradual=False).group_rates(len(groups), 0)
     optimizer = layer_optimizer(groups, unit_rates, settings)
-    learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     batches = (batch for epoch in count() for batch in objective.batches(epoch, 0))
 
-    def loss_at(rate: float) -> float:
+    def loss_at(learning_rate: float) -> float:
         batch = next(batches)
-        apply_rates(optimizer, groups, unit_rates, rate * objective.rate_scale(batch))
+        apply_rates(optimizer, groups, unit_rates, learning_rate * objective.rate_scale(batch))
         with accelerator.autocast():
             loss = objective.loss(batch)
         mean = loss.total / max(1, loss.n_items)
         (mean if loss.penalty is None else mean + loss.penalty).backward()  # type: ignore[no-untyped-call]
         if settings.clip is not None:
-            nn.utils.clip_grad_norm_(learned, settings.clip)
+            nn.utils.clip_grad_norm_(parameters, settings.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return float(mean.detach())

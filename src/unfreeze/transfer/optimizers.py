@@ -28,8 +28,8 @@ class NtAsgd(Optimizer):
     """SGD that starts averaging its weights once the validation loss has stopped improving.
 
     Call `report(validation_loss)` after each validation (at the end of an epoch in the paper), and evaluate and
-    save the model inside `with optimizer.averaged():`. The history of the run is stored in the first parameter
-    group, so `state_dict` is complete and a resumed run is bitwise identical to an uninterrupted one.
+    save the model inside `with optimizer.averaged():`. The history of the losses is stored in the first parameter
+    group, so that `state_dict` is complete and a resumed run is bitwise identical to an uninterrupted one.
 
     Args:
         params: parameters or parameter groups, as for any torch optimizer; the `lr` of a group may change over time.
@@ -158,10 +158,10 @@ def make_optimizer(
     Args:
         name: `adamw`, `nt-asgd`, or `adagrad` with its accumulator starting at 1, as ELMo was trained.
         groups: parameter groups as returned by `policies.parameter_groups`, each with its own `lr`.
-        betas: of AdamW; fastai uses (.8, .99) for ULMFiT, the paper (.7, .99).
-        weight_decay: of groups without their own. The same value has a different effect for each optimizer:
+        betas: decay rates of AdamW; fastai uses (.8, .99) for ULMFiT, the paper (.7, .99).
+        weight_decay: weight decay of groups without their own. The same value has a different effect in each optimizer:
             NT-ASGD multiplies it by learning rates as large as 30.
-        non_monotone: of NT-ASGD.
+        non_monotone: n of NT-ASGD, the number of most recent checks that the trigger ignores.
 
     Raises:
         UserError: the name is unknown, or the optimizer rejects a value.

@@ -44,7 +44,7 @@ class TransferPolicy:
     discriminative: float = 2.6
     """Factor by which the learning rate falls from each layer group to the one below it; 1 turns this off."""
     gradual: bool = True
-    """Unfreeze the layer groups one at a time, one more every epoch from the top, instead of all at once."""
+    """Unfreeze the layer groups from the top, one more in each epoch, instead of all at once."""
     schedule: ScheduleName = "slanted"
     """Learning rate schedule; slanted is slanted triangular."""
 
@@ -73,13 +73,13 @@ class TransferPolicy:
             return [self.learning_rate] * n_groups
         if self.mode == "frozen":
             return [0.0] * (n_groups - 1) + [self.learning_rate]
-        learning = epoch + 1 if self.gradual else n_groups
+        n_trained = epoch + 1 if self.gradual else n_groups
         depths = range(n_groups - 1, -1, -1)
         return [
-            self.learning_rate / self.discriminative**depth if depth < learning else 0.0 for depth in depths
+            self.learning_rate / self.discriminative**depth if depth < n_trained else 0.0 for depth in depths
         ]
 
-    def thaws(self, n_groups: int, epoch: int) -> bool:
+    def unfreezes(self, n_groups: int, epoch: int) -> bool:
         """Whether this epoch unfreezes a layer group."""
         before, now = (sum(map(bool, self.group_rates(n_groups, e))) for e in (max(0, epoch - 1), epoch))
         return now > before
@@ -98,7 +98,7 @@ def parameter_groups(
         layer_groups: the parameters, bottom to top. A parameter in several groups (tied weights) belongs to the
             lowest one.
         rates: one learning rate per layer group, as returned by `TransferPolicy.group_rates`.
-        weight_decay: of the matrices.
+        weight_decay: weight decay of the matrices.
 
     Returns:
         Dictionaries with `params`, `lr`, `weight_decay` and `layer_group` (the index that `apply_rates` uses).

@@ -48,8 +48,10 @@ class RateCurve:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the smoothed loss falls by less than the standard deviation of the losses around it, so that its slope
-        means little. The first tenth of the updates and those after the minimum do not count."""
+        """Whether the smoothed loss falls by less than the standard deviation of the losses around it.
+
+        Its slope is then meaningless. The first tenth of the updates and those after the minimum do not count.
+        """
         lowest = self.smoothed.index(min(self.smoothed))
         counted = range(len(self.learning_rates) // 10, lowest + 1)
         noise = pstdev(self.losses[n] - self.smoothed[n] for n in counted)
@@ -69,7 +71,7 @@ class RateCurve:
         save_picture(figure, Path(path))
 
     def draw(self, axes: Axes) -> None:
-        """Plot the losses against the learning rate on given axes, and mark the two suggested learning rates."""
+        """Plot the losses against the learning rate, and mark the two suggested learning rates."""
         axes.plot(self.learning_rates, self.losses, color="#b8c4d6", linewidth=1, label="loss")
         axes.plot(self.learning_rates, self.smoothed, color="#1f4e8c", linewidth=2, label="smoothed")
         axes.set_xscale("log")
@@ -120,12 +122,12 @@ def find_rate(
         raise UserError(f"{setting('steps')} must be at least 10, got {steps}")
     losses: list[float] = []
     smoothed: list[float] = []
-    rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
+    learning_rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
     mean = 0.0
     with progress.bar("learning-rate test", total=steps, unit="update") as bar:
-        for step, rate in enumerate(rates):
-            loss = loss_at(rate)
-            bar.advance(loss=loss, learning_rate=rate)
+        for step, learning_rate in enumerate(learning_rates):
+            loss = loss_at(learning_rate)
+            bar.advance(loss=loss, learning_rate=learning_rate)
             if not math.isfinite(loss):
                 break
             # Written as a step toward the loss, so that the mean of equal losses is exactly that loss.
@@ -134,14 +136,16 @@ def find_rate(
             smoothed.append(mean)
             if smoothed[-1] > EXPLOSION * min(smoothed):
                 break
-    rates = rates[: len(losses)]
-    skipped = steps // 10  # the first averages rest on few losses, so that their slopes are noise
+    learning_rates = learning_rates[: len(losses)]
+    skipped = steps // 10  # the first averages are over few losses, so their slopes are noise
     lowest = int(np.argmin(smoothed)) if smoothed else 0
     if lowest <= skipped:
-        tried = f"from {rates[0]:.1e} to {rates[-1]:.1e}" if rates else f"at {low:.1e}"
+        tried = f"at {low:.1e}"
+        if learning_rates:
+            tried = f"from {learning_rates[0]:.1e} to {learning_rates[-1]:.1e}"
         raise UserError(
             f"the loss does not fall {tried}: start from a lower learning rate, and check the data"
         )
     # Learning rates grow by a constant factor, so differences between neighbors are slopes on a logarithmic axis.
     steepest = skipped + int(np.argmin(np.gradient(np.array(smoothed))[skipped : lowest + 1]))
-    return RateCurve(rates, losses, smoothed, rates[steepest], rates[lowest] / 10)
+    return RateCurve(learning_rates, losses, smoothed, learning_rates[steepest], learning_rates[lowest] / 10)

@@ -76,7 +76,7 @@ class FastTextVectors:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Word -> row."""
+        """Word -> row; of equal words the first one counts."""
         return dict(zip(reversed(self.words), range(len(self.words) - 1, -1, -1), strict=True))
 
     def vectors(self, words: Sequence[str]) -> Floats:
@@ -155,7 +155,7 @@ def read_fasttext(path: str | Path) -> FastTextVectors:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is no file: a fastText model is one file, .bin")
+        raise UserError(f"{path} is not a file: a fastText model is one file, .bin")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             return parse_fasttext(path, cast(BinaryIO, stream), LoadReport())
@@ -175,7 +175,7 @@ def parse_fasttext(path: Path, stream: BinaryIO, report: LoadReport) -> FastText
     magic, version, *arguments = _ARGUMENTS.unpack(_taken(path, stream, _ARGUMENTS.size))
     width, _, _, _, _, _, _, model, n_buckets, minn, maxn, _, _ = arguments
     if struct.pack("<i", magic) != MAGIC:
-        raise UserError(f"{path} is no fastText model: it does not begin with fastText's magic number")
+        raise UserError(f"{path} is not a fastText model: it does not begin with fastText's magic number")
     if version not in (11, 12):
         raise UserError(f"{path} is a fastText model of version {version}: versions 11 and 12 are read")
     if width < 1 or n_buckets < 0:

@@ -34,7 +34,7 @@ _NO_DIRECTION = 1e-7
 
 
 class Neighbor(NamedTuple):
-    """A word near a query."""
+    """A neighbor of a query, with its score."""
 
     word: str
     score: float

@@ -84,7 +84,7 @@ def load_vectors(
     """`read_word_vectors` into a store, made from the vector dimension and the number of words (None if unknown)."""
     if not path.is_file():
         raise UserError(
-            f"{path} is no file: word vectors are one file in word2vec's, GloVe's or fastText's format, or .npz"
+            f"{path} is not a file: word vectors are one file in word2vec's, GloVe's or fastText's format, or .npz"
         )
     report = LoadReport()
     try:
@@ -151,16 +151,18 @@ def _npz_source(path: Path, stream: BinaryIO, limit: int | None) -> VectorSource
         arrays = [found[name] for name in ("words", "matrix")] if isinstance(found, NpzFile) else []
     except (KeyError, ValueError, RuntimeError, MemoryError) as error:
         # An encrypted archive is a RuntimeError. What numpy says of pickles is how to load them unsafely.
-        why = "it is no .npz, or holds objects of Python" if "pickle" in str(error) else str(error.args[0])
-        raise UserError(f"{path} is no file of word vectors ({why}): {needed}") from error
+        why = (
+            "it is not an .npz, or contains Python objects" if "pickle" in str(error) else str(error.args[0])
+        )
+        raise UserError(f"{path} is not a file of word vectors ({why}): {needed}") from error
     except OSError as error:  # a damaged table of contents leads to places before the file's beginning
         raise UserError(f"{path} cannot be unpacked ({error}): the file is truncated or damaged") from error
     for array, kinds in zip(arrays, ("U", "fiu"), strict=False):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
             sort = array.dtype if isinstance(array, np.ndarray) else "bytes"
-            raise UserError(f"{path} is no file of word vectors (an array is of {sort}): {needed}")
+            raise UserError(f"{path} is not a file of word vectors (an array is of {sort}): {needed}")
     if not arrays:
-        raise UserError(f"{path} is no .npz but one array of numpy: {needed}")
+        raise UserError(f"{path} is a single array of NumPy, not an .npz: {needed}")
     words, matrix = arrays
     if matrix.ndim != 2 or words.shape != matrix.shape[:1] or not matrix.size:
         raise UserError(

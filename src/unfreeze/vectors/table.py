@@ -31,8 +31,8 @@ Block = tuple[list[str], Floats]
 """N words and their finite vectors (N, D)."""
 
 _HARMLESS = {"zero_vectors", "trailing_spaces", "carriage_returns", "blank_last_lines", "byte_order_marks"}
-_MOST_COMPARED = 20_000
-"""Words compared with an unknown one, so that the error comes at once even among a million words."""
+_MAX_COMPARED = 20_000
+"""Words compared with an unknown one, so that the error is immediate even with a million words."""
 _LENGTH_GAP, _AFFIX = 2, 2
 """A word is similar only if its length differs by at most 2, and 2 letters at the beginning or the end are the same."""
 _FIRST_ALLOCATION = 1 << 28
@@ -107,7 +107,7 @@ class VectorTable:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Word -> row."""
+        """Word -> row; of equal words the first one counts."""
         return dict(zip(reversed(self.words), range(len(self.words) - 1, -1, -1), strict=True))
 
     def row(self, word: str) -> int | None:
@@ -153,7 +153,7 @@ class VectorTable:
             and (other[:_AFFIX].lower() == begins or other[-_AFFIX:].lower() == ends)
         )
         near: dict[str, int] = {}
-        for row in islice(nearby, _MOST_COMPARED):
+        for row in islice(nearby, _MAX_COMPARED):
             near.setdefault(self.words[row].lower(), row)
 
         def likeness(other: str) -> float:
@@ -161,8 +161,8 @@ class VectorTable:
             ratio = difflib.SequenceMatcher(None, other, lower).ratio()
             return ratio - 0.01 * math.log2(1 + near[other])
 
-        alike = difflib.get_close_matches(lower, near, n=20, cutoff=0.7)
-        found = sorted(alike, key=likeness, reverse=True)[:most]
+        similar = difflib.get_close_matches(lower, near, n=20, cutoff=0.7)
+        found = sorted(similar, key=likeness, reverse=True)[:most]
         return [
             other if word == lower and other in self.index else self.words[near[other]] for other in found
         ]
@@ -225,7 +225,7 @@ class RowStore(Protocol):
     """The store to which `collect` appends vectors."""
 
     def add(self, rows: Floats) -> None:
-        """Append (N, D)."""
+        """Append rows (N, D)."""
 
     def matrix(self) -> Floats:
         """Return all rows (V, D)."""

@@ -1,1 +1,1 @@
-"""Building blocks of encoders."""
+"""Modules that encoders and task networks are built of: recurrent layers, softmaxes, CRF, character CNN."""

@@ -29,7 +29,7 @@ class AttentionFlow(nn.Module):
     def forward(
         self, context: Tensor, question: Tensor, context_mask: Tensor, question_mask: Tensor
     ) -> Tensor:
-        """The masks (B, T) and (B, J) are true at words; each row has at least one."""
+        """Return G (B, T, 4 D); the masks (B, T) and (B, J) are true at words, of which each row has at least one."""
         # w is split into three parts, so that [c; q; c * q] is never built: S is (B, T, J)
         scores = torch.bmm(context * self.of_product.to(context.dtype), question.transpose(1, 2)).float()
         scores = scores + (context @ self.of_context.to(context.dtype)).float()[:, :, None]
@@ -37,7 +37,6 @@ class AttentionFlow(nn.Module):
         scores = scores.masked_fill(~question_mask[:, None, :], -torch.inf)
         to_question = torch.bmm(torch.softmax(scores, dim=2).to(question.dtype), question)  # a: (B, T, D)
         highest = scores.amax(2).masked_fill(~context_mask, -torch.inf)
-        to_context = torch.bmm(
-            torch.softmax(highest, dim=1)[:, None].to(context.dtype), context
-        )  # b: (B, 1, D)
+        # b: (B, 1, D)
+        to_context = torch.bmm(torch.softmax(highest, dim=1)[:, None].to(context.dtype), context)
         return torch.cat([context, to_question, context * to_question, context * to_context], dim=2)

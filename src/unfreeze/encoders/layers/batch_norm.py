@@ -1,6 +1,6 @@
 """Batch normalization whose statistics are those of the whole batch, over all processes.
 
-Legend: B batch, D features.
+Shapes: B batch, D features.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def _summed(x: Tensor) -> Tensor:
-    """The sum over processes, if there are several."""
+    """Sum over processes, if there are several."""
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return x
     result: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
@@ -37,11 +37,11 @@ def _summed(x: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalization over the batch of all processes: two processes make the update that one would make.
+    """Batch normalization over the batch of all processes, so that two processes make the same update as one.
 
-    A single example has no variance: it is normalized by the running statistics. `torch.nn.SyncBatchNorm` needs GPUs. Statistics are computed in float64: in float32 a feature that is the
-    same in all documents, such as a maximum at the begin symbol, gets rounding errors (1e-4), which Adam would amplify to
-    full steps.
+    `torch.nn.SyncBatchNorm` does this only on GPUs. A single example has no variance and is normalized by the running
+    statistics. Statistics are computed in float64: in float32, a feature that is the same in all documents, such as a
+    maximum at the begin symbol, gets rounding errors (1e-4), which Adam would amplify to full steps.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class BatchNorm(nn.BatchNorm1d):
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
-        # A plain mean over the first batches: torch's moving average would still be near its start (0 and 1).
+        # A plain mean over the first batches, where torch's moving average would still be close to its initial 0 and 1.
         share = max(self.momentum, 1.0 / int(self.num_batches_tracked))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)

@@ -32,7 +32,7 @@ class CellSettings:
             raise UserError(
                 f"{setting('windows')} and {setting('zoneout')} are for QRNNs: add {setting('cell', 'qrnn')}, or leave them out"
             )
-        # Checked early, because the layers are made after reading the text.
+        # Checked here already, because layers are created only after all text has been read.
         if any(window < 1 for window in self.windows):
             raise UserError(
                 f"{setting('windows')} must be at least 1, not {' '.join(map(str, self.windows))}"

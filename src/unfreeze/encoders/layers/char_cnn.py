@@ -1,4 +1,4 @@
-"""Character CNN with highway layers and projection (Kim et al. 2016; Peters et al. 2018): the characters of a word to a vector.
+"""Character CNN with highway layers and projection (Kim et al. 2016; Peters et al. 2018): characters of a word -> vector.
 
 Shapes: U words, C characters per word, S symbols, E symbol embedding size, F filters, P output size.
 """
@@ -22,7 +22,7 @@ from unfreeze.text.characters import LONGEST, N_SYMBOLS, PADDING
 
 Activation = Literal["relu", "tanh"]
 CARRY_BIAS = -2.0
-"""Initial bias of the gate of a highway layer, which then passes on most of its input."""
+"""Initial bias of the gate of a highway layer; a negative value lets most of the input through unchanged."""
 LANES = 16
 ROWS = 128
 """Minimum number of words per thread."""
@@ -45,13 +45,15 @@ class CharCnnSettings:
 
     def __post_init__(self) -> None:
         if not self.filters:
-            raise UserError("a character CNN needs filters")
+            raise UserError("a character CNN needs at least one kind of filter")
         if not 3 <= self.longest <= LONGEST:
             raise UserError(
                 f"words of {self.longest} characters: longest must be 3 to {LONGEST}, including two marks"
             )
         if any(len(each) != 2 for each in self.filters):
-            raise UserError("each kind of filter is two numbers, its width and how many there are")
+            raise UserError(
+                "each kind of filter is given by two numbers, its width and the number of filters"
+            )
         for width, count in self.filters:
             if not 1 <= width <= self.longest or count < 1:
                 raise UserError(
@@ -87,7 +89,7 @@ class CharCnn(nn.Module):
     """Words as rows of symbols (U, C) -> vectors (U, P).
 
     Args:
-        sizes: of the CNN.
+        sizes: sizes of the CNN.
         size: P.
     """
 
@@ -142,7 +144,7 @@ class CharCnn(nn.Module):
 
 
 def _table(symbols: Tensor, filters: Tensor) -> Tensor:
-    """Contribution (width S, F) of each symbol at each place of a window to each filter, with F padded to LANES."""
+    """Contribution (width S, F) of each symbol at each position of a window to each filter, with F padded to LANES."""
     width, _, count = filters.shape
     with torch.autocast("cpu", enabled=False):
         padded = F.pad(filters, (0, -count % LANES))
@@ -156,20 +158,20 @@ class _Largest(torch.autograd.Function):
     def forward(ctx: Any, table: Tensor, rows: Tensor, lengths: Tensor, width: int) -> Tensor:
         rows, n_symbols = rows.contiguous(), len(table) // width
         largest = table.new_empty(len(rows), table.shape[1])
-        places = torch.empty(largest.shape, dtype=torch.bfloat16)  # represents integers up to 256 exactly
+        positions = torch.empty(largest.shape, dtype=torch.bfloat16)  # represents integers up to 256 exactly
         arrays = (rows.numpy(), lengths.numpy(), table.detach().numpy())
-        results = (largest.numpy(), as_array(places))
+        results = (largest.numpy(), as_array(positions))
         parts = split_work(len(rows), least=ROWS)
         run_parallel([partial(look_up, *arrays, width, n_symbols, *results, *part) for part in parts])
-        ctx.save_for_backward(rows, places)
+        ctx.save_for_backward(rows, positions)
         ctx.width, ctx.shape = width, table.shape
         return largest
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        rows, places = ctx.saved_tensors
+        rows, positions = ctx.saved_tensors
         d_table = gradient.new_zeros(ctx.shape)
-        arrays = (rows.numpy(), places.to(torch.int16).numpy(), gradient.contiguous().numpy())
+        arrays = (rows.numpy(), positions.to(torch.int16).numpy(), gradient.contiguous().numpy())
         arguments = (*arrays, ctx.width, ctx.shape[0] // ctx.width, d_table.numpy())
         parts = split_work(ctx.shape[1] // LANES)
         run_parallel([partial(scatter, *arguments, LANES * first, LANES * last) for first, last in parts])

@@ -3,7 +3,7 @@
     log p(y | x) = first(y_1) + sum_t score_t(y_t) + sum_t transition(y_t, y_(t+1)) + last(y_n) - log Z
 
 Sequences are concatenated without padding. log Z and its gradients (the marginals) are computed exactly by the
-forward-backward algorithm. Constraints on which tag may follow which hold in training as well as in decoding.
+forward-backward algorithm. Constraints on which tag may follow which apply in training as well as in decoding.
 
 Shapes: B sequences, N positions of all sequences together, K tags.
 """
@@ -24,7 +24,7 @@ from unfreeze.encoders.layers.crf_kernel import best_paths, sum_paths
 from unfreeze.encoders.layers.parallel import run_parallel, split_work
 
 SEQUENCES = 16
-"""Minimum number of sequences per thread."""
+"""Minimum number of sequences per thread; fewer are not worth starting one."""
 Numbers = NDArray[np.float64]
 Arrays = tuple[Numbers, Numbers, Numbers, Numbers]
 """Scores (N, K), transitions (K, K), first (K,) and last (K,)."""
@@ -72,10 +72,10 @@ class Crf(nn.Module):
         stops = torch.from_numpy(bounds[1:] - 1).to(tags.device)
         own = scores.gather(1, tags[:, None])[:, 0].to(totals.dtype)
         steps = torch.zeros_like(own)
-        inner = torch.ones(len(tags), dtype=torch.bool, device=tags.device)
-        inner[starts] = False
-        places = inner.nonzero()[:, 0]
-        steps[places] = transitions[tags[places - 1], tags[places]].to(steps.dtype)
+        is_inner = torch.ones(len(tags), dtype=torch.bool, device=tags.device)
+        is_inner[starts] = False
+        positions = is_inner.nonzero()[:, 0]
+        steps[positions] = transitions[tags[positions - 1], tags[positions]].to(steps.dtype)
         row = torch.repeat_interleave(
             torch.arange(len(lengths), device=tags.device), torch.tensor(lengths, device=tags.device)
         )
@@ -112,18 +112,18 @@ def _arrays(scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor) ->
     return a, b, c, d
 
 
-def _sums(arrays: Arrays, bounds: NDArray[np.int64], learns: bool) -> tuple[Numbers, ...]:
+def _sums(arrays: Arrays, bounds: NDArray[np.int64], needs_gradient: bool) -> tuple[Numbers, ...]:
     """log Z (B,), marginals (N, K), and expected counts of transitions, first and last tags over all sequences."""
     scores, transitions, first, last = arrays
     n_tags, n_rows = len(first), len(bounds) - 1
     totals = np.empty(n_rows)
-    unary = np.zeros(scores.shape if learns else (0, n_tags))
+    unary = np.zeros(scores.shape if needs_gradient else (0, n_tags))
     calls: list[Any] = []
     parts = []
     for low, high in split_work(n_rows, least=SEQUENCES):
         parts.append((np.zeros((n_tags, n_tags)), np.zeros(n_tags), np.zeros(n_tags)))
         inputs = scores, bounds[low : high + 1], transitions, first, last
-        calls.append(partial(sum_paths, *inputs, totals[low:high], unary, *parts[-1], learns))
+        calls.append(partial(sum_paths, *inputs, totals[low:high], unary, *parts[-1], needs_gradient))
     run_parallel(calls)
     return totals, unary, *(np.sum([part[number] for part in parts], axis=0) for number in range(3))
 
@@ -136,9 +136,9 @@ class _LogPartition(torch.autograd.Function):
         ctx: Any, scores: Tensor, transitions: Tensor, first: Tensor, last: Tensor, bounds: NDArray[np.int64]
     ) -> Tensor:
         arrays = _arrays(scores, transitions, first, last)
-        learns = any(ctx.needs_input_grad)
-        totals, *expected = _sums(arrays, bounds, learns)
-        if learns:
+        needs_gradient = any(ctx.needs_input_grad)
+        totals, *expected = _sums(arrays, bounds, needs_gradient)
+        if needs_gradient:
             ctx.bounds, ctx.arrays = bounds, arrays
             ctx.save_for_backward(scores, transitions, *(torch.from_numpy(each) for each in expected))
         exact = torch.promote_types(scores.dtype, torch.float32)

@@ -27,7 +27,7 @@ def sum_paths(
     pairs: Any,
     begins: Any,
     ends: Any,
-    learns: bool,
+    needs_gradient: bool,
 ) -> None:
     """Compute log Z of each sequence, and the expected counts of tags and transitions.
 
@@ -37,7 +37,7 @@ def sum_paths(
         totals: (B,), overwritten with log Z.
         unary: (N, K), overwritten with the marginals.
         pairs, begins, ends: (K, K), (K,), (K,); the expected counts are added.
-        learns: whether to compute marginals and counts.
+        needs_gradient: whether to compute marginals and counts.
     """
     n_tags = len(first)
     longest = 0
@@ -66,7 +66,7 @@ def sum_paths(
         for k in range(n_tags):
             end += alpha[n - 1, k] * stops[k]
         totals[b] = total + np.log(end)
-        if learns:
+        if needs_gradient:
             _marginals(alpha, scales, emitted, moves, stops / end, beta, after, unary, begin, n, pairs)
             for k in range(n_tags):
                 begins[k] += unary[begin, k]

@@ -30,7 +30,7 @@ from unfreeze.compiled import lanes
 from unfreeze.compiled.decorators import compiled_in_order
 from unfreeze.encoders.layers.parallel import KERNEL_FORMATS, as_array, run_parallel, split_work
 
-_WORTH_A_THREAD = 1 << 16
+_MIN_BLOCKS_PER_THREAD = 1 << 16
 
 
 class VariationalDropout(nn.Module):
@@ -171,7 +171,7 @@ def _masked(x: Tensor, probability: float, seed: int, dtype: torch.dtype) -> Ten
     blocks = -(-x.numel() // 16)
     calls = [
         partial(_mask, *arrays, 16 * first, min(16 * last, x.numel()), seed, threshold, scale)
-        for first, last in split_work(blocks, least=_WORTH_A_THREAD)
+        for first, last in split_work(blocks, least=_MIN_BLOCKS_PER_THREAD)
     ]
     run_parallel(calls)
     return result

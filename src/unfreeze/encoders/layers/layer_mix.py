@@ -2,7 +2,7 @@
 
     mix = gamma * sum_j softmax(w)_j h_j
 
-w starts at 0, so that all layers have equal weights, and gamma at 1. An L2 penalty on w keeps the weights close to each
+Initially w is 0, so that all layers have equal weights, and gamma is 1. An L2 penalty on w keeps the weights close to each
 other; with a large penalty the mix stays an average. Layers of different widths are first projected to the widest one.
 
 Shapes: B batch, T positions, L layers, D_l widths, D the largest width.

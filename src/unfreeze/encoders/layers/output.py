@@ -22,11 +22,11 @@ from torch.autograd.function import once_differentiable
 
 from unfreeze.encoders.layers.parallel import KERNEL_FORMATS
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
-from unfreeze.encoders.layers.softmax_kernel import NOWHERE, normalize_rows
+from unfreeze.encoders.layers.softmax_kernel import PADDING_BIAS, normalize_rows
 from unfreeze.errors import UserError
 
 CHUNK_BYTES = 1 << 26
-"""Size of a chunk of logits. Fewer chunks mean fewer passes over the gradient of the whole vocabulary."""
+"""Size of a chunk of logits; larger chunks mean fewer passes over the gradient of the whole vocabulary."""
 ROWS = 64
 """The rows of a cluster are padded to a multiple of this on a CPU in bf16."""
 BLOCK_ELEMENTS = 1 << 17
@@ -34,8 +34,8 @@ BLOCK_ELEMENTS = 1 << 17
 SCORED_ELEMENTS = 1 << 20
 """Logits per chunk without gradients: evaluation needs less memory than training, and is no slower."""
 
-UNSEEN = 0.5
-"""Added to the count of each word."""
+SMOOTHING_COUNT = 0.5
+"""Added to the count of each word, so that a word with count 0 has a finite bias."""
 
 
 class TiedSoftmax(nn.Module):
@@ -65,13 +65,13 @@ class TiedSoftmax(nn.Module):
         Otherwise the layers below learn the frequencies first, through a state that is the same at all positions. This
         drives an untrained LSTM into saturation, where its gradients vanish, for thousands of updates.
         """
-        weights = torch.tensor(counts, dtype=torch.float64, device=self.bias.device) + UNSEEN
+        weights = torch.tensor(counts, dtype=torch.float64, device=self.bias.device) + SMOOTHING_COUNT
         total = weights.sum()
         self.bias.copy_((weights / total).log())
         for cluster, (low, high) in enumerate(pairwise(self.bounds[1:])):
-            share = weights[low:high].sum()
-            self.bias[low:high] = (weights[low:high] / share).log().to(self.bias)
-            self.cluster_bias[cluster] = (share / total).log()
+            cluster_total = weights[low:high].sum()
+            self.bias[low:high] = (weights[low:high] / cluster_total).log().to(self.bias)
+            self.cluster_bias[cluster] = (cluster_total / total).log()
 
     def loss(self, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """Return the summed negative log-likelihood in nats.
@@ -177,7 +177,7 @@ class _SoftmaxLoss(torch.autograd.Function):
 
     The logits of a chunk are converted to their gradient in place, in the format of the matrix products and a few rows
     at a time, so that they stay in the cache. The gradient of a large vocabulary takes as much memory as the rest of
-    a step: its rows are written only once if a single chunk suffices, without being filled with zeros first.
+    a step, so its rows are not filled with zeros first, and are written only once if a single chunk suffices.
     """
 
     @staticmethod
@@ -193,9 +193,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         compute: torch.dtype,
     ) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32)
-        learns, moves_words = any(ctx.needs_input_grad), ctx.needs_input_grad[1]
+        needs_gradient, needs_weight_gradient = any(ctx.needs_input_grad), ctx.needs_input_grad[1]
         d_hidden = torch.empty_like(hidden)
-        d_weight = weight.new_empty(weight.shape) if moves_words else None
+        d_weight = weight.new_empty(weight.shape) if needs_weight_gradient else None
         d_bias, d_cluster_weight, d_cluster_bias = (
             torch.zeros_like(tensor) for tensor in (bias, cluster_weight, cluster_bias)
         )
@@ -207,13 +207,13 @@ class _SoftmaxLoss(torch.autograd.Function):
                 if d_weight is not None:
                     d_weight[words] = 0.0
                 continue
-            weight_c, part_bias = _padded(part.weight, part.bias, compute)
+            weight_c, part_bias = _padded_columns(part.weight, part.bias, compute)
             for chunk, (rows, labels) in enumerate(chunks):
-                hidden_c = _filled_up(hidden[rows].to(compute))
+                hidden_c = _padded_rows(hidden[rows].to(compute))
                 logits, n = F.linear(hidden_c, weight_c), len(labels)
                 d_part_bias = torch.zeros_like(part_bias)
                 total += _nll_and_gradient(logits[:n], part_bias, labels, d_part_bias)
-                if not learns:
+                if not needs_gradient:
                     continue
                 logits[n:] = 0.0
                 product = (logits @ weight_c)[:n].to(hidden.dtype)
@@ -235,7 +235,9 @@ class _SoftmaxLoss(torch.autograd.Function):
                 if number == 0:
                     d_cluster_weight += d_part[size : size + len(cluster_weight)]
         # Not save_for_backward: backward returns these tensors, and the next gradients are added to them in place.
-        ctx.gradients = (d_hidden, d_weight, d_bias, d_cluster_weight, d_cluster_bias) if learns else None
+        ctx.gradients = (
+            (d_hidden, d_weight, d_bias, d_cluster_weight, d_cluster_bias) if needs_gradient else None
+        )
         return total
 
     @staticmethod
@@ -256,7 +258,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         return *gradients, None, None, None
 
 
-def _filled_up(hidden: Tensor) -> Tensor:
+def _padded_rows(hidden: Tensor) -> Tensor:
     # The number of rows in a cluster differs from step to step, and oneDNN compiles a kernel for each new size:
     # pad with rows of zeros to a multiple of ROWS.
     missing = -len(hidden) % ROWS
@@ -265,13 +267,13 @@ def _filled_up(hidden: Tensor) -> Tensor:
     return F.pad(hidden, (0, 0, 0, missing))
 
 
-def _padded(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
+def _padded_columns(weight: Tensor, bias: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
     """Weight of a part in the compute format, and its bias, padded to a multiple of 16 columns."""
     columns = len(weight) + -len(weight) % 16
     weight_c = weight.new_empty(columns, weight.shape[1], dtype=compute)
     weight_c[: len(weight)] = weight
     weight_c[len(weight) :] = 0.0
-    return weight_c, F.pad(bias, (0, columns - len(bias)), value=NOWHERE)
+    return weight_c, F.pad(bias, (0, columns - len(bias)), value=PADDING_BIAS)
 
 
 def _nll_and_gradient(logits: Tensor, bias: Tensor, labels: Tensor, d_bias: Tensor) -> Tensor | float:

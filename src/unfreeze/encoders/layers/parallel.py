@@ -23,7 +23,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="unfreeze")
 
 
-_HELD = threading.local()
+_RESERVED = threading.local()
 """Number of threads that `single_threaded_ops` reserves for `run_parallel`."""
 
 
@@ -36,16 +36,16 @@ def single_threaded_ops() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # affects this thread only
-    _HELD.threads = threads
+    _RESERVED.threads = threads
     try:
         yield
     finally:
-        _HELD.threads = None
+        _RESERVED.threads = None
         torch.set_num_threads(threads)
 
 
 def _n_threads() -> int:
-    return getattr(_HELD, "threads", None) or torch.get_num_threads()
+    return getattr(_RESERVED, "threads", None) or torch.get_num_threads()
 
 
 def run_parallel(calls: Sequence[Callable[[], T]]) -> list[T]:

@@ -18,7 +18,7 @@ from unfreeze.compiled.decorators import compiled_in_order
 from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
 TILE = 16
-_TILES_WORTH_A_THREAD = 256
+_MIN_TILES_PER_THREAD = 256
 
 
 def compute_type(x: Tensor) -> torch.dtype:
@@ -68,7 +68,7 @@ def _transpose_into(x: Tensor, out: Tensor, add: bool) -> None:
     n_rows, n_columns = x.shape
     whole_rows, whole_columns = n_rows - n_rows % TILE, n_columns - n_columns % TILE
     columns = whole_columns // TILE
-    least = max(1, _TILES_WORTH_A_THREAD * TILE // max(TILE, whole_rows))
+    least = max(1, _MIN_TILES_PER_THREAD * TILE // max(TILE, whole_rows))
     calls = [
         partial(_tiles, as_array(x), as_array(out), TILE * first, TILE * last, whole_rows, add)
         for first, last in split_work(columns, least)

@@ -1,4 +1,4 @@
-"""LSTM with projection, as in ELMo: a large number of cells and a state that is a projection of them, both clipped.
+"""LSTM with projection, as in ELMo: a large cell state and a hidden state projected from it, both clipped.
 
     z_t = W_x x_t + W_h h_(t-1) + b        c_t = clip(f c_(t-1) + i g)        h_t = clip(W_p (o tanh(c_t)))
 
@@ -51,12 +51,12 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class Clips:
-    """Bounds of the absolute values in a state; infinite by default."""
+    """The largest absolute values that states are clipped to; infinite by default."""
 
     cell: float = torch.inf
-    """Of c."""
+    """Of the cell state c."""
     projection: float = torch.inf
-    """Of h."""
+    """Of the hidden state h."""
 
 
 class ProjectedLstm(nn.Module):
@@ -89,7 +89,7 @@ class ProjectedLstm(nn.Module):
         self.bias[self.hidden_size : 2 * self.hidden_size] = 1.0
 
     def weights(self) -> Weights:
-        """Return the parameters as a tuple."""
+        """Return the parameters in the form that the compiled loops take."""
         return Weights(self.weight_input, self.bias, self.weight_state, self.projection)
 
     def weights_as(self, dtype: torch.dtype) -> Weights:
@@ -157,7 +157,7 @@ def run_stacks(
     Returns:
         For each direction the outputs (T, B, P) of its layers, and their final states.
     """
-    compute, steps = compute_type(inputs[0]), tuple(active)  # looked up here because autocast is thread-local
+    compute, steps = compute_type(inputs[0]), tuple(active)  # not in the threads: autocast is thread-local
 
     def run(
         x: Tensor, layers: Sequence[ProjectedLstm], before: Sequence[State] | None
@@ -196,7 +196,7 @@ def _without_gradients(
     """Run one direction and return the output and the final state."""
     sizes = layer.projection_size, layer.hidden_size
     if not (set(active) == {1} and x.shape[1] == 1 and can_run(*sizes, compute, x.device)):
-        return _forward((x, h, c), layer.weights_as(compute), active, clips, learns=False)[:3]
+        return _forward((x, h, c), layer.weights_as(compute), active, clips, needs_gradient=False)[:3]
     weights = layer.row_weights(compute)
     gates = torch.addmm(weights.bias, x[:, 0].to(compute), weights.input)
     states, cells = run_row(gates, weights, h, c, clips.cell, clips.projection)
@@ -212,7 +212,7 @@ class _Saved:
     cells: Tensor  # ((T + 1) B, H)
     raw: Tensor  # (N, H): m
     states: Tensor  # ((T + 1) B, P)
-    live: Tensor | None  # (N,)
+    unpadded: Tensor | None  # (N,)
     weights: Weights
 
 
@@ -223,15 +223,20 @@ class _Layers(torch.autograd.Function):
     def forward(
         ctx: Any, compute: torch.dtype, active: tuple[int, ...], clips: Clips, *flat: Tensor
     ) -> tuple[Tensor, ...]:
-        learns = any(ctx.needs_input_grad)
+        needs_gradient = any(ctx.needs_input_grad)
         calls = [
             partial(
-                _forward, flat[at : at + 3], _converted(flat[at + 3 : at + 7], compute), active, clips, learns
+                _forward,
+                flat[at : at + 3],
+                _converted(flat[at + 3 : at + 7], compute),
+                active,
+                clips,
+                needs_gradient,
             )
             for at in range(0, len(flat), 7)
         ]
         results = run_parallel(calls)
-        if learns:
+        if needs_gradient:
             ctx.saved, ctx.active, ctx.clips = [result[3] for result in results], active, clips
         outputs = tuple(tensor for result in results for tensor in result[:3])
         ctx.mark_non_differentiable(*(tensor for result in results for tensor in result[1:3]))
@@ -253,7 +258,7 @@ def _converted(weights: Sequence[Tensor], dtype: torch.dtype) -> Weights:
     return Weights(*(weight.detach().to(dtype) for weight in weights))
 
 
-def _live(active: Sequence[int], batch: int, device: torch.device) -> Tensor | None:
+def _unpadded(active: Sequence[int], batch: int, device: torch.device) -> Tensor | None:
     """Indices (N,) of the positions of T B that are not padding; None if there is no padding."""
     if all(n == batch for n in active):
         return None
@@ -261,13 +266,13 @@ def _live(active: Sequence[int], batch: int, device: torch.device) -> Tensor | N
     return (torch.arange(batch, device=device) < steps[:, None]).flatten().nonzero()[:, 0]
 
 
-def _picked(x: Tensor, places: Tensor | None) -> Tensor:
+def _select(x: Tensor, places: Tensor | None) -> Tensor:
     return x if places is None else x[places]
 
 
 @torch.no_grad()
 def _forward(
-    given: Sequence[Tensor], weights: Weights, active: Sequence[int], clips: Clips, learns: bool
+    given: Sequence[Tensor], weights: Weights, active: Sequence[int], clips: Clips, needs_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor, _Saved | None]:
     """Run one direction: output, final h and c, and the tensors for the backward pass.
 
@@ -276,20 +281,20 @@ def _forward(
     x, h, c = given
     n_steps, batch, width = x.shape
     size, n_cells = weights.projection.shape
-    live = _live(active, batch, x.device)
-    flat = _picked(x.reshape(n_steps * batch, width), live).to(weights.input.dtype)
+    unpadded = _unpadded(active, batch, x.device)
+    flat = _select(x.reshape(n_steps * batch, width), unpadded).to(weights.input.dtype)
     gates = torch.addmm(weights.bias, flat, weights.input.t())
-    stride = batch if learns else 0
+    stride = batch if needs_gradient else 0
     cells = c.new_empty(n_steps * stride + batch, n_cells)
     cells[:batch] = c
-    raw = gates.new_empty(max(1, len(flat)) if learns else batch, n_cells)
+    raw = gates.new_empty(max(1, len(flat)) if needs_gradient else batch, n_cells)
     states = gates.new_zeros((n_steps + 1) * batch, size)
     states[:batch] = h
     from_state = gates.new_empty(batch, 4 * n_cells)
     steps = CellSteps(gates, cells, raw, from_state, clips.cell)
     state_t, projection_t = weights.state.t(), weights.projection.t()
     for t, (row, n) in enumerate(zip(accumulate(active, initial=0), active, strict=False)):
-        before, out_row = t * batch, row if learns else 0
+        before, out_row = t * batch, row if needs_gradient else 0
         # z = W_x x + W_h h + b, (n, 4 H); m, (n, H); h = W_p m, (n, P)
         torch.mm(states[before : before + n], state_t, out=from_state[:n])
         steps.forward(row, t * stride, (t + 1) * stride, out_row, n)
@@ -298,9 +303,9 @@ def _forward(
         if clips.projection < torch.inf:
             new.clamp_(-clips.projection, clips.projection)
     ends = _ends(active, batch, h.device)
-    final_c = cells[ends] if learns else cells
+    final_c = cells[ends] if needs_gradient else cells
     output = states[batch:].view(n_steps, batch, size).to(x.dtype)
-    saved = _Saved(flat, gates, cells, raw, states, live, weights) if learns else None
+    saved = _Saved(flat, gates, cells, raw, states, unpadded, weights) if needs_gradient else None
     return output, states[ends].to(h.dtype), final_c, saved
 
 
@@ -315,8 +320,8 @@ def _ends(active: Sequence[int], batch: int, device: torch.device) -> Tensor:
 def _backward(d_output: Tensor, saved: _Saved, active: Sequence[int], clips: Clips) -> tuple[Tensor, ...]:
     """Gradients of the input and of the weights of one direction, in the order of `Weights`."""
     n_steps, batch, size = d_output.shape
-    weights, gates, live = saved.weights, saved.gates, saved.live
-    d_states = _picked(d_output.reshape(n_steps * batch, size), live).to(gates.dtype, copy=True)
+    weights, gates, unpadded = saved.weights, saved.gates, saved.unpadded
+    d_states = _select(d_output.reshape(n_steps * batch, size), unpadded).to(gates.dtype, copy=True)
     d_cells = torch.zeros_like(saved.cells[:batch])
     d_raw = gates.new_empty(batch, saved.cells.shape[1])
     d_before = gates.new_zeros(batch, size)
@@ -335,12 +340,12 @@ def _backward(d_output: Tensor, saved: _Saved, active: Sequence[int], clips: Cli
         torch.mm(gates[row : row + n], weights.state, out=d_before[:n])
     exact = torch.promote_types(gates.dtype, torch.float32)
     d_z_t, d_x = gates.t(), gates @ weights.input
-    if live is not None:
-        d_x = d_x.new_zeros(n_steps * batch, d_x.shape[1]).index_copy_(0, live, d_x)
+    if unpadded is not None:
+        d_x = d_x.new_zeros(n_steps * batch, d_x.shape[1]).index_copy_(0, unpadded, d_x)
     return (
         d_x.view(n_steps, batch, -1),
         (d_z_t @ saved.x).to(exact),
         gates.sum(0, dtype=exact),
-        (d_z_t @ _picked(saved.states[: n_steps * batch], live)).to(exact),
+        (d_z_t @ _select(saved.states[: n_steps * batch], unpadded)).to(exact),
         (d_states.t() @ saved.raw[: len(gates)]).to(exact),
     )

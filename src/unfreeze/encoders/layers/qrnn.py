@@ -148,7 +148,7 @@ def _windows(read: Tensor, window: int) -> Tensor:
 
 
 def _pooling(gates: Tensor, bias: Tensor, factor: Tensor, *, keep: bool) -> tuple[Pooling, Tensor]:
-    """Arguments of the kernels, and a buffer (N, H) for h."""
+    """Return the arguments of the kernels, and a buffer (N, H) for h."""
     out = gates.new_empty(len(gates), gates.shape[1] // 3)
     cells = torch.empty_like(out) if keep else out
     return Pooling(gates, bias.detach().float(), cells, factor), out

@@ -27,7 +27,7 @@ _LIMIT = np.float32(28.0)
 
 
 class Pooling(NamedTuple):
-    """Buffers of one layer."""
+    """Tensors of one layer that the kernels read and write."""
 
     gates: Tensor
     """(N, 3 H), the matrix products for candidate, forget gate and output gate, without bias."""
@@ -182,17 +182,19 @@ def _gradients(
 
 
 @inlined_in_order
-def _store_and_sum(gates: Any, sums: Any, share: int, row: int, column: int, value: Any) -> None:
+def _store_and_sum(gates: Any, sums: Any, thread: int, row: int, column: int, value: Any) -> None:
     """Store the gradient of a gate and add it to that of the bias."""
     lanes.store(gates, row, column, value)
-    lanes.store(sums, share, column, lanes.add(lanes.load(sums, share, column), value))
+    lanes.store(sums, thread, column, lanes.add(lanes.load(sums, thread, column), value))
 
 
 @inlined_in_order
-def _store_and_sum_some(gates: Any, sums: Any, share: int, row: int, column: int, n: int, value: Any) -> None:
+def _store_and_sum_some(
+    gates: Any, sums: Any, thread: int, row: int, column: int, n: int, value: Any
+) -> None:
     lanes.store_some(gates, row, column, n, value)
-    total = lanes.add(lanes.load_some(sums, share, column, n), value)
-    lanes.store_some(sums, share, column, n, total)
+    total = lanes.add(lanes.load_some(sums, thread, column, n), value)
+    lanes.store_some(sums, thread, column, n, total)
 
 
 @compiled_in_order
@@ -205,7 +207,7 @@ def _backward(
     d_out: Any,
     d_state: Any,
     sums: Any,
-    share: int,
+    thread: int,
     first: int,
     last: int,
 ) -> None:
@@ -226,9 +228,9 @@ def _backward(
                 c_before = lanes.load(cells, row - batch, j) if t > 0 else lanes.load(before, b, j)
                 c, d_h, d_c = lanes.load(cells, row, j), lanes.load(d_out, row, j), lanes.load(d_state, b, j)
                 d_z, d_f, d_o, d_c = _gradients(z, f, i, o, factor, c_before, c, d_h, d_c)
-                _store_and_sum(gates, sums, share, row, j, d_z)
-                _store_and_sum(gates, sums, share, row, size + j, d_f)
-                _store_and_sum(gates, sums, share, row, 2 * size + j, d_o)
+                _store_and_sum(gates, sums, thread, row, j, d_z)
+                _store_and_sum(gates, sums, thread, row, size + j, d_f)
+                _store_and_sum(gates, sums, thread, row, 2 * size + j, d_o)
                 lanes.store(d_state, b, j, d_c)
             if rest:
                 j = whole
@@ -243,7 +245,7 @@ def _backward(
                 c, d_h = lanes.load_some(cells, row, j, rest), lanes.load_some(d_out, row, j, rest)
                 d_c = lanes.load_some(d_state, b, j, rest)
                 d_z, d_f, d_o, d_c = _gradients(z, f, i, o, factor, c_before, c, d_h, d_c)
-                _store_and_sum_some(gates, sums, share, row, j, rest, d_z)
-                _store_and_sum_some(gates, sums, share, row, size + j, rest, d_f)
-                _store_and_sum_some(gates, sums, share, row, 2 * size + j, rest, d_o)
+                _store_and_sum_some(gates, sums, thread, row, j, rest, d_z)
+                _store_and_sum_some(gates, sums, thread, row, size + j, rest, d_f)
+                _store_and_sum_some(gates, sums, thread, row, 2 * size + j, rest, d_o)
                 lanes.store_some(d_state, b, j, rest, d_c)

@@ -120,7 +120,8 @@ class RecurrentStack(nn.Module):
         hidden_size: H, the width of all layers except the last.
         output_size: width of the last layer; E if the output layer is tied to the embedding.
         n_layers: number of recurrent layers, at least 1.
-        cells: kind of the layers; their names in saved files begin with `lstms` or `qrnns`.
+        dropouts: dropout probabilities.
+        cells: kind of the layers; the names of their tensors in saved files begin with `lstms` or `qrnns`.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class RecurrentStack(nn.Module):
         return list(self.get_submodule(self._layers_name).children())  # type: ignore[arg-type]
 
     def initial_state(self, batch: int) -> State:
-        """Return the state before any text."""
+        """Return the state before the first text: zeros, for each layer as in its `initial_state`."""
         return [cell.initial_state(batch) for cell in self.cells]
 
     def set_dropouts(self, dropouts: Dropouts) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 32
-"""Steps that are combined in parallel; chunks are processed sequentially."""
+"""Number of steps that are combined in parallel; chunks are processed one after the other."""
 
 
 def forget_scan(forget: Tensor, x: Tensor, before: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from unfreeze.compiled.decorators import compiled_in_order
 from unfreeze.compiled.lane_math import exp
 from unfreeze.encoders.layers.parallel import as_array, run_parallel, split_work
 
-NOWHERE = -1e30
+PADDING_BIAS = -1e30
 """Bias of a padding column."""
 
 
@@ -54,7 +54,7 @@ def _normalize(
     sums: Any,
     totals: Any,
     scratch: Any,
-    share: int,
+    thread: int,
     first: int,
     last: int,
 ) -> None:
@@ -81,10 +81,10 @@ def _normalize(
         normalizer = 0.0
         for j in range(16):
             normalizer += scratch[1, j]
-        totals[share] += math.log(normalizer) + largest - of_target
+        totals[thread] += math.log(normalizer) + largest - of_target
         scratch[0, label] -= np.float32(normalizer)
         factor = lanes.splat(np.float32(1.0 / normalizer))
         for j in range(0, size, 16):
             value = lanes.multiply(lanes.load(scratch, 0, j), factor)
-            lanes.store(sums, share, j, lanes.add(lanes.load(sums, share, j), value))
+            lanes.store(sums, thread, j, lanes.add(lanes.load(sums, thread, j), value))
             lanes.store(logits, row, j, value)

@@ -1,6 +1,6 @@
 """Cache of tensors computed from the parameters of a layer: other number formats, lookup tables, other memory layouts.
 
-For passes without gradients, which would otherwise compute the same tensors again for each batch.
+Used in passes without gradients, which would otherwise compute the same tensors again for each batch.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WeightCache:
         return WeightCache()
 
     def __reduce__(self) -> tuple[type[WeightCache], tuple[()]]:
-        # Pickles without its contents.
+        # Pickles without the results, which can be computed again.
         return WeightCache, ()
 
 

@@ -44,7 +44,7 @@ class WordSoftmax(nn.Module):
         self.layer = TiedSoftmax(vocabulary_size, width, cutoffs)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Return the summed negative log-likelihood in nats for (N, P) and ids (N,); sampled in training if so configured."""
+        """Return the summed negative log-likelihood in nats for (N, P) and ids (N,); in training sampled, if `kind` says so."""
         is_sampled = self.training and self.kind == "sampled" and self.n_samples < len(self.weight)
         if not is_sampled:
             return self.layer.loss(hidden, self.weight, targets)

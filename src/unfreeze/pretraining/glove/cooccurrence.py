@@ -1,12 +1,12 @@
 """Co-occurrence counts of words, on which GloVe is trained (Pennington et al. 2014, section 3).
 
-A pair at distance d counts 1/d. Windows never cross documents, and words outside the vocabulary are removed before distances
-are measured.
+A pair of words at distance d counts as 1/d. Windows never cross documents, and words outside the vocabulary are removed before
+distances are measured.
 
 Counts are collected in hash tables of a fixed size. A full table is written out as one sorted run, and the runs are merged
 part by part, so that memory depends neither on the vocabulary nor on the corpus. Sums are exact in units of 2^-28, so that
-the result has the same bits whatever the memory and the number of threads. The order of the pairs is as good as random and
-always the same, so they need not be shuffled on disk before training.
+the result has the same bits whatever the memory and the number of threads. The order of the pairs looks random but
+is always the same, so they need not be shuffled on disk before training.
 
 Cost: see `cooccurrence_kernel`; 12 bytes per pair on disk, and 16 bytes per pair and run until they are merged.
 """
@@ -48,25 +48,25 @@ _LOAD = 0.7
 """Largest fraction of a table's slots in use; beyond it, searches for a free slot become long."""
 _SLOT_BYTES = 16
 _MERGE_BYTES = 64
-"""Bytes per pair while parts are merged: both sides of a merge, then the plain arrays."""
+"""Bytes per pair while parts are merged: the inputs and the output of a merge, then the decoded arrays."""
 
 Entries = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Cooccurrences:
-    """Weighted counts of pairs in a folder: three files of N numbers, in a scattered order."""
+    """Weighted counts of pairs in a folder: three files of N numbers, in scattered order."""
 
     folder: Path
     n_pairs: int
-    """N"""
+    """N, the number of stored pairs."""
     n_entries: int
-    """Nonzero entries of the matrix: both directions of a symmetric pair, the diagonal once."""
+    """Number of nonzero entries of the matrix: off the diagonal, a symmetric pair is two entries."""
     symmetric: bool
-    """Each pair is stored once, with row <= column, and stands for both directions."""
+    """Whether each pair is stored once, with row <= column, for both directions."""
 
     def read(self, start: int, stop: int) -> Entries:
-        """Pairs [start, stop): rows int32, columns int32, values float32."""
+        """Read the rows (int32), columns (int32) and values (float32) of pairs [start, stop)."""
         return tuple(  # type: ignore[return-value]
             np.fromfile(self.folder / name, dtype, stop - start, offset=4 * start)
             for name, dtype in _FILES.items()
@@ -90,16 +90,16 @@ def count_cooccurrences(
     """Count the words around each word of `store` and write the counts to `folder`.
 
     Args:
-        keep: (V,) which ids count; all others, and those from V on, are removed before windows are made.
+        keep: (V,) the ids to count; all others, and those from V on, are removed before windows are made.
         window: largest number of words to each side.
         symmetric: count words on both sides; otherwise X[i, j] counts how often j is to the left of i.
-        memory_mb: megabytes for the tables, later for merging. Little memory costs hardly any time, but more disk: with
-            100, 22 million tokens made 8 runs of together twice the pairs.
-        workers: threads, which share that memory; None is one per core. The result does not depend on them.
+        memory_mb: megabytes for the tables, and later for merging. Less memory costs little time but more disk: with 100,
+            22 million tokens made 8 runs with twice as many pairs in total.
+        workers: threads, which share that memory; None is one per core. The result does not depend on their number.
         progress: reports tokens and the runs written, then the pairs merged.
 
     Raises:
-        UserError: no two words of the vocabulary stand in one window, or the disk is full.
+        UserError: no two words of the vocabulary occur in the same window, or the disk is full.
     """
     assert window >= 1 and memory_mb > 0 and keep.dtype == np.bool_
     workers, budget = workers or os.cpu_count() or 1, int(memory_mb * 1e6)
@@ -110,20 +110,20 @@ def count_cooccurrences(
         n_pairs, n_diagonal = _write_merged(counting.runs, temporary, budget, progress)
         if not n_pairs:
             raise UserError(
-                "no two words of the vocabulary stand near each other in the corpus: GloVe needs more text"
+                "no two words of the vocabulary occur near each other in the corpus: GloVe needs more text"
             )
     n_entries = 2 * n_pairs - n_diagonal if symmetric else n_pairs
     return Cooccurrences(Path(folder), n_pairs, n_entries, symmetric)
 
 
 def _units(window: int) -> NDArray[np.uint64]:
-    """(window + 1,) 1/d in units; nothing stands at distance 0."""
+    """Return the weight 1/d of each distance d in units (window + 1,); no word is at distance 0."""
     return np.array([0, *(round(UNIT / distance) for distance in range(1, window + 1))], np.uint64)
 
 
 @dataclass(frozen=True)
 class _Runs:
-    """Sorted runs of pairs, one after the other in an unnamed file, which is gone however the process ends."""
+    """Sorted runs of pairs, one after the other in an unnamed file, which disappears however the process ends."""
 
     file: IO[bytes]
     sizes: list[NDArray[np.int64]] = field(default_factory=list)
@@ -136,11 +136,11 @@ class _Runs:
             self.file.write(pairs.data)
             self.sizes.append(sizes)
 
-    def merged(self, most: int) -> Iterator[tuple[int, Pairs]]:
-        """All pairs by rising key, at most `most` pairs of the runs at a time (or one part), with the number of these."""
+    def merged(self, max_pairs: int) -> Iterator[tuple[int, Pairs]]:
+        """Yield all pairs sorted by key, merged from at most `max_pairs` pairs of the runs (or one part), and their number."""
         sizes = np.array(self.sizes)  # (runs, parts)
         begins = np.cumsum(sizes).reshape(sizes.shape) - sizes
-        for first, last in _groups(sizes.sum(axis=0).tolist(), most):
+        for first, last in _groups(sizes.sum(axis=0).tolist(), max_pairs):
             counts = sizes[:, first:last].sum(axis=1)
             slices = [
                 self._read(int(begin), int(count))
@@ -156,19 +156,19 @@ class _Runs:
         return np.fromfile(self.file, np.uint64, 2 * count).reshape(count, 2)
 
 
-def _groups(sizes: list[int], most: int) -> Iterator[tuple[int, int]]:
-    """Ranges of neighboring parts that hold at most `most` pairs together, or are one part."""
-    first = held = 0
+def _groups(sizes: list[int], max_pairs: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of consecutive parts with at most `max_pairs` pairs in total, or of a single larger part."""
+    first = total = 0
     for part, size in enumerate(sizes):
-        if held and held + size > most:
+        if total and total + size > max_pairs:
             yield first, part
-            first, held = part, 0
-        held += size
+            first, total = part, 0
+        total += size
     yield first, len(sizes)
 
 
 def _write_merged(runs: _Runs, folder: Path, budget: int, progress: Progress) -> tuple[int, int]:
-    """Write the pairs of all runs as three files of plain numbers; returns how many, and how many on the diagonal."""
+    """Write the pairs of all runs to three files; return their number, and the number of those on the diagonal."""
     if not runs.sizes:
         return 0, 0
     n_pairs = n_diagonal = 0
@@ -187,7 +187,7 @@ def _write_merged(runs: _Runs, folder: Path, budget: int, progress: Progress) ->
 
 @dataclass(frozen=True)
 class _Counting:
-    """Threads that each count a range of documents in their own table."""
+    """Threads that each count a range of documents in a table of their own."""
 
     store: TokenStore
     keep: NDArray[np.bool_]
@@ -199,21 +199,21 @@ class _Counting:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def work(self, bar: Bar, workers: int) -> None:
-        places = np.concatenate([[0], np.cumsum(self.store.lengths)])
-        cuts = np.searchsorted(places, np.linspace(0, self.store.n_tokens, workers + 1))
+        offsets = np.concatenate([[0], np.cumsum(self.store.lengths)])
+        cuts = np.searchsorted(offsets, np.linspace(0, self.store.n_tokens, workers + 1))
         with ThreadPoolExecutor(workers, thread_name_prefix="cooccurrence") as threads:
-            stretches = zip(places[cuts[:-1]].tolist(), places[cuts[1:]].tolist(), strict=True)
-            futures = [threads.submit(self._count, bar, places, *stretch) for stretch in stretches]
+            ranges = zip(offsets[cuts[:-1]].tolist(), offsets[cuts[1:]].tolist(), strict=True)
+            futures = [threads.submit(self._count, bar, offsets, *each) for each in ranges]
             try:
                 for future in futures:
                     future.result()
             finally:
                 self.stopped.set()
 
-    def _count(self, bar: Bar, places: NDArray[np.int64], begin: int, end: int) -> None:
+    def _count(self, bar: Bar, offsets: NDArray[np.int64], begin: int, end: int) -> None:
         """Count tokens [begin, end), which are whole documents, and write their runs."""
         table, limit, filled = *self._table(end - begin), 0
-        for n_tokens, words, starts, first in self._blocks(places, begin, end):
+        for n_tokens, words, starts, first in self._blocks(offsets, begin, end):
             if self.stopped.is_set():
                 return
             while first < len(words):
@@ -229,7 +229,7 @@ class _Counting:
             self._write(table)
 
     def _table(self, n_tokens: int) -> tuple[Pairs, int]:
-        """An empty table within the memory, not larger than so many tokens can need, and the slots that may be used."""
+        """Return an empty table, as large as memory allows or as `n_tokens` can need, and the number of usable slots."""
         window = len(self.units) - 1
         needed = int(window * n_tokens / _LOAD) + 2
         homes = max(2 * window + 2, min(self.budget // _SLOT_BYTES - SLACK - window, needed))
@@ -240,20 +240,20 @@ class _Counting:
         table.fill(0)
 
     def _blocks(
-        self, places: NDArray[np.int64], begin: int, end: int
+        self, offsets: NDArray[np.int64], begin: int, end: int
     ) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.int64], int]]:
-        """For each block of tokens: their number, the words kept, where documents start in these, and the first new one.
+        """Yield for each block of tokens their number, the words to count, the starts of documents, and the first new word.
 
-        The first words are the last ones before the block, so that no window is cut.
+        The words begin with the last ones of the previous block, so that no window is cut.
         """
         order = np.arange(self.store.n_documents)
         carried = np.empty(0, np.int32)
         for position in range(begin, end, BLOCK_TOKENS):
             stop = min(position + BLOCK_TOKENS, end)
-            tokens = self.store.gather(order, places, position, stop)
+            tokens = self.store.gather(order, offsets, position, stop)
             kept = self.keep.take(tokens, mode="clip") & (tokens < len(self.keep))
             words = np.concatenate([carried, tokens[kept]]).astype(np.int32)
-            inside = places[slice(*np.searchsorted(places, [position, stop]))] - position
+            inside = offsets[slice(*np.searchsorted(offsets, [position, stop]))] - position
             kept_before = np.concatenate([[0], np.cumsum(kept)])
             starts = np.concatenate([[0], kept_before[inside] + len(carried), [len(words)]])
             yield stop - position, words, starts, len(carried)

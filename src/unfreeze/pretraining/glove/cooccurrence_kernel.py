@@ -1,14 +1,17 @@
-"""The inner loops of counting co-occurrences: compiled by numba, free of the interpreter's lock.
+"""The compiled inner loops of counting co-occurrences.
 
-A pair of words is one 64-bit key: both ids, then a bijection that scatters them (splitmix64's, Steele et al. 2014).
-Special here: the scattered key serves three times. It is the hash, so that a table is read out almost in the order of
-its keys; it is the order of the runs on disk, whose parts are then of equal size whatever the words' frequencies; and
-sorted by it, the pairs come out shuffled, which is the order that training wants. Weights are whole multiples of
-2^-28 in 64 bits, so that sums depend neither on the order nor on where a run was cut.
-Cost: 50 (a table of 100 MB) to 70 ns (1 GB) a pair of positions on one core: 9 to 13 s for 22 million tokens and window
-10, of which 19 million words of a vocabulary of 30,000.
+A pair of words is one 64-bit key: both ids, scattered by a bijection (that of splitmix64, Steele et al. 2014). The scattered
+key serves three purposes. It is the hash of the pair, so that a table is read out almost in the order of its keys. It is the
+sort order of the runs on disk, whose parts are then of equal size whatever the frequencies of the words. And pairs sorted by
+it are shuffled, as training needs them.
 
-A table is (slots, 2): key, weight; key 0 is an empty slot. Pairs are (n, 2) of the same, by rising key, without repeats.
+Weights are integer multiples of 2^-28 in 64 bits, so that sums depend neither on the order nor on where a run was cut.
+
+Cost: 50 ns (a table of 100 MB) to 70 ns (1 GB) per pair of positions on one core: 9 to 13 s for window 10 and 22 million
+tokens, of which 19 million are words of a vocabulary of 30,000.
+
+A table is (slots, 2): key, weight; key 0 marks an empty slot. Pairs are (n, 2) of the same,
+sorted by key and without duplicates.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ from numpy.typing import NDArray
 from unfreeze.compiled.decorators import allocating, compiled, inlined
 
 UNIT = 1 << 28
-"""How often the smallest weight goes into 1. A pair may come up to 2^63 / UNIT = 3e10 times in distance 1."""
+"""Integer that stands for a weight of 1. A pair can occur 2^63 / UNIT = 3e10 times at distance 1 without overflow."""
 PART_BITS = 12
-"""Keys are told apart by so many of their highest bits when runs are cut into parts."""
+"""Number of highest bits of a key that determine its part of a run."""
 SLACK = 256
-"""Slots beyond the homes of a table, for its last clusters."""
+"""Slots after the last home of a table, for the keys that collide there."""
 
 _FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _INVERSES = (np.uint64(0x96DE1B173F119089), np.uint64(0x319642B2D24D8EC3))
@@ -35,7 +38,7 @@ Pairs = NDArray[np.uint64]
 
 @inlined
 def _scatter(row: Any, column: Any) -> Any:
-    """The key of a pair; 1 is added, since the bijection leaves 0 alone and 0 is an empty slot."""
+    """Return the key of a pair; 1 is added, since the bijection maps 0 to 0, which marks an empty slot."""
     z = ((np.uint64(row) << np.uint64(32)) | np.uint64(column)) + np.uint64(1)
     z = (z ^ (z >> np.uint64(30))) * _FACTORS[0]
     z = (z ^ (z >> np.uint64(27))) * _FACTORS[1]
@@ -44,7 +47,7 @@ def _scatter(row: Any, column: Any) -> Any:
 
 @inlined
 def _gather(key: Any) -> Any:
-    """The pair of a key, as row * 2^32 + column: `_scatter` undone step by step."""
+    """Return the pair of a key as row * 2^32 + column, the inverse of `_scatter`."""
     z = (key ^ (key >> np.uint64(31)) ^ (key >> np.uint64(62))) * _INVERSES[1]
     z = (z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))) * _INVERSES[0]
     z = z ^ (z >> np.uint64(30)) ^ (z >> np.uint64(60))
@@ -81,20 +84,22 @@ def count_words(
     """Add the pairs of `words[first:]` with the words to their left, until the table is full.
 
     Args:
-        words: (W,) ids below 2^31. `starts`: (documents + 1,) where each document starts, and W.
-        units: (window + 1,) the weight of each distance, in units.
+        words: (W,) ids below 2^31.
+        starts: (documents + 1,) where each document starts, and W.
+        units: (window + 1,) the weight of each distance, in multiples of 1 / UNIT.
         symmetric: count (smaller id, larger id), and a word with itself twice; else (word, word to its left).
-        table: its last SLACK + window slots are no key's home.
-        filled: slots of `table` in use, of which at most `limit` may be.
+        table: its last SLACK + window slots are not the home of any key.
+        filled, limit: number of slots of `table` in use, and the largest allowed number.
 
-    Returns: the first word that was not counted (W if all were), and the slots then in use.
+    Returns:
+        The first word that was not counted (W if all were), and the number of slots then in use.
     """
     window = len(units) - 1
     homes, last = np.uint64(len(table) - SLACK - window), len(table) - window
     for document in range(len(starts) - 1):
         start = starts[document]
         for i in range(max(start, first), starts[document + 1]):
-            # Beyond the homes slots are taken from the left: while this one is free, the `window` from here on are.
+            # Slots after the homes fill up from the left, so if this one is free, so are the `window` slots from here on.
             if filled + window > limit or table[last, 0] != 0:
                 return i, filled
             word = words[i]
@@ -113,7 +118,7 @@ def count_words(
 def sort_table(table: Pairs) -> int:
     """Move the pairs to the front of the table, by rising key; returns their number.
 
-    Insertion sort: a key stands before a smaller one only within a cluster of the table.
+    Insertion sort is fast here, because keys are out of order only within clusters of the table.
     """
     n = 0
     for slot in range(len(table)):
@@ -130,7 +135,7 @@ def sort_table(table: Pairs) -> int:
 
 @allocating
 def part_sizes(pairs: Pairs) -> NDArray[np.int64]:
-    """(2^PART_BITS,) how many of the pairs' keys have each of the values of their highest bits."""
+    """Return the number of pairs (2^PART_BITS,) for each value of the highest bits of their keys."""
     sizes = np.zeros(1 << PART_BITS, np.int64)
     for i in range(len(pairs)):
         sizes[np.int64(pairs[i, 0] >> np.uint64(64 - PART_BITS))] += 1
@@ -139,7 +144,7 @@ def part_sizes(pairs: Pairs) -> NDArray[np.int64]:
 
 @allocating
 def merge(left: Pairs, right: Pairs) -> Pairs:
-    """The pairs of both, the weights of a key in both added."""
+    """Merge two sorted arrays of pairs; the weights of a key that is in both are added."""
     result = np.empty((len(left) + len(right), 2), np.uint64)
     i = j = n = 0
     while i < len(left) and j < len(right):
@@ -162,7 +167,7 @@ def merge(left: Pairs, right: Pairs) -> Pairs:
 
 @allocating
 def decode(pairs: Pairs) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Rows, columns and weights as plain numbers, in the order of the keys."""
+    """Return rows (N,), columns (N,) and weights (N,), in the order of the keys."""
     rows, columns = np.empty(len(pairs), np.int32), np.empty(len(pairs), np.int32)
     values = np.empty(len(pairs), np.float32)
     for i in range(len(pairs)):

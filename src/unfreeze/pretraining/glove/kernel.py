@@ -1,17 +1,18 @@
-"""The inner loop of GloVe: compiled by numba, free of the interpreter's lock.
+"""The compiled inner loop of GloVe (Pennington et al. 2014, equation 8, trained by AdaGrad, Duchi et al. 2011).
 
-Source: Pennington et al. 2014, equation 8, with AdaGrad (Duchi et al. 2011) as the authors' program has it: the sum of
-squares starts at 1, holds the steps before they are divided (so the rate too), and is used before it is added to.
-Threads run it over the same parameters without locks (Hogwild, Niu et al. 2011).
+As in the authors' program, the sums of squares start at 1, contain the steps rather than the gradients (so they include the
+learning rate), and are read before they are increased. Threads run the loop on the same parameters without locks (Hogwild,
+Niu et al. 2011).
 
-Special here: the biases are dimensions like all others, for (w, b, 1) . (c, 1, b') is the whole prediction; the ones
-stay what they are because their sum of squares is huge. All that belongs to a word lies in one piece of memory. The
-arithmetic is an eighth of the time, waiting for memory the rest: hence the pairs of a column come one after the other
-(`grouped_order`), while its word lies in the cache.
-Cost: 170 ns an entry at V 30,000 and D 100 on one core with AVX-512; 255 in random order. Where ids go by falling
-frequency, the larger id of a pair, its column, is the rarer word, which no cache would hold otherwise.
+The biases are stored as two more dimensions, because the prediction is the dot product (w, b, 1) . (c, 1, b'). The constant
+ones are given a huge sum of squares, so that they never change. All values of a word are adjacent in memory. Arithmetic takes
+only an eighth of the time and waiting for memory the rest, so the pairs of a column are visited together
+(`grouped_order`), while the vectors of its word are in the cache. If ids are sorted by falling frequency, the column of a
+pair, its larger id, is the rarer word, which would otherwise never be in the cache.
 
-V vocabulary, D vector size, P = D + 2 rounded up to whole vector registers.
+Cost: 170 ns per entry at V = 30,000 and D = 100 on one core with AVX-512; 255 ns in random order.
+
+Shapes: V vocabulary, D vector size, P = D + 2 rounded up to whole vector registers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WORD, CONTEXT = 0, 1
 VALUE, SQUARES = 0, 1
 _LANES = 16
 _FROZEN = np.float32(1e30)
-"""A sum of squares with which a step of any size vanishes beside 1."""
+"""A sum of squares so large that steps are too small to change a value of 1."""
 
 Floats = NDArray[np.float32]
 
@@ -37,9 +38,9 @@ def make_parameters(vocabulary_size: int, size: int, seed: int) -> Floats:
     """(V, word or context, value or sum of squares, P): vectors uniform within 0.5 / D of zero, biases zero."""
     width = -(-(size + 2) // _LANES) * _LANES
     count = vocabulary_size * 4 * width
-    room = np.zeros(count + _LANES, np.float32)
-    begin = -(room.ctypes.data // 4) % _LANES  # rows begin where lines of the cache do
-    parameters = room[begin : begin + count].reshape(vocabulary_size, 2, 2, width)
+    buffer = np.zeros(count + _LANES, np.float32)
+    begin = -(buffer.ctypes.data // 4) % _LANES  # rows are aligned to cache lines
+    parameters = buffer[begin : begin + count].reshape(vocabulary_size, 2, 2, width)
     random = np.random.default_rng(seed)
     for row in parameters:
         row[:, VALUE, :size] = (random.random((2, size), dtype=np.float32) - np.float32(0.5)) / np.float32(
@@ -53,7 +54,7 @@ def make_parameters(vocabulary_size: int, size: int, seed: int) -> Floats:
 
 
 @inlined
-def _step(words: Floats, contexts: Floats, log: Any, weight: Any, rate: Any) -> Any:
+def _step(words: Floats, contexts: Floats, log: Any, weight: Any, learning_rate: Any) -> Any:
     """One step of AdaGrad for one entry; returns f(x) error^2 before it."""
     word, context = words[VALUE], contexts[VALUE]
     word_squares, context_squares = words[SQUARES], contexts[SQUARES]
@@ -61,7 +62,7 @@ def _step(words: Floats, contexts: Floats, log: Any, weight: Any, rate: Any) -> 
     for k in range(word.shape[0]):
         score += word[k] * context[k]
     error = score - log
-    step = rate * weight * error
+    step = learning_rate * weight * error
     for k in range(word.shape[0]):
         for_word, for_context = step * context[k], step * word[k]
         word[k] -= for_word / np.sqrt(word_squares[k])
@@ -79,25 +80,26 @@ def train_pairs(
     weights: Floats,
     order: NDArray[np.int64],
     symmetric: bool,
-    rate: Any,
+    learning_rate: Any,
     parameters: Floats,
 ) -> tuple[float, int]:
-    """One step for each of the pairs `order`, and if `symmetric` one for its mirror image off the diagonal.
+    """Make a step for each of the pairs in `order`, and if `symmetric`, another for (j, i) where i differs from j.
 
     Args:
         rows, columns, logs, weights: (N,) i, j, log x and f(x).
-        rate: AdaGrad's, float32.
-        parameters: (V, 2, 2, P), of `make_parameters`.
+        learning_rate: of AdaGrad, as a float32.
+        parameters: (V, 2, 2, P), as made by `make_parameters`; updated in place.
 
-    Returns: the sum of f(x) (w . c + b + b' - log x)^2 / 2, each term before its step, and the number of terms.
+    Returns:
+        The sum of f(x) (w . c + b + b' - log x)^2 / 2, each term before its step, and the number of terms.
     """
     loss, entries = 0.0, 0
     for n in order:
         row, column = parameters[rows[n]], parameters[columns[n]]
-        loss += np.float64(_step(row[WORD], column[CONTEXT], logs[n], weights[n], rate))
+        loss += np.float64(_step(row[WORD], column[CONTEXT], logs[n], weights[n], learning_rate))
         entries += 1
         if symmetric and rows[n] != columns[n]:
-            loss += np.float64(_step(column[WORD], row[CONTEXT], logs[n], weights[n], rate))
+            loss += np.float64(_step(column[WORD], row[CONTEXT], logs[n], weights[n], learning_rate))
             entries += 1
     return loss / 2, entries
 
@@ -106,7 +108,7 @@ def train_pairs(
 def grouped_order(
     columns: NDArray[np.int32], ranks: NDArray[np.int64], state: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
-    """(N,) all positions: columns by their `ranks` (V,), the positions of one column in random order."""
+    """Return the indices (N,) of all pairs, sorted by the `ranks` (V,) of their columns and shuffled within a column."""
     n = len(columns)
     order, grouped = np.arange(n), np.empty(n, np.int64)
     for i in range(n - 1, 0, -1):

@@ -1,4 +1,4 @@
-"""`pretrain glove`: from text to a saved folder of GloVe's vectors."""
+"""`pretrain glove`: from text to a saved folder of GloVe vectors."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ def pretrain_glove(
     command: str = "",
     progress: Progress = SILENT,
 ) -> tuple[WordVectors, dict[str, Any]]:
-    """Train GloVe vectors on unlabeled text. Called again after an interruption, it does not read the text a second time.
+    """Train GloVe vectors on unlabeled text.
+
+    After an interruption, another call reuses the tokenized text and trains from the beginning.
 
     Args:
         output: folder to write the vectors to.
         workers: threads; None is one per core. With 1, the same seed gives the same bits.
         overwrite: replace a model of another run, once this one is complete.
-        command: how this was called, for the model card.
+        command: the command line, for the model card.
 
     Returns:
-        The vectors, and what metrics.json holds: vocabulary, tokens, seconds.
+        The vectors, and the content of metrics.json: vocabulary, tokens, seconds.
 
     Raises:
         UserError: the corpus or the output cannot be used.

@@ -20,7 +20,7 @@ class GloveSettings:
     learning_rate: float = 0.05
     """Initial learning rate of AdaGrad."""
     x_max: float = 100.0
-    """Co-occurrence count from which on all weigh the same; 10 suits a small corpus."""
+    """Co-occurrence count from which all pairs have full weight; 10 suits a small corpus."""
     alpha: float = 0.75
     """Exponent of the weight of smaller counts: (count / x-max)^alpha."""
     vocabulary_size: int = 200_000

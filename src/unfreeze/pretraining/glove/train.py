@@ -1,12 +1,13 @@
-"""GloVe: one vector per word, whose products with context vectors predict the logarithm of how often two words co-occur.
+"""GloVe: one vector per word, whose dot products with context vectors predict the logarithms of co-occurrence counts.
 
-Pennington et al. 2014: the sum of f(x) (w_i . c_j + b_i + b'_j - log x_ij)^2 over all pairs that occur, f(x) = (x /
-x_max)^alpha up to 1, is made small by AdaGrad; a word's vector is w + c. x_max is 100 for corpora of billions of words;
-10 suits those of up to some 10 million, in which few pairs come near 100.
-Counts are on disk in an order that is as good as random (`cooccurrence`) and are read in blocks, whose order changes from
-epoch to epoch; within a block the columns are shuffled, and the pairs of each column. Visiting a column's pairs together
-finds its vectors in the cache and converges as well as a random order (docs/lab-notes.md). Threads share the parameters
-without locks (Hogwild); one thread and a seed give the same bits.
+Following Pennington et al. 2014, AdaGrad minimizes the sum of f(x_ij) (w_i . c_j + b_i + b'_j - log x_ij)^2 over all pairs
+that occur, with f(x) = min(1, (x / x_max)^alpha). The vector of a word is w + c. An x_max of 100 is meant for corpora of
+billions of words; 10 suits corpora of up to about 10 million words, in which few counts come near 100.
+
+The counts are on disk in a scattered order (`cooccurrence`) and are read in blocks, whose order changes from epoch to
+epoch. Within a block, the columns and the pairs of each column are shuffled. Visiting the pairs of a column together finds
+its vectors in the cache, and converges as well as a random order (docs/lab-notes.md). Threads share the parameters without
+locks (Hogwild); with one thread, the same seed gives the same bits.
 
 Cost: 22 million tokens, window 10 and 30,000 words make 39 million entries; an epoch takes 7 s of one core. Memory is
 16 bytes x vocabulary x (size + 2, rounded up to 16), and 44 bytes x `BLOCK_PAIRS` per thread; counting takes `memory_mb`
@@ -55,7 +56,7 @@ Floats = NDArray[np.float32]
 
 
 class GloveFactors(NamedTuple):
-    """What GloVe learns; w . c + b + b' predicts log x."""
+    """The parameters of GloVe: w . c + b + b' predicts log x."""
 
     words: Floats
     """(V, D)"""
@@ -108,14 +109,14 @@ def train_glove(
     """Count which words occur near each other and train one vector for each of `vocabulary_size` ids: w + c.
 
     Args:
-        settings: those of the vocabulary are not used.
-        skip_ids: neither word nor context, taken out before windows are made; so are ids from `vocabulary_size` on.
-        folder: folder for the counts while they are needed; None is the system's place for temporary files.
+        settings: their vocabulary size and minimum count are not used.
+        skip_ids: removed before windows are made, like ids from `vocabulary_size` on.
+        folder: folder for the counts while they are needed; None is the system's folder for temporary files.
         workers: threads; None is one per core.
         progress: reports the progress of `count_cooccurrences` and `fit_glove`.
 
     Returns:
-        (V, size); ids that occur near no other id have their small random start.
+        (V, size); ids that never occur near another id keep their small random initial values.
 
     Raises:
         UserError: no two words occur near each other, the disk is full, or training diverges.
@@ -139,11 +140,11 @@ def train_glove(
 
 
 @contextmanager
-def _temporary_folder(place: str | Path | None) -> Iterator[Path]:
-    with writing(Path(place or tempfile.gettempdir())):
-        if place is not None:
-            Path(place).mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=".cooccurrences-", dir=place)
+def _temporary_folder(parent: str | Path | None) -> Iterator[Path]:
+    with writing(Path(parent or tempfile.gettempdir())):
+        if parent is not None:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=".cooccurrences-", dir=parent)
     with temporary as name:
         yield Path(name)
 
@@ -214,7 +215,7 @@ class _Run:
             return next(self.blocks, None)
 
     def _worker(self, bar: Bar) -> None:
-        symmetric, rate = self.pairs.symmetric, np.float32(self.settings.learning_rate)
+        symmetric, learning_rate = self.pairs.symmetric, np.float32(self.settings.learning_rate)
         x_max, alpha = np.float32(self.settings.x_max), np.float32(self.settings.alpha)
         while (block := self._next_block()) is not None:
             epoch, start, stop = block
@@ -224,10 +225,12 @@ class _Run:
             ranks = random.permutation(len(self.parameters))
             order = grouped_order(columns, ranks, random.integers(2**64, size=1, dtype=np.uint64))
             logs = np.log(values)
-            loss, entries = train_pairs(rows, columns, logs, weights, order, symmetric, rate, self.parameters)
+            loss, entries = train_pairs(
+                rows, columns, logs, weights, order, symmetric, learning_rate, self.parameters
+            )
             if not np.isfinite(loss):
                 raise UserError(
-                    f"GloVe diverges at the learning rate {rate:g}: choose a lower one (0.05 is usual)"
+                    f"GloVe diverges at the learning rate {learning_rate:g}: choose a lower one (0.05 is usual)"
                 )
             with self.lock:
                 if epoch > self.epoch:

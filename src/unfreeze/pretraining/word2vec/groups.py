@@ -1,13 +1,13 @@
 """Skip-gram with negative sampling, a group of neighboring centers at a time: the fastest variant of word2vec.
 
-`GROUP` centers that follow one another share their context rows, read once, and one set of negatives, each of which counts as
-often as it stands for negatives of single centers. So an update is three matrix products of about 11 context rows with 12
-target rows (pWord2Vec, Ji et al. 2016, shares negatives within one window; its batches go over several), and a center
-costs 6 rows of memory traffic instead of 12. All gradients are taken at the values before the update.
+`GROUP` consecutive centers share their context rows, which are read once, and one set of negatives. Each shared negative is
+weighted by the number of negatives that it stands for. An update is then three matrix products of about 11 context rows with
+12 target rows, and a center costs 6 rows of memory traffic instead of 12. (pWord2Vec, Ji et al. 2016, shares negatives within
+a window, and its batches span several windows.) All gradients are computed from the values before the update.
 
 The products run in tiles of 16 sums in registers (lanes.py), and the rows of the next group are prefetched meanwhile.
 
-Legend: M context rows, T targets (the centers, then the negatives), D vector size. Scores, errors and weights are stored
+Shapes: M context rows, T targets (the centers, then the negatives), D vector size. Scores, errors and weights are stored
 target by target: that of context i and target j is at j * stride + i.
 """
 
@@ -26,44 +26,44 @@ from unfreeze.pretraining.word2vec.step import Floats, Ids
 GROUP = 4
 """With 8, the accuracy on analogies fell by two points (docs/lab-notes.md)."""
 TILE = 4
-"""Number of contexts, and of targets, in a tile of the products."""
+"""Number of contexts and number of targets in a tile of the products."""
 _LANES = lanes.WIDTH
 _FLAT = np.float32(20.0)
 """Beyond this score the sigmoid is 0 or 1 to within 2e-9, and its exponential is treated as constant."""
 _LINE = 16
-"""Floats in a line of the processor's cache."""
+"""Number of floats in a cache line."""
 
 
 class GroupSpace(NamedTuple):
-    """Work space of one thread; all padded with zeros."""
+    """Work space of one thread, all padded with zeros."""
 
     contexts: Floats
     """(M padded, D padded)"""
     targets: Floats
     """(T, D padded)"""
     scores: Floats
-    """(T * stride,), as `errors` and `weights`."""
+    """(T * stride,), like `errors` and `weights`."""
     errors: Floats
-    """The gradient of the scores, times the rate."""
+    """Gradients of the scores, times the learning rate."""
     weights: Floats
     """How often each pair counts."""
-    places: Floats
+    positions: Floats
     """(stride,) 0, 1, 2 and so on."""
     counts: Floats
-    """(stride,) the centers that each context predicts."""
+    """(stride,) the number of centers that each context predicts."""
 
 
 class Draws(NamedTuple):
     """Random numbers of the groups of a document, in order."""
 
     widths: Ids
-    """(centers,): widths of their windows."""
+    """(centers,), the widths of their windows."""
     negatives: Ids
     """(groups * shared negatives,)"""
 
 
 def n_shared(negatives: int) -> int:
-    """Number of negatives of a group: at least that of one center."""
+    """Number of negatives that a group shares: that of one center, rounded up to whole tiles."""
     return -(-negatives // TILE) * TILE
 
 
@@ -71,17 +71,17 @@ _n_shared = inlined(n_shared)
 
 
 def make_group_space(window: int, negatives: int, size: int) -> GroupSpace:
-    """Zeroed work space."""
+    """Return work space filled with zeros, for windows of up to `window` words to each side and vectors of `size` numbers."""
     m, t = GROUP + 2 * window, GROUP + n_shared(negatives)
     stride, width = -(-m // _LANES) * _LANES, -(-size // _LANES) * _LANES
     contexts, targets = np.zeros((stride, width), np.float32), np.zeros((t, width), np.float32)
     scores, errors, weights = (np.zeros(t * stride, np.float32) for _ in range(3))
-    places = np.arange(stride, dtype=np.float32)
-    return GroupSpace(contexts, targets, scores, errors, weights, places, np.zeros(stride, np.float32))
+    positions = np.arange(stride, dtype=np.float32)
+    return GroupSpace(contexts, targets, scores, errors, weights, positions, np.zeros(stride, np.float32))
 
 
 def make_draws(n_words: int, negatives: int) -> Draws:
-    """Work space for documents of at most this number of words."""
+    """Return work space for documents of at most `n_words` words."""
     groups = -(-n_words // GROUP)
     return Draws(np.empty(n_words, np.int32), np.empty(groups * n_shared(negatives), np.int32))
 
@@ -96,7 +96,7 @@ def draw_groups(
     state: NDArray[np.uint64],
     draws: Draws,
 ) -> None:
-    """Draw for a document of `n_words`: for each group the width of each center's window, then its negatives."""
+    """Draw, for each group of a document of `n_words`, the width of each center's window, then its negatives."""
     shared, place = _n_shared(negatives), 0
     for first in range(0, n_words, GROUP):
         for center in range(first, min(first + GROUP, n_words)):
@@ -104,8 +104,8 @@ def draw_groups(
         for _ in range(shared):
             bits = next_random(state)
             negative = below(bits, len(alias))
-            kept = fraction(bits) < acceptance[negative]
-            draws.negatives[place] = negative if kept else alias[negative]
+            accepted = fraction(bits) < acceptance[negative]
+            draws.negatives[place] = negative if accepted else alias[negative]
             place += 1
 
 
@@ -120,19 +120,22 @@ def _read(matrix: Floats, row: Any, target: Floats, target_row: Any) -> None:
 
 
 @inlined
-def _ask_for(matrix: Floats, row: Any) -> None:
+def _prefetch(matrix: Floats, row: Any) -> None:
     for k in range(0, matrix.shape[1], _LINE):
         lanes.prefetch(matrix, row, k)
     lanes.prefetch(matrix, row, matrix.shape[1] - 1)
 
 
 @inlined
-def _weigh(
+def _weigh_pairs(
     kept: Ids, first: int, n: int, low: int, m: int, share: Any, ids: Ids, widths: Ids, space: GroupSpace
 ) -> Any:
-    """How often each pair counts: a context and a center once within the window, a context and a negative for each of
-    the centers that the context predicts; returns the number of the former."""
-    weights, counts, places, stride = space.weights, space.counts, space.places, len(space.places)
+    """Compute how often each pair counts, and return the number of pairs of a context and a center.
+
+    A context and a center count once if they are within a window; a context and a negative count `share` for each center
+    that the context predicts.
+    """
+    weights, counts, positions, stride = space.weights, space.counts, space.positions, len(space.positions)
     one, zero = np.float32(1.0), np.float32(0.0)
     end = np.float32(m)
     for i in range(stride):
@@ -142,8 +145,8 @@ def _weigh(
         reach = np.float32(widths[first + g]) if g < n else zero
         row = weights[g * stride : (g + 1) * stride]
         for i in range(stride):
-            distance = abs(places[i] - offset)
-            within = one if (distance > zero) & (distance <= reach) & (places[i] < end) else zero
+            distance = abs(positions[i] - offset)
+            within = one if (distance > zero) & (distance <= reach) & (positions[i] < end) else zero
             row[i] = within
             counts[i] += within
     total = zero
@@ -154,7 +157,7 @@ def _weigh(
         row = weights[(GROUP + j) * stride : (GROUP + j + 1) * stride]
         for i in range(stride):
             row[i] = counts[i]
-        for g in range(n):  # a negative that is a center is none for that center
+        for g in range(n):  # a word is not a negative of itself
             if ids[j] == kept[first + g]:
                 for i in range(stride):
                     row[i] -= share * weights[g * stride + i]
@@ -164,7 +167,7 @@ def _weigh(
 @inlined
 def _score(padded: int, space: GroupSpace) -> None:
     """scores = targets @ contexts.T."""
-    x, y, stride = space.contexts, space.targets, len(space.places)
+    x, y, stride = space.contexts, space.targets, len(space.positions)
     for j in range(0, y.shape[0], TILE):
         for i in range(0, padded, TILE):
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = lanes.zeros()
@@ -189,11 +192,11 @@ def _score(padded: int, space: GroupSpace) -> None:
 
 
 @inlined
-def _differentiate(begin: int, end: int, sign: Any, rate: Any, space: GroupSpace) -> Any:
-    """errors = rate * weight * (label - sigmoid(score)) of a range of pairs; returns the weighted loss in nats.
+def _differentiate(begin: int, end: int, sign: Any, learning_rate: Any, space: GroupSpace) -> Any:
+    """errors = learning_rate * weight * (label - sigmoid(score)) of a range of pairs; returns the weighted loss in nats.
 
-    With u = -sign * score: sigmoid(u) is the error, log(1 + exp(u)) the loss. The exponential of -|u| is a Taylor
-    polynomial of the 64th part, squared six times; log(1 + e) is 2 artanh(e / (2 + e)). So this loop vectorizes.
+    With u = -sign * score: sigmoid(u) is the error, log(1 + exp(u)) the loss. So that the loop vectorizes, the
+    exponential of -|u| is a Taylor polynomial of a 64th of it, squared six times, and log(1 + e) is 2 artanh(e / (2 + e)).
     """
     scores, weights, errors = space.scores[begin:end], space.weights[begin:end], space.errors[begin:end]
     one, zero, loss = np.float32(1.0), np.float32(0.0), np.float32(0.0)
@@ -218,7 +221,7 @@ def _differentiate(begin: int, end: int, sign: Any, rate: Any, space: GroupSpace
         series = np.float32(1 / 5) + s * series
         series = np.float32(1 / 3) + s * series
         loss += weights[q] * (np.float32(2.0) * z * (one + s * series) + max(u, zero))
-        errors[q] = rate * weights[q] * sign * (e if u < zero else one) / (one + e)
+        errors[q] = learning_rate * weights[q] * sign * (e if u < zero else one) / (one + e)
     return loss
 
 
@@ -290,8 +293,8 @@ def _add_products(
 
 
 @inlined
-def _borders(widths: Ids, first: int, n_words: int) -> tuple[int, int]:
-    """The contexts of a group are the words from the first to before the second."""
+def _context_range(widths: Ids, first: int, n_words: int) -> tuple[int, int]:
+    """Return the range of words, first and last + 1, that are contexts of a group."""
     low, high = first, first
     for center in range(first, min(first + GROUP, n_words)):
         low, high = min(low, center - widths[center]), max(high, center + widths[center] + 1)
@@ -305,39 +308,40 @@ def train_group(
     first: int,
     negatives: int,
     draws: Draws,
-    rate: Any,
+    learning_rate: Any,
     inputs: Floats,
     outputs: Floats,
     space: GroupSpace,
 ) -> tuple[float, int]:
-    """One update from the centers `first` to at most `first` + GROUP - 1 of a document's `n_words` words.
+    """Make one update from the group of centers that begins at `first`, in a document of `n_words` words.
 
-    Returns: the loss in nats, the number of pairs of a center and its context words.
+    Returns:
+        The loss in nats, and the number of pairs of a center and a context word.
     """
     n = min(GROUP, n_words - first)
-    low, high = _borders(draws.widths, first, n_words)
+    low, high = _context_range(draws.widths, first, n_words)
     shared = len(space.targets) - GROUP
     begin = first // GROUP * shared
     ids = draws.negatives[begin : begin + shared]
     for j in range(first + GROUP, min(first + 2 * GROUP, n_words)):
-        _ask_for(outputs, kept[j])
+        _prefetch(outputs, kept[j])
     if first + GROUP < n_words:
         for j in range(begin + shared, begin + 2 * shared):
-            _ask_for(outputs, draws.negatives[j])
+            _prefetch(outputs, draws.negatives[j])
     for j in range(high, min(high + GROUP, n_words)):
-        _ask_for(inputs, kept[j])
+        _prefetch(inputs, kept[j])
     m = high - low
-    padded, stride = (m + TILE - 1) // TILE * TILE, len(space.places)
+    padded, stride = (m + TILE - 1) // TILE * TILE, len(space.positions)
     for i in range(m):
         _read(inputs, kept[low + i], space.contexts, i)
     for j in range(n):
         _read(outputs, kept[first + j], space.targets, j)
     for j in range(shared):
         _read(outputs, ids[j], space.targets, GROUP + j)
-    pairs = _weigh(kept, first, n, low, m, np.float32(negatives / shared), ids, draws.widths, space)
+    pairs = _weigh_pairs(kept, first, n, low, m, np.float32(negatives / shared), ids, draws.widths, space)
     _score(padded, space)
-    loss = _differentiate(0, GROUP * stride, np.float32(1.0), rate, space)
-    loss += _differentiate(GROUP * stride, (GROUP + shared) * stride, np.float32(-1.0), rate, space)
+    loss = _differentiate(0, GROUP * stride, np.float32(1.0), learning_rate, space)
+    loss += _differentiate(GROUP * stride, (GROUP + shared) * stride, np.float32(-1.0), learning_rate, space)
     errors, t = space.errors, GROUP + shared
     for i in range(0, m, TILE):
         _add_products(errors, i, 1, stride, space.targets, t, inputs, kept[low + i : high], min(TILE, m - i))

@@ -1,10 +1,11 @@
 """Phrases: pairs of words that follow one another more often than by chance become one token ("new_york").
 
-Mikolov et al. 2013 (https://arxiv.org/abs/1310.4546, equation 6): score(a, b) = (count(ab) - discount) / (count(a) count(b)),
-here times the number of words, so that one threshold suits corpora of any size, and with the minimum count as discount (as
-in gensim). Pairs above the threshold are joined from left to right; a second pass makes phrases of three and four words.
+Mikolov et al. 2013 (https://arxiv.org/abs/1310.4546, equation 6): score(a, b) = (count(ab) - discount) / (count(a) count(b)).
+As in gensim, the score is multiplied by the number of words, so that one threshold suits corpora of any size, and the
+discount is the minimum count. Pairs above the threshold are joined from left to right; a second pass makes phrases of three
+and four words.
 
-Memory: pairs are counted in sorted arrays of 16 bytes per distinct pair; above `MOST_PAIRS` those seen once are dropped.
+Memory: pairs are counted in sorted arrays of 16 bytes per distinct pair; above `MAX_PAIRS`, pairs seen only once are dropped.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from unfreeze.text.store_builder import DocumentTokenizer
 from unfreeze.text.token_store import TokenStore
 
 JOINT = "_"
-MOST_PAIRS = 20_000_000
+MAX_PAIRS = 20_000_000
 Numbers = NDArray[np.int64]
 
 
 class VocabularyTokenizer(DocumentTokenizer, Protocol):
-    """A tokenizer of words or phrases."""
+    """A tokenizer that gives the token of each id."""
 
     @property
     def special_ids(self) -> frozenset[int]: ...
@@ -55,18 +56,18 @@ class PhraseTokenizer:
         return PhraseTokenizer, (self.base, self.pairs)
 
     def token(self, number: int) -> str:
-        """The token of an id, phrases with `_` between their words."""
+        """The token of an id; the words of a phrase are joined by `_`."""
         if number < len(self.base):
             return self.base.token(number)
         return JOINT.join(self.base.token(part) for part in self.pairs[number - len(self.base)])
 
     def fingerprint(self) -> str:
-        """Equal for tokenizers that give the same ids."""
+        """A digest that is equal for tokenizers that give the same ids."""
         data = f"{self.base.fingerprint()} {self.pairs}"
         return hashlib.sha256(data.encode()).hexdigest()[:16]
 
     def encode_with_unknown_bytes(self, texts: list[str]) -> list[tuple[list[int], int]]:
-        """For each text its ids and the bytes that became unknown."""
+        """For each text, its ids and the number of bytes in unknown words."""
         return [(self._join(ids), unknown) for ids, unknown in self.base.encode_with_unknown_bytes(texts)]
 
     def _join(self, ids: list[int]) -> list[int]:
@@ -81,7 +82,7 @@ class PhraseTokenizer:
                 before = number
             else:
                 joined[-1] = phrase
-                before = None  # a phrase ends here: the next pair begins behind it
+                before = None  # a phrase ends here, so the next pair begins after it
         return joined
 
 
@@ -97,8 +98,8 @@ def learn_phrases(
 
     Args:
         counts: (V,) occurrences of each id in `store`.
-        special_ids: skipped: "xxmaj new xxmaj york" has the pair (new, york).
-        min_count: rarer pairs are not joined; also the discount.
+        special_ids: ids that are skipped, so that "xxmaj new xxmaj york" contains the pair (new, york).
+        min_count: pairs that are rarer are not joined; also the discount.
         threshold: smallest score of the pairs that are joined.
     """
     size = len(counts)
@@ -109,16 +110,16 @@ def learn_phrases(
     scores = (found - min_count) * n_words / np.maximum(chance, 1.0)
     passed = np.flatnonzero((found >= min_count) & (scores > threshold))
     order = passed[np.argsort(-scores[passed], kind="stable")]
-    return [(int(left[place]), int(right[place])) for place in order]
+    return [(int(left[index]), int(right[index])) for index in order]
 
 
 def count_pairs(store: TokenStore, size: int, special_ids: frozenset[int]) -> tuple[Numbers, Numbers]:
-    """How often two words of a document follow one another: sorted keys, left * size + right, and counts."""
+    """Count pairs of consecutive words within documents: return sorted keys, left * size + right, and counts."""
     keys, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for more in _pair_keys(store, size, special_ids):
         new, new_counts = np.unique(more, return_counts=True)
         keys, counts = merged_counts(keys, counts, new, new_counts)
-        if len(keys) > MOST_PAIRS:
+        if len(keys) > MAX_PAIRS:
             keys, counts = keys[counts > 1], counts[counts > 1]
     return keys, counts
 
@@ -126,7 +127,7 @@ def count_pairs(store: TokenStore, size: int, special_ids: frozenset[int]) -> tu
 def _pair_keys(store: TokenStore, size: int, special_ids: frozenset[int]) -> Iterator[Numbers]:
     special = np.zeros(size, bool)
     special[list(special_ids)] = True
-    gathered: list[Numbers] = []
+    pending: list[Numbers] = []
     for block in TokenBlocks(store, epochs=1, seed=0, shuffle=False):
         tokens = block.tokens(store).astype(np.int64)
         document = np.zeros(len(tokens), np.int64)
@@ -134,9 +135,9 @@ def _pair_keys(store: TokenStore, size: int, special_ids: frozenset[int]) -> Ite
         document, words = np.cumsum(document), ~special[tokens]
         tokens, document = tokens[words], document[words]
         pairs = tokens[:-1] * size + tokens[1:]
-        gathered.append(pairs[document[:-1] == document[1:]])
-        if len(gathered) == 128:  # merge seldom: each time costs a pass over all pairs
-            yield np.concatenate(gathered)
-            gathered = []
-    if gathered:
-        yield np.concatenate(gathered)
+        pending.append(pairs[document[:-1] == document[1:]])
+        if len(pending) == 128:  # merge rarely, because each merge is a pass over all pairs
+            yield np.concatenate(pending)
+            pending = []
+    if pending:
+        yield np.concatenate(pending)

@@ -12,7 +12,7 @@ from unfreeze.compiled.decorators import inlined
 
 @inlined
 def next_random(state: NDArray[np.uint64]) -> Any:
-    """The next 64 bits of splitmix64 (Steele et al. 2014); moves `state[0]`."""
+    """Return the next 64 bits of splitmix64 (Steele et al. 2014), and advance `state[0]`."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     z = state[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -1,4 +1,4 @@
-"""From text to a saved folder of word vectors: `pretrain word2vec`, and `adapt` of such vectors to other text.
+"""From text to a saved folder of word vectors: `pretrain word2vec`, and `adapt` for more text.
 
 The folder also contains the output matrix, so that `adapt` can continue the training.
 """
@@ -51,7 +51,7 @@ from unfreeze.training.cards import VECTORS_SNIPPET
 logger = logging.getLogger(__name__)
 
 OUTPUTS, OWN_ROWS = "outputs.weight", "outputs.own"
-"""Tensors that only `adapt` needs: the output matrix, and with n-grams the words' own rows."""
+"""Names of the tensors that only `adapt` needs: the output matrix, and with n-grams the rows of the words themselves."""
 
 
 class VectorOptions(TypedDict, total=False):
@@ -66,13 +66,13 @@ class VectorOptions(TypedDict, total=False):
     checkpoint_minutes: float
     """Minutes between checkpoints (default: 3)."""
     without_output: bool
-    """Save the vectors alone; `adapt` will not work."""
+    """Save only the vectors, so that `adapt` will not work."""
     overwrite: bool
     """Replace a model of another run, once this one is complete."""
     command: str
-    """How the recipe was called, for the model card."""
+    """The command line, for the model card."""
     progress: Progress
-    """Reports the progress of long work."""
+    """Where progress is reported."""
 
 
 def pretrain_word2vec(
@@ -81,7 +81,7 @@ def pretrain_word2vec(
     """Train word vectors on unlabeled text. Call it again after an interruption to resume.
 
     Args:
-        options: `output` (required) and the others of `VectorOptions`.
+        options: those of `VectorOptions`, of which `output` is required.
 
     Returns:
         The vectors, and the content of metrics.json: vocabulary, tokens, the last loss, words/s.
@@ -107,7 +107,7 @@ def pretrain_word2vec(
 def count_words(
     run: Run, corpus: Corpus, vocabulary_size: int, min_count: int
 ) -> tuple[TextTokenizer, TokenStore]:
-    """The vocabulary of the corpus and the ids of all its documents, made at a run's first start."""
+    """Return the vocabulary of the corpus and the ids of its documents, which are made only when the run first starts."""
     tokenizer = make_once(
         run,
         lambda: train_tokenizer(
@@ -117,10 +117,10 @@ def count_words(
             progress=run.progress,
         ),
     )
-    return tokenizer, _store(run, corpus, tokenizer)
+    return tokenizer, _encoded(run, corpus, tokenizer)
 
 
-def _store(run: Run, corpus: Corpus, tokenizer: DocumentTokenizer, name: str = "tokens") -> TokenStore:
+def _encoded(run: Run, corpus: Corpus, tokenizer: DocumentTokenizer, name: str = "tokens") -> TokenStore:
     store = encode_once(run, name, tokenizer, corpus.documents)
     if store is None:
         raise UserError("the corpus holds no text to learn from")
@@ -135,20 +135,20 @@ def finish_vectors(
     began: float,
     trained: dict[str, Any],
     command: str,
-    more: dict[str, Tensor],
+    extra_tensors: dict[str, Tensor],
 ) -> dict[str, Any]:
     """Save the vectors with their card; returns `metrics` with the size of the vocabulary and the seconds of the run.
 
     Args:
         began: `time.monotonic()` at the beginning.
-        trained: settings of the training, for config.json and the card.
-        more: tensors to save in addition to the vectors.
+        trained: settings of the training run, for config.json and the card.
+        extra_tensors: tensors to save in addition to the vectors.
     """
 
     def save(output: Path) -> None:
         with written_folder(output, keep={"training", "README.md", "metrics.json"}) as target:
             config = {**encoder.config(), "trained": trained}
-            write_model(target, config, {**encoder.weights(), **more})
+            write_model(target, config, {**encoder.weights(), **extra_tensors})
             encoder.tokenizer.save(target)
 
     metrics = {"vocabulary": len(encoder.tokenizer) - len(SPECIAL_TOKENS), **metrics}
@@ -159,14 +159,14 @@ def finish_vectors(
 
 
 def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:
-    """Raise UserError if the vectors (once in training and once in saving) and the output matrix exceed the memory."""
+    """Raise UserError if the vectors (in training, and again in saving) and the output matrix do not fit into memory."""
     size, buckets = settings.training.size, settings.buckets if settings.ngrams else 0
     needed = 4 * size * (3 * vocabulary_size + 2 * buckets)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    if there is not None and needed > there:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
+    if memory is not None and needed > memory:
         rows = f"{vocabulary_size:,} words" + (f" and {buckets:,} buckets of n-grams" if buckets else "")
         raise UserError(
-            f"{size:,} numbers each for {rows} need {needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f}"
+            f"{size:,} numbers each for {rows} need {needed / 1e9:,.0f} GB of memory, and this machine has {memory / 1e9:,.0f}"
         )
 
 
@@ -180,12 +180,12 @@ def adapt_word_vectors(
     seed: int = 0,
     **options: Unpack[VectorOptions],
 ) -> tuple[WordVectors, dict[str, Any]]:
-    """Continue training word2vec's vectors on other text, whose new words get vectors too. Resumable like the first stage.
+    """Continue training word2vec vectors on other text, whose new words are added. Call it again to resume.
 
     Args:
-        source: a folder with its output matrix.
-        epochs, learning_rate, min_count: as in the first training by default.
-        options: `output` (required) and the others of `VectorOptions`.
+        source: folder of vectors that were saved with their output matrix.
+        epochs, learning_rate, min_count: by default those of the earlier training run.
+        options: those of `VectorOptions`, of which `output` is required.
 
     Raises:
         UserError: training of `source` cannot be continued; otherwise as `pretrain_word2vec`.
@@ -221,7 +221,7 @@ def adapt_word_vectors(
             )
 
         tokenizer = make_once(run, make_tokenizer)
-        store = _store(run, corpus, tokenizer)
+        store = _encoded(run, corpus, tokenizer)
         counts = count_tokens(store, len(tokenizer))
         old_counts = old.counts or [0] * len(old)
         both = counts + np.pad(np.array(old_counts, np.int64), (0, len(counts) - len(old_counts)))
@@ -236,9 +236,9 @@ def adapt_word_vectors(
 def _start_from(
     encoder: WordVectors, tensors: dict[str, Tensor], vocabulary_size: int, settings: Word2VecSettings
 ) -> Matrices:
-    """The matrices of an earlier training, with the usual start for new words.
+    """Return the matrices of an earlier training run, with new words initialized as usual.
 
-    The inner nodes of a Huffman tree start anew, because their meaning changes with the counts.
+    The inner nodes of a Huffman tree are initialized again, because their meaning changes with the counts.
     """
     n_old, n_rows = len(encoder.tokenizer), vocabulary_size + len(encoder.buckets)
     start = Matrices.start(n_rows, vocabulary_size, encoder.size, settings.seed)
@@ -252,7 +252,7 @@ def _start_from(
 def _with_phrases(
     run: Run, corpus: Corpus, tokenizer: TextTokenizer, store: TokenStore, settings: VectorSettings
 ) -> tuple[WordTokenizer, TokenStore, NDArray[np.int64]]:
-    """The vocabulary with its phrases, the store of its ids, and how often each occurs."""
+    """Return the vocabulary with phrases, the token store of its ids, and the number of occurrences of each id."""
     current: VocabularyTokenizer = tokenizer
     counts = count_tokens(store, len(current))
     for number in range(settings.phrases):
@@ -267,7 +267,7 @@ def _with_phrases(
         if not pairs:
             break
         current = PhraseTokenizer(current, pairs)
-        store = _store(run, corpus, current, f"phrases-{number + 1}")
+        store = _encoded(run, corpus, current, f"phrases-{number + 1}")
         counts = count_tokens(store, len(current))
     tokens = [current.token(number) for number in range(len(current))]
     return WordTokenizer.from_vocabulary(tokens, counts.tolist()), store, counts
@@ -291,20 +291,20 @@ def _train_vectors(
     """Train vectors and save them, or resume the run.
 
     Args:
-        identity: as in `Run`, without `minutes`.
-        prepare: makes the encoder, whose vectors are not trained yet, the token store, the occurrences (V,) of each id in
-            it, and the matrices to continue with.
+        identity: as for `Run`, without `minutes`.
+        prepare: returns the encoder, whose vectors are not trained yet, the token store, the occurrences (V,) of each id
+            in it, and the matrices to continue with, or None.
     """
     began = time.monotonic()
 
-    def whole_identity() -> dict[str, Any]:
+    def full_identity() -> dict[str, Any]:
         return {**identity(), "minutes": minutes}
 
     def has_outputs(folder: Path) -> bool:
         return OUTPUTS in tensor_shapes(folder / WEIGHTS)
 
     needed = None if without_output else has_outputs
-    with Run(output, whole_identity, overwrite=overwrite, has_output_layer=needed, progress=progress) as run:
+    with Run(output, full_identity, overwrite=overwrite, has_output_layer=needed, progress=progress) as run:
         if run.done:
             return WordVectors.from_pretrained(run.output), run.metrics
         encoder, store, counts, start = prepare(run)
@@ -323,19 +323,21 @@ def _train_vectors(
             progress=progress,
         )
         set_vectors(encoder, matrices, bags)
-        more = {}
+        extra_tensors = {}
         if not without_output:
-            more[OUTPUTS] = torch.from_numpy(matrices.outputs)
+            extra_tensors[OUTPUTS] = torch.from_numpy(matrices.outputs)
             if bags is not None:
-                more[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
+                extra_tensors[OWN_ROWS] = torch.from_numpy(matrices.inputs[: len(encoder.tokenizer)])
         metrics = {"tokens": store.n_tokens, **matrices.metrics}
         if run.checkpoints is not None:
             run.checkpoints.log(metrics)
-        return encoder, finish_vectors(run, corpus, encoder, metrics, began, asdict(settings), command, more)
+        return encoder, finish_vectors(
+            run, corpus, encoder, metrics, began, asdict(settings), command, extra_tensors
+        )
 
 
 def ngram_bags(encoder: WordVectors) -> Bags:
-    """For each word its own row and those of its n-grams, behind the words' rows."""
+    """Return the rows of each word: its own, and those of its n-grams, which follow the rows of all words."""
     assert encoder.ngrams is not None
     size, special = len(encoder.tokenizer), encoder.tokenizer.special_ids
     shortest, longest = encoder.ngrams
@@ -349,7 +351,7 @@ def ngram_bags(encoder: WordVectors) -> Bags:
 
 @torch.no_grad()
 def set_vectors(encoder: WordVectors, matrices: Matrices, bags: Bags | None) -> None:
-    """Write what was learned into the encoder; special tokens are zero."""
+    """Copy the trained vectors into the encoder, with zeros for special tokens."""
     size = len(encoder.tokenizer)
     if bags is None:
         vectors = matrices.inputs[:size]

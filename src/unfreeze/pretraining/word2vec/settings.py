@@ -15,7 +15,11 @@ LEARNING_RATES: dict[Architecture, float] = {"skip-gram": 0.025, "cbow": 0.05}
 
 @dataclass(frozen=True, kw_only=True)
 class Word2VecSettings:
-    """How word vectors are trained by word2vec."""
+    """Settings of training by word2vec.
+
+    Raises:
+        UserError: a value is out of range.
+    """
 
     architecture: Architecture = "skip-gram"
     """skip-gram predicts the center from each context word, cbow from their mean."""
@@ -46,7 +50,7 @@ class Word2VecSettings:
 
     @property
     def initial_rate(self) -> float:
-        """The initial learning rate that was chosen, or the architecture's."""
+        """The initial learning rate: `learning_rate` if given, else the default of the architecture."""
         return LEARNING_RATES[self.architecture] if self.learning_rate is None else self.learning_rate
 
 
@@ -61,11 +65,11 @@ class VectorSettings:
     min_count: int = 5
     """Words with fewer occurrences are left out."""
     ngrams: tuple[int, int] | None = None
-    """Compose words of their character n-grams too, with these lengths, such as 3 6: unseen words get vectors."""
+    """Add vectors of character n-grams of these lengths, such as 3 6, so that unseen words have vectors too."""
     buckets: int = 200_000
-    """Number of rows that character n-grams are hashed to."""
+    """Number of rows to which character n-grams are hashed."""
     phrases: int = 0
-    """Passes that join words which often stand together into phrases (new_york)."""
+    """Passes over the text that join words which often occur together into phrases (new_york)."""
     phrase_threshold: float = 10.0
     """Score above which two words become a phrase; higher gives fewer phrases."""
 

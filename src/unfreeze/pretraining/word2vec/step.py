@@ -1,14 +1,13 @@
-"""One update of word2vec, compiled by numba: rows that predict, rows that are predicted, and their gradients.
+"""One compiled update of word2vec (Mikolov et al. 2013): every context row predicts every target row.
 
-Source: Mikolov et al. 2013 (the objective); one set of negatives shared by all context words of a window, so that a
-window is three small matrix products, follows pWord2Vec (Ji et al. 2016).
+All context words of a window share one set of negatives, so that a window is three small matrix products, as in pWord2Vec
+(Ji et al. 2016). An update reads its rows once, computes all gradients from those values and adds them at the end, in tiles of
+two context rows by three target rows. The rows are copied into a scratch array padded with zero rows, so that no tile is
+incomplete.
 
-An update reads its rows once, computes every gradient from those values and adds them at the end, in tiles of two context by
-three target rows. The rows are copied into a scratch array padded with zero rows, so that no tile needs a remainder.
+Cost at size 100, window 5 and 5 negatives: about 6 context and 6 target rows, 36 scores, 3 x 7,200 operations.
 
-Cost at size 100, window 5, 5 negatives: about 6 context and 6 target rows, 36 scores, 3 x 7,200 operations.
-
-N context rows, M targets with a sign each (1 to be scored high, -1 to be scored low), D vector size.
+Shapes: N context rows, M targets with a sign each (1 to be scored high, -1 to be scored low), D vector size.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Ids = NDArray[np.int32]
 
 
 class Scratch(NamedTuple):
-    """Work space of one call: rows of a window, their gradients, the scores. All padded with zeros."""
+    """Work space of one call: the rows of a window, their gradients and scores, all padded with zeros."""
 
     context: Floats
     """(N padded, D padded)"""
@@ -41,7 +40,7 @@ class Scratch(NamedTuple):
     context_gradient: Floats
     target_gradient: Floats
     scores: Floats
-    """(N padded * M padded,) row by row; then the gradient of the scores, times the rate."""
+    """(N padded * M padded,) row by row; later overwritten with the gradient of the scores times the learning rate."""
     exponentials: Floats
 
 
@@ -50,7 +49,7 @@ def _round_up(n: int, multiple: int) -> int:
 
 
 def make_scratch(contexts: int, targets: int, size: int) -> Scratch:
-    """Zeroed work space for updates of at most this number of context and target rows."""
+    """Return work space filled with zeros, for updates of at most this number of context and target rows."""
     n, m = _round_up(contexts, _CONTEXT_TILE), _round_up(targets, _TARGET_TILE)
     width = _round_up(size, _LANES)
     context, target = (n, width), (m, width)
@@ -101,7 +100,7 @@ def _score(context: Floats, target: Floats, n: int, m: int, scores: Floats) -> N
 
 @inlined
 def _exponentials(scores: Floats, count: int, result: Floats) -> None:
-    """result = exp(-|scores|), by a Taylor polynomial of the 64th part, squared six times: this loop vectorizes."""
+    """result = exp(-|scores|): a Taylor polynomial of a 64th of the argument, squared six times, so that the loop vectorizes."""
     for k in range(count):
         x = -min(abs(scores[k]), _FLAT) * np.float32(1 / 64)
         e = np.float32(1 / 120) + x * np.float32(1 / 720)
@@ -120,10 +119,13 @@ def _exponentials(scores: Floats, count: int, result: Floats) -> None:
 
 
 @inlined
-def _differentiate(scratch: Scratch, signs: Floats, n: int, m: int, padded_m: int, rate: Any) -> float:
-    """Turn scores into rate * (label - sigmoid(score)), zero where padded; return the loss in nats.
+def _differentiate(
+    scratch: Scratch, signs: Floats, n: int, m: int, padded_m: int, learning_rate: Any
+) -> float:
+    """Turn scores into learning_rate * (label - sigmoid(score)), zero where padded; return the loss in nats.
 
-    With u = -sign * score: sigmoid(u) is the error, log(1 + exp(u)) the loss. Its logarithm is taken of a product.
+    With u = -sign * score: sigmoid(u) is the error, and log(1 + exp(u)) the loss, computed as the logarithm of a
+    product because logarithms are slow.
     """
     scores, exponentials = scratch.scores, scratch.exponentials
     loss = 0.0
@@ -133,7 +135,7 @@ def _differentiate(scratch: Scratch, signs: Floats, n: int, m: int, padded_m: in
             k = i * padded_m + j
             e, sign = exponentials[k], signs[j]
             u = -sign * scores[k]
-            error = rate / (np.float32(1.0) + e)
+            error = learning_rate / (np.float32(1.0) + e)
             if u < 0:
                 error *= e
             else:
@@ -188,11 +190,13 @@ def _target_gradient(context: Floats, scores: Floats, n: int, m: int, gradient: 
 
 
 @inlined
-def _step(scratch: Scratch, signs: Floats, n: int, padded_n: int, m: int, padded_m: int, rate: Any) -> float:
-    """Gradients, times the rate, of the rows in the scratch; returns the loss."""
+def _step(
+    scratch: Scratch, signs: Floats, n: int, padded_n: int, m: int, padded_m: int, learning_rate: Any
+) -> float:
+    """Compute the gradients of the rows in the scratch, times the learning rate; return the loss."""
     _score(scratch.context, scratch.target, padded_n, padded_m, scratch.scores)
     _exponentials(scratch.scores, n * padded_m, scratch.exponentials)
-    loss = _differentiate(scratch, signs, n, m, padded_m, rate)
+    loss = _differentiate(scratch, signs, n, m, padded_m, learning_rate)
     for k in range(n * padded_m, padded_n * padded_m):
         scratch.scores[k] = np.float32(0.0)
     _context_gradient(scratch.target, scratch.scores, padded_n, padded_m, scratch.context_gradient)
@@ -207,23 +211,25 @@ def train_rows(
     targets: Ids,
     signs: Floats,
     m: int,
-    rate: Any,
+    learning_rate: Any,
     inputs: Floats,
     outputs: Floats,
     scratch: Scratch,
 ) -> float:
-    """One update in which each context row predicts all targets.
+    """Make one update in which each context row predicts all targets.
 
     Args:
-        contexts: rows of `inputs`, the first `n`; targets, signs: rows of `outputs`, the first `m`.
+        contexts: row numbers of `inputs`, of which the first `n` are used.
+        targets, signs: row numbers of `outputs` and their signs, of which the first `m` are used.
 
-    Returns: the loss summed over the n * m pairs, in nats.
+    Returns:
+        The loss summed over the n * m pairs, in nats.
     """
     padded_n = -(-n // _CONTEXT_TILE) * _CONTEXT_TILE
     padded_m = -(-m // _TARGET_TILE) * _TARGET_TILE
     _read_rows(inputs, contexts, n, padded_n, scratch.context)
     _read_rows(outputs, targets, m, padded_m, scratch.target)
-    loss = _step(scratch, signs, n, padded_n, m, padded_m, rate)
+    loss = _step(scratch, signs, n, padded_n, m, padded_m, learning_rate)
     _add_rows(inputs, contexts, n, scratch.context_gradient)
     _add_rows(outputs, targets, m, scratch.target_gradient)
     return loss
@@ -236,19 +242,20 @@ def train_mean(
     targets: Ids,
     signs: Floats,
     m: int,
-    rate: Any,
+    learning_rate: Any,
     inputs: Floats,
     outputs: Floats,
     scratch: Scratch,
 ) -> float:
-    """One update in which the mean of the rows in the bag predicts the targets; each row gets the whole gradient.
+    """Make one update in which the mean of the rows in the bag predicts the targets.
 
-    That gradient is not divided by n follows word2vec's and fastText's code.
+    As in the code of word2vec and fastText, each row gets the whole gradient of the mean, not 1 / n of it.
 
     Args:
-        bag: rows of `inputs`, the first `n`; a row may stand there twice.
+        bag: row numbers of `inputs`, of which the first `n` are used; they may repeat.
 
-    Returns: the loss summed over the m targets, in nats.
+    Returns:
+        The loss summed over the m targets, in nats.
     """
     padded_m = -(-m // _TARGET_TILE) * _TARGET_TILE
     size = inputs.shape[1]
@@ -259,11 +266,11 @@ def train_mean(
         source = inputs[bag[i]]
         for k in range(size):
             mean[k] += source[k]
-    share = np.float32(1.0 / n)
+    factor = np.float32(1.0 / n)
     for k in range(size):
-        mean[k] *= share
+        mean[k] *= factor
     _read_rows(outputs, targets, m, padded_m, scratch.target)
-    loss = _step(scratch, signs, 1, _CONTEXT_TILE, m, padded_m, rate)
+    loss = _step(scratch, signs, 1, _CONTEXT_TILE, m, padded_m, learning_rate)
     gradient = scratch.context_gradient[0]
     for i in range(n):
         row = inputs[bag[i]]

@@ -1,6 +1,8 @@
 """Tables of word2vec: subsampling, the alias table of negatives, the Huffman tree, bags of n-grams.
 
-V vocabulary. All tables are made once from the counts of the corpus.
+All tables are computed once, from the counts of the corpus.
+
+Shapes: V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ Starts = NDArray[np.int64]
 def make_tables(
     counts: Counts, *, subsample: float, hierarchical: bool = False, bags: tuple[Starts, Ids] | None = None
 ) -> Tables:
-    """The tables of one training.
+    """Return the tables of a training run.
 
     Args:
         counts: (V,) occurrences; ids with count 0 are not used.
-        bags: (V + 1,) starts and rows of the inputs of each word; None is one row per word.
+        bags: (V + 1,) starts and row numbers of the inputs of each word, as from `bag_table`; None is one row per word.
     """
     none, starts = np.empty(0, np.int32), np.zeros(1, np.int64)
     path = huffman_paths(counts) if hierarchical else (starts, none, np.empty(0, np.float32))
@@ -46,7 +48,8 @@ def keep_probabilities(counts: Counts, subsample: float) -> Counts:
 def alias_table(weights: Counts) -> tuple[Counts, Ids]:
     """Vose's alias table: draw a column uniformly, keep it with its acceptance, else take its alias. O(V).
 
-    Returns: acceptance (V,) in [0, 1], alias (V,).
+    Returns:
+        Acceptance (V,) in [0, 1], and alias (V,).
     """
     acceptance = weights * (len(weights) / weights.sum())
     alias = np.arange(len(weights), dtype=np.int32)
@@ -57,16 +60,16 @@ def alias_table(weights: Counts) -> tuple[Counts, Ids]:
         acceptance[rich] -= 1 - acceptance[poor]
         if acceptance[rich] < 1:
             small.append(large.pop())
-    acceptance[[i for i in small + large if weights[i] > 0]] = 1.0  # what rounding left over
+    acceptance[[i for i in small + large if weights[i] > 0]] = 1.0  # only these are left over, by rounding
     return acceptance, alias
 
 
 def huffman_paths(counts: Counts) -> tuple[Starts, Ids, Floats]:
-    """The path to each word through a Huffman tree, from the root down: frequent words have short paths.
+    """Return the path to each word through a Huffman tree, from the root down; frequent words have short paths.
 
     Returns:
-        (V + 1,) where each word's path begins; the inner nodes on it, the root being the last one, n - 2 for n words that
-        occur; and 1 for a turn to the left, -1 to the right. A word that does not occur has no path.
+        Where the path of each word begins (V + 1,); the inner nodes on the paths, where the root is n - 2 for n words that
+        occur; and the turn at each node, 1 to the left and -1 to the right. Words that do not occur have an empty path.
     """
     words = np.flatnonzero(counts > 0)
     words = words[np.argsort(counts[words], kind="stable")]
@@ -84,7 +87,10 @@ def huffman_paths(counts: Counts) -> tuple[Starts, Ids, Floats]:
 
 @allocating
 def _join_rarest(counts: Counts) -> Any:
-    """Parents and turns of a Huffman tree's nodes: n leaves by rising counts, then n - 1 inner nodes in two queues."""
+    """Return the parent and the turn of each node of a Huffman tree: n leaves by rising counts, then n - 1 inner nodes.
+
+    New inner nodes have rising counts too, so the rarest node is always the first of one of two queues.
+    """
     n = len(counts)
     weights = np.empty(2 * n - 1, np.float64)
     weights[:n] = counts
@@ -108,7 +114,7 @@ def _join_rarest(counts: Counts) -> Any:
 
 @allocating
 def _climb(parents: NDArray[np.int64], signs: Floats, n: int) -> Any:
-    """Depths of the n leaves, and their paths from the root down, one after the other."""
+    """Return the depths of the n leaves, and their paths from the root down, one after the other."""
     depths = np.zeros(n, np.int64)
     for leaf in range(n):
         node = parents[leaf]
@@ -128,6 +134,6 @@ def _climb(parents: NDArray[np.int64], signs: Floats, n: int) -> Any:
 
 
 def bag_table(bags: Sequence[Sequence[int]]) -> tuple[Starts, Ids]:
-    """Lists of rows one after the other: (V + 1,) where each begins, and the rows."""
+    """Concatenate lists of row numbers: where each begins (V + 1,), and the row numbers."""
     starts = np.concatenate([[0], np.cumsum([len(bag) for bag in bags])]).astype(np.int64)
     return starts, np.fromiter((row for bag in bags for row in bag), np.int32, int(starts[-1]))

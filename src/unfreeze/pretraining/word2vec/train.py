@@ -44,11 +44,11 @@ Floats = NDArray[np.float32]
 Bags = tuple[NDArray[np.int64], NDArray[np.int32]]
 
 LOWEST_RATE = 1e-4
-"""Smallest learning rate, as a fraction of the initial one."""
+"""Smallest learning rate, relative to the initial one."""
 
 
 class WordTokenizer(Protocol):
-    """A tokenizer whose ids a token store holds."""
+    """The tokenizer of a token store."""
 
     @property
     def special_ids(self) -> frozenset[int]: ...
@@ -62,10 +62,10 @@ class WordTokenizer(Protocol):
 
 @dataclass(eq=False)
 class Matrices:
-    """The parameters of word2vec."""
+    """The two parameter matrices of word2vec."""
 
     inputs: Floats
-    """(V + buckets, D): the vectors; with n-grams, the words' own rows and then the buckets."""
+    """(V + buckets, D): the vectors; with n-grams, the rows of the words themselves, then those of the buckets."""
     outputs: Floats
     """(V, D): vectors of the predicted words, or of the inner nodes of the Huffman tree."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Matrices:
 
     @classmethod
     def start(cls, rows: int, vocabulary_size: int, size: int, seed: int) -> Matrices:
-        """word2vec's start: input vectors uniform within 0.5 / size of zero, output vectors zero."""
+        """Initialize as word2vec does: input vectors uniform in +-0.5 / size, output vectors zero."""
         uniform = np.random.default_rng(seed).random((rows, size), dtype=np.float32)
         uniform -= np.float32(0.5)
         uniform /= np.float32(size)
@@ -89,7 +89,7 @@ def train_word_vectors(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> VectorTable:
-    """Vectors for the words of `tokenizer` that occur in `store`, most frequent first.
+    """Train vectors for the words of `tokenizer` that occur in `store`, most frequent first.
 
     Args:
         workers, minutes, progress: as in `train_matrices`.
@@ -112,7 +112,7 @@ def train_word_vectors(
 
 
 def tokenizer_counts(store: TokenStore, tokenizer: WordTokenizer) -> NDArray[np.int64]:
-    """(V,) occurrences of each id of `tokenizer` in `store`.
+    """Return the occurrences (V,) of each id of `tokenizer` in `store`.
 
     Raises:
         UserError: `store` was made with another tokenizer.
@@ -123,7 +123,7 @@ def tokenizer_counts(store: TokenStore, tokenizer: WordTokenizer) -> NDArray[np.
 
 
 def table_by_frequency(tokenizer: WordTokenizer, counts: NDArray[np.int64], matrix: Floats) -> VectorTable:
-    """The rows of `matrix` of all words that occur, most frequent first, without special tokens."""
+    """Return the rows of `matrix` for all words that occur, most frequent first, without special tokens."""
     special = tokenizer.special_ids
     by_frequency = np.argsort(-counts, kind="stable").tolist()
     rows = [row for row in by_frequency if counts[row] and row not in special]
@@ -148,9 +148,9 @@ def train_matrices(
 
     Args:
         counts: (V,) occurrences of each id in `store`.
-        skip_ids: neither center nor context nor negative: removed before windows are made.
-        bags: the rows of the inputs that each word is the mean of (`bag_table`); None is its own row.
-        start: matrices to continue with, trained in place; None starts anew.
+        skip_ids: removed before windows are made, and never used as negatives.
+        bags: the rows of the inputs whose mean is the vector of a word (see `bag_table`); None is its own row.
+        start: matrices to continue with, trained in place; None initializes new ones.
         workers: threads; None is one per core. With one, the same seed gives the same bits (if `minutes` is None).
         minutes: time limit; the learning rate then falls to zero by the end of that time.
         checkpoints: where the state is saved; training resumes from the last checkpoint.
@@ -186,7 +186,7 @@ def train_matrices(
         if run.state.position:
             bar.advance(run.tokens_before(run.state.position))
         run.work(bar, workers or os.cpu_count() or 1, checkpoints, 60 * checkpoint_minutes)
-    # The loss does not show the effect of the last update.
+    # The last update can diverge without any effect on the loss.
     if not np.isfinite(run.matrices.inputs.sum(dtype=np.float64)):
         raise run.diverged()
     run.need_predictions(word_counts, settings)
@@ -206,27 +206,31 @@ class _State:
     loss: float = 0.0
     predictions: int = 0
     all_predictions: int | None = 0
-    """Of all epochs, whereas `loss` and `predictions` are those of the last epoch that had any. None if unknown, in runs that
-    an earlier version began."""
+    """Of all epochs, whereas `loss` and `predictions` are those of the last epoch that had any. Unknown (None) in runs that
+    were started by an earlier version."""
     words: int = 0
 
 
 @dataclass
 class _Run:
-    """Threads that take blocks in order until none is left or the time is over."""
+    """Threads that take blocks in order until none is left or time is up.
+
+    Training alternates with checkpoints: it runs in intervals, after each of which no thread is working.
+    """
 
     store: TokenStore
     blocks: TokenBlocks
     tables: Tables
     matrices: Matrices
     mode: Mode
-    rate: float
+    learning_rate: float
     seconds: float | None
     state: _State = field(default_factory=_State)
     lock: threading.Lock = field(default_factory=threading.Lock)
     began: float = field(default_factory=time.monotonic)
-    leg_ends: float = 0.0
-    leg_first: int = 0
+    interval_end: float = 0.0
+    interval_start: int = 0
+    """The first block of the interval; at least one is taken, however short the interval."""
     all_started: bool = False
     stopped: bool = False
 
@@ -237,16 +241,16 @@ class _Run:
             self.state = _State(**{"all_predictions": None, **saved})
             logger.info("resuming from token %d", self.tokens_before(self.state.position))
 
-    def work(self, bar: Bar, workers: int, checkpoints: Checkpoints | None, leg: float) -> None:
-        """Train in legs of `leg` seconds; checkpoints are written between two legs, when no thread is working."""
+    def work(self, bar: Bar, workers: int, checkpoints: Checkpoints | None, interval: float) -> None:
+        """Train in intervals of `interval` seconds, and write a checkpoint after each."""
         while True:
-            stop = self._leg(bar, workers, leg if checkpoints is not None else np.inf)
+            stop = self._train_interval(bar, workers, interval if checkpoints is not None else np.inf)
             if stop is not None and checkpoints is None:
                 raise stop
-            over = self.state.position >= len(self.blocks) or self._share(self.state.position) >= 1
+            over = self.state.position >= len(self.blocks) or self._fraction_done(self.state.position) >= 1
             if over and stop is None:
                 return
-            assert checkpoints is not None, "without checkpoints there is one leg"
+            assert checkpoints is not None, "without checkpoints there is one interval"
             done = self.tokens_before(self.state.position)
             tensors = {
                 "inputs": torch.from_numpy(self.matrices.inputs),
@@ -260,13 +264,13 @@ class _Run:
                     f"interrupted after {done:,} of {total:,} tokens; rerun the command to resume"
                 ) from stop
 
-    def _leg(self, bar: Bar, workers: int, seconds: float) -> KeyboardInterrupt | None:
-        """Let threads work for a number of seconds; returns Ctrl-C, after the threads have finished their blocks.
+    def _train_interval(self, bar: Bar, workers: int, seconds: float) -> KeyboardInterrupt | None:
+        """Let threads work for a number of seconds; on Ctrl-C, return it after the threads have finished their blocks.
 
         A block counts from the moment that a thread takes it, so nothing may be saved while a thread is working: a second
         Ctrl-C while waiting for them ends the process at once, without a checkpoint.
         """
-        self.leg_ends, self.leg_first = time.monotonic() + seconds, self.state.position
+        self.interval_end, self.interval_start = time.monotonic() + seconds, self.state.position
         self.stopped = self.all_started = False
         interruption = None
         # No thread takes a block before all have started: the pool would not wait for one whose start Ctrl-C interrupts.
@@ -288,13 +292,13 @@ class _Run:
             time.sleep(0.001)
         inputs, outputs = self.matrices.inputs, self.matrices.outputs
         space = make_workspace(self.mode, self.tables, inputs.shape[1], token_blocks.BLOCK_TOKENS)
-        while (taken := self._next_block()) is not None:
-            number, block = taken
+        while (next_block := self._next_block()) is not None:
+            number, block = next_block
             tokens = block.tokens(self.store)
             assert len(tokens) <= len(space.kept), "a block fits in the workspace"
             assert int(tokens.max()) < len(self.tables.keep), "the store's ids lie within the vocabulary"
             begin, end = (
-                self.rate * max(1 - self._share(number, n_tokens), LOWEST_RATE)
+                self.learning_rate * max(1 - self._fraction_done(number, n_tokens), LOWEST_RATE)
                 for n_tokens in (0, block.stop - block.start)
             )
             starts, random = block.document_starts(), block.random_state()
@@ -315,37 +319,37 @@ class _Run:
                 bar.advance(block.stop - block.start, learning_rate=end, **self.metrics())
 
     def diverged(self) -> UserError:
-        usual = " or ".join(f"{rate:g} ({name})" for name, rate in LEARNING_RATES.items())
+        usual = " or ".join(f"{value:g} ({name})" for name, value in LEARNING_RATES.items())
         return UserError(
-            f"word2vec diverges at the learning rate {self.rate:g}: choose a lower one, {usual} is usual"
+            f"word2vec diverges at the learning rate {self.learning_rate:g}: choose a lower one; {usual} is usual"
         )
 
     def need_predictions(self, counts: NDArray[np.float64], settings: Word2VecSettings) -> None:
-        """Raise UserError if there was no prediction, so that the vectors are still random; warn if there were few."""
+        """Raise UserError if there was no prediction, so that the vectors are still random; log a warning if there were few."""
         n_words, n_predictions = int(np.count_nonzero(counts)), self.state.all_predictions
         if n_predictions is None or n_predictions >= n_words:
             return
         if not self.state.position:
-            raise UserError("word2vec learned nothing: the time was over before the first block of text")
-        thinned = ""
+            raise UserError("word2vec learned nothing: the time limit ended before the first block of text")
+        subsampled = ""
         if settings.subsample:
-            thinned = f", after subsampling to about {float(counts @ self.tables.keep):,.0f} a pass,"
-        mend = f"give more text, lower {setting('min_count')}"
-        mend += f" or set {setting('subsample')} to 0" if settings.subsample else ""
-        found = f"of {counts.sum():,.0f} occurrences of words in the vocabulary{thinned}"
+            subsampled = f", after subsampling to about {float(counts @ self.tables.keep):,.0f} a pass,"
+        advice = f"give more text, lower {setting('min_count')}"
+        advice += f" or set {setting('subsample')} to 0" if settings.subsample else ""
+        found = f"of {counts.sum():,.0f} occurrences of words in the vocabulary{subsampled}"
         if not n_predictions:
-            raise UserError(f"word2vec learned nothing: {found} no two stood in one document: {mend}")
+            raise UserError(f"word2vec learned nothing: {found} no two were in the same document: {advice}")
         logger.warning(
             Notice(
-                f"word2vec learned from only {n_predictions} pairs of neighbors: {found} few stood in one document: {mend}"
+                f"word2vec learned from only {n_predictions} pairs of neighbors: {found} few were in the same document: {advice}"
             )
         )
 
     def _next_block(self) -> tuple[int, Block] | None:
         with self.lock:
             number = self.state.position
-            leg_over = time.monotonic() >= self.leg_ends and number > self.leg_first
-            if number >= len(self.blocks) or leg_over or self.stopped or self._share(0) >= 1:
+            interval_over = time.monotonic() >= self.interval_end and number > self.interval_start
+            if number >= len(self.blocks) or interval_over or self.stopped or self._fraction_done(0) >= 1:
                 return None
             self.state.position += 1
             return number, self.blocks[number]
@@ -355,11 +359,11 @@ class _Run:
 
     def tokens_before(self, number: int) -> int:
         """Number of tokens in the first `number` blocks."""
-        epoch, place = divmod(number, self.blocks.per_epoch)
-        return epoch * self.store.n_tokens + place * token_blocks.BLOCK_TOKENS
+        epoch, index = divmod(number, self.blocks.per_epoch)
+        return epoch * self.store.n_tokens + index * token_blocks.BLOCK_TOKENS
 
-    def _share(self, number: int, tokens: int = 0) -> float:
-        """Fraction of the run that is over after `number` blocks and `tokens`: by tokens, or by time if that is more."""
+    def _fraction_done(self, number: int, tokens: int = 0) -> float:
+        """Fraction of the run that is finished after `number` blocks and `tokens`, by tokens or by time, whichever is more."""
         by_time = 0.0 if self.seconds is None else self._elapsed() / self.seconds
         by_tokens = (self.tokens_before(number) + tokens) / (self.blocks.epochs * self.store.n_tokens)
         return min(1.0, max(by_tokens, by_time))

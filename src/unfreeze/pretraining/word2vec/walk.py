@@ -1,12 +1,13 @@
-"""The walk of word2vec over a block of documents: which rows predict which others, compiled by numba.
+"""The compiled loop of word2vec over a block of documents, which decides which rows predict which others.
 
 Skip-gram lets every context word predict the center; CBOW lets their mean do it (Mikolov et al. 2013). A word is predicted
 among negatives drawn by count^0.75, or by the turns of its path through a Huffman tree (Morin & Bengio 2005). With character
 n-grams (Bojanowski et al. 2017) a word's vector is the mean of its own row and those of its n-grams, and then the center
 predicts the contexts, which takes one mean instead of ten.
 
-Frequent words are subsampled; windows shrink at random and never cross documents. All random decisions come from one state,
-so that they do not depend on the other threads that work on the same two matrices (Hogwild, Niu et al. 2011).
+Frequent words are subsampled; windows shrink at random and never cross documents. All random decisions of a block come
+from one random state, so that they do not depend on the other threads, which update the same two matrices (Hogwild, Niu et
+al. 2011).
 """
 
 from __future__ import annotations
@@ -38,27 +39,27 @@ from unfreeze.pretraining.word2vec.step import (
 
 
 class Tables(NamedTuple):
-    """Tables of the words; arrays that a mode does not use are empty."""
+    """Tables by word; arrays that a mode does not use are empty."""
 
     keep: NDArray[np.float64]
-    """(V,) the probability that an occurrence stays; 0 for ids that are neither center nor context."""
+    """(V,) the probability that subsampling keeps an occurrence; 0 for ids that are neither center nor context."""
     acceptance: Floats
-    """(V,) with `alias` the table that negatives are drawn from."""
+    """(V,), together with `alias` the table from which negatives are drawn."""
     alias: Ids
     path_starts: NDArray[np.int64]
-    """(V + 1,) where the path of each word begins in `path_nodes`, and their end."""
+    """(V + 1,) where the path of each word begins in `path_nodes`, and where the last one ends."""
     path_nodes: Ids
-    """Rows of the outputs: inner nodes of the tree."""
+    """Row numbers of the outputs, one for each inner node of the tree."""
     path_signs: Floats
     """1 where the path turns left, -1 where it turns right."""
     bag_starts: NDArray[np.int64]
-    """(V + 1,) where the bag of each word begins in `bag_rows`, and their end."""
+    """(V + 1,) where the bag of each word begins in `bag_rows`, and where the last one ends."""
     bag_rows: Ids
-    """Rows of the inputs: the word's own, and its n-grams'."""
+    """Row numbers of the inputs: that of the word, then those of its n-grams."""
 
 
 class Mode(NamedTuple):
-    """The variant of word2vec."""
+    """The variant of word2vec, as a named tuple because numba does not accept dataclasses."""
 
     cbow: bool
     """The mean of the context predicts the center; otherwise each context word predicts it."""
@@ -72,7 +73,7 @@ class Mode(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Work space of one thread."""
+    """Buffers of one thread."""
 
     kept: Ids
     """The words of a document that survive subsampling."""
@@ -86,7 +87,7 @@ class Workspace(NamedTuple):
 
 
 def make_workspace(mode: Mode, tables: Tables, size: int, longest_block: int) -> Workspace:
-    """Work space for the largest window, the longest path and bag, and blocks of at most `longest_block` tokens."""
+    """Return buffers for the largest window, the longest path and bag, and blocks of at most `longest_block` tokens."""
     longest_path = int(np.diff(tables.path_starts).max(initial=0))
     longest_bag = int(np.diff(tables.bag_starts).max(initial=1))
     contexts = 2 * mode.window
@@ -109,7 +110,7 @@ def make_workspace(mode: Mode, tables: Tables, size: int, longest_block: int) ->
 def _subsample(
     tokens: Any, start: int, stop: int, keep: NDArray[np.float64], state: NDArray[np.uint64], kept: Ids
 ) -> tuple[int, int]:
-    """Write the tokens of a document that survive to `kept`; returns how many, and how many words were seen."""
+    """Write the tokens of a document that subsampling keeps to `kept`; return their number and that of all words."""
     n = words = 0
     for position in range(start, stop):
         token = tokens[position]
@@ -125,9 +126,9 @@ def _subsample(
 def _add_targets(
     word: Any, m: int, mode: Mode, tables: Tables, state: NDArray[np.uint64], targets: Ids, signs: Floats
 ) -> int:
-    """Write behind the first `m` what predicts one word: the turns of its path, or itself and its negatives.
+    """Append the targets of a word after the first `m`: the nodes of its path, or the word itself and its negatives.
 
-    Negatives are drawn by Walker's alias method; one that is the word itself is left out.
+    Negatives are drawn by Walker's alias method and left out where they are the word itself. Returns the new number of targets.
     """
     if mode.hierarchical:
         for k in range(tables.path_starts[word], tables.path_starts[word + 1]):
@@ -149,7 +150,7 @@ def _add_targets(
 
 @inlined
 def _add_bag(word: Any, n: int, mode: Mode, tables: Tables, bag: Ids) -> int:
-    """Write the rows that make up a word behind the first `n`."""
+    """Append the rows that make up a word after the first `n`; return the new number of rows."""
     if not mode.bags:
         bag[n] = word
         return n + 1
@@ -165,33 +166,33 @@ def _train_center(
     n: int,
     mode: Mode,
     tables: Tables,
-    rate: Any,
+    learning_rate: Any,
     inputs: Floats,
     outputs: Floats,
     state: NDArray[np.uint64],
     space: Workspace,
 ) -> float:
-    """One update from a center and its first `n` contexts; returns the loss in nats."""
+    """Make one update from a center and its first `n` contexts; return the loss in nats."""
     contexts, bag, targets, signs = space.contexts, space.bag, space.targets, space.signs
     m = size = 0
     if mode.bags and not mode.cbow:
         for j in range(n):
             m = _add_targets(contexts[j], m, mode, tables, state, targets, signs)
         size = _add_bag(center, size, mode, tables, bag)
-        return train_mean(bag, size, targets, signs, m, rate, inputs, outputs, space.scratch)
+        return train_mean(bag, size, targets, signs, m, learning_rate, inputs, outputs, space.scratch)
     m = _add_targets(center, m, mode, tables, state, targets, signs)
     if not mode.cbow:
-        return train_rows(contexts, n, targets, signs, m, rate, inputs, outputs, space.scratch)
+        return train_rows(contexts, n, targets, signs, m, learning_rate, inputs, outputs, space.scratch)
     for j in range(n):
         size = _add_bag(contexts[j], size, mode, tables, bag)
-    return train_mean(bag, size, targets, signs, m, rate, inputs, outputs, space.scratch)
+    return train_mean(bag, size, targets, signs, m, learning_rate, inputs, outputs, space.scratch)
 
 
 @inlined
 def _fill_window(
     kept: Ids, n_kept: int, i: int, window: int, state: NDArray[np.uint64], contexts: Ids
 ) -> int:
-    """Write the words around center number i; returns how many."""
+    """Write the words around center number i to `contexts`; return their number."""
     width = 1 + below(next_random(state), window)
     n = 0
     for j in range(max(0, i - width), min(n_kept, i + width + 1)):
@@ -209,19 +210,22 @@ def train_block(
     tables: Tables,
     inputs: Floats,
     outputs: Floats,
-    rates: tuple[float, float],
+    learning_rates: tuple[float, float],
     state: NDArray[np.uint64],
     space: Workspace,
 ) -> tuple[float, int, int]:
-    """Train on a block of documents; the rate falls linearly over it from `rates[0]` to `rates[1]`.
+    """Train on a block of documents; the learning rate falls linearly over it from `learning_rates[0]` to `[1]`.
 
     Args:
-        tokens: (T,) ids of any unsigned type, no more than `space` has room for. `starts`: (documents + 1,) where each document starts, and T.
-        state: (1,) the random state. Draws: one for each word of a document; then for each center its window's width and,
-            if the window is not empty, one for each negative of each predicted word (by groups: as in `draw_groups`).
+        tokens: (T,) ids of any unsigned type, at most as many as `space` was made for.
+        starts: (documents + 1,) where each document starts, and T.
+        state: (1,) the random state. For each document one number per word is drawn, and then for each center the width
+            of its window and, if the window is not empty, one number per negative of each predicted word (for groups of
+            centers as in `draw_groups`).
 
-    Returns: the loss in nats, the number of predictions that it is the sum of (a context word; for CBOW a center), the
-        number of words before subsampling.
+    Returns:
+        The loss in nats, the number of predictions over which it is summed (one per context word; in CBOW one per
+        center), and the number of words before subsampling.
     """
     kept, contexts, draws = space.kept, space.contexts, space.draws
     grouped = not (mode.cbow or mode.hierarchical or mode.bags)
@@ -234,16 +238,16 @@ def train_block(
             draw_groups(n_kept, mode.window, mode.negatives, tables.acceptance, tables.alias, state, draws)
         for i in range(0, n_kept, GROUP if grouped else 1):
             done = (start + (stop - start) * i / n_kept) / len(tokens)
-            rate = np.float32(rates[0] + (rates[1] - rates[0]) * done)
+            learning_rate = np.float32(learning_rates[0] + (learning_rates[1] - learning_rates[0]) * done)
             if grouped:
                 found, n = train_group(
-                    kept, n_kept, i, mode.negatives, draws, rate, inputs, outputs, space.group
+                    kept, n_kept, i, mode.negatives, draws, learning_rate, inputs, outputs, space.group
                 )
                 loss += found
                 predictions += n
                 continue
             n = _fill_window(kept, n_kept, i, mode.window, state, contexts)
             if n > 0:
-                loss += _train_center(kept[i], n, mode, tables, rate, inputs, outputs, state, space)
+                loss += _train_center(kept[i], n, mode, tables, learning_rate, inputs, outputs, state, space)
                 predictions += 1 if mode.cbow else n
     return loss, predictions, words

@@ -56,7 +56,7 @@ def plot_histories(
 
     picture_format(path)
     if len(lines) > len(STYLES):
-        raise UserError(f"{len(lines)} models in one picture: at most {len(STYLES)} can be told apart")
+        raise UserError(f"a plot can have at most {len(STYLES)} distinguishable models, got {len(lines)}")
     figure = Figure(figsize=(8.4, 4.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     longest = max(max(line.cut) for line in lines)

@@ -29,12 +29,12 @@ DIGESTED = {
 """Parts of an identity that are digests -> how messages describe a difference."""
 
 
-def _settings(asked: dict[str, Any], new_names: dict[str, str] | None = None) -> dict[str, Any]:
+def _settings(identity: dict[str, Any], new_names: dict[str, str] | None = None) -> dict[str, Any]:
     """All settings of an identity by their current names, not nested, and without those that do not change the result."""
     if new_names is None:
-        new_names = RENAMED[""] | RENAMED.get(str(asked.get("stage")), {})
+        new_names = RENAMED[""] | RENAMED.get(str(identity.get("stage")), {})
     found: dict[str, Any] = {}
-    for name, value in asked.items():
+    for name, value in identity.items():
         if isinstance(value, dict) and value:
             found |= _settings(value, new_names)
         elif name not in HARMLESS and value is not None:
@@ -53,11 +53,11 @@ def same_run(record: dict[str, Any], identity: dict[str, Any]) -> bool:
     return _earlier_settings(record, now) == now
 
 
-def difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
+def difference(record: dict[str, Any] | None, identity: dict[str, Any]) -> str:
     """How the run of an existing output differs from this one, for a message."""
     if record is None:
         return "already holds a model"
-    now = _settings(asked)
+    now = _settings(identity)
     before = _earlier_settings(record, now)
     if (precision := record.get("precision")) is not None and now["precision"] != "auto":
         before["precision"] = precision
@@ -70,13 +70,13 @@ def difference(record: dict[str, Any] | None, asked: dict[str, Any]) -> str:
     return f"belongs to another run ({shown})"
 
 
-def _shown(name: str, before: Any, asked: Any) -> str:
+def _shown(name: str, before: Any, now: Any) -> str:
     """Describe a difference without showing digests or sizes of files."""
-    if isinstance(before, bool) and isinstance(asked, bool):
-        return f"{setting(name, before)} there, {setting(name, asked)} here"
-    sources = [each[0] if _is_source(each) else each for each in (before, asked)]
-    if _is_source(asked) and sources[0] == sources[1]:
-        return f"other examples of {asked[0]}"
+    if isinstance(before, bool) and isinstance(now, bool):
+        return f"{setting(name, before)} there, {setting(name, now)} here"
+    sources = [each[0] if _is_source(each) else each for each in (before, now)]
+    if _is_source(now) and sources[0] == sources[1]:
+        return f"other examples of {now[0]}"
     if _has_digest(sources[0]) or _has_digest(sources[1]):
         return DIGESTED.get(name, f"another {name.replace('_', ' ')}")
     there, here = (_described(name, each) for each in sources)
@@ -88,9 +88,8 @@ def _shown(name: str, before: Any, asked: Any) -> str:
 def _described(name: str, value: Any) -> str:
     if value in (None, "None", []):
         return "not given"
-    if name in ("corpus", "validation") and isinstance(
-        value, list
-    ):  # `Corpus.identity`: files of each path, and sizes
+    # As made by `Corpus.identity`: the files of each path, with their sizes.
+    if name in ("corpus", "validation") and isinstance(value, list):
         files = [file[0] if isinstance(file, list) else file for path in value for file in path]
         return ", ".join([*files[:3], *["..."] * (len(files) > 3)])
     return repr(value)

@@ -29,5 +29,5 @@ def test_pictures(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"end in \.png, \.svg or \.pdf"):
         plot_histories([LINE], {}, tmp_path / "a.doc")
-    with pytest.raises(UserError, match="at most 6 can be told apart"):
+    with pytest.raises(UserError, match="at most 6 distinguishable models"):
         plot_histories([LINE] * (len(STYLES) + 1), {}, tmp_path / "b.png")

@@ -277,7 +277,7 @@ def _field_docs(kind: type[Any]) -> dict[str, str]:
 
 
 def _reason(stop: BaseException) -> str:
-    """What a check of ours said that made tyro stop, with the names of settings still marked; "" if there was none."""
+    """The message of the `UserError` that made tyro stop, with the names of settings still marked; "" if there was none."""
     error = stop.__context__
     while error is not None and not isinstance(error, UserError):
         error = error.__context__

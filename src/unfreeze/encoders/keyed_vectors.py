@@ -27,7 +27,7 @@ class KeyedVectors(TextEncoder):
     """An encoder of one vector (D,) for each of V words."""
 
     size: int
-    """D."""
+    """D, the vector dimension."""
 
     @abstractmethod
     def table(self, extra_words: Collection[str] = ()) -> VectorTable:
@@ -47,7 +47,7 @@ class KeyedVectors(TextEncoder):
 
     @property
     def vector_size(self) -> int:
-        """D."""
+        """D, the vector dimension; gensim's name of `size`."""
         return self.size
 
     @property
@@ -115,7 +115,7 @@ class KeyedVectors(TextEncoder):
         Args:
             positive: a word, or words whose normalized vectors are added up.
             negative: words whose normalized vectors are subtracted.
-            topn: how many words; those given are never among them.
+            topn: number of words to return; the given words are never among them.
 
         Raises:
             UserError: a word has no vector, or the sum has no direction.
@@ -190,7 +190,6 @@ class KeyedVectors(TextEncoder):
 
 
 def _words(given: str | Sequence[str], what: str) -> list[str]:
-    """One word, or several."""
     words = [given] if isinstance(given, str) else list(column_of(given, what))
     need_texts(words, what)
     return words

@@ -40,7 +40,7 @@ def slanted_triangular(step: float, steps: int, *, cut_fraction: float = 0.1, ra
 
 
 def constant(step: float, steps: int) -> float:
-    """Return 1."""
+    """Keep the maximum learning rate: return 1."""
     assert steps >= 1 and step >= 0, (step, steps)
     return 1.0
 

@@ -194,7 +194,9 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "missing" in fail(*asked, tmp_path / "missing")
     assert "there is no column 7" in fail(*asked, data / "train", "--tag-column", 7)
     assert "which is not in the training data" in fail("evaluate", tagger, other)
-    assert "--epochs or by --minutes" in fail(*asked, data / "train", "--epochs", 1, "--minutes", 1)
+    assert "give --epochs or --minutes, not both" in fail(
+        *asked, data / "train", "--epochs", 1, "--minutes", 1
+    )
     for name in ("a.csv", "a"):
         said = fail("predict", tagger, "a", "--output", tmp_path / name)
         assert "end in .jsonl, .conll or .html" in said

@@ -39,7 +39,7 @@ class Objective(Protocol):
         """This process's part of the batches of an epoch from number `start` on."""
 
     def loss(self, batch: Any) -> Loss:
-        """Run the forward pass in training mode; the loop adds gradients and calls the optimizer."""
+        """Run the forward pass in training mode; the loop does the rest of the update."""
 
     def rate_scale(self, batch: Any) -> float:
         """Factor of all learning rates for this batch, such as its length relative to the usual one."""

@@ -14,6 +14,7 @@ neither torch nor numba may be imported at its top (tested). The example of each
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import re
@@ -76,6 +77,9 @@ OTHER_NAMES = {
     "nearest": "neighbors",
     "analogy": "neighbors",
 }
+
+ALWAYS_WITH_TORCH = set("pretrain adapt fit find-rate predict score fill generate embed demo".split())
+"""Verbs that need torch whatever they are given; others read files of vectors without it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,7 +145,22 @@ def _run(tokens: list[str], common: CommonOptions) -> None:
         arguments = parse(kind, own, f"unfreeze {name}")
     if arguments is not None:
         raise_at_interrupts()
+        if name.split()[0] in ALWAYS_WITH_TORCH:
+            _import_torch()
         run(arguments, make_console(json=common.json, quiet=common.quiet, debug=common.debug))
+
+
+def _import_torch() -> None:
+    """Import torch without looking for garbage meanwhile, which takes half a second or more: all that it creates stays."""
+    if "torch" in sys.modules:
+        return
+    gc.disable()
+    try:
+        import torch  # noqa: F401
+
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 @contextmanager

@@ -65,6 +65,8 @@ def start(words: Sequence[str], folder: Path, first: Callable[[], None] = lambda
         folder: becomes the current one; what is printed goes into .out and .err there.
         first: called in the child before the command line is run.
     """
+    for name in (".out", ".err"):
+        (folder / name).touch()  # the child may be killed before it opens them
     process = os.fork()
     if process:
         return process

@@ -67,8 +67,12 @@ def start(words: Sequence[str], folder: Path, first: Callable[[], None] = lambda
     """
     for name in (".out", ".err"):
         (folder / name).touch()  # the child may be killed before it opens them
+    # A signal that comes before the command line begins waits for it: it is not this module that is tested.
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     process = os.fork()
     if process:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         return process
     status = 1
     try:
@@ -81,10 +85,13 @@ def start(words: Sequence[str], folder: Path, first: Callable[[], None] = lambda
         from unfreeze.__main__ import main
 
         first()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         status = main()
         atexit._run_exitfuncs()  # temporary folders go
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:  # before the command line handles it; Python itself ends with this status
+        status = 130
     except BaseException:  # noqa: BLE001  (nothing may get into the parent's code)
         traceback.print_exc()
     finally:

@@ -23,6 +23,7 @@ ENCODERS = {
     "word_vectors": "unfreeze.encoders.word_vectors:WordVectors",
     "lstm": "unfreeze.encoders.lstm:LstmEncoder",
     "elmo": "unfreeze.encoders.elmo:Elmo",
+    "cove": "unfreeze.encoders.cove:CoVe",
 }
 """A new rung adds its line here."""
 LANGUAGE_MODELS = {
@@ -35,6 +36,7 @@ TASKS = {
     "text_classifier": "unfreeze.tasks.text_classifier:TextClassifier",
     "sequence_tagger": "unfreeze.tasks.sequence_tagger:SequenceTagger",
     "question_answerer": "unfreeze.tasks.question_answerer:QuestionAnswerer",
+    "translator": "unfreeze.pretraining.translation.translator:Translator",
 }
 
 HUB = "hf:"

@@ -140,9 +140,13 @@ def train_cased_tokenizer(
     Raises:
         UserError: there is no document with a word in it, or no word is left.
     """
-    corpus = count_corpus(count_cased_words, documents, workers, progress)
-    counts = corpus.words
+    counts = count_corpus(count_cased_words, documents, workers, progress).words
     n_sentences = counts.pop(END)
+    return cased_vocabulary(counts, n_sentences, size, min_count)
+
+
+def cased_vocabulary(counts: Counter[str], n_sentences: int, size: int, min_count: int = 1) -> CasedTokenizer:
+    """The tokenizer of the most frequent of counted words; arguments and errors as in `train_cased_tokenizer`."""
     words = frequent_words(counts, CASED_SPECIAL_TOKENS, size, min_count)
     unknown = counts.total() - sum(counts[word] for word in words)
     known = dict(zip(CASED_SPECIAL_TOKENS, (unknown, 0, n_sentences, n_sentences), strict=True))

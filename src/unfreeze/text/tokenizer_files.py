@@ -7,6 +7,7 @@ from pathlib import Path
 from unfreeze.checked import need_type, read_json_file
 from unfreeze.errors import UserError
 from unfreeze.text.cased_words import CasedTokenizer
+from unfreeze.text.marked_words import MarkedWordTokenizer
 from unfreeze.text.tokenizers import COUNTS, TOKENIZER, SubwordTokenizer, TextTokenizer, WordTokenizer
 
 
@@ -27,7 +28,9 @@ def load_tokenizer(folder: str | Path) -> TextTokenizer:
             tokens = sorted(vocabulary, key=vocabulary.__getitem__)
             if [vocabulary[token] for token in tokens] != list(range(len(tokens))):
                 raise UserError(f"{path}: the ids do not count from 0 on: the file is damaged")
-            # Only the cased tokenizer frames sentences, which is a post-processor in the library's format.
+            # In the library's format, framing sentences is a post-processor, and putting spaces back a decoder.
+            if model.get("decoder") is not None:
+                return MarkedWordTokenizer(tokens, counts)
             return (WordTokenizer if model.get("post_processor") is None else CasedTokenizer)(tokens, counts)
         if kind == "Unigram":
             scored = model["model"]["vocab"]

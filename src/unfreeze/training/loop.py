@@ -13,6 +13,7 @@ import math
 import random
 import time
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -36,14 +37,14 @@ from unfreeze.training.processes import (
 )
 from unfreeze.transfer.optimizers import NtAsgd, make_optimizer
 from unfreeze.transfer.policies import LayerGroups, TransferPolicy, apply_rates, parameter_groups
-from unfreeze.transfer.schedules import SCHEDULES
+from unfreeze.transfer.schedules import PLATEAU, SCHEDULES
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
 
-WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0}
+WEIGHT_DECAY = {"adamw": 0.01, "nt-asgd": 1.2e-6, "adagrad": 0.0, "sgd": 0.0}
 VIRTUAL_STEPS = 10_000
 """Resolution of the schedule of a run that is bounded by time, whose number of steps is unknown."""
 STATE = "model optimizer position carried records smoothed best random_states".split()
@@ -198,6 +199,9 @@ class _Run:
 
     def _multiplier(self) -> float:
         """Current value of the schedule."""
+        if self.policy.schedule == PLATEAU:
+            losses = [record["loss"] for record in self.records if "loss" in record]
+            return float(0.5 ** sum(later > earlier for earlier, later in pairwise(losses)))
         schedule = SCHEDULES[self.policy.schedule]
         if self.n_steps is not None:
             return schedule(self.step, self.n_steps)

@@ -22,7 +22,7 @@ class LoopSettings:
     minutes: float | None = None
     """Time limit in minutes; the learning rate schedule is fitted to it."""
     optimizer: OptimizerName = "adamw"
-    """AdamW, averaged SGD with the non-monotone trigger (NT-ASGD), or Adagrad."""
+    """AdamW, averaged SGD with the non-monotone trigger (NT-ASGD), Adagrad, or SGD."""
     betas: tuple[float, float] = (0.8, 0.99)
     """Adam's decay rates; the defaults are fastai's for ULMFiT."""
     weight_decay: float | None = None

@@ -1,4 +1,4 @@
-"""Optimizers for training language models: AdamW, Adagrad, and NT-ASGD with averaged weights.
+"""Optimizers: AdamW, Adagrad, SGD, and NT-ASGD with averaged weights.
 
 NT-ASGD (Merity, Keskar & Socher 2018, https://arxiv.org/abs/1708.02182, algorithm 1) is plain SGD until the
 validation loss is worse than the best of all checks except the last n. From then on it maintains a running mean
@@ -18,7 +18,7 @@ from typing import Any, get_args, overload
 
 import torch
 from torch import Tensor
-from torch.optim import Adagrad, AdamW, Optimizer
+from torch.optim import SGD, Adagrad, AdamW, Optimizer
 
 from unfreeze.errors import UserError
 from unfreeze.transfer.policies import OptimizerName
@@ -156,7 +156,7 @@ def make_optimizer(
     """Create an optimizer by name.
 
     Args:
-        name: `adamw`, `nt-asgd`, or `adagrad` with its accumulator starting at 1, as ELMo was trained.
+        name: `adamw`, `nt-asgd`, `sgd`, or `adagrad` with its accumulator starting at 1, as ELMo was trained.
         groups: parameter groups as returned by `policies.parameter_groups`, each with its own `lr`.
         betas: decay rates of AdamW; fastai uses (.8, .99) for ULMFiT, the paper (.7, .99).
         weight_decay: weight decay of groups without their own. The same value has a different effect in each optimizer:
@@ -171,6 +171,8 @@ def make_optimizer(
         return NtAsgd(groups, weight_decay=weight_decay, non_monotone=non_monotone)
     if name == "adagrad":
         return Adagrad(groups, weight_decay=weight_decay, initial_accumulator_value=1.0)
+    if name == "sgd":
+        return SGD(groups, weight_decay=weight_decay)
     if name != "adamw":
         raise UserError(f"unknown optimizer {name!r}: use one of {', '.join(get_args(OptimizerName))}")
     fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # the command line reads the settings without loading torch
     from torch.optim import Optimizer
 
 Mode = Literal["scratch", "frozen", "fine-tune"]
-OptimizerName = Literal["adamw", "nt-asgd", "adagrad"]
-ScheduleName = Literal["slanted", "cosine", "constant"]
+OptimizerName = Literal["adamw", "nt-asgd", "adagrad", "sgd"]
+ScheduleName = Literal["slanted", "cosine", "constant", "plateau"]
 LayerGroups: TypeAlias = "list[list[nn.Parameter]]"
 
 
@@ -46,7 +46,7 @@ class TransferPolicy:
     gradual: bool = True
     """Unfreeze the layer groups from the top, one more in each epoch, instead of all at once."""
     schedule: ScheduleName = "slanted"
-    """Learning rate schedule; slanted is slanted triangular."""
+    """Learning rate schedule; slanted is slanted triangular, plateau halves the rate whenever the validation loss rises."""
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):

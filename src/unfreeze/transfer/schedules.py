@@ -60,4 +60,11 @@ def cosine(step: float, steps: int) -> float:
     return COSINE_FLOOR + (1 - COSINE_FLOOR) * height
 
 
-SCHEDULES: dict[str, Schedule] = {"slanted": slanted_triangular, "constant": constant, "cosine": cosine}
+PLATEAU = "plateau"
+"""Constant by the number of steps; the loop halves the rate whenever the validation loss rises."""
+SCHEDULES: dict[str, Schedule] = {
+    "slanted": slanted_triangular,
+    "constant": constant,
+    "cosine": cosine,
+    PLATEAU: constant,
+}

@@ -1,0 +1,100 @@
+"""Translation as an objective of the training loop: the negative log-likelihood of the translations' tokens.
+
+Legend: B pairs of a batch, S words of the longest source, N tokens of all targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unfreeze.encoders.layers.bi_lstm import Packing
+from unfreeze.pretraining.translation.translator import Translator
+from unfreeze.text.batches import bucketed_batches, pad_sequences
+from unfreeze.training.objective import Loss, SeparateExamples
+from unfreeze.transfer.policies import LayerGroups
+
+SCORED_PAIRS = 128
+"""Pairs of a batch without gradients."""
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs as ids: those of the words of the sources, and those of the tokens of the targets, which begin with xxbos."""
+
+    sources: Sequence[Sequence[int]]
+    targets: Sequence[Sequence[int]]
+
+
+class TranslationObjective(SeparateExamples):
+    """Train a translator on pairs.
+
+    Args:
+        translator: trained in place.
+        pairs: to learn from.
+        validation: held-out pairs; None skips validation.
+        train_vectors: whether the word vectors of the source are trained.
+        batch_size, seed, rank, world_size: as in `SeparateExamples`.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        pairs: EncodedPairs,
+        validation: EncodedPairs | None = None,
+        *,
+        train_vectors: bool = True,
+        batch_size: int = 64,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        lengths = [len(target) for target in pairs.targets]
+        super().__init__(
+            translator, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size
+        )
+        self.translator, self.pairs, self.validation = translator, pairs, validation
+        self.train_vectors = train_vectors
+
+    def layer_groups(self) -> LayerGroups:
+        """The layers of the encoder, without frozen word vectors, and then the decoder."""
+        vectors, *lstms = self.translator.encoder.layer_groups()
+        if not self.train_vectors:
+            for parameter in vectors:
+                parameter.requires_grad_(False)
+        decoder = [p for name, p in self.translator.named_parameters() if not name.startswith("encoder.")]
+        return [*([vectors] if self.train_vectors else []), *lstms, decoder]
+
+    def loss(self, batch: Sequence[int]) -> Loss:
+        """The summed negative log-likelihood of the tokens of these pairs, and of the ends of their translations."""
+        return translation_loss(self.translator, self.pairs, batch)
+
+    def validate(self) -> dict[str, float]:
+        """Loss and perplexity of a token of the held-out pairs; the score is the loss, negated."""
+        if self.validation is None:
+            return {}
+        lengths = [len(target) for target in self.validation.targets]
+        total, n_tokens = 0.0, 0
+        for numbers in bucketed_batches(lengths, batch_size=SCORED_PAIRS):
+            loss = translation_loss(self.translator, self.validation, numbers)
+            total, n_tokens = total + float(loss.total), n_tokens + loss.n_items
+        mean = total / n_tokens
+        return {"loss": mean, "perplexity": float(torch.tensor(mean).exp()), "score": -mean}
+
+
+def translation_loss(translator: Translator, pairs: EncodedPairs, numbers: Sequence[int]) -> Loss:
+    """The summed loss of some pairs."""
+    chosen = sorted(numbers, key=lambda number: -len(pairs.targets[number]))
+    batch = translator.encoder.batch_of_ids([pairs.sources[number] for number in chosen])
+    ids, lengths = pad_sequences([pairs.targets[number] for number in chosen], translator.target.pad_id)
+    ids, lengths = ids.to(batch.ids.device), lengths.to(batch.ids.device)
+    packing = Packing(lengths)
+    ends = torch.full_like(ids[:, :1], translator.target.bos_id)
+    following = torch.cat([ids[:, 1:], ends], dim=1).scatter(
+        1, lengths[:, None] - 1, translator.target.bos_id
+    )
+    found: Tensor = translator.loss(batch, packing.pack(ids), packing.pack(following), packing)
+    return Loss(found, len(packing.text))

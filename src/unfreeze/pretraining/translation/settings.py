@@ -1,0 +1,95 @@
+"""Settings of `pretrain cove`, and presets: functions that return a whole configuration.
+
+Loads neither torch nor numba: the command line is made from these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from unfreeze.checked import need_positive
+from unfreeze.errors import UserError, setting
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.transfer.policies import TransferPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationSettings:
+    """A translator and its training."""
+
+    policy: TransferPolicy
+    """Learning rate and schedule."""
+    loop: LoopSettings
+    """Length of the training, and the optimizer."""
+    batch_size: int = 64
+    """Pairs of texts in a batch, over all processes."""
+    embedding_size: int = 300
+    """Width of the word vectors of the source; those of given word vectors replace it."""
+    hidden_size: int = 300
+    """Cells of each LSTM of the encoder, in each direction."""
+    target_size: int | None = None
+    """Width of the embedding of the target's tokens (default: that of the decoder, with one matrix for it and the output
+    layer)."""
+    n_layers: int = 2
+    """LSTM layers of the encoder, and of the decoder."""
+    direction: Literal["both", "forward"] = "both"
+    """Directions in which the encoder reads; forward gives states that know nothing of the words that follow."""
+    dropout: float = 0.2
+    """Dropout on the word vectors, between layers, and on the decoder's output."""
+    tokenizer: Literal["subword", "word"] = "subword"
+    """Translations are written in subwords, or in words; an unknown word is then copied from the source."""
+    vocabulary_size: int = 8000
+    """Largest number of subwords or words of the target."""
+    source_vocabulary_size: int = 50_000
+    """Largest number of words of the source that get a vector."""
+    min_count: int = 2
+    """Words with fewer occurrences in the pairs are unknown, unless they have a given vector."""
+    train_vectors: bool | None = None
+    """Train the word vectors of the source (default: only if none are given)."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "batch_size", "embedding_size", "hidden_size", "target_size", "n_layers")
+        need_positive(self, "vocabulary_size", "source_vocabulary_size", "min_count")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"{setting('dropout')} must be at least 0 and under 1, not {self.dropout}")
+        if self.direction not in ("both", "forward"):
+            raise UserError(f"{setting('direction')} must be both or forward, not {self.direction!r}")
+        if self.tokenizer not in ("subword", "word"):
+            raise UserError(f"{setting('tokenizer')} must be subword or word, not {self.tokenizer!r}")
+
+
+def _settings(
+    learning_rate: float, epochs: int, schedule: Any = "cosine", loop: Any = None, **changes: Any
+) -> TranslationSettings:
+    policy = TransferPolicy(mode="scratch", learning_rate=learning_rate, schedule=schedule)
+    settings = {"weight_decay": 0.0, "betas": (0.9, 0.98), **(loop or {})}
+    return TranslationSettings(policy=policy, loop=LoopSettings(epochs=epochs, **settings), **changes)
+
+
+def tiny() -> TranslationSettings:
+    """Trains in seconds on a CPU: for tests and first steps."""
+    return _settings(
+        1e-2,
+        5,
+        batch_size=16,
+        embedding_size=32,
+        hidden_size=32,
+        vocabulary_size=1000,
+        min_count=1,
+        dropout=0.0,
+    )
+
+
+def small() -> TranslationSettings:
+    """Learns tens of thousands of pairs in an hour on two cores."""
+    return _settings(2e-3, 12, embedding_size=256, hidden_size=256, dropout=0.3)
+
+
+def paper() -> TranslationSettings:
+    """The published MT-LSTM's sizes and recipe: SGD with a learning rate of 1, halved whenever the held-out loss rises."""
+    loop = {"optimizer": "sgd", "clip": 5.0}
+    return _settings(1.0, 20, "plateau", loop, tokenizer="word", vocabulary_size=50_000, target_size=300)
+
+
+PRESETS = {"tiny": tiny, "small": small, "paper": paper}

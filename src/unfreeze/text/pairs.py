@@ -1,0 +1,212 @@
+"""Texts and their translations: from tables, from two files with a line each, or from lists in memory.
+
+A pair whose one side is empty, or that has far more words than usual, teaches nothing and costs much: it is skipped, counted and
+reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from unfreeze.datasets.dataset import Dataset
+from unfreeze.errors import Notice, UserError, column_of, need_texts, setting
+from unfreeze.text.display import counted
+from unfreeze.text.lines import existing_file, read_lines
+from unfreeze.text.records import is_table, open_table, read_text
+from unfreeze.text.words import without_surrogates
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 100
+"""Words, separated by spaces, of the longest side of a pair."""
+
+
+class Pair(NamedTuple):
+    """A text and its translation."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class PairSet(Dataset[Pair]):
+    """Pairs in the order of their files."""
+
+    noun: ClassVar[str] = "pair"
+
+    @property
+    def sources(self) -> list[str]:
+        """The texts to translate."""
+        return [pair.source for pair in self.examples]
+
+    @property
+    def targets(self) -> list[str]:
+        """Their translations."""
+        return [pair.target for pair in self.examples]
+
+    def digest(self) -> str:
+        """16 hex digits that identify the pairs."""
+        found = hashlib.blake2b()
+        for pair in self.examples:
+            for side in pair:
+                found.update(side.encode("utf-8", "surrogatepass") + b"\0")
+        return found.hexdigest()[:16]
+
+
+def read_pairs(
+    paths: Sequence[str | Path],
+    *,
+    source_column: str | None = None,
+    target_column: str | None = None,
+    header: bool | None = None,
+    encoding: str = "utf-8",
+    longest: int = LONGEST,
+) -> PairSet:
+    """Read pairs from files.
+
+    Args:
+        paths: tables with a column for each side (TSV, CSV, JSON lines, Parquet; or text with a tab in its first line), or
+            two files without tabs, whose lines belong together; or several of these, one after the other.
+        source_column, target_column: name or number (from 1) of the columns of tables; not needed if there are two.
+        header: whether the first row of a table names its columns; None: detected.
+        longest: pairs with more words on a side are skipped.
+
+    Raises:
+        UserError: a file cannot be read, two files have different numbers of lines, the columns are unclear, or no pair is
+            left.
+    """
+    files = [existing_file(Path(path)) for path in paths]
+    columns = source_column, target_column
+    found: list[Pair] = []
+    waiting: Path | None = None
+    for file in files:
+        if is_table(file) or "\t" in next(iter(read_lines(file, encoding)), ""):
+            found += _rows(file, columns, header, encoding)
+        elif waiting is None:
+            waiting = file
+        else:
+            found += _lines(waiting, file, encoding)
+            waiting = None
+    if waiting is not None:
+        raise UserError(
+            f"{waiting} has no tab in its first line: give a table of two columns, or a second file with the translation of "
+            "each line"
+        )
+    source = ", ".join(path.name for path in files)
+    return PairSet(_usable(found, source, longest), source)
+
+
+def pairs_in_memory(sources: object, targets: object, *, longest: int = LONGEST) -> PairSet:
+    """Pairs of two columns of texts: lists, arrays, Series.
+
+    Raises:
+        UserError: they have different lengths, something else than text is among them, or no pair is left.
+    """
+    both = column_of(sources), column_of(targets)
+    for side in both:
+        need_texts(side, "texts")
+    if len(both[0]) != len(both[1]):
+        raise UserError(
+            f"{len(both[0])} texts and {len(both[1])} translations: there must be one for each text"
+        )
+    return PairSet(_usable(map(Pair, *both), "the pairs", longest), "the pairs")
+
+
+def _rows(
+    path: Path, columns: tuple[str | None, str | None], header: bool | None, encoding: str
+) -> Iterator[Pair]:
+    if not is_table(path):
+        yield from _tab_separated(path, columns, encoding)
+        return
+    asked = [name for name in columns if name is not None]
+    table = open_table(path, encoding=encoding, columns_asked=asked, header=header)
+    names = [table.columns[place] for place in _columns(table.columns, columns, path)]
+    for number, values in table.rows(names):
+        one, other = (
+            read_text(table, number, [name], [value]) for name, value in zip(names, values, strict=True)
+        )
+        yield Pair(one, other)
+
+
+def _tab_separated(path: Path, columns: tuple[str | None, str | None], encoding: str) -> Iterator[Pair]:
+    """The rows of a text file with tabs, without a header and without quotes."""
+    places: tuple[int, ...] = ()
+    for number, line in enumerate(read_lines(path, encoding), 1):
+        cells = line.rstrip("\n").split("\t")
+        if not places:
+            width = len(cells)
+            places = _columns([str(place) for place in range(1, width + 1)], columns, path)
+        if not line.strip():
+            continue
+        if len(cells) != width:
+            raise UserError(f"{path}:{number} has {len(cells)} columns, the first line has {width}")
+        yield Pair(*(cells[place] for place in places))
+
+
+def _columns(names: Sequence[str], wanted: tuple[str | None, str | None], path: Path) -> tuple[int, ...]:
+    """The places of the two columns."""
+    if wanted == (None, None) and len(names) == 2:
+        return 0, 1
+    if None in wanted:
+        raise UserError(
+            f"{path} has {counted(len(names), 'column')} ({', '.join(map(repr, names[:8]))}): name two of them by "
+            f"{setting('source_column')} and {setting('target_column')}, by name or by number from 1"
+        )
+    places = []
+    for name in wanted:
+        assert name is not None
+        if name in names:
+            places.append(names.index(name))
+        elif name.isdecimal() and 1 <= int(name) <= len(names):
+            places.append(int(name) - 1)
+        else:
+            raise UserError(f"{path} has no column {name!r}: it has {', '.join(map(repr, names[:8]))}")
+    if places[0] == places[1]:
+        raise UserError(f"{path}: both sides are in column {wanted[0]!r}; name two different columns")
+    return tuple(places)
+
+
+def _lines(source: Path, target: Path, encoding: str) -> Iterator[Pair]:
+    """The lines of two files that belong together."""
+    sides = [read_lines(path, encoding) for path in (source, target)]
+    for number, (one, other) in enumerate(zip_longest(*sides)):
+        if one is None or other is None:
+            shorter, longer = (source, target) if one is None else (target, source)
+            more = number + 1 + sum(1 for _ in (sides[1] if one is None else sides[0]))
+            raise UserError(
+                f"{shorter} has {number:,} lines and {longer} has {more:,}: every line needs its translation in the same line"
+            )
+        yield Pair(one.rstrip("\n"), other.rstrip("\n"))
+
+
+def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
+    """The pairs that are neither empty on one side nor far too long; reports how many are not."""
+    kept: list[Pair] = []
+    empty = long = 0
+    for one, other in pairs:
+        pair = Pair(without_surrogates(one).strip(), without_surrogates(other).strip())
+        if not all(pair):
+            empty += 1
+        elif max(len(side.split()) for side in pair) > longest:
+            long += 1
+        else:
+            kept.append(pair)
+    if empty:
+        logger.warning("%s: %s with an empty side: skipped", source, counted(empty, "pair"))
+    if long:
+        logger.warning(
+            Notice(
+                f"{source}: {counted(long, 'pair')} with more than {longest} words on a side: skipped; {setting('longest')} changes this"
+            )
+        )
+    if not kept:
+        raise UserError(
+            f"{source}: no pair is left to learn from ({empty:,} with an empty side, {long:,} too long)"
+        )
+    return kept

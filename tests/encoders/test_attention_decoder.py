@@ -1,0 +1,121 @@
+"""The attention decoder against a plain loop of torch operations under automatic differentiation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from unfreeze.encoders.layers.attention_decoder import AttentionDecoder, DecoderState, Memory
+from unfreeze.encoders.layers.bi_lstm import Packing
+
+SOURCES = torch.tensor([3, 7, 1, 5, 2])
+TARGETS = torch.tensor([6, 6, 4, 2, 1])
+
+
+class Case:
+    """Random texts for a decoder, and the tensors whose gradients are compared."""
+
+    def __init__(self, size: int, dtype: torch.dtype) -> None:
+        torch.manual_seed(0)
+        self.decoder = AttentionDecoder(20, size, 32).to(dtype)
+        self.x, self.states = (self.random(5, 6, 20, dtype=dtype), self.random(5, 7, 32, dtype=dtype))
+        self.hidden = [self.random(5, size, dtype=dtype) for _ in range(2)]
+        self.cells = [self.random(5, size, dtype=dtype) for _ in range(2)]
+        self.feed = self.random(5, size, dtype=dtype)
+        self.packing = Packing(TARGETS)
+        self.real = (torch.arange(6) < TARGETS[:, None])[:, :, None]
+
+    @staticmethod
+    def random(*shape: int, dtype: torch.dtype) -> Tensor:
+        return torch.randn(*shape, dtype=dtype, requires_grad=True)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        return [self.x, self.states, *self.hidden, *self.cells, self.feed, *self.decoder.parameters()]
+
+    def begin(self) -> tuple[Memory, DecoderState]:
+        state = DecoderState(tuple(self.hidden), tuple(self.cells), self.feed)
+        return self.decoder.memory(self.states, SOURCES), state
+
+    def ours(self) -> tuple[Tensor, Tensor]:
+        memory, state = self.begin()
+        found, shares = self.decoder(self.packing.pack(self.x), self.packing, memory, state)
+        return self.packing.unpack(found), self.packing.unpack(shares)[:, :, :7]
+
+    def plain(self) -> tuple[Tensor, Tensor]:
+        """(B, T, D) and (B, T, S), step by step, padding included."""
+        own, h, c, feed = self.decoder, list(self.hidden), list(self.cells), self.feed
+        mask = torch.arange(7) < SOURCES[:, None]
+        outputs, attention = [], []
+        for t in range(6):
+            below = self.x[:, t]
+            for layer in range(2):
+                z = below @ own.inputs[layer].t() + h[layer] @ own.states[layer].t() + own.biases[layer]
+                if layer == 0:
+                    z = z + feed @ own.feed.t()
+                i, f, g, o = z.chunk(4, dim=1)
+                c[layer] = f.sigmoid() * c[layer] + i.sigmoid() * g.tanh()
+                below = h[layer] = o.sigmoid() * c[layer].tanh()
+            scores = torch.einsum("bsm,dm,bd->bs", self.states, own.keys, below)
+            shares = scores.masked_fill(~mask, -torch.inf).softmax(1)
+            context = torch.einsum("bs,bsm->bm", shares, self.states)
+            feed = torch.tanh(context @ own.context.t() + below @ own.top.t())
+            outputs.append(feed)
+            attention.append(shares)
+        return torch.stack(outputs, 1), torch.stack(attention, 1)
+
+
+def relative_errors(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[float]:
+    pairs = zip(found, wanted, strict=True)
+    return [((one - other).abs().max() / other.abs().max()).item() for one, other in pairs]
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "bound"),
+    [(32, torch.float64, 1e-12), (32, torch.float32, 5e-6), (24, torch.float32, 5e-6)],  # 24: not compiled
+)
+def test_outputs_and_gradients_are_those_of_a_plain_loop(size: int, dtype: torch.dtype, bound: float) -> None:
+    case = Case(size, dtype)
+    (found, shares), (wanted, expected) = case.ours(), case.plain()
+    assert relative_errors([found, shares], [wanted * case.real, expected * case.real]) <= [bound, bound]
+    weights = torch.randn_like(wanted) * case.real
+    gradients = torch.autograd.grad((found * weights).sum(), case.inputs)
+    others = torch.autograd.grad((wanted * weights).sum(), case.inputs)
+    assert max(relative_errors(gradients, others)) < bound
+
+
+def test_bf16_has_a_small_error() -> None:
+    case = Case(32, torch.float32)
+    wanted, _ = case.plain()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = case.ours()
+    assert 0 < relative_errors([found], [wanted * case.real])[0] < 0.02
+    weights = torch.randn_like(wanted) * case.real
+    gradients = torch.autograd.grad((found * weights).sum(), case.inputs)
+    others = torch.autograd.grad((wanted * weights).sum(), case.inputs)
+    assert max(relative_errors(gradients, others)) < 0.03
+
+
+def test_single_steps_are_those_of_a_whole_text() -> None:
+    case = Case(32, torch.float32)
+    wanted, expected = case.plain()
+    memory, state = case.begin()
+    for t in range(3):
+        found, shares, state = case.decoder.step(case.x[:, t], memory, state)
+        torch.testing.assert_close(found, wanted[:, t], atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(shares[:, :7], expected[:, t], atol=2e-6, rtol=1e-5)
+
+
+def test_dropout_keeps_the_same_features_of_a_text_at_all_steps() -> None:
+    case = Case(32, torch.float32)
+    case.decoder.dropout = 0.5
+    case.decoder.train()
+    found, _ = case.ours()
+    dropped = [(found[row, : int(n)] == 0) for row, n in enumerate(TARGETS)]
+    for text in dropped[:3]:
+        assert torch.equal(text, text[:1].expand_as(text)) and 0 < int(text[0].sum()) < 32
+    case.decoder.eval()
+    assert not (case.ours()[0][:, 0] == 0).any()

@@ -133,8 +133,7 @@ class BiLstm(nn.LSTM):
         return ("_l0", "_l0_reverse") if self.bidirectional else ("_l0",)
 
     def _converted(self, missing: int, compute: torch.dtype) -> list[_Weights]:
-        found = [self._weights(suffix, missing) for suffix in self._suffixes]
-        return [_Weights(*(tensor.to(compute) for tensor in own)) for own in found]
+        return [_as_format(self._weights(suffix, missing), compute) for suffix in self._suffixes]
 
     def _weights(self, suffix: str, missing: int) -> _Weights:
         """The weights of a direction. All weights of padding cells are 0, so that the cells and their gradients stay 0."""
@@ -149,6 +148,12 @@ class BiLstm(nn.LSTM):
             F.pad((bias + bias_2).view(4, size), (0, missing)).flatten(),
             F.pad(state.view(4, size, size), (0, missing, 0, missing)).flatten(0, 1),
         )
+
+
+def _as_format(weights: Sequence[Tensor], compute: torch.dtype) -> _Weights:
+    """Weights in the format of the products; in float32 with the layout in which a product with few rows is fastest."""
+    inputs, bias, state = (tensor.to(compute) for tensor in weights)
+    return _Weights(inputs, bias, state.t().contiguous().t() if compute == torch.float32 else state)
 
 
 @dataclass
@@ -199,9 +204,7 @@ class _Directions(torch.autograd.Function):
         ctx: Any, packing: Packing, compute: torch.dtype, x: Tensor, *flat: Tensor
     ) -> tuple[Tensor, ...]:
         own = x.to(compute)
-        weights = [
-            _Weights(*(tensor.to(compute) for tensor in flat[at : at + 3])) for at in range(0, len(flat), 3)
-        ]
+        weights = [_as_format(flat[at : at + 3], compute) for at in range(0, len(flat), 3)]
         found = _run(packing, own, weights, learns=True)
         ctx.packing, ctx.inputs, ctx.directions = packing, own, found
         ctx.x_type, ctx.x_learns = x.dtype, ctx.needs_input_grad[2]

@@ -202,7 +202,7 @@ class _Run:
         exact = torch.promote_types(x.dtype, torch.float32)
         first, *others = weights.layers
         self.gates = [torch.addmm(first.bias, x, first.inputs.t())]
-        self.gates += [layer.bias.expand(n, -1).contiguous() for layer in others]
+        self.gates += [layer.bias.repeat(n, 1) for layer in others]  # copies: the steps write into them
         self.cells = [_begin(c, n, exact) for c in state.cells]
         self.hidden = [_begin(h, n, x.dtype) for h in state.hidden]
         self.feed = _begin(state.feed, n, x.dtype)

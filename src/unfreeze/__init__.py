@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unfreeze.encoders.base import Encoder
     from unfreeze.encoders.word_vectors import WordVectors
     from unfreeze.language_models.model import LanguageModel
+    from unfreeze.pretraining.translation.translator import Translator
     from unfreeze.tasks.embedder import Embedder
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
@@ -25,6 +26,7 @@ __all__ = [
     "QuestionAnswerer",
     "SequenceTagger",
     "TextClassifier",
+    "Translator",
     "WordVectors",
 ]
 
@@ -35,6 +37,7 @@ _MODULES = {
     "QuestionAnswerer": "unfreeze.tasks.question_answerer",
     "SequenceTagger": "unfreeze.tasks.sequence_tagger",
     "TextClassifier": "unfreeze.tasks.text_classifier",
+    "Translator": "unfreeze.pretraining.translation.translator",
     "WordVectors": "unfreeze.encoders.word_vectors",
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from unfreeze.folders import written_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_log = logging.getLogger(__name__)
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -36,6 +39,37 @@ def any_script() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
+
+
+def families_for(text: str) -> list[str]:
+    """The fonts that draw a text: matplotlib's own, and for characters that it lacks the first installed ones that have them.
+
+    A warning names characters that no installed font has; they are drawn as boxes.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+    from matplotlib.ft2font import FT2Font
+
+    own = FontProperties().get_family()
+    missing = {character for character in text if not character.isspace()}
+    missing -= set(map(chr, FT2Font(findfont(FontProperties())).get_charmap()))
+    families = list(own)
+    fonts = sorted(
+        fontManager.ttflist, key=lambda font: (font.weight != 400, font.style != "normal", font.name)
+    )
+    for font in fonts if missing else []:
+        # A font of last resort has a box for every character.
+        if "resort" in font.name.lower() or font.name in families:
+            continue
+        with suppress(OSError, RuntimeError):  # a font that has been removed since, or that is damaged
+            if has := missing & set(map(chr, FT2Font(font.fname).get_charmap())):
+                families.append(font.name)
+                missing -= has
+    if missing:
+        _log.warning(
+            "no installed font has these characters, which are drawn as boxes: %s; install a font of their script, such as Noto's",
+            " ".join(f"U+{ord(character):04X}" for character in sorted(missing)[:4]),
+        )
+    return families
 
 
 def save_picture(figure: Figure, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,10 +16,11 @@ from unfreeze.commands.inputs import (
     CLASSIFIER,
     LANGUAGE_MODEL,
     TAGGER,
+    TRANSLATOR,
     WORD_VECTORS,
     model_kind,
 )
-from unfreeze.commands.options import PlotOptions, PredictionOptions, ReadsTaskData, need_own_options
+from unfreeze.commands.options import PlotOptions, PredictionOptions, ReadsTaskData, given, need_own_options
 from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.text.display import aligned, counted
 
@@ -26,6 +28,7 @@ OWN_OPTIONS = {
     "classifiers": "worst plot overwrite text_column label_column header skip_unlabeled label_separator unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
+    "translators": "references source_column target_column header beams length_penalty",
     "language models": "text_column header",
     "word vectors": "restrict case_sensitive",
 }
@@ -38,12 +41,14 @@ class Evaluate(ReadsTaskData, PlotOptions, PredictionOptions):
     Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
     type (a span counts if its type and both ends are right), or accuracy of plain tags. Answerers: exact match and F1, as
     SQuAD defines them. Language models: perplexity, which compares only models with the same vocabulary, and bits per byte,
-    which compares all. Word vectors: Spearman's correlation with human judgments of word pairs, and accuracy on analogies.
+    which compares all. Translators: BLEU and chrF of their translations, by sacrebleu, and the perplexity of the references.
+    Word vectors: Spearman's correlation with human judgments of word pairs, and accuracy on analogies.
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
         unfreeze evaluate my-tagger eng.testb
         unfreeze evaluate my-lm held-out.txt
+        unfreeze evaluate en-de test.en --references test.de
         unfreeze evaluate vectors.txt wordsim
     """
 
@@ -51,8 +56,23 @@ class Evaluate(ReadsTaskData, PlotOptions, PredictionOptions):
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """File, folder or hf:owner/name of labeled texts, tagged sentences, questions, or text for a language model. For word
-    vectors, a file of word pairs or analogies, or a folder of such files."""
+    """File, folder or hf:owner/name of labeled texts, tagged sentences, questions, pairs of texts and translations, or text for a language
+    model. For word vectors, a file of word pairs or analogies, or a folder of such files."""
+
+    references: str | None = None
+    """Translators: file with the translation of each line of the data (default: the data is a table of both)."""
+
+    source_column: str | None = None
+    """Translators: name or number (from 1) of the column of the texts in a table."""
+
+    target_column: str | None = None
+    """Translators: name or number (from 1) of the column of their translations."""
+
+    beams: int = 5
+    """Translators: partial translations that are kept at each step of the search; 1 is greedy search."""
+
+    length_penalty: float = 1.0
+    """Translators: exponent of the length by which the log-probability of a translation is divided."""
 
     worst: int = 10
     """Classifiers: number of most confident errors to show."""
@@ -82,6 +102,7 @@ def run(arguments: Evaluate, console: Console) -> None:
         CLASSIFIER: ("classifiers", evaluate_classifier),
         TAGGER: ("taggers", evaluate_tagger),
         ANSWERER: ("answerers", evaluate_answerer),
+        TRANSLATOR: ("translators", evaluate_translations),
         LANGUAGE_MODEL: ("language models", evaluate_language_model),
         WORD_VECTORS: ("word vectors", evaluate_vectors),
     }
@@ -157,6 +178,27 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
     measured = counted(n_questions, "question")
     text = f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {measured}"
     console.result(*with_layer_weights({**found, "n_questions": n_questions}, text, answerer.layer_weights))
+
+
+def evaluate_translations(arguments: Evaluate, console: Console) -> None:
+    """BLEU, chrF and perplexity."""
+    from unfreeze.pretraining.translation.evaluation import evaluate_translator
+    from unfreeze.pretraining.translation.translator import Translator
+    from unfreeze.text.pairs import read_pairs
+
+    files = [arguments.data, *([] if arguments.references is None else [arguments.references])]
+    # Held-out pairs of any length count: only training skips long ones.
+    columns = given(arguments, "source_column", "target_column", "header", "encoding")
+    pairs = read_pairs(files, **columns, longest=sys.maxsize)
+    translator = Translator.from_pretrained(arguments.model)
+    report = evaluate_translator(
+        translator,
+        pairs,
+        beams=arguments.beams,
+        length_penalty=arguments.length_penalty,
+        progress=console.progress,
+    )
+    console.result(report.as_dict(), str(report))
 
 
 def evaluate_language_model(arguments: Evaluate, console: Console) -> None:

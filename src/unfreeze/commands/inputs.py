@@ -12,6 +12,7 @@ LANGUAGE_MODEL = "language model"
 CLASSIFIER = "text_classifier"
 TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
+TRANSLATOR = "translator"
 TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
 WORD_VECTORS = "word_vectors"
 FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
@@ -42,6 +43,13 @@ def model_kind(model: str) -> str:
     return LANGUAGE_MODEL if is_language_model(config) else str(config["kind"])
 
 
+def need_kind(model: str, kind: str, verb: str, needed: str) -> None:
+    """Raise UserError for a model of another kind; `needed` says what the verb needs and how to make it."""
+    found = model_kind(model)
+    if found != kind:
+        raise UserError(f"{model} is of kind {found.replace('_', ' ')}; {verb} needs {needed}")
+
+
 def need_task_model(model: str) -> str:
     """The kind of a task model, for predict; raises the UserError that names the right verb if `model` is none."""
     kind = model_kind(model)
@@ -54,6 +62,8 @@ def need_task_model(model: str) -> str:
 
         found = language_model_class(find_model(model), model)
         what, advice = found.described, f"use {verbs_of(found)}, or make one with {FITS}"
+    elif kind == TRANSLATOR:
+        what, advice = "a translator", f"use `unfreeze translate`, or make one with {FITS}"
     else:
         what, advice = f"an encoder of kind {kind}", f"make one with {FITS}"
     raise UserError(f"{model} is {what}; predict needs a classifier, a tagger or an answerer: {advice}")

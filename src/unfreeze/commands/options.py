@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -26,6 +26,7 @@ from unfreeze.text.lines import standard_lines
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.unlabeled import Corpus
+    from unfreeze.text.pairs import PairSet
     from unfreeze.text.tag_schemes import Scheme
     from unfreeze.text.tagged import TaggedSet
 
@@ -225,6 +226,27 @@ class ReadsTaskData(ReadsExamples, ReadsTagged, ReadsQuestions):
             comments=self.comments,
             scheme=scheme,
         )
+
+
+@dataclass(kw_only=True)
+class ReadsPairs(ReadsFile):
+    """Options of a verb that reads texts and their translations."""
+
+    source_column: str | None = None
+    """Name or number (from 1) of the column of the texts in a table."""
+
+    target_column: str | None = None
+    """Name or number (from 1) of the column of their translations."""
+
+    header: bool | None = None
+    """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
+
+    def read(self, paths: Sequence[str], longest: int) -> PairSet:
+        """The pairs of some files."""
+        from unfreeze.text.pairs import read_pairs
+
+        columns = given(self, "source_column", "target_column", "header")
+        return read_pairs(paths, **columns, encoding=self.encoding, longest=longest)
 
 
 @dataclass(kw_only=True)

@@ -206,7 +206,5 @@ def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
             )
         )
     if not kept:
-        raise UserError(
-            f"{source}: no pair is left to learn from ({empty:,} with an empty side, {long:,} too long)"
-        )
+        raise UserError(f"{source}: no pair is left ({empty:,} with an empty side, {long:,} too long)")
     return kept

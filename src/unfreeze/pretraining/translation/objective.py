@@ -76,13 +76,17 @@ class TranslationObjective(SeparateExamples):
         """Loss and perplexity of a token of the held-out pairs; the score is the loss, negated."""
         if self.validation is None:
             return {}
-        lengths = [len(target) for target in self.validation.targets]
-        total, n_tokens = 0.0, 0
-        for numbers in bucketed_batches(lengths, batch_size=SCORED_PAIRS):
-            loss = translation_loss(self.translator, self.validation, numbers)
-            total, n_tokens = total + float(loss.total), n_tokens + loss.n_items
-        mean = total / n_tokens
+        mean, _ = mean_loss(self.translator, self.validation)
         return {"loss": mean, "perplexity": float(torch.tensor(mean).exp()), "score": -mean}
+
+
+def mean_loss(translator: Translator, pairs: EncodedPairs) -> tuple[float, int]:
+    """The mean negative log-likelihood of a token of the translations in nats, their ends included, and the number of tokens."""
+    total, n_tokens = 0.0, 0
+    for numbers in bucketed_batches([len(target) for target in pairs.targets], batch_size=SCORED_PAIRS):
+        loss = translation_loss(translator, pairs, numbers)
+        total, n_tokens = total + float(loss.total), n_tokens + loss.n_items
+    return total / n_tokens, n_tokens
 
 
 def translation_loss(translator: Translator, pairs: EncodedPairs, numbers: Sequence[int]) -> Loss:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from unfreeze.checked import need_not_negative, need_positive
+from unfreeze.errors import UserError, setting
 from unfreeze.text.marked_words import joined
 from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.words import split_words
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_TEXTS = 32
 """Texts that are translated together."""
+LARGEST_PENALTY = 10
+"""Larger exponents of the length are beyond all use, and soon beyond the range of numbers."""
 LONGEST_FACTOR, LONGEST_EXTRA = 3, 20
 """A translation has at most three tokens for each word of its source, and twenty more."""
 
@@ -46,6 +49,10 @@ class Search:
     def __post_init__(self) -> None:
         need_positive(self, "beams")
         need_not_negative(self, "length_penalty")
+        if self.length_penalty > LARGEST_PENALTY:
+            raise UserError(
+                f"{setting('length_penalty')} must be at most {LARGEST_PENALTY}, not {self.length_penalty}"
+            )
 
 
 @dataclass(frozen=True)

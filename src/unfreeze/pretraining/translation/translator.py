@@ -34,6 +34,7 @@ from unfreeze.folders import (
     write_model,
     written_folder,
 )
+from unfreeze.pretraining.translation.bleu import corpus_scores
 from unfreeze.pretraining.translation.search import MOST_TEXTS, NOTHING, Search, Translation, translate_batch
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model, push_to_hub
@@ -180,6 +181,23 @@ class Translator(nn.Module):
         finally:
             self.train(was_training)
         return [found[number] for number in range(len(texts))]
+
+    def score(self, X: Any, y: Any) -> float:
+        """BLEU of the translations of texts, divided by 100: from 0 to 1, as scores of scikit-learn are.
+
+        Cased, of detokenized text (sacrebleu's default, 13a). `evaluate_translator` gives BLEU and chrF from 0 to 100.
+
+        Args:
+            X: texts.
+            y: the reference translation of each.
+
+        Raises:
+            UserError: there are no texts, or not as many references as texts.
+            MissingExtra: sacrebleu is not installed.
+        """
+        references = column_of(y, "references")
+        need_texts(references, "references")
+        return corpus_scores(self.predict(X), references).bleu / 100
 
     # Saving
 

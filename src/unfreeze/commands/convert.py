@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_new, need_vector_file
+from unfreeze.commands.inputs import TRANSLATOR, need_new, need_vector_file
 from unfreeze.commands.options import command_line, quoted
 from unfreeze.errors import UserError
-from unfreeze.folders import read_config
+from unfreeze.folders import CONFIG, read_config
 from unfreeze.vectors.fasttext import is_fasttext, read_fasttext
+
+if TYPE_CHECKING:
+    from unfreeze.encoders.cove import CoVe
 
 NEXT = {
     "language model": 'unfreeze generate {output} "The"',
@@ -48,20 +51,24 @@ class Converted(NamedTuple):
 class Convert:
     """Convert models of other libraries into a folder that unfreeze reads, and word vectors from any format to any other.
 
-    Models are fastai's AWD-LSTM and AWD-QRNN (NAME.pth with its --vocabulary) and published ELMos of any size (options.json
-    with its --weights, or the folder with both). Word vectors are in the formats of word2vec (text and .bin), GloVe,
+    Models are fastai's AWD-LSTM and AWD-QRNN (NAME.pth with its --vocabulary), published ELMos of any size (options.json
+    with its --weights, or the folder with both) and the published CoVe (MT-LSTM.pth with the --word-vectors that it reads). Of
+    a translator of `pretrain cove`, the encoder alone is written. Word vectors are in the formats of word2vec (text and .bin), GloVe,
     fastText (.vec, and .bin with its n-grams), .npz, or a folder of unfreeze. No code in these files is run: weights are
     read as tensors, words as plain strings.
 
     Example:
         unfreeze convert models/imdb_classifier.pth --vocabulary vocab.pkl --labels neg,pos --output imdb
         unfreeze convert elmo_options.json --weights elmo_weights.hdf5 --output elmo
+        unfreeze convert MT-LSTM.pth --word-vectors glove.840B.300d.txt --output cove
+        unfreeze convert en-de --output en-de-encoder
         unfreeze convert glove.6B.100d.txt --output glove
         unfreeze convert my-vectors --output my-vectors.bin
     """
 
     source: Positional[Path]
-    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; or word vectors."""
+    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; CoVe's weights; folder of a
+    translator; or word vectors."""
 
     output: Path
     """Folder to write the model to; for word vectors also a file: .txt, .vec, .bin or .npz, or .gz of these."""
@@ -71,6 +78,9 @@ class Convert:
 
     weights: Path | None = None
     """ELMo: file of the weights, in HDF5 (default: the only one in the folder of its options)."""
+
+    word_vectors: Path | None = None
+    """CoVe: word vectors that the MT-LSTM reads, a file or a folder (GloVe 840B for the published weights)."""
 
     labels: str | None = None
     """fastai: labels of a classifier in the order of its outputs, separated by commas."""
@@ -94,15 +104,22 @@ def run(arguments: Convert, console: Console) -> None:
             f"--labels {arguments.labels}: names separated by commas, none of them empty or repeated"
         )
     need_new(output, overwrite=arguments.overwrite)
-    is_elmo, is_fastai = is_bilm(source), source.suffix == ".pth"
+    is_elmo, is_cove = is_bilm(source), arguments.word_vectors is not None
+    is_fastai = source.suffix == ".pth" and not is_cove
+    if is_cove and source.suffix != ".pth":
+        raise UserError(f"--word-vectors is for CoVe's weights, a .pth file, which {source} is not")
     if arguments.weights is not None and not is_elmo:
         raise UserError(f"--weights is for ELMo's options.json, which {source} is not")
     if not is_fastai and (arguments.vocabulary is not None or labels):
         raise UserError("--vocabulary and --labels are for fastai's .pth files")
     if is_elmo:
         made = convert_bilm(source, arguments.weights, output)
+    elif is_cove:
+        made = convert_mt_lstm(arguments)
     elif is_fastai:
         made = convert_fastai_model(arguments, labels)
+    elif not output.suffix and (source / CONFIG).is_file() and read_config(source)["kind"] == TRANSLATOR:
+        made = convert_translator(source, output)
     else:
         made = convert_vectors(source, output, console)
     if output.is_dir():
@@ -127,7 +144,7 @@ def convert_fastai_model(arguments: Convert, labels: list[str]) -> Converted:
 
     source, vocabulary, direction = arguments.source, arguments.vocabulary, arguments.direction
     if vocabulary is None:
-        raise UserError("a .pth of fastai's needs its --vocabulary")
+        raise UserError("a .pth of fastai's needs its --vocabulary, one of CoVe its --word-vectors")
     found = convert_fastai(source, vocabulary, arguments.output, labels=labels, direction=direction)
     values = asdict(found)
     sizes = {name: value for name, value in values.items() if name not in ("kind", "labels")}
@@ -158,6 +175,34 @@ def convert_bilm(source: Path, weights: Path | None, output: Path) -> Converted:
     return Converted(
         "encoder", "ELMo, converted", names, ENCODER_SNIPPET, sizes, {"kind": "encoder", **sizes}
     )
+
+
+def convert_mt_lstm(arguments: Convert) -> Converted:
+    """The published CoVe, and the word vectors that it reads."""
+    from unfreeze.formats.mt_lstm import read_mt_lstm
+
+    assert arguments.word_vectors is not None
+    encoder = read_mt_lstm(arguments.source, arguments.word_vectors)
+    encoder.save_pretrained(arguments.output)
+    return _converted_cove(
+        encoder, "CoVe, converted", f"{arguments.source.name}, {arguments.word_vectors.name}"
+    )
+
+
+def convert_translator(source: Path, output: Path) -> Converted:
+    """The encoder of a translator."""
+    from unfreeze.encoders.cove import CoVe
+
+    encoder = CoVe.from_pretrained(source)
+    encoder.save_pretrained(output)
+    return _converted_cove(encoder, "CoVe, the encoder of a translator", source.resolve().name)
+
+
+def _converted_cove(encoder: CoVe, title: str, source: str) -> Converted:
+    from unfreeze.training.cards import ENCODER_SNIPPET
+
+    sizes = {"vocabulary": len(encoder.tokenizer), "parameters": encoder.n_parameters, **encoder.arguments()}
+    return Converted("encoder", title, source, ENCODER_SNIPPET, sizes, {"kind": "encoder", **sizes})
 
 
 def convert_vectors(source: Path, output: Path, console: Console) -> Converted:

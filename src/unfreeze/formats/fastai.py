@@ -33,6 +33,7 @@ from unfreeze.checked import read_json_file
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.layers.cell_settings import CellKind
 from unfreeze.errors import UserError, setting
+from unfreeze.formats import torch_files
 from unfreeze.language_models.awd_lstm import AwdLstmLanguageModel
 from unfreeze.tasks.classifier_network import pooled_network
 from unfreeze.tasks.heads import HEAD_WIDTH
@@ -147,23 +148,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing or damaged, or holds more than tensors.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not a file: the weights are a file NAME.pth of fastai's learn.save")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than tensors, or is damaged: save it again in fastai with learn.save(NAME, with_opt=False)"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a file of torch.save, or it is truncated") from error
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("model"), Mapping):
-        loaded = loaded["model"]
-    if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
-        raise UserError(
-            f"{path} is not a dictionary of tensors: save it with learn.save(NAME, with_opt=False)"
-        )
-    return {str(name): tensor.float() for name, tensor in loaded.items()}
+    advice = "save it again in fastai with learn.save(NAME, with_opt=False)"
+    return torch_files.read_state(path, origin="fastai's learn.save", advice=advice)
 
 
 def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:

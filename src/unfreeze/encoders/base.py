@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, ClassVar, Literal, Self, Unpack
 
 import numpy as np
 import torch
@@ -73,6 +73,8 @@ class Encoder(nn.Module, ABC):
 
     kind: ClassVar[str]
     """The name of this rung in config.json."""
+    task_layers: ClassVar[Literal["mix", "top+vectors"]] = "mix"
+    """What tasks read unless their settings choose: a learned mix of all layers, or layer 0 and the top layer, concatenated."""
     processor: Processor
     """Makes batches of raw inputs; the first argument of the constructor."""
     _arguments: Mapping[str, Any] = MappingProxyType({})

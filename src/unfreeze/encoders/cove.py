@@ -13,7 +13,7 @@ Legend: B batch, W words, N words of all texts, V vocabulary, E width of the wor
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class CoVe(TextEncoder):
 
     kind = "cove"
     processor: CasedTokenizer
-    task_layers: ClassVar = "top+vectors"
+    task_layers = "top+vectors"
 
     def __init__(
         self,

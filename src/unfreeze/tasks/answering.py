@@ -368,7 +368,8 @@ def make_network(train_set: QuestionSet, plan: AnswererPlan) -> tuple[ReaderNetw
         counts.update(map(normalized, text.split(" ")))
     words = make_words(counts, len(train_set), plan)
     body = {name: getattr(plan, name) for name in ("hidden_size", "dropout")}
-    return ReaderNetwork(words, **body), {"inputs": plan.inputs(), "body": body}
+    inputs = {**plan.inputs(), "layers": words.layers}
+    return ReaderNetwork(words, **body), {"inputs": inputs, "body": body}
 
 
 def make_objective(

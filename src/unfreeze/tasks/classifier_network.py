@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ from unfreeze.registry import encoder_class, find_model
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
 from unfreeze.tasks.heads import HEADS, LinearHead
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
-from unfreeze.tasks.settings import Head, MixAt, Pooling
+from unfreeze.tasks.settings import Head, Layers, MixAt, Pooling
 from unfreeze.tasks.task_encoders import (
     VECTORS,
     encoder_of_vectors,
@@ -225,7 +225,7 @@ def layered_network(
     hidden_size: int = 128,
     vectors: WordVectors | None = None,
     frozen: bool = True,
-    layers: Literal["mix"] | int = "mix",
+    layers: Layers | None = None,
     mix_at: MixAt = "input",
     mix_l2: float = 0.0,
     layer_norm: bool = False,
@@ -276,7 +276,6 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         body: dict[str, Any] = {
             "head": plan.head or "two-layer",
             "hidden_size": plan.hidden_size,
-            "layers": "mix" if plan.layers is None else plan.layers,
             "mix_at": plan.mix_at,
             "mix_l2": plan.mix_l2,
             "layer_norm": plan.layer_norm,
@@ -286,6 +285,7 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
             words = task_words(examples, plan)
             vectors = static_vectors(plan.word_vectors, words, plan.vocabulary_size)
         encoder = TextEncoder.from_pretrained(plan.encoder)
+        body["layers"] = encoder.task_layers if plan.layers is None else plan.layers
         network = layered_network(encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
         return network, {"network": "layered", "word_vectors": vectors is not None, **body}
 
@@ -298,7 +298,7 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         encoder = TextEncoder.from_pretrained(plan.encoder)
     earlier = _earlier_settings(examples, plan)
     body = {
-        "pooling": plan.pooling or ("vectors" if isinstance(encoder, WordVectors) else "top"),
+        "pooling": plan.pooling or _usual_pooling(encoder),
         "head": plan.head or ("linear" if plan.has_fixed_features else "two-layer"),
         **{name: value for name, value in earlier.items() if getattr(plan, name) is None},
     }
@@ -321,6 +321,12 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         start = f"those of {folder}, which has the same labels" if with_heads else "random weights"
         logger.info("the head starts from %s", start)
     return network, body
+
+
+def _usual_pooling(encoder: TextEncoder) -> Pooling:
+    if isinstance(encoder, WordVectors):
+        return "vectors"
+    return "top+vectors" if encoder.task_layers == "top+vectors" else "top"
 
 
 def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
 
 Body = Literal["pooling", "bilstm"]
 MixAt = Literal["input", "output", "both"]
+Layers = Literal["mix", "top+vectors"] | int
 Pooling = Literal["top", "top+vectors", "vectors"]
 Head = Literal["two-layer", "linear"]
 
@@ -78,12 +79,11 @@ class TaskSettings:
         if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
             raise UserError(f"{setting('weight_decay')} must be at least 0, not {self.weight_decay}")
         layers = plain(getattr(self, "layers", None))
-        if (
-            layers is not None
-            and layers != "mix"
-            and (not isinstance(layers, int) or isinstance(layers, bool))
-        ):
-            raise UserError(f"{setting('layers')} is mix or the number of a layer, not {layers!r}")
+        named = layers is None or layers in ("mix", "top+vectors")
+        if not named and (not isinstance(layers, int) or isinstance(layers, bool)):
+            raise UserError(
+                f"{setting('layers')} is mix, top+vectors or the number of a layer, not {layers!r}"
+            )
 
     def _need_one_of(self, name: str, choices: Any) -> None:
         value = getattr(self, name)
@@ -124,12 +124,12 @@ class ClassifierSettings(TaskSettings):
     body: Body | None = None
     """Network on the encoder: pooling over the document, or a biLSTM on word vectors or on the layers of a contextual
     encoder (default: pooling; bilstm on an ELMo)."""
-    layers: Literal["mix"] | int | None = None
-    """With a biLSTM on a contextual encoder: mix, a learned mix of all layers (default), or the number of one layer; -1 is
-    the last."""
+    layers: Layers | None = None
+    """With a biLSTM on a contextual encoder: mix, a learned mix of all layers; top+vectors, the bottom and the top layer,
+    concatenated; or the number of one layer; -1 is the last (default: mix; top+vectors on a CoVe)."""
     pooling: Pooling | None = None
     """Document vector: the last, maximal and mean state of the top layer (top), the mean word vector (vectors), or both
-    (default: top; vectors on word vectors)."""
+    (default: top; vectors on word vectors; top+vectors on a CoVe)."""
     head: Head | None = None
     """Classifier on the document vector: two-layer, or linear (default: linear on a frozen encoder, else two-layer)."""
     new_words: bool | None = None
@@ -166,8 +166,9 @@ class ClassifierSettings(TaskSettings):
 class WordTaskSettings(TaskSettings):
     """Settings of the tasks on words: each word is read by an encoder's layers, word vectors and its characters."""
 
-    layers: Literal["mix"] | int = "mix"
-    """mix, a learned mix of all layers of the encoder, or the number of one layer; -1 is the last."""
+    layers: Layers | None = None
+    """mix, a learned mix of all layers of the encoder; top+vectors, its bottom and its top layer, concatenated; or the number
+    of one layer; -1 is the last (default: mix; top+vectors on a CoVe)."""
     vectors_learn: bool | None = None
     """Train the word vectors with the task (default: the task's own vectors; those of a file if the encoder is fine-tuned)."""
     characters: int = 50

@@ -176,7 +176,8 @@ def make_network(train_set: TaggedSet, plan: TaggerPlan) -> tuple[TaggerNetwork,
     body = {name: getattr(plan, name) for name in ("hidden_size", "n_layers", "dropout")}
     own: Scheme = "plain" if train_set.scheme == "plain" else "bioes"
     names = span_tags(train_set) if own == "bioes" else train_set.tag_names()
-    return TaggerNetwork(words, names, own, **body), {"inputs": plan.inputs(), "body": body}
+    inputs = {**plan.inputs(), "layers": words.layers}
+    return TaggerNetwork(words, names, own, **body), {"inputs": inputs, "body": body}
 
 
 def span_tags(train_set: TaggedSet) -> list[str]:

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,10 +36,10 @@ from unfreeze.encoders.layers.layer_mix import LayerMix
 from unfreeze.encoders.layers.recurrent import WeightDropLstm
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.settings import MixAt
+from unfreeze.tasks.settings import Layers, MixAt
 from unfreeze.text.characters import spell
 from unfreeze.text.display import counted
 from unfreeze.text.words import split_words
@@ -74,8 +74,9 @@ class WordInputs(nn.Module):
 
     Args:
         encoder: the encoder whose layers are mixed, if there is one.
-        layers: "mix", or the number of the only layer to use.
-        mix_at: where the mix is concatenated: input, output or both.
+        layers: "mix", the number of the only layer to use, or "top+vectors": the bottom and the top layer, concatenated
+            instead of mixed (McCann et al. 2017); None for the encoder's `task_layers`.
+        mix_at: where the layers are concatenated: input, output or both.
         mix_l2: factor of the L2 penalty on the weights of the mix.
         layer_norm: normalize each layer before it is mixed.
         input_dropout: dropout of the concatenated vectors.
@@ -86,14 +87,14 @@ class WordInputs(nn.Module):
         tokenized: texts consist of words separated by single spaces; otherwise they are raw text, to be split.
 
     Raises:
-        UserError: there is nothing to read, or the encoder has no such layer.
+        UserError: there is nothing to read, the encoder has no such layer, or settings of a mix are given without one.
     """
 
     def __init__(
         self,
         encoder: TextEncoder | None,
         *,
-        layers: Literal["mix"] | int = "mix",
+        layers: Layers | None = None,
         mix_at: MixAt = "input",
         mix_l2: float = 0.0,
         layer_norm: bool = False,
@@ -113,21 +114,35 @@ class WordInputs(nn.Module):
             mix_l2,
         )
         self.widths = [] if encoder is None else encoder.widths
+        if layers is None:
+            layers = "mix" if encoder is None else encoder.task_layers
+        self.layers = layers
         self.chosen = _chosen(self.widths, layers)
         own = [self.widths[number] for number in self.chosen]
-        places = [place for place in ("input", "output") if own and mix_at in (place, "both")]
-        self.mixes = nn.ModuleDict({place: LayerMix(own, layer_norm=layer_norm) for place in places})
+        self.places = [place for place in ("input", "output") if own and mix_at in (place, "both")]
+        if self.is_concatenated and (mix_l2 or layer_norm):
+            name = "mix_l2" if mix_l2 else "layer_norm"
+            raise UserError(f"{setting(name)} is for a learned mix: add {setting('layers', 'mix')}")
+        self.mixes = nn.ModuleDict(
+            {place: LayerMix(own, layer_norm=layer_norm) for place in self.places if not self.is_concatenated}
+        )
         self.characters = None
         if characters:
             sizes = CharCnnSettings(embedding=16, filters=FILTERS, n_highway=0, longest=LONGEST_WORD)
             self.characters = CharCnn(sizes, characters)
         self.dropout = VariationalDropout(input_dropout)
-        of_layers = (max(own) if "input" in self.mixes else own[0]) if own else 0
+        of_place = sum(own) if self.is_concatenated else max(own, default=0)
+        of_layers = (of_place if "input" in self.places else own[0]) if own else 0
         self.size = of_layers + (0 if vectors is None else vectors.size) + characters
         if not self.size:
             raise UserError("there is nothing to read: use an encoder, word vectors or characters")
-        self.output_mix_size = max(own) if "output" in self.mixes else 0
+        self.output_mix_size = of_place if "output" in self.places else 0
         self.cached: dict[str, NDArray[Any]] = {}
+
+    @property
+    def is_concatenated(self) -> bool:
+        """Whether layers are concatenated instead of mixed."""
+        return self.layers == "top+vectors"
 
     def layer_groups(self) -> LayerGroups:
         """The layer groups of the encoder unless it is frozen, and then all other parameters."""
@@ -159,7 +174,7 @@ class WordInputs(nn.Module):
 
     def mix_shares(self) -> dict[str, list[float]]:
         """For each place of a mix the weights of the layers, bottom to top, followed by gamma."""
-        if len(self.chosen) <= 1:
+        if len(self.chosen) <= 1 or self.is_concatenated:
             return {}
         return {place: [*mix.shares.tolist(), *mix.gamma.tolist()] for place, mix in self._mixes().items()}
 
@@ -186,16 +201,23 @@ class WordInputs(nn.Module):
     def forward(self, texts: Sequence[str]) -> Words:
         """Texts -> vectors of their words."""
         layers, lengths = self._layers(texts)
-        mixes, longest = self._mixes(), int(lengths.max())
-        parts = [mixes["input"](layers) if "input" in mixes else layers[0]] if layers else []
+        longest = int(lengths.max())
+        parts = [self._joined("input", layers) if "input" in self.places else layers[0]] if layers else []
         if self.vectors is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.vectors_learn):
                 parts.append(self.vectors.look_up([self.words_of(text) for text in texts]))
         if self.characters is not None:
             parts.append(self._spelled(texts, longest))
         x = self._dropped(torch.cat(parts, dim=2))
-        output_mix = self._dropped(mixes["output"](layers)) if "output" in mixes else None
+        output_mix = self._dropped(self._joined("output", layers)) if "output" in self.places else None
         return Words(x, output_mix, lengths)
+
+    def _joined(self, place: str, layers: list[Tensor]) -> Tensor:
+        """The chosen layers (B, W, D_l) as one vector a word: their mix, or all of them."""
+        if self.is_concatenated:
+            return torch.cat(layers, dim=2)
+        mixed: Tensor = self.mixes[place](layers)
+        return mixed
 
     def _dropped(self, x: Tensor) -> Tensor:
         result: Tensor = self.dropout(x.transpose(0, 1)).transpose(0, 1)
@@ -286,9 +308,11 @@ class WordInputs(nn.Module):
             self.cached[text] = line.vectors[:, 0]
 
 
-def _chosen(widths: Sequence[int], layers: Literal["mix"] | int) -> list[int]:
+def _chosen(widths: Sequence[int], layers: Layers) -> list[int]:
     if layers == "mix" or not widths:
         return list(range(len(widths)))
+    if layers == "top+vectors":
+        return sorted({0, len(widths) - 1})
     return [layer_number(layers, len(widths))]
 
 

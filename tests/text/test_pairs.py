@@ -1,0 +1,128 @@
+"""Texts and their translations: every way to give them, what is skipped, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unfreeze.errors import UserError
+from unfreeze.text.pairs import Pair, PairSet, pairs_in_memory, read_pairs
+
+ROWS = [("A man, a dog.", "Ein Mann, ein Hund."), ('He said "no".', 'Er sagte "nein".'), ("நான்", "I")]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def two_files(folder: Path, rows: list[tuple[str, str]] = ROWS) -> list[Path]:
+    return [
+        write(folder / f"pairs.{end}", "".join(f"{row[side]}\n" for row in rows))
+        for side, end in enumerate(("en", "de"))
+    ]
+
+
+def as_rows(found: PairSet) -> list[tuple[str, str]]:
+    return [tuple(pair) for pair in found.examples]  # type: ignore[misc]
+
+
+def test_every_format_gives_the_same_pairs(tmp_path: Path) -> None:
+    tabs = "".join(f"{one}\t{two}\n" for one, two in ROWS)
+    with (tmp_path / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("id", "en", "de"), *((n, *row) for n, row in enumerate(ROWS))])
+    lines = "".join(json.dumps({"en": one, "de": two}) + "\n" for one, two in ROWS)
+    with gzip.open(tmp_path / "zipped.txt.gz", "wt", encoding="utf-8") as zipped:
+        zipped.write(tabs)
+    columns = {"source_column": "en", "target_column": "de"}
+    found = [
+        read_pairs(two_files(tmp_path)),
+        read_pairs([write(tmp_path / "a.tsv", tabs)]),
+        read_pairs([write(tmp_path / "a.txt", tabs)]),
+        read_pairs([tmp_path / "zipped.txt.gz"]),
+        read_pairs([write(tmp_path / "a.jsonl", lines)]),
+        read_pairs([tmp_path / "pairs.csv"], **columns),
+        read_pairs([tmp_path / "pairs.csv"], source_column="2", target_column="3", header=True),
+        pairs_in_memory(*zip(*ROWS, strict=True)),
+        pairs_in_memory(*(np.array(side) for side in zip(*ROWS, strict=True))),
+    ]
+    assert all(as_rows(each) == ROWS for each in found)
+    assert len({each.digest() for each in found}) == 1
+    turned = read_pairs([tmp_path / "pairs.csv"], source_column="de", target_column="en")
+    assert as_rows(turned) == [row[::-1] for row in ROWS] and turned.digest() != found[0].digest()
+    assert found[0].sources == [row[0] for row in ROWS] and found[0].targets == [row[1] for row in ROWS]
+
+
+def test_several_files_are_joined_in_order(tmp_path: Path) -> None:
+    table = write(tmp_path / "more.tsv", "one\teins\ntwo\tzwei\n")
+    one, two = two_files(tmp_path)
+    assert as_rows(read_pairs([one, two, table])) == [*ROWS, ("one", "eins"), ("two", "zwei")]
+    assert as_rows(read_pairs([one, table, two])) == [("one", "eins"), ("two", "zwei"), *ROWS]
+
+
+def test_a_digest_tells_where_a_side_ends() -> None:
+    one, two = (PairSet([Pair(*sides)], "x") for sides in (("ab", "c"), ("a", "bc")))
+    assert one.digest() != two.digest()
+
+
+def test_empty_sides_and_long_pairs_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [("one", "eins"), ("", "zwei"), ("three", "  "), ("four " * 6, "vier"), ("five", "x " * 5)]
+    with caplog.at_level(logging.WARNING, logger="unfreeze"):
+        found = read_pairs(two_files(tmp_path, rows), longest=5)
+    assert as_rows(found) == [("one", "eins"), ("five", "x x x x x")]
+    said = [str(record.getMessage()) for record in caplog.records]
+    assert said == [
+        "pairs.en, pairs.de: 2 pairs with an empty side: skipped",
+        "pairs.en, pairs.de: 1 pair with more than 5 words on a side: skipped; longest changes this",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("contents", "options", "said"),
+    [
+        (
+            ["a\nb\nc\n", "x\n"],
+            {},
+            r"1\.txt has 1 lines and .*0\.txt has 3: every line needs its translation",
+        ),
+        (["a\n", "x\ny\n"], {}, r"0\.txt has 1 lines and .*1\.txt has 2"),
+        (["a\n"], {}, r"0\.txt has no tab in its first line: give a table of two columns, or a second file"),
+        (["a\n", "x\n", "y\n"], {}, r"2\.txt has no tab in its first line"),
+        (["a\tx\tp\n"], {}, r"0\.txt has 3 columns \('1', '2', '3'\): name two of them"),
+        (["a\tx\nb\n"], {}, r"0\.txt:2 has 1 columns, the first line has 2"),
+        (["a\tx\n"], {"source_column": "1"}, "source_column and target_column"),
+        (["a\tx\n"], {"source_column": "1", "target_column": "3"}, "has no column '3'"),
+        (["a\tx\n"], {"source_column": "2", "target_column": "2"}, "name two different columns"),
+        (["", ""], {}, r"no pair is left \(0 with an empty side, 0 too long\)"),
+        ([" \n", "x\n"], {}, r"no pair is left \(1 with an empty side, 0 too long\)"),
+        (["a\0b\n", "x\n"], {}, r"0\.txt:1: a NUL byte"),
+    ],
+)
+def test_what_is_refused(contents: list[str], options: dict[str, str], said: str, tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{number}.txt", text) for number, text in enumerate(contents)]
+    with pytest.raises(UserError, match=said):
+        read_pairs(files, **options)  # type: ignore[arg-type]
+
+
+def test_no_files_other_encodings_and_wrong_types(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_pairs([tmp_path / "none.txt"])
+    with pytest.raises(UserError, match="no pair is left"):
+        read_pairs([])
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("Mädchen\tgirl\n".encode("latin-1"))
+    assert as_rows(read_pairs([latin], encoding="latin-1")) == [("Mädchen", "girl")]
+    with pytest.raises(UserError, match="not utf-8"):
+        read_pairs([latin])
+    with pytest.raises(UserError, match="2 texts and 1 translations: there must be one for each text"):
+        pairs_in_memory(["a", "b"], ["x"])
+    with pytest.raises(UserError, match=r"texts\[1\] is None, not a text"):
+        pairs_in_memory(["a", "b"], ["x", None])
+    with pytest.raises(UserError, match="come in a list"):
+        pairs_in_memory("a", "x")

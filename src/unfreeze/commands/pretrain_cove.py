@@ -10,6 +10,7 @@ from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.options import LoopRunOptions, ReadsPairs, chosen_settings, quoted, run_options
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, small
+from unfreeze.text.display import counted
 
 
 @dataclass(kw_only=True)
@@ -55,15 +56,26 @@ def run(arguments: PretrainCove, console: Console) -> None:
     from unfreeze.pretraining.translation.recipe import pretrain_cove
 
     settings = chosen_settings(PRESETS[arguments.preset](), arguments.given)
-    held_out = arguments.validation_pairs
+    pairs = arguments.read(arguments.pairs, arguments.longest)
+    validation = None
+    if arguments.validation_pairs:
+        validation = arguments.read(arguments.validation_pairs, arguments.longest)
     _, metrics = pretrain_cove(
-        arguments.read(arguments.pairs, arguments.longest),
+        pairs,
         settings,
-        output=arguments.output,
-        validation=arguments.read(held_out, arguments.longest) if held_out else None,
+        validation=validation,
         word_vectors=arguments.word_vectors,
         **run_options(arguments, console),
     )
-    console.result({"output": str(arguments.output), **metrics})
+    values = {"output": str(arguments.output), **metrics}
+    if validation is not None:
+        learned = set(pairs.sources)
+        duplicates = sum(source in learned for source in validation.sources)
+        values["duplicates"] = duplicates
+        console.note(
+            f"validated on {counted(len(validation), 'pair')} of {validation.source}; {duplicates} of their texts "
+            f"{'is' if duplicates == 1 else 'are'} in the training pairs, too"
+        )
+    console.result(values)
     place = quoted(arguments.output)
     console.note(f'the translator is in {arguments.output}: try `unfreeze translate {place} "a text"`')

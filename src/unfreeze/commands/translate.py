@@ -60,8 +60,8 @@ def run(arguments: Translate, console: Console) -> None:
                 "source_words": each.source_words,
                 "attention": each.attention,
             }
-            console.result(values, " ".join(each.text.split()))
             if arguments.plot is not None:
                 plot_attention(each.attention, each.source_words, each.tokens, arguments.plot)
                 console.note(f"drawn: {arguments.plot}")
+            console.result(values, " ".join(each.text.split()))
         first = list(islice(texts, TEXTS_AT_ONCE))

@@ -145,7 +145,9 @@ def _tab_separated(path: Path, columns: tuple[str | None, str | None], encoding:
         if not line.strip():
             continue
         if len(cells) != width:
-            raise UserError(f"{path}:{number} has {len(cells)} columns, the first line has {width}")
+            raise UserError(
+                f"{path}:{number} has {counted(len(cells), 'column')}, the first line has {width}"
+            )
         yield Pair(*(cells[place] for place in places))
 
 
@@ -180,7 +182,7 @@ def _lines(source: Path, target: Path, encoding: str) -> Iterator[Pair]:
             shorter, longer = (source, target) if one is None else (target, source)
             more = number + 1 + sum(1 for _ in (sides[1] if one is None else sides[0]))
             raise UserError(
-                f"{shorter} has {number:,} lines and {longer} has {more:,}: every line needs its translation in the same line"
+                f"{shorter} has {counted(number, 'line')} and {longer} has {more:,}: every line needs its translation in the same line"
             )
         yield Pair(one.rstrip("\n"), other.rstrip("\n"))
 
@@ -197,6 +199,8 @@ def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
             long += 1
         else:
             kept.append(pair)
+    if not kept:
+        raise UserError(f"{source}: no pair is left ({empty:,} with an empty side, {long:,} too long)")
     if empty:
         logger.warning("%s: %s with an empty side: skipped", source, counted(empty, "pair"))
     if long:
@@ -205,6 +209,4 @@ def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
                 f"{source}: {counted(long, 'pair')} with more than {longest} words on a side: skipped; {setting('longest')} changes this"
             )
         )
-    if not kept:
-        raise UserError(f"{source}: no pair is left ({empty:,} with an empty side, {long:,} too long)")
     return kept

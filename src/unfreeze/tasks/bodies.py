@@ -1,7 +1,8 @@
 """The bodies of classifiers: the layers of an encoder -> one vector of features per input and head.
 
 `PooledStream` pools states that are computed piece by piece, in bounded memory; `PooledLayers` pools the layers of any
-encoder, of text or not; `BiLstmOnLayers` runs a biLSTM over a learned mix of layers and static word vectors.
+encoder, of text or not; `BiLstmOnLayers` runs a biLSTM over a learned mix of layers and static word vectors. The biattentive
+classification network, which also reads pairs of texts, is in bcn.py.
 
 Legend: B batch, T pieces of text, W words, D width of the top layer, P features of a head, E width of static vectors, H of
 each direction of the biLSTM.
@@ -48,6 +49,9 @@ class Body(nn.Module, ABC):
 
     encoder: Encoder
     """The encoder whose layers are read."""
+
+    reads_pairs: bool = False
+    """Whether an input is a pair of texts."""
 
     @property
     def vectors(self) -> WordVectors | None:
@@ -209,20 +213,17 @@ class PooledLayers(Body):
         return [*self.encoder.layer_groups(), []]
 
 
-class BiLstmOnLayers(Body):
-    """Encoder -> mix of layers, static vectors, characters (`WordInputs`) -> biLSTM -> concat pooling.
+class BodyOnWords(Body):
+    """A body that reads an encoder's layers, static vectors and characters, one vector a word.
 
     Args:
-        words: input of the biLSTM; it has an encoder.
-        hidden_size: H.
+        words: makes these vectors; it has an encoder.
     """
 
-    def __init__(self, words: WordInputs, hidden_size: int) -> None:
+    def __init__(self, words: WordInputs) -> None:
         super().__init__()
         assert words.encoder is not None
         self.words = words
-        self.lstm = BiLstmStack(words.size, hidden_size)
-        self.widths = {JOINT: 3 * (self.lstm.size + words.output_mix_size)}
 
     @property
     def encoder(self) -> TextEncoder:  # type: ignore[override]
@@ -232,7 +233,7 @@ class BiLstmOnLayers(Body):
 
     @property
     def vectors(self) -> WordVectors | None:
-        """The static word vectors that the biLSTM reads."""
+        """The static word vectors that are read."""
         return self.words.vectors
 
     def have_known_words(self, inputs: Sequence[str]) -> NDArray[np.bool_]:
@@ -257,18 +258,11 @@ class BiLstmOnLayers(Body):
         """Estimated number of words, of five characters each."""
         return 1 + len(one) // 5
 
-    def forward(self, inputs: Sequence[str]) -> dict[str, Tensor]:
-        """B texts -> pooled states of the biLSTM (B, P), for the only head."""
-        words = self.words(inputs)
-        states = self.lstm(words.inputs, words.lengths)
-        if words.output_mix is not None:
-            states = torch.cat([states, words.output_mix.to(states.dtype)], dim=2)
-        return {JOINT: pool_words(states, words.lengths)}
-
     def layer_groups(self) -> LayerGroups:
         """The layer groups of the encoder unless it is frozen, and then the parameters that are new to the task."""
         *groups, new = self.words.layer_groups()
-        return [*groups, [*new, *self.lstm.parameters()]]
+        own = [parameter for name, parameter in self.named_parameters() if not name.startswith("words.")]
+        return [*groups, [*new, *own]]
 
     def penalty(self) -> Tensor | None:
         """L2 penalty on the weights of the mixes."""
@@ -292,6 +286,28 @@ class BiLstmOnLayers(Body):
     def release_cache(self) -> None:
         """Forget the layers that `cache_layers` computed."""
         self.words.cached.clear()
+
+
+class BiLstmOnLayers(BodyOnWords):
+    """Encoder -> mix of layers, static vectors, characters (`WordInputs`) -> biLSTM -> concat pooling.
+
+    Args:
+        words: input of the biLSTM; it has an encoder.
+        hidden_size: H.
+    """
+
+    def __init__(self, words: WordInputs, hidden_size: int) -> None:
+        super().__init__(words)
+        self.lstm = BiLstmStack(words.size, hidden_size)
+        self.widths = {JOINT: 3 * (self.lstm.size + words.output_mix_size)}
+
+    def forward(self, inputs: Sequence[str]) -> dict[str, Tensor]:
+        """B texts -> pooled states of the biLSTM (B, P), for the only head."""
+        words = self.words(inputs)
+        states = self.lstm(words.inputs, words.lengths)
+        if words.output_mix is not None:
+            states = torch.cat([states, words.output_mix.to(states.dtype)], dim=2)
+        return {JOINT: pool_words(states, words.lengths)}
 
 
 class KnownWords:

@@ -119,7 +119,7 @@ def make_objective(
     if plan.pace != "scratch":
         network.encoder.set_dropout_scale(0.5 if plan.dropout_scale is None else plan.dropout_scale)
     network.to(accelerator.device)
-    if plan.stands_on_layers and plan.mode == "frozen":
+    if plan.stands_on_layers and plan.mode == "frozen" and not plan.starts_from_vectors:
         texts = [*train_set.inputs(), *([] if validation is None else validation.inputs())]
         weights = weights_digest(plan.encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"

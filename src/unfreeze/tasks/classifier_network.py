@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import CONFIG, WEIGHTS, Config, EncoderConfig, load_tensors, read_config
 from unfreeze.registry import encoder_class, find_model
+from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
 from unfreeze.tasks.heads import HEADS, LinearHead
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
@@ -57,6 +58,7 @@ SAVED_NAMES = {
     "body.encoder.": "encoder.",
     "body.word_vectors": "word_vectors",
     "body.words.": "words.",
+    "body.bcn.": "bcn.",
     "body.lstm.": "body.",
 }
 """How the names of tensors begin here -> how they begin in saved models and checkpoints, which are older than the bodies."""
@@ -70,7 +72,7 @@ class ClassifierNetwork(nn.Module):
         n_labels: K.
         multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
         head: kind of every head.
-        head_dropout: dropout of the features.
+        head_dropout: dropout of the features; None for the head's own.
     """
 
     def __init__(
@@ -80,13 +82,14 @@ class ClassifierNetwork(nn.Module):
         *,
         multi_label: bool = False,
         head: Head = "two-layer",
-        head_dropout: float = 0.4,
+        head_dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.body, self.multi_label = body, multi_label
+        options = {} if head_dropout is None else {"input_dropout": head_dropout}
         self.heads = nn.ModuleDict(
             {
-                module_name(name): HEADS[head](width, n_labels, head_dropout)
+                module_name(name): HEADS[head](width, n_labels, **options)
                 for name, width in body.widths.items()
             }
         )
@@ -188,7 +191,7 @@ def pooled_network(
     multi_label: bool = False,
     pooling: Pooling = "top",
     head: Head = "two-layer",
-    head_dropout: float = 0.4,
+    head_dropout: float | None = None,
     word_vectors: int = 0,
 ) -> ClassifierNetwork:
     """Concat pooling of an encoder's layers, in bounded memory if it is `Streaming`.
@@ -197,7 +200,7 @@ def pooled_network(
         n_labels: K.
         multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
         pooling: what is pooled; with `vectors` only the static vectors, if there are any.
-        head_dropout: dropout of the pooled features.
+        head_dropout: dropout of the pooled features; None for the head's own.
         word_vectors: E of static vectors whose mean is concatenated to the pooled states; 0 for none. They are not trained.
 
     Raises:
@@ -220,6 +223,8 @@ def layered_network(
     encoder: TextEncoder,
     n_labels: int,
     *,
+    body: Literal["bilstm", "bcn"] = "bilstm",
+    pairs: bool = False,
     multi_label: bool = False,
     head: Head = "two-layer",
     hidden_size: int = 128,
@@ -232,10 +237,12 @@ def layered_network(
     input_dropout: float = INPUT_DROPOUT,
     characters: int = 0,
 ) -> ClassifierNetwork:
-    """A biLSTM on a mix of an encoder's layers, with concat pooling of its states.
+    """A biLSTM on a mix of an encoder's layers, with concat pooling of its states, or the network of bcn.py.
 
     Args:
         n_labels: K.
+        body: the network on the layers.
+        pairs: an input is a pair of texts, which only `bcn` reads.
         multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
         hidden_size: H.
         vectors: static word vectors that are concatenated to the mix at the input; they are not trained.
@@ -252,7 +259,10 @@ def layered_network(
         input_dropout=input_dropout,
         characters=characters,
     )
-    return ClassifierNetwork(BiLstmOnLayers(words, hidden_size), n_labels, multi_label=multi_label, head=head)
+    made = (
+        BcnOnLayers(words, hidden_size, pairs=pairs) if body == "bcn" else BiLstmOnLayers(words, hidden_size)
+    )
+    return ClassifierNetwork(made, n_labels, multi_label=multi_label, head=head)
 
 
 NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {"pooled": pooled_network, "layered": layered_network}
@@ -274,17 +284,23 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
     vectors: Any = None
     if plan.stands_on_layers:
         body: dict[str, Any] = {
-            "head": plan.head or "two-layer",
+            **({"body": "bcn"} if plan.chosen_body == "bcn" else {}),
+            "head": plan.head or ("maxout" if plan.chosen_body == "bcn" else "two-layer"),
             "hidden_size": plan.hidden_size,
             "mix_at": plan.mix_at,
             "mix_l2": plan.mix_l2,
             "layer_norm": plan.layer_norm,
             "frozen": plan.mode == "frozen",
         }
+        words = (
+            task_words(examples, plan) if plan.word_vectors is not None or plan.starts_from_vectors else []
+        )
         if plan.word_vectors is not None:
-            words = task_words(examples, plan)
             vectors = static_vectors(plan.word_vectors, words, plan.vocabulary_size)
-        encoder = TextEncoder.from_pretrained(plan.encoder)
+        if plan.starts_from_vectors:
+            encoder: TextEncoder = static_vectors(plan.encoder, words, plan.vocabulary_size)
+        else:
+            encoder = TextEncoder.from_pretrained(plan.encoder)
         body["layers"] = encoder.task_layers if plan.layers is None else plan.layers
         network = layered_network(encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
         return network, {"network": "layered", "word_vectors": vectors is not None, **body}

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from unfreeze.tasks.baselines import folds
 logger = logging.getLogger(__name__)
 
 HEAD_WIDTH, HEAD_DROPOUT = 50, 0.1
+POOL_SIZE, MAXOUT_DROPOUTS = 4, (0.2, 0.3, 0.0)
 CANDIDATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Values of C to choose from, for features of unit variance."""
 UNCHOSEN = 0.01
@@ -62,6 +64,31 @@ class TwoLayerHead(nn.Module):
         return logits
 
 
+class MaxoutHead(nn.Module):
+    """Three maxout layers of widths P/2, P/4 and K, each after a batch norm (McCann et al. 2017, section 4).
+
+    Each output of a maxout layer is the largest of `POOL_SIZE` linear functions (Goodfellow et al. 2013).
+
+    Args:
+        input_size: P.
+        n_labels: K.
+        input_dropout: dropout before the first layer.
+    """
+
+    def __init__(self, input_size: int, n_labels: int, input_dropout: float = MAXOUT_DROPOUTS[0]) -> None:
+        super().__init__()
+        sizes = [input_size, max(1, input_size // 2), max(1, input_size // 4), n_labels]
+        self.norms = nn.ModuleList(BatchNorm(size) for size in sizes[:-1])
+        self.linears = nn.ModuleList(nn.Linear(n, POOL_SIZE * m) for n, m in pairwise(sizes))
+        self.dropouts = nn.ModuleList(nn.Dropout(each) for each in (input_dropout, *MAXOUT_DROPOUTS[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P) -> (B, K) logits."""
+        for norm, dropout, linear in zip(self.norms, self.dropouts, self.linears, strict=True):
+            x = linear(dropout(norm(x))).unflatten(1, (-1, POOL_SIZE)).amax(2)
+        return x
+
+
 class LinearHead(nn.Module):
     """Batch norm without gain and bias, dropout, linear: logistic regression on standardized features."""
 
@@ -79,7 +106,11 @@ class LinearHead(nn.Module):
         return logits
 
 
-HEADS: dict[str, type[TwoLayerHead] | type[LinearHead]] = {"two-layer": TwoLayerHead, "linear": LinearHead}
+HEADS: dict[str, type[TwoLayerHead] | type[LinearHead] | type[MaxoutHead]] = {
+    "two-layer": TwoLayerHead,
+    "linear": LinearHead,
+    "maxout": MaxoutHead,
+}
 
 
 # The linear head, solved

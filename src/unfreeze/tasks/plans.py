@@ -121,6 +121,13 @@ class ClassifierPlan(ClassifierSettings, Plan):
             raise UserError(
                 f"{setting('body', 'bilstm')} needs an encoder; from scratch the biLSTM is the encoder"
             )
+        if self.body == "bcn" and self.encoder_kind == NO_ENCODER:
+            raise UserError(f"{setting('body', 'bcn')} needs an encoder or word vectors to read")
+        if self.body == "bcn" and self.mix_at != "input":
+            raise UserError(
+                f"{setting('mix_at', self.mix_at)} is for {setting('body', 'bilstm')}: "
+                f"{setting('body', 'bcn')} reads the layers at its input"
+            )
         if self.body == "pooling" and self.encoder_kind == "elmo":
             raise UserError(f"{self.encoder} is an ELMo, whose layers take {setting('body', 'bilstm')}")
         if self.architecture != "bilstm" and self.encoder_kind != NO_ENCODER:
@@ -140,8 +147,8 @@ class ClassifierPlan(ClassifierSettings, Plan):
 
     @property
     def stands_on_layers(self) -> bool:
-        """Whether the body is a biLSTM on the layers of a contextual encoder."""
-        return self.chosen_body == "bilstm" and not self.starts_from_vectors
+        """Whether the body reads the layers of an encoder word by word; a biLSTM on word vectors is an encoder itself."""
+        return self.chosen_body == "bcn" or (self.chosen_body == "bilstm" and not self.starts_from_vectors)
 
     @property
     def mode(self) -> Mode:
@@ -165,7 +172,7 @@ class ClassifierPlan(ClassifierSettings, Plan):
     @property
     def pace(self) -> str:
         """The transfer mode that determines learning rate and updates: a new biLSTM is trained as from scratch."""
-        return "scratch" if self.chosen_body == "bilstm" else self.mode
+        return "scratch" if self.chosen_body != "pooling" else self.mode
 
     @property
     def usual_training(self) -> tuple[int, int, int]:

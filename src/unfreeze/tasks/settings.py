@@ -17,11 +17,11 @@ from unfreeze.text.tag_schemes import Scheme
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
 
-Body = Literal["pooling", "bilstm"]
+Body = Literal["pooling", "bilstm", "bcn"]
 MixAt = Literal["input", "output", "both"]
 Layers = Literal["mix", "top+vectors"] | int
 Pooling = Literal["top", "top+vectors", "vectors"]
-Head = Literal["two-layer", "linear"]
+Head = Literal["two-layer", "linear", "maxout"]
 
 
 @dataclass(kw_only=True)
@@ -122,16 +122,17 @@ class ClassifierSettings(TaskSettings):
     """
 
     body: Body | None = None
-    """Network on the encoder: pooling over the document, or a biLSTM on word vectors or on the layers of a contextual
-    encoder (default: pooling; bilstm on an ELMo)."""
+    """Network on the encoder: pooling over the document; a biLSTM on word vectors or on the layers of a contextual encoder;
+    or bcn, the biattentive classification network, which also reads pairs of texts (default: pooling; bilstm on an ELMo)."""
     layers: Layers | None = None
-    """With a biLSTM on a contextual encoder: mix, a learned mix of all layers; top+vectors, the bottom and the top layer,
+    """With the bodies bilstm and bcn on a contextual encoder: mix, a learned mix of all layers; top+vectors, the bottom and the top layer,
     concatenated; or the number of one layer; -1 is the last (default: mix; top+vectors on a CoVe)."""
     pooling: Pooling | None = None
     """Document vector: the last, maximal and mean state of the top layer (top), the mean word vector (vectors), or both
     (default: top; vectors on word vectors; top+vectors on a CoVe)."""
     head: Head | None = None
-    """Classifier on the document vector: two-layer, or linear (default: linear on a frozen encoder, else two-layer)."""
+    """Classifier on the document vector: two-layer, linear or maxout (default: two-layer; linear on a frozen encoder with
+    pooling; maxout with bcn)."""
     new_words: bool | None = None
     """On word vectors: add the words of the task that have no vector (default: if the vectors train or have n-grams)."""
     learning_rate: float | None = None
@@ -147,9 +148,9 @@ class ClassifierSettings(TaskSettings):
     embedding_size: int = 100
     """From scratch: width of the word embedding."""
     hidden_size: int = 128
-    """From scratch, and of a biLSTM body: width of each direction."""
+    """From scratch, and of the bodies bilstm and bcn: width of each direction."""
     vocabulary_size: int = 20_000
-    """From scratch, and for a biLSTM on word vectors: largest number of words, besides those of the task."""
+    """From scratch, and for bilstm and bcn on word vectors: largest number of words, besides those of the task."""
     min_count: int = 2
     """From scratch: words with fewer occurrences are unknown."""
 

@@ -18,7 +18,8 @@ from unfreeze import TextClassifier
 from unfreeze.errors import UserError
 from unfreeze.tasks import word_inputs
 from unfreeze.tasks.bcn import BcnOnLayers, BiattentiveNetwork, attend
-from unfreeze.tasks.classifier_network import layered_network
+from unfreeze.tasks.classifier_network import bcn_network
+from unfreeze.tasks.heads import MaxoutHead
 from unfreeze.tasks.word_inputs import BiLstmStack
 
 Numbers = NDArray[np.float64]
@@ -53,12 +54,8 @@ def expected(network: BiattentiveNetwork, texts: list[Numbers]) -> Numbers:
     """The features of one text or one pair, each text (W, D)."""
     weight, bias = array(network.feed_forward.weight), array(network.feed_forward.bias)
     states = [bi_lstm(network.reader, np.maximum(x @ weight.T + bias, 0)) for x in texts]
-    if len(states) == 1:
-        sides = [(states[0], states[0])]
-    else:
-        sides = [(states[0], states[1]), (states[1], states[0])]
     features = []
-    for number, (x, y) in enumerate(sides):
+    for number, (x, y) in enumerate(zip(states, states[::-1], strict=True)):  # of a single text, y is x
         context = np.array([softmax(row @ y.T) @ y for row in x])
         integrator: Any = network.integrators[number]
         z = bi_lstm(integrator, np.concatenate([x, x - context, x * context], axis=1))
@@ -86,7 +83,7 @@ def test_the_features_are_those_of_the_equations(n_texts: int) -> None:
 @pytest.mark.parametrize("pairs", [False, True])
 @torch.no_grad()
 def test_features_do_not_depend_on_padding_and_order(pairs: bool) -> None:
-    network = layered_network(small_cove(), 2, body="bcn", pairs=pairs, hidden_size=4).eval()
+    network = bcn_network(small_cove(), 2, pairs=pairs, hidden_size=4).eval()
     inputs: list[Any] = list(zip(TEXTS, TEXTS[::-1], strict=True)) if pairs else TEXTS
     together = network.read(inputs)["joint"]
     torch.testing.assert_close(network.read(inputs[::-1])["joint"].flip(0), together, rtol=1e-5, atol=1e-5)
@@ -99,7 +96,7 @@ def test_features_do_not_depend_on_padding_and_order(pairs: bool) -> None:
 
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_inputs, "MAX_WORDS", 6)
-    network = layered_network(small_cove(), 2, body="bcn", hidden_size=4).eval()
+    network = bcn_network(small_cove(), 2, hidden_size=4).eval()
     network.layer_groups()
     assert isinstance(network.body, BcnOnLayers)
     found = []
@@ -171,7 +168,7 @@ def test_fitted_saved_and_loaded(cove: str, tmp_path: Path, head: Any) -> None:
 
 def test_it_learns(cove: str) -> None:
     texts = ["the cat sat on the mat", "a dog saw the bird"] * 8
-    classifier = TextClassifier(encoder=cove, body="bcn", hidden_size=8).fit(texts, ["cat", "dog"] * 8)
+    classifier = TextClassifier(encoder=cove, body="bcn", hidden_size=16).fit(texts, ["cat", "dog"] * 8)
     assert classifier.score(texts, ["cat", "dog"] * 8) == 1.0
 
 
@@ -191,6 +188,28 @@ def test_settings_that_do_not_go_with_it(cove: str) -> None:
     for options, said in [
         ({"encoder": "none"}, "body='bcn' needs an encoder or word vectors to read"),
         ({"encoder": cove, "mix_at": "both"}, "mix_at='both' is for body='bilstm'"),
+        ({"encoder": cove, "new_words": True}, "new_words=True is not for body='bcn'"),
     ]:
         with pytest.raises(UserError, match=said):
             TextClassifier(body="bcn", **options).fit(TEXTS, LABELS)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_a_maxout_head_is_three_layers_of_largest_pieces() -> None:
+    torch.manual_seed(0)
+    head = MaxoutHead(8, 3)
+    head(torch.randn(6, 8) * 3 + 1)  # running statistics of the batch norms
+    for parameter in head.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(5, 8)
+    expected = array(x)
+    for norm, linear in zip(head.norms, head.linears, strict=True):
+        own: Any = norm
+        expected = (expected - array(own.running_mean)) / np.sqrt(array(own.running_var) + own.eps)
+        pieces = (expected * array(own.weight) + array(own.bias)) @ array(linear.weight).T + array(
+            linear.bias
+        )
+        expected = np.stack([pieces[:, n : n + 4].max(1) for n in range(0, pieces.shape[1], 4)], axis=1)
+    assert expected.shape == (5, 3)
+    np.testing.assert_allclose(head.eval()(x), expected, rtol=1e-4, atol=1e-4)
+    assert [linear.out_features for linear in head.linears] == [4 * 4, 4 * 2, 4 * 3]  # type: ignore[union-attr]

@@ -64,8 +64,9 @@ def test_all_tasks_read_it_and_remember_how(tmp_path: Path) -> None:
     texts = ["the cat sat", "a dog saw the bird"] * 4
     classifier = TextClassifier(body="bilstm", **options).fit(texts, ["cat", "dog"] * 4)
     assert classifier.arguments_["layers"] == "top+vectors"
-    pooled = TextClassifier(transfer="frozen", encoder=tmp_path / "cove").fit(texts, ["cat", "dog"] * 4)
+    pooled = TextClassifier(encoder=tmp_path / "cove").fit(texts, ["cat", "dog"] * 4)
     assert pooled.arguments_["pooling"] == "top+vectors"
+    assert pooled.arguments_["head"] == "linear"  # solved on frozen features
     chosen = TextClassifier(body="bilstm", layers="mix", **options).fit(texts, ["cat", "dog"] * 4)
     assert len(chosen.layer_weights["input"]) == 3 + 1
     sentences = tagged_sentences(8)

@@ -19,13 +19,21 @@ from unfreeze.commands.inputs import (
     TRANSLATOR,
     WORD_VECTORS,
     model_kind,
+    need_pairs,
 )
-from unfreeze.commands.options import PlotOptions, PredictionOptions, ReadsTaskData, given, need_own_options
+from unfreeze.commands.options import (
+    PairColumnOptions,
+    PlotOptions,
+    PredictionOptions,
+    ReadsTaskData,
+    given,
+    need_own_options,
+)
 from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.text.display import aligned, counted
 
 OWN_OPTIONS = {
-    "classifiers": "worst plot overwrite text_column label_column header skip_unlabeled label_separator unknown_labels precision",
+    "classifiers": "worst plot overwrite text_column pair_column label_column header skip_unlabeled label_separator unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
     "translators": "references source_column target_column header beams length_penalty",
@@ -35,7 +43,7 @@ OWN_OPTIONS = {
 
 
 @dataclass(kw_only=True)
-class Evaluate(ReadsTaskData, PlotOptions, PredictionOptions):
+class Evaluate(ReadsTaskData, PairColumnOptions, PlotOptions, PredictionOptions):
     """Measure a model on held-out data.
 
     Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
@@ -126,6 +134,7 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     from unfreeze.tasks.text_classifier import TextClassifier
     from unfreeze.text.examples import read_examples
 
+    need_pairs(arguments.model, "--pair-column", arguments.pair_column is not None, "--pair-column NAME")
     classifier = TextClassifier.from_pretrained(arguments.model)
     classifier.precision = arguments.precision
     if arguments.plot is not None and classifier.multi_label:
@@ -135,6 +144,7 @@ def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
     examples = read_examples(
         arguments.data,
         **arguments.reading_examples,
+        **given(arguments, "pair_column"),
         multi_label=classifier.multi_label,
         known_labels=classifier.label_names,
         unknown_labels=arguments.unknown_labels,

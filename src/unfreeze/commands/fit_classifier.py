@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, report_fit
-from unfreeze.commands.options import ReadsExamples, described_length, run_options
+from unfreeze.commands.options import PairColumnOptions, ReadsExamples, described_length, given, run_options
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.text.display import counted
 
@@ -15,7 +15,7 @@ MAX_CLASSES_SHOWN = 8
 
 
 @dataclass(kw_only=True)
-class FitClassifier(FitOptions, ReadsExamples):
+class FitClassifier(FitOptions, ReadsExamples, PairColumnOptions):
     """Train a text classifier on labeled examples.
 
     Examples are a table (CSV, TSV, JSON lines, Parquet), a folder with a folder of texts for each class, or lines of a
@@ -25,6 +25,7 @@ class FitClassifier(FitOptions, ReadsExamples):
     Example:
         unfreeze fit classifier --train reviews.csv --validation more-reviews.csv --output my-classifier
         unfreeze fit classifier --train reviews.csv --encoder my-reviews-lm --labels 100 --output few-labels
+        unfreeze fit classifier --train pairs.tsv --text-column premise --pair-column hypothesis --body bcn --output entailment
     """
 
     train: str
@@ -44,7 +45,8 @@ def run(arguments: FitClassifier, console: Console) -> None:
     from unfreeze.text.examples import read_examples
     from unfreeze.training.processes import together
 
-    settings, reading, validation = arguments.settings, arguments.reading_examples, None
+    settings, validation = arguments.settings, None
+    reading = {**arguments.reading_examples, **given(arguments, "pair_column")}
     with together():
         # Without the option, files whose labels are lists are multi-label, too.
         train_set = read_examples(arguments.train, multi_label=arguments.multi_label or None, **reading)
@@ -86,4 +88,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
         "epochs": epochs,
         "duplicates": duplicates,
     }
-    report_fit(arguments, console, classifier, {**result, **metrics}, measured, name="classifier")
+    example = '"a text" --pair "another text"' if classifier.reads_pairs else '"a text"'
+    report_fit(
+        arguments, console, classifier, {**result, **metrics}, measured, name="classifier", example=example
+    )

@@ -50,6 +50,31 @@ def need_kind(model: str, kind: str, verb: str, needed: str) -> None:
         raise UserError(f"{model} is of kind {found.replace('_', ' ')}; {verb} needs {needed}")
 
 
+def reads_pairs(model: str) -> bool:
+    """Whether a model is a classifier of pairs of texts.
+
+    Raises:
+        UserError: there is no such model, or its config.json is damaged or newer.
+    """
+    from unfreeze.folders import read_config
+    from unfreeze.registry import find_model
+
+    config = read_config(find_model(model))
+    return config["kind"] == CLASSIFIER and bool((config.get("settings") or {}).get("pairs"))
+
+
+def need_pairs(model: str, option: str, given: bool, advice: str) -> None:
+    """Raise UserError if `option`, which names the second text of a pair, is missing for a classifier of pairs, or given for another.
+
+    Args:
+        advice: the option or options that would be right.
+    """
+    if reads_pairs(model) and not given:
+        raise UserError(f"{model} is a classifier of pairs of texts: add {advice}")
+    if given and not reads_pairs(model):
+        raise UserError(f"{model} is a classifier of single texts: leave out {option}")
+
+
 def need_task_model(model: str) -> str:
     """The kind of a task model, for predict; raises the UserError that names the right verb if `model` is none."""
     kind = model_kind(model)

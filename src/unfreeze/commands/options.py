@@ -187,6 +187,14 @@ class ReadsExamples(ReadsText):
 
 
 @dataclass(kw_only=True)
+class PairColumnOptions:
+    """Options of a verb that reads pairs of texts from tables."""
+
+    pair_column: str | None = None
+    """Name or number (from 1) of the column of the second text of each pair, for a classifier of pairs of texts."""
+
+
+@dataclass(kw_only=True)
 class ReadsTagged(ReadsFile):
     """Options of a verb that reads tagged sentences."""
 

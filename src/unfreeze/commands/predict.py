@@ -10,11 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import ANSWERER, CLASSIFIER, TAGGER, TASK_MODELS, need_new, need_task_model
-from unfreeze.commands.options import PredictionOptions, ReadsTagged, TextArguments, need_own_options
+from unfreeze.commands.inputs import (
+    ANSWERER,
+    CLASSIFIER,
+    TAGGER,
+    TASK_MODELS,
+    need_new,
+    need_pairs,
+    need_task_model,
+)
+from unfreeze.commands.options import (
+    PairColumnOptions,
+    PredictionOptions,
+    ReadsTagged,
+    TextArguments,
+    given,
+    need_own_options,
+)
 from unfreeze.errors import UserError
 from unfreeze.text.display import counted
 from unfreeze.text.lines import plain_suffix
+from unfreeze.text.text_inputs import TextInput, as_row
 
 if TYPE_CHECKING:
     from unfreeze.tasks.question_answerer import QuestionAnswerer
@@ -24,7 +40,7 @@ if TYPE_CHECKING:
     from unfreeze.text.tagged import SplitSentence
 
 OWN_OPTIONS = {
-    "classifiers": "text_column header probabilities escape_formulas",
+    "classifiers": "text_column pair pair_column header probabilities escape_formulas",
     "taggers of raw text": "text_column header",
     "taggers of split words": "text_column tokenized comments",
     "answerers": "context top",
@@ -40,7 +56,7 @@ Found = Iterator[tuple[dict[str, Any], str]]
 
 
 @dataclass(kw_only=True)
-class Predict(TextArguments, ReadsTagged, PredictionOptions):
+class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
     """Label texts with a classifier, tag their words with a tagger, or answer questions about a text.
 
     Texts are read and predicted as a stream, in order; no prediction depends on the other texts. A tagger splits raw
@@ -50,6 +66,7 @@ class Predict(TextArguments, ReadsTagged, PredictionOptions):
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
         unfreeze predict my-classifier --file reviews.csv --text-column review --output labels.csv
+        unfreeze predict entailment "A man sleeps." --pair "A man is awake."
         unfreeze predict my-tagger --file letters.txt --output names.html
         unfreeze predict my-tagger --file eng.testb --tokenized --output tagged.conll
         unfreeze predict my-answerer "Who is chasing?" --context "A mouse chases a cat."
@@ -57,6 +74,9 @@ class Predict(TextArguments, ReadsTagged, PredictionOptions):
 
     context: str | None = None
     """Answerers: text that the questions are about; or name a --file in SQuAD's format."""
+
+    pair: str | None = None
+    """Classifiers of pairs: second text of each pair; or name a --file and its --pair-column."""
 
     top: int = 1
     """Answerers: maximum number of answers to each question."""
@@ -101,7 +121,10 @@ def run(arguments: Predict, console: Console) -> None:
     if kind == ANSWERER:
         inputs = read_questions(arguments)
     else:
-        inputs = read_sentences(arguments) if is_split else arguments.given_texts()
+        if kind == CLASSIFIER:
+            inputs = read_texts(arguments)
+        else:
+            inputs = read_sentences(arguments) if is_split else arguments.given_texts()
     from unfreeze.registry import load
     from unfreeze.tasks.prediction_files import write_predictions
 
@@ -121,7 +144,7 @@ def run(arguments: Predict, console: Console) -> None:
 
 
 def labels(
-    classifier: TextClassifier, texts: Iterator[str], suffix: str, arguments: Predict, _: Console
+    classifier: TextClassifier, texts: Iterator[TextInput], suffix: str, arguments: Predict, _: Console
 ) -> Found:
     """The label or labels of each text."""
     from unfreeze.tasks.prediction_files import TABLES, json_line, labels_line, table_writer
@@ -130,7 +153,7 @@ def labels(
     if suffix in TABLES:
         written = table_writer(TABLES[suffix], escape_formulas=arguments.escape_formulas)
     for text, shares, known in classifier.predict_stream_known(texts):
-        row: dict[str, Any] = {"text": text, **classifier.prediction(shares, known)}
+        row: dict[str, Any] = {**as_row(text), **classifier.prediction(shares, known)}
         if arguments.probabilities:
             row["probabilities"] = dict(zip(classifier.label_names, shares.tolist(), strict=True))
         yield row, written(row)
@@ -181,6 +204,29 @@ def answers(
             yield row, json_line(row)
         else:
             yield row, (answers_on_page if suffix else answers_line)(question, answered)
+
+
+def read_texts(arguments: Predict) -> Iterator[TextInput]:
+    """The texts to classify, or pairs of texts: a column of --file and another one, or texts with --pair."""
+    from unfreeze.text.examples import stream_pairs
+
+    option = "--pair" if arguments.pair is not None else "--pair-column"
+    both = (arguments.pair, arguments.pair_column)
+    if None not in both:
+        raise UserError("the second text of a pair is --pair or in --pair-column, not both")
+    advice = '--pair "another text"' if arguments.file is None else "--pair-column NAME"
+    need_pairs(arguments.model, option, both != (None, None), advice)
+    if arguments.pair is not None:
+        if arguments.file is not None:
+            raise UserError(
+                "--pair is for texts of the command line: the pairs of a --file have a --pair-column"
+            )
+        return zip(arguments.given_texts(), repeat(arguments.pair), strict=False)
+    if arguments.pair_column is None:
+        return arguments.given_texts()
+    if arguments.file is None or arguments.texts:
+        raise UserError("--pair-column is for the table in --file; a text of the command line has --pair")
+    return stream_pairs(arguments.file, **arguments.reading, **given(arguments, "pair_column"))
 
 
 def reads_split(arguments: Predict) -> bool:

@@ -73,7 +73,7 @@ class LabeledExample:
     """An input and its labels."""
 
     input: Any
-    """A text, or an array such as an image."""
+    """A text, a tuple of two texts, or an array such as an image."""
     labels: tuple[str, ...]
     """One; in a multi-label set any number (sorted); none if the example is unlabeled."""
     number: int = field(default=0, compare=False)
@@ -96,7 +96,7 @@ class ExampleSet(Dataset[LabeledExample]):
 
     def digest(self) -> str:
         """16 hex digits that identify inputs and labels."""
-        if all(isinstance(example.input, str) for example in self.examples):
+        if all(isinstance(example.input, (str, tuple)) for example in self.examples):
             rows = json.dumps([[example.input, *example.labels] for example in self.examples])
             return hashlib.blake2b(rows.encode()).hexdigest()[:16]
         found = hashlib.blake2b()
@@ -214,7 +214,7 @@ def labeled_set(
 
 
 def _key(value: Any) -> Hashable:
-    return value if isinstance(value, str) else _array_key(value)
+    return value if isinstance(value, (str, tuple)) else _array_key(value)
 
 
 def _array_key(value: Any) -> tuple[str, tuple[int, ...], bytes]:

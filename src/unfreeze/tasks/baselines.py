@@ -104,6 +104,8 @@ def tfidf_accuracy(train: ExampleSet, test: ExampleSet, *, seed: int = 0) -> flo
 def _check(examples: ExampleSet) -> None:
     if not len(examples):
         raise UserError(f"{examples.source} holds no examples")
+    if isinstance(examples.examples[0].input, tuple):
+        raise UserError(f"{examples.source} holds pairs of texts; this baseline reads single texts")
     if examples.multi_label:
         raise UserError(f"{examples.source}: texts may have many labels; this baseline gives one")
 

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.directions import module_name
-from unfreeze.errors import UnknownLabel, UserError, column_of
+from unfreeze.errors import UnknownLabel, UserError, column_of, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.classifier_network import ClassifierNetwork
 from unfreeze.tasks.heads import LinearHead, solve_head
 from unfreeze.tasks.plans import ClassifierPlan
+from unfreeze.text.text_inputs import need_equal_kinds, single_texts
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.training.precision import Precision
 
@@ -120,7 +121,7 @@ def make_objective(
         network.encoder.set_dropout_scale(0.5 if plan.dropout_scale is None else plan.dropout_scale)
     network.to(accelerator.device)
     if plan.stands_on_layers and plan.mode == "frozen" and not plan.starts_from_vectors:
-        texts = [*train_set.inputs(), *([] if validation is None else validation.inputs())]
+        texts = single_texts([*train_set.inputs(), *([] if validation is None else validation.inputs())])
         weights = weights_digest(plan.encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         network.body.cache_layers(texts, weights, precision=precision, progress=progress)
@@ -155,6 +156,29 @@ def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, 
     with torch.no_grad():
         measured = objective.validate()
     return record | {"seconds": round(time.monotonic() - start, 1)} | measured
+
+
+def check_examples(train_set: ExampleSet, validation: ExampleSet | None, plan: ClassifierPlan) -> None:
+    """Raise UserError if a classifier cannot be fitted to these examples."""
+    if not len(train_set):
+        raise UserError(f"{train_set.source}: there is no example to learn from")
+    found = {label for example in train_set.examples for label in example.labels}
+    if train_set.multi_label:
+        if not found:
+            raise UserError(f"{train_set.source}: no example has a label")
+    elif len(found) < 2:
+        raise UserError(
+            f"{train_set.source}: all {len(train_set)} examples are of one class ({', '.join(found)}); two are needed"
+        )
+    if validation is not None and not len(validation):
+        raise UserError(f"{validation.source}: there is no example to measure on")
+    if validation is not None:
+        need_equal_kinds(train_set.inputs(), validation.inputs(), f"the examples of {validation.source}")
+    if isinstance(train_set.examples[0].input, tuple) and plan.chosen_body != "bcn":
+        raise UserError(
+            f"{train_set.source} has pairs of texts, which {setting('body', 'bcn')} reads and "
+            f"{setting('body', plan.chosen_body)} does not"
+        )
 
 
 def checked_weights(given: Any, n: int) -> NDArray[np.float32]:

@@ -1,8 +1,7 @@
 """The network of every classifier: encoder -> body -> heads -> logits; made for a task, or loaded.
 
 The body (bodies.py) turns inputs into one vector of features for each head. There are several heads if the directions of the
-encoder are classified separately. The keyword arguments of `pooled_network` and `layered_network` are in config.json under
-"settings".
+encoder are classified separately. The keyword arguments of the functions in `NETWORKS` are in config.json under "settings".
 
 Legend: B batch, P features of a head, K labels, V words, E width of static vectors, H of each direction of a biLSTM.
 """
@@ -13,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -223,8 +222,6 @@ def layered_network(
     encoder: TextEncoder,
     n_labels: int,
     *,
-    body: Literal["bilstm", "bcn"] = "bilstm",
-    pairs: bool = False,
     multi_label: bool = False,
     head: Head = "two-layer",
     hidden_size: int = 128,
@@ -237,12 +234,10 @@ def layered_network(
     input_dropout: float = INPUT_DROPOUT,
     characters: int = 0,
 ) -> ClassifierNetwork:
-    """A biLSTM on a mix of an encoder's layers, with concat pooling of its states, or the network of bcn.py.
+    """A biLSTM on a mix of an encoder's layers, with concat pooling of its states.
 
     Args:
         n_labels: K.
-        body: the network on the layers.
-        pairs: an input is a pair of texts, which only `bcn` reads.
         multi_label: labels are independent of each other (sigmoid), otherwise exclusive (softmax).
         hidden_size: H.
         vectors: static word vectors that are concatenated to the mix at the input; they are not trained.
@@ -259,13 +254,49 @@ def layered_network(
         input_dropout=input_dropout,
         characters=characters,
     )
-    made = (
-        BcnOnLayers(words, hidden_size, pairs=pairs) if body == "bcn" else BiLstmOnLayers(words, hidden_size)
+    return ClassifierNetwork(BiLstmOnLayers(words, hidden_size), n_labels, multi_label=multi_label, head=head)
+
+
+def bcn_network(
+    encoder: TextEncoder,
+    n_labels: int,
+    *,
+    pairs: bool = False,
+    multi_label: bool = False,
+    head: Head = "maxout",
+    hidden_size: int = 128,
+    vectors: WordVectors | None = None,
+    frozen: bool = True,
+    layers: Layers | None = None,
+    mix_l2: float = 0.0,
+    layer_norm: bool = False,
+    input_dropout: float = INPUT_DROPOUT,
+    characters: int = 0,
+) -> ClassifierNetwork:
+    """The biattentive classification network of bcn.py; arguments other than `pairs` are those of `layered_network`.
+
+    Args:
+        pairs: inputs are pairs of texts.
+    """
+    words = WordInputs(
+        encoder,
+        vectors=vectors,
+        frozen=frozen,
+        layers=layers,
+        mix_l2=mix_l2,
+        layer_norm=layer_norm,
+        input_dropout=input_dropout,
+        characters=characters,
     )
-    return ClassifierNetwork(made, n_labels, multi_label=multi_label, head=head)
+    body = BcnOnLayers(words, hidden_size, pairs=pairs)
+    return ClassifierNetwork(body, n_labels, multi_label=multi_label, head=head)
 
 
-NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {"pooled": pooled_network, "layered": layered_network}
+NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {
+    "pooled": pooled_network,
+    "layered": layered_network,
+    "bcn": bcn_network,
+}
 """Network by its name in config.json; without a name it is pooled."""
 
 
@@ -283,18 +314,20 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
     n_labels, multi_label = len(examples.label_names), examples.multi_label
     vectors: Any = None
     if plan.stands_on_layers:
+        is_bcn = plan.chosen_body == "bcn"
         body: dict[str, Any] = {
-            **({"body": "bcn"} if plan.chosen_body == "bcn" else {}),
-            "head": plan.head or ("maxout" if plan.chosen_body == "bcn" else "two-layer"),
+            "head": plan.head or ("maxout" if is_bcn else "two-layer"),
             "hidden_size": plan.hidden_size,
-            "mix_at": plan.mix_at,
             "mix_l2": plan.mix_l2,
             "layer_norm": plan.layer_norm,
             "frozen": plan.mode == "frozen",
         }
-        words = (
-            task_words(examples, plan) if plan.word_vectors is not None or plan.starts_from_vectors else []
-        )
+        if is_bcn:
+            body["pairs"] = isinstance(examples.examples[0].input, tuple)
+        else:
+            body["mix_at"] = plan.mix_at
+        is_static = plan.word_vectors is not None or plan.starts_from_vectors
+        words = task_words(examples, plan) if is_static else []
         if plan.word_vectors is not None:
             vectors = static_vectors(plan.word_vectors, words, plan.vocabulary_size)
         if plan.starts_from_vectors:
@@ -302,8 +335,9 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         else:
             encoder = TextEncoder.from_pretrained(plan.encoder)
         body["layers"] = encoder.task_layers if plan.layers is None else plan.layers
-        network = layered_network(encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
-        return network, {"network": "layered", "word_vectors": vectors is not None, **body}
+        name = "bcn" if is_bcn else "layered"
+        network = NETWORKS[name](encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
+        return network, {"network": name, "word_vectors": vectors is not None, **body}
 
     need_no_layer_options(plan)
     if plan.starts_from_vectors:
@@ -395,7 +429,7 @@ def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:
                 f"{folder / CONFIG} asks for the {option} {body[option]!r}, known are {', '.join(known)}: "
                 "upgrade with pip install -U unfreeze"
             )
-    if name == "layered":  # word vectors are an encoder in a folder of their own
+    if name != "pooled":  # word vectors are an encoder in a folder of their own
         with_vectors = body.pop("word_vectors", False)
         need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
         body["vectors"] = WordVectors.from_pretrained(folder / VECTORS) if with_vectors else None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.text.display import aligned, counted
 from unfreeze.text.tag_schemes import UNTYPED, Span
+from unfreeze.text.text_inputs import as_row
 
 ALL = "all"
 MAX_CLASSES_CROSSED = 12
@@ -190,8 +191,10 @@ class Report:
             predicted = error["predicted"]
             chosen = predicted.get("labels", [predicted])
             shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in chosen) or "none"
-            text = " ".join(error["text"].split())
-            text = text if len(text) <= TEXT_WIDTH else text[:TEXT_WIDTH].rstrip() + " ..."
+            texts = [" ".join(error[key].split()) for key in ("text", "pair") if key in error]
+            text = " | ".join(
+                each if len(each) <= TEXT_WIDTH else each[:TEXT_WIDTH].rstrip() + " ..." for each in texts
+            )
             errors.append(f"  {error['label'] or 'none'}, predicted {shown}: {text}")
         if errors:
             parts.append("\n".join(["worst errors:", *errors]))
@@ -289,7 +292,7 @@ def make_report(
         confusion,
         [
             {
-                "text": examples.examples[n].input,
+                **as_row(examples.examples[n].input),
                 "label": "|".join(examples.examples[n].labels),
                 "predicted": prediction(found[n], known[n]),
             }

@@ -135,6 +135,8 @@ class ClassifierPlan(ClassifierSettings, Plan):
                 f"{setting('architecture', self.architecture)} is trained from scratch: leave it out, or set "
                 f"{setting('encoder', NO_ENCODER)}"
             )
+        if self.new_words and self.body == "bcn":
+            raise UserError(f"{setting('new_words', True)} is not for {setting('body', 'bcn')}")
         if self.new_words and not self.starts_from_vectors:
             raise UserError(
                 f"{setting('new_words', True)} is for an encoder of word vectors, not for {setting('encoder', self.encoder)}"
@@ -154,7 +156,8 @@ class ClassifierPlan(ClassifierSettings, Plan):
     def mode(self) -> Mode:
         if self.transfer is not None or self.encoder == NO_ENCODER:
             return self.transfer or "scratch"
-        if self.stands_on_layers or (self.starts_from_vectors and self.chosen_body == "pooling"):
+        pools = self.chosen_body == "pooling"
+        if self.stands_on_layers or (pools and (self.starts_from_vectors or self.encoder_kind == "cove")):
             return "frozen"
         return "fine-tune"
 

@@ -27,7 +27,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that begins with one of these."""
 
 Row = dict[str, Any]
-"""A prediction as a JSON object, with its text."""
+"""A prediction as a JSON object, with its text, and the second text of a pair."""
+TEXTS_OF_ROW = ("text", "pair")
 
 
 def write_predictions(
@@ -72,7 +73,7 @@ def json_line(row: Row) -> str:
 
 
 def labels_line(row: Row) -> str:
-    """The label or labels of a text with their probabilities, a tab, and the text on one line."""
+    """The label or labels of a text with their probabilities, a tab, and the text on one line; of a pair both texts."""
     chosen = _chosen(row)
     shares = (
         ", ".join(f"{label} {share:.3f}" for label, share in row.get("probabilities", chosen).items()) or "-"
@@ -80,7 +81,8 @@ def labels_line(row: Row) -> str:
     if "probabilities" in row:
         shares = f"{'|'.join(chosen) or '-'} ({shares})"
     unknown = ", no known word" if "unknown" in row else ""
-    return f"{shares}{unknown}\t{' '.join(row['text'].split())}"
+    texts = "\t".join(" ".join(row[name].split()) for name in TEXTS_OF_ROW if name in row)
+    return f"{shares}{unknown}\t{texts}"
 
 
 def _chosen(row: Row) -> dict[str, float]:
@@ -116,11 +118,14 @@ def table_writer(delimiter: str, *, escape_formulas: bool = False) -> Callable[[
 def _flattened(row: Row, delimiter: str) -> dict[str, str | float]:
     """The cells of a row: several labels are joined; each label's probability has a column."""
     # A table cannot hold a NUL. In a TSV, a tab in front of a line end could make the beginning of a text look like a row.
-    text = row["text"].replace("\0", "\ufffd")
-    if delimiter == "\t" and ("\n" in text or "\r" in text):
-        text = text.replace("\t", " ")
-    label = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
-    flat: dict[str, str | float] = {"text": text, "label": label}
+    flat: dict[str, str | float] = {}
+    for name in TEXTS_OF_ROW:
+        if name in row:
+            text = row[name].replace("\0", "\ufffd")
+            if delimiter == "\t" and ("\n" in text or "\r" in text):
+                text = text.replace("\t", " ")
+            flat[name] = text
+    flat["label"] = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
     if "score" in row:
         flat["score"] = row["score"]
     flat["unknown"] = "true" if "unknown" in row else ""

@@ -35,6 +35,7 @@ from unfreeze.registry import encoder_class, weights_digest
 from unfreeze.tasks.plans import ClassifierPlan, WordPlan
 from unfreeze.tasks.word_inputs import NetworkOnWords, WordInputs
 from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.text_inputs import single_texts
 from unfreeze.text.tokenizers import TextTokenizer, WordTokenizer, train_tokenizer
 from unfreeze.training.precision import Precision
 from unfreeze.vectors.table import VectorTable
@@ -105,7 +106,7 @@ def encoder_of_vectors(examples: ExampleSet, plan: ClassifierPlan) -> TextEncode
 def task_tokenizer(examples: ExampleSet, plan: ClassifierPlan) -> TextTokenizer:
     """A word tokenizer trained on the examples; with few of them, no word is too rare."""
     return train_tokenizer(
-        (example.input for example in examples.examples),
+        single_texts(examples.inputs()),
         kind="word",
         vocabulary_size=plan.vocabulary_size,
         min_count=plan.min_count if len(examples) > FEW else 1,

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.datasets.labels import as_read, classes_of, label_column, label_name, labels_of
-from unfreeze.errors import UserError, column_of, need_texts
+from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model
 from unfreeze.runs import Run
 from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.classification import (
+    check_examples,
     checked_weights,
     label_shares,
     make_objective,
@@ -40,6 +41,7 @@ from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.task_encoders import save_task_model
 from unfreeze.text.examples import example_set
+from unfreeze.text.text_inputs import TextInput, is_pair, text_inputs
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.training.processes import make_accelerator, together
@@ -52,6 +54,9 @@ from unfreeze import TextClassifier
 classifier = TextClassifier.from_pretrained(".")  # this folder
 print(classifier(["A stunning story with a lot of twists."]))
 """
+PAIRS_SNIPPET = SNIPPET.replace(
+    '"A stunning story with a lot of twists."', '("A man sleeps.", "A man is awake.")'
+)
 
 
 class TextClassifier(Estimator, ClassifierSettings):
@@ -115,6 +120,11 @@ class TextClassifier(Estimator, ClassifierSettings):
         return self.network_.multi_label
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether it was fitted on pairs of texts."""
+        return self.network_.body.reads_pairs
+
+    @property
     def layer_weights(self) -> dict[str, list[float]]:
         """The weight of each layer of the encoder by the place of the mix, and gamma at the end; empty without a mix."""
         return self.network_.body.mix_shares()
@@ -125,7 +135,8 @@ class TextClassifier(Estimator, ClassifierSettings):
         """Train on labeled texts.
 
         Args:
-            X: n texts: a list, an array of NumPy, a pandas Series or a data frame of one column.
+            X: n texts: a list, an array of NumPy, a pandas Series or a data frame of one column; with `body="bcn"` also pairs
+                of texts: tuples, an array (n, 2) or a data frame of two columns.
             y: the label of each, a string or a number; or for each a list of labels, of which a text may have several, or an
                 indicator matrix (n, K) of 0 and 1, one column for each label.
             sample_weight: n factors on the losses of the texts, of which only the ratios matter; None weights them equally.
@@ -137,14 +148,16 @@ class TextClassifier(Estimator, ClassifierSettings):
         """
         settings = ClassifierSettings(**self._checked_settings())
         labels, columns = label_column(y)
-        train_set = example_set(column_of(X), labels)
+        pairs = None if settings.body == "bcn" else False
+        train_set = example_set(text_inputs(X, pairs), labels)
         classes = classes_of(labels) if columns is None else columns
         # In the order of the classes of other estimators, which differs from that of labels in files: "10" before "9".
         train_set = replace(train_set, label_names=tuple(map(label_name, classes)))
         held_out = None
         if validation is not None:
             texts, wanted = held_out_pair(validation)
-            held_out = example_set(column_of(texts), label_column(wanted)[0], "the validation texts")
+            inputs, source = text_inputs(texts, pairs), "the validation texts"
+            held_out = example_set(inputs, label_column(wanted)[0], source)
         fitted, self.metrics_ = fit_classifier(
             train_set, settings, validation=held_out, sample_weight=sample_weight
         )
@@ -173,9 +186,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         Raises:
             UserError: one text instead of several, or something else than text among them.
         """
-        texts = column_of(X)
-        need_texts(texts, "texts")
-        return self._probabilities(texts)[0]
+        return self._probabilities(text_inputs(X, self.reads_pairs))[0]
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """The natural logarithm of `predict_proba`: (n, K)."""
@@ -215,20 +226,24 @@ class TextClassifier(Estimator, ClassifierSettings):
         wanted = [set(labels_of(as_read(each), multi_label=True) or ()) for each in labels]
         return np.array([one == own for one, own in zip(wanted, found, strict=True)])
 
-    def __call__(self, texts: str | Sequence[str]) -> list[Prediction]:
+    def __call__(self, texts: Any) -> list[Prediction]:
         """The label of each text and its probability: {"label", "score"}; {"labels": [...]} if a text may have several.
 
         A text without any known word has "unknown": True too.
 
+        Args:
+            texts: one text or several; for a classifier of pairs one tuple (text, text) or several.
+
         Raises:
             UserError: something else than text.
         """
-        texts = [texts] if isinstance(texts, str) else column_of(texts)
-        need_texts(texts, "texts")
-        return [self.prediction(row, known) for row, known in zip(*self._probabilities(texts), strict=True)]
+        if isinstance(texts, str) or (self.reads_pairs and is_pair(texts)):
+            texts = [texts]
+        inputs = text_inputs(texts, self.reads_pairs)
+        return [self.prediction(row, known) for row, known in zip(*self._probabilities(inputs), strict=True)]
 
     @torch.no_grad()
-    def _probabilities(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _probabilities(self, texts: Sequence[TextInput]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(N, K) probabilities, and (N,) whether a text has a known word."""
         network = self.network_
         if not len(texts):
@@ -254,7 +269,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         labels = [{"label": self.label_names_[k], "score": float(probabilities[k])} for k in chosen]
         return {"labels": labels, **remark}
 
-    def predict_stream(self, texts: Iterable[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def predict_stream(self, texts: Iterable[Any]) -> Iterator[tuple[TextInput, NDArray[np.float32]]]:
         """Each text and its probabilities, in order, in memory that does not grow with the stream.
 
         Raises:
@@ -264,14 +279,14 @@ class TextClassifier(Estimator, ClassifierSettings):
             yield text, probabilities
 
     def predict_stream_known(
-        self, texts: Iterable[str]
-    ) -> Iterator[tuple[str, NDArray[np.float32], np.bool_]]:
+        self, texts: Iterable[Any]
+    ) -> Iterator[tuple[TextInput, NDArray[np.float32], np.bool_]]:
         """The same, and whether each text has a known word."""
         remaining, n_read = iter(texts), 0
         while buffer := list(islice(remaining, BUFFER)):
-            need_texts(buffer, "texts", first=n_read)
+            inputs = text_inputs(buffer, self.reads_pairs, first=n_read)
             n_read += len(buffer)
-            yield from zip(buffer, *self._probabilities(buffer), strict=True)
+            yield from zip(inputs, *self._probabilities(inputs), strict=True)
 
     # Evaluation
 
@@ -303,7 +318,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         targets = make_targets(examples, names, self.multi_label).numpy()
         rows, are_known = [], []
         with progress.bar("evaluate", total=len(examples), unit="text") as bar:
-            for _, row, known in self.predict_stream_known(example.input for example in examples.examples):
+            for _, row, known in self.predict_stream_known(examples.inputs()):
                 rows.append(row)
                 are_known.append(known)
                 bar.advance()
@@ -392,11 +407,9 @@ def fit_classifier(
         Interrupted: Ctrl-C, after a checkpoint.
     """
     with together():
-        _check(train_set)
-        weights = None if sample_weight is None else checked_weights(sample_weight, len(train_set))
-        if validation is not None and not len(validation):
-            raise UserError(f"{validation.source}: there is no example to measure on")
         chosen = plan(ClassifierPlan, settings)
+        check_examples(train_set, validation, chosen)
+        weights = None if sample_weight is None else checked_weights(sample_weight, len(train_set))
         loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
 
     def identity() -> dict[str, Any]:
@@ -431,19 +444,6 @@ def fit_classifier(
             metrics_of(records, loop, without=("score",)),
             title="Text classifier",
             facts=card_facts(settings, chosen, network, command, train_set, **of_data),
-            snippet=SNIPPET,
+            snippet=PAIRS_SNIPPET if classifier.reads_pairs else SNIPPET,
         )
         return classifier, classifier.metrics_
-
-
-def _check(examples: ExampleSet) -> None:
-    if not len(examples):
-        raise UserError(f"{examples.source}: there is no example to learn from")
-    found = {label for example in examples.examples for label in example.labels}
-    if examples.multi_label:
-        if not found:
-            raise UserError(f"{examples.source}: no example has a label")
-    elif len(found) < 2:
-        raise UserError(
-            f"{examples.source}: all {len(examples)} examples are of one class ({', '.join(found)}); two are needed"
-        )

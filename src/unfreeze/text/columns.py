@@ -68,7 +68,7 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
     """
     if wanted is not None:
         names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
-        return [_find_column(table, name, "text_column") for name in names]
+        return [find_column(table, name, "text_column") for name in names]
     class_first = table.class_first or (table.ids_first and taken == table.columns[0])
     free = [column for column in table.columns[class_first or table.ids_first :] if column != taken]
     if not table.has_header and (class_first or len(free) == 1):
@@ -86,7 +86,7 @@ def find_label_column(table: Table, wanted: str | None, *, required: bool = True
         UserError: there is no column `wanted`, or none at all and one is `required`.
     """
     if wanted is not None:
-        return _find_column(table, wanted, "label_column")
+        return find_column(table, wanted, "label_column")
     by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]
     found = table.columns[:1] if table.class_first else by_name[:1]
     if not found and required and table.ids_first:
@@ -101,7 +101,8 @@ def find_label_column(table: Table, wanted: str | None, *, required: bool = True
     return found[0] if found else None
 
 
-def _find_column(table: Table, wanted: str, field: str) -> str:
+def find_column(table: Table, wanted: str, field: str) -> str:
+    """The column of a name, in any case, or a number from 1, given as the setting `field`; raises UserError if there is none."""
     column = _resolve(table, wanted)
     if column is None:
         raise UserError(f"{table.source}: no column {shown(wanted)} for {setting(field)}; {_listing(table)}")

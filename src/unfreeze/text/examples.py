@@ -20,8 +20,9 @@ from unfreeze.datasets.labels import (
     ordered_names,
     split_labels,
 )
-from unfreeze.errors import Notice, UnknownLabel, UserError, need_texts, setting
+from unfreeze.errors import Notice, UnknownLabel, UserError, setting
 from unfreeze.text.columns import (
+    find_column,
     find_label_column,
     find_text_columns,
     table_texts,
@@ -37,6 +38,7 @@ from unfreeze.text.labeled_files import (
 )
 from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.records import FEW, LABEL_COLUMNS, TEXT_COLUMNS, is_hub, is_table, open_table, read_text
+from unfreeze.text.text_inputs import TextInput, TextPair, has_empty_text, single_texts, text_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ def read_examples(
     path: str | Path,
     *,
     text_column: str | None = None,
+    pair_column: str | None = None,
     label_column: str | None = None,
     header: bool | None = None,
     encoding: str = "utf-8",
@@ -67,6 +70,7 @@ def read_examples(
     Args:
         text_column, label_column: names, or numbers from 1 (default: found by their usual names); several text columns,
             separated by commas, are joined by newlines.
+        pair_column: name or number of the column of the second text: inputs are then pairs of texts.
         header: whether the first line of a CSV or TSV names its columns (default: guessed; it does not if all columns are
             given by number).
         multi_label: read lists, and split strings: a JSON list, otherwise at "|", otherwise at "," (default: whether there
@@ -82,8 +86,8 @@ def read_examples(
             no examples.
     """
     if is_table(path):
-        found = _read_table(path, text_column, label_column, header, encoding, labels_required)
-    elif text_column or label_column or header is not None:
+        found = _read_table(path, text_column, pair_column, label_column, header, encoding, labels_required)
+    elif text_column or pair_column or label_column or header is not None:
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
     elif Path(path).is_dir():
         found = LabeledRows(read_class_folders(Path(path), encoding), lambda number: f"{path}, file {number}")
@@ -117,7 +121,7 @@ def read_examples(
                 f"{found.place(number)}: this example has no label; {setting('skip_unlabeled', True)} leaves such examples out"
             )
         examples.append(LabeledExample(text, labels or (), number))
-        if not text.strip():
+        if has_empty_text(text):
             empty.append(found.place(number))
     if not examples:
         raise UserError(f"{path}: none of its {len(rows)} examples has a label")
@@ -135,15 +139,14 @@ def read_examples(
     return ExampleSet(examples, str(path), names, several, found.place)
 
 
-def example_set(texts: Sequence[str], labels: Sequence[Any], source: str = "the given texts") -> ExampleSet:
-    """Make a data set of texts and labels in memory; see `labeled_set`.
+def example_set(texts: Sequence[Any], labels: Sequence[Any], source: str = "the given texts") -> ExampleSet:
+    """Make a data set of texts, or pairs of texts, and labels in memory; see `labeled_set`.
 
     Raises:
         UserError: the numbers of texts and labels differ, or an item is not a text or label; the message has its index.
     """
-    need_texts(texts, "texts")
-    examples = labeled_set(texts, labels, source, noun="text")
-    empty = [examples.place(each.number) for each in examples.examples if not each.input.strip()]
+    examples = labeled_set(text_inputs(texts), labels, source, noun="text")
+    empty = [examples.place(each.number) for each in examples.examples if has_empty_text(each.input)]
     _say_empty(empty, logging.WARNING)  # Python shows warnings by default
     return examples
 
@@ -161,27 +164,55 @@ def stream_texts(
     return _texts(path, text_column, header, encoding)
 
 
+def stream_pairs(
+    path: str | Path,
+    *,
+    pair_column: str,
+    text_column: str | None = None,
+    header: bool | None = None,
+    encoding: str = "utf-8",
+) -> Iterator[TextPair]:
+    """Yield the pairs of texts of a table or hub data set, including empty texts; arguments as for `read_examples`.
+
+    Raises:
+        UserError: immediately if the file is missing or is no table; while reading if a record is malformed.
+    """
+    if not is_table(path):
+        raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
+    found = _read_table(path, text_column, pair_column, None, header, encoding, labels_required=False)
+    return (text for _, text, _ in found.rows if isinstance(text, tuple))
+
+
 def _read_table(
     path: str | Path,
     text_column: str | None,
+    pair_column: str | None,
     label_column: str | None,
     header: bool | None,
     encoding: str,
     labels_required: bool,
 ) -> LabeledRows:
-    wanted = [*wanted_columns(text_column), *([label_column] if label_column else [])]
+    wanted = [*wanted_columns(text_column), *(name for name in (pair_column, label_column) if name)]
     table = open_table(path, encoding, wanted, header)
     label = find_label_column(table, label_column, required=labels_required)
     columns = find_text_columns(table, text_column, label)
     if label in columns:
         raise UserError(f"{path}: the column {label!r} cannot be both the text and the label")
+    pair = [find_column(table, pair_column, "pair_column")] if pair_column else []
+    if {*pair} & {*columns, label}:
+        other = "the label" if label in pair else f"the text: name that with {setting('text_column')}"
+        raise UserError(
+            f"{path}: the column {pair[0]!r} cannot be both the second text of a pair and {other}"
+        )
 
-    def rows() -> Iterator[tuple[int, str, object]]:
+    def rows() -> Iterator[tuple[int, TextInput, object]]:
         names = table.class_names.get(label) if label else None
-        for number, values in table.rows([*columns, *([label] if label else [])]):
-            text = read_text(table, number, columns, values[: len(columns)])
+        n = len(columns)
+        for number, values in table.rows([*columns, *pair, *([label] if label else [])]):
+            text = read_text(table, number, columns, values[:n])
+            both = (text, read_text(table, number, pair, values[n : n + 1])) if pair else None
             value = values[-1] if label else None
-            yield number, text, value if names is None else _named(value, names)
+            yield number, both or text, value if names is None else _named(value, names)
 
     if label is None:
         warn_of_header(table)
@@ -236,7 +267,7 @@ def _need_no_header(
     examples: Sequence[LabeledExample], found: LabeledRows, place: str, known: Collection[str]
 ) -> None:
     """Refuse a first line whose label occurs nowhere else, like that of a header, unless `header` is given."""
-    labels, text = examples[0].labels, examples[0].input
+    labels, text = examples[0].labels, single_texts([examples[0].input])[0]
     others = {*known, *(label for example in examples[1:] for label in example.labels)}
     usual = text.strip().lower() in TEXT_COLUMNS and all(label.lower() in LABEL_COLUMNS for label in labels)
     doubtful = found.header_is_doubtful if found.is_table else usual

@@ -14,6 +14,7 @@ from typing import Literal
 from unfreeze.datasets.labels import FASTTEXT
 from unfreeze.errors import Notice, UserError, setting
 from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, warn_of_ignored_files
+from unfreeze.text.text_inputs import TextInput
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +28,9 @@ _FASTTEXT_LABEL = re.compile(rf"(?<!\S){FASTTEXT}\S+\s*")
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """The number, text and raw label of each example, and how messages name it."""
+    """The number, text (or pair of texts) and raw label of each example, and how messages name it."""
 
-    rows: Iterable[tuple[int, str, object]]
+    rows: Iterable[tuple[int, TextInput, object]]
     place: Callable[[int], str]
     advice_if_ids: str = ""
     """If the labels are guessed: the reason, and what to do if the guess is wrong."""

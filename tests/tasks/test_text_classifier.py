@@ -330,10 +330,10 @@ def test_a_stream_gives_each_text_and_its_probabilities(
 ) -> None:
     monkeypatch.setattr(text_classifier, "BUFFER", 3)
     checked: list[int] = []
-    whole = text_classifier.need_texts
+    whole = text_classifier.text_inputs
     monkeypatch.setattr(
         text_classifier,
-        "need_texts",
+        "text_inputs",
         lambda texts, *rest, **more: checked.append(len(texts)) or whole(texts, *rest, **more),
     )
     texts = [review.text for review in REVIEWS[:7]]

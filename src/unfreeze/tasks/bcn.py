@@ -27,7 +27,6 @@ from unfreeze.tasks.pooling import mean_states
 from unfreeze.tasks.word_inputs import BiLstmStack, WordInputs
 from unfreeze.text.text_inputs import single_texts
 
-
 INTEGRATOR_DROPOUT = 0.1
 """As in AllenNLP's version. A small network hardly learns with more: the batch norms of the head then scale noise."""
 

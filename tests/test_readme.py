@@ -31,6 +31,9 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         writer.writerow(["text", "label"])
         writer.writerows([review.text, review.label] for review in movie_reviews(30, 2))
     (tmp_path / "tagged.conll").write_text(columns(tagged_sentences(30)), encoding="utf-8")
+    people = ["Ada", "Kurt", "Grace"]
+    pairs = [f"{one} likes {other}.\t{one} mag {other}.\n" for one in people for other in people] * 10
+    (tmp_path / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
     written(tmp_path / "questions.json", made_questions(30))
     commands = [
         line for block in blocks("console") for line in block.splitlines() if line.startswith("$ unfreeze")

@@ -107,6 +107,12 @@ def make_world(folder: Path) -> None:
     ]
     (folder / "vectors.txt").write_text("\n".join(table) + "\n", encoding="utf-8")
     (folder / "pairs.tsv").write_text("cat\tmouse\t7.5\nriver\tbank\t6\ncat\tbank\t1\n", encoding="utf-8")
+    translations = "".join(f"the cat sees {n} mice\tdie Katze sieht {n} Mäuse\n" for n in range(12))
+    (folder / "translations.tsv").write_text(translations, encoding="utf-8")
+    import torch
+
+    torch.save(torch.nn.LSTM(4, 3, 2, bidirectional=True).state_dict(), folder / "mt-lstm.pth")
+    cove = "--preset tiny --embedding-size 8 --hidden-size 8 --epochs 1"
     small = "--hidden-size 8 --epochs 1 --batch-size 4 --precision fp32"
     reader = f"--encoder none --characters 4 {small}"
     elmo = "--preset tiny --projection-size 16 --hidden-size 16 --batch-size 4 --epochs 1 --min-count 1"
@@ -126,6 +132,7 @@ def make_world(folder: Path) -> None:
         f"{fit} {folder}/train.csv --encoder {folder}/lm --output {folder}/classifier",
         f"fit tagger {reader} --train {folder}/tags.conll --output {folder}/tagger",
         f"pretrain elmo {elmo} --corpus {folder}/plain.txt --output {folder}/elmo",
+        f"pretrain cove {cove} --pairs {folder}/translations.tsv --output {folder}/cove",
         f"pretrain glove --size 8 --epochs 1 --min-count 1 --corpus {folder}/plain.txt --output {folder}/glove",
         f"{fit} {folder}/train.csv --encoder {folder}/elmo --word-vectors {folder}/w2v --hidden-size 8 --output {folder}/layered",
         f"fit tagger {small} --encoder {folder}/lm --word-vectors {folder}/w2v --train {folder}/tags.conll --output {folder}/lm-tagger",
@@ -164,6 +171,9 @@ READERS = {
     "vectors.bin": ("neighbors {f} cat", "convert {f} --output {o}.txt"),
     "fasttext.bin": ("neighbors {f} wein", "convert {f} --output {o}.txt", "similarity {f} wein brot"),
     "vectors.npz": ("neighbors {f} cat", "convert {f} --output {o}.txt"),
+    "translations.tsv": ("pretrain cove --preset tiny --epochs 1 --pairs {f} --output {o}", "evaluate {w}/cove {f}",
+                         "translate {w}/cove --file {f} --text-column 1"),
+    "mt-lstm.pth": ("convert {f} --word-vectors {w}/vectors.txt --output {o}",),
     "pairs.tsv": ("evaluate {w}/vectors.txt {f}",),
 }  # fmt: skip
 """Files that are read, and command lines that read them: {f} the damaged file, {w} the world, {o} a new name."""
@@ -182,6 +192,7 @@ MODELS = {
         "fill {m} 'a ___'",
         "neighbors {m} river --sentence 'the river' --corpus {w}/few.txt",
     ),
+    "cove": ("translate {m} 'the cat'", "embed {m} {w}/few.txt --output {o}.npz", "convert {m} --output {o}"),
     "layered": ("predict {m} hello", "evaluate {m} {w}/train.csv"),
     "lm-tagger": ("predict {m} hello", "evaluate {m} {w}/tags.conll"),
     "classes": ("fit classifier --encoder {w}/lm --train {m} --output {o}",),
@@ -197,6 +208,8 @@ OPTIONS = (
     "pretrain word2vec --epochs 1 --size 8 --corpus {w}/few.txt --output {o}",
     "pretrain glove --epochs 1 --size 8 --corpus {w}/few.txt --output {o}",
     "pretrain lm --preset tiny --epochs 1 --corpus {w}/few.txt --output {o}",
+    "pretrain cove --preset tiny --epochs 1 --pairs {w}/translations.tsv --output {o}",
+    "translate {w}/cove hello",
     "adapt {w}/lm --epochs 1 --corpus {w}/few.txt --output {o}",
     "predict {w}/classifier hello",
     "predict {w}/tagger hello",

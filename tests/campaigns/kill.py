@@ -57,6 +57,7 @@ VERBS = {
     "pretrain-glove": "pretrain glove --corpus small.txt --size 6 --epochs 4 --min-count 2 --workers 1",
     "pretrain-elmo": "pretrain elmo --corpus small.txt --preset tiny --size 6 --cells 6 --batch-size 8 --bptt 12 --epochs 1 "
     f"--min-count 2 {_FP32}",
+    "pretrain-cove": f"pretrain cove --pairs pairs.tsv {_SIZES} --batch-size 8 --epochs 2 --dropout 0.1 {_FP32}",
     "pretrain-lm": f"pretrain lm --corpus small.txt {_SIZES} {_LM}",
     "pretrain-lm-both": f"pretrain lm --corpus small.txt {_SIZES} --direction both --cell qrnn --optimizer nt-asgd {_LM}",
     "pretrain-lm-vectors": f"pretrain lm --corpus small.txt {_SIZES} --word-vectors w2v {_LM}",
@@ -226,6 +227,10 @@ class Campaign:
             make_data(self.data)
             lines = (self.data / "texts.txt").read_text(encoding="utf-8").splitlines(keepends=True)
             (self.data / "small.txt").write_text("".join(lines[:100]), encoding="utf-8")
+            backwards = (
+                f"{line.strip()}\t{' '.join(line.split()[::-1])}\n" for line in lines if line.strip()
+            )
+            (self.data / "pairs.tsv").write_text("".join(backwards), encoding="utf-8")
             for line in STARTS.values():
                 ended = run([*words_of(line), "--quiet"], self.data)
                 assert ended.status == 0, ended.err

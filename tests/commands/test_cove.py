@@ -240,6 +240,7 @@ def test_models_that_cannot_translate(world: Path, tmp_path: Path) -> None:
     assert "--length-penalty must be at most 10" in fail("translate", model, "a", "--length-penalty", 99)
     assert "no text was given" in fail("translate", model)
     assert "use `unfreeze translate`" in fail("predict", model, "a")
+    assert "is a translator, not a language model: use translate or evaluate" in fail("score", model, "a")
     assert "wiki-small is of kind language model; translate needs a translator" in fail(
         "translate", "wiki-small", "a"
     )

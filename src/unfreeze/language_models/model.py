@@ -197,10 +197,10 @@ def language_model_class(folder: Path, name: str) -> type[LanguageModel]:
     config = read_config(folder)
     kind = config["kind"]
     if kind in TASKS:
-        raise UserError(
-            f"{name} is a {kind.replace('_', ' ')}, not a language model: use predict or evaluate, or take the language model "
-            "that it was fitted from"
-        )
+        advice = "predict or evaluate, or take the language model that it was fitted from"
+        if kind == "translator":
+            advice = "translate or evaluate"
+        raise UserError(f"{name} is a {kind.replace('_', ' ')}, not a language model: use {advice}")
     found = model_class(config, folder)
     if not issubclass(found, LanguageModel):
         what = "word vectors" if kind == "word_vectors" else "an encoder without an output layer"

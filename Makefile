@@ -43,7 +43,7 @@ bench:
 	benchmarks/.peers/bin/python -m benchmarks $(BENCH)
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/.peers
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis benchmarks/.peers benchmarks/.joeynmt
 	find src tests -name __pycache__ -type d -exec rm -rf {} +
 
 # torch first and alone, in its exact version: together with the rest, pip may choose a build with several GB of CUDA.

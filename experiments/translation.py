@@ -28,7 +28,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from unfreeze.analysis.attention_plot import plot_attention
 from unfreeze.pretraining.translation.recipe import pretrain_cove
 from unfreeze.pretraining.translation.settings import TranslationSettings, small
-from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import Progress
 from unfreeze.text.pairs import PairSet, pairs_in_memory, read_pairs
 
@@ -136,21 +135,23 @@ def run(name: str, data: Path, runs: Path, minutes: float) -> None:
         progress=Progress(),
     )
     found: dict[str, object] = {"pairs": len(task.train), "minutes": minutes, **metrics}
+    bleu = BLEU()  # sacrebleu's default: 13a, mixed case
     for test, pairs in task.tests.items():
         for beams in (1, 5):
             began = time.monotonic()
             written = translator.predict(pairs.sources, beams=beams)
-            scores = [metric.corpus_score(written, [pairs.targets]).score for metric in (BLEU(), CHRF())]
+            scores = [metric.corpus_score(written, [pairs.targets]).score for metric in (bleu, CHRF())]
             found[f"{test}, {counted_beams(beams)}"] = [*scores, time.monotonic() - began]
         if task.language == "ta":
             baseline = nearest(task, pairs)
             found[f"{test}, nearest training verse"] = [
-                metric.corpus_score(baseline, [pairs.targets]).score for metric in (BLEU(), CHRF())
+                metric.corpus_score(baseline, [pairs.targets]).score for metric in (bleu, CHRF())
             ]
-    found["signature"] = str(BLEU().get_signature()) if not task.tests else _signature(translator, task)
+    found["signature"] = str(bleu.get_signature())
     shown = translator.translate([SENTENCES[task.language], *next(iter(task.tests.values())).sources[:3]])
     found["examples"] = [[" ".join(each.source_words), each.text] for each in shown]
-    plot_attention(shown[0], runs / f"attention-{name}.png")
+    first = shown[0]
+    plot_attention(first.attention, first.source_words, first.tokens, runs / f"attention-{name}.png")
     (folder / RESULTS).write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, ensure_ascii=False, indent=1), flush=True)
 
@@ -158,12 +159,6 @@ def run(name: str, data: Path, runs: Path, minutes: float) -> None:
 def counted_beams(beams: int) -> str:
     """The kind of search."""
     return "greedy" if beams == 1 else f"{beams} beams"
-
-
-def _signature(translator: Translator, task: Task) -> str:
-    metric, pairs = BLEU(), next(iter(task.tests.values()))
-    metric.corpus_score(pairs.targets[:1], [pairs.targets[:1]])
-    return str(metric.get_signature())
 
 
 def show(runs: Path) -> None:

@@ -83,7 +83,7 @@ def tiny() -> TranslationSettings:
 
 def small() -> TranslationSettings:
     """Learns tens of thousands of pairs in an hour on two cores."""
-    return _settings(2e-3, 12, embedding_size=256, hidden_size=256, dropout=0.3)
+    return _settings(1e-3, 12, embedding_size=256, hidden_size=256, dropout=0.3)
 
 
 def paper() -> TranslationSettings:

@@ -302,7 +302,7 @@ def one_line(report: str) -> str:
             (row.split(maxsplit=1) for row in sum(sections[1:], []) if row.split()[0] == wrong[1]), []
         )
         if len(named) == 2:
-            values = re.sub(r"\{([^}]*)\}\|", r"\1 or ", named[1])
+            values = re.sub(r"\{([^}]*)\}\|", lambda found: found[1].replace(",", ", ") + " or ", named[1])
             return f"{wrong[1]} takes {values}, not {checked.shown(wrong[2])}"
     if wrong := re.match(r"invalid choice (.*) for argument '(\S+)'. Expected one of \((.*)\)", message):
         found = re.findall(r"'([^']*)'", wrong[3])

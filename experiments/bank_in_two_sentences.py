@@ -1,11 +1,11 @@
-"""Claim: the vector that ELMo gives `bank` depends on the sentence, and the nearest occurrences have the same sense.
+"""Claim: the vector that ELMo or CoVe gives `bank` depends on the sentence, and the nearest occurrences have the same sense.
 
 In "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his current
 account", static word vectors are the same (`experiments.bank_has_one_vector`). This experiment measures, for each layer,
 the cosine similarity of the two occurrences; CoarseWSD-20 by the nearest training occurrence (the first among ties, which
 is arbitrary for static vectors); and WiC by a threshold on the cosine similarity, chosen on the training pairs.
 
-    python -m experiments.bank_in_two_sentences --data DATA --elmo ELMO [--vectors VECTORS]
+    python -m experiments.bank_in_two_sentences --data DATA [--elmo ELMO] [--cove COVE] [--vectors VECTORS]
 
 2026-11-25, an ELMo of 70 minutes of Wikipedia (docs/results.md), one shared core: the two banks 1.000, 0.783 and 0.713 by layer (word
 vectors 1.000); CoarseWSD-20, all occurrences, 59.1, 83.2 and 82.5 % (word vectors 59.9, most frequent sense 69.5); WiC 51.6, 54.4 and
@@ -127,13 +127,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with wic/ and coarsewsd20/")
-    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--elmo", help="folder of an ELMo model")
+    parser.add_argument("--cove", help="folder of a translator, or of its encoder")
     parser.add_argument("--vectors", help="word vectors to compare with")
     parser.add_argument(
         "--most", type=int, help="maximum number of occurrences per word and part (default: all)"
     )
     arguments = parser.parse_args()
-    encoders: dict[str, Encoder] = {"ELMo": Encoder.from_pretrained(arguments.elmo)}
+    models = {"ELMo": arguments.elmo, "CoVe": arguments.cove}
+    encoders = {name: Encoder.from_pretrained(model) for name, model in models.items() if model is not None}
     if arguments.vectors is not None:
         encoders = {"folder or file of word vectors": read_encoder(arguments.vectors), **encoders}
     for name, encoder in encoders.items():

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with squad/")
     parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
     parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
+    parser.add_argument("--cove", help="translator trained by `unfreeze pretrain cove`, for the form cove")
     parser.add_argument("--runs", type=Path, required=True, help="folder for results")
     parser.add_argument("--questions", type=int, default=10_000)
     parser.add_argument("--test", type=int, default=3_000, help="number of test questions (default: 3,000)")
@@ -58,7 +59,7 @@ def main() -> None:
         flush=True,
     )
     results = Results(arguments.runs / "results.jsonl")
-    part = part_of("answers", arguments, "forms")
+    part = part_of("answers", arguments, "forms", "cove")
     learned = replace(train, examples=own)
     for form, settings in forms(arguments):
         row = results.measure(part, form, len(own), 0, partial(measured, learned, dev, test, settings))
@@ -89,6 +90,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings
         "words": ("folder or file of word vectors", base),
         "input": ("and ELMo at the input", with_elmo),
         "both": ("and ELMo at input and output", replace(with_elmo, mix_at="both")),
+        "cove": ("CoVe's vectors and top layer", replace(base, encoder=arguments.cove)),
     }
     for name in arguments.forms:
         yield every[name]

@@ -5,7 +5,7 @@ with word vectors learned from the task, with vectors of Wikipedia, with a unidi
 last layer; the mix; the mix and Wikipedia's vectors). Encoders are frozen, validation sentences select the epoch, and F1
 is on eng.testb.
 
-    python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--lm LM] [--shares 1 10 100] [--seeds 3]
+    python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--lm LM] [--cove COVE] [--shares 1 10 100] [--seeds 3]
 
 Results are stored in RUNS, and an existing result is not computed again.
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
     parser.add_argument("--runs", type=Path, required=True, help="folder for results and the plot")
     parser.add_argument("--lm", help="language model trained by `unfreeze pretrain lm`")
+    parser.add_argument("--cove", help="translator trained by `unfreeze pretrain cove`")
     parser.add_argument(
         "--shares", type=float, nargs="+", default=[1, 10, 100], help="percentages of the training sentences"
     )
@@ -56,7 +57,7 @@ def main() -> None:
     dev = dev.sample(arguments.validation, 0)
     print(f"{len(dev):,} sentences choose the epoch, {len(test):,} are measured on", flush=True)
     results = Results(arguments.runs / "results.jsonl")
-    part = part_of("tagging", arguments, "shares", "seeds")
+    part = part_of("tagging", arguments, "shares", "seeds", "cove")
     for share in arguments.shares:
         count = round(len(train) * share / 100)
         for name, settings in forms(arguments):
@@ -96,6 +97,8 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]
     yield "Wikipedia's vectors", TaggerSettings(encoder=arguments.vectors)
     if arguments.lm is not None:
         yield "a language model of one direction", TaggerSettings(encoder=arguments.lm)
+    if arguments.cove is not None:
+        yield "CoVe's vectors and top layer", TaggerSettings(encoder=arguments.cove)
     yield "ELMo, last layer", TaggerSettings(encoder=arguments.elmo, layers=-1)
     yield "ELMo, mix", TaggerSettings(encoder=arguments.elmo)
     yield (

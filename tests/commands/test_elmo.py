@@ -66,7 +66,7 @@ def test_embedded_and_searched(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
     assert ".parquet" in fail("embed", elmo, lines, "--output", tmp_path / "a.txt")
     assert "no layer 7" in fail("embed", elmo, lines, "--output", tmp_path / "b.npz", "--layers", 7)
     said = fail("embed", elmo, lines, "--output", tmp_path / "b.npz", "--layers", "top")
-    assert "--layers takes all,mean,joined or INT, not 'top'" in said
+    assert "--layers takes all, mean, joined or INT, not 'top'" in said
     corpus = write_corpus(tmp_path / "texts.txt", plain_documents(20, 2))
     asked = ["neighbors", elmo, "bank", "--sentence", "The bank is near.", "--corpus", corpus, "--json"]
     (found,) = succeed(*asked, "-k", 4).rows
@@ -115,7 +115,7 @@ def test_moved_to_a_classifier(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
             "--layers", -1, "--output", fine)  # fmt: skip
     asked = ["fit", "classifier", "--train", train, "--output", tmp_path / "c", "--encoder", elmo]
     assert "no layer 5" in fail(*asked, "--layers", 5)
-    assert "--layers takes mix or INT" in fail(*asked, "--layers", "top")
+    assert "--layers takes mix, top+vectors or INT" in fail(*asked, "--layers", "top")
     assert "--body bilstm" in fail(*asked, "--body", "pooling")
 
 

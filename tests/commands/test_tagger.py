@@ -234,8 +234,8 @@ def test_a_rate_for_plain_tags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--header", "--header is for classifiers and language models, not for taggers"),
-        ("--no-header", "--no-header is for classifiers and language models, not for taggers"),
+        ("--header", "--header is for classifiers, translators and language models, not for taggers"),
+        ("--no-header", "--no-header is for classifiers, translators and language models, not for taggers"),
         ("--skip-unlabeled", "--skip-unlabeled is for classifiers, not for taggers"),
         ("--label-separator tab", "--label-separator is for classifiers, not for taggers"),
         ("--no-mend-starts", "--no-mend-starts is for answerers, not for taggers"),

@@ -94,6 +94,17 @@ def test_features_do_not_depend_on_padding_and_order(pairs: bool) -> None:
         assert not torch.allclose(swapped[0], together[0], atol=1e-3)
 
 
+@torch.no_grad()
+def test_layers_of_pairs_come_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path))
+    network = bcn_network(small_cove(), 2, pairs=True, hidden_size=4).eval()
+    pairs = list(zip(TEXTS, TEXTS[1:], strict=False))
+    computed = network.read(pairs)["joint"]
+    network.body.cache_layers(pairs, "weights")
+    assert isinstance(network.body, BcnOnLayers) and set(network.body.words.cached) == set(TEXTS)
+    torch.testing.assert_close(network.read(pairs)["joint"], computed, rtol=1e-2, atol=1e-2)  # 16 bits
+
+
 def test_the_gradient_of_a_long_text_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(word_inputs, "MAX_WORDS", 6)
     network = bcn_network(small_cove(), 2, hidden_size=4).eval()

@@ -22,10 +22,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import JOINT, BodyOnWords
 from unfreeze.tasks.pooling import mean_states
 from unfreeze.tasks.word_inputs import BiLstmStack, WordInputs
 from unfreeze.text.text_inputs import single_texts
+from unfreeze.training.precision import Precision
 
 INTEGRATOR_DROPOUT = 0.1
 """As in AllenNLP's version. A small network hardly learns with more: the batch norms of the head then scale noise."""
@@ -113,6 +115,17 @@ class BcnOnLayers(BodyOnWords):
     def length(self, one: Any) -> int:
         """Estimated number of words of the text, or of the longer one of the pair."""
         return max(super(BcnOnLayers, self).length(text) for text in single_texts([one]))
+
+    def cache_layers(
+        self,
+        texts: Sequence[Any],
+        weights: str,
+        *,
+        precision: Precision = "fp32",
+        progress: Progress = SILENT,
+    ) -> None:
+        """Compute the layers of both texts of each pair once, if the encoder is frozen."""
+        super().cache_layers(single_texts(texts), weights, precision=precision, progress=progress)
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
         """B texts, or pairs of texts -> (B, P), for the only head."""

@@ -22,7 +22,7 @@ from unfreeze.registry import weights_digest
 from unfreeze.tasks.classifier_network import ClassifierNetwork
 from unfreeze.tasks.heads import LinearHead, solve_head
 from unfreeze.tasks.plans import ClassifierPlan
-from unfreeze.text.text_inputs import need_equal_kinds, single_texts
+from unfreeze.text.text_inputs import need_equal_kinds
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.training.precision import Precision
 
@@ -121,7 +121,7 @@ def make_objective(
         network.encoder.set_dropout_scale(0.5 if plan.dropout_scale is None else plan.dropout_scale)
     network.to(accelerator.device)
     if plan.stands_on_layers and plan.mode == "frozen" and not plan.starts_from_vectors:
-        texts = single_texts([*train_set.inputs(), *([] if validation is None else validation.inputs())])
+        texts = [*train_set.inputs(), *([] if validation is None else validation.inputs())]
         weights = weights_digest(plan.encoder)
         precision: Precision = "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
         network.body.cache_layers(texts, weights, precision=precision, progress=progress)

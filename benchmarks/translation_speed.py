@@ -24,18 +24,18 @@ import torch
 from sacrebleu.metrics import BLEU
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from benchmarks.report import Row, machine, machine_line, table
+from benchmarks.turns import Contender, StepEnd, median_ratio, rates_in_turns, tokens_per_second
 from unfreeze.encoders.cove import CoVe
 from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective
 from unfreeze.pretraining.translation.recipe import make_translator
 from unfreeze.pretraining.translation.settings import small
 from unfreeze.pretraining.translation.translator import Translator, encode_sources
-from unfreeze.text.marked_words import joined
-from unfreeze.text.pairs import PairSet, read_pairs
-
-from benchmarks.report import Row, machine, machine_line, table
-from benchmarks.turns import Contender, StepEnd, median_ratio, rates_in_turns, tokens_per_second
 from unfreeze.progress import Progress
 from unfreeze.text.cased_words import train_cased_tokenizer
+from unfreeze.text.marked_words import joined
+from unfreeze.text.pairs import PairSet, read_pairs
 from unfreeze.text.tokenizers import train_tokenizer
 from unfreeze.training.loop import train
 from unfreeze.training.loop_settings import LoopSettings

@@ -16,6 +16,8 @@ from tests.tasks.test_answering import made_questions
 from unfreeze import QuestionAnswerer, SequenceTagger, TextClassifier
 from unfreeze.errors import UserError
 from unfreeze.tasks.classifier_network import layered_network
+from unfreeze.tasks.plans import TaggerPlan, plan, run_identity
+from unfreeze.tasks.settings import TaggerSettings
 from unfreeze.tasks.word_inputs import WordInputs
 
 TEXTS = ["The cat sat on the mat .", "", "A dog saw the bird", "xyzzy cat"]
@@ -89,3 +91,9 @@ def test_all_tasks_read_it_and_remember_how(tmp_path: Path) -> None:
     again = SequenceTagger.from_pretrained(tmp_path / "tagger")
     assert again.network.words.layers == "top+vectors"
     assert again("Ada visits Paris .") == tagger("Ada visits Paris .")
+
+
+def test_runs_of_earlier_versions_are_resumed() -> None:
+    settings = TaggerSettings(encoder="none")
+    identity = run_identity("fit tagger", settings, plan(TaggerPlan, settings), tagged_sentences(4), None)
+    assert identity["layers"] == "mix"

@@ -299,12 +299,15 @@ def run_identity(
     stage: str, settings: TaskSettings, plan: Plan, train_set: Dataset[Any], validation: Dataset[Any] | None
 ) -> dict[str, Any]:
     """What determines the result of a fit: its data, the settings, and what it starts from."""
+    values = plain_settings(settings)
+    if isinstance(settings, WordTaskSettings) and settings.layers is None:
+        values["layers"] = "mix"  # the default of earlier versions, whose runs are resumed
     return {
         "stage": stage,
         "train": [train_set.source, train_set.digest()],
         "validation": None if validation is None else [validation.source, validation.digest()],
         # The scheme of the tags is part of the digest of the data.
-        **{name: value for name, value in plain_settings(settings).items() if name != "scheme"},
+        **{name: value for name, value in values.items() if name != "scheme"},
         **plan.weights_digests(),
     }
 

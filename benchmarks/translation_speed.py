@@ -31,7 +31,7 @@ from unfreeze.encoders.cove import CoVe
 from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective
 from unfreeze.pretraining.translation.recipe import make_translator
 from unfreeze.pretraining.translation.settings import small
-from unfreeze.pretraining.translation.translator import Translator, encode_sources
+from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import Progress
 from unfreeze.text.cased_words import train_cased_tokenizer
 from unfreeze.text.marked_words import joined
@@ -190,7 +190,7 @@ class _Steps(Progress):
 
 def _encoded(translator: Translator, pairs: PairSet) -> EncodedPairs:
     return EncodedPairs(
-        encode_sources(translator.encoder, pairs.sources), translator.target.encode_ids(pairs.targets)
+        translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets)
     )
 
 

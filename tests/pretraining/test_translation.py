@@ -21,7 +21,7 @@ from unfreeze.pretraining.translation.evaluation import evaluate_translator
 from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss
 from unfreeze.pretraining.translation.recipe import make_translator
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, tiny
-from unfreeze.pretraining.translation.translator import Translator, encode_sources
+from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.text.cased_words import train_cased_tokenizer
 from unfreeze.text.marked_words import train_marked_words
 from unfreeze.text.pairs import pairs_in_memory
@@ -91,7 +91,7 @@ def test_one_beam_is_greedy_search(target_size: int | None) -> None:
     for text in SOURCES:
         memory, state = translator.read(translator.encoder.prepare([text]))
         token, ids, attention, total = translator.target.bos_id, [], [], 0.0
-        longest = search.LONGEST_FACTOR * len(encode_sources(translator.encoder, [text])[0])
+        longest = search.LONGEST_FACTOR * len(translator.encoder.piece_ids([text])[0])
         while len(ids) < longest + search.LONGEST_EXTRA:
             found, shares, state = translator.step(torch.tensor([token]), memory, state)
             found[0, translator.target.pad_id] = -torch.inf
@@ -265,7 +265,7 @@ def test_words_fall_back_to_lower_case_and_unknown_ones_are_zeros() -> None:
 def test_perplexity_is_that_of_the_tokens_one_by_one() -> None:
     translator = small_translator(subwords=True)
     ids = translator.target.encode_ids(TARGETS)
-    pairs = EncodedPairs(encode_sources(translator.encoder, SOURCES), ids)
+    pairs = EncodedPairs(translator.encoder.piece_ids(SOURCES), ids)
     with torch.no_grad():
         mean, n_tokens = mean_loss(translator, pairs)
     assert n_tokens == sum(map(len, ids))  # each target has one end instead of its beginning

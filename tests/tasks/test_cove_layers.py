@@ -15,9 +15,9 @@ from tests.tasks.sentences import tagged_sentences
 from tests.tasks.test_answering import made_questions
 from unfreeze import QuestionAnswerer, SequenceTagger, TextClassifier
 from unfreeze.errors import UserError
-from unfreeze.tasks.classifier_network import layered_network
-from unfreeze.tasks.plans import TaggerPlan, plan, run_identity
-from unfreeze.tasks.settings import TaggerSettings
+from unfreeze.tasks.classifier_network import layered_network, pooled_network
+from unfreeze.tasks.plans import ClassifierPlan, TaggerPlan, plan, run_identity
+from unfreeze.tasks.settings import ClassifierSettings, TaggerSettings
 from unfreeze.tasks.word_inputs import WordInputs
 
 TEXTS = ["The cat sat on the mat .", "", "A dog saw the bird", "xyzzy cat"]
@@ -91,6 +91,24 @@ def test_all_tasks_read_it_and_remember_how(tmp_path: Path) -> None:
     again = SequenceTagger.from_pretrained(tmp_path / "tagger")
     assert again.network.words.layers == "top+vectors"
     assert again("Ada visits Paris .") == tagger("Ada visits Paris .")
+
+
+def test_words_that_are_known_by_their_lower_case_form_are_known() -> None:
+    encoder = small_cove()
+    texts = ["THE CAT", "the cat", "XYZZY", "XYZZY The", "", "."]
+    expected = [True, True, False, True, False, True]
+    assert (
+        encoder.word_id("CAT") != encoder.tokenizer.unknown_id == encoder.tokenizer.encode_ids(["CAT"])[0][1]
+    )
+    for network in (pooled_network(encoder, 2), layered_network(encoder, 2, hidden_size=4)):
+        assert network.body.have_known_words(texts).tolist() == expected
+
+
+@pytest.mark.parametrize(("head", "is_solved"), [(None, True), ("linear", True), ("maxout", False)])
+def test_only_a_linear_head_is_solved(tmp_path: Path, head: Any, is_solved: bool) -> None:
+    small_cove().save_pretrained(tmp_path)
+    settings = ClassifierSettings(encoder=tmp_path, head=head)
+    assert plan(ClassifierPlan, settings).solves_linear_head is is_solved
 
 
 def test_runs_of_earlier_versions_are_resumed() -> None:

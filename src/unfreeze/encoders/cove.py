@@ -29,6 +29,7 @@ from unfreeze.text.batches import pad_sequences
 from unfreeze.text.cased_words import CasedTokenizer
 from unfreeze.text.rules import normalized
 from unfreeze.text.tokenizers import Pieces, TextTokenizer
+from unfreeze.text.words import word_texts
 from unfreeze.vectors.table import VectorTable
 
 TASK_DROPOUT = 0.3
@@ -118,6 +119,10 @@ class CoVe(TextEncoder):
             if number is not None and number not in self.tokenizer.special_ids:
                 return number
         return self.tokenizer.unknown_id
+
+    def piece_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of the words of each text; unlike the tokenizer's they include those of lower-case forms."""
+        return [[self.word_id(word) for word in word_texts(text)] for text in texts]
 
     def table(self, extra_words: Collection[str] = ()) -> VectorTable:
         """The vectors of the words alone, without special tokens; `extra_words` cannot get any."""

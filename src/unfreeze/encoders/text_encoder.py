@@ -73,6 +73,10 @@ class TextEncoder(Encoder):
         pieces = [self.tokenizer.encode_words(words) for words in sentences]
         return self.batch(pieces, [" ".join(words) for words in sentences])
 
+    def piece_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text's pieces by which their vectors are looked up; special tokens may be among them."""
+        return self.tokenizer.encode_ids(list(texts))
+
     def word_layers(self, batch: Any) -> tuple[list[Tensor], Tensor]:
         """L tensors (B, W, D_l), the vector of each word's last piece, and the mask (B, W) of real words."""
         return gather_words(self.layers(batch)[0], batch.words, last=True)

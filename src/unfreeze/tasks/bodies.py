@@ -192,8 +192,10 @@ class PooledLayers(Body):
         """Known are the words of a text encoder's vocabulary; other inputs than text always count as known."""
         if not isinstance(self.encoder, TextEncoder):
             return super().have_known_words(inputs)
-        encoded = self.encoder.tokenizer.encode_ids(list(inputs))
-        return np.array([self._known_words.has_one(np.asarray(ids)) for ids in encoded], dtype=np.bool_)
+        encoded = self.encoder.piece_ids(inputs)
+        return np.array(
+            [self._known_words.has_one(np.asarray(ids, dtype=np.int64)) for ids in encoded], dtype=np.bool_
+        )
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
         """Raw inputs -> (B, P)."""
@@ -240,9 +242,9 @@ class BodyOnWords(Body):
         """A word is known by anything that is read of it: characters, the encoder's vocabulary, static vectors, their n-grams."""
         if self.encoder.reads_characters or self.words.characters is not None:
             return np.array([bool(self.words.words_of(text)) for text in inputs], dtype=np.bool_)
-        encoded = self.encoder.tokenizer.encode_ids(list(inputs))
+        encoded = self.encoder.piece_ids(inputs)
         found = [
-            self._known_words.has_one(np.asarray(ids)) or self._has_vector(text)
+            self._known_words.has_one(np.asarray(ids, dtype=np.int64)) or self._has_vector(text)
             for text, ids in zip(inputs, encoded, strict=True)
         ]
         return np.array(found, dtype=np.bool_)

@@ -170,7 +170,7 @@ class ClassifierPlan(ClassifierSettings, Plan):
     def solves_linear_head(self) -> bool:
         """Whether the head is solved as a logistic regression: on fixed features, unless settings of the training are given."""
         training = (self.epochs, self.minutes, self.learning_rate, self.weight_decay)
-        return self.has_fixed_features and self.head != "two-layer" and training == (None,) * 4
+        return self.has_fixed_features and self.head in (None, "linear") and training == (None,) * 4
 
     @property
     def pace(self) -> str:

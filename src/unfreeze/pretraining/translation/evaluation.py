@@ -10,7 +10,7 @@ import torch
 from unfreeze.errors import import_extra
 from unfreeze.pretraining.translation.bleu import CorpusScores, corpus_scores
 from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss
-from unfreeze.pretraining.translation.translator import Translator, encode_sources
+from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.display import counted
 from unfreeze.text.pairs import PairSet
@@ -61,7 +61,7 @@ def evaluate_translator(
     found = translator.predict(pairs.sources, beams=beams, length_penalty=length_penalty, progress=progress)
     scores = corpus_scores(found, pairs.targets)
     encoded = EncodedPairs(
-        encode_sources(translator.encoder, pairs.sources), translator.target.encode_ids(pairs.targets)
+        translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets)
     )
     with torch.inference_mode():
         loss, n_tokens = mean_loss(translator, encoded)

@@ -17,7 +17,7 @@ from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
 from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective
 from unfreeze.pretraining.translation.settings import TranslationSettings
-from unfreeze.pretraining.translation.translator import TARGET, Translator, encode_sources
+from unfreeze.pretraining.translation.translator import TARGET, Translator
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.text.cased_words import CasedTokenizer, cased_vocabulary
@@ -185,7 +185,7 @@ def _split(pairs: PairSet) -> tuple[PairSet, PairSet]:
 
 def _encoded(translator: Translator, pairs: PairSet) -> EncodedPairs:
     return EncodedPairs(
-        encode_sources(translator.encoder, pairs.sources), translator.target.encode_ids(pairs.targets)
+        translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets)
     )
 
 

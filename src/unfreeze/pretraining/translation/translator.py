@@ -8,7 +8,6 @@ D hidden size of the decoder, which is the width of the encoder's layers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -236,14 +235,3 @@ class Translator(nn.Module):
         translator = made_to_fit(cls, folder, shapes, cls.state_dict, encoder, target, **config["settings"])
         load_matching(translator, load_tensors(folder / WEIGHTS), dict(translator.state_dict()), str(folder))
         return translator.eval()
-
-
-def encode_sources(encoder: CoVe, texts: Sequence[str]) -> list[list[int]]:
-    """The ids of the words of each text."""
-    tokenizer = encoder.tokenizer
-    found = []
-    for text in texts:
-        pieces = tokenizer.encode(text)
-        spans = zip(pieces.offsets, pieces.words, strict=True)
-        found.append([encoder.word_id(text[start:end]) for (start, end), word in spans if word >= 0])
-    return found

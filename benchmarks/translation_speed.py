@@ -25,7 +25,8 @@ from sacrebleu.metrics import BLEU
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.report import Row, machine, machine_line, table
+from benchmarks.matrix_share import product_rate
+from benchmarks.report import Row, auto_precision, machine, machine_line, precision_name, table
 from benchmarks.turns import Contender, StepEnd, median_ratio, rates_in_turns, tokens_per_second
 from unfreeze.encoders.cove import CoVe
 from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective
@@ -208,15 +209,18 @@ def training(sides: Sides, rounds: int) -> list[Row]:
     n_ours = sum(parameter.numel() for parameter in sides.translator.parameters())
     print(f"parameters: ours {n_ours:,}, JoeyNMT {sides.peer.n_parameters:,}", flush=True)
     medians = {name: statistics.median(found) for name, found in speeds.items()}
+    precision = auto_precision()
+    rate = product_rate(torch.bfloat16 if precision == "bf16" else torch.float32, repeats=20)
     return [
         Row(
-            what="train a translator, target tokens/s (auto beside float32)",
+            what=f"train a translator, target tokens/s: {precision_name('auto')} beside float32",
             ours=medians["ours"],
             theirs=medians["JoeyNMT"],
             ratio=median_ratio(speeds["ours"], speeds["JoeyNMT"]),
         ),
         Row(
-            what="share of the processor's product rate", ours=medians["ours"] * work(sides) / product_rate()
+            what=f"share of the processor's product rate in {precision}",
+            ours=medians["ours"] * work(sides) / rate,
         ),
     ]
 
@@ -233,13 +237,6 @@ def work(sides: Sides) -> float:
     of_words += translator.decoder.keys.numel()
     of_tokens += translator.embedding.weight.numel() - translator.decoder.keys.numel()
     return 6.0 * (words * of_words + of_tokens)
-
-
-def product_rate() -> float:
-    """Operations per second of a large product in bf16, the best of some."""
-    a = torch.randn(2048, 2048).bfloat16()
-    rates = rates_in_turns({"product": lambda: a @ a}, 1, 5, seconds=0.3)["product"]
-    return max(rates) * 2 * 2048**3
 
 
 def to_bleu(sides: Sides) -> list[Row]:

@@ -5,7 +5,7 @@ account", static word vectors are the same (`experiments.bank_has_one_vector`). 
 the cosine similarity of the two occurrences; CoarseWSD-20 by the nearest training occurrence (the first among ties, which
 is arbitrary for static vectors); and WiC by a threshold on the cosine similarity, chosen on the training pairs.
 
-    python -m experiments.bank_in_two_sentences --data DATA [--elmo ELMO] [--cove COVE] [--vectors VECTORS]
+    python -m experiments.bank_in_two_sentences --data DATA [--elmo ELMO] [--cove COVE] [--vectors VECTORS]    (one at least)
 
 2026-11-25, an ELMo of 70 minutes of Wikipedia (docs/results.md), one shared core: the two banks 1.000, 0.783 and 0.713 by layer (word
 vectors 1.000); CoarseWSD-20, all occurrences, 59.1, 83.2 and 82.5 % (word vectors 59.9, most frequent sense 69.5); WiC 51.6, 54.4 and
@@ -121,7 +121,7 @@ def _lines(path: Path) -> Iterator[str]:
         yield from file
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Print all results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -133,8 +133,10 @@ def main() -> None:
     parser.add_argument(
         "--most", type=int, help="maximum number of occurrences per word and part (default: all)"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     models = {"ELMo": arguments.elmo, "CoVe": arguments.cove}
+    if arguments.vectors is None and not any(models.values()):
+        parser.error("there is nothing to measure: give --elmo, --cove or --vectors")
     encoders = {name: Encoder.from_pretrained(model) for name, model in models.items() if model is not None}
     if arguments.vectors is not None:
         encoders = {"folder or file of word vectors": read_encoder(arguments.vectors), **encoders}

@@ -5,6 +5,9 @@ that was trained on captions (Multi30k), on everyday sentences (Tatoeba), or on 
 forward only; and with an untrained one, whose states know the context but not what matters of it. SST-2, TREC-6, SICK's entailment
 (pairs of sentences), and IMDb with 1,000 labels. Prints the mean accuracy over seeds.
 
+Every translator knows all words of the vector file, so that the forms differ in the states alone and not in the words that have a
+vector; the share of the test texts' words without one is printed for each form.
+
     python -m experiments.cove_tasks --data DATA --vectors VECTORS --runs RUNS [--set sst2 trec sick imdb] [--minutes M] [--seeds N]
 
 Translators and results are stored in RUNS: what is there is not computed again. The table is in docs/results.md.
@@ -17,20 +20,23 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from experiments.elmo_sentiment import cache_layers, chance
-from experiments.results import Results, part_of
+from experiments.results import Results, part_of, with_model
 from experiments.translation import TASKS, settings_of
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.cove import CoVe
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.pretraining.translation.recipe import pretrain_cove
 from unfreeze.progress import Progress
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.text_classifier import fit_classifier
 from unfreeze.text.examples import example_set, read_examples
+from unfreeze.text.text_inputs import single_texts
 from unfreeze.training.loop import seed_everything
 
 SIZE = 300
@@ -125,10 +131,17 @@ def forms(folders: dict[str, Path], epochs: int) -> dict[str, ClassifierSettings
 
 
 def measured(parts: Parts, settings: ClassifierSettings) -> dict[str, Any]:
-    """Accuracy on the test examples."""
+    """Accuracy on the test examples, and the share of their words that the encoder has no vector for."""
     classifier, _ = fit_classifier(parts.train, settings, validation=parts.dev)
     cache_layers(classifier, settings, parts.test)
-    return {"accuracy": round(classifier.evaluate(parts.test).accuracy, 5)}
+    unknown = unknown_share(classifier.network.encoder, parts.test)
+    return {"accuracy": round(classifier.evaluate(parts.test).accuracy, 5), "unknown": round(unknown, 5)}
+
+
+def unknown_share(encoder: TextEncoder, examples: ExampleSet) -> float:
+    """The share of the words that are unknown to the encoder."""
+    ids = list(chain.from_iterable(encoder.piece_ids(single_texts(examples.inputs()))))
+    return ids.count(encoder.tokenizer.unknown_id) / len(ids)
 
 
 def main() -> None:
@@ -157,7 +170,7 @@ def main() -> None:
             rows = [
                 results.measure(
                     part_of(name, arguments, "set", "seeds"),
-                    form,
+                    with_model(form, str(settings.encoder)),
                     len(parts.train),
                     seed,
                     partial(measured, parts, replace(settings, seed=seed)),
@@ -166,7 +179,8 @@ def main() -> None:
             ]
             each = [100 * row["accuracy"] for row in rows]
             print(
-                f"  {form}: {statistics.mean(each):.1f} % ({', '.join(f'{one:.1f}' for one in each)})",
+                f"  {form}: {statistics.mean(each):.1f} % ({', '.join(f'{one:.1f}' for one in each)}); "
+                f"{100 * rows[0]['unknown']:.2f} % of the words are unknown",
                 flush=True,
             )
 

@@ -6,7 +6,7 @@ The epoch is selected on questions on other articles, and exact match and F1 are
 file. "No answer" is how often a question has a lower no-answer score with its own context than with that of another
 article (area under the curve).
 
-    python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--questions N] [--epochs N]
+    python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--questions N] [--epochs N] [--forms words cove --cove COVE]
 
 Results are stored in RUNS, and an existing result is not computed again.
 
@@ -26,13 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import Results, part_of
+from experiments.results import Results, part_of, with_model
 from unfreeze.tasks.question_answerer import QuestionAnswerer, fit_answerer
 from unfreeze.tasks.settings import AnswererSettings
 from unfreeze.text.questions import Question, QuestionSet, read_questions
 
+FORMS = ["words", "input", "both"]
 
-def main() -> None:
+
+def main(given: Sequence[str] | None = None) -> None:
     """Fit and evaluate each variant, and print a line for it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -45,8 +47,10 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=10_000)
     parser.add_argument("--test", type=int, default=3_000, help="number of test questions (default: 3,000)")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--forms", nargs="+", default=["words", "input", "both"])
-    arguments = parser.parse_args()
+    parser.add_argument("--forms", nargs="+", choices=[*FORMS, "cove"], default=FORMS)
+    arguments = parser.parse_args(given)
+    if "cove" in arguments.forms and arguments.cove is None:
+        parser.error("--forms cove needs --cove, a translator trained by `unfreeze pretrain cove`")
     folder = arguments.data / "squad"
     train = read_questions(folder / "train-v1.1.json").sure().sample(arguments.questions + 500, 0)
     titles = list(dict.fromkeys(each.title for each in train.examples))
@@ -62,7 +66,8 @@ def main() -> None:
     part = part_of("answers", arguments, "forms", "cove")
     learned = replace(train, examples=own)
     for form, settings in forms(arguments):
-        row = results.measure(part, form, len(own), 0, partial(measured, learned, dev, test, settings))
+        method = with_model(form, arguments.cove) if form == "cove" else form
+        row = results.measure(part, method, len(own), 0, partial(measured, learned, dev, test, settings))
         figures = ", ".join(f"{name} {100 * row[name]:.1f}" for name in ("exact_match", "f1", "no_answer"))
         weights = "; ".join(f"{place} {shares}" for place, shares in row["layers and gamma"].items())
         print(

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.results import Results, part_of, table
+from experiments.results import Results, part_of, table, with_model
 from unfreeze.analysis.curves import Curve, plot_curves
 from unfreeze.tasks.sequence_tagger import fit_tagger
 from unfreeze.tasks.settings import TaggerSettings
@@ -98,7 +98,8 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]
     if arguments.lm is not None:
         yield "a language model of one direction", TaggerSettings(encoder=arguments.lm)
     if arguments.cove is not None:
-        yield "CoVe's vectors and top layer", TaggerSettings(encoder=arguments.cove)
+        form = with_model("CoVe's vectors and top layer", arguments.cove)
+        yield form, TaggerSettings(encoder=arguments.cove)
     yield "ELMo, last layer", TaggerSettings(encoder=arguments.elmo, layers=-1)
     yield "ELMo, mix", TaggerSettings(encoder=arguments.elmo)
     yield (

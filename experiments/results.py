@@ -28,6 +28,11 @@ def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
     return f"{name} {digest.hexdigest()}"
 
 
+def with_model(form: str, model: str) -> str:
+    """A form with a digest of the model that it alone reads: with another model it is another form."""
+    return f"{form} ({weights_digest(model)[:8]})"
+
+
 class Results:
     """Results by (part, method, labels, seed), stored as JSON lines."""
 

@@ -32,7 +32,6 @@ from unfreeze.encoders.cove import CoVe
 from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective
 from unfreeze.pretraining.translation.recipe import make_translator
 from unfreeze.pretraining.translation.settings import small
-from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import Progress
 from unfreeze.text.cased_words import train_cased_tokenizer
 from unfreeze.text.marked_words import joined
@@ -127,10 +126,10 @@ class Sides:
         )
         torch.manual_seed(0)
         self.translator = make_translator(source, target, None, settings)
-        self.pairs = _encoded(self.translator, train_pairs)
+        self.pairs = EncodedPairs.of(self.translator, train_pairs)
 
         def tokens(pairs: PairSet) -> tuple[list[list[str]], list[list[str]]]:
-            encoded = _encoded(self.translator, pairs)
+            encoded = EncodedPairs.of(self.translator, pairs)
             sides = (encoded.sources, source, 0), (encoded.targets, target, 1)
             return tuple(
                 [[own.token(n) for n in ids[first:]] for ids in texts] for texts, own, first in sides
@@ -187,12 +186,6 @@ class _Steps(Progress):
     def record(self, step: int, metrics: Any) -> None:
         """Called by the loop after each update."""
         self.step(self.objective.n_tokens)
-
-
-def _encoded(translator: Translator, pairs: PairSet) -> EncodedPairs:
-    return EncodedPairs(
-        translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets)
-    )
 
 
 def training(sides: Sides, rounds: int) -> list[Row]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,16 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unfreeze.encoders.layers.bi_lstm import BiLstm, Packing
+from unfreeze.encoders.layers.bi_lstm import PackedBiLstm, Packing
 
 
-def published(lstm: BiLstm, x: Tensor, lengths: Tensor) -> Tensor:
+def published(lstm: PackedBiLstm, x: Tensor, lengths: Tensor) -> Tensor:
     """The states (B, T, width) by torch's own LSTM."""
     packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     return pad_packed_sequence(nn.LSTM.forward(lstm, packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
-def ours(lstm: BiLstm, x: Tensor, lengths: Tensor) -> Tensor:
+def ours(lstm: PackedBiLstm, x: Tensor, lengths: Tensor) -> Tensor:
     packing = Packing(lengths)
     return packing.unpack(lstm(packing.pack(x), packing), x.shape[1])
 
@@ -36,7 +39,7 @@ def test_states_and_gradients_are_those_of_torch(
     size: int, dtype: torch.dtype, bound: float, bidirectional: bool
 ) -> None:
     torch.manual_seed(0)
-    lstm = BiLstm(24, size, bidirectional=bidirectional).to(dtype)
+    lstm = PackedBiLstm(24, size, bidirectional=bidirectional).to(dtype)
     lengths = torch.tensor([6, 2, 9, 1, 9, 3])
     x = torch.randn(6, 9, 24, dtype=dtype)
     found, wanted = ([x.clone().requires_grad_()] for _ in range(2))
@@ -53,7 +56,7 @@ def test_states_and_gradients_are_those_of_torch(
 
 def test_bf16_has_a_small_error() -> None:
     torch.manual_seed(0)
-    lstm = BiLstm(64, 64)
+    lstm = PackedBiLstm(64, 64)
     lengths, x = torch.tensor([12, 7, 3]), torch.randn(3, 12, 64)
     with torch.no_grad():
         exact = ours(lstm, x, lengths)
@@ -66,7 +69,7 @@ def test_bf16_has_a_small_error() -> None:
 @given(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_a_text_does_not_depend_on_the_others(lengths: list[int], seed: int) -> None:
     torch.manual_seed(seed)
-    lstm = BiLstm(8, 16)
+    lstm = PackedBiLstm(8, 16)
     x, all_lengths = torch.randn(len(lengths), 6, 8), torch.tensor(lengths)
     with torch.no_grad():
         together = ours(lstm, x, all_lengths)
@@ -83,3 +86,16 @@ def test_packing_puts_every_position_back() -> None:
     assert len(packing.pack(x)) == 10
     assert torch.equal(packing.unpack(packing.pack(x), 5), x * real)
     assert packing.active == [3, 3, 2, 1, 1] and packing.starts == [0, 3, 6, 8, 9, 10]
+
+
+def test_states_without_a_backward_pass_are_freed() -> None:
+    lstm, packing = PackedBiLstm(8, 16, bidirectional=False), Packing(torch.tensor([3, 2]))
+    gc.disable()
+    try:
+        states = lstm(torch.randn(5, 8), packing)
+        direction = weakref.ref(states.grad_fn.directions[0])
+        assert direction() is not None
+        del states
+        assert direction() is None
+    finally:
+        gc.enable()

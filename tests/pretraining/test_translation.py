@@ -18,7 +18,7 @@ from unfreeze.encoders.layers.bi_lstm import Packing
 from unfreeze.errors import MissingExtra, UserError
 from unfreeze.pretraining.translation import search
 from unfreeze.pretraining.translation.evaluation import evaluate_translator
-from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss
+from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective, mean_loss
 from unfreeze.pretraining.translation.recipe import make_translator
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, tiny
 from unfreeze.pretraining.translation.translator import Translator
@@ -75,11 +75,11 @@ def log_probability(translator: Translator, text: str, ids: list[int], *, ended:
     """Of a translation, by the code that trains."""
     batch = translator.encoder.prepare([text])
     bos = translator.target.bos_id
-    wanted = [*ids, bos] if ended else ids
-    inputs = [bos, *ids][: len(wanted)]
+    targets = [*ids, bos] if ended else ids
+    inputs = [bos, *ids][: len(targets)]
     packing = Packing(torch.tensor([len(inputs)]))
     with torch.no_grad():
-        return -float(translator.loss(batch, torch.tensor(inputs), torch.tensor(wanted), packing))
+        return -float(translator.loss(batch, torch.tensor(inputs), torch.tensor(targets), packing))
 
 
 # The search
@@ -259,13 +259,46 @@ def test_words_fall_back_to_lower_case_and_unknown_ones_are_zeros() -> None:
     assert vectors[0].abs().sum() > 0 and not vectors[1].any()
 
 
+def test_training_gives_unknown_words_no_vector() -> None:
+    translator = small_translator().train()
+    encoder = translator.encoder
+    pairs = EncodedPairs.of(translator, pairs_in_memory(["The xylophone rides"], TARGETS[:1]))
+    optimizer = torch.optim.AdamW(translator.parameters(), 0.1)
+    for _ in range(2):
+        TranslationObjective(translator, pairs).loss([0]).total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.no_grad():
+        vectors = encoder.eval().layers(encoder.prepare(["dogs xylophone"]))[0][0][0]
+    assert vectors[0].any() and not vectors[1].any()
+    assert not encoder.words.weight[encoder.tokenizer.unknown_id].any()
+
+
+def test_processes_that_get_no_pair_of_the_last_batch_take_part_in_the_update() -> None:
+    translator = small_translator()
+    pairs = EncodedPairs.of(translator, pairs_in_memory(SOURCES[:3], TARGETS[:3]))
+    parts = [
+        list(TranslationObjective(translator, pairs, batch_size=3, rank=rank, world_size=4).batches(0, 0))
+        for rank in range(4)
+    ]
+    assert parts[3] == [[]]
+    objective = TranslationObjective(translator, pairs)
+    empty = objective.loss([])
+    assert empty.total.item() == 0 and empty.n_items == 0
+    empty.total.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None or not p.grad.any() for p in translator.parameters())
+    losses = [objective.loss(batch) for part in parts for batch in part]
+    whole = objective.loss([0, 1, 2])
+    assert sum(loss.n_items for loss in losses) == whole.n_items
+    assert sum(loss.total.item() for loss in losses) == pytest.approx(whole.total.item(), rel=1e-5)
+
+
 # Measuring
 
 
 def test_perplexity_is_that_of_the_tokens_one_by_one() -> None:
     translator = small_translator(subwords=True)
     ids = translator.target.encode_ids(TARGETS)
-    pairs = EncodedPairs(translator.encoder.piece_ids(SOURCES), ids)
+    pairs = EncodedPairs.of(translator, pairs_in_memory(SOURCES, TARGETS))
     with torch.no_grad():
         mean, n_tokens = mean_loss(translator, pairs)
     assert n_tokens == sum(map(len, ids))  # each target has one end instead of its beginning

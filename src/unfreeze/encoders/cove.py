@@ -1,7 +1,7 @@
 """CoVe (McCann et al. 2017): the encoder of a translator, whose states are the words' vectors in context.
 
-A biLSTM of two layers reads the vectors of a sentence's words. It learns to translate (pretraining/translation), and what it then
-makes of a word depends on the sentence: a bank of a river and a bank with money are translated by different words. Layer 0 is the
+A biLSTM of two layers reads the vectors of a sentence's words and learns to translate (pretraining/translation). The state of a
+word depends on its sentence, because the senses of a word (river bank, savings bank) have different translations. Layer 0 is the
 vector of the word alone, zeros for an unknown one, and each layer above it the concatenated states of both directions. Tasks read
 [layer 0; top layer], as the paper's [GloVe(w); CoVe(w)].
 
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unfreeze.encoders.layers.bi_lstm import BiLstm, Packing
+from unfreeze.encoders.layers.bi_lstm import PackedBiLstm, Packing
 from unfreeze.encoders.layers.cell_settings import need_layers
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
 from unfreeze.errors import UserError
@@ -81,7 +81,7 @@ class CoVe(TextEncoder):
         self.words = nn.Embedding(len(tokenizer), size)
         width = hidden_size * (2 if self.is_bidirectional else 1)
         self.lstms = nn.ModuleList(
-            BiLstm(size if number == 0 else width, hidden_size, bidirectional=self.is_bidirectional)
+            PackedBiLstm(size if number == 0 else width, hidden_size, bidirectional=self.is_bidirectional)
             for number in range(n_layers)
         )
         self.widths_above = [width] * n_layers
@@ -113,7 +113,10 @@ class CoVe(TextEncoder):
         self.words.weight[sorted(self.tokenizer.special_ids)] = 0.0
 
     def word_id(self, word: str) -> int:
-        """The id of a word; of its lower-case form, if it has none; else that of the unknown word."""
+        """The id of a word; of its lower-case form, if it has none; else that of the unknown word.
+
+        The published code has no such fallback: there a capitalized word without a vector of its own is unknown.
+        """
         for form in (word, normalized(word)):
             number = self.tokenizer.id(form)
             if number is not None and number not in self.tokenizer.special_ids:
@@ -164,10 +167,12 @@ class CoVe(TextEncoder):
         longest = batch.ids.shape[1]
         mask = torch.arange(longest, device=batch.ids.device) < batch.lengths[:, None]
         packing = Packing(batch.lengths)
-        vectors = F.embedding(batch.ids, self.words.weight) * mask[:, :, None]
+        # Unknown words are zeros whatever their row holds, so that training cannot give them a vector.
+        known = mask & (batch.ids != self.tokenizer.unknown_id)
+        vectors = F.embedding(batch.ids, self.words.weight) * known[:, :, None]
         found, x = [vectors], packing.pack(vectors)
         for lstm in self.lstms:
-            assert isinstance(lstm, BiLstm)
+            assert isinstance(lstm, PackedBiLstm)
             x = lstm(self._dropped(x, packing), packing)
             found.append(packing.unpack(x, longest))
         return found, mask

@@ -8,7 +8,8 @@ once. Automatic differentiation would add a gradient to every weight matrix at e
 Here forward and backward are loops over the steps in which only the products with states remain, and the gradient of each weight
 is one product at the end.
 
-Target texts are sorted by length, longest first, and packed as in bi_lstm.py, so that padding is never computed.
+Target texts are sorted by length, longest first, and packed as in bi_lstm.py, so that padding is never computed. The compiled
+steps take widths that are multiples of 16; others are padded with zeros, which stay zeros.
 
 Shapes: B texts, S words of the longest source, M width of the memory (the encoder's states), N positions of all targets, E width
 of the embedding, D hidden size, L layers.
@@ -17,7 +18,7 @@ of the embedding, D hidden size, L layers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,9 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from unfreeze.encoders.layers.attention_kernel import LANES, AttentionSteps
+from unfreeze.compiled import lanes
+from unfreeze.encoders.layers.attention_kernel import AttentionSteps
 from unfreeze.encoders.layers.bi_lstm import Packing
 from unfreeze.encoders.layers.lstm_cell import CellSteps
+from unfreeze.encoders.layers.parallel import KERNEL_FORMATS
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
 from unfreeze.encoders.layers.weight_cache import WeightCache
 
@@ -38,7 +41,7 @@ class Memory:
     """What the decoder attends to: the states of the source, in the order of the target texts."""
 
     states: Tensor
-    """(B, S, M), S a multiple of 16."""
+    """(B, S, M), S a multiple of 16; M and D likewise on a CPU, padded with zeros."""
     keys: Tensor
     """(B, S, D): W_a m."""
     lengths: Tensor
@@ -62,8 +65,12 @@ class DecoderState:
 
     def rows(self, places: Tensor) -> DecoderState:
         """The state of some texts, or of the same text several times."""
-        hidden, cells = (tuple(x[places] for x in part) for part in (self.hidden, self.cells))
-        return DecoderState(hidden, cells, self.feed[places])
+        return self.map(lambda x: x[places])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> DecoderState:
+        """The state with each tensor changed."""
+        hidden, cells = (tuple(change(x) for x in part) for part in (self.hidden, self.cells))
+        return DecoderState(hidden, cells, change(self.feed))
 
 
 class _Layer(NamedTuple):
@@ -103,7 +110,7 @@ class AttentionDecoder(nn.Module):
 
     Args:
         input_size: E.
-        hidden_size: D, a multiple of 16 where speed matters.
+        hidden_size: D.
         memory_size: M.
         n_layers: L.
         dropout: of s and f and between the layers, the same features at all steps of a text.
@@ -113,7 +120,8 @@ class AttentionDecoder(nn.Module):
         self, input_size: int, hidden_size: int, memory_size: int, *, n_layers: int = 2, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.hidden_size, self.n_layers, self.dropout = hidden_size, n_layers, dropout
+        self.hidden_size, self.memory_size = hidden_size, memory_size
+        self.n_layers, self.dropout = n_layers, dropout
 
         def parameter(*shape: int) -> nn.Parameter:
             bound = 1.0 / math.sqrt(hidden_size)
@@ -131,8 +139,9 @@ class AttentionDecoder(nn.Module):
 
     def memory(self, states: Tensor, lengths: Tensor) -> Memory:
         """(B, S, M) states of the sources and their lengths, at least 1 -> what `forward` attends to."""
-        states = F.pad(states, (0, 0, 0, -states.shape[1] % LANES))
-        return Memory(states, F.linear(states, self.keys), lengths)
+        states = F.pad(states, (0, 0, 0, -states.shape[1] % lanes.WIDTH))
+        d, m = self._missing(states)
+        return Memory(_padded(states, m), _padded(F.linear(states, self.keys), d), lengths)
 
     def forward(
         self, x: Tensor, packing: Packing, memory: Memory, state: DecoderState
@@ -148,12 +157,14 @@ class AttentionDecoder(nn.Module):
             f (N, D), and the attention (N, S) as float32, without gradients.
         """
         compute = compute_type(x)
+        d, m = self._missing(x)
         masks: tuple[Tensor, ...] = ()
         if self.training and self.dropout:
             ones = x.new_ones(packing.n_texts, self.hidden_size, dtype=compute)
-            masks = tuple(F.dropout(ones, self.dropout) for _ in range(self.n_layers + 1))
+            masks = tuple(_padded(F.dropout(ones, self.dropout), d) for _ in range(self.n_layers + 1))
+        state = state.map(lambda tensor: _padded(tensor, d))
         before = [*state.hidden, *state.cells, state.feed]
-        result: tuple[Tensor, Tensor] = _Steps.apply(  # type: ignore[no-untyped-call]
+        outputs, attention_weights = _Steps.apply(  # type: ignore[no-untyped-call]
             packing,
             compute,
             masks,
@@ -162,23 +173,48 @@ class AttentionDecoder(nn.Module):
             memory.keys,
             x,
             *before,
-            *self._weights().flat(),
+            *self._weights(d, m).flat(),
         )
-        return result
+        return outputs[:, : self.hidden_size] if d else outputs, attention_weights
 
     @torch.no_grad()
     def step(self, x: Tensor, memory: Memory, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
         """One step without gradients: (B, E) -> f (B, D), the attention (B, S), and the state after it."""
         compute = compute_type(x)
-        weights = self.cached.get(compute, self.parameters(), lambda: self._weights().to(compute))
+        d, m = self._missing(x)
+        weights = self.cached.get(compute, self.parameters(), lambda: self._weights(d, m).to(compute))
         packing = Packing(torch.ones(len(x), dtype=torch.long, device=x.device))
+        state = state.map(lambda tensor: _padded(tensor, d))
         run = _Run(packing, weights, _in_format(memory, compute), state, x.to(compute), ())
         run.forward()
-        return run.outputs(), run.shares, run.state_after()
+        after = run.state_after().map(lambda tensor: tensor[:, : self.hidden_size])
+        return after.feed, run.attention_weights, after
 
-    def _weights(self) -> _Weights:
-        layers = zip(self.inputs, self.states, self.biases, strict=True)
-        return _Weights(tuple(_Layer(*layer) for layer in layers), self.feed, self.context, self.top)
+    def _missing(self, x: Tensor) -> tuple[int, int]:
+        """How many zeros make D and M multiples of 16, as the compiled steps need; none where torch operations run."""
+        if x.device.type != "cpu" or compute_type(x) not in KERNEL_FORMATS:
+            return 0, 0
+        return -self.hidden_size % lanes.WIDTH, -self.memory_size % lanes.WIDTH
+
+    def _weights(self, d: int, m: int) -> _Weights:
+        """The weights, with `d` and `m` zeros added to D and M: cells that are never excited, and whose gradients are zeros."""
+
+        def gates(weight: Tensor) -> Tensor:
+            parts = weight.view(4, self.hidden_size, *weight.shape[1:])
+            return F.pad(parts, (*(0, 0) * (weight.ndim - 1), 0, d)).flatten(0, 1) if d else weight
+
+        layers = tuple(
+            _Layer(
+                gates(inputs if number == 0 else _padded(inputs, d)), gates(_padded(state, d)), gates(bias)
+            )
+            for number, (inputs, state, bias) in enumerate(
+                zip(self.inputs, self.states, self.biases, strict=True)
+            )
+        )
+        context, top = (
+            _padded(weight, columns, rows=d) for weight, columns in ((self.context, m), (self.top, d))
+        )
+        return _Weights(layers, gates(_padded(self.feed, d)), context, top)
 
 
 class _Run:
@@ -210,8 +246,8 @@ class _Run:
         self.dropped = [x.new_empty(n, size) for _ in weights.layers] if masks else []
         self.raw = x.new_empty(n, size)
         self.contexts = x.new_empty(n, memory.states.shape[2])
-        self.shares = x.new_zeros(n, memory.states.shape[1], dtype=exact)
-        self.attention = AttentionSteps(memory.keys, memory.states, memory.lengths, self.shares)
+        self.attention_weights = x.new_zeros(n, memory.states.shape[1], dtype=exact)
+        self.attention = AttentionSteps(memory.keys, memory.states, memory.lengths, self.attention_weights)
 
     def outputs(self) -> Tensor:
         """f of all steps, (N, D)."""
@@ -270,7 +306,7 @@ class _Run:
         weights, batch, size, x = self.weights, self.batch, self.size, self.x
         new = x.new_empty
         d_z, d_contexts = new(len(x), size), torch.empty_like(self.contexts)
-        d_scores = torch.zeros_like(self.shares)
+        d_scores = torch.zeros_like(self.attention_weights)
         d_query, d_h = new(batch, size), new(batch, size)
         d_feed = x.new_zeros(batch, size)
         d_hidden = [x.new_zeros(batch, size) for _ in self.hidden]
@@ -301,7 +337,7 @@ class _Run:
                     torch.mm(d_gates, weights.layers[number].inputs, out=d_above)
                 else:
                     torch.mm(d_gates, weights.feed, out=d_feed[:n])
-        exact, packing = self.shares.dtype, self.packing
+        exact, packing = self.attention_weights.dtype, self.packing
         places = self._places_before()
         found: list[Tensor] = []
         for number in range(len(weights.layers)):
@@ -313,11 +349,11 @@ class _Run:
         found.append(weight_gradient(self.gates[0], self.feed[places]))
         found.append(weight_gradient(d_z, self.contexts))
         found.append(weight_gradient(d_z, top))
-        shares, d_shares = (
-            packing.unpack(each).transpose(1, 2).to(x.dtype) for each in (self.shares, d_scores)
+        attention_weights, d_scores = (
+            packing.unpack(each).transpose(1, 2).to(x.dtype) for each in (self.attention_weights, d_scores)
         )
-        d_states = shares @ packing.unpack(d_contexts)
-        d_keys = d_shares @ packing.unpack(top)
+        d_states = attention_weights @ packing.unpack(d_contexts)
+        d_keys = d_scores @ packing.unpack(top)
         d_x = self.gates[0] @ weights.layers[0].inputs
         return [d_states, d_keys, d_x, *d_hidden, *d_cells, d_feed, *found]
 
@@ -334,6 +370,11 @@ def _begin(first: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     buffer = first.new_empty(len(first) + n, first.shape[1], dtype=dtype)
     buffer[: len(first)] = first
     return buffer
+
+
+def _padded(x: Tensor, columns: int, rows: int = 0) -> Tensor:
+    """(..., R, C) with zeros to the right and below; the tensor itself if there are none."""
+    return F.pad(x, (0, columns, 0, rows)) if columns or rows else x
 
 
 def _in_format(memory: Memory, dtype: torch.dtype) -> Memory:
@@ -361,8 +402,10 @@ class _Steps(torch.autograd.Function):
         run = _Run(packing, weights, memory, state, x.to(compute), masks)
         run.forward()
         ctx.run, ctx.formats = run, [tensor.dtype for tensor in (states, keys, x, *flat)]
-        ctx.mark_non_differentiable(run.shares)
-        return run.outputs(), run.shares
+        # Tensors of their own: the outputs know `ctx`, and it would never be freed if it knew them.
+        outputs, attention_weights = run.outputs().detach(), run.attention_weights.detach()
+        ctx.mark_non_differentiable(attention_weights)
+        return outputs, attention_weights
 
     @staticmethod
     @once_differentiable

@@ -22,7 +22,6 @@ from unfreeze.compiled.decorators import compiled_in_order, inlined_in_order
 from unfreeze.compiled.lane_math import exp
 from unfreeze.encoders.layers.parallel import KERNEL_FORMATS, as_array
 
-LANES = 16
 _NOWHERE = np.float32(-1e30)
 
 
@@ -33,24 +32,31 @@ class AttentionSteps:
         keys: (B, S, D).
         values: (B, S, V), of the same format.
         lengths: (B,) words of each text, at least 1.
-        shares: (R, S) of float32 or float64, see `forward`.
+        attention_weights: (R, S) of float32 or float64, see `forward`.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, shares: Tensor) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, attention_weights: Tensor) -> None:
         batch, longest, width = keys.shape
-        self.keys, self.values, self.lengths, self.shares = keys, values, lengths, shares
+        self.keys, self.values, self.lengths, self.attention_weights = (
+            keys,
+            values,
+            lengths,
+            attention_weights,
+        )
         self.mask = torch.arange(longest, device=keys.device) < lengths[:, None]
         sizes = longest, width, values.shape[2]
         self.compiled = (
-            keys.device.type == "cpu" and keys.dtype in KERNEL_FORMATS and not any(n % LANES for n in sizes)
+            keys.device.type == "cpu"
+            and keys.dtype in KERNEL_FORMATS
+            and not any(n % lanes.WIDTH for n in sizes)
         )
         if self.compiled:
             flat = (x.reshape(batch * longest, -1) for x in (keys, values))
-            self.arrays: list[Any] = [*map(as_array, flat), lengths.numpy(), shares.numpy()]
-            self.scratch = np.zeros((1, LANES), np.float32)
+            self.arrays: list[Any] = [*map(as_array, flat), lengths.numpy(), attention_weights.numpy()]
+            self.scratch = np.zeros((1, lanes.WIDTH), np.float32)
 
     def forward(self, queries: Tensor, row: int, contexts: Tensor) -> None:
-        """The shares of the words of n texts, into `shares` from `row` on, and the contexts.
+        """The attention of n texts, into `attention_weights` from `row` on, and the contexts.
 
         Args:
             queries: (n, D).
@@ -58,36 +64,45 @@ class AttentionSteps:
         """
         n = len(queries)
         if self.compiled:
-            keys, values, lengths, shares = self.arrays
+            keys, values, lengths, attention_weights = self.arrays
             given = as_array(queries), as_array(contexts), self.scratch
-            _forward(keys, values, lengths, shares, *given, row, n)
+            _forward(keys, values, lengths, attention_weights, *given, row, n)
             return
-        exact = self.shares.dtype
-        scores = (self.keys[:n].to(exact) @ queries.to(exact)[:, :, None])[:, :, 0]
-        shares = scores.masked_fill(~self.mask[:n], -torch.inf).softmax(1)
-        self.shares[row : row + n] = shares
-        contexts.copy_((shares[:, None] @ self.values[:n].to(exact))[:, 0])
+        exact = self.attention_weights.dtype
+        with self._without_autocast():
+            scores = (self.keys[:n].to(exact) @ queries.to(exact)[:, :, None])[:, :, 0]
+            attention_weights = scores.masked_fill(~self.mask[:n], -torch.inf).softmax(1)
+            self.attention_weights[row : row + n] = attention_weights
+            contexts.copy_((attention_weights[:, None] @ self.values[:n].to(exact))[:, 0])
 
     def backward(self, d_contexts: Tensor, row: int, d_scores: Tensor, d_queries: Tensor) -> None:
         """The gradients of a step of n texts.
 
         Args:
             d_contexts: (n, V).
-            row: the first row of the step in `shares`.
-            d_scores: (n, S) in the format of `shares`, overwritten; with the queries, it gives the gradient of the keys.
+            row: the first row of the step in `attention_weights`.
+            d_scores: (n, S) in the format of `attention_weights`, overwritten; with the queries, it gives the gradient of the keys.
             d_queries: (n, D), overwritten.
         """
         n = len(d_contexts)
         if self.compiled:
-            keys, values, lengths, shares = self.arrays
+            keys, values, lengths, attention_weights = self.arrays
             given = as_array(d_contexts), d_scores.numpy(), as_array(d_queries), self.scratch
-            _backward(keys, values, lengths, shares, *given, row, n)
+            _backward(keys, values, lengths, attention_weights, *given, row, n)
             return
-        exact = self.shares.dtype
-        shares = self.shares[row : row + n]
-        d_shares = (self.values[:n].to(exact) @ d_contexts.to(exact)[:, :, None])[:, :, 0]
-        d_scores.copy_(shares * (d_shares - (shares * d_shares).sum(1, keepdim=True)))
-        d_queries.copy_((d_scores[:, None] @ self.keys[:n].to(exact))[:, 0])
+        exact = self.attention_weights.dtype
+        attention_weights = self.attention_weights[row : row + n]
+        with self._without_autocast():
+            d_attention_weights = (self.values[:n].to(exact) @ d_contexts.to(exact)[:, :, None])[:, :, 0]
+            d_scores.copy_(
+                attention_weights
+                * (d_attention_weights - (attention_weights * d_attention_weights).sum(1, keepdim=True))
+            )
+            d_queries.copy_((d_scores[:, None] @ self.keys[:n].to(exact))[:, 0])
+
+    def _without_autocast(self) -> torch.autocast:
+        """Autocast would round what was converted to float32."""
+        return torch.autocast(self.keys.device.type, enabled=False)
 
 
 @inlined_in_order
@@ -135,14 +150,14 @@ def _forward(
     keys: Any,
     values: Any,
     lengths: Any,
-    shares: Any,
+    attention_weights: Any,
     queries: Any,
     contexts: Any,
     scratch: Any,
     row: int,
     n: int,
 ) -> None:
-    longest, width = shares.shape[1], keys.shape[1]
+    longest, width = attention_weights.shape[1], keys.shape[1]
     for r in range(n):
         length, best = lengths[r], _NOWHERE
         for j in range(longest):
@@ -150,16 +165,18 @@ def _forward(
             if j < length:
                 score = _dot(keys, r * longest + j, queries, r, width, scratch)
                 best = max(best, score)
-            shares[row + r, j] = score
+            attention_weights[row + r, j] = score
         total = lanes.zeros()
         for j in range(0, longest, 16):
-            value = exp(lanes.subtract(lanes.load(shares, row + r, j), lanes.splat(best)))
-            lanes.store(shares, row + r, j, value)
+            value = exp(lanes.subtract(lanes.load(attention_weights, row + r, j), lanes.splat(best)))
+            lanes.store(attention_weights, row + r, j, value)
             total = lanes.add(total, value)
         factor = np.float32(1.0) / _total(total, scratch)
         for j in range(longest):
-            shares[row + r, j] = shares[row + r, j] * factor if j < length else np.float32(0.0)
-        _weighted_sum(shares, row + r, length, values, r * longest, contexts, r, values.shape[1])
+            attention_weights[row + r, j] = (
+                attention_weights[row + r, j] * factor if j < length else np.float32(0.0)
+            )
+        _weighted_sum(attention_weights, row + r, length, values, r * longest, contexts, r, values.shape[1])
 
 
 @compiled_in_order
@@ -167,7 +184,7 @@ def _backward(
     keys: Any,
     values: Any,
     lengths: Any,
-    shares: Any,
+    attention_weights: Any,
     d_contexts: Any,
     d_scores: Any,
     d_queries: Any,
@@ -175,14 +192,16 @@ def _backward(
     row: int,
     n: int,
 ) -> None:
-    longest, width = shares.shape[1], values.shape[1]
+    longest, width = attention_weights.shape[1], values.shape[1]
     for r in range(n):
         length, mean = lengths[r], np.float32(0.0)
         for j in range(length):
-            d_share = _dot(values, r * longest + j, d_contexts, r, width, scratch)
-            d_scores[r, j] = d_share
-            mean += shares[row + r, j] * d_share
+            d_weight = _dot(values, r * longest + j, d_contexts, r, width, scratch)
+            d_scores[r, j] = d_weight
+            mean += attention_weights[row + r, j] * d_weight
         for j in range(longest):
             inside = j < length
-            d_scores[r, j] = shares[row + r, j] * (d_scores[r, j] - mean) if inside else np.float32(0.0)
+            d_scores[r, j] = (
+                attention_weights[row + r, j] * (d_scores[r, j] - mean) if inside else np.float32(0.0)
+            )
         _weighted_sum(d_scores, r, length, keys, r * longest, d_queries, r, keys.shape[1])

@@ -1,7 +1,7 @@
-"""A biLSTM layer whose weights are those of `torch.nn.LSTM`, several times as fast on a CPU.
+"""A biLSTM layer over packed texts, whose weights are those of `torch.nn.LSTM`.
 
 `torch.nn.LSTM` on packed sequences, the published way to run a biLSTM over texts of different lengths, is not vectorized on a
-CPU and knows no bf16. Here, as in projected_lstm.py, the product with the inputs is one product for all steps, the elementwise
+CPU and knows no bf16 (benchmarks.translation_speed compares both). Here, as in projected_lstm.py, the product with the inputs is one product for all steps, the elementwise
 part of a step is one compiled pass (lstm_cell.py), the gradient of each weight is one product at the end, and each direction
 runs in a thread of its own. On other devices the packed sequences go to cuDNN.
 
@@ -26,13 +26,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
+from unfreeze.compiled import lanes
 from unfreeze.encoders.layers.lstm_cell import CellSteps
 from unfreeze.encoders.layers.parallel import KERNEL_FORMATS, run_parallel
 from unfreeze.encoders.layers.products import compute_type, weight_gradient
 from unfreeze.encoders.layers.weight_cache import WeightCache
-
-LANES = 16
-"""The compiled steps take hidden sizes that are multiples of this; others are padded with cells that stay zero."""
 
 
 class Packing:
@@ -91,7 +89,7 @@ class _Weights(NamedTuple):
     """(4 H, H)"""
 
 
-class BiLstm(nn.LSTM):
+class PackedBiLstm(nn.LSTM):
     """One LSTM layer in one direction or two, over packed texts.
 
     Args:
@@ -116,7 +114,8 @@ class BiLstm(nn.LSTM):
         if x.device.type != "cpu":
             return super().forward(PackedSequence(x, torch.tensor(packing.active)))[0].data
         compute = compute_type(x)
-        missing = -self.hidden_size % LANES if compute in KERNEL_FORMATS else 0
+        # The compiled steps take multiples of 16; other sizes are padded with cells that stay zero.
+        missing = -self.hidden_size % lanes.WIDTH if compute in KERNEL_FORMATS else 0
         if torch.is_grad_enabled():
             weights = [self._weights(suffix, missing) for suffix in self._suffixes]
             flat = [tensor for own in weights for tensor in own]
@@ -208,7 +207,8 @@ class _Directions(torch.autograd.Function):
         found = _run(packing, own, weights, learns=True)
         ctx.packing, ctx.inputs, ctx.directions = packing, own, found
         ctx.x_type, ctx.x_learns = x.dtype, ctx.needs_input_grad[2]
-        return tuple(direction.states for direction in found)
+        # Tensors of their own: the outputs know `ctx`, and it would never be freed if it knew them.
+        return tuple(direction.states.detach() for direction in found)
 
     @staticmethod
     @once_differentiable

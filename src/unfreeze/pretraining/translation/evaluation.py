@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 
 import torch
 
+from unfreeze.encoders.base import evaluating
 from unfreeze.errors import import_extra
 from unfreeze.pretraining.translation.bleu import CorpusScores, corpus_scores
-from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss
+from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss, perplexity_of
 from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.display import counted
@@ -51,7 +51,7 @@ def evaluate_translator(
     """Translate the sources, and compare with the targets.
 
     Args:
-        translator: in evaluation mode.
+        translator: measured in evaluation mode, whatever mode it is in.
         beams, length_penalty: as in `Translator.predict`.
 
     Raises:
@@ -60,9 +60,8 @@ def evaluate_translator(
     import_extra("sacrebleu", "translation")  # before the translations, which take minutes
     found = translator.predict(pairs.sources, beams=beams, length_penalty=length_penalty, progress=progress)
     scores = corpus_scores(found, pairs.targets)
-    encoded = EncodedPairs(
-        translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets)
+    with evaluating(translator), torch.no_grad():
+        loss, n_tokens = mean_loss(translator, EncodedPairs.of(translator, pairs))
+    return TranslationReport(
+        scores=scores, perplexity=perplexity_of(loss), n_pairs=len(pairs), n_tokens=n_tokens
     )
-    with torch.inference_mode():
-        loss, n_tokens = mean_loss(translator, encoded)
-    return TranslationReport(scores=scores, perplexity=math.exp(loss), n_pairs=len(pairs), n_tokens=n_tokens)

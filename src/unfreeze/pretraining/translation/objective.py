@@ -5,6 +5,7 @@ Legend: B pairs of a batch, S words of the longest source, N tokens of all targe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from unfreeze.encoders.layers.bi_lstm import Packing
 from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.text.batches import bucketed_batches, pad_sequences
+from unfreeze.text.pairs import PairSet
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.transfer.policies import LayerGroups
 
@@ -27,6 +29,11 @@ class EncodedPairs:
 
     sources: Sequence[Sequence[int]]
     targets: Sequence[Sequence[int]]
+
+    @classmethod
+    def of(cls, translator: Translator, pairs: PairSet) -> EncodedPairs:
+        """The pairs as the tokenizers of a translator encode them."""
+        return cls(translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets))
 
 
 class TranslationObjective(SeparateExamples):
@@ -77,7 +84,15 @@ class TranslationObjective(SeparateExamples):
         if self.validation is None:
             return {}
         mean, _ = mean_loss(self.translator, self.validation)
-        return {"loss": mean, "perplexity": float(torch.tensor(mean).exp()), "score": -mean}
+        return {"loss": mean, "perplexity": perplexity_of(mean), "score": -mean}
+
+
+def perplexity_of(loss: float) -> float:
+    """The perplexity of a mean loss in nats; infinite beyond the range of numbers."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def mean_loss(translator: Translator, pairs: EncodedPairs) -> tuple[float, int]:
@@ -90,7 +105,9 @@ def mean_loss(translator: Translator, pairs: EncodedPairs) -> tuple[float, int]:
 
 
 def translation_loss(translator: Translator, pairs: EncodedPairs, numbers: Sequence[int]) -> Loss:
-    """The summed loss of some pairs."""
+    """The summed loss of some pairs, which may be none: the last batch can have fewer pairs than there are processes."""
+    if not numbers:
+        return Loss(translator.output.bias.sum() * 0.0, 0)
     chosen = sorted(numbers, key=lambda number: -len(pairs.targets[number]))
     batch = translator.encoder.batch_of_ids([pairs.sources[number] for number in chosen])
     ids, lengths = pad_sequences([pairs.targets[number] for number in chosen], translator.target.pad_id)

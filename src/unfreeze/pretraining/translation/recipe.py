@@ -113,8 +113,8 @@ def pretrain_cove(
             translator = make_translator(source, target, vectors, settings)
             objective = TranslationObjective(
                 translator,
-                _encoded(translator, learned),
-                _encoded(translator, held_out) if len(held_out) else None,
+                EncodedPairs.of(translator, learned),
+                EncodedPairs.of(translator, held_out) if len(held_out) else None,
                 train_vectors=_trains_vectors(settings, vectors),
                 batch_size=settings.batch_size,
                 seed=settings.loop.seed,
@@ -181,12 +181,6 @@ def _split(pairs: PairSet) -> tuple[PairSet, PairSet]:
     if not len(learned):
         return pairs, pairs.subset([])
     return learned, held_out
-
-
-def _encoded(translator: Translator, pairs: PairSet) -> EncodedPairs:
-    return EncodedPairs(
-        translator.encoder.piece_ids(pairs.sources), translator.target.encode_ids(pairs.targets)
-    )
 
 
 def _source_tokenizer(

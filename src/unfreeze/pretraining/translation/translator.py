@@ -89,13 +89,13 @@ class Translator(nn.Module):
 
     # Training
 
-    def loss(self, batch: TextBatch, inputs: Tensor, wanted: Tensor, packing: Packing) -> Tensor:
+    def loss(self, batch: TextBatch, inputs: Tensor, targets: Tensor, packing: Packing) -> Tensor:
         """The summed negative log-likelihood in nats.
 
         Args:
             batch: the sources, by falling length of their targets.
             inputs: (N,) tokens of the targets, packed, each target beginning with xxbos.
-            wanted: (N,) the tokens that follow; the last of each target is xxbos.
+            targets: (N,) the tokens that follow; the last of each target is xxbos.
             packing: of the targets.
         """
         memory, state = self.read(batch)
@@ -104,7 +104,7 @@ class Translator(nn.Module):
             ones = x.new_ones(packing.n_texts, x.shape[1])
             x = x * F.dropout(ones, self.dropout)[packing.text]
         states, _ = self.decoder(x, packing, memory, state)
-        return self.output.loss(states, self._output_matrix, wanted)
+        return self.output.loss(states, self._output_matrix, targets)
 
     @property
     def _output_matrix(self) -> Tensor:
@@ -114,29 +114,30 @@ class Translator(nn.Module):
     def read(self, batch: TextBatch) -> tuple[Memory, DecoderState]:
         """What the decoder attends to, and its state before the first token: the encoder's states at the ends of the text.
 
-        Each layer of the decoder begins with the last state that each direction of the encoder's layer has (h and c alike).
+        Each layer of the decoder begins with the last h of each direction of the encoder's layer, its c as well as its h. The
+        published translator passes the encoder's c on; here, as in JoeyNMT, a biLSTM layer gives only its h.
         """
         layers, _ = self.encoder.layers(batch)
         lengths = batch.lengths.clamp_min(1)  # a text without words is one zero vector
         if not layers[0].shape[1]:
             layers = [F.pad(layer, (0, 0, 0, 1)) for layer in layers]
         rows, size = torch.arange(len(lengths), device=lengths.device), self.encoder.hidden_size
-        ends = []
+        initial_states = []
         for layer in layers[1:]:
             last = layer[rows, lengths - 1]
             if self.encoder.is_bidirectional:
                 last = torch.cat([last[:, :size], layer[:, 0, size:]], dim=1)
-            ends.append(last)
-        memory = self.decoder.memory(layers[-1], lengths)
-        return memory, DecoderState(tuple(ends), tuple(ends), torch.zeros_like(ends[0]))
+            initial_states.append(last)
+        memory, first = self.decoder.memory(layers[-1], lengths), tuple(initial_states)
+        return memory, DecoderState(first, first, torch.zeros_like(first[0]))
 
     def step(
         self, tokens: Tensor, memory: Memory, state: DecoderState
     ) -> tuple[Tensor, Tensor, DecoderState]:
         """One step of each text: (B,) its last token -> log-probabilities (B, V), attention (B, S), and the new state."""
         x = F.embedding(tokens, self.embedding.weight)
-        output, shares, after = self.decoder.step(x, memory, state)
-        return self.output.log_probabilities(output, self._output_matrix), shares, after
+        output, attention_weights, after = self.decoder.step(x, memory, state)
+        return self.output.log_probabilities(output, self._output_matrix), attention_weights, after
 
     # Translation
 

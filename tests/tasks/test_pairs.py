@@ -190,6 +190,17 @@ def test_on_the_command_line(cove: str, tmp_path: Path) -> None:
     assert " | a " in printed
 
 
+def test_the_learning_rate_of_a_classifier_of_pairs(cove: str, tmp_path: Path) -> None:
+    columns = ("--text-column", "first", "--label-column", "verdict", "--pair-column", "second")
+    find = ["find-rate", "--train", table(tmp_path / "pairs.tsv"), *columns, "--encoder", cove, "--steps", 10]
+    assert "has pairs of texts, which --body bcn reads" in fail(*find)
+    (row,) = succeed(*find, "--body", "bcn", "--json").rows
+    assert len(row["rates"]) == len(row["losses"]) > 0
+    assert "--body is for --task classifier, not for --task tagger" in fail(
+        "find-rate", "--task", "tagger", "--train", "x", "--body", "bcn"
+    )
+
+
 def test_mistakes_on_the_command_line(saved: str, cove: str, tmp_path: Path) -> None:
     train = table(tmp_path / "pairs.tsv")
     single = tmp_path / "single"
@@ -200,6 +211,7 @@ def test_mistakes_on_the_command_line(saved: str, cove: str, tmp_path: Path) -> 
         (["evaluate", saved, train], "is a classifier of pairs of texts: add --pair-column NAME"),
         (["predict", single, "a", "--pair", "b"], "is a classifier of single texts: leave out --pair"),
         (["evaluate", single, train, "--pair-column", "second"], "leave out --pair-column"),
+        (["evaluate", single, train, "--beams", 2], "--beams is for translators, not for classifiers"),
         (["predict", saved, "a", "--pair-column", "second"], "--pair-column is for the table in --file"),
         (["predict", saved, "--file", train, "--pair", "b"], "--pair is for texts of the command line"),
         (["predict", saved, "a", "--pair", "b", "--pair-column", "c"], "not both"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tyro.conf import Positional
@@ -25,11 +25,13 @@ from unfreeze.commands.options import (
     PairColumnOptions,
     PlotOptions,
     PredictionOptions,
+    ReadsPairs,
     ReadsTaskData,
     given,
     need_own_options,
 )
 from unfreeze.errors import UnknownLabel, UserError, setting
+from unfreeze.pretraining.translation.settings import Search
 from unfreeze.text.display import aligned, counted
 
 OWN_OPTIONS = {
@@ -43,7 +45,7 @@ OWN_OPTIONS = {
 
 
 @dataclass(kw_only=True)
-class Evaluate(ReadsTaskData, PairColumnOptions, PlotOptions, PredictionOptions):
+class Evaluate(ReadsTaskData, ReadsPairs, PairColumnOptions, PlotOptions, PredictionOptions):
     """Measure a model on held-out data.
 
     Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
@@ -70,17 +72,8 @@ class Evaluate(ReadsTaskData, PairColumnOptions, PlotOptions, PredictionOptions)
     references: str | None = None
     """Translators: file with the translation of each line of the data (default: the data is a table of both)."""
 
-    source_column: str | None = None
-    """Translators: name or number (from 1) of the column of the texts in a table."""
-
-    target_column: str | None = None
-    """Translators: name or number (from 1) of the column of their translations."""
-
-    beams: int = 5
-    """Translators: partial translations that are kept at each step of the search; 1 is greedy search."""
-
-    length_penalty: float = 1.0
-    """Translators: exponent of the length by which the log-probability of a translation is divided."""
+    search: Search = field(default_factory=Search)
+    """Options of the search for a translation."""
 
     worst: int = 10
     """Classifiers: number of most confident errors to show."""
@@ -194,20 +187,12 @@ def evaluate_translations(arguments: Evaluate, console: Console) -> None:
     """BLEU, chrF and perplexity."""
     from unfreeze.pretraining.translation.evaluation import evaluate_translator
     from unfreeze.pretraining.translation.translator import Translator
-    from unfreeze.text.pairs import read_pairs
 
     files = [arguments.data, *([] if arguments.references is None else [arguments.references])]
     # Held-out pairs of any length count: only training skips long ones.
-    columns = given(arguments, "source_column", "target_column", "header", "encoding")
-    pairs = read_pairs(files, **columns, longest=sys.maxsize)
+    pairs = arguments.read_pairs(files, longest=sys.maxsize)
     translator = Translator.from_pretrained(arguments.model)
-    report = evaluate_translator(
-        translator,
-        pairs,
-        beams=arguments.beams,
-        length_penalty=arguments.length_penalty,
-        progress=console.progress,
-    )
+    report = evaluate_translator(translator, pairs, search=arguments.search, progress=console.progress)
     console.result(report.as_dict(), str(report))
 
 

@@ -11,8 +11,16 @@ from tyro.conf import Positional
 
 from unfreeze.checked import need_positive, need_seed
 from unfreeze.commands.console import Console
-from unfreeze.commands.options import PlotOptions, ReadsTaskData, changed, given, need_own_options
+from unfreeze.commands.options import (
+    PairColumnOptions,
+    PlotOptions,
+    ReadsTaskData,
+    changed,
+    given,
+    need_own_options,
+)
 from unfreeze.errors import UserError
+from unfreeze.tasks.settings import Body
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.transfer.policies import Mode
 
@@ -28,14 +36,14 @@ SAMPLE_CHARACTERS = 2_000_000
 """Characters of a corpus that are read: enough for more than a hundred updates."""
 OWN_OPTIONS = {
     "--corpus": "text_column header",
-    "--task classifier": "text_column label_column header skip_unlabeled label_separator multi_label encoder transfer",
+    "--task classifier": "text_column pair_column label_column header skip_unlabeled label_separator multi_label body encoder transfer",
     "--task tagger": "text_column label_column comments scheme encoder transfer",
     "--task answerer": "mend_starts encoder transfer",
 }
 
 
 @dataclass(kw_only=True)
-class FindRate(ReadsTaskData, PlotOptions):
+class FindRate(ReadsTaskData, PairColumnOptions, PlotOptions):
     """Learning rate range test: raise the learning rate at each update until the loss diverges, and see where it falls fastest.
 
     With --corpus it is for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. No model is saved.
@@ -63,6 +71,9 @@ class FindRate(ReadsTaskData, PlotOptions):
 
     transfer: Mode | None = None
     """For fit: transfer mode (default: chosen by the task and the encoder)."""
+
+    body: Body | None = None
+    """Classifier: network on the encoder (default: chosen by the encoder); pairs of texts need bcn."""
 
     multi_label: bool = False
     """Classifier: a text may have several labels."""
@@ -194,8 +205,10 @@ def _prepare_fit(
     settings = given(arguments, "encoder", "transfer", "batch_size", "seed")
     if arguments.task == "classifier":
         multi_label = arguments.multi_label or None
-        examples = read_examples(arguments.train, **arguments.reading_examples, multi_label=multi_label)
-        chosen = plans.plan(plans.ClassifierPlan, ClassifierSettings(**settings))
+        reading = {**arguments.reading_examples, **given(arguments, "pair_column")}
+        examples = read_examples(arguments.train, **reading, multi_label=multi_label)
+        chosen = plans.plan(plans.ClassifierPlan, ClassifierSettings(**settings, body=arguments.body))
+        classification.check_examples(examples, None, chosen)
         classifier, _ = classifier_network.make_network(examples, chosen)
         objective = classification.make_objective(classifier, examples, chosen, accelerator)
     elif arguments.task == "tagger":

@@ -65,14 +65,23 @@ def need_own_options(arguments: Any, kind: str, own: Mapping[str, str]) -> None:
         kind: the kind of the model or task, a key of `own`.
         own: for each kind, the options that not all kinds have, as names of fields separated by spaces.
     """
-    for field in fields(arguments):
-        users = [other for other, names in own.items() if field.name in names.split()]
-        value = getattr(arguments, field.name)
-        if users and kind not in users and value != field.default:
-            option = setting(field.name, value if isinstance(value, bool) else None)
+    for name, value, default in _options(arguments):
+        users = [other for other, names in own.items() if name in names.split()]
+        if users and kind not in users and value != default:
+            option = setting(name, value if isinstance(value, bool) else None)
             *others, last = users
             and_ = f"{', '.join(others)} and " if others else ""
             raise UserError(f"{option} is for {and_}{last}, not for {kind}")
+
+
+def _options(arguments: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The name, the value and the default of each option, those of settings in a field of their own included."""
+    for field in fields(arguments):
+        value = getattr(arguments, field.name)
+        if is_dataclass(value):
+            yield from _options(value)
+        else:
+            yield field.name, value, field.default
 
 
 def command_line() -> str:
@@ -241,7 +250,7 @@ class ReadsPairs(ReadsFile):
     """Options of a verb that reads texts and their translations."""
 
     source_column: str | None = None
-    """Name or number (from 1) of the column of the texts in a table."""
+    """Name or number (from 1) of the column of the texts to translate, in a table of pairs."""
 
     target_column: str | None = None
     """Name or number (from 1) of the column of their translations."""
@@ -249,7 +258,7 @@ class ReadsPairs(ReadsFile):
     header: bool | None = None
     """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
 
-    def read(self, paths: Sequence[str], longest: int) -> PairSet:
+    def read_pairs(self, paths: Sequence[str], longest: int) -> PairSet:
         """The pairs of some files."""
         from unfreeze.text.pairs import read_pairs
 

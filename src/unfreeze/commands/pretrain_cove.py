@@ -11,6 +11,7 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.options import LoopRunOptions, ReadsPairs, chosen_settings, quoted, run_options
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, small
 from unfreeze.text.display import counted
+from unfreeze.text.pairs import LONGEST
 
 
 @dataclass(kw_only=True)
@@ -33,7 +34,7 @@ class PretrainCove(ReadsPairs, LoopRunOptions):
     validation_pairs: tuple[str, ...] = ()
     """Held-out pairs, given in the same way (default: one pair in fifty, at most 1,000)."""
 
-    longest: int = 100
+    longest: int = LONGEST
     """Skip pairs that have more words on a side."""
 
     preset: Literal["tiny", "small", "paper"] = "small"
@@ -56,10 +57,10 @@ def run(arguments: PretrainCove, console: Console) -> None:
     from unfreeze.pretraining.translation.recipe import pretrain_cove
 
     settings = chosen_settings(PRESETS[arguments.preset](), arguments.given)
-    pairs = arguments.read(arguments.pairs, arguments.longest)
+    pairs = arguments.read_pairs(arguments.pairs, arguments.longest)
     validation = None
     if arguments.validation_pairs:
-        validation = arguments.read(arguments.validation_pairs, arguments.longest)
+        validation = arguments.read_pairs(arguments.validation_pairs, arguments.longest)
     _, metrics = pretrain_cove(
         pairs,
         settings,

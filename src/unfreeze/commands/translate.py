@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import TRANSLATOR, need_kind
 from unfreeze.commands.options import PlotOptions, TextArguments
 from unfreeze.errors import UserError
+from unfreeze.pretraining.translation.settings import Search
 
 TEXTS_AT_ONCE = 256
 
@@ -26,11 +27,8 @@ class Translate(TextArguments, PlotOptions):
         unfreeze translate en-de "A man rides a bicycle." --plot attention.png
     """
 
-    beams: int = 5
-    """Partial translations that are kept at each step of the search; 1 is greedy search."""
-
-    length_penalty: float = 1.0
-    """Exponent of the length by which the log-probability of a translation is divided; 0 prefers short ones."""
+    search: Search = field(default_factory=Search)
+    """Options of the search for a translation."""
 
 
 def run(arguments: Translate, console: Console) -> None:
@@ -50,7 +48,7 @@ def run(arguments: Translate, console: Console) -> None:
 
     translator = Translator.from_pretrained(arguments.model)
     while first:
-        found = translator.translate(first, beams=arguments.beams, length_penalty=arguments.length_penalty)
+        found = translator.translate(first, **asdict(arguments.search))
         for text, each in zip(first, found, strict=True):
             values = {
                 "text": text,

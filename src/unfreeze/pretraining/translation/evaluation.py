@@ -10,6 +10,7 @@ from unfreeze.encoders.base import evaluating
 from unfreeze.errors import import_extra
 from unfreeze.pretraining.translation.bleu import CorpusScores, corpus_scores
 from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss, perplexity_of
+from unfreeze.pretraining.translation.settings import Search
 from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.display import counted
@@ -44,21 +45,20 @@ def evaluate_translator(
     translator: Translator,
     pairs: PairSet,
     *,
-    beams: int = 5,
-    length_penalty: float = 1.0,
+    search: Search | None = None,
     progress: Progress = SILENT,
 ) -> TranslationReport:
     """Translate the sources, and compare with the targets.
 
     Args:
         translator: measured in evaluation mode, whatever mode it is in.
-        beams, length_penalty: as in `Translator.predict`.
+        search: settings of the search; None for the defaults.
 
     Raises:
         MissingExtra: sacrebleu is not installed.
     """
     import_extra("sacrebleu", "translation")  # before the translations, which take minutes
-    found = translator.predict(pairs.sources, beams=beams, length_penalty=length_penalty, progress=progress)
+    found = translator.predict(pairs.sources, **asdict(search or Search()), progress=progress)
     scores = corpus_scores(found, pairs.targets)
     with evaluating(translator), torch.no_grad():
         loss, n_tokens = mean_loss(translator, EncodedPairs.of(translator, pairs))

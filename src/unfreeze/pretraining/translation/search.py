@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unfreeze.checked import need_not_negative, need_positive
-from unfreeze.errors import UserError, setting
+from unfreeze.pretraining.translation.settings import Search
 from unfreeze.text.marked_words import joined
 from unfreeze.text.tokenizer_training import SPACE
 from unfreeze.text.words import split_words
@@ -27,32 +26,8 @@ if TYPE_CHECKING:
 
 MOST_TEXTS = 32
 """Texts that are translated together."""
-LARGEST_PENALTY = 10
-"""Larger exponents of the length are beyond all use, and soon beyond the range of numbers."""
 LONGEST_FACTOR, LONGEST_EXTRA = 3, 20
 """A translation has at most three tokens for each word of its source, and twenty more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """Settings of the search.
-
-    Raises:
-        UserError: a value is out of range.
-    """
-
-    beams: int = 5
-    """K, partial translations that are kept at each step; 1 is greedy search."""
-    length_penalty: float = 1.0
-    """Exponent of the length by which the log-probability is divided."""
-
-    def __post_init__(self) -> None:
-        need_positive(self, "beams")
-        need_not_negative(self, "length_penalty")
-        if self.length_penalty > LARGEST_PENALTY:
-            raise UserError(
-                f"{setting('length_penalty')} must be at most {LARGEST_PENALTY}, not {self.length_penalty}"
-            )
 
 
 @dataclass(frozen=True)

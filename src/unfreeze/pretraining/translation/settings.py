@@ -1,4 +1,4 @@
-"""Settings of `pretrain cove`, and presets: functions that return a whole configuration.
+"""Settings of `pretrain cove` and of the search for a translation, and presets: functions that return a whole configuration.
 
 Loads neither torch nor numba: the command line is made from these classes.
 """
@@ -8,10 +8,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from unfreeze.checked import need_positive
+from unfreeze.checked import need_not_negative, need_positive
 from unfreeze.errors import UserError, setting
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
+
+LARGEST_PENALTY = 10
+"""Larger exponents of the length are beyond all use, and soon beyond the range of numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings of the search for a translation.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    beams: int = 5
+    """Partial translations that are kept at each step of the search; 1 is greedy search."""
+    length_penalty: float = 1.0
+    """Exponent of a translation's length by which its log-probability is divided; 0 prefers short ones."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "beams")
+        need_not_negative(self, "length_penalty")
+        if self.length_penalty > LARGEST_PENALTY:
+            raise UserError(
+                f"{setting('length_penalty')} must be at most {LARGEST_PENALTY}, not {self.length_penalty}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,8 @@ from unfreeze.folders import (
     written_folder,
 )
 from unfreeze.pretraining.translation.bleu import corpus_scores
-from unfreeze.pretraining.translation.search import MOST_TEXTS, NOTHING, Search, Translation, translate_batch
+from unfreeze.pretraining.translation.search import MOST_TEXTS, NOTHING, Translation, translate_batch
+from unfreeze.pretraining.translation.settings import Search
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model, push_to_hub
 from unfreeze.text.tokenizer_files import load_tokenizer

@@ -140,6 +140,9 @@ def test_words_of_given_vectors_are_known_and_keep_them(world: Path, tmp_path: P
     assert set(found.words) == set(words)
     for word, row in zip(words, vectors, strict=True):
         np.testing.assert_allclose(found.matrix[found.known_row(word)], row, rtol=1e-6)
+    given.write_text(given.read_text().replace("unseen", "hidden"))
+    said = fail(*asked, "--word-vectors", given, "--output", tmp_path / "out")
+    assert "--overwrite" in said  # the run of other vectors, although they have the same name
     other = write_corpus(tmp_path / "other.txt", ["hola 1 2", "mundo 3 4"])
     said = fail(*asked, "--word-vectors", other, "--output", tmp_path / "none")
     assert "none of the 7 words of the source has one of the 2 vectors" in said

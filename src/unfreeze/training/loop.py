@@ -166,6 +166,13 @@ class _Run:
     ) -> None:
         self.objective, self.policy, self.settings = objective, policy, settings
         self.checkpoints, self.accelerator = checkpoints, accelerator
+        if policy.schedule == PLATEAU and objective.validation is None:
+            self.end(
+                UserError(
+                    f"{setting('schedule', PLATEAU)} halves the learning rate when the validation loss rises, and there is no "
+                    "validation data: give some, or choose another schedule"
+                )
+            )
         objective.model.to(accelerator.device)
         self.groups = objective.layer_groups()
         rates = policy.group_rates(len(self.groups), 0)

@@ -28,6 +28,8 @@ class Objective(Protocol):
     """A model and the batches on which it is trained."""
 
     model: nn.Module
+    validation: Any
+    """Held-out data; None if there are none."""
 
     def layer_groups(self) -> LayerGroups:
         """The parameters in groups from bottom to top, the unit of transfer policies."""

@@ -1,4 +1,4 @@
-"""Training a translator, from pairs of texts to a saved folder: the encoder of CoVe and what it learned to translate with."""
+"""Training a translator, from pairs of texts to a saved folder: the encoder of CoVe and the decoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import torch
 from torch import nn
 
 from unfreeze.encoders.cove import CoVe
-from unfreeze.encoders.vector_source import open_vectors
+from unfreeze.encoders.vector_source import need_vectors, open_vectors
 from unfreeze.errors import UserError
 from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective
 from unfreeze.pretraining.translation.settings import TranslationSettings
 from unfreeze.pretraining.translation.translator import TARGET, Translator
 from unfreeze.progress import SILENT, Progress
+from unfreeze.registry import weights_digest
 from unfreeze.runs import Run
-from unfreeze.text.cased_words import CasedTokenizer, cased_vocabulary
+from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, cased_vocabulary
 from unfreeze.text.display import counted
 from unfreeze.text.marked_words import train_marked_words
 from unfreeze.text.pairs import PairSet
@@ -64,8 +65,8 @@ def pretrain_cove(
         pairs: texts and their translations.
         output: folder to write the translator to.
         validation: held-out pairs; None holds some of `pairs` out.
-        word_vectors: a file or folder of vectors of the source's words. They are not trained, unless the settings say so, and
-            all their words are known to the encoder.
+        word_vectors: a file or folder of vectors of the source's words. They are not trained, and all their words are known
+            to the encoder. If the settings have them trained, only `source_vocabulary_size` words are known.
         precision: number format of the training; "auto" is bf16 where the processor is fast in it.
         overwrite: replace a model of another run, once this one is complete.
         command: how this was called, for the model card.
@@ -83,7 +84,7 @@ def pretrain_cove(
             "stage": "pretrain cove",
             "pairs": [pairs.source, pairs.digest()],
             "validation": None if validation is None else [validation.source, validation.digest()],
-            "word_vectors": None if word_vectors is None else str(word_vectors),
+            "word_vectors": None if word_vectors is None else _vectors_digest(word_vectors),
             **asdict(settings),
         }
 
@@ -141,7 +142,7 @@ def pretrain_cove(
 def make_translator(
     source: TextTokenizer, target: TextTokenizer, vectors: VectorTable | None, settings: TranslationSettings
 ) -> Translator:
-    """A translator with random weights and the given word vectors, or random ones."""
+    """A translator with random weights and the given word vectors, or random ones; so are those of words without a vector."""
     encoder = CoVe(
         source,
         size=settings.embedding_size if vectors is None else vectors.size,
@@ -161,11 +162,20 @@ def make_translator(
         logger.info("%d of %d words of the source have a vector", int(found.sum()), n_words)
     encoder.clear_unknown()
     translator = Translator(encoder, target, target_size=settings.target_size, dropout=settings.dropout)
-    if target.counts is not None:
+    if settings.init_range is not None:
+        for parameter in translator.parameters():
+            if parameter is not encoder.words.weight:
+                nn.init.uniform_(parameter, -settings.init_range, settings.init_range)
+    elif target.counts is not None:
         counts = list(target.counts)
         counts[target.bos_id] = max(1, counts[target.bos_id])
         translator.output.start_from_counts(counts)
     return translator
+
+
+def _vectors_digest(name: str | Path) -> str:
+    need_vectors(name)
+    return weights_digest(str(name))
 
 
 def _trains_vectors(settings: TranslationSettings, vectors: VectorTable | None) -> bool:
@@ -186,7 +196,10 @@ def _split(pairs: PairSet) -> tuple[PairSet, PairSet]:
 def _source_tokenizer(
     sources: Sequence[str], vectors: VectorTable | None, settings: TranslationSettings
 ) -> CasedTokenizer:
-    """The words of the sources, and with given vectors all words that have one; the frequent ones if there are too many.
+    """The words of the sources that occur often enough; with given vectors, those that have one, and all other words that do.
+
+    If given vectors are trained, frequent words without a vector get one, too, and `source_vocabulary_size` bounds the words:
+    those of the sources come first, by frequency, and then the other words in the order of the vectors.
 
     Raises:
         UserError: no word of the sources has a vector.
@@ -204,10 +217,16 @@ def _source_tokenizer(
         )
     share = sum(counts[word] for word in known) / counts.total()
     logger.info("%.1f %% of the source's words have a vector", 100 * share)
-    others = Counter(dict.fromkeys(vectors.words, 1))
-    return cased_vocabulary(
-        Counter({word: counts[word] + 1 for word in known}) | others, len(sources), size, 1
-    )
+    chosen = set(known)
+    if trained := _trains_vectors(settings, vectors):
+        chosen |= {word for word, n in counts.items() if n >= least}
+    frequent = sorted(chosen, key=lambda word: (-counts[word], word))
+    words = [word for word in dict.fromkeys([*frequent, *vectors.words]) if word not in CASED_SPECIAL_TOKENS]
+    if trained:
+        words = words[: max(1, size - len(CASED_SPECIAL_TOKENS))]
+    unknown = counts.total() - sum(counts[word] for word in words)
+    special = dict(zip(CASED_SPECIAL_TOKENS, (unknown, 0, len(sources), len(sources)), strict=True))
+    return CasedTokenizer([*special, *words], [*special.values(), *(counts[word] for word in words)])
 
 
 def _target_tokenizer(

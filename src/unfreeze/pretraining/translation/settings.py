@@ -52,14 +52,15 @@ class TranslationSettings:
     embedding_size: int = 300
     """Width of the word vectors of the source; those of given word vectors replace it."""
     hidden_size: int = 300
-    """Cells of each LSTM of the encoder, in each direction."""
+    """Cells of each LSTM of the encoder in each direction; twice as many in the one direction of a forward encoder."""
     target_size: int | None = None
     """Width of the embedding of the target's tokens (default: that of the decoder, with one matrix for it and the output
     layer)."""
     n_layers: int = 2
     """LSTM layers of the encoder, and of the decoder."""
     direction: Literal["both", "forward"] = "both"
-    """Directions in which the encoder reads; forward gives states that know nothing of the words that follow."""
+    """Directions in which the encoder reads. Forward gives states that know nothing of the words that follow, and as wide ones:
+    the single direction has 2 x hidden_size cells."""
     dropout: float = 0.2
     """Dropout on the word vectors, between layers, and on the decoder's output."""
     tokenizer: Literal["subword", "word"] = "subword"
@@ -67,15 +68,19 @@ class TranslationSettings:
     vocabulary_size: int = 8000
     """Largest number of subwords or words of the target."""
     source_vocabulary_size: int = 50_000
-    """Largest number of words of the source that get a vector."""
+    """Largest number of words of the source whose vectors are trained; given vectors that are not trained are all kept."""
     min_count: int = 2
-    """Words with fewer occurrences in the pairs are unknown, unless they have a given vector."""
+    """Words with fewer occurrences in the pairs are unknown, unless they have a given vector. With given vectors that are not
+    trained, a word without one is unknown however often it occurs."""
+    init_range: float | None = None
+    """Draw all weights but word vectors from the uniform distribution between minus this number and it (default: each layer its
+    own range)."""
     train_vectors: bool | None = None
     """Train the word vectors of the source (default: only if none are given)."""
 
     def __post_init__(self) -> None:
         need_positive(self, "batch_size", "embedding_size", "hidden_size", "target_size", "n_layers")
-        need_positive(self, "vocabulary_size", "source_vocabulary_size", "min_count")
+        need_positive(self, "vocabulary_size", "source_vocabulary_size", "min_count", "init_range")
         if not 0 <= self.dropout < 1:
             raise UserError(f"{setting('dropout')} must be at least 0 and under 1, not {self.dropout}")
         if self.direction not in ("both", "forward"):
@@ -112,9 +117,16 @@ def small() -> TranslationSettings:
 
 
 def paper() -> TranslationSettings:
-    """The published MT-LSTM's sizes and recipe: SGD with a learning rate of 1, halved whenever the held-out loss rises."""
+    """The published MT-LSTM's sizes, initialization and optimizer: SGD, its rate of 1 halved whenever the held-out loss rises.
+
+    Three things differ. The gradient is divided by the number of tokens of a batch, not of its sentences as by OpenNMT, so that
+    an update is smaller by about the length of a translation. The decoder's cells begin with the encoder's h instead of its c.
+    Words are looked up in lower case if they are unknown as they are written. The default word vectors are trained here; the
+    paper's are GloVe's (word_vectors).
+    """
     loop = {"optimizer": "sgd", "clip": 5.0}
-    return _settings(1.0, 20, "plateau", loop, tokenizer="word", vocabulary_size=50_000, target_size=300)
+    sizes = {"vocabulary_size": 50_000, "target_size": 300}
+    return _settings(1.0, 20, "plateau", loop, tokenizer="word", init_range=0.1, **sizes)
 
 
 PRESETS = {"tiny": tiny, "small": small, "paper": paper}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from torch import Tensor, nn
 
 from tests.commands.calls import succeed
 from unfreeze.encoders.text_encoder import TextBatch, TextEncoder
+from unfreeze.errors import UserError
 from unfreeze.registry import ENCODERS
+from unfreeze.tasks.plans import ClassifierPlan, plan
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.word_inputs import WordInputs
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 
 NAMES, VERBS, HOW = "Ada Kurt Rosa".split(), "walks talks falls".split(), "slowly happily sadly".split()
@@ -55,3 +60,22 @@ def test_every_task_and_verb_takes_it(tmp_path: Path, monkeypatch: pytest.Monkey
     asking = ("neighbors", "toy", "walks", "--sentence", "Ada walks slowly", "--corpus", "texts.txt")
     nearest = succeed(*asking, "--json").rows[0]["occurrences"][:2]
     assert {each["sentence"] for each in nearest} == {"Ada walks happily", "Ada walks sadly"}
+
+
+def test_an_encoder_says_how_it_is_usually_read_and_transferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENCODERS, "toy", f"{__name__}:ToyEncoder")
+    toy = ToyEncoder(train_tokenizer(TEXTS, min_count=1, workers=1))
+    toy.save_pretrained(tmp_path)
+    settings = ClassifierSettings(encoder=tmp_path)
+    chosen = plan(ClassifierPlan, settings)
+    assert (chosen.chosen_body, chosen.mode) == ("pooling", "fine-tune")
+    monkeypatch.setattr(ToyEncoder, "usual_transfer", "frozen")
+    assert plan(ClassifierPlan, settings).mode == "frozen" and chosen.has_fixed_features
+    monkeypatch.setattr(ToyEncoder, "is_pooled", False)
+    assert plan(ClassifierPlan, settings).chosen_body == "bilstm"
+    with pytest.raises(UserError, match="is of kind toy, whose layers take body='bilstm'"):
+        plan(ClassifierPlan, replace(settings, body="pooling"))
+    monkeypatch.setattr(ToyEncoder, "usual_layers", "bottom+top")
+    assert WordInputs(toy).layers == "bottom+top"

@@ -364,7 +364,7 @@ NINES = "9" * 5000
         ("x.csv", "text,label\na,b\n", "predict {model} --file {here}/x.csv --encoding undefined", "unknown encoding"),
         ("x.csv", "text,label\na,b\n", f"evaluate {{model}} {{here}}/x.csv --label-column {NINES}", "for --label-column"),
         ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --label-column 2 --text-column {NINES}", "for --text-column"),
-        ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --body bilstm --layers {NINES}", "--layers takes mix, top+vectors or INT"),
+        ("x.csv", "text,label\na,b\n", f"{FIT} {{here}}/x.csv --body bilstm --layers {NINES}", "--layers takes mix, bottom+top or INT"),
         ("x.npz", "a 1 2\n", "convert {here}/x.npz --output {new}", "x.npz is not a file of word vectors"),
     ],
 )  # fmt: skip

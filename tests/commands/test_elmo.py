@@ -115,7 +115,7 @@ def test_moved_to_a_classifier(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
             "--layers", -1, "--output", fine)  # fmt: skip
     asked = ["fit", "classifier", "--train", train, "--output", tmp_path / "c", "--encoder", elmo]
     assert "no layer 5" in fail(*asked, "--layers", 5)
-    assert "--layers takes mix, top+vectors or INT" in fail(*asked, "--layers", "top")
+    assert "--layers takes mix, bottom+top or INT" in fail(*asked, "--layers", "top")
     assert "--body bilstm" in fail(*asked, "--body", "pooling")
 
 

@@ -211,7 +211,7 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "--plot is for classifiers, not for taggers" in fail(
         "evaluate", tagger, data / "dev", "--plot", tmp_path / "p.png"
     )
-    assert "--layers takes mix, top+vectors or INT" in fail(*asked, data / "train", "--layers", "\u00b2")
+    assert "--layers takes mix, bottom+top or INT" in fail(*asked, data / "train", "--layers", "\u00b2")
     assert "no folder" in fail(*asked, data / "train", "--word-vectors", tmp_path / "none.txt")
 
 

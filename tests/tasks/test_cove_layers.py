@@ -27,7 +27,7 @@ TEXTS = ["The cat sat on the mat .", "", "A dog saw the bird", "xyzzy cat"]
 def test_words_are_the_vectors_and_the_top_layer_side_by_side() -> None:
     encoder = small_cove(n_layers=3)
     inputs = WordInputs(encoder, tokenized=True).eval()
-    assert inputs.layers == "top+vectors" and inputs.size == 5 + 6 and not inputs.mix_shares()
+    assert inputs.layers == "bottom+top" and inputs.size == 5 + 6 and not inputs.mix_shares()
     words = inputs(TEXTS)
     for text, row in zip(TEXTS, words.inputs, strict=True):
         if text:
@@ -56,7 +56,7 @@ def test_settings_of_a_mix_need_one() -> None:
         with pytest.raises(UserError, match=f"{next(iter(setting))} is for a learned mix: add layers='mix'"):
             WordInputs(small_cove(), **setting)  # type: ignore[arg-type]
         WordInputs(small_cove(), layers="mix", **setting)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="layers is mix, top\\+vectors or the number of a layer, not 'top'"):
+    with pytest.raises(UserError, match="layers is mix, bottom\\+top or the number of a layer, not 'top'"):
         TextClassifier(layers="top")  # type: ignore[arg-type]
 
 
@@ -65,7 +65,7 @@ def test_all_tasks_read_it_and_remember_how(tmp_path: Path) -> None:
     options: dict[str, Any] = {"encoder": tmp_path / "cove", "hidden_size": 4, "epochs": 1}
     texts = ["the cat sat", "a dog saw the bird"] * 4
     classifier = TextClassifier(body="bilstm", **options).fit(texts, ["cat", "dog"] * 4)
-    assert classifier.arguments_["layers"] == "top+vectors"
+    assert classifier.arguments_["layers"] == "bottom+top"
     pooled = TextClassifier(encoder=tmp_path / "cove").fit(texts, ["cat", "dog"] * 4)
     assert pooled.arguments_["pooling"] == "top+vectors"
     assert pooled.arguments_["head"] == "linear"  # solved on frozen features
@@ -75,13 +75,13 @@ def test_all_tasks_read_it_and_remember_how(tmp_path: Path) -> None:
     tagger = SequenceTagger(**options).fit(
         [list(each.tokens) for each in sentences.examples], [list(each.tags) for each in sentences.examples]
     )
-    assert tagger.network.words.layers == "top+vectors"
+    assert tagger.network.words.layers == "bottom+top"
     questions = made_questions(8).examples
     answerer = QuestionAnswerer(**options).fit(
         [(each.question, each.context) for each in questions],
         [(each.answers[0].text, each.answers[0].start) for each in questions],
     )
-    assert answerer.network.words.layers == "top+vectors"
+    assert answerer.network.words.layers == "bottom+top"
     new = ["the bird saw a dog", "a mat"]
     for number, model in enumerate((classifier, pooled, chosen)):
         model.save_pretrained(tmp_path / f"{number}")
@@ -89,7 +89,7 @@ def test_all_tasks_read_it_and_remember_how(tmp_path: Path) -> None:
         np.testing.assert_allclose(again.predict_proba(new), model.predict_proba(new), atol=1e-6)
     tagger.save_pretrained(tmp_path / "tagger")
     again = SequenceTagger.from_pretrained(tmp_path / "tagger")
-    assert again.network.words.layers == "top+vectors"
+    assert again.network.words.layers == "bottom+top"
     assert again("Ada visits Paris .") == tagger("Ada visits Paris .")
 
 

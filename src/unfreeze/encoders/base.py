@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.checked import need_concrete
-from unfreeze.encoders.feature_settings import Pool
+from unfreeze.encoders.feature_settings import JoinedLayers, Pool
 from unfreeze.encoders.saving import (
     Processor,
     encoder_part,
@@ -73,8 +73,12 @@ class Encoder(nn.Module, ABC):
 
     kind: ClassVar[str]
     """The name of this rung in config.json."""
-    task_layers: ClassVar[Literal["mix", "top+vectors"]] = "mix"
-    """What tasks read unless their settings choose: a learned mix of all layers, or layer 0 and the top layer, concatenated."""
+    usual_layers: ClassVar[JoinedLayers] = "mix"
+    """How its layers are read if nothing else is asked for."""
+    usual_transfer: ClassVar[Literal["frozen", "fine-tune"]] = "fine-tune"
+    """How it is transferred to a task that pools its layers, if nothing else is asked for."""
+    is_pooled: ClassVar[bool] = True
+    """Whether its layers may be pooled over an input as they are; others are read position by position."""
     processor: Processor
     """Makes batches of raw inputs; the first argument of the constructor."""
     _arguments: Mapping[str, Any] = MappingProxyType({})

@@ -50,7 +50,8 @@ class CoVe(TextEncoder):
 
     kind = "cove"
     processor: CasedTokenizer
-    task_layers = "top+vectors"
+    usual_layers = "bottom+top"
+    usual_transfer = "frozen"
 
     def __init__(
         self,

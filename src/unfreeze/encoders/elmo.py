@@ -76,6 +76,7 @@ class Elmo(TextEncoder):
     kind = "elmo"
     processor: CasedTokenizer
     reads_characters = True
+    is_pooled = False
 
     def __init__(
         self,

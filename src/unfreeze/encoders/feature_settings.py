@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 Pool = Literal["mean", "max", "last"]
+JoinedLayers = Literal["mix", "bottom+top"]
+"""How several layers become one vector: a mix whose weights are learned, or layer 0 and the top layer, concatenated."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,7 @@ class WordVectors(KeyedVectors):
     """
 
     kind = "word_vectors"
+    usual_transfer = "frozen"
     votes = False
 
     def __init__(

@@ -195,13 +195,9 @@ def language_model_class(folder: Path, name: str) -> type[LanguageModel]:
         UserError: it is not a language model; the message says what it is and what to do.
     """
     config = read_config(folder)
-    kind = config["kind"]
+    kind, found = config["kind"], model_class(config, folder)
     if kind in TASKS:
-        advice = "predict or evaluate, or take the language model that it was fitted from"
-        if kind == "translator":
-            advice = "translate or evaluate"
-        raise UserError(f"{name} is a {kind.replace('_', ' ')}, not a language model: use {advice}")
-    found = model_class(config, folder)
+        raise UserError(f"{name} is a {kind.replace('_', ' ')}, not a language model: use {found.used_by}")
     if not issubclass(found, LanguageModel):
         what = "word vectors" if kind == "word_vectors" else "an encoder without an output layer"
         raise UserError(f"{name} holds {what}, not a language model: train one with `unfreeze pretrain lm`")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import nn
 
@@ -101,6 +101,8 @@ class Estimator(Parameters, TaskSettings, ABC):
     What fitting gives is in attributes whose names end in an underscore, such as `network_` and `metrics_`.
     """
 
+    used_by: ClassVar[str] = "predict or evaluate, or take the language model that it was fitted from"
+    """What messages advise where a language model is needed."""
     network_: nn.Module
     metrics_: dict[str, Any]
     """Metrics of the training, as in metrics.json; an estimator that was loaded has none."""

@@ -334,7 +334,7 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
             encoder: TextEncoder = static_vectors(plan.encoder, words, plan.vocabulary_size)
         else:
             encoder = TextEncoder.from_pretrained(plan.encoder)
-        body["layers"] = encoder.task_layers if plan.layers is None else plan.layers
+        body["layers"] = encoder.usual_layers if plan.layers is None else plan.layers
         name = "bcn" if is_bcn else "layered"
         network = NETWORKS[name](encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
         return network, {"network": name, "word_vectors": vectors is not None, **body}
@@ -376,7 +376,7 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
 def _usual_pooling(encoder: TextEncoder) -> Pooling:
     if isinstance(encoder, WordVectors):
         return "vectors"
-    return "top+vectors" if encoder.task_layers == "top+vectors" else "top"
+    return "top+vectors" if encoder.usual_layers == "bottom+top" else "top"
 
 
 def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, Any]:

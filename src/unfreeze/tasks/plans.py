@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
-from unfreeze.registry import find_model, released_names, weights_digest
+from unfreeze.registry import ENCODERS, encoder_class, find_model, released_names, weights_digest
 from unfreeze.tasks.settings import (
     AnswererSettings,
     Body,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from unfreeze.datasets.dataset import Dataset
+    from unfreeze.encoders.base import Encoder
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
@@ -64,6 +65,14 @@ class Plan(TaskSettings):
                 f"{setting('transfer', 'scratch')} starts from random weights: leave out "
                 f"{setting('encoder', self.encoder)}"
             )
+
+    @property
+    def encoder_type(self) -> type[Encoder]:
+        """The class of the encoder; without one, and for a task model on word vectors, that of any encoder."""
+        from unfreeze.encoders.base import Encoder
+
+        kind = self.encoder_kind
+        return encoder_class(kind, Path(self.encoder)) if kind in ENCODERS else Encoder
 
     @property
     def starts_from_vectors(self) -> bool:
@@ -128,8 +137,10 @@ class ClassifierPlan(ClassifierSettings, Plan):
                 f"{setting('mix_at', self.mix_at)} is for {setting('body', 'bilstm')}: "
                 f"{setting('body', 'bcn')} reads the layers at its input"
             )
-        if self.body == "pooling" and self.encoder_kind == "elmo":
-            raise UserError(f"{self.encoder} is an ELMo, whose layers take {setting('body', 'bilstm')}")
+        if self.body == "pooling" and not self.encoder_type.is_pooled:
+            raise UserError(
+                f"{self.encoder} is of kind {self.encoder_kind}, whose layers take {setting('body', 'bilstm')}"
+            )
         if self.architecture != "bilstm" and self.encoder_kind != NO_ENCODER:
             raise UserError(
                 f"{setting('architecture', self.architecture)} is trained from scratch: leave it out, or set "
@@ -145,7 +156,7 @@ class ClassifierPlan(ClassifierSettings, Plan):
     @property
     def chosen_body(self) -> Body:
         """The body: that of the settings, or the one that suits the encoder."""
-        return self.body or ("bilstm" if self.encoder_kind == "elmo" else "pooling")
+        return self.body or ("pooling" if self.encoder_type.is_pooled else "bilstm")
 
     @property
     def stands_on_layers(self) -> bool:
@@ -156,10 +167,9 @@ class ClassifierPlan(ClassifierSettings, Plan):
     def mode(self) -> Mode:
         if self.transfer is not None or self.encoder == NO_ENCODER:
             return self.transfer or "scratch"
-        pools = self.chosen_body == "pooling"
-        if self.stands_on_layers or (pools and (self.starts_from_vectors or self.encoder_kind == "cove")):
+        if self.stands_on_layers:
             return "frozen"
-        return "fine-tune"
+        return self.encoder_type.usual_transfer if self.chosen_body == "pooling" else "fine-tune"
 
     @property
     def has_fixed_features(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from unfreeze.checked import need_positive, need_seed, need_setting_types, plain
+from unfreeze.encoders.feature_settings import JoinedLayers
 from unfreeze.errors import UserError, setting
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.training.loop_settings import LoopSettings
@@ -19,7 +20,7 @@ from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
 
 Body = Literal["pooling", "bilstm", "bcn"]
 MixAt = Literal["input", "output", "both"]
-Layers = Literal["mix", "top+vectors"] | int
+Layers = JoinedLayers | int
 Pooling = Literal["top", "top+vectors", "vectors"]
 Head = Literal["two-layer", "linear", "maxout"]
 
@@ -79,10 +80,10 @@ class TaskSettings:
         if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
             raise UserError(f"{setting('weight_decay')} must be at least 0, not {self.weight_decay}")
         layers = plain(getattr(self, "layers", None))
-        named = layers is None or layers in ("mix", "top+vectors")
+        named = layers is None or layers in get_args(JoinedLayers)
         if not named and (not isinstance(layers, int) or isinstance(layers, bool)):
             raise UserError(
-                f"{setting('layers')} is mix, top+vectors or the number of a layer, not {layers!r}"
+                f"{setting('layers')} is mix, bottom+top or the number of a layer, not {layers!r}"
             )
 
     def _need_one_of(self, name: str, choices: Any) -> None:
@@ -125,8 +126,8 @@ class ClassifierSettings(TaskSettings):
     """Network on the encoder: pooling over the document; a biLSTM on word vectors or on the layers of a contextual encoder;
     or bcn, the biattentive classification network, which also reads pairs of texts (default: pooling; bilstm on an ELMo)."""
     layers: Layers | None = None
-    """With the bodies bilstm and bcn on a contextual encoder: mix, a learned mix of all layers; top+vectors, the bottom and the top layer,
-    concatenated; or the number of one layer; -1 is the last (default: mix; top+vectors on a CoVe)."""
+    """With the bodies bilstm and bcn on a contextual encoder: mix, a learned mix of all layers; bottom+top, the bottom and the top layer,
+    concatenated; or the number of one layer; -1 is the last (default: mix; bottom+top on a CoVe)."""
     pooling: Pooling | None = None
     """Document vector: the last, maximal and mean state of the top layer (top), the mean word vector (vectors), or both
     (default: top; vectors on word vectors; top+vectors on a CoVe)."""
@@ -168,8 +169,8 @@ class WordTaskSettings(TaskSettings):
     """Settings of the tasks on words: each word is read by an encoder's layers, word vectors and its characters."""
 
     layers: Layers | None = None
-    """mix, a learned mix of all layers of the encoder; top+vectors, its bottom and its top layer, concatenated; or the number
-    of one layer; -1 is the last (default: mix; top+vectors on a CoVe)."""
+    """mix, a learned mix of all layers of the encoder; bottom+top, its bottom and its top layer, concatenated; or the number
+    of one layer; -1 is the last (default: mix; bottom+top on a CoVe)."""
     vectors_learn: bool | None = None
     """Train the word vectors with the task (default: the task's own vectors; those of a file if the encoder is fine-tuned)."""
     characters: int = 50

@@ -74,8 +74,8 @@ class WordInputs(nn.Module):
 
     Args:
         encoder: the encoder whose layers are mixed, if there is one.
-        layers: "mix", the number of the only layer to use, or "top+vectors": the bottom and the top layer, concatenated
-            instead of mixed (McCann et al. 2017); None for the encoder's `task_layers`.
+        layers: "mix", the number of the only layer to use, or "bottom+top": the bottom and the top layer, concatenated
+            instead of mixed (McCann et al. 2017); None for the encoder's `usual_layers`.
         mix_at: where the layers are concatenated: input, output or both.
         mix_l2: factor of the L2 penalty on the weights of the mix.
         layer_norm: normalize each layer before it is mixed.
@@ -115,7 +115,7 @@ class WordInputs(nn.Module):
         )
         self.widths = [] if encoder is None else encoder.widths
         if layers is None:
-            layers = "mix" if encoder is None else encoder.task_layers
+            layers = "mix" if encoder is None else encoder.usual_layers
         self.layers = layers
         self.chosen = _chosen(self.widths, layers)
         own = [self.widths[number] for number in self.chosen]
@@ -142,7 +142,7 @@ class WordInputs(nn.Module):
     @property
     def is_concatenated(self) -> bool:
         """Whether layers are concatenated instead of mixed."""
-        return self.layers == "top+vectors"
+        return self.layers == "bottom+top"
 
     def layer_groups(self) -> LayerGroups:
         """The layer groups of the encoder unless it is frozen, and then all other parameters."""
@@ -311,7 +311,7 @@ class WordInputs(nn.Module):
 def _chosen(widths: Sequence[int], layers: Layers) -> list[int]:
     if layers == "mix" or not widths:
         return list(range(len(widths)))
-    if layers == "top+vectors":
+    if layers == "bottom+top":
         return sorted({0, len(widths) - 1})
     return [layer_number(layers, len(widths))]
 

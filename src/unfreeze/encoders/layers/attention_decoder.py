@@ -183,7 +183,8 @@ class AttentionDecoder(nn.Module):
         compute = compute_type(x)
         d, m = self._missing(x)
         weights = self.cached.get(compute, self.parameters(), lambda: self._weights(d, m).to(compute))
-        packing = Packing(torch.ones(len(x), dtype=torch.long, device=x.device))
+        # On the host, where the steps are counted: reading it from another device would wait for that at every step.
+        packing = Packing(torch.ones(len(x), dtype=torch.long))
         state = state.map(lambda tensor: _padded(tensor, d))
         run = _Run(packing, weights, _in_format(memory, compute), state, x.to(compute), ())
         run.forward()

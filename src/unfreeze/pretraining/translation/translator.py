@@ -71,6 +71,9 @@ class Translator(nn.Module):
         ['Ein Mann fährt Fahrrad.']
     """
 
+    used_by = "translate or evaluate"
+    """What messages advise where a language model is needed."""
+
     def __init__(
         self, encoder: CoVe, target: TextTokenizer, *, target_size: int | None = None, dropout: float = 0.2
     ) -> None:

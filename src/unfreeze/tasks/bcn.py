@@ -98,6 +98,10 @@ class BcnOnLayers(BodyOnWords):
         pairs: inputs are pairs of texts, otherwise single texts.
     """
 
+    network = "bcn"
+    usual_head = "maxout"
+    may_read_pairs = True
+
     def __init__(self, words: WordInputs, hidden_size: int, *, pairs: bool = False) -> None:
         super().__init__(words)
         assert not words.output_mix_size

@@ -14,7 +14,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.pooling import mean_states, mean_vectors, pool_documents, pool_words, pooled_width
-from unfreeze.tasks.settings import Pooling
+from unfreeze.tasks.settings import Head, Pooling
 from unfreeze.tasks.word_inputs import BiLstmStack, WordInputs
 from unfreeze.text.batches import pad_sequences
 from unfreeze.text.tokenizer_training import SPACE
@@ -49,6 +49,15 @@ class Body(nn.Module, ABC):
 
     encoder: Encoder
     """The encoder whose layers are read."""
+
+    network: ClassVar[str] = "pooled"
+    """Name in config.json of the network on this body."""
+
+    usual_head: ClassVar[Head] = "two-layer"
+    """Its head, unless the settings choose one."""
+
+    may_read_pairs: ClassVar[bool] = False
+    """Whether inputs may be pairs of texts."""
 
     reads_pairs: bool = False
     """Whether an input is a pair of texts."""
@@ -297,6 +306,8 @@ class BiLstmOnLayers(BodyOnWords):
         words: input of the biLSTM; it has an encoder.
         hidden_size: H.
     """
+
+    network = "layered"
 
     def __init__(self, words: WordInputs, hidden_size: int) -> None:
         super().__init__(words)

@@ -19,7 +19,7 @@ from unfreeze.encoders.directions import module_name
 from unfreeze.errors import UnknownLabel, UserError, column_of, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
-from unfreeze.tasks.classifier_network import ClassifierNetwork
+from unfreeze.tasks.classifier_network import BODIES, ClassifierNetwork
 from unfreeze.tasks.heads import LinearHead, solve_head
 from unfreeze.tasks.plans import ClassifierPlan
 from unfreeze.text.text_inputs import need_equal_kinds
@@ -174,7 +174,7 @@ def check_examples(train_set: ExampleSet, validation: ExampleSet | None, plan: C
         raise UserError(f"{validation.source}: there is no example to measure on")
     if validation is not None:
         need_equal_kinds(train_set.inputs(), validation.inputs(), f"the examples of {validation.source}")
-    if isinstance(train_set.examples[0].input, tuple) and plan.chosen_body != "bcn":
+    if isinstance(train_set.examples[0].input, tuple) and not BODIES[plan.chosen_body].may_read_pairs:
         raise UserError(
             f"{train_set.source} has pairs of texts, which {setting('body', 'bcn')} reads and "
             f"{setting('body', plan.chosen_body)} does not"

@@ -293,11 +293,13 @@ def bcn_network(
 
 
 NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {
-    "pooled": pooled_network,
-    "layered": layered_network,
-    "bcn": bcn_network,
+    PooledLayers.network: pooled_network,
+    BiLstmOnLayers.network: layered_network,
+    BcnOnLayers.network: bcn_network,
 }
 """Network by its name in config.json; without a name it is pooled."""
+BODIES: dict[str, type[Body]] = {"pooling": PooledLayers, "bilstm": BiLstmOnLayers, "bcn": BcnOnLayers}
+"""By the setting; from scratch, and with word vectors, a biLSTM is the encoder, whose states are pooled."""
 
 
 # A new network
@@ -314,18 +316,16 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
     n_labels, multi_label = len(examples.label_names), examples.multi_label
     vectors: Any = None
     if plan.stands_on_layers:
-        is_bcn = plan.chosen_body == "bcn"
+        kind = BODIES[plan.chosen_body]
         body: dict[str, Any] = {
-            "head": plan.head or ("maxout" if is_bcn else "two-layer"),
+            "head": plan.head or kind.usual_head,
             "hidden_size": plan.hidden_size,
             "mix_l2": plan.mix_l2,
             "layer_norm": plan.layer_norm,
             "frozen": plan.mode == "frozen",
         }
-        if is_bcn:
-            body["pairs"] = isinstance(examples.examples[0].input, tuple)
-        else:
-            body["mix_at"] = plan.mix_at
+        are_pairs = isinstance(examples.examples[0].input, tuple)
+        body |= {"pairs": are_pairs} if kind.may_read_pairs else {"mix_at": plan.mix_at}
         is_static = plan.word_vectors is not None or plan.starts_from_vectors
         words = task_words(examples, plan) if is_static else []
         if plan.word_vectors is not None:
@@ -335,9 +335,9 @@ def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[Classifier
         else:
             encoder = TextEncoder.from_pretrained(plan.encoder)
         body["layers"] = encoder.usual_layers if plan.layers is None else plan.layers
-        name = "bcn" if is_bcn else "layered"
-        network = NETWORKS[name](encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
-        return network, {"network": name, "word_vectors": vectors is not None, **body}
+        make = NETWORKS[kind.network]
+        network = make(encoder, n_labels, multi_label=multi_label, vectors=vectors, **body)
+        return network, {"network": kind.network, "word_vectors": vectors is not None, **body}
 
     need_no_layer_options(plan)
     if plan.starts_from_vectors:

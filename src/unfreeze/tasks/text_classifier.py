@@ -30,6 +30,7 @@ from unfreeze.tasks.classification import (
     solve_heads,
 )
 from unfreeze.tasks.classifier_network import (
+    BODIES,
     KIND,
     ClassifierConfig,
     ClassifierNetwork,
@@ -148,7 +149,7 @@ class TextClassifier(Estimator, ClassifierSettings):
         """
         settings = ClassifierSettings(**self._checked_settings())
         labels, columns = label_column(y)
-        pairs = None if settings.body == "bcn" else False
+        pairs = None if settings.body and BODIES[settings.body].may_read_pairs else False
         train_set = example_set(text_inputs(X, pairs), labels)
         classes = classes_of(labels) if columns is None else columns
         # In the order of the classes of other estimators, which differs from that of labels in files: "10" before "9".

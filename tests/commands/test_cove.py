@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.commands.calls import fail, succeed
+from tests.commands.calls import call, fail, succeed
 from tests.commands.test_interruption import stop
 from tests.commands.toy import reviews, write_corpus, write_table
 from unfreeze import Encoder, Translator
@@ -84,7 +84,11 @@ def test_drawn(world: Path, tmp_path: Path) -> None:
     assert "a.png exists" in fail("translate", model, "the man", "--plot", picture)
     again = ["--overwrite", "--plot", picture]
     assert "the attention of one text, and several were given" in fail("translate", model, "a", "b", *again)
-    assert "no attention to draw" in fail("translate", model, "", *again)
+    # What cannot be drawn is translated all the same.
+    status, out, err = call("translate", model, "", *again)
+    assert (status, out) == (2, "\n") and "no attention to draw" in err
+    status, out, err = call("translate", model, "the man " * 61, *again, "--beams", 1)
+    assert status == 2 and out.startswith("der Mann ") and "at most 120 can be read" in err
     assert "has to end in .png" in fail("translate", model, "a", "--plot", tmp_path / "a.gif")
 
 

@@ -2,75 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from tests.pretraining.translators import SOURCES, TARGETS, small_translator
 from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.cove import CoVe
 from unfreeze.encoders.layers.bi_lstm import Packing
 from unfreeze.errors import MissingExtra, UserError
 from unfreeze.pretraining.translation import search
+from unfreeze.pretraining.translation import settings as settings_module
+from unfreeze.pretraining.translation import translator as translator_module
 from unfreeze.pretraining.translation.evaluation import evaluate_translator
-from unfreeze.pretraining.translation.objective import EncodedPairs, TranslationObjective, mean_loss
-from unfreeze.pretraining.translation.recipe import _source_tokenizer, make_translator, pretrain_cove
-from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, tiny
+from unfreeze.pretraining.translation.objective import (
+    EncodedPairs,
+    TranslationObjective,
+    mean_loss,
+    perplexity_of,
+)
 from unfreeze.pretraining.translation.translator import Translator
-from unfreeze.text.cased_words import train_cased_tokenizer
-from unfreeze.text.marked_words import train_marked_words
 from unfreeze.text.pairs import pairs_in_memory
-from unfreeze.text.tokenizers import train_tokenizer
-from unfreeze.vectors.table import VectorTable
-
-SOURCES = ["The man rides a bicycle.", "Two dogs", "a man and the dogs, a bicycle and a bicycle", "Man"]
-TARGETS = ["Der Mann fährt Rad.", "Zwei Hunde", "ein Mann und die Hunde, ein Rad und ein Rad", "Mann"]
-
-
-def small_translator(
-    direction: Literal["both", "forward"] = "both",
-    *,
-    targets: list[str] = TARGETS,
-    hidden_size: int = 16,
-    target_size: int | None = None,
-    subwords: bool = False,
-    copies: bool = True,
-) -> Translator:
-    """Random weights, large enough that words matter, but not so large that the states are chaotic and amplify rounding.
-
-    Args:
-        copies: whether a translation may contain unknown words, which are copied from the source.
-    """
-    torch.manual_seed(0)
-    settings = TranslationSettings(
-        policy=tiny().policy,
-        loop=tiny().loop,
-        embedding_size=16,
-        hidden_size=hidden_size,
-        target_size=target_size,
-        direction=direction,
-    )
-    source = train_cased_tokenizer(SOURCES, size=100)
-    if subwords:
-        target = train_tokenizer(targets, kind="subword", vocabulary_size=60, workers=1)
-    else:
-        target = train_marked_words(targets, size=100)
-    translator = make_translator(source, target, None, settings)
-    for name, parameter in translator.named_parameters():
-        if "bias" not in name:
-            nn.init.normal_(parameter, 0.0, 0.4)
-    with torch.no_grad():
-        translator.output.bias[target.bos_id] -= 2.0  # else most translations are empty
-        if not copies:
-            translator.output.bias[target.unknown_id] = -1000.0
-    translator.encoder.clear_unknown()
-    return translator.eval()
 
 
 def log_probability(translator: Translator, text: str, ids: list[int], *, ended: bool = True) -> float:
@@ -95,16 +53,21 @@ def test_one_beam_is_greedy_search(target_size: int | None) -> None:
         token, ids, attention, total = translator.target.bos_id, [], [], 0.0
         longest = search.LONGEST_FACTOR * len(translator.encoder.piece_ids([text])[0])
         while len(ids) < longest + search.LONGEST_EXTRA:
-            found, shares, state = translator.step(torch.tensor([token]), memory, state)
+            found, weights, state = translator.step(torch.tensor([token]), memory, state)
             found[0, translator.target.pad_id] = -torch.inf
             token = int(found[0].argmax())
             total += float(found[0, token])
             if token == translator.target.bos_id:
                 break
             ids.append(token)
-            attention.append(shares[0].numpy())
+            attention.append(weights[0].numpy())
         (ours,) = translator.translate([text], beams=1, length_penalty=0.0)
-        assert ours.text == translator.target.decode(ids) or translator.target.unknown_id in ids
+        words = [ours.source_words[weights.argmax()] for weights in ours.attention]
+        expected = [
+            f"▁{word}" if number == translator.target.unknown_id else translator.target.token(number)
+            for number, word in zip(ids, words, strict=True)
+        ]
+        assert ours.tokens == expected and ours.text == "".join(expected).replace("▁", " ").strip()
         assert len(ours.tokens) == len(ids) and ours.score == pytest.approx(total, rel=1e-4)
         np.testing.assert_allclose(
             ours.attention, np.stack(attention)[:, : len(ours.source_words)], atol=1e-5
@@ -116,6 +79,7 @@ def test_all_beams_find_what_exhaustive_search_finds(monkeypatch: pytest.MonkeyP
     longest = 4
     monkeypatch.setattr(search, "LONGEST_FACTOR", 0)
     monkeypatch.setattr(search, "LONGEST_EXTRA", longest)
+    monkeypatch.setattr(settings_module, "MOST_BEAMS", 10_000)
     translator = small_translator(targets=["x y z"])
     target = translator.target
     tokens = [number for number in range(len(target)) if number not in (target.bos_id, target.pad_id)]
@@ -131,6 +95,78 @@ def test_all_beams_find_what_exhaustive_search_finds(monkeypatch: pytest.MonkeyP
         assert len(found.tokens) == len(best)
         (some,) = translator.translate([text], beams=2, length_penalty=0.0)
         assert some.score <= scores[best] + 1e-4
+
+
+@torch.no_grad()
+def plain_beam_search(
+    translator: Translator, text: str, beams: int, penalty: float
+) -> tuple[float, list[int]]:
+    """The score and the ids of a translation: one state a beam, and all tokens of the vocabulary as candidates."""
+    memory, state = translator.read(translator.encoder.prepare([text]))
+    bos, finished = translator.target.bos_id, [(-math.inf, [0])]
+    live, longest = [(0.0, [bos], state)], search.LONGEST_FACTOR * len(text.split()) + search.LONGEST_EXTRA
+    for step in range(1, longest + 1):
+        candidates = []
+        for score, ids, before in live:
+            found, _, after = translator.step(torch.tensor(ids[-1:]), memory, before)
+            found[0, translator.target.pad_id] = -torch.inf
+            candidates += [
+                (score + gained, [*ids, token], after) for token, gained in enumerate(found[0].tolist())
+            ]
+        candidates.sort(key=lambda each: -each[0])
+        over = [each for each in candidates[:beams] if each[1][-1] == bos or step == longest]
+        finished += [(score / step**penalty, ids) for score, ids, _ in over]
+        live = [each for each in candidates if each[1][-1] != bos][:beams]
+        if max(finished)[0] >= live[0][0] / step**penalty:
+            break
+    score, ids = max(finished)
+    return score, [token for token in ids if token != bos]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("beams", [2, 4])
+def test_beams_are_those_of_a_plain_search(beams: int, penalty: float) -> None:
+    translator = small_translator(subwords=True, copies=False)
+    with torch.no_grad():
+        translator.output.bias[translator.target.bos_id] += 2.0  # else no translation ends early
+    texts = ["The man rides", "Two dogs", "a man and the dogs", "Man"]
+    for text, found in zip(
+        texts, translator.translate(texts, beams=beams, length_penalty=penalty), strict=True
+    ):
+        score, ids = plain_beam_search(translator, text, beams, penalty)
+        assert found.tokens == [translator.target.token(number) for number in ids]
+        assert found.score == pytest.approx(score, rel=1e-4)
+
+
+def test_long_texts_and_many_beams_are_translated_in_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    translator, sizes = small_translator(subwords=True), list[tuple[int, int]]()
+    texts = ["a man and the dogs " * n for n in (1, 4, 1, 2, 1)]
+    expected = translator.translate(texts, beams=3)
+    run = search.translate_batch
+
+    def recording(owner: Translator, chosen: list[str], *others: Any, **options: Any) -> Any:
+        sizes.append((len(chosen), max(len(text.split()) for text in chosen)))
+        return run(owner, chosen, *others, **options)
+
+    monkeypatch.setattr(translator_module, "translate_batch", recording)
+    monkeypatch.setattr(translator_module, "MOST_WORDS", 3 * 11)
+    found = translator.translate(texts, beams=3)
+    assert sizes == [(1, 20), (1, 10), (2, 5), (1, 5)]
+    assert [each.text for each in found] == [each.text for each in expected]
+    assert [each.source_words for each in found] == [text.split() for text in texts]
+
+
+def test_attention_that_is_not_wanted_is_left_out_and_unknown_words_are_copied_all_the_same() -> None:
+    translator = small_translator()
+    with torch.no_grad():
+        translator.output.bias[translator.target.unknown_id] += 2.0
+    whole = translator.translate(SOURCES, beams=3)
+    some = translator.translate(SOURCES, beams=3, attention=False)
+    for one, other in zip(whole, some, strict=True):
+        assert one.tokens == other.tokens and one.score == other.score
+        assert one.attention.shape == (len(one.tokens), len(one.source_words))
+        assert one.attention.base is None or one.attention.base.shape == one.attention.shape
+        assert other.attention.shape == (0, len(one.source_words))
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0])
@@ -184,7 +220,7 @@ def test_unknown_words_are_copied_from_where_the_attention_is() -> None:
     assert found.source_words == ["The", "man", "Xylophone"]
     words = [found.source_words[place] for place in found.attention.argmax(1)]
     assert [token.lstrip("▁") for token in found.tokens] == words
-    assert found.text == " ".join(words) and len(set(words)) >= 1
+    assert found.text == " ".join(words) and set(words) == {"The", "man", "Xylophone"}
     assert len(words) == 3 * search.LONGEST_FACTOR + search.LONGEST_EXTRA
 
 
@@ -192,8 +228,11 @@ def test_unknown_words_are_copied_from_where_the_attention_is() -> None:
     ("options", "said"),
     [
         ({"beams": 0}, "beams must be above 0, not 0"),
+        ({"beams": 2.5}, "beams must be a whole number, not 2.5"),
+        ({"beams": True}, "beams must be a whole number, not True"),
+        ({"beams": 101}, "beams must be at most 100, not 101"),
         ({"length_penalty": -1.0}, "length_penalty must be at least 0, not -1.0"),
-        ({"length_penalty": float("nan")}, "length_penalty must be at least 0, not nan"),
+        ({"length_penalty": float("nan")}, "length_penalty must be a number, not nan"),
         ({"length_penalty": 1e9}, "length_penalty must be at most 10"),
     ],
 )
@@ -323,6 +362,12 @@ def test_score_is_bleu_from_0_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(report).startswith(f"BLEU {expected.score:.2f} (nrefs:1|case:mixed")
     with pytest.raises(UserError, match="4 translations and 3 references"):
         translator.score(SOURCES, TARGETS[:3])
+    again = evaluate_translator(translator.train(), pairs_in_memory(SOURCES, TARGETS))
+    assert again == report and translator.training  # measured without dropout all the same
+
+
+def test_a_perplexity_beyond_the_range_of_numbers_is_infinite() -> None:
+    assert perplexity_of(math.log(7)) == pytest.approx(7) and perplexity_of(1000.0) == math.inf
 
 
 def test_without_sacrebleu_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,100 +378,3 @@ def test_without_sacrebleu_the_message_names_the_extra(monkeypatch: pytest.Monke
         evaluate_translator(small_translator(), pairs_in_memory(SOURCES, TARGETS))
     with pytest.raises(MissingExtra, match=r"pip install 'unfreeze\[translation\]'"):
         small_translator().score(SOURCES, TARGETS)
-
-
-# Settings
-
-
-def test_presets_have_the_sizes_and_the_training_that_they_name() -> None:
-    found = {
-        name: (
-            each.hidden_size,
-            each.embedding_size,
-            each.tokenizer,
-            each.loop.optimizer,
-            each.policy.schedule,
-        )
-        for name, each in ((name, make()) for name, make in PRESETS.items())
-    }
-    assert found == {
-        "tiny": (32, 32, "subword", "adamw", "cosine"),
-        "small": (256, 256, "subword", "adamw", "cosine"),
-        "paper": (300, 300, "word", "sgd", "plateau"),
-    }
-    assert {make().policy.mode for make in PRESETS.values()} == {"scratch"}
-    paper = PRESETS["paper"]()
-    assert (paper.policy.learning_rate, paper.loop.clip, paper.batch_size, paper.dropout) == (
-        1.0,
-        5.0,
-        64,
-        0.2,
-    )
-    assert paper.n_layers == 2 and paper.init_range == 0.1
-
-
-def test_a_given_range_is_that_of_all_weights() -> None:
-    settings = replace(tiny(), init_range=0.1, hidden_size=16, embedding_size=16)
-    source, target = train_cased_tokenizer(SOURCES, size=100), train_marked_words(TARGETS, size=100)
-    for name, parameter in make_translator(source, target, None, settings).named_parameters():
-        if parameter.numel():
-            assert 0.05 < parameter.abs().max() <= 0.1, name
-
-
-# Given word vectors
-
-
-def given_vectors(words: list[str]) -> VectorTable:
-    return VectorTable(words, np.random.default_rng(0).normal(size=(len(words), 4)).astype(np.float32))
-
-
-@pytest.mark.parametrize("train_vectors", [False, True])
-def test_more_vectors_than_the_vocabulary_has_room_for(train_vectors: bool) -> None:
-    extra = [f"{letter}{number}" for letter in "zya" for number in range(20)]
-    vectors = given_vectors(["rides", "zebra", *extra, "the", "dogs"])
-    settings = replace(tiny(), source_vocabulary_size=16, train_vectors=train_vectors, min_count=2)
-    tokenizer = _source_tokenizer([*SOURCES, "the xylophone", "xylophone"], vectors, settings)
-    words = [tokenizer.token(number) for number in tokenizer.word_ids]
-    if not train_vectors:
-        # All words that have a vector, the most frequent ones of the sources first; "The" is read as "the".
-        assert words == ["dogs", "the", "The", "rides", "zebra", *extra]
-        return
-    # Frequent words without a vector get one; the others fill the room in the order of the file.
-    assert len(tokenizer) == 16
-    frequent = ["a", "bicycle", "and", "dogs", "man", "the", "xylophone"]
-    assert words == [*frequent, "The", "rides", "zebra", "z0", "z1"]
-    encoder = make_translator(tokenizer, train_marked_words(TARGETS, size=50), vectors, settings).encoder
-    table = encoder.table()
-    np.testing.assert_array_equal(table.matrix[table.index["zebra"]], vectors.matrix[1])
-    assert table.matrix[table.index["xylophone"]].any()
-
-
-def test_a_plateau_needs_validation_pairs(tmp_path: Path) -> None:
-    settings = replace(tiny(), policy=replace(tiny().policy, schedule="plateau"))
-    pairs = pairs_in_memory(SOURCES, TARGETS)  # too few to hold some out
-    with pytest.raises(
-        UserError, match="schedule='plateau' halves the learning rate.*there is no validation data"
-    ):
-        pretrain_cove(pairs, settings, output=tmp_path / "out", precision="fp32")
-    assert not (tmp_path / "out" / "config.json").exists()
-    pretrain_cove(
-        pairs,
-        replace(settings, loop=replace(settings.loop, epochs=1)),
-        validation=pairs,
-        output=tmp_path / "other",
-        precision="fp32",
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"dropout": 1.0}, "dropout must be at least 0 and under 1"),
-        ({"hidden_size": 0}, "hidden_size must be above 0"),
-        ({"direction": "backward"}, "direction must be both or forward"),
-        ({"tokenizer": "bytes"}, "tokenizer must be subword or word"),
-    ],
-)
-def test_settings_that_cannot_work(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        TranslationSettings(policy=tiny().policy, loop=tiny().loop, **changes)  # type: ignore[arg-type]

@@ -48,7 +48,9 @@ def run(arguments: Translate, console: Console) -> None:
 
     translator = Translator.from_pretrained(arguments.model)
     while first:
-        found = translator.translate(first, **asdict(arguments.search))
+        # The attention of a long text takes much memory: only where it is shown.
+        wanted = console.json or arguments.plot is not None
+        found = translator.translate(first, **asdict(arguments.search), attention=wanted)
         for text, each in zip(first, found, strict=True):
             values = {
                 "text": text,
@@ -58,8 +60,10 @@ def run(arguments: Translate, console: Console) -> None:
                 "source_words": each.source_words,
                 "attention": each.attention,
             }
-            if arguments.plot is not None:
+            console.result(values, " ".join(each.text.split()))
+            if (
+                arguments.plot is not None
+            ):  # after the translation, which a text that is too long to be drawn has, too
                 plot_attention(each.attention, each.source_words, each.tokens, arguments.plot)
                 console.note(f"drawn: {arguments.plot}")
-            console.result(values, " ".join(each.text.split()))
         first = list(islice(texts, TEXTS_AT_ONCE))

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from unfreeze.checked import need_not_negative, need_positive
+from unfreeze.checked import need_not_negative, need_positive, need_setting_types
 from unfreeze.errors import UserError, setting
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import TransferPolicy
 
+MOST_BEAMS = 100
+"""More beams find nothing better, and take as many times the memory."""
 LARGEST_PENALTY = 10
 """Larger exponents of the length are beyond all use, and soon beyond the range of numbers."""
 
@@ -31,7 +33,10 @@ class Search:
     """Exponent of a translation's length by which its log-probability is divided; 0 prefers short ones."""
 
     def __post_init__(self) -> None:
+        need_setting_types(self)
         need_positive(self, "beams")
+        if self.beams > MOST_BEAMS:
+            raise UserError(f"{setting('beams')} must be at most {MOST_BEAMS}, not {self.beams}")
         need_not_negative(self, "length_penalty")
         if self.length_penalty > LARGEST_PENALTY:
             raise UserError(

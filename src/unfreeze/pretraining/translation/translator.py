@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.cove import CoVe
 from unfreeze.encoders.layers.attention_decoder import AttentionDecoder, DecoderState, Memory
 from unfreeze.encoders.layers.bi_lstm import Packing
@@ -34,10 +35,17 @@ from unfreeze.folders import (
     written_folder,
 )
 from unfreeze.pretraining.translation.bleu import corpus_scores
-from unfreeze.pretraining.translation.search import MOST_TEXTS, NOTHING, Translation, translate_batch
+from unfreeze.pretraining.translation.search import (
+    MOST_TEXTS,
+    MOST_WORDS,
+    NOTHING,
+    Translation,
+    translate_batch,
+)
 from unfreeze.pretraining.translation.settings import Search
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model, push_to_hub
+from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import split_words
@@ -160,30 +168,43 @@ class Translator(nn.Module):
         """
         return [
             found.text
-            for found in self.translate(X, beams=beams, length_penalty=length_penalty, progress=progress)
+            for found in self.translate(
+                X, beams=beams, length_penalty=length_penalty, attention=False, progress=progress
+            )
         ]
 
     @torch.no_grad()
     def translate(
-        self, X: Any, *, beams: int = 5, length_penalty: float = 1.0, progress: Progress = SILENT
+        self,
+        X: Any,
+        *,
+        beams: int = 5,
+        length_penalty: float = 1.0,
+        attention: bool = True,
+        progress: Progress = SILENT,
     ) -> list[Translation]:
-        """As `predict`, with the score and the attention of each translation."""
+        """As `predict`, with the score and the attention of each translation.
+
+        Args:
+            attention: False leaves it out, which for a long text is most of the memory.
+        """
         texts = column_of(X)
         need_texts(texts, "texts")
         search = Search(beams=beams, length_penalty=length_penalty)
-        was_training = self.training
-        self.eval()
-        found = {number: NOTHING for number, text in enumerate(texts) if not split_words(text)}
-        order = sorted(set(range(len(texts))) - found.keys(), key=lambda number: (len(texts[number]), number))
-        try:
-            with progress.bar("translate", total=len(texts), unit="text") as bar:
-                for start in range(0, len(order), MOST_TEXTS):
-                    numbers = order[start : start + MOST_TEXTS]
+        n_words = {number: len(split_words(text)) for number, text in enumerate(texts)}
+        found = {number: NOTHING for number, n in n_words.items() if not n}
+        order = [number for number, n in n_words.items() if n]
+        with evaluating(self), progress.bar("translate", total=len(texts), unit="text") as bar:
+            bar.advance(len(found))
+            for batch in token_bounded_batches(
+                [n_words[number] for number in order], MOST_WORDS // search.beams
+            ):
+                for start in range(0, len(batch), MOST_TEXTS):
+                    numbers = [order[place] for place in batch[start : start + MOST_TEXTS]]
                     chosen = [texts[number] for number in numbers]
-                    found |= zip(numbers, translate_batch(self, chosen, search), strict=True)
+                    translations = translate_batch(self, chosen, search, attention=attention)
+                    found |= zip(numbers, translations, strict=True)
                     bar.advance(len(numbers))
-        finally:
-            self.train(was_training)
         return [found[number] for number in range(len(texts))]
 
     def score(self, X: Any, y: Any) -> float:

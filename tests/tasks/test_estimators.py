@@ -169,7 +169,7 @@ def test_settings_are_shown_if_they_are_not_the_default() -> None:
         ({"transfer": "freeze"}, "transfer must be one of scratch, frozen, fine-tune, not 'freeze'"),
         ({"mix_l2": -1.0}, "mix_l2 must be at least 0"),
         ({"discriminative": 0.5}, "discriminative must be 1"),
-        ({"layers": "all"}, "layers is mix, top\\+vectors or the number of a layer, not 'all'"),
+        ({"layers": "all"}, "layers is mix, bottom\\+top or the number of a layer, not 'all'"),
         ({"schedule": "linear"}, "schedule must be one of slanted, cosine, constant"),
     ],
 )

@@ -34,6 +34,7 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = ["Ada", "Kurt", "Grace"]
     pairs = [f"{one} likes {other}.\t{one} mag {other}.\n" for one in people for other in people] * 10
     (tmp_path / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
+    (tmp_path / "held-out-pairs.tsv").write_text("".join(pairs[:2]), encoding="utf-8")
     written(tmp_path / "questions.json", made_questions(30))
     commands = [
         line for block in blocks("console") for line in block.splitlines() if line.startswith("$ unfreeze")

@@ -216,16 +216,16 @@ def test_what_is_skipped_is_counted_and_said(tmp_path: Path) -> None:
         ("x", "y " * 101),
     ]
     files = write_pairs(tmp_path, "some", rows)
-    asked = ["pretrain", "cove", "--pairs", *files, *SIZES, "--epochs", 1, "--longest", 8]
+    asked = ["pretrain", "cove", "--pairs", *files, *SIZES, "--epochs", 1, "--max-words", 8]
     err = succeed(*asked, "--output", tmp_path / "out", "--quiet").err
     assert "2 pairs with an empty side: skipped" in err
-    assert "2 pairs with more than 8 words on a side: skipped; --longest changes this" in err
+    assert "2 pairs with more than 8 words on a side: skipped; --max-words changes this" in err
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--longest 0", "--longest must be above 0, not 0"),
+        ("--max-words 0", "--max-words must be above 0, not 0"),
         ("--dropout 1", "--dropout must be at least 0 and under 1"),
         ("--direction backward", "--direction takes both or forward, not 'backward'"),
         ("--hidden-size -1", "--hidden-size must be above 0"),

@@ -40,7 +40,7 @@ def random_lstm(n_layers: int = 2, *, bidirectional: bool = True) -> nn.LSTM:
 
 
 def vector_of(word: str, vectors: np.ndarray) -> np.ndarray:
-    """As published: the vector of the word, zeros for an unknown one; of the lower-case form if there is only that."""
+    """As published: the vector of the word, zeros for an unknown one; but of the lower-case form if there is only that."""
     for form in (word, word.lower()):
         if form in WORDS:
             found: np.ndarray = vectors[WORDS.index(form)]
@@ -77,7 +77,7 @@ def test_the_layers_are_those_of_torchs_lstm(
 
 
 def test_converted_on_the_command_line(tmp_path: Path) -> None:
-    write_vectors(tmp_path / "glove.txt")
+    vectors = write_vectors(tmp_path / "glove.txt")
     torch.save(random_lstm().state_dict(), tmp_path / "MT-LSTM.pth")
     output = tmp_path / "cove"
     ran = succeed(
@@ -89,9 +89,14 @@ def test_converted_on_the_command_line(tmp_path: Path) -> None:
     assert isinstance(encoder, CoVe) and encoder.widths == [SIZE, 2 * HIDDEN, 2 * HIDDEN]
     direct = read_mt_lstm(tmp_path / "MT-LSTM.pth", tmp_path / "glove.txt")
     np.testing.assert_array_equal(encoder.encode(SENTENCES), direct.encode(SENTENCES))
-    assert {
-        row["word"] for row in succeed("neighbors", output, "bank", "--json").rows[0]["neighbors"]
-    } <= set(WORDS)
+    cosines = vectors @ vectors[WORDS.index("bank")] / np.linalg.norm(vectors, axis=1)
+    nearest = [WORDS[place] for place in np.argsort(-cosines) if WORDS[place] != "bank"]
+    found = succeed("neighbors", output, "bank", "--top", 3, "--json").rows[0]["neighbors"]
+    assert [row["word"] for row in found] == nearest[:3]
+    assert "--direction is for fastai's .pth files" in fail(
+        "convert", tmp_path / "MT-LSTM.pth", "--word-vectors", tmp_path / "glove.txt", "--direction", "backward",
+        "--output", tmp_path / "other",
+    )  # fmt: skip
 
 
 class Code:
@@ -122,6 +127,11 @@ def changed(**tensors: Tensor | None) -> dict[str, Tensor]:
         (changed(weight_ih_l0=torch.ones(4)), "tensor weight_ih_l0 is [4], no matrix"),
         (changed(weight_ih_l1=torch.ones(52, 13)), "tensor weight_ih_l1 is [52, 13], not [52, 26]"),
         (changed(bias_ih_l1=torch.ones(51)), "tensor bias_ih_l1 is [51], not [52]"),
+        (changed(bias_ih_l1=torch.full((52,), torch.nan)), "bias_ih_l1 has other values than finite"),
+        (
+            changed(weight_ih_l0=torch.ones(52, 20, dtype=torch.long)),
+            "weight_ih_l0 has other values than finite",
+        ),
         ([torch.ones(2)], "is not a dictionary of tensors"),
         (torch.ones(2), "is not a dictionary of tensors"),
         ({"weight_ih_l0": "text"}, "is not a dictionary of tensors"),

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from unfreeze.errors import UserError
+from unfreeze.text import pairs
 from unfreeze.text.pairs import Pair, PairSet, pairs_in_memory, read_pairs
+from unfreeze.text.records import Table
 
 ROWS = [("A man, a dog.", "Ein Mann, ein Hund."), ('He said "no".', 'Er sagte "nein".'), ("நான்", "I")]
 
@@ -66,6 +68,29 @@ def test_several_files_are_joined_in_order(tmp_path: Path) -> None:
     assert as_rows(read_pairs([one, table, two])) == [("one", "eins"), ("two", "zwei"), *ROWS]
 
 
+def test_text_with_tabs_may_have_a_header(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.txt", "de\ten\neins\tone\n")
+    columns = {"source_column": "en", "target_column": "de"}
+    assert as_rows(read_pairs([table], header=True)) == [("eins", "one")]
+    assert as_rows(read_pairs([table], **columns)) == [("one", "eins")]
+    assert as_rows(read_pairs([table])) == [("de", "en"), ("eins", "one")]
+    one, two = two_files(tmp_path)  # the columns are those of the table beside the two files
+    assert as_rows(read_pairs([one, two, table], **columns)) == [*ROWS, ("one", "eins")]
+
+
+def test_a_data_set_of_the_hub_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def opened(source: str, **_: object) -> Table:
+        asked.append(source)
+        return Table(source, ["en", "de"], lambda _: iter([(1, ("one", "eins"))]), has_lines=False)
+
+    monkeypatch.setattr(pairs, "open_table", opened)
+    found = read_pairs(["hf:owner/name:train"])
+    assert as_rows(found) == [("one", "eins")]
+    assert asked == [found.source] == ["hf:owner/name:train"]
+
+
 def test_a_digest_tells_where_a_side_ends() -> None:
     one, two = (PairSet([Pair(*sides)], "x") for sides in (("ab", "c"), ("a", "bc")))
     assert one.digest() != two.digest()
@@ -74,12 +99,12 @@ def test_a_digest_tells_where_a_side_ends() -> None:
 def test_empty_sides_and_long_pairs_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [("one", "eins"), ("", "zwei"), ("three", "  "), ("four " * 6, "vier"), ("five", "x " * 5)]
     with caplog.at_level(logging.WARNING, logger="unfreeze"):
-        found = read_pairs(two_files(tmp_path, rows), longest=5)
+        found = read_pairs(two_files(tmp_path, rows), max_words=5)
     assert as_rows(found) == [("one", "eins"), ("five", "x x x x x")]
     said = [str(record.getMessage()) for record in caplog.records]
     assert said == [
         "pairs.en, pairs.de: 2 pairs with an empty side: skipped",
-        "pairs.en, pairs.de: 1 pair with more than 5 words on a side: skipped; longest changes this",
+        "pairs.en, pairs.de: 1 pair with more than 5 words on a side: skipped; max_words changes this",
     ]
 
 
@@ -102,6 +127,14 @@ def test_empty_sides_and_long_pairs_are_counted(tmp_path: Path, caplog: pytest.L
         (["", ""], {}, r"no pair is left \(0 with an empty side, 0 too long\)"),
         ([" \n", "x\n"], {}, r"no pair is left \(1 with an empty side, 0 too long\)"),
         (["a\0b\n", "x\n"], {}, r"0\.txt:1: a NUL byte"),
+        (
+            ["a\n", "x\n"],
+            {"source_column": "1"},
+            r"source_column is for tables, and the lines of 0\.txt, 1\.txt",
+        ),
+        (["a\n", "x\n"], {"header": True}, "header is for tables"),
+        (["en\tde\n"], {"header": True}, "no pair is left"),
+        (["a\tx\n"], {"source_column": "en", "target_column": "de"}, "has no column 'en': it has 'a', 'x'"),
     ],
 )
 def test_what_is_refused(contents: list[str], options: dict[str, str], said: str, tmp_path: Path) -> None:

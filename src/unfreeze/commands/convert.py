@@ -112,6 +112,8 @@ def run(arguments: Convert, console: Console) -> None:
         raise UserError(f"--weights is for ELMo's options.json, which {source} is not")
     if not is_fastai and (arguments.vocabulary is not None or labels):
         raise UserError("--vocabulary and --labels are for fastai's .pth files")
+    if not is_fastai and arguments.direction != "forward":
+        raise UserError(f"--direction is for fastai's .pth files, and {source} is none")
     if is_elmo:
         made = convert_bilm(source, arguments.weights, output)
     elif is_cove:

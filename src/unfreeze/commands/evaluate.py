@@ -190,7 +190,7 @@ def evaluate_translations(arguments: Evaluate, console: Console) -> None:
 
     files = [arguments.data, *([] if arguments.references is None else [arguments.references])]
     # Held-out pairs of any length count: only training skips long ones.
-    pairs = arguments.read_pairs(files, longest=sys.maxsize)
+    pairs = arguments.read_pairs(files, max_words=sys.maxsize)
     translator = Translator.from_pretrained(arguments.model)
     report = evaluate_translator(translator, pairs, search=arguments.search, progress=console.progress)
     console.result(report.as_dict(), str(report))

@@ -258,12 +258,12 @@ class ReadsPairs(ReadsFile):
     header: bool | None = None
     """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
 
-    def read_pairs(self, paths: Sequence[str], longest: int) -> PairSet:
+    def read_pairs(self, paths: Sequence[str], max_words: int) -> PairSet:
         """The pairs of some files."""
         from unfreeze.text.pairs import read_pairs
 
         columns = given(self, "source_column", "target_column", "header")
-        return read_pairs(paths, **columns, encoding=self.encoding, longest=longest)
+        return read_pairs(paths, **columns, encoding=self.encoding, max_words=max_words)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from unfreeze.commands.console import Console
 from unfreeze.commands.options import LoopRunOptions, ReadsPairs, chosen_settings, quoted, run_options
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, small
 from unfreeze.text.display import counted
-from unfreeze.text.pairs import LONGEST
+from unfreeze.text.pairs import MOST_WORDS
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,7 @@ class PretrainCove(ReadsPairs, LoopRunOptions):
     validation_pairs: tuple[str, ...] = ()
     """Held-out pairs, given in the same way (default: one pair in fifty, at most 1,000)."""
 
-    longest: int = LONGEST
+    max_words: int = MOST_WORDS
     """Skip pairs that have more words on a side."""
 
     preset: Literal["tiny", "small", "paper"] = "small"
@@ -49,7 +49,7 @@ class PretrainCove(ReadsPairs, LoopRunOptions):
     given: dict[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        need_positive(self, "longest")
+        need_positive(self, "max_words")
 
 
 def run(arguments: PretrainCove, console: Console) -> None:
@@ -57,10 +57,10 @@ def run(arguments: PretrainCove, console: Console) -> None:
     from unfreeze.pretraining.translation.recipe import pretrain_cove
 
     settings = chosen_settings(PRESETS[arguments.preset](), arguments.given)
-    pairs = arguments.read_pairs(arguments.pairs, arguments.longest)
+    pairs = arguments.read_pairs(arguments.pairs, arguments.max_words)
     validation = None
     if arguments.validation_pairs:
-        validation = arguments.read_pairs(arguments.validation_pairs, arguments.longest)
+        validation = arguments.read_pairs(arguments.validation_pairs, arguments.max_words)
     _, metrics = pretrain_cove(
         pairs,
         settings,

@@ -149,7 +149,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserError: the file is missing or damaged, or holds more than tensors.
     """
     advice = "save it again in fastai with learn.save(NAME, with_opt=False)"
-    return torch_files.read_state(path, origin="fastai's learn.save", advice=advice)
+    state = torch_files.read_state(path, origin="fastai's learn.save", advice=advice)
+    return {name: tensor.float() for name, tensor in state.items()}
 
 
 def read_vocabulary(path: Path) -> tuple[list[str], tuple[str, ...]]:

@@ -5,7 +5,8 @@ The `.pth` file has the weights of the LSTM alone, as `nn.LSTM(300, 300, 2, bidi
 dimensions, for the published weights), which are given as a file of their own; words without a vector are zero. The gates are
 in our order, so weights are copied. LSTMs of other sizes, numbers of layers and of one direction are read as well.
 
-No code in the file is executed. Words are split by our rules, of which the text of the original training differed slightly.
+No code in the file is executed. Words are split by our rules, of which the text of the original training differed slightly. A
+word without a vector is looked up in lower case, which the published code does not do: there it is zero.
 
 Shapes: V words, E width of the word vectors, H hidden size of a direction.
 """
@@ -78,7 +79,7 @@ def _sizes(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     """The arguments of CoVe.
 
     Raises:
-        UserError: a tensor is missing, unknown or of another shape.
+        UserError: a tensor is missing, unknown, of another shape, or has something else than finite numbers.
     """
     if not is_mt_lstm(state):
         some = ", ".join(list(state)[:3]) or "nothing"
@@ -103,6 +104,8 @@ def _sizes(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
         shape = [4 * hidden_size, *width]
         if list(state[name].shape) != shape:
             raise UserError(f"{path}: tensor {name} is {list(state[name].shape)}, not {shape}")
+        if not state[name].is_floating_point() or not state[name].isfinite().all():
+            raise UserError(f"{path}: tensor {name} has other values than finite floating-point numbers")
     return {
         "size": size,
         "hidden_size": hidden_size,

@@ -13,7 +13,7 @@ from unfreeze.errors import UserError
 
 
 def read_state(path: Path, *, origin: str, advice: str) -> dict[str, Tensor]:
-    """The tensors of a `.pth` by name, in fp32, without the state of an optimizer beside them ({"model": ..., "opt": ...}).
+    """The tensors of a `.pth` by name, floating-point ones in fp32, without the state of an optimizer beside them ({"model": ..., "opt": ...}).
 
     Args:
         origin: for messages, what writes such a file.
@@ -34,4 +34,6 @@ def read_state(path: Path, *, origin: str, advice: str) -> dict[str, Tensor]:
         loaded = loaded["model"]
     if not isinstance(loaded, Mapping) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
         raise UserError(f"{path} is not a dictionary of tensors: {advice}")
-    return {str(name): tensor.float() for name, tensor in loaded.items()}
+    return {
+        str(name): tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded.items()
+    }

@@ -18,12 +18,12 @@ from unfreeze.datasets.dataset import Dataset
 from unfreeze.errors import Notice, UserError, column_of, need_texts, setting
 from unfreeze.text.display import counted
 from unfreeze.text.lines import existing_file, read_lines
-from unfreeze.text.records import is_table, open_table, read_text
+from unfreeze.text.records import is_hub, is_table, open_table, read_text
 from unfreeze.text.words import without_surrogates
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 100
+MOST_WORDS = 100
 """Words, separated by spaces, of the longest side of a pair."""
 
 
@@ -66,28 +66,32 @@ def read_pairs(
     target_column: str | None = None,
     header: bool | None = None,
     encoding: str = "utf-8",
-    longest: int = LONGEST,
+    max_words: int = MOST_WORDS,
 ) -> PairSet:
     """Read pairs from files.
 
     Args:
-        paths: tables with a column for each side (TSV, CSV, JSON lines, Parquet; or text with a tab in its first line), or
-            two files without tabs, whose lines belong together; or several of these, one after the other.
+        paths: tables with a column for each side (TSV, CSV, JSON lines, Parquet, hf:owner/name; or text with a tab in its
+            first line), or two files without tabs, whose lines belong together; or several of these, one after the other.
         source_column, target_column: name or number (from 1) of the columns of tables; not needed if there are two.
-        header: whether the first row of a table names its columns; None: detected.
-        longest: pairs with more words on a side are skipped.
+        header: whether the first row of a table names its columns; None: detected. Text with tabs has a header if columns are
+            given by name.
+        max_words: pairs with more words on a side are skipped.
 
     Raises:
-        UserError: a file cannot be read, two files have different numbers of lines, the columns are unclear, or no pair is
-            left.
+        UserError: a file cannot be read, two files have different numbers of lines, the columns are unclear or given without
+            a table, or no pair is left.
     """
-    files = [existing_file(Path(path)) for path in paths]
+    files = [str(path) if is_hub(path) else existing_file(Path(path)) for path in paths]
     columns = source_column, target_column
+    options = {"source_column": source_column, "target_column": target_column, "header": header}
+    ignored = [name for name, value in options.items() if value is not None]
     found: list[Pair] = []
     waiting: Path | None = None
     for file in files:
-        if is_table(file) or "\t" in next(iter(read_lines(file, encoding)), ""):
+        if isinstance(file, str) or is_table(file) or "\t" in next(iter(read_lines(file, encoding)), ""):
             found += _rows(file, columns, header, encoding)
+            ignored = []
         elif waiting is None:
             waiting = file
         else:
@@ -98,11 +102,15 @@ def read_pairs(
             f"{waiting} has no tab in its first line: give a table of two columns, or a second file with the translation of "
             "each line"
         )
-    source = ", ".join(path.name for path in files)
-    return PairSet(_usable(found, source, longest), source)
+    source = ", ".join(file if isinstance(file, str) else file.name for file in files)
+    if ignored and found:
+        raise UserError(
+            f"{setting(ignored[0])} is for tables, and the lines of {source} are pairs as they are: leave it out"
+        )
+    return PairSet(_usable(found, source, max_words), source)
 
 
-def pairs_in_memory(sources: object, targets: object, *, longest: int = LONGEST) -> PairSet:
+def pairs_in_memory(sources: object, targets: object, *, max_words: int = MOST_WORDS) -> PairSet:
     """Pairs of two columns of texts: lists, arrays, Series.
 
     Raises:
@@ -115,14 +123,14 @@ def pairs_in_memory(sources: object, targets: object, *, longest: int = LONGEST)
         raise UserError(
             f"{len(both[0])} texts and {len(both[1])} translations: there must be one for each text"
         )
-    return PairSet(_usable(map(Pair, *both), "the pairs", longest), "the pairs")
+    return PairSet(_usable(map(Pair, *both), "the pairs", max_words), "the pairs")
 
 
 def _rows(
-    path: Path, columns: tuple[str | None, str | None], header: bool | None, encoding: str
+    path: str | Path, columns: tuple[str | None, str | None], header: bool | None, encoding: str
 ) -> Iterator[Pair]:
-    if not is_table(path):
-        yield from _tab_separated(path, columns, encoding)
+    if isinstance(path, Path) and not is_table(path):
+        yield from _tab_separated(path, columns, header, encoding)
         return
     asked = [name for name in columns if name is not None]
     table = open_table(path, encoding=encoding, columns_asked=asked, header=header)
@@ -134,14 +142,21 @@ def _rows(
         yield Pair(one, other)
 
 
-def _tab_separated(path: Path, columns: tuple[str | None, str | None], encoding: str) -> Iterator[Pair]:
-    """The rows of a text file with tabs, without a header and without quotes."""
+def _tab_separated(
+    path: Path, columns: tuple[str | None, str | None], header: bool | None, encoding: str
+) -> Iterator[Pair]:
+    """The rows of a text file with tabs, without quotes."""
+    if header is None:
+        header = any(name is not None and not name.isdecimal() for name in columns)
     places: tuple[int, ...] = ()
     for number, line in enumerate(read_lines(path, encoding), 1):
         cells = line.rstrip("\n").split("\t")
         if not places:
             width = len(cells)
-            places = _columns([str(place) for place in range(1, width + 1)], columns, path)
+            numbers = [str(place) for place in range(1, width + 1)]
+            places = _columns([cell.strip() for cell in cells] if header else numbers, columns, path)
+            if header:
+                continue
         if not line.strip():
             continue
         if len(cells) != width:
@@ -151,7 +166,9 @@ def _tab_separated(path: Path, columns: tuple[str | None, str | None], encoding:
         yield Pair(*(cells[place] for place in places))
 
 
-def _columns(names: Sequence[str], wanted: tuple[str | None, str | None], path: Path) -> tuple[int, ...]:
+def _columns(
+    names: Sequence[str], wanted: tuple[str | None, str | None], path: str | Path
+) -> tuple[int, ...]:
     """The places of the two columns."""
     if wanted == (None, None) and len(names) == 2:
         return 0, 1
@@ -187,7 +204,7 @@ def _lines(source: Path, target: Path, encoding: str) -> Iterator[Pair]:
         yield Pair(one.rstrip("\n"), other.rstrip("\n"))
 
 
-def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
+def _usable(pairs: Iterable[Pair], source: str, max_words: int) -> list[Pair]:
     """The pairs that are neither empty on one side nor far too long; reports how many are not."""
     kept: list[Pair] = []
     empty = long = 0
@@ -195,7 +212,7 @@ def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
         pair = Pair(without_surrogates(one).strip(), without_surrogates(other).strip())
         if not all(pair):
             empty += 1
-        elif max(len(side.split()) for side in pair) > longest:
+        elif max(len(side.split()) for side in pair) > max_words:
             long += 1
         else:
             kept.append(pair)
@@ -206,7 +223,7 @@ def _usable(pairs: Iterable[Pair], source: str, longest: int) -> list[Pair]:
     if long:
         logger.warning(
             Notice(
-                f"{source}: {counted(long, 'pair')} with more than {longest} words on a side: skipped; {setting('longest')} changes this"
+                f"{source}: {counted(long, 'pair')} with more than {max_words} words on a side: skipped; {setting('max_words')} changes this"
             )
         )
     return kept

@@ -129,10 +129,11 @@ class Sides:
         self.pairs = EncodedPairs.of(self.translator, train_pairs)
 
         def tokens(pairs: PairSet) -> tuple[list[list[str]], list[list[str]]]:
-            encoded = EncodedPairs.of(self.translator, pairs)
+            encoded, numbers = EncodedPairs.of(self.translator, pairs), range(len(pairs))
             sides = (encoded.sources, source, 0), (encoded.targets, target, 1)
             return tuple(
-                [[own.token(n) for n in ids[first:]] for ids in texts] for texts, own, first in sides
+                [[own.token(n) for n in texts[number][first:]] for number in numbers]
+                for texts, own, first in sides
             )  # type: ignore[return-value]
 
         sizes = {
@@ -224,7 +225,7 @@ def work(sides: Sides) -> float:
     The words of the source count by their number for each token of the target.
     """
     translator, encoder = sides.translator, sides.translator.encoder
-    words = sum(map(len, sides.pairs.sources)) / sum(map(len, sides.pairs.targets))
+    words = sum(sides.pairs.sources.lengths) / sum(sides.pairs.targets.lengths)
     of_words = sum(p.numel() for lstm in encoder.lstms for p in lstm.parameters() if p.dim() == 2)
     of_tokens = sum(p.numel() for p in translator.decoder.parameters() if p.dim() == 2)
     of_words += translator.decoder.keys.numel()

@@ -17,12 +17,14 @@ from unfreeze.encoders.base import Encoder
 from unfreeze.encoders.cove import CoVe
 from unfreeze.encoders.layers.bi_lstm import Packing
 from unfreeze.errors import MissingExtra, UserError
+from unfreeze.pretraining.translation import objective as objective_module
 from unfreeze.pretraining.translation import search
 from unfreeze.pretraining.translation import settings as settings_module
 from unfreeze.pretraining.translation import translator as translator_module
 from unfreeze.pretraining.translation.evaluation import evaluate_translator
 from unfreeze.pretraining.translation.objective import (
     EncodedPairs,
+    EncodedTexts,
     TranslationObjective,
     mean_loss,
     perplexity_of,
@@ -331,6 +333,17 @@ def test_processes_that_get_no_pair_of_the_last_batch_take_part_in_the_update() 
     whole = objective.loss([0, 1, 2])
     assert sum(loss.n_items for loss in losses) == whole.n_items
     assert sum(loss.total.item() for loss in losses) == pytest.approx(whole.total.item(), rel=1e-5)
+
+
+def test_encoded_texts_are_those_of_the_tokenizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective_module, "TEXTS_AT_ONCE", 3)
+    translator = small_translator(subwords=True)
+    expected = translator.target.encode_ids(TARGETS)
+    pairs = EncodedPairs.of(translator, pairs_in_memory(SOURCES, TARGETS))
+    assert len(TARGETS) > 3 and [pairs.targets[number] for number in range(len(TARGETS))] == expected
+    assert pairs.targets.lengths == [len(ids) for ids in expected]
+    assert pairs.targets.ids.nbytes == 4 * sum(pairs.targets.lengths)
+    assert EncodedTexts(translator.target.encode_ids, []).lengths == []
 
 
 # Measuring

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from experiments import bank_in_two_sentences, elmo_answers, elmo_tagging
-from experiments.cove_tasks import unknown_share
+from experiments.cove_tasks import Parts, measured, unknown_share
 from experiments.results import Results, with_model
 from tests.encoders.coves import small_cove
+from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.text.examples import example_set
 
 
@@ -34,6 +36,16 @@ def test_another_model_is_measured_anew(tmp_path: Path) -> None:
 def test_unknown_words_are_those_without_a_vector() -> None:
     pairs = example_set([("The CAT sat", "xyzzy sat"), ("a plugh", "cat")], ["yes", "no"])
     assert unknown_share(small_cove(), pairs) == 2 / 8
+
+
+def test_a_form_is_measured_with_the_share_of_unknown_words(tmp_path: Path) -> None:
+    small_cove().save_pretrained(tmp_path)
+    texts = ["The cat sat", "a dog xyzzy"] * 3
+    examples = example_set([(text, "a mat") for text in texts], ["cat", "dog"] * 3)
+    settings = ClassifierSettings(encoder=tmp_path, body="bcn", hidden_size=4, epochs=1)
+    for layers in (None, 0):
+        found = measured(Parts(examples, examples, examples), replace(settings, layers=layers))
+        assert 0 <= found["accuracy"] <= 1 and found["unknown"] == 0.1
 
 
 @pytest.mark.parametrize(

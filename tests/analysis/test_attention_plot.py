@@ -39,9 +39,9 @@ def tamil_font(path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_words_and_tokens_are_its_labels(suffix: str, tmp_path: Path) -> None:
-    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]], np.float32)
+    weights = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]], np.float32)
     path = tmp_path / f"a.{suffix}"
-    plot_attention(shares, ["$man", "rides"], ["▁Mann", "▁fähr", "t"], path)
+    plot_attention(weights, ["$man", "rides"], ["▁Mann", "▁fähr", "t"], path)
     assert path.stat().st_size > 1000
     if suffix == "svg":
         text = path.read_text(encoding="utf-8")

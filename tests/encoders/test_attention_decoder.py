@@ -48,8 +48,8 @@ class Case:
 
     def ours(self) -> tuple[Tensor, Tensor]:
         memory, state = self.begin()
-        found, shares = self.decoder(self.packing.pack(self.x), self.packing, memory, state)
-        return self.packing.unpack(found), self.packing.unpack(shares)[:, :, :7]
+        found, attention = self.decoder(self.packing.pack(self.x), self.packing, memory, state)
+        return self.packing.unpack(found), self.packing.unpack(attention)[:, :, :7]
 
     def plain(self) -> tuple[Tensor, Tensor]:
         """(B, T, D) and (B, T, S), step by step, padding included."""
@@ -66,11 +66,11 @@ class Case:
                 c[layer] = f.sigmoid() * c[layer] + i.sigmoid() * g.tanh()
                 below = h[layer] = o.sigmoid() * c[layer].tanh()
             scores = torch.einsum("bsm,dm,bd->bs", self.states, own.keys, below)
-            shares = scores.masked_fill(~mask, -torch.inf).softmax(1)
-            context = torch.einsum("bs,bsm->bm", shares, self.states)
+            weights = scores.masked_fill(~mask, -torch.inf).softmax(1)
+            context = torch.einsum("bs,bsm->bm", weights, self.states)
             feed = torch.tanh(context @ own.context.t() + below @ own.top.t())
             outputs.append(feed)
-            attention.append(shares)
+            attention.append(weights)
         return torch.stack(outputs, 1), torch.stack(attention, 1)
 
 
@@ -94,8 +94,8 @@ def test_outputs_and_gradients_are_those_of_a_plain_loop(
     size: int, memory_size: int, dtype: torch.dtype, bound: float
 ) -> None:
     case = Case(size, dtype, memory_size)
-    (found, shares), (wanted, expected) = case.ours(), case.plain()
-    assert max(relative_errors([found, shares], [wanted * case.real, expected * case.real])) < bound
+    (found, attention), (wanted, expected) = case.ours(), case.plain()
+    assert max(relative_errors([found, attention], [wanted * case.real, expected * case.real])) < bound
     weights = torch.randn_like(wanted) * case.real
     gradients = torch.autograd.grad((found * weights).sum(), case.inputs)
     others = torch.autograd.grad((wanted * weights).sum(), case.inputs)
@@ -120,9 +120,9 @@ def test_single_steps_are_those_of_a_whole_text(size: int) -> None:
     wanted, expected = case.plain()
     memory, state = case.begin()
     for t in range(3):
-        found, shares, state = case.decoder.step(case.x[:, t], memory, state)
+        found, attention, state = case.decoder.step(case.x[:, t], memory, state)
         torch.testing.assert_close(found, wanted[:, t], atol=2e-6, rtol=1e-5)
-        torch.testing.assert_close(shares[:, :7], expected[:, t], atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(attention[:, :7], expected[:, t], atol=2e-6, rtol=1e-5)
 
 
 def test_dropout_keeps_the_same_features_of_a_text_at_all_steps() -> None:

@@ -167,8 +167,19 @@ def test_attention_that_is_not_wanted_is_left_out_and_unknown_words_are_copied_a
     for one, other in zip(whole, some, strict=True):
         assert one.tokens == other.tokens and one.score == other.score
         assert one.attention.shape == (len(one.tokens), len(one.source_words))
-        assert one.attention.base is None or one.attention.base.shape == one.attention.shape
         assert other.attention.shape == (0, len(one.source_words))
+
+
+@torch.no_grad()
+def test_tokens_keep_the_attention_of_their_own_words_alone() -> None:
+    translator = small_translator(subwords=True)
+    batch = translator.encoder.prepare(SOURCES)
+    counts = batch.lengths.tolist()
+    for wanted in (True, False):
+        found = search._search(translator, batch, counts, settings_module.Search(), wanted)
+        for n_words, best in zip(counts, found, strict=True):
+            for token in best.tokens():
+                assert token.attention.base is None and len(token.attention) == (n_words if wanted else 1)
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 1.0])

@@ -24,7 +24,7 @@ def plot_attention(
     """Save a plot as PNG, SVG or PDF, depending on the suffix of `path`.
 
     Args:
-        attention: (T, S) shares, each row of which adds up to 1.
+        attention: (T, S) weights, each row of which adds up to 1.
         source_words: the S words of the text.
         tokens: the T tokens of the translation; "▁" stands for the space before a word.
 
@@ -34,19 +34,19 @@ def plot_attention(
     from matplotlib.figure import Figure
 
     picture_format(path)
-    shares = np.asarray(attention)
-    if not shares.size:
+    weights = np.asarray(attention)
+    if not weights.size:
         raise UserError("there is no attention to draw: the text or its translation is empty")
-    if max(shares.shape) > MOST_LABELS:
+    if max(weights.shape) > MOST_LABELS:
         raise UserError(
             f"{len(source_words)} words and {len(tokens)} tokens in one picture: at most {MOST_LABELS} can be read"
         )
     rows = [cut(token.replace(SPACE, ""), _LONGEST_LABEL) for token in tokens]
     columns = [cut(word, _LONGEST_LABEL) for word in source_words]
-    height, width = (2.0 + 0.3 * count for count in shares.shape)
+    height, width = (2.0 + 0.3 * count for count in weights.shape)
     figure = Figure(figsize=(width + 1.0, height), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    image = axes.imshow(weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     families = families_for("".join([*rows, *columns]))
     axes.xaxis.tick_top()
     axes.set_xticks(

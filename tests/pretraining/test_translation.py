@@ -129,9 +129,11 @@ def plain_beam_search(
 @pytest.mark.parametrize("beams", [2, 4])
 def test_beams_are_those_of_a_plain_search(beams: int, penalty: float) -> None:
     translator = small_translator(subwords=True, copies=False)
-    with torch.no_grad():
-        translator.output.bias[translator.target.bos_id] += 2.0  # else no translation ends early
-    texts = ["The man rides", "Two dogs", "a man and the dogs", "Man"]
+    with torch.no_grad():  # states that matter more, and ends that are neither rare nor certain
+        for parameter in (*translator.decoder.parameters(), translator.embedding.weight):
+            parameter.mul_(1.5)
+        translator.output.bias[translator.target.bos_id] += 1.0
+    texts = ["The man rides", "Two dogs", "a man and the dogs", "Man", "a a dogs a"]
     for text, found in zip(
         texts, translator.translate(texts, beams=beams, length_penalty=penalty), strict=True
     ):

@@ -403,10 +403,8 @@ class _Steps(torch.autograd.Function):
         run = _Run(packing, weights, memory, state, x.to(compute), masks)
         run.forward()
         ctx.run, ctx.formats = run, [tensor.dtype for tensor in (states, keys, x, *flat)]
-        # Tensors of their own: the outputs know `ctx`, and it would never be freed if it knew them.
-        outputs, attention_weights = run.outputs().detach(), run.attention_weights.detach()
-        ctx.mark_non_differentiable(attention_weights)
-        return outputs, attention_weights
+        ctx.mark_non_differentiable(run.attention_weights)
+        return run.outputs(), run.attention_weights
 
     @staticmethod
     @once_differentiable

@@ -47,7 +47,8 @@ LEARNING_RATE = 1e-3
 WANTED = 25.0
 TURN = 30.0
 """Seconds of a turn in the comparison of BLEU."""
-BATCH, N_BATCHES = 64, 6
+BATCHES = {64: 6, 256: 3}
+"""Captions in a batch, and how many batches."""
 
 
 def captions(data: Path, name: str) -> PairSet:
@@ -55,13 +56,13 @@ def captions(data: Path, name: str) -> PairSet:
     return read_pairs([data / "multi30k" / f"{name}.{language}" for language in ("en", "de")])
 
 
-def embedding(data: Path, rounds: int) -> list[Row]:
-    """Words per second, and the largest difference of the states."""
-    texts = captions(data, "train").sources[: BATCH * N_BATCHES]
+def embedding(data: Path, rounds: int, size: int) -> list[Row]:
+    """Words per second in batches of `size` captions, and the largest difference of the states."""
+    texts = captions(data, "train").sources[: size * BATCHES[size]]
     encoder = CoVe(train_cased_tokenizer(texts, size=10_000)).eval()
     torch.manual_seed(0)
     nn.init.normal_(encoder.words.weight)
-    batches = [encoder.prepare(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)]
+    batches = [encoder.prepare(texts[at : at + size]) for at in range(0, len(texts), size)]
     published = nn.LSTM(300, 300, 2, bidirectional=True, batch_first=True)
     for layer, own in enumerate(encoder.lstms):
         for name, parameter in own.named_parameters():
@@ -92,7 +93,7 @@ def embedding(data: Path, rounds: int) -> list[Row]:
     peer = rates.pop("theirs")
     rows = [
         Row(
-            what="CoVe: largest difference of states",
+            what=f"CoVe, {size} captions: largest difference of states",
             ours=difference,
             goal="< 1e-5",
             failed=difference >= 1e-5,
@@ -102,7 +103,7 @@ def embedding(data: Path, rounds: int) -> list[Row]:
         medians = statistics.median(found), statistics.median(peer)
         rows.append(
             Row(
-                what=f"embed CoVe 300/300, words/s, 64 captions: {precision}",
+                what=f"embed CoVe 300/300, words/s, {size} captions: {precision}",
                 ours=medians[0],
                 theirs=medians[1],
                 ratio=median_ratio(found, peer),
@@ -280,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(machine_line(machine()), flush=True)
     rows: list[Row] = []
     if "embedding" in options.only:
-        rows += embedding(options.data, options.rounds)
+        for size in BATCHES:
+            rows += embedding(options.data, options.rounds, size)
     for name in ("training", "bleu"):
         if name in options.only:
             with tempfile.TemporaryDirectory() as folder:

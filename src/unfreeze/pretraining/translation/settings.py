@@ -98,7 +98,7 @@ def _settings(
     learning_rate: float, epochs: int, schedule: Any = "cosine", loop: Any = None, **changes: Any
 ) -> TranslationSettings:
     policy = TransferPolicy(mode="scratch", learning_rate=learning_rate, schedule=schedule)
-    settings = {"weight_decay": 0.0, "betas": (0.9, 0.98), **(loop or {})}
+    settings = {"weight_decay": 0.0, "betas": (0.9, 0.98), "keep_best": True, **(loop or {})}
     return TranslationSettings(policy=policy, loop=LoopSettings(epochs=epochs, **settings), **changes)
 
 

@@ -98,6 +98,22 @@ def test_nt_asgd_ends_with_the_mean_of_the_weights_since_its_trigger() -> None:
     assert_equal(objective.seen[-1], expected, atol=1e-5, rtol=1e-4)
 
 
+def test_sgd_on_a_plateau_halves_its_rate_whenever_the_loss_rises() -> None:
+    losses = [3.0, 2.0, 2.5, 2.4, 2.6, 2.6]
+    factors = [1.0, 1.0, 1.0, 0.5, 0.5, 0.25]
+    objective = Regression(figures=[{"loss": loss, "score": -loss} for loss in losses])
+    policy = TransferPolicy(mode="scratch", learning_rate=0.05, schedule="plateau")
+    run(objective, policy, epochs=6, optimizer="sgd")
+    reference = Regression()
+    for step in range(6 * N_BATCHES):
+        gradients(reference, step)
+        with torch.no_grad():
+            for parameter in reference.model.parameters():
+                assert parameter.grad is not None
+                parameter -= 0.05 * factors[step // N_BATCHES] * parameter.grad
+    assert_equal(objective.weights, reference.weights, atol=1e-6, rtol=1e-5)
+
+
 def trigger(losses: list[float]) -> int:
     """Checks made when averaging begins: the first that is worse than the best of all but the five before it."""
     return next(t + 1 for t in range(6, len(losses)) if losses[t] > min(losses[: t - 5]))

@@ -27,7 +27,7 @@ class Regression:
         layers = [nn.Linear(4, 6), nn.Dropout(dropout), nn.Linear(6, 5, bias=False), nn.Linear(5, 1)]
         self.model: nn.Module = nn.Sequential(*layers)
         self.data = [(torch.randn(8, 4), torch.randn(8, 1)) for _ in range(N_BATCHES)]
-        self.figures, self.before = figures, before
+        self.figures, self.before, self.validation = figures, before, figures
         self.seen: list[dict[str, Tensor]] = []
         """The weights at each validation."""
 

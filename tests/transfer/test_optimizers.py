@@ -238,7 +238,7 @@ def test_step_takes_a_closure() -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "named"),
     [
-        ("sgd", {}, "sgd.*adamw, nt-asgd"),
+        ("rmsprop", {}, "rmsprop.*adamw, nt-asgd"),
         ("adamw", {"betas": (0.9, 1.5)}, "1.5"),
         ("adamw", {"weight_decay": -1.0}, "-1.0"),
         ("nt-asgd", {"weight_decay": -1.0}, "-1.0"),

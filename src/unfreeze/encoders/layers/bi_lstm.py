@@ -1,9 +1,10 @@
 """A biLSTM layer over packed texts, whose weights are those of `torch.nn.LSTM`.
 
-`torch.nn.LSTM` on packed sequences, the published way to run a biLSTM over texts of different lengths, is not vectorized on a
-CPU and knows no bf16 (benchmarks.translation_speed compares both). Here, as in projected_lstm.py, the product with the inputs is one product for all steps, the elementwise
-part of a step is one compiled pass (lstm_cell.py), the gradient of each weight is one product at the end, and each direction
-runs in a thread of its own. On other devices the packed sequences go to cuDNN.
+`torch.nn.LSTM` on packed sequences, the published way to run a biLSTM over texts of different lengths, does not use bf16 on a CPU
+(benchmarks.translation_speed compares both; in float32 they are equally fast). Here, as in projected_lstm.py, the product with the
+inputs is one product for all steps, the elementwise part of a step is one compiled pass (lstm_cell.py), the gradient of each
+weight is one product at the end, and each direction runs in a thread of its own. On other devices the packed sequences go to
+cuDNN.
 
 Texts are sorted by length, longest first, and packed step by step as in `torch.nn.utils.rnn.PackedSequence`: the rows of step t
 are those of the texts that have not ended, so padding is never computed. The backward direction walks through the same rows

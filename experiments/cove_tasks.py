@@ -68,11 +68,11 @@ def sst2(data: Path) -> Parts:
 
 def trec(data: Path) -> Parts:
     """Questions by what they ask for; a tenth of the training questions selects the epoch."""
-    labeled = read_examples(data / "sentences" / "TREC.train")
+    labeled = read_examples(data / "sentences" / "TREC.train", encoding="latin-1")
     dev = labeled.sample(len(labeled) // 10, 0)
     chosen = {id(example) for example in dev.examples}
     train = labeled.subset(example for example in labeled.examples if id(example) not in chosen)
-    return Parts(train, dev, read_examples(data / "sentences" / "TREC.test"))
+    return Parts(train, dev, read_examples(data / "sentences" / "TREC.test", encoding="latin-1"))
 
 
 def sick(data: Path) -> Parts:

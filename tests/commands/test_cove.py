@@ -189,7 +189,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         ({"a.en": b"one\n"}, "a.en has no tab in its first line: give a table of two columns, or a second file"),
         ({"a.en": b"", "a.de": b""}, "no pair is left (0 with an empty side, 0 too long)"),
         ({"a.en": b"one\n\n", "a.de": b"\nzwei\n"}, "no pair is left (2 with an empty side, 0 too long)"),
-        ({"a.en": b"w " * 101, "a.de": b"v\n"}, "no pair is left (0 with an empty side, 1 too long)"),
+        ({"a.en": b"w " * 101, "a.de": b"v\n"}, "no pair is left (0 with an empty side, 1 too long; --max-words is 100)"),
         ({"a.en": b"\x00\x01\xff", "a.de": b"v\n"}, "a.en:1"),
         ({"a.en": b"caf\xe9\n", "a.de": b"v\n"}, "--encoding"),
         ({"a.tsv": b"1\tone\teins\n2\ttwo\tzwei\n"}, "by --source-column and --target-column"),

@@ -392,6 +392,13 @@ def test_score_is_bleu_from_0_to_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again == report and translator.training  # measured without dropout all the same
 
 
+def test_called_like_a_function_it_gives_what_pipelines_give() -> None:
+    translator = small_translator()
+    [written] = translator.predict(SOURCES[:1])
+    assert written and translator(SOURCES[0]) == [{"translation_text": written}]
+    assert translator(SOURCES[:2])[0] == {"translation_text": written}
+
+
 def test_a_perplexity_beyond_the_range_of_numbers_is_infinite() -> None:
     assert perplexity_of(math.log(7)) == pytest.approx(7) and perplexity_of(1000.0) == math.inf
 

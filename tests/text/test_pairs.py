@@ -117,6 +117,7 @@ def test_empty_sides_and_long_pairs_are_counted(tmp_path: Path, caplog: pytest.L
             r"1\.txt has 1 line and .*0\.txt has 3: every line needs its translation",
         ),
         (["a\n", "x\ny\n"], {}, r"0\.txt has 1 line and .*1\.txt has 2"),
+        ([], {}, "no pairs were given: name a table of two columns"),
         (["a\n"], {}, r"0\.txt has no tab in its first line: give a table of two columns, or a second file"),
         (["a\n", "x\n", "y\n"], {}, r"2\.txt has no tab in its first line"),
         (["a\tx\tp\n"], {}, r"0\.txt has 3 columns \('1', '2', '3'\): name two of them"),
@@ -146,7 +147,7 @@ def test_what_is_refused(contents: list[str], options: dict[str, str], said: str
 def test_no_files_other_encodings_and_wrong_types(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_pairs([tmp_path / "none.txt"])
-    with pytest.raises(UserError, match="no pair is left"):
+    with pytest.raises(UserError, match="no pairs were given"):
         read_pairs([])
     latin = tmp_path / "latin.txt"
     latin.write_bytes("Mädchen\tgirl\n".encode("latin-1"))

@@ -37,7 +37,7 @@ from unfreeze.checked import NotJson, need_call, parse_json, read_json
 from unfreeze.encoders.base import layer_number
 from unfreeze.encoders.feature_settings import EmbedSettings, Pool
 from unfreeze.encoders.text_encoder import TextEncoder
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.folders import CONFIG, Config, read_config, write_config, writing
 from unfreeze.progress import SILENT, Progress
 
@@ -174,7 +174,9 @@ def _shape(encoder: TextEncoder, layers: list[int], settings: EmbedSettings) -> 
         return 1, sum(widths)
     if len(set(widths)) > 1:
         shown = ", ".join(map(str, encoder.widths))
-        raise UserError(f"the layers' widths are {shown}: layers of unequal width are embedded one at a time")
+        raise UserError(
+            f"the layers' widths are {shown}: layers of unequal width are embedded one at a time, such as {setting('layers', -1)}"
+        )
     return 1 if settings.layers == "mean" else len(layers), widths[0]
 
 

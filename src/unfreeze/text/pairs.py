@@ -82,6 +82,8 @@ def read_pairs(
         UserError: a file cannot be read, two files have different numbers of lines, the columns are unclear or given without
             a table, or no pair is left.
     """
+    if not paths:
+        raise UserError("no pairs were given: name a table of two columns, or two files with a text per line")
     files = [str(path) if is_hub(path) else existing_file(Path(path)) for path in paths]
     columns = source_column, target_column
     options = {"source_column": source_column, "target_column": target_column, "header": header}
@@ -217,7 +219,10 @@ def _usable(pairs: Iterable[Pair], source: str, max_words: int) -> list[Pair]:
         else:
             kept.append(pair)
     if not kept:
-        raise UserError(f"{source}: no pair is left ({empty:,} with an empty side, {long:,} too long)")
+        advice = f"; {setting('max_words')} is {max_words}" if long else ""
+        raise UserError(
+            f"{source}: no pair is left ({empty:,} with an empty side, {long:,} too long{advice})"
+        )
     if empty:
         logger.warning("%s: %s with an empty side: skipped", source, counted(empty, "pair"))
     if long:

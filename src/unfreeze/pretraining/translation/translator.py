@@ -8,6 +8,7 @@ D hidden size of the decoder, which is the width of the encoder's layers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -152,6 +153,15 @@ class Translator(nn.Module):
         return self.output.log_probabilities(output, self._output_matrix), attention_weights, after
 
     # Translation
+
+    def __call__(self, texts: str | Sequence[str]) -> list[dict[str, str]]:
+        """The translation of each text, in the form of transformers' pipelines: {"translation_text"}.
+
+        Raises:
+            UserError: something else than text.
+        """
+        found = self.predict([texts] if isinstance(texts, str) else texts)
+        return [{"translation_text": text} for text in found]
 
     def predict(
         self, X: Any, *, beams: int = 5, length_penalty: float = 1.0, progress: Progress = SILENT

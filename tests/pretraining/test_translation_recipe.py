@@ -10,11 +10,13 @@ import pytest
 
 from tests.pretraining.translators import SOURCES, TARGETS
 from unfreeze.errors import UserError
+from unfreeze.pretraining.translation.evaluation import evaluate_translator
 from unfreeze.pretraining.translation.recipe import _source_tokenizer, make_translator, pretrain_cove
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, tiny
 from unfreeze.text.cased_words import train_cased_tokenizer
 from unfreeze.text.marked_words import train_marked_words
 from unfreeze.text.pairs import pairs_in_memory
+from unfreeze.training.checkpoints import read_log
 from unfreeze.vectors.table import VectorTable
 
 
@@ -51,6 +53,21 @@ def test_a_given_range_is_that_of_all_weights() -> None:
     for name, parameter in make_translator(source, target, None, settings).named_parameters():
         if parameter.numel():
             assert 0.05 < parameter.abs().max() <= 0.1, name
+
+
+def test_the_metrics_are_those_of_the_weights_that_are_kept(tmp_path: Path) -> None:
+    settings = tiny()
+    # A learning rate with which the held-out loss rises after some epochs.
+    policy = replace(settings.policy, learning_rate=0.3, schedule="constant")
+    settings = replace(settings, policy=policy, loop=replace(settings.loop, epochs=8))
+    pairs = pairs_in_memory(SOURCES, TARGETS)
+    held_out = pairs_in_memory(SOURCES, [*TARGETS[1:], TARGETS[0]])
+    output = tmp_path / "translator"
+    translator, metrics = pretrain_cove(pairs, settings, output=output, validation=held_out, precision="fp32")
+    losses = [record["loss"] for record in read_log(output)]
+    assert metrics["loss"] == min(losses) < losses[-1]
+    measured = evaluate_translator(translator, held_out)
+    assert measured.perplexity == pytest.approx(metrics["perplexity"], rel=1e-4)
 
 
 # Given word vectors

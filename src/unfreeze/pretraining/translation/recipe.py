@@ -29,7 +29,7 @@ from unfreeze.text.rules import normalized
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.text.words import word_texts
-from unfreeze.training.loop import seed_everything
+from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 from unfreeze.vectors.table import VectorTable
@@ -124,7 +124,7 @@ def pretrain_cove(
             )
         records = run.train(objective, settings.policy, settings.loop, "translator")
         translator.eval()
-        metrics = {name: value for name, value in records[-1].items() if name not in ("score", "epoch")}
+        metrics = metrics_of(records, settings.loop, without=("score", "epoch"))
         metrics |= {"pairs": len(learned), "source_vocabulary": len(source), "target_vocabulary": len(target)}
         facts = {
             "data": pairs.source,

@@ -234,9 +234,13 @@ def work(sides: Sides) -> float:
     return 6.0 * (words * of_words + of_tokens)
 
 
-def to_bleu(sides: Sides) -> list[Row]:
-    """Seconds of training until the validation captions reach the wanted BLEU."""
-    running, reached = sides.contenders(), dict[str, tuple[float, int]]()
+def to_bleu(sides: Sides, patience: float) -> list[Row]:
+    """Seconds of training until the validation captions reach the wanted BLEU.
+
+    A side that has trained `patience` times as long as the one that reached it is stopped, and its time counts as at least that.
+    """
+    running, reached = sides.contenders(), dict[str, float]()
+    stopped = False
     while running:
         for contender in list(running):
             contender.go_on(seconds=TURN)
@@ -245,21 +249,17 @@ def to_bleu(sides: Sides) -> list[Row]:
                 f"{contender.name}: {contender.seconds:.0f} s, {len(contender.steps)} updates, BLEU {found:.2f}",
                 flush=True,
             )
-            if found >= WANTED:
-                reached[contender.name] = contender.seconds, len(contender.steps)
+            too_long = any(contender.seconds >= patience * seconds for seconds in reached.values())
+            if found >= WANTED or too_long:
+                stopped |= found < WANTED
+                reached[contender.name] = contender.seconds
                 contender.stop()
                 running.remove(contender)
-    (ours, own_updates), (theirs, updates) = reached["ours"], reached["JoeyNMT"]
-    print(f"updates to BLEU {WANTED:g}: ours {own_updates}, JoeyNMT {updates}", flush=True)
-    return [
-        Row(
-            what=f"seconds to BLEU {WANTED:g} on Multi30k's validation captions",
-            ours=ours,
-            theirs=theirs,
-            ratio=theirs / ours,
-            goal=">= 3",
-        )
-    ]
+    ours, theirs = reached["ours"], reached["JoeyNMT"]
+    what = f"seconds to BLEU {WANTED:g} on Multi30k's validation captions"
+    if stopped:
+        what += f" (the slower side was stopped below it, after {patience:g} times the seconds of the faster)"
+    return [Row(what=what, ours=ours, theirs=theirs, ratio=theirs / ours, goal=">= 3")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -276,6 +276,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts (default: all)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=4.0,
+        help="bleu: stop the side that has trained this many times as long as the other needed (default: 4)",
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     print(machine_line(machine()), flush=True)
@@ -287,7 +293,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in options.only:
             with tempfile.TemporaryDirectory() as folder:
                 sides = Sides(options.data, Path(folder), options.threads)
-                rows += training(sides, options.rounds) if name == "training" else to_bleu(sides)
+                rows += (
+                    training(sides, options.rounds)
+                    if name == "training"
+                    else to_bleu(sides, options.patience)
+                )
     print(table(rows))
 
 

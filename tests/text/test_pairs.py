@@ -78,6 +78,34 @@ def test_text_with_tabs_may_have_a_header(tmp_path: Path) -> None:
     assert as_rows(read_pairs([one, two, table], **columns)) == [*ROWS, ("one", "eins")]
 
 
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("en\tde", True),
+        ("en\tpt-BR", True),
+        ("Source\tTarget", True),
+        ("hello\thallo", False),
+        ("Go.\tGeh.", False),
+    ],
+)
+def test_a_first_line_that_looks_like_names_is_said(
+    first: str, said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(tmp_path / "pairs.tsv.txt", f"{first}\nA dog.\tEin Hund.\n")
+    with caplog.at_level(logging.WARNING, logger="unfreeze"):
+        assert len(read_pairs([file])) == 2
+    assert any("read as a pair" in record.getMessage() for record in caplog.records) == said
+    caplog.clear()
+    assert len(read_pairs([file], header=False)) == 2
+    assert not caplog.records
+
+
+def test_the_same_file_on_both_sides_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "pairs.en", "A dog.\n")
+    with pytest.raises(UserError, match="given for both sides"):
+        read_pairs([file, file])
+
+
 def test_a_data_set_of_the_hub_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

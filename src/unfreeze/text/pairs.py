@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MOST_WORDS = 100
 """Words, separated by spaces, of the longest side of a pair."""
+COLUMN_NAME = re.compile(r"[a-z]{2,3}(?:[-_][A-Za-z]{2,4})?|source|target|text|translation", re.IGNORECASE)
+"""What looks like the name of a column rather than a text: the code of a language, or one of some usual names."""
 
 
 class Pair(NamedTuple):
@@ -96,6 +99,8 @@ def read_pairs(
             ignored = []
         elif waiting is None:
             waiting = file
+        elif waiting == file:
+            raise UserError(f"{file} is given for both sides: name the file of the translations as well")
         else:
             found += _lines(waiting, file, encoding)
             waiting = None
@@ -148,6 +153,7 @@ def _tab_separated(
     path: Path, columns: tuple[str | None, str | None], header: bool | None, encoding: str
 ) -> Iterator[Pair]:
     """The rows of a text file with tabs, without quotes."""
+    detect = header is None
     if header is None:
         header = any(name is not None and not name.isdecimal() for name in columns)
     places: tuple[int, ...] = ()
@@ -159,6 +165,13 @@ def _tab_separated(
             places = _columns([cell.strip() for cell in cells] if header else numbers, columns, path)
             if header:
                 continue
+            if detect and all(COLUMN_NAME.fullmatch(cell.strip()) for cell in cells):
+                text = " and ".join(repr(cell.strip()) for cell in cells)
+                logger.warning(
+                    Notice(
+                        f"{path}: the first line, {text}, is read as a pair; if it names the columns, give {setting('header')}"
+                    )
+                )
         if not line.strip():
             continue
         if len(cells) != width:

@@ -32,7 +32,8 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
-OWN = {CONFIG, WEIGHTS, "tokenizer.json", "counts.json", "README.md", METRICS, "training"}
+OWN = {CONFIG, WEIGHTS, METRICS, "README.md", "training"}
+OWN |= {"tokenizer.json", "counts.json", "preprocessor_config.json"}  # processors
 """Names of the files of a saved model; all other files in its folder belong to the user and stay there."""
 
 

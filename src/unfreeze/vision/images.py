@@ -1,0 +1,320 @@
+"""Read images of any kind as arrays of pixels: 8-bit RGB, upright.
+
+The orientation in the EXIF data is applied. Gray images, palettes, CMYK and 16 bits a channel become 8-bit RGB; transparent
+places become white; color profiles are ignored. Of an animation, the first frame is read. Pillow (extra `vision`) is imported on first
+use.
+
+A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which takes a fraction of the time (`at_least`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfreeze.errors import UserError, import_extra
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_log = logging.getLogger(__name__)
+
+Pixels = NDArray[np.uint8]
+"""An image, (height, width, 3): red, green and blue."""
+Rectangle = tuple[float, float, float, float]
+"""left, top, right, bottom, in pixels from the upper left corner of the image; right and bottom are edges, so width = right - left."""
+Resample = Literal["bilinear", "bicubic"]
+
+MAX_PIXELS = 89_000_000
+"""Larger images are refused before they are decoded: a file of some kilobytes can ask for gigabytes. Pillow warns a bit above."""
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .ppm .pgm .avif".split())
+"""Suffixes of the files that are looked for in folders."""
+
+# Where an upright image's axes are in the stored one, by the orientation in the EXIF data: the name of Pillow's operation that turns
+# the image upright, whether it swaps the axes, and whether it then mirrors them.
+_UPRIGHT = {
+    2: ("FLIP_LEFT_RIGHT", False, True, False),
+    3: ("ROTATE_180", False, True, True),
+    4: ("FLIP_TOP_BOTTOM", False, False, True),
+    5: ("TRANSPOSE", True, False, False),
+    6: ("ROTATE_270", True, True, False),
+    7: ("TRANSVERSE", True, True, True),
+    8: ("ROTATE_90", True, False, True),
+}
+# What Pillow raises for damaged files (UnidentifiedImageError is an OSError).
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that is read when it is needed, and identified by the bytes of its file."""
+
+    path: Path
+    data: bytes | None = field(default=None, repr=False)
+    """The content of the file, if it is in memory (from a table or the hub); `path` is then only its name."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    def __fspath__(self) -> str:
+        return fspath(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def digest(self) -> str:
+        """16 hex digits that identify the bytes of the file.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        if self.data is not None:
+            return hashlib.blake2b(self.data).hexdigest()[:16]
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+        except OSError as error:
+            raise _no_file(self.path, error) from None
+
+
+ImageInput: TypeAlias = "str | PathLike[str] | ImageFile | PIL.Image.Image | NDArray[Any]"
+"""What users call an image: the name of a file, an image of Pillow, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An upright RGB image, which may be decoded at a part of its size."""
+
+    picture: PIL.Image.Image
+    size: tuple[int, int]
+    """Width and height of the image in full, to which boxes refer."""
+    extent: Rectangle
+    """Where the image lies in `picture`. A JPEG of 9 x 9 pixels read at half its size has 5 x 5, of which 4.5 x 4.5 are the image."""
+
+    def resized(
+        self, source: Rectangle, size: tuple[int, int], resample: Resample = "bilinear"
+    ) -> PIL.Image.Image:
+        """A part of the image, resized with antialiasing in one step.
+
+        Args:
+            source: the part, in pixels of the image in full; what lies outside of the image is cut off.
+            size: width and height of the result.
+        """
+        import PIL.Image
+
+        left, top, right, bottom = self.extent
+        scales = (right - left) / self.size[0], (bottom - top) / self.size[1]
+        corners = [
+            min(max(offset + place * scale, 0.0), float(most))
+            for place, offset, scale, most in zip(
+                source, (left, top) * 2, scales * 2, self.picture.size * 2, strict=True
+            )
+        ]
+        box = (corners[0], corners[1], corners[2], corners[3])
+        method = PIL.Image.Resampling[resample.upper()]
+        return self.picture.resize(size, method, box=box, reducing_gap=3.0)
+
+
+def read_image(source: ImageInput, *, at_least: int | None = None) -> Pixels:
+    """Read an image as an array (height, width, 3) of 8-bit RGB.
+
+    Args:
+        source: the name of a file, an `ImageFile`, an image of Pillow, or an array.
+        at_least: allows a JPEG to be decoded at a part of its size, as long as both sides have at least so many pixels.
+
+    Raises:
+        UserError: the image is missing, empty, truncated, damaged, too large, or none at all; the message names it.
+        MissingExtra: Pillow is not installed.
+    """
+    return np.asarray(load_image(source, at_least=at_least).picture)
+
+
+def image_size(source: ImageInput) -> tuple[int, int]:
+    """Width and height of an image, upright; the pixels of a file are not decoded.
+
+    Raises:
+        UserError: as `read_image`, but damage to the pixels goes unnoticed.
+    """
+    if not _is_file_like(source):
+        height, width = _array_pixels(source).shape[:2]
+        return width, height
+    with _opened(source) as image:
+        return _upright_size(image.size, _orientation(image))
+
+
+def load_image(source: ImageInput, *, at_least: int | None = None) -> LoadedImage:
+    """Read an image with the size that it has in full; arguments and errors as for `read_image`."""
+    if not _is_file_like(source):
+        pixels = _array_pixels(source)
+        picture = _pillow().fromarray(pixels)
+        width, height = picture.size
+        return LoadedImage(picture, (width, height), (0.0, 0.0, float(width), float(height)))
+    with _opened(source) as image:
+        size, orientation = image.size, _orientation(image)
+        drafted = None
+        if at_least and image is not source:  # which would change for its owner
+            drafted = image.draft(None, (at_least, at_least))
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # cameras store previews in an MPO
+            _log.warning("%s is animated; its first frame is read", _name(source))
+        picture = _as_rgb(image)
+        extent = [float(place) for place in (drafted[1] if drafted else (0, 0, *size))]
+        if orientation in _UPRIGHT:
+            method, swap, mirror_x, mirror_y = _UPRIGHT[orientation]
+            picture = picture.transpose(getattr(_pillow().Transpose, method))
+            if swap:
+                extent = [0.0, 0.0, extent[3], extent[2]]
+            for axis, mirrored in enumerate((mirror_x, mirror_y)):
+                if mirrored:
+                    extent[axis], extent[axis + 2] = picture.size[axis] - extent[axis + 2], picture.size[axis]
+    return LoadedImage(
+        picture, _upright_size(size, orientation), (extent[0], extent[1], extent[2], extent[3])
+    )
+
+
+def _pillow() -> Any:
+    return import_extra("PIL", "vision", "PIL.Image")
+
+
+def _is_file_like(source: Any) -> bool:
+    """Whether Pillow reads `source`, or has read it; an array otherwise."""
+    return isinstance(source, (str, PathLike, ImageFile)) or hasattr(source, "getexif")
+
+
+def _name(source: Any) -> str:
+    """What messages call an image."""
+    if isinstance(source, (str, PathLike)):
+        return fspath(source)
+    return str(getattr(source, "filename", "")) or "the image"
+
+
+@contextmanager
+def _opened(source: Any) -> Iterator[Any]:
+    """Open a file with Pillow, or yield an image of Pillow as it is; errors within the block become UserErrors."""
+    pillow, name = _pillow(), _name(source)
+    data = source.data if isinstance(source, ImageFile) else None
+    try:
+        if hasattr(source, "getexif"):
+            yield source
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            image = pillow.open(fspath(source) if data is None else io.BytesIO(data))
+        with image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise _too_large(name, f"{width:,} x {height:,} pixels are")
+            yield image
+    except UserError:
+        raise
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
+        raise _too_large(name, "its pixels are") from None
+    except pillow.UnidentifiedImageError:
+        empty = not (len(data) if data is not None else Path(source).stat().st_size)
+        reason = "the file is empty" if empty else "not an image, or of a format that Pillow does not read"
+        raise UserError(f"{name}: {reason}") from None
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise _no_file(name, error) from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{name}: the image is truncated or damaged ({reason})") from None
+
+
+def _no_file(name: object, error: OSError) -> UserError:
+    missing = isinstance(error, FileNotFoundError)
+    return UserError(f"{name}: no such file" if missing else f"{name}: cannot be read: {error.strerror}")
+
+
+def _too_large(name: str, what: str) -> UserError:
+    return UserError(
+        f"{name}: {what} more than the {MAX_PIXELS // 1_000_000} million that are read: make the image smaller first"
+    )
+
+
+def _orientation(image: Any) -> int:
+    """The orientation in the EXIF data; 1 is upright."""
+    if image.format == "TIFF":  # Pillow turns TIFF files itself
+        return 1
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except _DAMAGE:  # damaged EXIF data is no reason to refuse the image
+        return 1
+
+
+def _upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation in _UPRIGHT and _UPRIGHT[orientation][1] else size
+
+
+def _as_rgb(image: Any) -> Any:
+    """Convert an image of Pillow to RGB."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        image.load()
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)
+        if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
+            values = values.astype(np.uint16)  # which some formats, such as PGM, hold in 32 bits
+        return _pillow().fromarray(_array_pixels(values))
+    if image.has_transparency_data:
+        found = image.convert("RGBA")
+        white = _pillow().new("RGBA", found.size, "white")
+        return _pillow().alpha_composite(white, found).convert("RGB")
+    return image.convert("RGB")
+
+
+def _array_pixels(source: Any) -> Pixels:
+    """An array of gray values, or of 1, 3 or 4 channels, as 8-bit RGB.
+
+    Gray values and channels are truth values, whole numbers from 0 to 255 or (16 bits) to 65,535, or fractions from 0 to 1.
+    """
+    if not hasattr(source, "__array__"):
+        advice = "name a file, or give an image of Pillow or an array (height, width, 3)"
+        raise UserError(f"an image cannot be of type {type(source).__name__}: {advice}")
+    found = np.asarray(source)
+    if found.ndim == 2:
+        found = found[:, :, None]
+    shape = "x".join(map(str, np.shape(source)))
+    if found.ndim != 3 or found.shape[2] not in (1, 3, 4) or not found.size:
+        first = found.ndim == 3 and found.shape[0] in (1, 3, 4)
+        hint = ": transpose(1, 2, 0) puts the channels last" if first else ""
+        raise UserError(f"an array of shape {shape} is not an image, which has (height, width, 3){hint}")
+    if found.dtype != np.uint8:
+        low, high = found.min(), found.max()
+        if found.dtype == bool:
+            scale = 255.0
+        elif np.issubdtype(found.dtype, np.integer) and low >= 0 and high <= 65535:
+            scale = 1 / 257 if found.dtype.itemsize == 2 or high > 255 else 1.0
+        elif np.issubdtype(found.dtype, np.floating) and low >= 0 and high <= 1:
+            scale = 255.0
+        else:
+            raise UserError(
+                f"the values of an image of type {found.dtype} go from {low:g} to {high:g}: "
+                "convert them to 8 bits (0 to 255), or to fractions from 0 to 1"
+            )
+        found = np.rint(found * scale).astype(np.uint8)
+    if found.shape[2] == 4:
+        alpha = found[:, :, 3:].astype(np.float32) / 255
+        found = np.rint(found[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(found, (*found.shape[:2], 3)))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from unfreeze.language_models.model import LanguageModel
     from unfreeze.pretraining.translation.translator import Translator
     from unfreeze.tasks.embedder import Embedder
+    from unfreeze.tasks.image_classifier import ImageClassifier
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.tasks.text_classifier import TextClassifier
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Embedder",
     "Encoder",
+    "ImageClassifier",
     "LanguageModel",
     "QuestionAnswerer",
     "SequenceTagger",
@@ -33,6 +35,7 @@ __all__ = [
 _MODULES = {
     "Embedder": "unfreeze.tasks.embedder",
     "Encoder": "unfreeze.encoders.base",
+    "ImageClassifier": "unfreeze.tasks.image_classifier",
     "LanguageModel": "unfreeze.language_models.model",
     "QuestionAnswerer": "unfreeze.tasks.question_answerer",
     "SequenceTagger": "unfreeze.tasks.sequence_tagger",

@@ -24,6 +24,7 @@ ENCODERS = {
     "lstm": "unfreeze.encoders.lstm:LstmEncoder",
     "elmo": "unfreeze.encoders.elmo:Elmo",
     "cove": "unfreeze.encoders.cove:CoVe",
+    "convnet": "unfreeze.encoders.convnet:ConvNet",
 }
 """A new rung adds its line here."""
 LANGUAGE_MODELS = {
@@ -35,6 +36,7 @@ LANGUAGE_MODELS = {
 TASKS = {
     "text_classifier": "unfreeze.tasks.text_classifier:TextClassifier",
     "sequence_tagger": "unfreeze.tasks.sequence_tagger:SequenceTagger",
+    "image_classifier": "unfreeze.tasks.image_classifier:ImageClassifier",
     "question_answerer": "unfreeze.tasks.question_answerer:QuestionAnswerer",
     "translator": "unfreeze.pretraining.translation.translator:Translator",
 }

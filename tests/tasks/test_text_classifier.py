@@ -328,7 +328,7 @@ def test_what_is_no_text_is_named_by_its_position(classifier: TextClassifier, wr
 def test_a_stream_gives_each_text_and_its_probabilities(
     classifier: TextClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_classifier, "BUFFER", 3)
+    monkeypatch.setattr(TextClassifier, "buffer", 3)
     checked: list[int] = []
     whole = text_classifier.text_inputs
     monkeypatch.setattr(

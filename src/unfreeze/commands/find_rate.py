@@ -208,7 +208,8 @@ def _prepare_fit(
         reading = {**arguments.reading_examples, **given(arguments, "pair_column")}
         examples = read_examples(arguments.train, **reading, multi_label=multi_label)
         chosen = plans.plan(plans.ClassifierPlan, ClassifierSettings(**settings, body=arguments.body))
-        classification.check_examples(examples, None, chosen)
+        classification.check_examples(examples, None)
+        classification.check_kinds(examples, None, chosen)
         classifier, _ = classifier_network.make_network(examples, chosen)
         objective = classification.make_objective(classifier, examples, chosen, accelerator)
     elif arguments.task == "tagger":

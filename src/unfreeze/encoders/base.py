@@ -97,6 +97,10 @@ class Encoder(nn.Module, ABC):
     def prepare(self, inputs: Sequence[Any]) -> Batch:
         """Raw inputs -> a batch on the device of the encoder."""
 
+    def input_size(self, one: Any) -> int:
+        """The approximate number of positions of a raw input: inputs of similar size are encoded together."""
+        return len(one)
+
     @property
     @abstractmethod
     def widths(self) -> list[int]:
@@ -139,7 +143,7 @@ class Encoder(nn.Module, ABC):
             raise UserError(f"pool {pool!r}: it is mean, max or last")
         found = np.zeros((len(inputs), self.widths[layer]), dtype=np.float32)
         with evaluating(self), torch.inference_mode():
-            for numbers in token_bounded_batches([1 + len(each) for each in inputs], BATCH_SIZE):
+            for numbers in token_bounded_batches([1 + self.input_size(each) for each in inputs], BATCH_SIZE):
                 batch = self.prepare([inputs[number] for number in numbers])
                 found[numbers] = self._pooled(batch, layer, pool).cpu().numpy()
         return found

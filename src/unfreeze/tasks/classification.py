@@ -158,8 +158,8 @@ def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, 
     return record | {"seconds": round(time.monotonic() - start, 1)} | measured
 
 
-def check_examples(train_set: ExampleSet, validation: ExampleSet | None, plan: ClassifierPlan) -> None:
-    """Raise UserError if a classifier cannot be fitted to these examples."""
+def check_examples(train_set: ExampleSet, validation: ExampleSet | None) -> None:
+    """Raise UserError if no classifier can be fitted to these examples."""
     if not len(train_set):
         raise UserError(f"{train_set.source}: there is no example to learn from")
     found = {label for example in train_set.examples for label in example.labels}
@@ -172,6 +172,10 @@ def check_examples(train_set: ExampleSet, validation: ExampleSet | None, plan: C
         )
     if validation is not None and not len(validation):
         raise UserError(f"{validation.source}: there is no example to measure on")
+
+
+def check_kinds(train_set: ExampleSet, validation: ExampleSet | None, plan: ClassifierPlan) -> None:
+    """Raise UserError if the training and validation texts are not all pairs or all single, or the body cannot read them."""
     if validation is not None:
         need_equal_kinds(train_set.inputs(), validation.inputs(), f"the examples of {validation.source}")
     if isinstance(train_set.examples[0].input, tuple) and not BODIES[plan.chosen_body].may_read_pairs:
@@ -192,11 +196,11 @@ def checked_weights(given: Any, n: int) -> NDArray[np.float32]:
         found = np.asarray(column, dtype=np.float64)
     except (TypeError, ValueError):
         raise UserError(
-            "sample_weight is one number for each text; held-out examples are given as validation=(X, y)"
+            "sample_weight is one number for each example; held-out examples are given as validation=(X, y)"
         ) from None
     if found.shape != (n,):
         raise UserError(
-            f"{n} texts and sample weights of shape {found.shape}: there must be one for each text"
+            f"{n} examples and sample weights of shape {found.shape}: there must be one for each example"
         )
     bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
     if len(bad):

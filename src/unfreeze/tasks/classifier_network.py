@@ -11,35 +11,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unfreeze.checked import need_type
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder, evaluating
 from unfreeze.encoders.directions import module_name
-from unfreeze.encoders.saving import load_matching, made_to_fit
+from unfreeze.encoders.image_encoder import ImageEncoder
+from unfreeze.encoders.saving import load_matching
 from unfreeze.encoders.streaming import Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError, setting
-from unfreeze.folders import CONFIG, WEIGHTS, Config, EncoderConfig, load_tensors, read_config
-from unfreeze.registry import encoder_class, find_model
+from unfreeze.folders import WEIGHTS, Config, EncoderConfig, load_tensors, read_config
+from unfreeze.registry import find_model
 from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
 from unfreeze.tasks.heads import HEADS, LinearHead
+from unfreeze.tasks.image_inputs import PooledMaps
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
 from unfreeze.tasks.settings import Head, Layers, MixAt, Pooling
 from unfreeze.tasks.task_encoders import (
-    VECTORS,
     encoder_of_vectors,
     random_encoder,
-    split_encoder,
     static_vectors,
     task_words,
     weighted_vectors,
@@ -292,10 +290,18 @@ def bcn_network(
     return ClassifierNetwork(body, n_labels, multi_label=multi_label, head=head)
 
 
+def image_network(
+    encoder: ImageEncoder, n_labels: int, *, multi_label: bool = False, head: Head = "linear"
+) -> ClassifierNetwork:
+    """The mean of the top feature map of an encoder of images; arguments as in `pooled_network`."""
+    return ClassifierNetwork(PooledMaps(encoder), n_labels, multi_label=multi_label, head=head)
+
+
 NETWORKS: dict[str, Callable[..., ClassifierNetwork]] = {
     PooledLayers.network: pooled_network,
     BiLstmOnLayers.network: layered_network,
     BcnOnLayers.network: bcn_network,
+    PooledMaps.network: image_network,
 }
 """Network by its name in config.json; without a name it is pooled."""
 BODIES: dict[str, type[Body]] = {"pooling": PooledLayers, "bilstm": BiLstmOnLayers, "bcn": BcnOnLayers}
@@ -393,9 +399,6 @@ def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, A
     return {} if "network" in found else found
 
 
-# A saved network
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Config):
     """The config.json of a classifier."""
@@ -411,39 +414,3 @@ class ClassifierConfig(Config):
     """The labels as given to `fit`, if they were not strings."""
     estimator: dict[str, Any] | None = None
     """The settings of the estimator; models of earlier versions lack them."""
-
-
-def saved_network(config: dict[str, Any], folder: Path) -> ClassifierNetwork:
-    """The network of the classifier in `folder`, in evaluation mode.
-
-    Raises:
-        UserError: its settings are unknown to this version, or weights and config.json do not fit.
-    """
-    body = dict(config["settings"])
-    name = str(body.pop("network", "pooled"))
-    if name not in NETWORKS:
-        raise UserError(f"{folder / CONFIG} asks for a {name} network: upgrade with pip install -U unfreeze")
-    for option, known in (("pooling", get_args(Pooling)), ("head", tuple(HEADS))):
-        if body.get(option, known[0]) not in known:
-            raise UserError(
-                f"{folder / CONFIG} asks for the {option} {body[option]!r}, known are {', '.join(known)}: "
-                "upgrade with pip install -U unfreeze"
-            )
-    if name != "pooled":  # word vectors are an encoder in a folder of their own
-        with_vectors = body.pop("word_vectors", False)
-        need_type(with_vectors, bool, f"{folder / CONFIG}: settings.word_vectors")
-        body["vectors"] = WordVectors.from_pretrained(folder / VECTORS) if with_vectors else None
-    encoder = encoder_class(config["encoder"]["kind"], folder).from_config(config["encoder"], folder)
-    own, of_encoder = split_encoder(load_tensors(folder / WEIGHTS))
-    network = made_to_fit(
-        NETWORKS[name],
-        folder,
-        {name: list(tensor.shape) for name, tensor in own.items()},
-        ClassifierNetwork.own_tensors,
-        encoder,
-        len(config["labels"]),
-        **{**body, "multi_label": config["multi_label"]},
-    )
-    encoder.load_weights(of_encoder, str(folder))
-    load_matching(network, own, network.own_tensors(), str(folder))
-    return network.eval()

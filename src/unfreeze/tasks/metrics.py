@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.datasets.dataset import ExampleSet
+from unfreeze.datasets.dataset import ExampleSet, LabeledExample
 from unfreeze.text.display import aligned, counted
 from unfreeze.text.tag_schemes import UNTYPED, Span
-from unfreeze.text.text_inputs import as_row
 
 ALL = "all"
 MAX_CLASSES_CROSSED = 12
@@ -160,6 +159,8 @@ class Report:
     """Texts without any known word."""
     unknown_names: tuple[str, ...] = ()
     """The labels that are not in the training data."""
+    noun: str = "text"
+    """What an input is called."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -168,11 +169,11 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "noun"}
 
     def __str__(self) -> str:
         """The metrics, a table of the classes, the confusion matrix unless it is large, and the worst errors."""
-        measured = counted(self.n_examples, "text")
+        measured = counted(self.n_examples, self.noun)
         if self.n_unknown_texts:
             measured += f", {self.n_unknown_texts:,} of them without any known word"
         parts = [
@@ -191,7 +192,7 @@ class Report:
             predicted = error["predicted"]
             chosen = predicted.get("labels", [predicted])
             shown = ", ".join(f"{each['label']} {each['score']:.3f}" for each in chosen) or "none"
-            texts = [" ".join(error[key].split()) for key in ("text", "pair") if key in error]
+            texts = [" ".join(error[key].split()) for key in ("text", "pair", "image") if key in error]
             text = " | ".join(
                 each if len(each) <= TEXT_WIDTH else each[:TEXT_WIDTH].rstrip() + " ..." for each in texts
             )
@@ -199,7 +200,7 @@ class Report:
         if errors:
             parts.append("\n".join(["worst errors:", *errors]))
         if self.n_unknown_labels:
-            parts.append(unknown_labels_line(self.n_unknown_labels, self.unknown_names, "text", "label"))
+            parts.append(unknown_labels_line(self.n_unknown_labels, self.unknown_names, self.noun, "label"))
         return "\n\n".join(parts)
 
 
@@ -252,8 +253,10 @@ def make_report(
     prediction: Callable[[NDArray[np.float32], np.bool_], Prediction],
     multi_label: bool,
     n_worst: int,
+    row: Callable[[LabeledExample], dict[str, Any]],
+    noun: str,
 ) -> Report:
-    """Compare N texts' labels with what was found.
+    """Compare N inputs' labels with what was found.
 
     Args:
         targets: (N,) numbers of names, or (N, names) of 0 and 1 with many labels.
@@ -262,6 +265,8 @@ def make_report(
         known: (N,) whether a text has a known word.
         prediction: a row of `found` and of `known` as a prediction.
         n_worst: errors in the report.
+        row: an example as it is shown among the errors.
+        noun: what an input is called.
     """
     n_known = found.shape[1]
     shares = np.pad(found, ((0, 0), (0, len(names) - n_known)))
@@ -292,7 +297,7 @@ def make_report(
         confusion,
         [
             {
-                **as_row(examples.examples[n].input),
+                **row(examples.examples[n]),
                 "label": "|".join(examples.examples[n].labels),
                 "predicted": prediction(found[n], known[n]),
             }
@@ -301,4 +306,5 @@ def make_report(
         int(unknown.sum()),
         int((~known).sum()),
         tuple(names[n_known:]),
+        noun,
     )

@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import read_config
@@ -20,6 +20,8 @@ from unfreeze.tasks.settings import (
     AnswererSettings,
     Body,
     ClassifierSettings,
+    ImageClassifierSettings,
+    ImageTaskSettings,
     TaggerSettings,
     TaskSettings,
     WordTaskSettings,
@@ -47,12 +49,13 @@ MAX_EPOCHS = {"scratch": 40, "frozen": 60, "fine-tune": 20}
 class Plan(TaskSettings):
     """The settings of any task with the choices that follow from its encoder."""
 
+    default_encoder: ClassVar[str] = DEFAULT_ENCODER
+    """The encoder if the settings name none, and do not train from scratch."""
+
     encoder: str
     """Name or folder of the encoder, or a file of word vectors; "none" is from scratch."""
     encoder_kind: str
     """The kind of the encoder in its config.json; "none" from scratch."""
-    word_vectors: str | None = None
-    """Name, folder or file of static word vectors."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +126,7 @@ class ClassifierPlan(ClassifierSettings, Plan):
     """
 
     encoder: str
+    word_vectors: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -208,6 +212,7 @@ class WordPlan(WordTaskSettings, Plan):
     """
 
     encoder: str
+    word_vectors: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,6 +273,80 @@ class AnswererPlan(AnswererSettings, WordPlan):
         return 0, 8, 8  # eight epochs, however many questions there are
 
 
+IMAGE_LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 1e-3}
+"""Learning rate of a task on images, by transfer mode."""
+IMAGE_UPDATES = {"scratch": 1_500, "frozen": 500, "fine-tune": 500}
+"""Smallest number of updates of a task on images, by transfer mode."""
+FEWEST_IMAGE_EPOCHS = {"scratch": 12, "frozen": 8, "fine-tune": 6}
+MOST_IMAGE_EPOCHS = {"scratch": 80, "frozen": 60, "fine-tune": 40}
+SMALL_IMAGES = 96
+"""Side of images in pixels, below which a ConvNet from scratch has a small stem."""
+
+
+@dataclass(kw_only=True)
+class ImagePlan(ImageTaskSettings, Plan):
+    """The settings of a task on images with the choices that follow from its encoder.
+
+    Raises:
+        UserError: a setting does not suit the encoder.
+    """
+
+    default_encoder: ClassVar[str] = NO_ENCODER
+    encoder: str
+
+    def __post_init__(self) -> None:
+        from unfreeze.encoders.image_encoder import ImageEncoder
+
+        super().__post_init__()
+        if self.encoder == NO_ENCODER:
+            return
+        if not issubclass(self.encoder_type, ImageEncoder):
+            raise UserError(
+                f"{self.encoder} is of kind {self.encoder_kind}, which reads no images: name a ConvNet, such as one of "
+                f"`pretrain convnet`, or {setting('encoder', NO_ENCODER)}"
+            )
+        usual = {field.name: field.default for field in fields(self)}
+        for name in ("width", "depths", "block", "stem"):
+            if getattr(self, name) != usual[name]:
+                raise UserError(
+                    f"{setting(name)} is for a ConvNet from scratch: leave it out, or set {setting('encoder', NO_ENCODER)}"
+                )
+
+    @property
+    def mode(self) -> Mode:
+        return "scratch" if self.encoder == NO_ENCODER else self.transfer or "fine-tune"
+
+    @property
+    def usual_training(self) -> tuple[int, int, int]:
+        mode = self.mode
+        return IMAGE_UPDATES[mode] * self.batch_size, FEWEST_IMAGE_EPOCHS[mode], MOST_IMAGE_EPOCHS[mode]
+
+    def policy(self) -> TransferPolicy:
+        usual = IMAGE_LEARNING_RATES[self.mode]
+        return self._policy(usual if self.learning_rate is None else self.learning_rate, self.schedule)
+
+    def weights_digests(self) -> dict[str, Any]:
+        return {"encoder_weights": None if self.mode == "scratch" else weights_digest(self.encoder)}
+
+
+@dataclass(kw_only=True)
+class ImageClassifierPlan(ImageClassifierSettings, ImagePlan):
+    """A plan for an image classifier."""
+
+    encoder: str
+
+    @property
+    def has_fixed_features(self) -> bool:
+        """Whether only the head is trained: the features of every image are computed once, from its middle."""
+        return self.mode == "frozen"
+
+    @property
+    def solves_linear_head(self) -> bool:
+        """Whether the head is solved as a logistic regression: on fixed features, unless settings of the training are given."""
+        training = (self.epochs, self.minutes, self.learning_rate, self.weight_decay)
+        return self.has_fixed_features and self.head in (None, "linear") and training == (None,) * 4
+
+
 PlanT = TypeVar("PlanT", bound=Plan)
 
 
@@ -275,7 +354,7 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     """Decide what the settings leave open, by the kind of the encoder that they name.
 
     Args:
-        kind: `ClassifierPlan`, `TaggerPlan` or `AnswererPlan`, whose settings these are.
+        kind: the plan whose settings these are, such as `ClassifierPlan`.
 
     Raises:
         UserError: there is no such encoder, or a setting does not suit it.
@@ -283,7 +362,7 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     values = plain_settings(settings)
     name = values["encoder"]
     if name is None:
-        name = NO_ENCODER if settings.transfer == "scratch" else DEFAULT_ENCODER
+        name = NO_ENCODER if settings.transfer == "scratch" else kind.default_encoder
         if name != NO_ENCODER and name not in released_names():
             raise UserError(
                 f"this installation ships no encoder {name!r}: name one, or {setting('encoder', NO_ENCODER)}"

@@ -1,4 +1,4 @@
-"""Settings of the tasks: the keyword arguments of `TextClassifier`, `SequenceTagger` and `QuestionAnswerer`.
+"""Settings of the tasks: the keyword arguments of `TextClassifier`, `SequenceTagger`, `QuestionAnswerer` and `ImageClassifier`.
 
 Loads no torch and reads no files: the command line is made from these classes. What a setting of None becomes depends on
 the encoder; `plans.py` decides it.
@@ -18,6 +18,9 @@ from unfreeze.text.tag_schemes import Scheme
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
 
+Resize = Literal["crop", "stretch", "pad"]
+BlockName = Literal["basic", "bottleneck"]
+Stem = Literal["large", "small"]
 Body = Literal["pooling", "bilstm", "bcn"]
 MixAt = Literal["input", "output", "both"]
 Layers = JoinedLayers | int
@@ -27,21 +30,12 @@ Head = Literal["two-layer", "linear", "maxout"]
 
 @dataclass(kw_only=True)
 class TaskSettings:
-    """What all tasks have in common: the encoder, how its layers are used, and the training."""
+    """What all tasks have in common: the encoder, and the training."""
 
     encoder: str | Path | None = None
-    """Encoder to start from: the name or folder of an encoder, a language model or a task model, or a file of word vectors;
-    "none" trains from scratch (default: wiki-small, which ships with unfreeze)."""
+    """Encoder to start from: the name or folder of an encoder or of a task model; "none" trains from scratch."""
     transfer: Mode | None = None
     """Transfer mode: frozen, fine-tune or scratch (default: chosen by the task and the encoder)."""
-    word_vectors: str | Path | None = None
-    """Static word vectors to concatenate to the layers of the encoder: a folder, or a file in word2vec or GloVe format."""
-    mix_at: MixAt = "input"
-    """Place of the learned mix of layers: the input of the body, its output, or both."""
-    mix_l2: float = 0.0
-    """L2 penalty on the weights of the layer mix; 0.001 lets the layers differ, 1 keeps them equal."""
-    layer_norm: bool = False
-    """Normalize each layer before it is mixed."""
     epochs: int | None = None
     """Passes over the training examples (default: chosen by the task and the number of examples)."""
     minutes: float | None = None
@@ -66,25 +60,15 @@ class TaskSettings:
         need_setting_types(self)
         if self.epochs is not None and self.minutes is not None:
             raise UserError(f"give {setting('epochs')} or {setting('minutes')}, not both")
-        need_positive(self, "epochs", "minutes", "learning_rate", "batch_size", "hidden_size")
-        need_positive(self, "vocabulary_size", "min_count", "embedding_size")
+        need_positive(self, "epochs", "minutes", "learning_rate", "batch_size")
         need_seed(self.seed)
         self._need_one_of("transfer", Mode)
-        self._need_one_of("mix_at", MixAt)
         self._need_one_of("schedule", ScheduleName)
         self._need_one_of("optimizer", OptimizerName)
-        if not 0 <= self.mix_l2 < math.inf:
-            raise UserError(f"{setting('mix_l2')} must be at least 0, not {self.mix_l2}")
         if not 1 <= self.discriminative < math.inf:
             raise UserError(f"{setting('discriminative')} must be 1 (off) or more, not {self.discriminative}")
         if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
             raise UserError(f"{setting('weight_decay')} must be at least 0, not {self.weight_decay}")
-        layers = plain(getattr(self, "layers", None))
-        named = layers is None or layers in get_args(JoinedLayers)
-        if not named and (not isinstance(layers, int) or isinstance(layers, bool)):
-            raise UserError(
-                f"{setting('layers')} is mix, bottom+top or the number of a layer, not {layers!r}"
-            )
 
     def _need_one_of(self, name: str, choices: Any) -> None:
         value = getattr(self, name)
@@ -115,7 +99,37 @@ def plain_settings(settings: TaskSettings) -> dict[str, Any]:
 
 
 @dataclass(kw_only=True)
-class ClassifierSettings(TaskSettings):
+class TextTaskSettings(TaskSettings):
+    """What all tasks on texts have in common: how the layers of the encoder are used."""
+
+    encoder: str | Path | None = None
+    """Encoder to start from: the name or folder of an encoder, a language model or a task model, or a file of word vectors;
+    "none" trains from scratch (default: wiki-small, which ships with unfreeze)."""
+    word_vectors: str | Path | None = None
+    """Static word vectors to concatenate to the layers of the encoder: a folder, or a file in word2vec or GloVe format."""
+    mix_at: MixAt = "input"
+    """Place of the learned mix of layers: the input of the body, its output, or both."""
+    mix_l2: float = 0.0
+    """L2 penalty on the weights of the layer mix; 0.001 lets the layers differ, 1 keeps them equal."""
+    layer_norm: bool = False
+    """Normalize each layer before it is mixed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_positive(self, "hidden_size", "vocabulary_size", "min_count", "embedding_size")
+        self._need_one_of("mix_at", MixAt)
+        if not 0 <= self.mix_l2 < math.inf:
+            raise UserError(f"{setting('mix_l2')} must be at least 0, not {self.mix_l2}")
+        layers = plain(getattr(self, "layers", None))
+        named = layers is None or layers in get_args(JoinedLayers)
+        if not named and (not isinstance(layers, int) or isinstance(layers, bool)):
+            raise UserError(
+                f"{setting('layers')} is mix, bottom+top or the number of a layer, not {layers!r}"
+            )
+
+
+@dataclass(kw_only=True)
+class ClassifierSettings(TextTaskSettings):
     """Settings of a text classifier.
 
     Raises:
@@ -165,7 +179,7 @@ class ClassifierSettings(TaskSettings):
 
 
 @dataclass(kw_only=True)
-class WordTaskSettings(TaskSettings):
+class WordTaskSettings(TextTaskSettings):
     """Settings of the tasks on words: each word is read by an encoder's layers, word vectors and its characters."""
 
     layers: Layers | None = None
@@ -238,3 +252,69 @@ class AnswererSettings(WordTaskSettings):
     """Width of each direction of the reader's LSTMs."""
     batch_size: int = 32
     """Questions in a batch, over all processes."""
+
+
+@dataclass(kw_only=True)
+class ImageOptions:
+    """Settings that all tasks on images have, besides those of any task."""
+
+    image_size: int | None = None
+    """Side of the square that the network sees, in pixels (default: that of the encoder; from scratch 64)."""
+    resize: Resize | None = None
+    """What happens to images that are no squares: crop the middle, stretch, or pad (default: that of the encoder, or crop;
+    stretch where boxes are wanted)."""
+    crop_area: float = 0.35
+    """Smallest part of an image's area that a random crop of training has; 1 turns random crops off."""
+    flip: bool = True
+    """Mirror training images at random."""
+    jitter: float = 0.0
+    """Largest relative change of the brightness, contrast and saturation of training images; 0 turns this off."""
+    width: int = 64
+    """From scratch: channels of the ConvNet's first stage; each further stage has twice as many."""
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    """From scratch: residual blocks of each stage."""
+    block: BlockName = "basic"
+    """From scratch: kind of the blocks; bottleneck is that of ResNet-50."""
+    stem: Stem | None = None
+    """From scratch: beginning of the ConvNet, large for images of 100 pixels and more, or small (default: by the image size)."""
+
+
+@dataclass(kw_only=True)
+class ImageTaskSettings(TaskSettings, ImageOptions):
+    """What all tasks on images have in common."""
+
+    learning_rate: float | None = None
+    """Largest learning rate, that of the head (default: chosen by the transfer mode; see find-rate)."""
+    batch_size: int = 32
+    """Images in a batch, over all processes."""
+    schedule: ScheduleName = "slanted"
+    """Learning rate schedule; slanted is slanted triangular."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, choices in (("resize", Resize), ("block", BlockName), ("stem", Stem)):
+            self._need_one_of(name, choices)
+        need_positive(self, "image_size", "width")
+        self.depths = tuple(self.depths)  # JSON has lists
+        if not self.depths or min(self.depths) < 1:
+            raise UserError(f"{setting('depths')} must be at least 1 for each stage, not {self.depths}")
+        if not 0 < self.crop_area <= 1:
+            raise UserError(f"{setting('crop_area')} must be above 0 and at most 1, not {self.crop_area}")
+        if not 0 <= self.jitter < 1:
+            raise UserError(f"{setting('jitter')} must be from 0 to below 1, not {self.jitter}")
+
+
+@dataclass(kw_only=True)
+class ImageClassifierSettings(ImageTaskSettings):
+    """Settings of an image classifier.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    head: Head | None = None
+    """Classifier on the mean of the top feature map: two-layer, linear or maxout (default: linear)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_one_of("head", Head)

@@ -165,8 +165,17 @@ def image_size(source: ImageInput) -> tuple[int, int]:
         return _upright_size(image.size, _orientation(image))
 
 
-def load_image(source: ImageInput, *, at_least: int | None = None) -> LoadedImage:
+def is_image_input(value: object) -> bool:
+    """Whether a value is one image, rather than several or something else."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))
+    return isinstance(value, LoadedImage) or _is_file_like(value)
+
+
+def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None) -> LoadedImage:
     """Read an image with the size that it has in full; arguments and errors as for `read_image`."""
+    if isinstance(source, LoadedImage):
+        return source
     if not _is_file_like(source):
         pixels = _array_pixels(source)
         picture = _pillow().fromarray(pixels)

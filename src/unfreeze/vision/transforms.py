@@ -151,7 +151,7 @@ class ImageTransform:
         red, green, blue = (min(255, max(0, round(255 * each))) for each in self.mean)
         return red, green, blue
 
-    def square(self, image: ImageInput) -> tuple[Pixels, View]:
+    def square(self, image: ImageInput | LoadedImage) -> tuple[Pixels, View]:
         """Read an image: the pixels of the square, (S, S, 3), and the view that moves boxes there and back.
 
         Raises:
@@ -162,7 +162,7 @@ class ImageTransform:
         view = self.view(*loaded.size)
         return view.render(loaded, self.fill, self.resample), view
 
-    def squares(self, images: Sequence[ImageInput]) -> tuple[Pixels, list[View]]:
+    def squares(self, images: Sequence[ImageInput | LoadedImage]) -> tuple[Pixels, list[View]]:
         """Read images: (B, S, S, 3) of 8 bits, and the views of B images."""
         pixels = np.empty((len(images), self.size, self.size, 3), dtype=np.uint8)
         views = []

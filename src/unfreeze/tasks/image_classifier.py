@@ -1,0 +1,205 @@
+"""`ImageClassifier`: one label or several for each image; and `fit_image_classifier`, the recipe that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfreeze.datasets.dataset import ExampleSet, LabeledExample
+from unfreeze.errors import UserError, column_of
+from unfreeze.progress import SILENT, Progress
+from unfreeze.runs import Run
+from unfreeze.tasks.classification import (
+    ClassificationObjective,
+    check_examples,
+    checked_weights,
+    label_shares,
+    make_targets,
+    solve_heads,
+)
+from unfreeze.tasks.classifier import Classifier
+from unfreeze.tasks.classifier_network import ClassifierNetwork
+from unfreeze.tasks.image_inputs import PooledMaps, augmentation_of, make_encoder, read_once
+from unfreeze.tasks.metrics import Prediction
+from unfreeze.tasks.plans import ImageClassifierPlan, card_facts, plan, run_identity
+from unfreeze.tasks.settings import ImageClassifierSettings
+from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.precision import Precision
+from unfreeze.training.processes import make_accelerator, together
+from unfreeze.vision.images import ImageFile, is_image_input
+
+KIND = "image_classifier"
+SNIPPET = """
+from unfreeze import ImageClassifier
+
+classifier = ImageClassifier.from_pretrained(".")  # this folder
+print(classifier(["photo.jpg"]))
+"""
+
+
+class ImageClassifier(Classifier, ImageClassifierSettings):
+    """A classifier of images: files, arrays (H, W, 3) of 8 bits, or images of Pillow.
+
+    The settings are those of `unfreeze.tasks.settings.ImageClassifierSettings`. Without an encoder, a residual network is trained
+    from scratch; `encoder="my-convnet"` fine-tunes one, and with `transfer="frozen"` it only computes features, once.
+
+    Example:
+        >>> import numpy as np
+        >>> stripes = np.zeros((8, 16, 16, 3), dtype=np.uint8)
+        >>> stripes[:4, ::2], stripes[4:, :, ::2] = 255, 255
+        >>> labels = ["horizontal"] * 4 + ["vertical"] * 4
+        >>> classifier = ImageClassifier(image_size=16, width=4, depths=(1, 1), crop_area=1.0, epochs=40)
+        >>> classifier.fit(stripes, labels).predict(stripes[3:5])
+        array(['horizontal', 'vertical'], dtype='<U10')
+    """
+
+    kind, noun, buffer = KIND, "image", 128
+
+    def _read(self, X: Any) -> Sequence[Any]:
+        return image_inputs(X)
+
+    def _row(self, example: LabeledExample) -> dict[str, Any]:
+        named = isinstance(example.input, (str, Path, ImageFile))
+        return {"image": str(example.input) if named else f"{self.noun} {example.number}"}
+
+    def _fit(
+        self, train_set: ExampleSet, validation: ExampleSet | None, sample_weight: Any
+    ) -> tuple[Self, dict[str, Any]]:
+        settings = ImageClassifierSettings(**self._checked_settings())
+        fitted, metrics = fit_image_classifier(
+            train_set, settings, validation=validation, sample_weight=sample_weight
+        )
+        return cast(Self, fitted), metrics
+
+    def __call__(self, images: Any) -> list[Prediction]:
+        """The label of each image and its probability: {"label", "score"}; {"labels": [...]} if an image may have several.
+
+        Args:
+            images: one image or several.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        if is_image_input(images):
+            images = [images]
+        return [self.prediction(row) for row in self.predict_proba(images)]
+
+    def _probabilities(self, given: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """In parts, because decoded images take much memory."""
+        parts = [
+            super(ImageClassifier, self)._probabilities(given[start : start + self.buffer])
+            for start in range(0, max(1, len(given)), self.buffer)
+        ]
+        rows, known = zip(*parts, strict=True)
+        return np.concatenate(rows), np.concatenate(known)
+
+
+def image_inputs(X: Any) -> list[Any]:
+    """The images in `X`: a list of files, arrays or images of Pillow; an array (n, H, W, 3); a column of names of files.
+
+    Raises:
+        UserError: one image instead of several, or something else than images among them.
+    """
+    if is_image_input(X):
+        raise UserError("one image was given where several are expected: put it into a list")
+    found = list(X) if isinstance(X, np.ndarray) else column_of(X)
+    for number, each in enumerate(found):
+        if not is_image_input(each):
+            raise UserError(
+                f"images[{number}] is {type(each).__name__}: an image is the name of a file, an array (H, W, 3) of 8 bits or an "
+                "image of Pillow"
+            )
+    return list(found)
+
+
+def fit_image_classifier(
+    train_set: ExampleSet,
+    settings: ImageClassifierSettings,
+    *,
+    validation: ExampleSet | None = None,
+    sample_weight: Any = None,
+    output: str | Path | None = None,
+    precision: Precision = "auto",
+    overwrite: bool = False,
+    command: str = "",
+    progress: Progress = SILENT,
+    title: str = "Image classifier",
+) -> tuple[ImageClassifier, dict[str, Any]]:
+    """Fit a classifier of images. With an output, call it again after a kill to resume.
+
+    Args:
+        title: of the model card.
+
+    Other arguments, Returns, Raises:
+        As in `fit_classifier`.
+    """
+    with together():
+        chosen = plan(ImageClassifierPlan, settings)
+        check_examples(train_set, validation)
+        weights = None if sample_weight is None else checked_weights(sample_weight, len(train_set))
+        loop = chosen.loop(chosen.epochs_for(len(train_set)), measures=validation is not None)
+
+    def identity() -> dict[str, Any]:
+        return {
+            **run_identity("fit image classifier", settings, chosen, train_set, validation),
+            "sample_weight": None if weights is None else sha256(weights.tobytes()).hexdigest(),
+        }
+
+    with Run(output, identity, precision=precision, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return ImageClassifier.from_pretrained(run.output), run.metrics
+        with together():
+            seed_everything(chosen.seed)
+            head = chosen.head or PooledMaps.usual_head
+            body = PooledMaps(make_encoder(chosen), augmentation_of(chosen))
+            network = ClassifierNetwork(
+                body, len(train_set.label_names), multi_label=train_set.multi_label, head=head
+            )
+        # A linear head on a frozen encoder is a logistic regression, which is solved instead of trained.
+        solved = chosen.solves_linear_head and network.is_logistic_regression
+        accelerator = make_accelerator("fp32") if solved else run.accelerator
+        network.to(accelerator.device)
+        names, transform = train_set.label_names, body.encoder.processor
+        with together():
+            held_out = None
+            if validation is not None:
+                targets = make_targets(validation, names, train_set.multi_label)
+                held_out = read_once(validation.inputs(), transform), targets
+            objective = ClassificationObjective(
+                network,
+                read_once(train_set.inputs(), transform),
+                make_targets(train_set, names, train_set.multi_label),
+                sample_weight=None if weights is None else torch.from_numpy(weights),
+                batch_size=chosen.batch_size,
+                frozen=chosen.has_fixed_features,
+                validation=held_out,
+                seed=chosen.seed,
+                rank=accelerator.process_index,
+                world_size=accelerator.num_processes,
+            )
+        if solved:
+            records = [solve_heads(network, objective, chosen.seed)]
+        else:
+            records = run.train(objective, chosen.policy(), loop, "image classifier")
+        classifier = ImageClassifier.of_network(
+            network.eval(),
+            names,
+            {"network": body.network, "head": head},
+            label_shares(train_set, weights),
+            settings,
+        )
+        of_data = {"examples": len(train_set), "labels": ", ".join(names[:20])}
+        classifier.metrics_ = run.finish(
+            classifier.save_pretrained,
+            metrics_of(records, loop, without=("score",)),
+            title=title,
+            facts=card_facts(settings, chosen, network, command, train_set, **of_data),
+            snippet=SNIPPET,
+        )
+        return classifier, classifier.metrics_

@@ -1,0 +1,102 @@
+"""Images as the networks of tasks read them: an encoder of the plan's settings, and random views in training.
+
+Legend: B batch, S side of the squares, D channels of the top feature map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unfreeze.encoders.convnet import ConvNet
+from unfreeze.encoders.image_encoder import ImageEncoder, Images
+from unfreeze.tasks.bodies import JOINT, Body
+from unfreeze.tasks.plans import NO_ENCODER, SMALL_IMAGES, ImagePlan
+from unfreeze.tasks.settings import Resize
+from unfreeze.transfer.policies import LayerGroups
+from unfreeze.vision.images import LoadedImage, load_image
+from unfreeze.vision.transforms import Augmentation, ImageTransform
+
+SCRATCH_SIZE = 64
+"""Side of the squares if neither settings nor an encoder say it."""
+
+
+def make_encoder(plan: ImagePlan, usual_resize: Resize | None = None) -> ImageEncoder:
+    """The encoder of the plan, pre-trained or with random weights, which makes squares as the settings say.
+
+    Args:
+        usual_resize: what happens to images that are no squares, unless the settings say it; None leaves it to the encoder.
+    """
+    fit = plan.resize or usual_resize
+    if plan.encoder == NO_ENCODER:
+        size = plan.image_size or SCRATCH_SIZE
+        transform = ImageTransform(size=size, fit=fit or "crop")
+        stem = plan.stem or ("small" if size < SMALL_IMAGES else "large")
+        return ConvNet(transform, width=plan.width, depths=plan.depths, block=plan.block, stem=stem)
+    encoder = ImageEncoder.from_pretrained(plan.encoder)
+    own = encoder.processor
+    encoder.processor = replace(own, size=plan.image_size or own.size, fit=fit or own.fit)
+    return encoder
+
+
+def augmentation_of(plan: ImagePlan) -> Augmentation:
+    """The random views of the settings."""
+    return Augmentation(area=(plan.crop_area, 1.0), flip=0.5 if plan.flip else 0.0, jitter=plan.jitter)
+
+
+def read_once(images: Sequence[Any], transform: ImageTransform) -> list[LoadedImage]:
+    """Read images whose squares are made again in every epoch."""
+    return [load_image(each, at_least=transform.size) for each in images]
+
+
+class PooledMaps(Body):
+    """The mean of the top feature map; in training, of a random view of each image.
+
+    Args:
+        encoder: gives the maps.
+        augmentation: the random views of training; None always shows the same.
+    """
+
+    encoder: ImageEncoder
+    network = "images"
+    usual_head = "linear"
+
+    def __init__(self, encoder: ImageEncoder, augmentation: Augmentation | None = None) -> None:
+        super().__init__()
+        self.encoder, self.augmentation = encoder, augmentation
+        self.widths = {JOINT: encoder.widths[-1]}
+
+    def length(self, one: Any) -> int:
+        """The same for all images."""
+        return self.encoder.input_size(one)
+
+    def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+        """B images -> (B, D)."""
+        draws = self.training and self.augmentation is not None
+        batch = self._random_views(inputs) if draws else self.encoder.prepare(inputs)
+        return {JOINT: self.encoder.maps(batch)[-1].float().mean((2, 3))}
+
+    def _random_views(self, inputs: Sequence[Any]) -> Images:
+        assert self.augmentation is not None
+        transform, device = self.encoder.processor, self.encoder.device
+        # The state of torch's generator is part of a checkpoint.
+        seed = int(torch.randint(2**31, (1,), device=device))
+        generator = np.random.default_rng(seed)
+        squares = []
+        for each in inputs:
+            image = each if isinstance(each, LoadedImage) else load_image(each, at_least=transform.size)
+            view = self.augmentation.view(transform, *image.size, generator)
+            squares.append(view.render(image, transform.fill, transform.resample))
+        pixels = torch.from_numpy(np.stack(squares))
+        if self.augmentation.jitter:
+            pixels = self.augmentation.colors(pixels.float(), generator).round().to(torch.uint8)
+        return self.encoder.batch_of(pixels)
+
+    def layer_groups(self) -> LayerGroups:
+        """The layer groups of the encoder; nothing is new to the task."""
+        return [*self.encoder.layer_groups(), []]

@@ -1,0 +1,144 @@
+"""The residual network: published names and shapes, layers, batch norm of frozen stages, one result over any processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unfreeze import Encoder
+from unfreeze.encoders.convnet import ConvNet
+from unfreeze.encoders.layers import batch_norm
+from unfreeze.encoders.layers.batch_norm import MapNorm
+from unfreeze.errors import UserError
+from unfreeze.vision.transforms import ImageTransform
+
+
+def images(n: int = 3, size: int = 20) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3)).astype(np.uint8)
+
+
+def small(**arguments: object) -> ConvNet:
+    torch.manual_seed(0)
+    defaults: dict[str, object] = {"width": 4, "depths": (1, 2, 1), "stem": "small"}
+    return ConvNet(ImageTransform(size=16), **{**defaults, **arguments}).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n_parameters", "n_tensors", "some"),
+    [
+        # Published: ResNet-18 has 11,689,512 parameters, ResNet-50 25,557,032, with a classifier of 1,000 classes.
+        ({}, 11_689_512 - 513_000, 120, {"layer2.0.downsample.0.weight": (128, 64, 1, 1)}),
+        (
+            {"depths": (3, 4, 6, 3), "block": "bottleneck"},
+            25_557_032 - 2_049_000,
+            318,
+            {"layer1.0.downsample.0.weight": (256, 64, 1, 1), "layer4.2.conv3.weight": (2048, 512, 1, 1)},
+        ),
+    ],
+)
+def test_names_and_shapes_are_the_published_ones(
+    arguments: dict[str, object], n_parameters: int, n_tensors: int, some: dict[str, tuple[int, ...]]
+) -> None:
+    with torch.device("meta"):
+        net = ConvNet(ImageTransform(), **arguments)  # type: ignore[arg-type]
+    assert net.n_parameters == n_parameters
+    tensors = net.weights()
+    assert len(tensors) == n_tensors
+    shapes = {
+        "conv1.weight": (64, 3, 7, 7),
+        "bn1.running_var": (64,),
+        "layer1.0.bn1.num_batches_tracked": (),
+        **some,
+    }
+    assert {name: tuple(tensors[name].shape) for name in shapes} == shapes
+
+
+@pytest.mark.parametrize(("stem", "sides"), [("small", [16, 8, 4]), ("large", [4, 2, 1])])
+def test_a_stage_is_a_layer(stem: str, sides: list[int]) -> None:
+    net = small(stem=stem)
+    batch = net.prepare(list(images()))
+    with torch.no_grad():
+        maps, (layers, mask) = net.maps(batch), net.layers(batch)
+    assert net.widths == [4, 8, 16] and [16 // side for side in sides] == net.strides()
+    assert [tuple(each.shape) for each in maps] == [
+        (3, w, s, s) for w, s in zip(net.widths, sides, strict=True)
+    ]
+    assert mask.shape == (3, sides[-1] ** 2) and net.n_places == sides[-1] ** 2 and bool(mask.all())
+    torch.testing.assert_close(layers[1][2, sides[1] + 1], maps[1][2, :, 1, 1])  # row by row
+    groups = net.layer_groups()
+    assert len(groups) == 4 and sum(len(group) for group in groups) == len(list(net.parameters()))
+
+
+def test_vectors_depend_neither_on_the_batch_nor_on_the_kind_of_input(tmp_path: Path) -> None:
+    from PIL import Image
+
+    net, pictures = small(), images(5)
+    Image.fromarray(pictures[4]).save(tmp_path / "one.png")
+    vectors = net.encode([*pictures[:4], tmp_path / "one.png"])
+    np.testing.assert_allclose(net.encode(list(pictures))[4], vectors[4], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net.encode([pictures[2]])[0], vectors[2], rtol=1e-5, atol=1e-6)
+    net.save_pretrained(tmp_path / "net")
+    loaded = Encoder.from_pretrained(tmp_path / "net")
+    assert isinstance(loaded, ConvNet) and loaded.processor == net.processor
+    np.testing.assert_array_equal(loaded.encode(list(pictures)), net.encode(list(pictures)))
+
+
+def test_frozen_stages_keep_their_statistics() -> None:
+    net = small().train()
+    for parameter in [*net.conv1.parameters(), *net.bn1.parameters(), *net.stages[0].parameters()]:
+        parameter.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    batch = net.prepare(list(images()))
+    trained = net.maps(batch)
+    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {
+        name
+        for name in before
+        if name.startswith(("layer2", "layer3")) and ("running" in name or "num_b" in name)
+    }
+    with torch.no_grad():
+        torch.testing.assert_close(net.eval().maps(batch)[0], trained[0].detach())
+
+
+def test_statistics_of_several_processes_are_those_of_the_whole_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def trained(norm: MapNorm, x: Tensor) -> list[Tensor]:
+        x = x.clone().requires_grad_()
+        (norm(x) * torch.arange(x.numel()).view(x.shape).sin()).sum().backward()
+        assert x.grad is not None and norm.weight.grad is not None and norm.running_var is not None
+        return [norm(x).detach(), x.grad, norm.weight.grad, norm.running_var]
+
+    torch.manual_seed(0)
+    x, one, many = torch.randn(4, 3, 5, 5), MapNorm(3), MapNorm(3)
+    wanted = trained(one, x)
+    # As in the first of several processes that has the whole batch: the sums over processes are its own.
+    monkeypatch.setattr(batch_norm, "_are_several", lambda: True)
+    monkeypatch.setattr(batch_norm, "_summed", lambda value: value)
+    for found, expected in zip(trained(many, x), wanted, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_image_is_scaled_as_the_weights_expect_it() -> None:
+    net, pixels = small(), images(2, 16)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    scaled = torch.tensor((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        weight = net.conv1.weight.double()
+        wanted = F.conv2d(scaled, weight, padding=1)
+        found = net.conv1(net.processor.normalized(net.prepare(list(pixels)).pixels))
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [({"stem": "tiny"}, "stem must be one of"), ({"width": 0}, "at least 1"), ({"depths": ()}, "at least 1")],
+)
+def test_what_cannot_be_made_is_refused(arguments: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        small(**arguments)

@@ -105,6 +105,21 @@ def test_frozen_stages_keep_their_statistics() -> None:
         torch.testing.assert_close(net.eval().maps(batch)[0], trained[0].detach())
 
 
+def test_batch_norm_within_the_convolutions_follows_the_weights() -> None:
+    """Without gradients both are one convolution, whose weights are kept until one of their sources changes."""
+    net = small(block="bottleneck")
+    batch = net.prepare(list(images()))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        apart = net.maps(batch)
+        with torch.no_grad():
+            for found, wanted in zip(net.maps(batch), apart, strict=True):
+                torch.testing.assert_close(found, wanted.detach(), rtol=1e-4, atol=1e-5)
+        net.train().layers(batch)[0][-1].square().mean().backward()
+        optimizer.step()
+        net.eval()
+
+
 def test_statistics_of_several_processes_are_those_of_the_whole_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

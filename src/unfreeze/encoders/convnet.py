@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unfreeze.encoders.image_encoder import ImageEncoder, Images
 from unfreeze.encoders.layers.batch_norm import MapNorm
+from unfreeze.encoders.layers.conv_norm import ConvNorm
 from unfreeze.errors import UserError, setting
 from unfreeze.vision.transforms import ImageTransform
 
@@ -40,12 +41,13 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = _conv(inputs, width, 3, stride), MapNorm(width)
         self.conv2, self.bn2 = _conv(width, width, 3), MapNorm(width)
+        self.first, self.second = ConvNorm(), ConvNorm()
         self.downsample = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W) -> (B, D', H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
+        y = F.relu(self.first(self.conv1, self.bn1, x), inplace=True)
+        y = self.second(self.conv2, self.bn2, y)
         return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
 
 
@@ -61,21 +63,33 @@ class Bottleneck(nn.Module):
         self.conv1, self.bn1 = _conv(inputs, width, 1), MapNorm(width)
         self.conv2, self.bn2 = _conv(width, width, 3, stride), MapNorm(width)
         self.conv3, self.bn3 = _conv(width, outputs, 1), MapNorm(outputs)
+        self.first, self.second, self.third = ConvNorm(), ConvNorm(), ConvNorm()
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W) -> (B, D', H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
-        y = self.bn3(self.conv3(y))
+        y = F.relu(self.first(self.conv1, self.bn1, x), inplace=True)
+        y = F.relu(self.second(self.conv2, self.bn2, y), inplace=True)
+        y = self.third(self.conv3, self.bn3, y)
         return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+
+
+class _Projection(nn.Sequential):
+    """A convolution and its batch normalization."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__(_conv(inputs, outputs, 1, stride), MapNorm(outputs))
+        self.run = ConvNorm()
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = self[0], self[1]
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, MapNorm)
+        return self.run(conv, norm, x)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
     """A projection where the shape changes."""
-    if inputs == outputs and stride == 1:
-        return None
-    return nn.Sequential(_conv(inputs, outputs, 1, stride), MapNorm(outputs))
+    return None if inputs == outputs and stride == 1 else _Projection(inputs, outputs, stride)
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -120,7 +134,7 @@ class ConvNet(ImageEncoder):
         make = BLOCKS[block]
         self.has_large_stem = stem == "large"
         self.conv1 = _conv(3, width, 7, 2) if self.has_large_stem else _conv(3, width, 3)
-        self.bn1 = MapNorm(width)
+        self.bn1, self.first = MapNorm(width), ConvNorm()
         self._widths = [(width << stage) * make.expansion for stage in range(len(depths))]
         for stage, (depth, (inputs, outputs)) in enumerate(
             zip(depths, pairwise([width, *self._widths]), strict=True)
@@ -154,7 +168,8 @@ class ConvNet(ImageEncoder):
         return (-(-self.processor.size // self.strides()[-1])) ** 2
 
     def maps(self, batch: Images) -> list[Tensor]:
-        x = F.relu(self.bn1(self.conv1(self.processor.normalized(batch.pixels))), inplace=True)
+        x = self.processor.normalized(batch.pixels)
+        x = F.relu(self.first(self.conv1, self.bn1, x), inplace=True)
         if self.has_large_stem:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
         found = []

@@ -82,9 +82,20 @@ class MapNorm(nn.BatchNorm2d):
     change what the frozen convolutions were trained to give.
     """
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the running statistics are used, so that this is a multiplication and an addition for each channel."""
+        return not (self.training and self.weight.requires_grad)
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """The factor and the summand of each channel, if `is_fixed`: (D,), (D,)."""
+        assert self.running_mean is not None and self.running_var is not None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale, self.bias - self.running_mean * scale
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W) -> (B, D, H, W)."""
-        if self.training and not self.weight.requires_grad:
+        if self.training and self.is_fixed:
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )

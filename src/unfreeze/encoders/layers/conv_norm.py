@@ -1,0 +1,42 @@
+"""A convolution and the batch normalization that follows it, as one convolution where neither of them changes.
+
+With fixed statistics, batch normalization multiplies each channel and adds to it, so it can be part of the weights: the feature
+map is then written once instead of twice. This holds in predictions, and in training for frozen stages.
+
+Shapes: B batch, D channels, H and W height and width of a feature map.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unfreeze.encoders.layers.batch_norm import MapNorm
+from unfreeze.encoders.layers.products import compute_type
+from unfreeze.encoders.layers.weight_cache import WeightCache
+
+
+class ConvNorm:
+    """Runs a convolution without bias and its batch normalization; holds no parameters, whose names are those of their modules."""
+
+    def __init__(self) -> None:
+        self._cache = WeightCache()
+
+    def __call__(self, conv: nn.Conv2d, norm: MapNorm, x: Tensor) -> Tensor:
+        """(B, D, H, W) -> (B, D', H', W')."""
+        trains = torch.is_grad_enabled() and (conv.weight.requires_grad or norm.weight.requires_grad)
+        if trains or not norm.is_fixed:
+            found: Tensor = norm(conv(x))
+            return found
+        dtype = compute_type(x)
+
+        def fold() -> tuple[Tensor, Tensor]:
+            scale, shift = (each.detach() for each in norm.scale_and_shift())
+            weight = (conv.weight.detach() * scale[:, None, None, None]).to(dtype)
+            return weight.contiguous(memory_format=torch.channels_last), shift.to(dtype)
+
+        assert norm.running_mean is not None and norm.running_var is not None
+        sources = (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        weight, bias = self._cache.get(dtype, sources, fold)
+        return F.conv2d(x.to(dtype), weight, bias, conv.stride, conv.padding)

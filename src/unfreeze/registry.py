@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypedDict, Unpack
 
+from unfreeze.display import did_you_mean
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, WEIGHTS, digest, read_config
-from unfreeze.text.display import did_you_mean
 
 ENCODERS = {
     "awd_lstm": "unfreeze.encoders.awd_lstm:AwdLstm",

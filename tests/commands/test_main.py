@@ -27,7 +27,7 @@ from unfreeze.commands.arguments import one_line, parse, split_docstring
 from unfreeze.commands.console import Console, plain
 from unfreeze.commands.main import VERBS, load_verb, main, overview
 from unfreeze.commands.progress import LoggedProgress, TerminalProgress
-from unfreeze.text.display import aligned
+from unfreeze.display import aligned
 
 SHOUT = (
     "import sys; from tests.commands import shout; sys.modules['unfreeze.commands.shout'] = shout; "

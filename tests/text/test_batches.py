@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.text.test_token_store import ByteTokenizer
+from unfreeze.datasets.batches import bucketed_batches
 from unfreeze.errors import UserError
-from unfreeze.text.batches import IGNORE, LaneBatch, LanguageModelLanes, bucketed_batches, pad_sequences
+from unfreeze.text.batches import IGNORE, LaneBatch, LanguageModelLanes, pad_sequences
 from unfreeze.text.token_store import TokenStore
 
 LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=10)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.display import cut
 from unfreeze.errors import UserError
 from unfreeze.pictures import families_for, picture_format, save_picture
-from unfreeze.text.display import cut
 from unfreeze.text.tokenizer_training import SPACE
 
 MOST_LABELS = 120

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from unfreeze.display import cut
 from unfreeze.errors import UserError
 from unfreeze.pictures import any_script, picture_format, save_picture
-from unfreeze.text.display import cut
 from unfreeze.vectors.neighbors import Floats, Neighbor, NeighborIndex, as_formula
 
 if TYPE_CHECKING:

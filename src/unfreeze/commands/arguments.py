@@ -40,8 +40,8 @@ from tyro.conf import (
 )
 
 from unfreeze import checked
+from unfreeze.display import did_you_mean
 from unfreeze.errors import UserError
-from unfreeze.text.display import did_you_mean
 
 HELP = ("--help", "-h")
 

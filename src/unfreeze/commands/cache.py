@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unfreeze.commands.console import Console
+from unfreeze.display import counted
 from unfreeze.errors import UserError, setting
-from unfreeze.text.display import counted
 
 if TYPE_CHECKING:
     from unfreeze.caches import CacheEntry

@@ -19,9 +19,9 @@ from typing import Any
 
 from unfreeze.commands.arguments import as_option
 from unfreeze.commands.progress import LoggedProgress, LogHandler, TerminalProgress
+from unfreeze.display import aligned, cell, printable
 from unfreeze.errors import Notice
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.display import aligned, cell, printable
 
 _JSON_CONTROLS = re.compile(r"[\x7f-\x9f]")
 """Control characters that terminals interpret and JSON does not have to escape."""

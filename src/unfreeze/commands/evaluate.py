@@ -30,9 +30,9 @@ from unfreeze.commands.options import (
     given,
     need_own_options,
 )
+from unfreeze.display import aligned, counted
 from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.pretraining.translation.settings import Search
-from unfreeze.text.display import aligned, counted
 
 OWN_OPTIONS = {
     "classifiers": "worst plot overwrite text_column pair_column label_column header skip_unlabeled label_separator unknown_labels precision",

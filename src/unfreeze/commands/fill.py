@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.options import TextArguments
-from unfreeze.text.display import aligned
+from unfreeze.display import aligned
 
 
 @dataclass(kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, report_fit
 from unfreeze.commands.options import ReadsQuestions, described_length, run_options
+from unfreeze.display import counted
 from unfreeze.tasks.settings import AnswererSettings
-from unfreeze.text.display import counted
 
 
 @dataclass(kw_only=True)

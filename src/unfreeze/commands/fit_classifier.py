@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, report_fit
 from unfreeze.commands.options import PairColumnOptions, ReadsExamples, described_length, given, run_options
+from unfreeze.display import counted
 from unfreeze.tasks.settings import ClassifierSettings
-from unfreeze.text.display import counted
 
 MAX_CLASSES_SHOWN = 8
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.display import printable
 from unfreeze.language_models.settings import SamplingSettings
-from unfreeze.text.display import printable
 from unfreeze.text.lines import standard_lines
 
 

@@ -35,9 +35,9 @@ from unfreeze.commands.arguments import (
     split_common_options,
 )
 from unfreeze.commands.console import Console, make_console
+from unfreeze.display import did_you_mean, printable
 from unfreeze.errors import UserError
 from unfreeze.interrupts import ignore_interrupts, raise_at_interrupts
-from unfreeze.text.display import did_you_mean, printable
 
 VERBS = {
     "demo": "show transfer learning on generated reviews, offline, in about two minutes",

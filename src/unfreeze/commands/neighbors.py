@@ -10,8 +10,8 @@ from tyro.conf import Positional, arg
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.options import PlotOptions, ReadsText
+from unfreeze.display import aligned, cut
 from unfreeze.errors import UserError
-from unfreeze.text.display import aligned, cut
 
 SENTENCE_WIDTH = 200
 """Characters of a sentence that are printed; --json has all."""

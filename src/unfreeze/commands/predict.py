@@ -27,8 +27,8 @@ from unfreeze.commands.options import (
     given,
     need_own_options,
 )
+from unfreeze.display import counted
 from unfreeze.errors import UserError
-from unfreeze.text.display import counted
 from unfreeze.text.lines import plain_suffix
 from unfreeze.text.text_inputs import TextInput, as_row
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.options import LoopRunOptions, ReadsPairs, chosen_settings, quoted, run_options
+from unfreeze.display import counted
 from unfreeze.pretraining.translation.settings import PRESETS, TranslationSettings, small
-from unfreeze.text.display import counted
 from unfreeze.text.pairs import MOST_WORDS
 
 

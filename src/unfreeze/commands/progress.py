@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from unfreeze.display import counted, duration, printable
 from unfreeze.progress import Bar, Progress
-from unfreeze.text.display import counted, duration, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm

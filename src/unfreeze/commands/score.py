@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.options import TextArguments
-from unfreeze.text.display import aligned, counted
+from unfreeze.display import aligned, counted
 
 if TYPE_CHECKING:
     from unfreeze.language_models.score import TextScore

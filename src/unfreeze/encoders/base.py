@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.checked import need_concrete
+from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.feature_settings import JoinedLayers, Pool
 from unfreeze.encoders.saving import (
     Processor,
@@ -36,7 +37,6 @@ from unfreeze.encoders.saving import (
 from unfreeze.errors import UserError, need_several
 from unfreeze.folders import WEIGHTS, load_tensors, read_config, tensor_shapes
 from unfreeze.registry import TASKS, HubOptions, encoder_class, find_model, push_to_hub
-from unfreeze.text.batches import token_bounded_batches
 
 BATCH_SIZE = 4096
 """Sum of the sizes of the inputs that `encode` runs together, padding included."""

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unfreeze.display import counted
 from unfreeze.encoders.cove import CoVe
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.errors import UserError
 from unfreeze.formats.torch_files import read_state
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer
-from unfreeze.text.display import counted
 
 _PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _NAME = re.compile(rf"({'|'.join(_PARTS)})_l(\d+)(_reverse)?")

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unfreeze.display import counted
 from unfreeze.language_models.base import MeasuresPerplexity
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.display import counted
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer
 

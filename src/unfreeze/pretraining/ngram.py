@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unfreeze.display import duration
 from unfreeze.language_models.ngram import NgramModel
 from unfreeze.language_models.perplexity import evaluate_perplexity
 from unfreeze.pretraining.settings import NgramSettings
 from unfreeze.pretraining.unlabeled import Corpus, prepare_text
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
-from unfreeze.text.display import duration
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.training.cards import LANGUAGE_MODEL_SNIPPET
 

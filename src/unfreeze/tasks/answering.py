@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.layers.attention_flow import AttentionFlow
 from unfreeze.encoders.layers.dropouts import VariationalDropout
@@ -31,7 +32,6 @@ from unfreeze.tasks.metrics import answer_f1, exact_match
 from unfreeze.tasks.plans import AnswererPlan
 from unfreeze.tasks.task_encoders import cache_layers, make_words
 from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, NetworkOnWords, WordInputs, Words
-from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.questions import Question, QuestionSet
 from unfreeze.text.rules import normalized
 from unfreeze.text.words import Word, split_words

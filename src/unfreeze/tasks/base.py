@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from torch import nn
 
 from unfreeze.checked import need_call
+from unfreeze.display import did_you_mean
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG
 from unfreeze.registry import push_to_hub
 from unfreeze.tasks.settings import TaskSettings, plain_settings
-from unfreeze.text.display import did_you_mean
 from unfreeze.training.precision import Precision, choose_precision
 
 

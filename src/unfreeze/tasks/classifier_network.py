@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.base import Encoder, evaluating
 from unfreeze.encoders.directions import module_name
@@ -43,7 +44,6 @@ from unfreeze.tasks.task_encoders import (
     weighted_vectors,
 )
 from unfreeze.tasks.word_inputs import INPUT_DROPOUT, WordInputs
-from unfreeze.text.batches import token_bounded_batches
 from unfreeze.transfer.policies import LayerGroups
 
 logger = logging.getLogger(__name__)

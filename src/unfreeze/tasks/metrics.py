@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet, LabeledExample
-from unfreeze.text.display import aligned, counted
+from unfreeze.display import aligned, counted
 from unfreeze.text.tag_schemes import UNTYPED, Span
 
 ALL = "all"

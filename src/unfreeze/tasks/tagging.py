@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.layers.crf import Crf
 from unfreeze.progress import SILENT, Progress
@@ -21,7 +22,6 @@ from unfreeze.tasks.metrics import span_metrics
 from unfreeze.tasks.plans import TaggerPlan
 from unfreeze.tasks.task_encoders import cache_layers, make_words
 from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, NetworkOnWords, WordInputs, Words
-from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.rules import normalized
 from unfreeze.text.tag_schemes import (
     OUTSIDE,

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unfreeze.display import counted
 from unfreeze.encoders.base import layer_number
 from unfreeze.encoders.directions import reversed_within
 from unfreeze.encoders.feature_settings import EmbedSettings
@@ -41,7 +42,6 @@ from unfreeze.folders import cache_folder
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.settings import Layers, MixAt
 from unfreeze.text.characters import spell
-from unfreeze.text.display import counted
 from unfreeze.text.words import split_words
 from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.transfer.policies import LayerGroups

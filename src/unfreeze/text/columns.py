@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unfreeze.checked import shown, whole_number
+from unfreeze.display import cut
 from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.display import cut
 from unfreeze.text.records import (
     LABEL_COLUMNS,
     TEXT_COLUMNS,

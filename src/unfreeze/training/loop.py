@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from unfreeze.display import duration
 from unfreeze.errors import Interrupted, UserError, setting
 from unfreeze.memory import keep_freed_blocks
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.display import duration
 from unfreeze.training.checkpoints import Checkpoints
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.training.objective import Objective

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from unfreeze.text.batches import bucketed_batches
+from unfreeze.datasets.batches import bucketed_batches
 from unfreeze.transfer.policies import LayerGroups
 
 

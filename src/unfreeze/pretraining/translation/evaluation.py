@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from unfreeze.display import counted
 from unfreeze.encoders.base import evaluating
 from unfreeze.errors import import_extra
 from unfreeze.pretraining.translation.bleu import CorpusScores, corpus_scores
@@ -13,7 +14,6 @@ from unfreeze.pretraining.translation.objective import EncodedPairs, mean_loss, 
 from unfreeze.pretraining.translation.settings import Search
 from unfreeze.pretraining.translation.translator import Translator
 from unfreeze.progress import SILENT, Progress
-from unfreeze.text.display import counted
 from unfreeze.text.pairs import PairSet
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unfreeze.datasets.batches import bucketed_batches
 from unfreeze.encoders.layers.bi_lstm import Packing
 from unfreeze.pretraining.translation.translator import Translator
-from unfreeze.text.batches import bucketed_batches, pad_sequences
+from unfreeze.text.batches import pad_sequences
 from unfreeze.text.pairs import PairSet
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.transfer.policies import LayerGroups

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from unfreeze.display import counted
 from unfreeze.encoders.cove import CoVe
 from unfreeze.encoders.vector_source import need_vectors, open_vectors
 from unfreeze.errors import UserError
@@ -22,7 +23,6 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import weights_digest
 from unfreeze.runs import Run
 from unfreeze.text.cased_words import CASED_SPECIAL_TOKENS, CasedTokenizer, cased_vocabulary
-from unfreeze.text.display import counted
 from unfreeze.text.marked_words import train_marked_words
 from unfreeze.text.pairs import PairSet
 from unfreeze.text.rules import normalized

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.cove import CoVe
 from unfreeze.encoders.layers.attention_decoder import AttentionDecoder, DecoderState, Memory
@@ -46,7 +47,6 @@ from unfreeze.pretraining.translation.search import (
 from unfreeze.pretraining.translation.settings import Search
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model, push_to_hub
-from unfreeze.text.batches import token_bounded_batches
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer
 from unfreeze.text.words import split_words

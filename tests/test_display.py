@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unfreeze.text.display import counted, cut, did_you_mean, duration, printable
+from unfreeze.display import counted, cut, did_you_mean, duration, printable
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from unfreeze.commands.arguments import as_option
 from unfreeze.commands.inputs import need_new
 from unfreeze.commands.options import PlotOptions, TextArguments
+from unfreeze.datasets.lines import standard_lines
 from unfreeze.errors import UserError
-from unfreeze.text.lines import standard_lines
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:

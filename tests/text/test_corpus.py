@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 
 from tests.conftest import data_folder
 from unfreeze.commands.progress import LogHandler
+from unfreeze.datasets import lines as text_lines
+from unfreeze.datasets.lines import read_lines
 from unfreeze.errors import MissingExtra, UserError
 from unfreeze.text import corpus
-from unfreeze.text import lines as text_lines
 from unfreeze.text.corpus import find_files, stream_documents
-from unfreeze.text.lines import read_lines
 
 DOCUMENTS = ["First title\nA line of it.", 'Quotes " and, commas; tabs\tnot', "Dritter Text: äöü ∀ 😀"]
 
@@ -68,12 +68,12 @@ def test_what_is_left_out_of_a_folder_is_said_once(tmp_path: Path, monkeypatch: 
         write(tmp_path / name, "x")
     monkeypatch.setattr("sys.stderr", screen := io.StringIO())
     monkeypatch.setattr(
-        logging.getLogger("unfreeze.text"), "propagate", False
+        logging.getLogger("unfreeze.datasets"), "propagate", False
     )  # to handlers of earlier tests
-    logging.getLogger("unfreeze.text").addHandler(handler := LogHandler())
+    logging.getLogger("unfreeze.datasets").addHandler(handler := LogHandler())
     for _ in range(2):
         assert [path.name for path in find_files([tmp_path])] == ["a.txt", "b.txt"]
-    logging.getLogger("unfreeze.text").removeHandler(handler)
+    logging.getLogger("unfreeze.datasets").removeHandler(handler)
     assert screen.getvalue().splitlines() == [
         f"{tmp_path}: files that are not read: 2 hidden, 2 of other kinds (.jpg, .md)"
     ]

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unfreeze.datasets.tables import Table
 from unfreeze.errors import UserError
 from unfreeze.text import pairs
 from unfreeze.text.pairs import Pair, PairSet, pairs_in_memory, read_pairs
-from unfreeze.text.records import Table
 
 ROWS = [("A man, a dog.", "Ein Mann, ein Hund."), ('He said "no".', 'Er sagte "nein".'), ("நான்", "I")]
 

@@ -67,7 +67,8 @@ def test_at_least_is_a_lower_bound_of_both_sides() -> None:
         assert min(read_image(file, at_least=side).shape[:2]) >= side
     assert read_image(file, at_least=500).shape == (200, 64, 3)
     opened = Image.open(io.BytesIO(file.data or b""))
-    assert read_image(opened, at_least=4).shape == (200, 64, 3)  # the user's own image is left as it is
+    assert read_image(opened, at_least=4).shape == (13, 4, 3)
+    assert opened.size == (64, 200)  # the user's own image is left as it is
 
 
 def test_modes() -> None:

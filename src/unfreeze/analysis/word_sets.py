@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from unfreeze.datasets.lines import existing_file, is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 from unfreeze.errors import UserError
-from unfreeze.text.lines import existing_file, is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".tab")
 """Only files with these suffixes are read from a folder."""

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import PurePath
@@ -83,6 +84,9 @@ def make_console(*, json: bool, quiet: bool, debug: bool) -> Console:
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    warnings.filterwarnings(
+        "ignore", module="PIL"
+    )  # about damage that does not keep an image from being read
     progress = SILENT if silent else TerminalProgress() if on_terminal else LoggedProgress()
     return Console(json=json, quiet=quiet, progress=progress)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
+from unfreeze.datasets.lines import standard_lines
 from unfreeze.display import printable
 from unfreeze.language_models.settings import SamplingSettings
-from unfreeze.text.lines import standard_lines
 
 
 @dataclass(kw_only=True)

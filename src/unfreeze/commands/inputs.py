@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from unfreeze.datasets.lines import plain_suffix
 from unfreeze.errors import UserError
-from unfreeze.text.lines import plain_suffix
 
 LANGUAGE_MODEL = "language model"
 CLASSIFIER = "text_classifier"

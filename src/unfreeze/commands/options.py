@@ -18,11 +18,11 @@ from tyro.conf import Positional
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import need_new
+from unfreeze.datasets.lines import standard_lines
 from unfreeze.display import counted
 from unfreeze.errors import UserError, setting
 from unfreeze.pictures import picture_format
 from unfreeze.progress import Progress
-from unfreeze.text.lines import standard_lines
 
 if TYPE_CHECKING:
     from unfreeze.pretraining.unlabeled import Corpus

@@ -27,9 +27,9 @@ from unfreeze.commands.options import (
     given,
     need_own_options,
 )
+from unfreeze.datasets.lines import plain_suffix
 from unfreeze.display import counted
 from unfreeze.errors import UserError
-from unfreeze.text.lines import plain_suffix
 from unfreeze.text.text_inputs import TextInput, as_row
 
 if TYPE_CHECKING:

@@ -101,7 +101,7 @@ class ExampleSet(Dataset[LabeledExample]):
             return hashlib.blake2b(rows.encode()).hexdigest()[:16]
         found = hashlib.blake2b()
         for example in self.examples:
-            kind, shape, data = _content_key(example.input)
+            kind, shape, data = content_key(example.input)
             found.update(json.dumps([kind, shape, *example.labels]).encode() + b"\0" + data)
         return found.hexdigest()[:16]
 
@@ -214,10 +214,10 @@ def labeled_set(
 
 
 def _key(value: Any) -> Hashable:
-    return value if isinstance(value, (str, tuple)) else _content_key(value)
+    return value if isinstance(value, (str, tuple)) else content_key(value)
 
 
-def _content_key(value: Any) -> tuple[str, tuple[int, ...], bytes]:
+def content_key(value: Any) -> tuple[str, tuple[int, ...], bytes]:
     """What identifies an array, or an input that brings its own `digest()`, such as a file that is read when it is needed."""
     if hasattr(value, "digest"):
         return "digest", (), value.digest().encode()

@@ -158,6 +158,15 @@ def _label_name(value: object) -> str | None:
     raise BadLabel(f"the label is a {kind_of_value(value)}, not a string or a number")
 
 
+def class_names(value: object, names: Sequence[str]) -> object:
+    """The names of class numbers; a negative number means that the label is not published."""
+    if isinstance(value, list):
+        return [class_names(number, names) for number in value]
+    if not isinstance(value, int):
+        return value
+    return names[value] if value >= 0 else None
+
+
 def ordered_names(labels: Iterable[str]) -> tuple[str, ...]:
     """Each label once, sorted; by value if all are integers."""
     names = set(labels)

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
+from unfreeze.datasets.lines import codec_name
 from unfreeze.encoders.base import Encoder
 from unfreeze.errors import UserError
 from unfreeze.folders import read_config
@@ -18,7 +19,6 @@ from unfreeze.pretraining.settings import TrainingSettings
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.text.corpus import find_files, stream_documents
-from unfreeze.text.lines import codec_name
 from unfreeze.text.store_builder import DocumentTokenizer
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer

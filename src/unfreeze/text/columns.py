@@ -1,29 +1,15 @@
-"""Find the text and label columns of a table, which are given by name or number or have usual names."""
+"""Find the text columns of a table, and read their texts."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unfreeze.checked import shown, whole_number
-from unfreeze.display import cut
-from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.records import (
-    LABEL_COLUMNS,
-    TEXT_COLUMNS,
-    Table,
-    holds_usual_name,
-    open_table,
-    read_text,
-)
-
-_log = logging.getLogger(__name__)
-
-
-def wanted_columns(*options: str | None) -> list[str]:
-    """The columns that settings name; each setting may name several, separated by commas."""
-    return [name for option in options if option for name in option.split(",")]
+from unfreeze.datasets.columns import find_column, no_column, resolve, wanted_columns, warn_of_header
+from unfreeze.datasets.labels import MISSING, is_null, kind_of_value
+from unfreeze.datasets.tables import TEXT_COLUMNS, Table, open_table
+from unfreeze.errors import UserError
+from unfreeze.text.words import without_surrogates
 
 
 def table_texts(
@@ -42,17 +28,6 @@ def table_texts(
         yield read_text(table, number, columns, values)
 
 
-def warn_of_header(table: Table) -> None:
-    """Warn if the first line is read as data although it holds a usual column name."""
-    if table.header_is_doubtful and holds_usual_name(table.first_line):
-        _log.warning(
-            Notice(
-                f"{table.source}: the first line ({_shown_cells(table.first_line)}) is read as data, because columns are given "
-                f"by number; add {setting('header', True)} if it names the columns, or {setting('header', False)} to confirm"
-            )
-        )
-
-
 def find_text_columns(table: Table, wanted: str | None = None, taken: str | None = None) -> list[str]:
     """Return the columns of the text.
 
@@ -67,7 +42,7 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
         UserError: there is no such column.
     """
     if wanted is not None:
-        names = [wanted] if _resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
+        names = [wanted] if resolve(table, wanted) else [name.strip() for name in wanted.split(",")]
         return [find_column(table, name, "text_column") for name in names]
     class_first = table.class_first or (table.ids_first and taken == table.columns[0])
     free = [column for column in table.columns[class_first or table.ids_first :] if column != taken]
@@ -75,72 +50,27 @@ def find_text_columns(table: Table, wanted: str | None = None, taken: str | None
         return free
     by_name = [column for name in TEXT_COLUMNS for column in free if column.lower() == name]
     if not by_name:
-        raise _no_column(table, "text", TEXT_COLUMNS)
+        raise no_column(table, "text", TEXT_COLUMNS)
     return by_name[:1]
 
 
-def find_label_column(table: Table, wanted: str | None, *, required: bool = True) -> str | None:
-    """Return the label column: `wanted` (name or number), or a column with a usual name, or None.
+def read_text(table: Table, number: int, columns: Sequence[str], values: Sequence[object]) -> str:
+    """The text of a record: its non-empty text columns, joined by newlines (null and NaN count as empty).
 
     Raises:
-        UserError: there is no column `wanted`, or none at all and one is `required`.
+        UserError: the record has none of the columns, or a value that is not text.
     """
-    if wanted is not None:
-        return find_column(table, wanted, "label_column")
-    by_name = [column for name in LABEL_COLUMNS for column in table.columns if column.lower() == name]
-    found = table.columns[:1] if table.class_first else by_name[:1]
-    if not found and required and table.ids_first:
-        raise UserError(
-            f"{table.source}: no header says which column is the label, and column 1 holds another number in each row, "
-            f"as ids do; the first line holds {_shown_cells(table.first_line)}: name the columns by number with "
-            f"{setting('text_column')} and {setting('label_column')} ({setting('label_column', '1')} takes these numbers for the "
-            "labels)"
-        )
-    if not found and required:
-        raise _no_column(table, "label", LABEL_COLUMNS)
-    return found[0] if found else None
+    if all(value is MISSING for value in values):
+        raise UserError(f"{table.place(number)}: this record has no {columns[0]!r}")
+    parts = [_as_text(table, number, column, value) for column, value in zip(columns, values, strict=True)]
+    return parts[0] if len(parts) == 1 else "\n".join(part for part in parts if part)
 
 
-def find_column(table: Table, wanted: str, field: str) -> str:
-    """The column of a name, in any case, or a number from 1, given as the setting `field`; raises UserError if there is none."""
-    column = _resolve(table, wanted)
-    if column is None:
-        raise UserError(f"{table.source}: no column {shown(wanted)} for {setting(field)}; {_listing(table)}")
-    return column
-
-
-def _resolve(table: Table, wanted: str) -> str | None:
-    if wanted in table.columns:
-        return wanted
-    same = [column for column in table.columns if column.lower() == wanted.lower()]
-    if len(same) == 1:
-        return same[0]
-    number = whole_number(wanted)
-    known = number is not None and 1 <= number <= len(table.columns)
-    return table.columns[number - 1] if number is not None and known else None
-
-
-def _no_column(table: Table, role: str, names: Sequence[str]) -> UserError:
-    if not table.has_header:
-        number = 2 if table.ids_first else 1
-        advice = (
-            f"by its number, such as {setting(f'{role}_column', str(number))}, if this line is data, "
-            "or by its name if this line is a header"
-        )
-        return UserError(
-            f"{table.source}: no header says which of {len(table.columns)} columns is the {role}; "
-            f"the first line holds {_shown_cells(table.first_line)}: name the column {advice}"
-        )
-    usual = ", ".join(names[:5])
-    advice = f"{_listing(table)}; name one with {setting(f'{role}_column')}"
-    return UserError(f"{table.source}: no {role} column is found by its name ({usual}, ...); {advice}")
-
-
-def _shown_cells(cells: Sequence[str]) -> str:
-    more = ", ..." if len(cells) > 10 else ""
-    return ", ".join(repr(cut(cell, 40)) for cell in cells[:10]) + more
-
-
-def _listing(table: Table) -> str:
-    more = f" and {len(table.columns) - 20} more" if len(table.columns) > 20 else ""
-    return f"the columns are {', '.join(map(repr, table.columns[:20]))}{more}"
+def _as_text(table: Table, number: int, column: str, value: object) -> str:
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if value is MISSING or is_null(value):
+        return ""
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise UserError(f"{table.place(number)}: column {column!r} holds a {kind_of_value(value)}, not text")

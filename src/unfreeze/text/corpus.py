@@ -16,9 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
-from unfreeze.errors import UserError, setting
-from unfreeze.text.columns import table_texts
-from unfreeze.text.lines import (
+from unfreeze.datasets.lines import (
     COMPRESSIONS,
     existing_file,
     is_hidden,
@@ -26,7 +24,9 @@ from unfreeze.text.lines import (
     read_lines,
     warn_of_ignored_files,
 )
-from unfreeze.text.records import TABLES, EmptyTable, is_hub, is_table
+from unfreeze.datasets.tables import TABLES, EmptyTable, is_hub, is_table
+from unfreeze.errors import UserError, setting
+from unfreeze.text.columns import table_texts
 
 Documents = Literal["auto", "blank-line", "line", "file"]
 

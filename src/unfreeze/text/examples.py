@@ -11,24 +11,21 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from unfreeze.datasets.columns import find_column, find_label_column, wanted_columns, warn_of_header
 from unfreeze.datasets.dataset import ExampleSet, LabeledExample, labeled_set
 from unfreeze.datasets.labels import (
     BadLabel,
     UnknownName,
+    class_names,
     labels_of,
     need_known_labels,
     ordered_names,
     split_labels,
 )
+from unfreeze.datasets.lines import existing_file, read_lines
+from unfreeze.datasets.tables import FEW, LABEL_COLUMNS, TEXT_COLUMNS, is_hub, is_table, open_table
 from unfreeze.errors import Notice, UnknownLabel, UserError, setting
-from unfreeze.text.columns import (
-    find_column,
-    find_label_column,
-    find_text_columns,
-    table_texts,
-    wanted_columns,
-    warn_of_header,
-)
+from unfreeze.text.columns import find_text_columns, read_text, table_texts
 from unfreeze.text.labeled_files import (
     LabeledRows,
     LabelSeparator,
@@ -36,8 +33,6 @@ from unfreeze.text.labeled_files import (
     read_labeled_lines,
     without_labels,
 )
-from unfreeze.text.lines import existing_file, read_lines
-from unfreeze.text.records import FEW, LABEL_COLUMNS, TEXT_COLUMNS, is_hub, is_table, open_table, read_text
 from unfreeze.text.text_inputs import TextInput, TextPair, has_empty_text, single_texts, text_inputs
 
 logger = logging.getLogger(__name__)
@@ -212,7 +207,7 @@ def _read_table(
             text = read_text(table, number, columns, values[:n])
             both = (text, read_text(table, number, pair, values[n : n + 1])) if pair else None
             value = values[-1] if label else None
-            yield number, both or text, value if names is None else _named(value, names)
+            yield number, both or text, value if names is None else class_names(value, names)
 
     if label is None:
         warn_of_header(table)
@@ -228,15 +223,6 @@ def _read_table(
         is_table=True,
         header_is_doubtful=table.header_is_doubtful,
     )
-
-
-def _named(value: object, names: Sequence[str]) -> object:
-    """The names of class numbers; a negative number means that the label is not published."""
-    if isinstance(value, list):
-        return [_named(number, names) for number in value]
-    if not isinstance(value, int):
-        return value
-    return names[value] if value >= 0 else None
 
 
 def _texts(path: str | Path, text_column: str | None, header: bool | None, encoding: str) -> Iterator[str]:

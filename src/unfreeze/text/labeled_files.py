@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from unfreeze.datasets.labels import FASTTEXT
+from unfreeze.datasets.lines import is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.lines import is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 from unfreeze.text.text_inputs import TextInput
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from unfreeze.datasets.dataset import Dataset
+from unfreeze.datasets.lines import existing_file, read_lines
+from unfreeze.datasets.tables import is_hub, is_table, open_table
 from unfreeze.display import counted
 from unfreeze.errors import Notice, UserError, column_of, need_texts, setting
-from unfreeze.text.lines import existing_file, read_lines
-from unfreeze.text.records import is_hub, is_table, open_table, read_text
+from unfreeze.text.columns import read_text
 from unfreeze.text.words import without_surrogates
 
 logger = logging.getLogger(__name__)

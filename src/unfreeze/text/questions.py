@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from unfreeze.checked import need_type, parse_json
 from unfreeze.datasets.dataset import Dataset
+from unfreeze.datasets.lines import existing_file, read_lines
 from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.lines import existing_file, read_lines
 from unfreeze.text.words import without_surrogates
 
 logger = logging.getLogger(__name__)

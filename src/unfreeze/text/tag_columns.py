@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from unfreeze.checked import shown, whole_number
+from unfreeze.datasets.lines import read_lines
 from unfreeze.errors import Notice, UserError, setting
-from unfreeze.text.lines import read_lines
 from unfreeze.text.tag_schemes import looks_like_spans
 
 logger = logging.getLogger(__name__)

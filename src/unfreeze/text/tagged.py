@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 
 from unfreeze.checked import parse_json
 from unfreeze.datasets.dataset import Dataset
+from unfreeze.datasets.lines import existing_file, plain_suffix, read_lines
 from unfreeze.errors import Notice, UserError, need_several, setting
-from unfreeze.text.lines import existing_file, plain_suffix, read_lines
 from unfreeze.text.tag_columns import (
     Comments,
     column_sentences,

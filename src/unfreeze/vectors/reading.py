@@ -25,8 +25,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from unfreeze.datasets.lines import hidden_compression
 from unfreeze.errors import UserError
-from unfreeze.text.lines import hidden_compression
 from unfreeze.vectors.fasttext import MAGIC, parse_fasttext
 from unfreeze.vectors.table import (
     Block,

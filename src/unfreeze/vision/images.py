@@ -4,7 +4,8 @@ The orientation in the EXIF data is applied. Gray images, palettes, CMYK and 16 
 places become white; color profiles are ignored. Of an animation, the first frame is read. Pillow (extra `vision`) is imported on first
 use.
 
-A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which takes a fraction of the time (`at_least`).
+Images can be read at a part of their size (`at_least`), which saves memory; a JPEG is then decoded at 1/2, 1/4 or 1/8, which also
+takes a fraction of the time.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def read_image(source: ImageInput, *, at_least: int | None = None) -> Pixels:
 
     Args:
         source: the name of a file, an `ImageFile`, an image of Pillow, or an array.
-        at_least: allows a JPEG to be decoded at a part of its size, as long as both sides have at least so many pixels.
+        at_least: the image may be read at 1/2, 1/3, ... of its size, as long as both sides have at least so many pixels.
 
     Raises:
         UserError: the image is missing, empty, truncated, damaged, too large, or none at all; the message names it.
@@ -177,19 +178,19 @@ def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None)
     if isinstance(source, LoadedImage):
         return source
     if not _is_file_like(source):
-        pixels = _array_pixels(source)
-        picture = _pillow().fromarray(pixels)
-        width, height = picture.size
-        return LoadedImage(picture, (width, height), (0.0, 0.0, float(width), float(height)))
+        source = _pillow().fromarray(_array_pixels(source))
     with _opened(source) as image:
         size, orientation = image.size, _orientation(image)
         drafted = None
-        if at_least and image is not source:  # which would change for its owner
+        if at_least and image is not source and hasattr(image, "draft"):  # not to an image that a user opened
             drafted = image.draft(None, (at_least, at_least))
         if getattr(image, "is_animated", False) and image.format != "MPO":  # cameras store previews in an MPO
             _log.warning("%s is animated; its first frame is read", _name(source))
         picture = _as_rgb(image)
+        # Both ways of reading at a part of the size round the size up: the last row and column may be partly outside.
         extent = [float(place) for place in (drafted[1] if drafted else (0, 0, *size))]
+        if at_least and (factor := min(picture.size) // at_least) > 1:
+            picture, extent = picture.reduce(factor), [place / factor for place in extent]
         if orientation in _UPRIGHT:
             method, swap, mirror_x, mirror_y = _UPRIGHT[orientation]
             picture = picture.transpose(getattr(_pillow().Transpose, method))
@@ -198,9 +199,37 @@ def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None)
             for axis, mirrored in enumerate((mirror_x, mirror_y)):
                 if mirrored:
                     extent[axis], extent[axis + 2] = picture.size[axis] - extent[axis + 2], picture.size[axis]
-    return LoadedImage(
-        picture, _upright_size(size, orientation), (extent[0], extent[1], extent[2], extent[3])
-    )
+    edges = (extent[0], extent[1], extent[2], extent[3])
+    return LoadedImage(picture, _upright_size(size, orientation), edges)
+
+
+def upright_boxes(
+    source: ImageInput, boxes: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float64] | None:
+    """Turn boxes with an image: from the pixels as they are stored to those of the upright image.
+
+    Args:
+        boxes: (N, 4), left, top, right, bottom.
+        size: width and height of the image to which the boxes refer.
+
+    Returns:
+        (N, 4); None if the boxes do not refer to the stored image, or its EXIF data exchanges no width and height.
+    """
+    if not _is_file_like(source):
+        return None
+    with _opened(source) as image:
+        stored, orientation = image.size, _orientation(image)
+    fit = not len(boxes) or bool((boxes.max(0)[2:] <= np.array(size) + 1).all())
+    if orientation not in _UPRIGHT or not _UPRIGHT[orientation][1] or stored != size or not fit:
+        return None
+    _, _, mirror_x, mirror_y = _UPRIGHT[orientation]
+    top, left, bottom, right = boxes.T
+    height, width = size
+    if mirror_x:
+        left, right = width - right, width - left
+    if mirror_y:
+        top, bottom = height - bottom, height - top
+    return np.stack([left, top, right, bottom], axis=1)
 
 
 def _pillow() -> Any:

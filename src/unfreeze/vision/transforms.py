@@ -181,7 +181,7 @@ class ImageTransform:
         found = pixels if isinstance(pixels, torch.Tensor) else torch.from_numpy(pixels)
         mean = torch.tensor(self.mean, device=found.device) * 255
         std = torch.tensor(self.std, device=found.device) * 255
-        return found.float().sub_(mean).div_(std).permute(0, 3, 1, 2)
+        return (found - mean).div_(std).permute(0, 3, 1, 2)  # in fp32, by the promotion of types
 
     def save(self, folder: str | Path) -> None:
         """Write preprocessor_config.json into the folder of a model."""

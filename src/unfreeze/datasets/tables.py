@@ -1,4 +1,4 @@
-"""Read tables of text (CSV, TSV, JSON lines, Parquet, hub data sets) record by record.
+"""Read tables (CSV, TSV, JSON lines, Parquet, hub data sets) record by record.
 
 Memory is bounded by the first megabyte, the longest record or one Parquet batch. Every error names the file and the line
 (the row, if the format has no lines). pyarrow and datasets (extra `data`) are imported on first use.
@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from unfreeze.checked import parse_json
-from unfreeze.datasets.labels import MISSING, is_null, kind_of_value
+from unfreeze.datasets.labels import MISSING, kind_of_value
+from unfreeze.datasets.lines import COMPRESSIONS, existing_file, plain_suffix, read_lines, unreadable
 from unfreeze.errors import Notice, UserError, import_extra, setting
-from unfreeze.text.lines import COMPRESSIONS, existing_file, plain_suffix, read_lines, unreadable
-from unfreeze.text.words import without_surrogates
 
 TABLES = {
     ".csv": "csv",
@@ -315,6 +314,9 @@ def _open_hub(source: str) -> Table:
         data = datasets.load_dataset(
             match["name"], config, split=split or "train", revision=match["revision"], streaming=True
         )
+        for column, feature in (data.features or {}).items():
+            if type(feature).__name__ == "Image":  # the bytes of files, which are read when they are needed
+                data = data.cast_column(column, type(feature)(decode=False))
         records = iter(data)
         first = next(records, None)
     except errors as error:
@@ -338,25 +340,3 @@ def _open_hub(source: str) -> Table:
 def _hub_error(source: str, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(f"{source}: the data set cannot be read: {reason}")
-
-
-def read_text(table: Table, number: int, columns: Sequence[str], values: Sequence[object]) -> str:
-    """The text of a record: its non-empty text columns, joined by newlines (null and NaN count as empty).
-
-    Raises:
-        UserError: the record has none of the columns, or a value that is not text.
-    """
-    if all(value is MISSING for value in values):
-        raise UserError(f"{table.place(number)}: this record has no {columns[0]!r}")
-    parts = [_as_text(table, number, column, value) for column, value in zip(columns, values, strict=True)]
-    return parts[0] if len(parts) == 1 else "\n".join(part for part in parts if part)
-
-
-def _as_text(table: Table, number: int, column: str, value: object) -> str:
-    if isinstance(value, str):
-        return without_surrogates(value)
-    if value is MISSING or is_null(value):
-        return ""
-    if isinstance(value, (int, float)):
-        return str(value)
-    raise UserError(f"{table.place(number)}: column {column!r} holds a {kind_of_value(value)}, not text")

@@ -31,7 +31,7 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message as one line, unless it is about data and repeats an earlier one."""
-        if record.name.startswith("unfreeze.text."):
+        if record.name.startswith(("unfreeze.datasets.", "unfreeze.text.", "unfreeze.vision.")):
             if record.getMessage() in self.seen:
                 return
             self.seen.add(record.getMessage())

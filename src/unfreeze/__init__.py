@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unfreeze.pretraining.translation.translator import Translator
     from unfreeze.tasks.embedder import Embedder
     from unfreeze.tasks.image_classifier import ImageClassifier
+    from unfreeze.tasks.object_locator import ObjectLocator
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.tasks.text_classifier import TextClassifier
@@ -25,6 +26,7 @@ __all__ = [
     "Encoder",
     "ImageClassifier",
     "LanguageModel",
+    "ObjectLocator",
     "QuestionAnswerer",
     "SequenceTagger",
     "TextClassifier",
@@ -37,6 +39,7 @@ _MODULES = {
     "Encoder": "unfreeze.encoders.base",
     "ImageClassifier": "unfreeze.tasks.image_classifier",
     "LanguageModel": "unfreeze.language_models.model",
+    "ObjectLocator": "unfreeze.tasks.object_locator",
     "QuestionAnswerer": "unfreeze.tasks.question_answerer",
     "SequenceTagger": "unfreeze.tasks.sequence_tagger",
     "TextClassifier": "unfreeze.tasks.text_classifier",

@@ -23,7 +23,7 @@ def printable(text: str) -> str:
 def counted(count: float, noun: str) -> str:
     """ "1 text", "2,000 texts", "2 classes", "0.5 minutes"."""
     number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
-    plural = f"{noun}es" if noun.endswith(("s", "tch")) else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith(("s", "x", "tch")) else f"{noun}s"
     return f"{number} {noun if count == 1 else plural}"
 
 

@@ -37,6 +37,7 @@ TASKS = {
     "text_classifier": "unfreeze.tasks.text_classifier:TextClassifier",
     "sequence_tagger": "unfreeze.tasks.sequence_tagger:SequenceTagger",
     "image_classifier": "unfreeze.tasks.image_classifier:ImageClassifier",
+    "object_locator": "unfreeze.tasks.object_locator:ObjectLocator",
     "question_answerer": "unfreeze.tasks.question_answerer:QuestionAnswerer",
     "translator": "unfreeze.pretraining.translation.translator:Translator",
 }

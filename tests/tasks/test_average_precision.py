@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from unfreeze.tasks.average_precision import Located, Overlap, average_precision, mean_box
+from unfreeze.tasks.average_precision import Located, Overlap, average_precision
 
 
 def of_pycocotools(
@@ -123,5 +123,3 @@ def test_values_by_hand() -> None:
 def test_one_box_an_image() -> None:
     found = Overlap.of(np.array([0.2, 0.5, 0.75, 1.0]))
     assert (found.mean_iou, found.share_50, found.share_75) == (0.6125, 0.75, 0.5)
-    boxes = np.array([[0.0, 0.2, 0.5, 1.0], [0.5, 0.4, 1.0, 1.0]])
-    np.testing.assert_allclose(mean_box(boxes), [0.25, 0.3, 0.75, 1.0])

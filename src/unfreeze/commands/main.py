@@ -51,6 +51,7 @@ VERBS = {
     "fit classifier": "train a classifier on labeled texts",
     "fit tagger": "train a tagger of words: names, parts of speech",
     "fit answerer": "train a question answerer on questions and their contexts",
+    "fit locator": "train a locator of objects on images with boxes",
     "find-rate": "find a learning rate for adapt or fit",
     "evaluate": "measure a model on held-out data",
     "predict": "classify texts, tag their words, or answer questions",

@@ -160,7 +160,6 @@ class ConvNet(ImageEncoder):
         return [self.get_submodule(f"layer{stage + 1}") for stage in range(len(self._widths))]
 
     def strides(self) -> list[int]:
-        """Pixels of the image from one place of each map to the next."""
         return [(4 if self.has_large_stem else 1) << stage for stage in range(len(self._widths))]
 
     @property

@@ -57,6 +57,10 @@ class ImageEncoder(Encoder):
         found = torch.as_tensor(pixels, device=self.device)
         return Images(lengths=torch.full((len(found),), self.n_places, device=self.device), pixels=found)
 
+    @abstractmethod
+    def strides(self) -> list[int]:
+        """Pixels of the square from one place of each map to the next, bottom to top."""
+
     @property
     @abstractmethod
     def n_places(self) -> int:

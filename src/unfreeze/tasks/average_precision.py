@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from unfreeze.vision.boxes import iou_matrix
+
 Floats = NDArray[np.float64]
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
@@ -115,18 +117,6 @@ def _averaged(hits: NDArray[np.bool_], n_true: int) -> float:
 # One box an image
 
 
-def iou_matrix(a: Floats, b: Floats) -> Floats:
-    """IoU of every box with every other: (N, 4) and (M, 4) -> (N, M)."""
-    first = np.maximum(a[:, None, :2], b[None, :, :2])
-    last = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    sizes = np.clip(last - first, 0, None)
-    shared = sizes[..., 0] * sizes[..., 1]
-    area_a, area_b = ((each[:, 2] - each[:, 0]) * (each[:, 3] - each[:, 1]) for each in (a, b))
-    union = area_a[:, None] + area_b - shared
-    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return found
-
-
 @dataclass(frozen=True)
 class Overlap:
     """How well one box was found in each image."""
@@ -141,9 +131,3 @@ class Overlap:
     def of(cls, ious: Floats) -> Overlap:
         """From the IoU of each image: (I,), at least one."""
         return cls(float(ious.mean()), float((ious >= 0.5).mean()), float((ious >= 0.75).mean()))
-
-
-def mean_box(boxes: Floats) -> Floats:
-    """The mean of boxes whose sides are fractions of their images, the baseline that looks at no image: (N, 4) -> (4,)."""
-    found: Floats = boxes.mean(0)
-    return found

@@ -22,6 +22,7 @@ from unfreeze.tasks.settings import (
     ClassifierSettings,
     ImageClassifierSettings,
     ImageTaskSettings,
+    LocatorSettings,
     TaggerSettings,
     TaskSettings,
     WordTaskSettings,
@@ -345,6 +346,13 @@ class ImageClassifierPlan(ImageClassifierSettings, ImagePlan):
         """Whether the head is solved as a logistic regression: on fixed features, unless settings of the training are given."""
         training = (self.epochs, self.minutes, self.learning_rate, self.weight_decay)
         return self.has_fixed_features and self.head in (None, "linear") and training == (None,) * 4
+
+
+@dataclass(kw_only=True)
+class LocatorPlan(LocatorSettings, ImagePlan):
+    """A plan for an object locator."""
+
+    encoder: str
 
 
 PlanT = TypeVar("PlanT", bound=Plan)

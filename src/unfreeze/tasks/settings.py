@@ -1,4 +1,5 @@
-"""Settings of the tasks: the keyword arguments of `TextClassifier`, `SequenceTagger`, `QuestionAnswerer` and `ImageClassifier`.
+"""Settings of the tasks: the keyword arguments of `TextClassifier`, `SequenceTagger`, `QuestionAnswerer`,
+`ImageClassifier` and `ObjectLocator`.
 
 Loads no torch and reads no files: the command line is made from these classes. What a setting of None becomes depends on
 the encoder; `plans.py` decides it.
@@ -26,6 +27,7 @@ MixAt = Literal["input", "output", "both"]
 Layers = JoinedLayers | int
 Pooling = Literal["top", "top+vectors", "vectors"]
 Head = Literal["two-layer", "linear", "maxout"]
+BoxCount = Literal["one", "several"]
 
 
 @dataclass(kw_only=True)
@@ -318,3 +320,38 @@ class ImageClassifierSettings(ImageTaskSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._need_one_of("head", Head)
+
+
+@dataclass(kw_only=True)
+class LocatorSettings(ImageTaskSettings):
+    """Settings of an object locator.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    boxes: BoxCount | None = None
+    """Boxes in an image: one, which is the largest where there are several, or several (default: one if each training image has
+    exactly one)."""
+    image_size: int | None = None
+    """Side of the square that the network sees, in pixels (default: that of the encoder, and at least 128)."""
+    stages: int = 2
+    """Number of stages of the encoder, from the top, whose feature maps are read."""
+    channels: int | None = None
+    """Channels of the head (default: 32 for one box, 64 for several)."""
+    giou_from: float = 0.5
+    """One box: fraction of the epochs after which generalized IoU is the loss; before, it is smooth L1 of center and size. Within
+    a time limit, half of each all the time."""
+    batch_size: int = 16
+    """Images in a batch, over all processes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._need_one_of("boxes", BoxCount)
+        need_positive(self, "stages", "channels")
+        if not 0 <= self.giou_from <= 1:
+            raise UserError(f"{setting('giou_from')} must be from 0 to 1, not {self.giou_from}")
+        if self.boxes == "several" and self.channels is not None and self.channels % 8:
+            raise UserError(
+                f"{setting('channels')} must be a multiple of 8 for several boxes, not {self.channels}"
+            )

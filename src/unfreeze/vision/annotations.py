@@ -87,7 +87,8 @@ def located_set(inputs: Sequence[Any], y: Any, source: str = "the given images")
 
     Args:
         inputs: n images: files, arrays or images of Pillow.
-        y: for each image an array of boxes (N, 4) or of one box (4,), or a dict {"boxes": ..., "labels": [...]}; or one array (n, 4).
+        y: for each image an array of boxes (N, 4) or of one box (4,), or a dict {"boxes": ..., "labels": [...]} (its
+            "scores", if it has some, do not matter); or one array (n, 4).
 
     Raises:
         UserError: not as many as images, or something is no box or label, named by its position from 0; or an image cannot be read.
@@ -102,7 +103,7 @@ def located_set(inputs: Sequence[Any], y: Any, source: str = "the given images")
     for number, (image, each) in enumerate(zip(inputs, targets, strict=True)):
         place = f"y[{number}]"
         given = each if isinstance(each, dict) else {"boxes": each}
-        if "boxes" not in given or not given.keys() <= {"boxes", "labels"}:
+        if "boxes" not in given or not given.keys() <= {"boxes", "labels", "scores"}:
             raise UserError(
                 f'{place} is a dict without "boxes", or with other keys than "boxes" and "labels"'
             )

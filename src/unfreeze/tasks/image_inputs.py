@@ -20,6 +20,7 @@ from unfreeze.tasks.plans import NO_ENCODER, SMALL_IMAGES, ImagePlan
 from unfreeze.tasks.settings import Resize
 from unfreeze.transfer.policies import LayerGroups
 from unfreeze.vision.images import LoadedImage, load_image
+from unfreeze.vision.store import ImageStore
 from unfreeze.vision.transforms import Augmentation, ImageTransform
 
 SCRATCH_SIZE = 64
@@ -49,9 +50,9 @@ def augmentation_of(plan: ImagePlan) -> Augmentation:
     return Augmentation(area=(plan.crop_area, 1.0), flip=0.5 if plan.flip else 0.0, jitter=plan.jitter)
 
 
-def read_once(images: Sequence[Any], transform: ImageTransform) -> list[LoadedImage]:
+def read_once(images: Sequence[Any], transform: ImageTransform) -> ImageStore:
     """Read images whose squares are made again in every epoch."""
-    return [load_image(each, at_least=transform.size) for each in images]
+    return ImageStore(images, at_least=transform.at_least)
 
 
 class PooledMaps(Body):
@@ -89,7 +90,7 @@ class PooledMaps(Body):
         generator = np.random.default_rng(seed)
         squares = []
         for each in inputs:
-            image = each if isinstance(each, LoadedImage) else load_image(each, at_least=transform.size)
+            image = each if isinstance(each, LoadedImage) else load_image(each, at_least=transform.at_least)
             view = self.augmentation.view(transform, *image.size, generator)
             squares.append(view.render(image, transform.fill, transform.resample))
         pixels = torch.from_numpy(np.stack(squares))

@@ -146,6 +146,11 @@ class ImageTransform:
         return View((x, y, x + self.size / scale_x, y + self.size / scale_y), self.size, mirrored)
 
     @property
+    def at_least(self) -> int:
+        """Pixels that both sides of an image need so that nothing is enlarged; see `read_image`."""
+        return math.ceil(self.size / self.crop_fraction) if self.fit == "crop" else self.size
+
+    @property
     def fill(self) -> tuple[int, int, int]:
         """The color of places beyond the image: the mean, which becomes 0."""
         red, green, blue = (min(255, max(0, round(255 * each))) for each in self.mean)
@@ -157,8 +162,7 @@ class ImageTransform:
         Raises:
             UserError: the image cannot be read; the message names it.
         """
-        at_least = self.size if self.fit != "crop" else math.ceil(self.size / self.crop_fraction)
-        loaded = load_image(image, at_least=at_least)
+        loaded = load_image(image, at_least=self.at_least)
         view = self.view(*loaded.size)
         return view.render(loaded, self.fill, self.resample), view
 

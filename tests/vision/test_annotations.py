@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import data_folder
+from tests.vision.hub import StubImage, stub_datasets
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.vision.annotations import BoxSet, located_set, read_boxes
 from unfreeze.vision.boxes import iou_matrix
@@ -383,6 +385,44 @@ def test_without_labels_there_is_one_class(tmp_path: Path) -> None:
     )
     found = read_boxes(tmp_path / "boxes.jsonl")
     assert found.label_names == ("object",) and found.examples[0].boxes.tolist() == [[1, 2, 3.5, 9]]
+
+
+def objects(boxes: list[Any], in_list: bool) -> Any:
+    records = [{"bbox": [x, y, r - x, b - y], "category": label} for x, y, r, b, label in boxes]
+    return records if in_list else {key: [each[key] for each in records] for key in ("bbox", "category")}
+
+
+@pytest.mark.parametrize("in_list", [False, True])
+def test_a_column_of_objects(in_list: bool, tmp_path: Path) -> None:
+    write_images(tmp_path)
+    rows = [{"file_name": name, "objects": objects(boxes, in_list)} for name, _, _, boxes in IMAGES]
+    path = tmp_path / "metadata.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert described(read_boxes(path)) == IMAGES
+    for wrong, message in [
+        (3, "'objects' is not a record"),
+        ({"bbox": [[1, 2, 3]]}, "a 'bbox' is not a list of x"),
+        ({"bbox": [[1, 2, 3, "x"]]}, "a number of 'bbox' is 'x'"),
+        ({"bbox": [[1, 2, 3, 4]], "category": []}, "1 boxes, but not as many labels in 'category'"),
+        ({"bbox": [[1, 2, 3, 4]], "label": [None]}, "this box has no label"),
+    ]:
+        path.write_text(json.dumps({"file_name": "a.png", "objects": wrong}))
+        with pytest.raises(UserError, match=message):
+            read_boxes(path)
+
+
+def test_boxes_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_images(tmp_path)
+    ids = {"cat": 1, "dog": 0}
+    records = []
+    for name, _, _, boxes in IMAGES:
+        numbered = [(*box, ids[label]) for *box, label in boxes]
+        records.append({"image": (tmp_path / name).read_bytes(), "objects": objects(numbered, in_list=False)})
+    category = SimpleNamespace(feature=SimpleNamespace(names=["dog", "cat"]))
+    features = {"image": StubImage(), "objects": {"bbox": object(), "category": category}}
+    stub_datasets(monkeypatch, records, features)
+    found = read_boxes("hf:owner/boxes")
+    assert [each[1:] for each in described(found)] == [each[1:] for each in IMAGES]
 
 
 def test_what_is_no_annotation(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import data_folder
+from tests.vision.hub import StubImage, stub_datasets
 from unfreeze.datasets.dataset import labeled_set
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.vision.images import ImageFile, read_image
@@ -190,34 +190,10 @@ def test_hdf5(tmp_path: Path) -> None:
         read_images(tmp_path / "bad.h5")
 
 
-class StubData:
-    """What `datasets.load_dataset` returns, as far as it is used."""
-
-    def __init__(self, records: list[dict[str, Any]], features: dict[str, Any]) -> None:
-        self.records, self.features = records, features
-
-    def cast_column(self, column: str, feature: Any) -> StubData:
-        assert not feature.decode
-        undecoded = [{**record, column: {"bytes": record[column], "path": None}} for record in self.records]
-        return StubData(undecoded, {**self.features, column: feature})
-
-    def __iter__(self) -> Any:
-        return iter(self.records)
-
-
-class Image_:
-    def __init__(self, decode: bool = True) -> None:
-        self.decode = decode
-
-
-Image_.__name__ = "Image"
-
-
 def test_data_sets_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [{"img": png("red"), "label": 0}, {"img": png("blue"), "label": 1}]
-    features = {"img": Image_(), "label": SimpleNamespace(names=["cat", "dog"])}
-    stub = SimpleNamespace(load_dataset=lambda *args, **options: StubData(records, features))
-    monkeypatch.setitem(sys.modules, "datasets", stub)
+    features = {"img": StubImage(), "label": SimpleNamespace(names=["cat", "dog"])}
+    stub_datasets(monkeypatch, records, features)
     assert is_images("hf:owner/pets")
     found = read_images("hf:owner/pets")
     assert labels(found) == ["cat", "dog"]

@@ -80,7 +80,7 @@ class Table:
     header_is_doubtful: bool = False
     """The first line is read as a record only because columns are given by number."""
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """For columns of class numbers: the names of the classes, if the data set has them."""
+    """For columns of class numbers, and for fields of columns of records: the names of the classes, if the data set has them."""
 
     def place(self, number: int) -> str:
         """Names a row for an error message."""
@@ -333,6 +333,12 @@ def _open_hub(source: str) -> Table:
 
     # `datasets` gives ClassLabel features, or lists of them, the names of their classes.
     features = {column: getattr(found, "feature", found) for column, found in (data.features or {}).items()}
+    for column, found in list(
+        features.items()
+    ):  # the fields of a column of records, such as objects.category
+        if isinstance(found, Mapping):
+            inner = {f"{column}.{key}": getattr(each, "feature", each) for key, each in found.items()}
+            features.update(inner)
     names = {column: found.names for column, found in features.items() if hasattr(found, "names")}
     return Table(source, list(first), rows, has_lines=False, class_names=names)
 

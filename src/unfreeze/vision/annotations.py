@@ -139,6 +139,8 @@ def read_boxes(
     - a table (.csv, .tsv, .jsonl, .parquet) with a box a row: a column of images (`filename`, `image`, ...), four columns of the box
       (`xmin`, `ymin`, `xmax`, `ymax`; `x1` ... `y2`; `left`, `top`, `right`, `bottom`; or `x`, `y`, `w`, `h`), and one of labels if there
       are classes. A row without a box is an image without boxes.
+    - a table, or a data set of the hub (`hf:owner/name[@revision][:config][:split]`), with an image a row and a column `objects` of
+      records {"bbox": [[x, y, width, height], ...], "category": [...]}
 
     The 1-based pixels of VOC, both ends included, become edges: xmin - 1 to xmax. Other formats have edges.
 

@@ -16,7 +16,7 @@ from unfreeze.checked import NotJson, read_json, shown
 from unfreeze.datasets.columns import find_label_column, wanted_columns
 from unfreeze.datasets.labels import MISSING, BadLabel, class_names, is_null, label_name
 from unfreeze.datasets.lines import is_hidden, read_lines
-from unfreeze.datasets.tables import is_table, open_table
+from unfreeze.datasets.tables import Table, is_table, open_table
 from unfreeze.errors import Notice, UserError, setting
 from unfreeze.vision.boxes import Boxes, as_boxes
 from unfreeze.vision.labeled_images import find_image_column, image_value
@@ -37,6 +37,9 @@ _SIDES = [
     )
 ]
 """Names of the columns of a box, in lower case: its corners, or a corner and its width and height."""
+
+_CATEGORIES = ("category", "categories", "label", "labels", "category_id", "class")
+"""Names of the field of the labels in a column of records."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,6 +312,8 @@ def _table(
     table = open_table(path, encoding, wanted_columns(image_column, label_column), header=True)
     image = find_image_column(table, image_column)
     lower = {column.lower(): column for column in table.columns}
+    if "objects" in lower and not label_column:
+        return _object_rows(table, image, lower["objects"], one_class)
     corners = next((each for each in _CORNERS if lower.keys() >= set(each)), None)
     edges = corners or next((each for each in _SIDES if lower.keys() >= set(each)), None)
     if edges is None:
@@ -365,6 +370,42 @@ def _table(
         stated = (int(first[0]), int(first[1])) if first and of_images else None
         place = found[0][0]
         raw.append(RawImage(images[key], as_boxes(boxes, place), labels, place, size=_stated(stated)))
+    return RawAnnotations(raw)
+
+
+def _object_rows(table: Table, image: str, column: str, one_class: str) -> RawAnnotations:
+    """An image a row, and its boxes in a column of records, as data sets of the hub have them.
+
+    The column `objects` has {"bbox": [[x, y, width, height], ...], "category": [...]}, or a list of records with one of each.
+    """
+    raw = []
+    for number, (value, objects) in table.rows([image, column]):
+        place = table.place(number)
+        plain = isinstance(value, str) and bool(value.strip())
+        name = value if plain else image_value(value, None, place)
+        if objects is MISSING or objects is None:
+            objects = []
+        if isinstance(objects, list):
+            keys = {key for each in objects if isinstance(each, dict) for key in each}
+            objects = {
+                key: [each.get(key) if isinstance(each, dict) else None for each in objects] for key in keys
+            }
+        boxes = objects.get("bbox", []) if isinstance(objects, dict) else None
+        if not isinstance(boxes, list):
+            raise UserError(f"{place}: {column!r} is not a record of lists 'bbox' and 'category'")
+        edges = []
+        for box in boxes:
+            if not isinstance(box, (list, tuple)) or len(box) != 4:
+                raise UserError(f"{place}: a 'bbox' is not a list of x, y, width and height")
+            x, y, width, height = (_number(side, place, "a number of 'bbox'") for side in box)
+            edges.append([x, y, x + width, y + height])
+        key = next((key for key in _CATEGORIES if key in objects), "")
+        labels = objects.get(key, [one_class] * len(boxes))
+        if not isinstance(labels, list) or len(labels) != len(boxes):
+            raise UserError(f"{place}: {len(boxes)} boxes, but not as many labels in {key!r}")
+        names = table.class_names.get(f"{column}.{key}", ())
+        found = [_label(label, names, place) for label in labels]
+        raw.append(RawImage(name, as_boxes(edges, place), found, place))
     return RawAnnotations(raw)
 
 

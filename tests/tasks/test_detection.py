@@ -26,6 +26,7 @@ from unfreeze.tasks.detection import (
     detection_loss,
     distances_to,
     focal_loss,
+    n_unassigned,
     places_of,
     suppress,
 )
@@ -66,6 +67,14 @@ def test_places_belong_to_the_boxes_of_the_paper(seed: int, count: int) -> None:
     assert torch.equal(labels, wanted)
     for place, number in enumerate(wanted.tolist()):
         assert torch.equal(own[place], boxes[number] if number >= 0 else torch.zeros(4))
+
+
+def test_boxes_without_a_place_are_counted() -> None:
+    boxes = torch.tensor([[4.0, 4, 14, 14], [2.3, 2.3, 3.1, 3.1], [2.2, 2.2, 3.2, 3.2]])
+    assert (
+        n_unassigned(places_of(SHAPES, SIZE), boxes) == 2
+    )  # they lie between the places at 2 and at 6 pixels
+    assert n_unassigned(places_of(SHAPES, SIZE), boxes[:0]) == 0
 
 
 def test_centerness_by_hand() -> None:

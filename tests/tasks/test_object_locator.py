@@ -285,6 +285,13 @@ def test_what_is_left_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "boxes='one' looks for the largest one" in caplog.text and not locator.finds_one
 
 
+def test_boxes_that_are_too_small_for_the_maps_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    boxes = [[[0, 0, 12, 12], [20, 20, 20.5, 20.5]]] * 2
+    ObjectLocator(**{**SMALL, "width": 4}, epochs=1, channels=8).fit(PICTURES[:2], boxes)
+    assert "2 of 4 boxes are too small or too close" in caplog.text
+    assert "a place every 2 of 32 pixels; raise image_size or stages" in caplog.text
+
+
 def test_unknown_labels_are_an_error_or_count_as_missed(locator: ObjectLocator) -> None:
     others = box_set(HELD_OUT[:2], [{"boxes": TRUE[n : n + 1], "labels": ["cat"]} for n in range(2)])
     with pytest.raises(UnknownLabel, match="'cat', which is not in the training data"):

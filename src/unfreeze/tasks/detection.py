@@ -94,6 +94,12 @@ def assign(places: Places, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
     return labels[chosen].masked_fill(~belongs, -1), boxes[chosen] * belongs[:, None]
 
 
+def n_unassigned(places: Places, boxes: Tensor) -> int:
+    """How many boxes (N, 4) no place belongs to, because they are small, or covered by smaller ones."""
+    numbers, _ = assign(places, boxes, torch.arange(len(boxes), device=boxes.device))
+    return len(boxes) - len(numbers[numbers >= 0].unique())
+
+
 def distances_to(centers: Tensor, boxes: Tensor) -> Tensor:
     """(..., 2) and (..., 4) -> (..., 4): to the left, top, right and bottom side, positive from within the box."""
     return torch.cat([centers - boxes[..., :2], boxes[..., 2:] - centers], -1)

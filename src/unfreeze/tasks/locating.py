@@ -9,6 +9,7 @@ Legend: I images, V views of each, B batch, D channels, H and W height and width
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,9 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfreeze.display import counted
 from unfreeze.encoders.base import evaluating
+from unfreeze.errors import Notice, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.average_precision import Located
+from unfreeze.tasks.detection import n_unassigned, places_of
 from unfreeze.tasks.located_images import LocatedImages
 from unfreeze.tasks.locator_network import Found, LocatorNetwork
 from unfreeze.tasks.locator_report import LocatorReport
@@ -29,6 +33,8 @@ from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.vision.boxes import clipped, to_center
 from unfreeze.vision.images import LoadedImage
 from unfreeze.vision.transforms import Augmentation, View
+
+logger = logging.getLogger(__name__)
 
 MOST_VIEWS = 8
 """Largest number of views of an image whose features are computed once."""
@@ -109,6 +115,23 @@ class ViewFeatures:
             view = self.view(number, 0)
             every.append(to_center(view.to_view(true.boxes), view.size, view.size))
         return [float(side) for side in np.concatenate(every).mean(0)]
+
+    def warn_of_small_boxes(self) -> None:
+        """Say how many boxes are too small for the places of the feature maps, so that a head of several boxes cannot learn them."""
+        encoder, stages = self.network.encoder, self.network.stages
+        size, strides = encoder.processor.size, encoder.strides()[-stages:]
+        places = places_of([(-(-size // stride),) * 2 for stride in strides], size)
+        missed = total = 0
+        for number, true in enumerate(self.data.true):
+            boxes = torch.from_numpy(self.view(number, 0).to_view(true.boxes)).float()
+            missed, total = missed + n_unassigned(places, boxes), total + len(boxes)
+        if missed:
+            logger.warning(
+                Notice(
+                    f"{missed} of {counted(total, 'box')} are too small or too close to others to be learned: the finest map that is "
+                    f"read has a place every {strides[0]} of {size} pixels; raise {setting('image_size')} or {setting('stages')}"
+                )
+            )
 
     @torch.no_grad()
     def compute_once(

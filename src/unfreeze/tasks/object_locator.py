@@ -381,7 +381,10 @@ def fit_locator(
         with together():
             data = LocatedImages.of(used, names, encoder.processor, progress)
             train = ViewFeatures(network, data, augmentation_of(chosen), chosen.seed)
-            network.start_from(train.mean_center_size())
+            if count == "one":
+                network.start_from(train.mean_center_size())
+            else:
+                train.warn_of_small_boxes()
             held_out_views = None
             if held_out is not None:
                 held_out_views = ViewFeatures(

@@ -383,15 +383,14 @@ def _object_rows(table: Table, image: str, column: str, one_class: str) -> RawAn
         place = table.place(number)
         plain = isinstance(value, str) and bool(value.strip())
         name = value if plain else image_value(value, None, place)
-        if objects is MISSING or objects is None:
-            objects = []
-        if isinstance(objects, list):
-            keys = {key for each in objects if isinstance(each, dict) for key in each}
-            objects = {
-                key: [each.get(key) if isinstance(each, dict) else None for each in objects] for key in keys
+        record = {} if objects is MISSING or objects is None else objects
+        if isinstance(record, list):
+            keys = {key for each in record if isinstance(each, dict) for key in each}
+            record = {
+                key: [each.get(key) if isinstance(each, dict) else None for each in record] for key in keys
             }
-        boxes = objects.get("bbox", []) if isinstance(objects, dict) else None
-        if not isinstance(boxes, list):
+        boxes = record.get("bbox", []) if isinstance(record, dict) else None
+        if not isinstance(record, dict) or not isinstance(boxes, list):
             raise UserError(f"{place}: {column!r} is not a record of lists 'bbox' and 'category'")
         edges = []
         for box in boxes:
@@ -399,8 +398,8 @@ def _object_rows(table: Table, image: str, column: str, one_class: str) -> RawAn
                 raise UserError(f"{place}: a 'bbox' is not a list of x, y, width and height")
             x, y, width, height = (_number(side, place, "a number of 'bbox'") for side in box)
             edges.append([x, y, x + width, y + height])
-        key = next((key for key in _CATEGORIES if key in objects), "")
-        labels = objects.get(key, [one_class] * len(boxes))
+        key = next((key for key in _CATEGORIES if key in record), "")
+        labels = record.get(key, [one_class] * len(boxes))
         if not isinstance(labels, list) or len(labels) != len(boxes):
             raise UserError(f"{place}: {len(boxes)} boxes, but not as many labels in {key!r}")
         names = table.class_names.get(f"{column}.{key}", ())

@@ -97,7 +97,7 @@ def assign(places: Places, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
 def n_unassigned(places: Places, boxes: Tensor) -> int:
     """How many boxes (N, 4) no place belongs to, because they are small, or covered by smaller ones."""
     numbers, _ = assign(places, boxes, torch.arange(len(boxes), device=boxes.device))
-    return len(boxes) - len(numbers[numbers >= 0].unique())
+    return len(boxes) - len(set(numbers.tolist()) - {-1})
 
 
 def distances_to(centers: Tensor, boxes: Tensor) -> Tensor:

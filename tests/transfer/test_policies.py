@@ -69,6 +69,18 @@ def test_the_papers_rates() -> None:
     assert policy.group_rates(4, 9) == policy.group_rates(4, 3)
 
 
+def test_a_number_of_upper_groups_unfreezes() -> None:
+    at_once = TransferPolicy(learning_rate=0.01, discriminative=2, gradual=False, unfreeze=2)
+    assert at_once.group_rates(5, 0) == at_once.group_rates(5, 9) == [0, 0, 0.0025, 0.005, 0.01]
+    assert at_once.group_rates(2, 0) == [0.005, 0.01]
+    gradual = TransferPolicy(learning_rate=0.01, discriminative=2, unfreeze=1)
+    assert gradual.group_rates(4, 0) == [0, 0, 0, 0.01]
+    assert gradual.group_rates(4, 1) == gradual.group_rates(4, 5) == [0, 0, 0.005, 0.01]
+    assert gradual.unfreezes(4, 1) and not gradual.unfreezes(4, 2)
+    with pytest.raises(UserError, match="unfreeze must be above 0"):
+        TransferPolicy(learning_rate=0.01, unfreeze=0)
+
+
 def test_every_switch_off() -> None:
     assert TransferPolicy(learning_rate=0.5, gradual=False, discriminative=1).group_rates(3, 0) == [0.5] * 3
     assert TransferPolicy(learning_rate=0.5, gradual=False).group_rates(2, 0) == pytest.approx(

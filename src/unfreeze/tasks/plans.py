@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from abc import abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -299,6 +299,11 @@ class ImagePlan(ImageTaskSettings, Plan):
         from unfreeze.encoders.image_encoder import ImageEncoder
 
         super().__post_init__()
+        if self.unfreeze is not None and self.mode != "fine-tune":
+            raise UserError(
+                f"{setting('unfreeze', self.unfreeze)} is for fine-tuning an encoder: leave it out, or set "
+                f"{setting('transfer', 'fine-tune')} and {setting('encoder')}"
+            )
         if self.encoder == NO_ENCODER:
             return
         if not issubclass(self.encoder_type, ImageEncoder):
@@ -324,7 +329,8 @@ class ImagePlan(ImageTaskSettings, Plan):
 
     def policy(self) -> TransferPolicy:
         usual = IMAGE_LEARNING_RATES[self.mode]
-        return self._policy(usual if self.learning_rate is None else self.learning_rate, self.schedule)
+        found = self._policy(usual if self.learning_rate is None else self.learning_rate, self.schedule)
+        return replace(found, unfreeze=self.unfreeze)
 
     def weights_digests(self) -> dict[str, Any]:
         return {"encoder_weights": None if self.mode == "scratch" else weights_digest(self.encoder)}

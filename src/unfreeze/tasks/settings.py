@@ -291,12 +291,14 @@ class ImageTaskSettings(TaskSettings, ImageOptions):
     """Images in a batch, over all processes."""
     schedule: ScheduleName = "slanted"
     """Learning rate schedule; slanted is slanted triangular."""
+    unfreeze: int | None = None
+    """Fine-tuning: number of stages of the encoder to train, from the top; the others stay frozen (default: all)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, choices in (("resize", Resize), ("block", BlockName), ("stem", Stem)):
             self._need_one_of(name, choices)
-        need_positive(self, "image_size", "width")
+        need_positive(self, "image_size", "width", "unfreeze")
         self.depths = tuple(self.depths)  # JSON has lists
         if not self.depths or min(self.depths) < 1:
             raise UserError(f"{setting('depths')} must be at least 1 for each stage, not {self.depths}")

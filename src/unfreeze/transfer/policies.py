@@ -45,13 +45,15 @@ class TransferPolicy:
     """Factor by which the learning rate falls from each layer group to the one below it; 1 turns this off."""
     gradual: bool = True
     """Unfreeze the layer groups from the top, one more in each epoch, instead of all at once."""
+    unfreeze: int | None = None
+    """`fine-tune`: number of layer groups below the head that are trained, from the top; the others stay frozen (default: all)."""
     schedule: ScheduleName = "slanted"
     """Learning rate schedule; slanted is slanted triangular, plateau halves the rate whenever the validation loss rises."""
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise UserError(f"transfer mode {self.mode!r} is unknown: use one of {', '.join(get_args(Mode))}")
-        need_positive(self, "learning_rate")
+        need_positive(self, "learning_rate", "unfreeze")
         if not 1 <= self.discriminative < math.inf:
             raise UserError(
                 f"{setting('discriminative')} must be 1 (off) or more, such as 2.6, not {self.discriminative}"
@@ -74,6 +76,8 @@ class TransferPolicy:
         if self.mode == "frozen":
             return [0.0] * (n_groups - 1) + [self.learning_rate]
         n_trained = epoch + 1 if self.gradual else n_groups
+        if self.unfreeze is not None:
+            n_trained = min(n_trained, 1 + self.unfreeze)
         depths = range(n_groups - 1, -1, -1)
         return [
             self.learning_rate / self.discriminative**depth if depth < n_trained else 0.0 for depth in depths

@@ -157,3 +157,13 @@ def test_an_image_is_scaled_as_the_weights_expect_it() -> None:
 def test_what_cannot_be_made_is_refused(arguments: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         small(**arguments)
+
+
+def test_every_layer_is_encoded() -> None:
+    encoder, given = small(), list(images())
+    with torch.no_grad():
+        maps = encoder.maps(encoder.prepare(given))
+    for number, each in enumerate(maps):
+        mean, largest = each.mean((2, 3)).numpy(), each.amax((2, 3)).numpy()
+        np.testing.assert_allclose(encoder.encode(given, layer=number), mean, atol=1e-5)
+        np.testing.assert_allclose(encoder.encode(given, layer=number, pool="max"), largest, atol=1e-5)

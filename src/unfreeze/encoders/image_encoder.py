@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.encoders.base import Batch, Encoder
+from unfreeze.encoders.base import Batch, Encoder, pooled
+from unfreeze.encoders.feature_settings import Pool
 from unfreeze.vision.transforms import ImageTransform
 
 PIXELS_PER_UNIT = 128
@@ -74,3 +75,8 @@ class ImageEncoder(Encoder):
         """The maps as (B, H_l * W_l, D_l), row by row, and a mask of the top map (B, H * W): every place is real."""
         flat = [each.flatten(2).transpose(1, 2) for each in self.maps(batch)]
         return flat, torch.ones(flat[-1].shape[:2], dtype=torch.bool, device=flat[-1].device)
+
+    def _pooled(self, batch: Images, layer: int, pool: Pool) -> Tensor:
+        """Encode one batch and pool a map; every place is real, and each map has a number of places of its own."""
+        found = self.layers(batch)[0][layer].float()
+        return pooled(found, torch.ones(found.shape[:2], dtype=torch.bool, device=found.device), pool)

@@ -60,7 +60,8 @@ VERBS = {
     "fill": "predict words for the gap ___ in a text",
     "generate": "continue a text from a prompt",
     "embed": "write the vectors of words or texts to a file",
-    "neighbors": "find the nearest words to a word, or solve analogies",
+    "neighbors": "find the nearest words to a word or images to an image, or solve analogies",
+    "picture": "draw what a ConvNet has learned",
     "similarity": "compute the similarity of two words",
     "convert": "convert models of other libraries",
     "export": "write a model in the format of another library",
@@ -81,7 +82,7 @@ OTHER_NAMES = {
     "analogy": "neighbors",
 }
 
-ALWAYS_WITH_TORCH = set("pretrain adapt fit find-rate predict score fill generate embed demo".split())
+ALWAYS_WITH_TORCH = set("pretrain adapt fit find-rate predict score fill generate embed picture demo".split())
 """Verbs that need torch whatever they are given; others read files of vectors without it."""
 
 

@@ -1,4 +1,4 @@
-"""`unfreeze neighbors`: the words nearest to a word or a sum of words, or the occurrences nearest to one in a sentence."""
+"""`unfreeze neighbors`: the words nearest to a word or a sum of words, the occurrences nearest to one in a sentence, or images."""
 
 from __future__ import annotations
 
@@ -23,26 +23,29 @@ class Neighbors(ReadsText, PlotOptions):
 
     A sum answers analogies: man is to king as woman is to "king woman --minus man". For cosines, the vectors of a sum are
     scaled to length 1 first. The search is exact. With --sentence and --corpus, the word is taken in that sentence, and its
-    nearest occurrences in the corpus are shown, each in its sentence; the vectors of the corpus are cached.
+    nearest occurrences in the corpus are shown, each in its sentence; the vectors of the corpus are cached. With a ConvNet and
+    --images, the images of a folder whose features are nearest to those of an image are shown.
 
     Example:
         unfreeze neighbors my-elmo bank --sentence "he sat on the bank of the river" --corpus texts/
         unfreeze neighbors vectors.txt bank --top 20 --plot bank.png
         unfreeze neighbors vectors.bin king woman --minus man -k 5
         unfreeze neighbors my-lm superb
+        unfreeze neighbors my-convnet cat.jpg --images photos/ --plot cats.png
     """
 
     vectors: Positional[str]
-    """Word vectors: a file (word2vec, GloVe, fastText, .npz; or .gz of these), or a model whose first layer is used."""
+    """Word vectors: a file (word2vec, GloVe, fastText, .npz; or .gz of these), or a model whose first layer is used; or a
+    ConvNet."""
 
     words: Positional[tuple[str, ...]] = ()
-    """Words whose vectors are added."""
+    """Words whose vectors are added; with --images, image files."""
 
     minus: tuple[str, ...] = ()
     """Words whose vectors are subtracted."""
 
     top: Annotated[int, arg(aliases=("-k",))] = 10
-    """Number of words to show."""
+    """Number of words, occurrences or images to show."""
 
     measure: Literal["cosine", "dot"] = "cosine"
     """Cosine similarity, or dot product, which favors long vectors."""
@@ -53,8 +56,11 @@ class Neighbors(ReadsText, PlotOptions):
     corpus: tuple[str, ...] = ()
     """With --sentence: text to search for occurrences: files, folders, globs."""
 
+    images: tuple[str, ...] = ()
+    """With a ConvNet: images to search: files, or folders with their subfolders."""
+
     layer: int = -1
-    """With --sentence: layer of the encoder, counted from 0; -1 is the last."""
+    """With --sentence or --images: layer of the encoder, counted from 0; -1 is the last."""
 
     any_word: bool = False
     """With --sentence: search the occurrences of all words instead of those of this word."""
@@ -66,6 +72,10 @@ class Neighbors(ReadsText, PlotOptions):
         need_positive(self, "top")
         if not self.words:
             raise UserError("no word was given: unfreeze neighbors VECTORS WORD")
+        if self.images and (
+            self.minus or self.sentence is not None or self.corpus or self.measure != "cosine"
+        ):
+            raise UserError("--images goes without --minus, --measure, --sentence and --corpus")
         if (self.sentence is None) != (not self.corpus):
             raise UserError(
                 "--sentence and --corpus go together: a word in a sentence, and the text to search"
@@ -77,6 +87,8 @@ class Neighbors(ReadsText, PlotOptions):
 def run(arguments: Neighbors, console: Console) -> None:
     """Print the nearest words, and plot them if `--plot` is given."""
     arguments.need_picture()
+    if arguments.images:
+        return run_of_images(arguments, console)
     from unfreeze.analysis.neighborhood_plot import plot_neighborhood
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.vectors.neighbors import NeighborIndex, as_formula
@@ -117,3 +129,37 @@ def run_in_context(arguments: Neighbors, sentence: str, console: Console) -> Non
     lines = [f"{each.score:.3f}  {each.word}  {cut(each.sentence, SENTENCE_WIDTH)}" for each in found]
     shown = "\n".join(lines) if lines else f"the corpus has no other occurrence of {word!r}"
     console.result({"query": word, "sentence": sentence, "occurrences": rows}, f"{word}: {sentence}\n{shown}")
+
+
+def run_of_images(arguments: Neighbors, console: Console) -> None:
+    """Print the nearest images of each image, and draw them if `--plot` is given."""
+    from unfreeze.analysis.image_features import nearest_images
+    from unfreeze.analysis.image_plots import plot_nearest
+    from unfreeze.encoders.base import Encoder
+    from unfreeze.encoders.image_encoder import ImageEncoder
+    from unfreeze.vision.finding import find_images
+
+    encoder = Encoder.from_pretrained(arguments.vectors)
+    if not isinstance(encoder, ImageEncoder):
+        raise UserError(
+            f"{arguments.vectors} is of kind {encoder.kind}, which reads no images: name a ConvNet"
+        )
+    collection = find_images(arguments.images)
+    found = nearest_images(
+        encoder,
+        arguments.words,
+        collection,
+        top=arguments.top,
+        layer=arguments.layer,
+        progress=console.progress,
+    )
+    if arguments.plot is not None:
+        plot_nearest(arguments.words, found, arguments.plot)
+    for image, near in zip(arguments.words, found, strict=True):
+        rows = [
+            {"rank": rank, "image": each.image, "cosine": each.score} for rank, each in enumerate(near, 1)
+        ]
+        text = aligned(rows) if rows else "there is no other image"
+        console.result({"query": image, "measure": "cosine", "neighbors": rows}, f"{image}\n{text}")
+    if arguments.plot is not None:
+        console.note(f"drawn: {arguments.plot}")

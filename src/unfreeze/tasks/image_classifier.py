@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unfreeze.analysis.image_features import class_evidence
 from unfreeze.datasets.dataset import ExampleSet, LabeledExample
+from unfreeze.encoders.base import evaluating
 from unfreeze.errors import UserError, column_of
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
@@ -89,6 +91,44 @@ class ImageClassifier(Classifier, ImageClassifierSettings):
         if is_image_input(images):
             images = [images]
         return [self.prediction(row) for row in self.predict_proba(images)]
+
+    def evidence(
+        self, X: Any, labels: Sequence[str] | None = None
+    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """Where in each image the evidence for a class lies, by Grad-CAM (`unfreeze.analysis.image_features.class_evidence`).
+
+        Args:
+            X: n images.
+            labels: the class of each image, one of `label_names`; None takes the most probable one.
+
+        Returns:
+            (n, H, W) of at least 0: the top feature map's places in the square that the network sees; and the n classes.
+
+        Raises:
+            UserError: an image cannot be read, or a class is unknown.
+        """
+        images, network = self._read(X), self.network_
+        body, wanted = network.body, None
+        assert isinstance(body, PooledMaps)
+        if labels is not None:
+            if unknown := [each for each in labels if each not in self.label_names]:
+                known = ", ".join(self.label_names[:20])
+                raise UserError(f"there is no class {unknown[0]!r}; the classes are: {known}")
+            wanted = [self.label_names.index(each) for each in labels]
+        maps, chosen = [], list[int]()
+        with evaluating(network):
+            for start in range(0, len(images), self.buffer):
+                part = slice(start, start + self.buffer)
+                with torch.no_grad():
+                    top = body.encoder.maps(body.encoder.prepare(images[part]))[-1]
+                found, classes = class_evidence(
+                    top,
+                    lambda top: network.logits(body.pooled(top))[0],
+                    None if wanted is None else wanted[part],
+                )
+                maps.append(found)
+                chosen += classes
+        return np.concatenate(maps), tuple(self.label_names[each] for each in chosen)
 
     def _probabilities(self, given: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """In parts, because decoded images take much memory."""

@@ -80,7 +80,12 @@ class PooledMaps(Body):
         """B images -> (B, D)."""
         draws = self.training and self.augmentation is not None
         batch = self._random_views(inputs) if draws else self.encoder.prepare(inputs)
-        return {JOINT: self.encoder.maps(batch)[-1].float().mean((2, 3))}
+        return self.pooled(self.encoder.maps(batch)[-1])
+
+    @staticmethod
+    def pooled(top: Tensor) -> dict[str, Tensor]:
+        """The top feature map (B, D, H, W) -> (B, D)."""
+        return {JOINT: top.float().mean((2, 3))}
 
     def _random_views(self, inputs: Sequence[Any]) -> Images:
         assert self.augmentation is not None

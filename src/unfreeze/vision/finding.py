@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from unfreeze.datasets.lines import is_hidden
 from unfreeze.errors import UserError
-from unfreeze.vision.images import IMAGE_SUFFIXES
+from unfreeze.vision.images import IMAGE_SUFFIXES, ImageFile
 
 _OF_SYSTEMS = frozenset(("thumbs.db", "desktop.ini"))
 """Files that operating systems leave in folders of images."""
@@ -33,6 +33,23 @@ def walk_images(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if not is_hidden(each))
         yield from (Path(parent, name) for name in sorted(files) if is_image_name(name))
+
+
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[ImageFile]:
+    """The files among `paths`, and the images in the folders among them and in the folders in these, in sorted order.
+
+    Raises:
+        UserError: a path does not exist, or a folder holds no image.
+    """
+    found: list[ImageFile] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        files = list(walk_images(path)) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"{path}: no image in this folder")
+        found += map(ImageFile, files)
+    return found
 
 
 class ImageFinder:

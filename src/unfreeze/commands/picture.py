@@ -1,0 +1,114 @@
+"""`unfreeze picture`: what a ConvNet has learned, as a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from unfreeze.checked import need_positive
+from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import need_new
+from unfreeze.errors import UserError
+from unfreeze.pictures import picture_format
+
+
+@dataclass(kw_only=True)
+class Picture:
+    """Draw what a ConvNet has learned: its first filters, its feature maps for an image, or where the evidence for a class lies.
+
+    `filters` shows the first convolution's filters as colors, `maps` for each stage the channels that vary most over an image.
+    `evidence` shows images with the places that speak for a class (Grad-CAM); it needs an image classifier. The nearest
+    neighbors of an image are drawn by `unfreeze neighbors MODEL IMAGE --images DIR --plot FILE`.
+
+    Example:
+        unfreeze picture filters my-convnet --output filters.png
+        unfreeze picture maps my-convnet cat.jpg --output maps.png
+        unfreeze picture evidence my-classifier cat.jpg dog.jpg --output evidence.png --label cat
+    """
+
+    kind: Positional[Literal["filters", "maps", "evidence"]]
+    """What to draw."""
+
+    model: Positional[str]
+    """ConvNet, or a model with one, such as an image classifier: a folder, or owner/name on the hub."""
+
+    images: Positional[tuple[str, ...]] = ()
+    """Image files: one for maps, up to 40 for evidence."""
+
+    output: Path
+    """File to draw into (.png, .svg or .pdf)."""
+
+    label: str | None = None
+    """Evidence: the class whose evidence is shown (default: the predicted class of each image)."""
+
+    channels: int = 8
+    """Maps: number of channels of each stage to show."""
+
+    overwrite: bool = False
+    """Replace an existing file."""
+
+    def __post_init__(self) -> None:
+        need_positive(self, "channels")
+        if self.label is not None and self.kind != "evidence":
+            raise UserError(f"--label is for evidence, not for {self.kind}")
+        if self.kind == "filters" and self.images:
+            raise UserError("filters belong to the model, not to an image: leave out the images")
+        if self.kind == "maps" and len(self.images) != 1:
+            raise UserError(f"maps are drawn of one image; {len(self.images)} were given")
+        if self.kind == "evidence" and not self.images:
+            raise UserError("no image was given: unfreeze picture evidence MODEL IMAGE --output FILE")
+
+
+def run(arguments: Picture, console: Console) -> None:
+    """Draw the picture, and print where it is and what it shows."""
+    output, images = arguments.output, list(arguments.images)
+    picture_format(output)
+    need_new(output, overwrite=arguments.overwrite)
+    from unfreeze.analysis.image_features import filter_colors, strongest_maps
+    from unfreeze.analysis.image_plots import ShownEvidence, plot_evidence, plot_filters, plot_maps
+    from unfreeze.encoders.base import Encoder
+    from unfreeze.encoders.convnet import ConvNet
+    from unfreeze.encoders.image_encoder import ImageEncoder
+    from unfreeze.registry import load
+    from unfreeze.tasks.image_classifier import ImageClassifier
+    from unfreeze.vision.images import image_size
+
+    shown: dict[str, object] = {"output": str(output), "kind": arguments.kind}
+    if arguments.kind == "evidence":
+        classifier = load(arguments.model)
+        if not isinstance(classifier, ImageClassifier):
+            raise UserError(f"evidence is that for a class, and {arguments.model} is no image classifier")
+        labels = None if arguments.label is None else [arguments.label] * len(images)
+        evidence, labels_found = classifier.evidence(images, labels)
+        shares = classifier.predict_proba(images)
+        encoder = classifier.network_.encoder
+        assert isinstance(encoder, ImageEncoder)
+        rows = []
+        for image, maps, label, row in zip(images, evidence, labels_found, shares, strict=True):
+            share = float(row[classifier.label_names.index(label)])
+            view = encoder.processor.view(*image_size(image))
+            rows.append((share, ShownEvidence(image, view, maps, f"{label}, {100 * share:.0f} %")))
+        plot_evidence([each for _, each in rows], output)
+        shown["images"] = [
+            {"image": image, "label": label, "score": share}
+            for image, label, (share, _) in zip(images, labels_found, rows, strict=True)
+        ]
+    else:
+        encoder = Encoder.from_pretrained(arguments.model)
+        if not isinstance(encoder, ConvNet):
+            raise UserError(
+                f"{arguments.model} is of kind {encoder.kind}; {arguments.kind} are those of a ConvNet"
+            )
+        if arguments.kind == "filters":
+            colors = filter_colors(encoder)
+            plot_filters(colors, output)
+            shown["filters"] = len(colors)
+        else:
+            view = encoder.processor.view(*image_size(images[0]))
+            stages = strongest_maps(encoder, images[0], arguments.channels)
+            plot_maps(images[0], stages, output, view)
+            shown["channels"] = [stage.channels for stage in stages]
+    console.result(shown, f"drawn: {output}")

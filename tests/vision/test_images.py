@@ -45,13 +45,14 @@ def test_images_are_upright(kind: str, orientation: int, tmp_path: Path) -> None
     assert read_image(path).shape == (*image_size(path)[::-1], 3)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_jpeg_at_a_part_of_its_size_covers_the_same_rectangle(orientation: int) -> None:
+def test_an_image_at_a_part_of_its_size_covers_the_same_rectangle(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = content(picture(205, 155), "JPEG", exif=exif, quality=95)
-    full = load_image(ImageFile(Path("full.jpg"), data))
-    reduced = load_image(ImageFile(Path("reduced.jpg"), data), at_least=19)
+    data = content(picture(205, 155), kind, exif=exif, quality=95)
+    full = load_image(ImageFile(Path("full"), data))
+    reduced = load_image(ImageFile(Path("reduced"), data), at_least=19)
     assert min(reduced.picture.size) == 20  # ceil(155 / 8)
     assert reduced.size == full.size == ((205, 155) if orientation < 5 else (155, 205))
     width, height = full.size

@@ -14,7 +14,7 @@ from PIL import Image
 from unfreeze.errors import CannotWrite, UserError
 from unfreeze.vision.images import ImageFile
 from unfreeze.vision.store import ImageStore
-from unfreeze.vision.transforms import ImageTransform
+from unfreeze.vision.transforms import Fit, ImageTransform
 
 
 def files() -> list[ImageFile]:
@@ -30,8 +30,8 @@ def files() -> list[ImageFile]:
 
 @pytest.mark.parametrize("largest_in_memory", [0, 5000, 10**9])
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
-def test_squares_are_those_of_the_files(fit: str, largest_in_memory: int) -> None:
-    transform = ImageTransform(size=16, fit=fit)  # type: ignore[arg-type]
+def test_squares_are_those_of_the_files(fit: Fit, largest_in_memory: int) -> None:
+    transform = ImageTransform(size=16, fit=fit)
     store = ImageStore(files(), at_least=16, largest_in_memory=largest_in_memory)
     expected, views = transform.squares(files())
     for _ in range(2):
@@ -59,7 +59,12 @@ def test_the_file_is_gone_with_the_store(monkeypatch: pytest.MonkeyPatch, tmp_pa
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else 0
     store = ImageStore(files(), largest_in_memory=0)
     assert store[0].size == (40, 90)
-    del store
+    for spilled, found in ((True, store), (False, ImageStore(files()))):
+        base = found._pixels[0]
+        while not isinstance(base, np.memmap) and base.base is not None and isinstance(base.base, np.ndarray):
+            base = base.base
+        assert isinstance(base, np.memmap) == spilled
+    del store, found, base
     assert not list(tmp_path.iterdir())
     if before:
         assert len(os.listdir("/proc/self/fd")) <= before

@@ -14,7 +14,7 @@ from PIL import Image
 
 from unfreeze.errors import UserError
 from unfreeze.vision.images import load_image
-from unfreeze.vision.transforms import PREPROCESSOR, Augmentation, ImageTransform, View
+from unfreeze.vision.transforms import PREPROCESSOR, Augmentation, Fit, ImageTransform, View
 
 sides = st.integers(1, 300)
 fits = st.sampled_from(["crop", "stretch", "pad"])
@@ -46,14 +46,14 @@ def test_boxes_come_back(
 
 @settings(max_examples=60)
 @given(fits, st.booleans(), st.integers(0, 10_000))
-def test_a_rectangle_ends_up_where_its_box_says(fit: str, augmented: bool, seed: int) -> None:
+def test_a_rectangle_ends_up_where_its_box_says(fit: Fit, augmented: bool, seed: int) -> None:
     generator = np.random.default_rng(seed)
     width, height = (int(side) for side in generator.integers(60, 200, 2))
     near, extent = generator.uniform(0, 0.6, 2), generator.uniform(0.2, 0.4, 2)
     box = np.round(np.concatenate([near, near + extent]) * np.array([width, height] * 2))
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])] = 255
-    transform = ImageTransform(size=48, fit=fit, mean=(0.0, 0.0, 0.0))  # type: ignore[arg-type]
+    transform = ImageTransform(size=48, fit=fit, mean=(0.0, 0.0, 0.0))
     view = transform.view(width, height)
     if augmented:
         view = Augmentation(area=(0.3, 1.0)).view(transform, width, height, generator, keep=box[None])
@@ -101,10 +101,20 @@ def test_random_crops_cover_the_range_of_areas_and_are_seeded() -> None:
     assert np.mean([view.mirrored for view in views]) == pytest.approx(0.5, abs=0.08)
 
 
+@pytest.mark.parametrize(("fit", "lowest", "highest"), [("crop", 0.5, 2.0), ("stretch", 1.5, 6.0)])
+def test_random_crops_keep_the_range_of_aspects(fit: Fit, lowest: float, highest: float) -> None:
+    transform, generator = ImageTransform(size=32, fit=fit), np.random.default_rng(0)
+    augmentation = Augmentation(area=(0.02, 1.0), aspect=(0.5, 2.0))
+    views = [augmentation.view(transform, 300, 100, generator).source for _ in range(400)]
+    ratios = np.array([(right - left) / (bottom - top) for left, top, right, bottom in views])
+    assert lowest - 1e-9 <= ratios.min() < 1.1 * lowest
+    assert 0.9 * highest < ratios.max() <= highest + 1e-9
+
+
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
-def test_the_squares_are_those_of_pillow(fit: str) -> None:
+def test_the_squares_are_those_of_pillow(fit: Fit) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype(np.uint8)
-    transform = ImageTransform(size=30, fit=fit)  # type: ignore[arg-type]
+    transform = ImageTransform(size=30, fit=fit)
     image = Image.fromarray(pixels)
     expected = {
         "crop": image.crop((15, 0, 75, 60)).resize((30, 30), Image.Resampling.BILINEAR),
@@ -143,6 +153,10 @@ def test_colors_change_within_their_bounds() -> None:
     assert found.min() >= 0 and found.max() <= 255
     ratio = found.mean((1, 2, 3)) / pixels.mean((1, 2, 3))
     assert 0.58 < ratio.min() < 0.75 and 1.25 < ratio.max() < 1.42
+    spread = (found.std(-1) / found.std((1, 2, 3))[:, None, None]) / (
+        pixels.std(-1) / pixels.std((1, 2, 3))[:, None, None]
+    )  # of the colors, relative to the contrast
+    assert spread.median(-1).values.median(-1).values.std() > 0.05
     gray = pixels[..., :1].expand(-1, -1, -1, 3).clone()
     jittered = Augmentation(jitter=0.4).colors(gray.clone(), np.random.default_rng(0))
     torch.testing.assert_close(jittered[..., 0], jittered[..., 2])  # gray stays gray

@@ -128,7 +128,8 @@ def header_of(width: int, height: int) -> bytes:
     ("data", "message"),
     [
         (b"", "the file is empty"),
-        (b"a text", "not an image, or of a format that Pillow does not read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a format that is read"),
+        (b"a text", r"not an image of a format that is read \(JPEG, "),
         (content(picture(64, 64), "JPEG")[:900], "truncated or damaged"),
         (content(picture(64, 64), "PNG")[:-40], "truncated or damaged"),
         (header_of(9434, 9434), "9,434 x 9,434 pixels are more than the 89 million"),

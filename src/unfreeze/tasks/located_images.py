@@ -98,7 +98,7 @@ class LocatedImages:
         Raises:
             UserError: an image cannot be read.
         """
-        images = ImageStore(examples.inputs(), at_least=transform.size, progress=progress)
+        images = ImageStore(examples.inputs(), at_least=transform.at_least, progress=progress)
         number_of = {name: number for number, name in enumerate(names)}
         true = [
             Located(each.boxes, np.array([number_of[label] for label in each.labels], dtype=np.int64))

@@ -178,7 +178,7 @@ class ObjectLocator(Estimator, LocatorSettings):
         """
         network, remaining = self.network_, iter(images)
         while part := list(islice(remaining, FEATURE_BATCH)):
-            loaded = [load_image(each, at_least=network.size) for each in part]
+            loaded = [load_image(each, at_least=network.encoder.processor.at_least) for each in part]
             with prediction_format(self.precision, network.encoder.device):
                 found = locate(network, loaded, least_score=least_score, overlap=OVERLAP, max_boxes=MAX_BOXES)
             yield from zip(part, found, strict=True)

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -41,7 +42,11 @@ Resample = Literal["bilinear", "bicubic"]
 
 MAX_PIXELS = 89_000_000
 """Larger images are refused before they are decoded: a file of some kilobytes can ask for gigabytes. Pillow warns a bit above."""
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .ppm .pgm .avif".split())
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats that are read. Pillow has more, some of which hand files to other programs (PostScript) or are hardly ever tested."""
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .jp2 .avif".split()
+)
 """Suffixes of the files that are looked for in folders."""
 
 # Where an upright image's axes are in the stored one, by the orientation in the EXIF data: the name of Pillow's operation that turns
@@ -150,7 +155,7 @@ def read_image(source: ImageInput, *, at_least: int | None = None) -> Pixels:
         UserError: the image is missing, empty, truncated, damaged, too large, or none at all; the message names it.
         MissingExtra: Pillow is not installed.
     """
-    return np.asarray(load_image(source, at_least=at_least).picture)
+    return np.array(load_image(source, at_least=at_least).picture)  # a copy that can be written to
 
 
 def image_size(source: ImageInput) -> tuple[int, int]:
@@ -236,6 +241,14 @@ def _pillow() -> Any:
     return import_extra("PIL", "vision", "PIL.Image")
 
 
+@cache
+def _formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow was built with."""
+    pillow = _pillow()
+    pillow.init()
+    return [each for each in FORMATS if each in pillow.OPEN]
+
+
 def _is_file_like(source: Any) -> bool:
     """Whether Pillow reads `source`, or has read it; an array otherwise."""
     return isinstance(source, (str, PathLike, ImageFile)) or hasattr(source, "getexif")
@@ -259,7 +272,7 @@ def _opened(source: Any) -> Iterator[Any]:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
-            image = pillow.open(fspath(source) if data is None else io.BytesIO(data))
+            image = pillow.open(fspath(source) if data is None else io.BytesIO(data), formats=_formats())
         with image:
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -271,7 +284,9 @@ def _opened(source: Any) -> Iterator[Any]:
         raise _too_large(name, "its pixels are") from None
     except pillow.UnidentifiedImageError:
         empty = not (len(data) if data is not None else Path(source).stat().st_size)
-        reason = "the file is empty" if empty else "not an image, or of a format that Pillow does not read"
+        reason = (
+            "the file is empty" if empty else f"not an image of a format that is read ({', '.join(FORMATS)})"
+        )
         raise UserError(f"{name}: {reason}") from None
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno:

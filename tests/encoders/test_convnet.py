@@ -12,8 +12,8 @@ from torch import Tensor
 
 from unfreeze import Encoder
 from unfreeze.encoders.convnet import ConvNet
-from unfreeze.encoders.layers import batch_norm
-from unfreeze.encoders.layers.batch_norm import MapNorm
+from unfreeze.encoders.layers import map_norm
+from unfreeze.encoders.layers.map_norm import MapNorm
 from unfreeze.errors import UserError
 from unfreeze.vision.transforms import ImageTransform
 
@@ -133,8 +133,8 @@ def test_statistics_of_several_processes_are_those_of_the_whole_batch(
     x, one, many = torch.randn(4, 3, 5, 5), MapNorm(3), MapNorm(3)
     wanted = trained(one, x)
     # As in the first of several processes that has the whole batch: the sums over processes are its own.
-    monkeypatch.setattr(batch_norm, "_are_several", lambda: True)
-    monkeypatch.setattr(batch_norm, "_summed", lambda value: value)
+    monkeypatch.setattr(map_norm, "are_several", lambda: True)
+    monkeypatch.setattr(map_norm, "summed", lambda value: value)
     for found, expected in zip(trained(many, x), wanted, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unfreeze.encoders.image_encoder import ImageEncoder, Images
-from unfreeze.encoders.layers.batch_norm import MapNorm
 from unfreeze.encoders.layers.conv_norm import ConvNorm
+from unfreeze.encoders.layers.map_norm import MapNorm
 from unfreeze.errors import UserError, setting
 from unfreeze.vision.transforms import ImageTransform
 
@@ -46,9 +46,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W) -> (B, D', H / stride, W / stride)."""
-        y = F.relu(self.first(self.conv1, self.bn1, x), inplace=True)
-        y = self.second(self.conv2, self.bn2, y)
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+        y = self.first(self.conv1, self.bn1, x)
+        return self.second(self.conv2, self.bn2, y, x if self.downsample is None else self.downsample(x))
 
 
 class Bottleneck(nn.Module):
@@ -68,10 +67,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W) -> (B, D', H / stride, W / stride)."""
-        y = F.relu(self.first(self.conv1, self.bn1, x), inplace=True)
-        y = F.relu(self.second(self.conv2, self.bn2, y), inplace=True)
-        y = self.third(self.conv3, self.bn3, y)
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
+        y = self.second(self.conv2, self.bn2, self.first(self.conv1, self.bn1, x))
+        return self.third(self.conv3, self.bn3, y, x if self.downsample is None else self.downsample(x))
 
 
 class _Projection(nn.Sequential):
@@ -84,7 +81,7 @@ class _Projection(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         conv, norm = self[0], self[1]
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, MapNorm)
-        return self.run(conv, norm, x)
+        return self.run(conv, norm, x, relu=False)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
@@ -167,8 +164,7 @@ class ConvNet(ImageEncoder):
         return (-(-self.processor.size // self.strides()[-1])) ** 2
 
     def maps(self, batch: Images) -> list[Tensor]:
-        x = self.processor.normalized(batch.pixels)
-        x = F.relu(self.first(self.conv1, self.bn1, x), inplace=True)
+        x = self.first(self.conv1, self.bn1, self.processor.normalized(batch.pixels))
         if self.has_large_stem:
             x = F.max_pool2d(x, 3, stride=2, padding=1)
         found = []

@@ -1,6 +1,6 @@
 """Batch normalization whose statistics are those of the whole batch, over all processes.
 
-Shapes: B batch, D features or channels, H and W height and width of a feature map.
+Shapes: B batch, D features.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class _SumOverProcesses(torch.autograd.Function):
         return grad
 
 
-def _are_several() -> bool:
+def are_several() -> bool:
     """Whether several processes train together."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-def _summed(x: Tensor) -> Tensor:
-    """Sum over processes, if there are several."""
-    if not _are_several():
+def summed(x: Tensor) -> Tensor:
+    """The sum of a tensor over processes, if there are several."""
+    if not are_several():
         return x
     result: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
     return result
@@ -54,13 +54,13 @@ class BatchNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(x)
         exact = x if x.device.type == "mps" else x.double()  # MPS has no float64
-        count = _summed(exact.new_tensor([float(len(x))]))
+        count = summed(exact.new_tensor([float(len(x))]))
         if count == 1:
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        mean = _summed(exact.sum(0)) / count
-        variance = _summed((exact - mean).square().sum(0)) / count
+        mean = summed(exact.sum(0)) / count
+        variance = summed((exact - mean).square().sum(0)) / count
         self._track(mean.detach(), (variance * count / (count - 1)).detach())
         normalized = ((exact - mean) * (variance + self.eps).rsqrt()).to(x.dtype)
         return torch.addcmul(self.bias, normalized, self.weight) if self.affine else normalized
@@ -73,47 +73,3 @@ class BatchNorm(nn.BatchNorm1d):
         share = max(self.momentum, 1.0 / int(self.num_batches_tracked))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
-
-
-class MapNorm(nn.BatchNorm2d):
-    """Batch normalization of feature maps that is not trained while its weights are frozen.
-
-    With frozen weights, the running statistics are used and stay as they are: those of a small batch of another task would
-    change what the frozen convolutions were trained to give.
-    """
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether the running statistics are used, so that this is a multiplication and an addition for each channel."""
-        return not (self.training and self.weight.requires_grad)
-
-    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """The factor and the summand of each channel, if `is_fixed`: (D,), (D,)."""
-        assert self.running_mean is not None and self.running_var is not None
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        return scale, self.bias - self.running_mean * scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, D, H, W) -> (B, D, H, W)."""
-        if self.training and self.is_fixed:
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
-        if not self.training or not _are_several():
-            return super().forward(x)
-        places = (0, 2, 3)
-        exact = x.double()
-        count = _summed(exact.new_tensor([float(x.numel() // x.shape[1])]))
-        mean = _summed(exact.sum(places)) / count
-        centered = exact - mean[:, None, None]
-        variance = _summed(centered.square().sum(places)) / count
-        with torch.no_grad():
-            assert (
-                self.running_mean is not None and self.running_var is not None and self.momentum is not None
-            )
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean.float(), self.momentum)
-            self.running_var.lerp_((variance * count / (count - 1)).float(), self.momentum)
-        scale = (variance + self.eps).rsqrt() * self.weight
-        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)

@@ -12,6 +12,8 @@ import pytest
 
 from experiments import cat_to_box
 from experiments.results import Results
+from unfreeze.tasks.plans import LocatorPlan, plan
+from unfreeze.tasks.settings import LocatorSettings
 from unfreeze.vision.labeled_images import read_images
 
 RANDOM = np.random.default_rng(0)
@@ -123,6 +125,10 @@ def test_it_runs_and_is_resumed(data: Path, tmp_path: Path, capsys: pytest.Captu
     for row in raccoons:
         found = cat_to_box.overlaps(np.array(row["boxes"]), test)
         assert row["score"] == pytest.approx(found.mean(), abs=0.01)
+    encoder = tmp_path / "convnet-ten-classes"
+    for start, changes in cat_to_box.FORMS.values():  # also of the forms that were not run
+        settings = LocatorSettings(encoder="none" if start is None else encoder, **changes)
+        assert plan(LocatorPlan, settings).policy().group_rates(3, 9)[-1] > 0
 
 
 def test_splits_have_no_image_in_common(data: Path) -> None:

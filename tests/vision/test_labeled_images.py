@@ -135,6 +135,16 @@ def test_bad_tables(tmp_path: Path) -> None:
     assert read_images(table, images=tmp_path / "deep").inputs()[0].path.parent.name == "b"
 
 
+def test_names_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "photos/1.png")
+    (tmp_path / "tables/new").mkdir(parents=True)
+    (tmp_path / "tables/new/t.csv").write_text("file,label\nphotos/1.png,cat\n")
+    with pytest.raises(UserError, match="no such image"):
+        read_images(tmp_path / "tables/new/t.csv")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_images(tmp_path / "tables/new/t.csv")) == 1
+
+
 def test_missing_labels_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_image(tmp_path / "1.png")
     (tmp_path / "t.csv").write_text("file,label\n1.png,\n1.png,cat\n")

@@ -56,7 +56,8 @@ class ImageFinder:
     """Finds images by the names that a table or annotations have for them.
 
     Args:
-        source: the file or folder of the annotations; its images are in its folder, or in a folder `images` or `JPEGImages` in it or beside it.
+        source: the file or folder of the annotations; its images are in its folder, or in a folder `images` or
+            `JPEGImages` in it or beside it; names with a folder also count from the current one.
         images: the folder with the images (all folders in it are searched), in place of these.
     """
 
@@ -84,6 +85,10 @@ class ImageFinder:
                     found := root / (name + suffix)
                 ):  # also false for names that no file can have
                     return found
+        if "/" in name and os.path.isfile(
+            name
+        ):  # from the current folder, as programs that write tables name files
+            return Path(name)
         if self.images is None:
             # Only the last part of a path that was written on another machine.
             short = PurePosixPath(name).name

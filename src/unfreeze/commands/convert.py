@@ -22,6 +22,8 @@ NEXT = {
     "language model": 'unfreeze generate {output} "The"',
     "backward language model": 'unfreeze score {output} "A text."',  # it cannot generate text
     "classifier": 'unfreeze predict {output} "A text."',
+    "image classifier": "unfreeze predict {output} IMAGE",
+    "convnet": "unfreeze fit classifier --encoder {output} --train DIR --output DIR",
     "encoder": "unfreeze fit classifier --encoder {output} --train FILE --output DIR",
     "vectors": "unfreeze neighbors {output} {word}",
 }
@@ -52,7 +54,8 @@ class Convert:
     """Convert models of other libraries into a folder that unfreeze reads, and word vectors from any format to any other.
 
     Models are fastai's AWD-LSTM and AWD-QRNN (NAME.pth with its --vocabulary), published ELMos of any size (options.json
-    with its --weights, or the folder with both) and the published CoVe (MT-LSTM.pth with the --word-vectors that it reads). Of
+    with its --weights, or the folder with both), the published CoVe (MT-LSTM.pth with the --word-vectors that it reads), and ResNets with
+    the names of torchvision, timm or transformers, as .safetensors or .pth. Of
     a translator of `pretrain cove`, the encoder alone is written. Word vectors are in the formats of word2vec (text and .bin), GloVe,
     fastText (.vec, and .bin with its n-grams), .npz, or a folder of unfreeze. No code in these files is run: weights are
     read as tensors, words as plain strings.
@@ -62,13 +65,14 @@ class Convert:
         unfreeze convert elmo_options.json --weights elmo_weights.hdf5 --output elmo
         unfreeze convert MT-LSTM.pth --word-vectors glove.840B.300d.txt --output cove
         unfreeze convert en-de --output en-de-encoder
+        unfreeze convert resnet18/model.safetensors --output resnet18
         unfreeze convert glove.6B.100d.txt --output glove
         unfreeze convert my-vectors --output my-vectors.bin
     """
 
     source: Positional[Path]
-    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; CoVe's weights; folder of a
-    translator; or word vectors."""
+    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; weights of CoVe or of a ResNet; folder
+    of a translator; or word vectors."""
 
     output: Path
     """Folder to write the model to; for word vectors also a file: .txt, .vec, .bin or .npz, or .gz of these."""
@@ -83,7 +87,8 @@ class Convert:
     """CoVe: word vectors that the MT-LSTM reads, a file or a folder (GloVe 840B for the published weights)."""
 
     labels: str | None = None
-    """fastai: labels of a classifier in the order of its outputs, separated by commas."""
+    """fastai and ResNets: labels of a classifier in the order of its outputs, separated by commas (ResNets: by default those of
+    config.json, or numbers from 0)."""
 
     direction: Literal["forward", "backward"] = "forward"
     """fastai: direction in which the model reads."""
@@ -95,6 +100,7 @@ class Convert:
 def run(arguments: Convert, console: Console) -> None:
     """Convert, write the model card, and print the sizes."""
     from unfreeze.formats.bilm import is_bilm
+    from unfreeze.formats.resnet import find_resnet
     from unfreeze.training.cards import write_card
 
     source, output = arguments.source, arguments.output
@@ -105,13 +111,16 @@ def run(arguments: Convert, console: Console) -> None:
         )
     need_new(output, overwrite=arguments.overwrite)
     is_elmo, is_cove = is_bilm(source), arguments.word_vectors is not None
-    is_fastai = source.suffix == ".pth" and not is_cove
+    is_fastai = source.suffix == ".pth" and arguments.vocabulary is not None and not is_cove
+    is_resnet = not (is_elmo or is_cove or is_fastai) and find_resnet(source) is not None
     if is_cove and source.suffix != ".pth":
         raise UserError(f"--word-vectors is for CoVe's weights, a .pth file, which {source} is not")
     if arguments.weights is not None and not is_elmo:
         raise UserError(f"--weights is for ELMo's options.json, which {source} is not")
-    if not is_fastai and (arguments.vocabulary is not None or labels):
-        raise UserError("--vocabulary and --labels are for fastai's .pth files")
+    if not is_fastai and arguments.vocabulary is not None:
+        raise UserError("--vocabulary is for fastai's .pth files")
+    if not (is_fastai or is_resnet) and labels:
+        raise UserError("--labels is for classifiers of fastai, .pth files, and for ResNets")
     if not is_fastai and arguments.direction != "forward":
         raise UserError(f"--direction is for fastai's .pth files, and {source} is none")
     if is_elmo:
@@ -120,6 +129,8 @@ def run(arguments: Convert, console: Console) -> None:
         made = convert_mt_lstm(arguments)
     elif is_fastai:
         made = convert_fastai_model(arguments, labels)
+    elif is_resnet:
+        made = convert_resnet(source, labels, output)
     elif not output.suffix and (source / CONFIG).is_file() and read_config(source)["kind"] == TRANSLATOR:
         made = convert_translator(source, output)
     else:
@@ -145,8 +156,7 @@ def convert_fastai_model(arguments: Convert, labels: list[str]) -> Converted:
     from unfreeze.training.cards import ENCODER_SNIPPET, LANGUAGE_MODEL_SNIPPET
 
     source, vocabulary, direction = arguments.source, arguments.vocabulary, arguments.direction
-    if vocabulary is None:
-        raise UserError("a .pth of fastai's needs its --vocabulary, one of CoVe its --word-vectors")
+    assert vocabulary is not None
     found = convert_fastai(source, vocabulary, arguments.output, labels=labels, direction=direction)
     values = asdict(found)
     sizes = {name: value for name, value in values.items() if name not in ("kind", "labels")}
@@ -198,6 +208,31 @@ def convert_translator(source: Path, output: Path) -> Converted:
     encoder = CoVe.from_pretrained(source)
     encoder.save_pretrained(output)
     return _converted_cove(encoder, "CoVe, the encoder of a translator", source.resolve().name)
+
+
+def convert_resnet(source: Path, labels: list[str], output: Path) -> Converted:
+    """A published residual network: an image classifier, or an encoder of images if it has no classifier."""
+    from unfreeze.formats.resnet import NotResNet, find_resnet, read_resnet
+    from unfreeze.tasks.image_classifier import SNIPPET as CLASSIFIER_SNIPPET
+    from unfreeze.tasks.image_classifier import ImageClassifier
+    from unfreeze.training.cards import IMAGE_ENCODER_SNIPPET
+
+    try:
+        found = read_resnet(source, labels)
+    except NotResNet as error:
+        others = "a .pth of fastai's needs its --vocabulary, one of CoVe its --word-vectors"
+        raise UserError(f"{error}; {others}" if source.suffix == ".pth" else str(error)) from None
+    found.save_pretrained(output)
+    is_classifier = isinstance(found, ImageClassifier)
+    encoder = found.network.encoder if isinstance(found, ImageClassifier) else found
+    sizes = {"parameters": encoder.n_parameters, **encoder.arguments(), "image_size": encoder.processor.size}
+    values = {"classes": len(found.label_names), **sizes} if isinstance(found, ImageClassifier) else sizes
+    kind = "image classifier" if is_classifier else "convnet"
+    title = "Image classifier, a converted ResNet" if is_classifier else "ConvNet, a converted ResNet"
+    snippet = CLASSIFIER_SNIPPET if is_classifier else IMAGE_ENCODER_SNIPPET
+    path = find_resnet(source)
+    assert path is not None
+    return Converted(kind, title, path.name, snippet, values, {"kind": kind, **values})
 
 
 def _converted_cove(encoder: CoVe, title: str, source: str) -> Converted:

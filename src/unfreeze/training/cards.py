@@ -13,6 +13,12 @@ from unfreeze import Encoder
 encoder = Encoder.from_pretrained(".")  # this folder
 print(encoder.encode(["He sat on the bank of the river."]).shape)
 """
+IMAGE_ENCODER_SNIPPET = """
+from unfreeze import Encoder
+
+encoder = Encoder.from_pretrained(".")  # this folder
+print(encoder.encode(["photo.jpg"]).shape)
+"""
 LANGUAGE_MODEL_SNIPPET = """
 from unfreeze import LanguageModel
 

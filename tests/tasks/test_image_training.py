@@ -1,0 +1,214 @@
+"""Training of an image classifier against a plain torch loop, whose every line is visible here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tests.commands.toy_images import LABELS, patterns
+from tests.encoders.plain_resnet import PlainResNet
+from unfreeze import ImageClassifier
+from unfreeze.datasets.dataset import labeled_set
+from unfreeze.encoders.convnet import ConvNet
+from unfreeze.tasks.classification import ClassificationObjective
+from unfreeze.tasks.classifier_network import ClassifierNetwork
+from unfreeze.tasks.image_classifier import fit_image_classifier
+from unfreeze.tasks.image_inputs import PooledMaps
+from unfreeze.tasks.settings import ImageClassifierSettings
+from unfreeze.training.loop import train
+from unfreeze.training.loop_settings import LoopSettings
+from unfreeze.training.objective import Loss
+from unfreeze.training.processes import make_accelerator
+from unfreeze.transfer.policies import Mode, TransferPolicy
+from unfreeze.vision.transforms import ImageTransform
+
+SIDE, EPOCHS = 16, 5
+DECAY = 3.0
+"""Large enough to be seen in the losses of a few updates."""
+
+
+def plain_losses(
+    net: PlainResNet,
+    images: Tensor,
+    targets: Tensor,
+    epochs: Sequence[Sequence[list[int]]],
+    *,
+    rate: float,
+    gradual: bool,
+) -> list[float]:
+    """AdamW on the mean cross-entropy with a slanted triangular schedule; the loss of each update.
+
+    With `gradual`, one more stage is trained in each epoch, each with 1 / 2.6 of the rate of the one above it; a stage that
+    is not trained yet has batch norm in evaluation mode.
+
+    Args:
+        images: (N, 3, S, S), scaled.
+        epochs: the batches of each epoch, as numbers of images.
+    """
+    parts = [nn.ModuleList([net.conv1, net.bn1]), net.layer1, net.layer2, net.layer3, net.layer4, net.fc]
+    groups = []
+    for depth, part in enumerate(reversed(parts)):
+        for is_matrix in (True, False):
+            own = [p for p in part.parameters() if (p.ndim > 1) == is_matrix]
+            groups.append({"params": own, "weight_decay": DECAY * is_matrix, "depth": depth})
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.8, 0.99))
+    n_steps, step, losses = sum(map(len, epochs)), 0, []
+    rise = max(1, n_steps // 10)
+    for epoch, batches in enumerate(epochs):
+        for depth, part in enumerate(reversed(parts)):
+            trains = depth <= epoch or not gradual
+            part.train(trains)
+            part.requires_grad_(trains)
+        for batch in batches:
+            height = step / rise if step <= rise else 1 - (step - rise) / (n_steps - rise)
+            for group in optimizer.param_groups:
+                factor = 2.6 ** -group["depth"] if gradual else 1.0
+                group["lr"] = rate * factor * (1 + 31 * height) / 32
+            features = net.features(images[batch])[-1].mean((2, 3))
+            logits = net.fc(F.batch_norm(features, None, None, training=True))
+            loss = F.cross_entropy(logits, targets[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_([p for p in net.parameters() if p.requires_grad], 1.0)
+            optimizer.step()
+            losses.append(loss.item())
+            step += 1
+    return losses
+
+
+class Recording(ClassificationObjective):
+    """Keeps the loss of each update."""
+
+    losses: list[float]
+
+    def loss(self, batch: list[int]) -> Loss:
+        found = super().loss(batch)
+        self.losses.append(float(found.total.detach()) / found.n_items)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("mode", "width", "rate"),
+    [
+        ("scratch", 16, 3e-5),
+        ("fine-tune", 16, 1e-4),
+        pytest.param("scratch", 64, 5e-6, marks=pytest.mark.slow),  # ResNet-18 in full
+    ],
+)
+def test_losses_are_those_of_a_plain_loop(mode: Mode, width: int, rate: float) -> None:
+    """ResNet-18's layout, the same weights and batches: 20 updates in fp32, from scratch and gradually unfrozen.
+
+    AdamW turns rounding errors of gradients near 0 into updates of full size, which multiply with high rates.
+    """
+    torch.manual_seed(0)
+    pixels, targets = np.stack(patterns(64, seed=0, labels=LABELS)[0]), torch.arange(64) % 3
+    transform = ImageTransform(size=SIDE)
+    encoder = ConvNet(transform, width=width, stem="small")
+    network = ClassifierNetwork(PooledMaps(encoder), 3, head="linear", head_dropout=0.0)
+    (head,) = network.heads.values()
+    nn.init.normal_(
+        head.linear.weight, std=0.02
+    )  # with the usual zeros, the first gradients of the encoder are 0
+    plain = PlainResNet(width, (2, 2, 2, 2), 3, large=False).to(memory_format=torch.channels_last)
+    own = {**encoder.state_dict(), "fc.weight": head.linear.weight, "fc.bias": head.linear.bias}
+    plain.load_state_dict({name: tensor.detach().clone() for name, tensor in own.items()})
+
+    objective = Recording(network, list(pixels), targets, batch_size=16)
+    objective.losses = []
+    train(
+        objective,
+        policy=TransferPolicy(mode=mode, learning_rate=rate),
+        settings=LoopSettings(epochs=EPOCHS, weight_decay=DECAY),
+        accelerator=make_accelerator("fp32"),
+    )
+    assert len(objective.losses) == 20
+
+    mean, std = torch.tensor(transform.mean), torch.tensor(transform.std)
+    images = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
+    epochs = [objective.epoch_batches(epoch) for epoch in range(EPOCHS)]
+    wanted = plain_losses(plain, images, targets, epochs, rate=rate, gradual=mode == "fine-tune")
+    np.testing.assert_allclose(objective.losses, wanted, rtol=0, atol=1e-5)
+    assert max(wanted) - min(wanted) > 0.1
+
+
+# What a prediction and the end of a training do not depend on
+
+
+@pytest.fixture(scope="module")
+def classifier() -> ImageClassifier:
+    values: dict[str, Any] = {"image_size": 16, "width": 4, "depths": (1, 1), "epochs": 2, "batch_size": 8}
+    images, labels = patterns(16, seed=0)
+    return ImageClassifier(**values).fit(images, labels)
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(9)), count=st.integers(1, 9))
+def test_an_image_gets_the_same_answer_in_any_company_and_order(
+    order: list[int], count: int, classifier: ImageClassifier
+) -> None:
+    random = np.random.default_rng(1)
+    sides = [(16, 16), (20, 9), (7, 30)] * 3
+    images = [random.integers(0, 256, (*side, 3)).astype(np.uint8) for side in sides]
+    alone = np.concatenate([classifier.predict_proba([image]) for image in images])
+    chosen = order[:count]
+    together = classifier.predict_proba([images[number] for number in chosen])
+    np.testing.assert_allclose(together, alone[chosen], rtol=0, atol=1e-6)
+    streamed = [row for _, row, _ in classifier.predict_stream_known(images[number] for number in chosen)]
+    np.testing.assert_allclose(np.stack(streamed), alone[chosen], rtol=0, atol=1e-6)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+@pytest.mark.parametrize("transfer", ["scratch", "fine-tune", "frozen"])
+def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
+    transfer: Mode, classifier: ImageClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random views, colors and the layers that are unfrozen are the same after it."""
+    images, labels = patterns(24, seed=2)
+    train_set = labeled_set(images, labels, "toy")
+    values: dict[str, Any] = {"image_size": 16, "width": 4, "depths": (1, 1)}
+    if transfer != "scratch":
+        classifier.save_pretrained(tmp_path / "first")
+        values = {"encoder": str(tmp_path / "first")}
+    options = ImageClassifierSettings(
+        transfer=transfer,
+        epochs=3,
+        batch_size=8,
+        jitter=0.2,
+        learning_rate=0.01,
+        checkpoint_minutes=0.0,
+        **values,
+    )
+
+    def weights(folder: Path) -> bytes:
+        fit_image_classifier(train_set, options, validation=train_set, output=folder, precision="fp32")
+        return (folder / "model.safetensors").read_bytes()
+
+    whole = weights(tmp_path / "whole")
+    loss, count = ClassificationObjective.loss, 0
+
+    def dying(self: ClassificationObjective, batch: list[int]) -> Loss:
+        nonlocal count
+        count += 1
+        if count == 6:
+            raise Killed
+        return loss(self, batch)
+
+    monkeypatch.setattr(ClassificationObjective, "loss", dying)
+    with pytest.raises(Killed):
+        weights(tmp_path / "killed")
+    assert not (tmp_path / "killed" / "config.json").exists()
+    count = 100
+    assert weights(tmp_path / "killed") == whole
+    assert count - 100 == 9 - 5, "it was resumed"

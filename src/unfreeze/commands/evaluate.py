@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console, with_layer_weights
+from unfreeze.commands.images import FindsImages
 from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
+    IMAGE_CLASSIFIER,
     LANGUAGE_MODEL,
     TAGGER,
     TRANSLATOR,
@@ -34,8 +36,13 @@ from unfreeze.display import aligned, counted
 from unfreeze.errors import UnknownLabel, UserError, setting
 from unfreeze.pretraining.translation.settings import Search
 
+if TYPE_CHECKING:
+    from unfreeze.datasets.dataset import ExampleSet
+    from unfreeze.tasks.classifier import Classifier
+
 OWN_OPTIONS = {
     "classifiers": "worst plot overwrite text_column pair_column label_column header skip_unlabeled label_separator unknown_labels precision",
+    "image classifiers": "worst plot overwrite images image_column label_column header skip_unlabeled positive unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
     "translators": "references source_column target_column header beams length_penalty",
@@ -45,7 +52,7 @@ OWN_OPTIONS = {
 
 
 @dataclass(kw_only=True)
-class Evaluate(ReadsTaskData, ReadsPairs, PairColumnOptions, PlotOptions, PredictionOptions):
+class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOptions, PredictionOptions):
     """Measure a model on held-out data.
 
     Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
@@ -56,6 +63,7 @@ class Evaluate(ReadsTaskData, ReadsPairs, PairColumnOptions, PlotOptions, Predic
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
+        unfreeze evaluate cat-or-dog more-cats-and-dogs/
         unfreeze evaluate my-tagger eng.testb
         unfreeze evaluate my-lm held-out.txt
         unfreeze evaluate en-de test.en --references test.de
@@ -66,7 +74,7 @@ class Evaluate(ReadsTaskData, ReadsPairs, PairColumnOptions, PlotOptions, Predic
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """File, folder or hf:owner/name of labeled texts, tagged sentences, questions, pairs of texts and translations, or text for a language
+    """File, folder or hf:owner/name of labeled texts or images, tagged sentences, questions, pairs of texts and translations, or text for a language
     model. For word vectors, a file of word pairs or analogies, or a folder of such files."""
 
     references: str | None = None
@@ -76,7 +84,7 @@ class Evaluate(ReadsTaskData, ReadsPairs, PairColumnOptions, PlotOptions, Predic
     """Options of the search for a translation."""
 
     worst: int = 10
-    """Classifiers: number of most confident errors to show."""
+    """Classifiers of texts or images: number of most confident errors to show."""
 
     unknown_labels: Literal["error", "wrong"] = "error"
     """Labels and tags that did not occur in training: stop with an error, or count them as wrong predictions."""
@@ -101,6 +109,7 @@ def run(arguments: Evaluate, console: Console) -> None:
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     ways: dict[str, tuple[str, Callable[[Evaluate, Console], None]]] = {
         CLASSIFIER: ("classifiers", evaluate_classifier),
+        IMAGE_CLASSIFIER: ("image classifiers", evaluate_image_classifier),
         TAGGER: ("taggers", evaluate_tagger),
         ANSWERER: ("answerers", evaluate_answerer),
         TRANSLATOR: ("translators", evaluate_translations),
@@ -122,22 +131,40 @@ def run(arguments: Evaluate, console: Console) -> None:
 
 
 def evaluate_classifier(arguments: Evaluate, console: Console) -> None:
-    """Accuracy, F1, the confusion matrix and the most confident errors."""
-    from unfreeze.analysis.confusion_plot import plot_confusion
+    """Accuracy, F1, the confusion matrix and the most confident errors, on texts."""
     from unfreeze.tasks.text_classifier import TextClassifier
     from unfreeze.text.examples import read_examples
 
     need_pairs(arguments.model, "--pair-column", arguments.pair_column is not None, "--pair-column NAME")
+    reading = {**arguments.reading_examples, **given(arguments, "pair_column")}
     classifier = TextClassifier.from_pretrained(arguments.model)
+    report_classifier(
+        arguments, classifier, lambda **known: read_examples(arguments.data, **reading, **known), console
+    )
+
+
+def evaluate_image_classifier(arguments: Evaluate, console: Console) -> None:
+    """The same on images."""
+    from unfreeze.tasks.image_classifier import ImageClassifier
+
+    classifier = ImageClassifier.from_pretrained(arguments.model)
+    report_classifier(
+        arguments, classifier, lambda **known: arguments.read_images(arguments.data, **known), console
+    )
+
+
+def report_classifier(
+    arguments: Evaluate, classifier: Classifier, read: Callable[..., ExampleSet], console: Console
+) -> None:
+    """Measure a classifier on the examples that `read` gives, print the report and draw the confusion matrix."""
+    from unfreeze.analysis.confusion_plot import plot_confusion
+
     classifier.precision = arguments.precision
     if arguments.plot is not None and classifier.multi_label:
         raise UserError(
             "--plot draws the confusion matrix of exclusive labels; this classifier gives several"
         )
-    examples = read_examples(
-        arguments.data,
-        **arguments.reading_examples,
-        **given(arguments, "pair_column"),
+    examples = read(
         multi_label=classifier.multi_label,
         known_labels=classifier.label_names,
         unknown_labels=arguments.unknown_labels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from unfreeze.checked import need_positive, need_seed
 from unfreeze.commands.console import Console
+from unfreeze.commands.images import IMAGE_OPTIONS, FindsImages, are_images
 from unfreeze.commands.options import (
     PairColumnOptions,
     PlotOptions,
@@ -20,7 +21,7 @@ from unfreeze.commands.options import (
     need_own_options,
 )
 from unfreeze.errors import UserError
-from unfreeze.tasks.settings import Body
+from unfreeze.tasks.settings import Body, ImageOptions
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.transfer.policies import Mode
 
@@ -36,14 +37,19 @@ SAMPLE_CHARACTERS = 2_000_000
 """Characters of a corpus that are read: enough for more than a hundred updates."""
 OWN_OPTIONS = {
     "--corpus": "text_column header",
-    "--task classifier": "text_column pair_column label_column header skip_unlabeled label_separator multi_label body encoder transfer",
+    "--task classifier": "text_column pair_column label_column header skip_unlabeled label_separator multi_label body encoder transfer "
+    + IMAGE_OPTIONS,
     "--task tagger": "text_column label_column comments scheme encoder transfer",
     "--task answerer": "mend_starts encoder transfer",
+}
+OWN_OPTIONS_OF_CLASSIFIERS = {
+    "texts": "text_column pair_column label_separator body",
+    "images": IMAGE_OPTIONS,
 }
 
 
 @dataclass(kw_only=True)
-class FindRate(ReadsTaskData, PairColumnOptions, PlotOptions):
+class FindRate(ReadsTaskData, FindsImages, PairColumnOptions, PlotOptions):
     """Learning rate range test: raise the learning rate at each update until the loss diverges, and see where it falls fastest.
 
     With --corpus it is for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. No model is saved.
@@ -51,6 +57,7 @@ class FindRate(ReadsTaskData, PairColumnOptions, PlotOptions):
     Example:
         unfreeze find-rate my-lm --corpus reviews.txt --plot adapt-rate.png
         unfreeze find-rate --train reviews.csv --encoder my-reviews-lm --plot fit-rate.png
+        unfreeze find-rate --train cats-and-dogs/ --encoder my-convnet
         unfreeze find-rate --task tagger --train eng.train --encoder my-elmo
     """
 
@@ -61,13 +68,13 @@ class FindRate(ReadsTaskData, PairColumnOptions, PlotOptions):
     """For adapt: text to learn from (files, folders, globs, or hf:owner/name)."""
 
     train: str | None = None
-    """For fit: labeled texts, tagged sentences, or questions in SQuAD's format."""
+    """For fit: labeled texts or images, tagged sentences, or questions in SQuAD's format."""
 
     task: Literal["classifier", "tagger", "answerer"] = "classifier"
     """For fit: the task."""
 
     encoder: str | None = None
-    """For fit: encoder, language model or task model to start from; none trains from scratch (default: wiki-small)."""
+    """For fit: encoder, language model or task model to start from; none trains from scratch (default: wiki-small; on images none)."""
 
     transfer: Mode | None = None
     """For fit: transfer mode (default: chosen by the task and the encoder)."""
@@ -76,10 +83,13 @@ class FindRate(ReadsTaskData, PairColumnOptions, PlotOptions):
     """Classifier: network on the encoder (default: chosen by the encoder); pairs of texts need bcn."""
 
     multi_label: bool = False
-    """Classifier: a text may have several labels."""
+    """Classifier: an example may have several labels."""
 
     scheme: Scheme | None = None
     """Tagger: scheme of the tags; plain tags are names of their own (default: detected from the tags)."""
+
+    image_options: ImageOptions = field(default_factory=ImageOptions)
+    """Options of a classifier of images."""
 
     batch_size: int | None = None
     """Streams of text or examples in a batch (default: that of the training)."""
@@ -194,32 +204,48 @@ def _prepare_fit(
     arguments: FindRate, accelerator: Accelerator, folder: Path, progress: Progress
 ) -> tuple[Objective, TransferPolicy, LoopSettings]:
     """The training of `fit` on all examples."""
-    from unfreeze.tasks import answering, classification, classifier_network, plans, tagging
-    from unfreeze.tasks.settings import AnswererSettings, ClassifierSettings, TaggerSettings
+    from unfreeze.tasks import answering, classification, classifier_network, image_classifier, plans, tagging
+    from unfreeze.tasks.settings import (
+        AnswererSettings,
+        ClassifierSettings,
+        ImageClassifierSettings,
+        TaggerSettings,
+    )
     from unfreeze.text.examples import read_examples
     from unfreeze.text.questions import read_questions
 
     assert arguments.train is not None
-    chosen: plans.ClassifierPlan | plans.TaggerPlan | plans.AnswererPlan
+    chosen: plans.Plan
     objective: Objective
     settings = given(arguments, "encoder", "transfer", "batch_size", "seed")
+    is_images = arguments.task == "classifier" and are_images(arguments.train)
+    multi_label = arguments.multi_label or None
     if arguments.task == "classifier":
-        multi_label = arguments.multi_label or None
+        need_own_options(arguments, "images" if is_images else "texts", OWN_OPTIONS_OF_CLASSIFIERS)
+    if is_images:
+        images = arguments.read_images(arguments.train, multi_label=multi_label)
+        own = ImageClassifierSettings(**settings, **asdict(arguments.image_options))
+        chosen = of_images = plans.plan(plans.ImageClassifierPlan, own)
+        classification.check_examples(images, None)
+        classifier, _ = image_classifier.make_network(images, of_images)
+        objective = image_classifier.make_objective(classifier, images, of_images, accelerator)
+    elif arguments.task == "classifier":
         reading = {**arguments.reading_examples, **given(arguments, "pair_column")}
         examples = read_examples(arguments.train, **reading, multi_label=multi_label)
-        chosen = plans.plan(plans.ClassifierPlan, ClassifierSettings(**settings, body=arguments.body))
+        of_texts = plans.plan(plans.ClassifierPlan, ClassifierSettings(**settings, body=arguments.body))
+        chosen = of_texts
         classification.check_examples(examples, None)
-        classification.check_kinds(examples, None, chosen)
-        classifier, _ = classifier_network.make_network(examples, chosen)
-        objective = classification.make_objective(classifier, examples, chosen, accelerator)
+        classification.check_kinds(examples, None, of_texts)
+        classifier, _ = classifier_network.make_network(examples, of_texts)
+        objective = classification.make_objective(classifier, examples, of_texts, accelerator)
     elif arguments.task == "tagger":
         sentences = arguments.read_tagged(arguments.train, arguments.scheme)
-        chosen = plans.plan(plans.TaggerPlan, TaggerSettings(**settings))
-        tagger, _ = tagging.make_network(sentences, chosen)
-        objective = tagging.make_objective(tagger, sentences, chosen, accelerator, progress=progress)
+        chosen = of_words = plans.plan(plans.TaggerPlan, TaggerSettings(**settings))
+        tagger, _ = tagging.make_network(sentences, of_words)
+        objective = tagging.make_objective(tagger, sentences, of_words, accelerator, progress=progress)
     else:
         questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
-        chosen = plans.plan(plans.AnswererPlan, AnswererSettings(**settings))
-        reader, _ = answering.make_network(questions, chosen)
-        objective = answering.make_objective(reader, questions, chosen, accelerator, progress=progress)
+        chosen = of_questions = plans.plan(plans.AnswererPlan, AnswererSettings(**settings))
+        reader, _ = answering.make_network(questions, of_questions)
+        objective = answering.make_objective(reader, questions, of_questions, accelerator, progress=progress)
     return objective, chosen.policy(), chosen.loop(1, measures=False)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console, layer_weights_line
 from unfreeze.commands.options import LoopRunOptions, quoted
+from unfreeze.display import counted
 
 if TYPE_CHECKING:
-    from unfreeze.datasets.dataset import Dataset
+    from unfreeze.datasets.dataset import Dataset, ExampleSet
+    from unfreeze.tasks.classifier import Classifier
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
-    from unfreeze.tasks.text_classifier import TextClassifier
 
 SetT = TypeVar("SetT", bound="Dataset[Any]")
 
@@ -40,10 +41,21 @@ class FitOptions(LoopRunOptions):
         return examples if self.labels is None else examples.sample(self.labels, seed)
 
 
+def said_duplicates(train_set: ExampleSet, validation: ExampleSet, noun: str, console: Console) -> int:
+    """Say on how many examples is measured; returns how many of them are in the training set, too."""
+    count = validation.duplicates_of(train_set)
+    measured = counted(len(validation), "example" if noun == "text" else noun)
+    console.note(
+        f"evaluated on {measured} of {validation.source}; {count} of {'their texts' if noun == 'text' else 'them'} "
+        f"{'is' if count == 1 else 'are'} in the training set, too"
+    )
+    return count
+
+
 def report_fit(
     arguments: FitOptions,
     console: Console,
-    model: TextClassifier | SequenceTagger | QuestionAnswerer,
+    model: Classifier | SequenceTagger | QuestionAnswerer,
     result: Mapping[str, Any],
     measured: str,
     *,

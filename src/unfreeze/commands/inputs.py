@@ -10,10 +10,16 @@ from unfreeze.errors import UserError
 
 LANGUAGE_MODEL = "language model"
 CLASSIFIER = "text_classifier"
+IMAGE_CLASSIFIER = "image_classifier"
 TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
 TRANSLATOR = "translator"
-TASK_MODELS = {CLASSIFIER: "classifier", TAGGER: "tagger", ANSWERER: "answerer"}
+TASK_MODELS = {
+    CLASSIFIER: "classifier",
+    IMAGE_CLASSIFIER: "image classifier",
+    TAGGER: "tagger",
+    ANSWERER: "answerer",
+}
 WORD_VECTORS = "word_vectors"
 FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
 

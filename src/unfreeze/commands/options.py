@@ -122,14 +122,19 @@ class ReadsFile:
 
 
 @dataclass(kw_only=True)
-class ReadsText(ReadsFile):
+class ReadsTables(ReadsFile):
+    """Options of a verb that reads tables."""
+
+    header: bool | None = None
+    """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
+
+
+@dataclass(kw_only=True)
+class ReadsText(ReadsTables):
     """Options of a verb that reads texts from files, plain text or tables."""
 
     text_column: str | None = None
     """Name or number (from 1) of the text column of a table; several, separated by commas, are joined."""
-
-    header: bool | None = None
-    """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -177,14 +182,19 @@ class TextArguments(ReadsText):
 
 
 @dataclass(kw_only=True)
-class ReadsExamples(ReadsText):
-    """Options of a verb that reads labeled texts from files."""
+class ReadsLabels(ReadsTables):
+    """Options of a verb that reads labels from tables."""
 
     label_column: str | None = None
     """Name or number (from 1) of the label column of a table."""
 
     skip_unlabeled: bool = False
-    """Skip texts without a label and report their number."""
+    """Skip examples without a label and report their number."""
+
+
+@dataclass(kw_only=True)
+class ReadsExamples(ReadsText, ReadsLabels):
+    """Options of a verb that reads labeled texts from files."""
 
     label_separator: Literal["auto", "tab", "space"] = "auto"
     """Character after the label in files with a label and a text per line; auto is the tab if all lines have one."""
@@ -246,7 +256,7 @@ class ReadsTaskData(ReadsExamples, ReadsTagged, ReadsQuestions):
 
 
 @dataclass(kw_only=True)
-class ReadsPairs(ReadsFile):
+class ReadsPairs(ReadsTables):
     """Options of a verb that reads texts and their translations."""
 
     source_column: str | None = None
@@ -254,9 +264,6 @@ class ReadsPairs(ReadsFile):
 
     target_column: str | None = None
     """Name or number (from 1) of the column of their translations."""
-
-    header: bool | None = None
-    """Whether the first line of a CSV or TSV file names its columns (default: detected)."""
 
     def read_pairs(self, paths: Sequence[str], max_words: int) -> PairSet:
         """The pairs of some files."""

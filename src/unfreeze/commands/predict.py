@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
+from unfreeze.commands.images import images_of
 from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
+    IMAGE_CLASSIFIER,
     TAGGER,
     TASK_MODELS,
     need_new,
@@ -33,20 +35,22 @@ from unfreeze.errors import UserError
 from unfreeze.text.text_inputs import TextInput, as_row
 
 if TYPE_CHECKING:
+    from unfreeze.tasks.classifier import Classifier
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
-    from unfreeze.tasks.text_classifier import TextClassifier
     from unfreeze.text.questions import QuestionSet
     from unfreeze.text.tagged import SplitSentence
 
 OWN_OPTIONS = {
     "classifiers": "text_column pair pair_column header probabilities escape_formulas",
+    "image classifiers": "image_column header probabilities escape_formulas",
     "taggers of raw text": "text_column header",
     "taggers of split words": "text_column tokenized comments",
     "answerers": "context top",
 }
 FORMATS = {
     CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
+    IMAGE_CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
     TAGGER: (".jsonl", ".conll", ".html"),
     ANSWERER: (".jsonl", ".html"),
 }
@@ -57,16 +61,17 @@ Found = Iterator[tuple[dict[str, Any], str]]
 
 @dataclass(kw_only=True)
 class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
-    """Label texts with a classifier, tag their words with a tagger, or answer questions about a text.
+    """Label texts or images with a classifier, tag the words of texts with a tagger, or answer questions about a text.
 
     Texts are read and predicted as a stream, in order; no prediction depends on the other texts. A tagger splits raw
     text into words itself. It also takes sentences that are already split (--tokenized), and then prints each word with its
-    tag in an additional last column.
+    tag in an additional last column. Images are named by their files, by folders, or in a --file with a name on each line.
 
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
         unfreeze predict my-classifier --file reviews.csv --text-column review --output labels.csv
         unfreeze predict entailment "A man sleeps." --pair "A man is awake."
+        unfreeze predict cat-or-dog photo.jpg holidays/ --output labels.csv
         unfreeze predict my-tagger --file letters.txt --output names.html
         unfreeze predict my-tagger --file eng.testb --tokenized --output tagged.conll
         unfreeze predict my-answerer "Who is chasing?" --context "A mouse chases a cat."
@@ -89,7 +94,10 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
     lines of tokens. Always true of files named .conll, .conllu, .iob, .iob2 or .bio."""
 
     probabilities: bool = False
-    """Classifiers: show the probability of every label."""
+    """Classifiers of texts or images: show the probability of every label."""
+
+    image_column: str | None = None
+    """Images: name or number (from 1) of the column of a --file that names the images."""
 
     text_column: str | None = None
     """Name or number (from 1) of the text column of a table; several, separated by commas, are joined. In a file that is
@@ -120,6 +128,8 @@ def run(arguments: Predict, console: Console) -> None:
     inputs: Any
     if kind == ANSWERER:
         inputs = read_questions(arguments)
+    elif kind == IMAGE_CLASSIFIER:
+        inputs = given_images(arguments)
     else:
         if kind == CLASSIFIER:
             inputs = read_texts(arguments)
@@ -130,7 +140,12 @@ def run(arguments: Predict, console: Console) -> None:
 
     model = load(arguments.model)
     model.precision = arguments.precision
-    ways: dict[str, Callable[..., Found]] = {CLASSIFIER: labels, TAGGER: tags, ANSWERER: answers}
+    ways: dict[str, Callable[..., Found]] = {
+        CLASSIFIER: labels,
+        IMAGE_CLASSIFIER: labels,
+        TAGGER: tags,
+        ANSWERER: answers,
+    }
     found = ways[kind](model, inputs, suffix, arguments, console)
     if output is None:
         for row, text in found:
@@ -138,22 +153,24 @@ def run(arguments: Predict, console: Console) -> None:
         return
     kinds = model.classes_ if kind == TAGGER else []
     title = Path(arguments.model).resolve().name
-    count = write_predictions(output, (text for _, text in found), suffix, title, kinds, console.progress)
-    noun = "question" if kind == ANSWERER else "text"
+    noun = {ANSWERER: "question", IMAGE_CLASSIFIER: "image"}.get(kind, "text")
+    texts = (text for _, text in found)
+    count = write_predictions(output, texts, suffix, title, kinds, console.progress, noun)
     console.result({"output": str(output), f"{noun}s": count}, f"{counted(count, noun)}: {output}")
 
 
 def labels(
-    classifier: TextClassifier, texts: Iterator[TextInput], suffix: str, arguments: Predict, _: Console
+    classifier: Classifier, inputs: Iterator[Any], suffix: str, arguments: Predict, _: Console
 ) -> Found:
-    """The label or labels of each text."""
+    """The label or labels of each text or image."""
     from unfreeze.tasks.prediction_files import TABLES, json_line, labels_line, table_writer
 
     written: Callable[[dict[str, Any]], str] = json_line if suffix else labels_line
     if suffix in TABLES:
         written = table_writer(TABLES[suffix], escape_formulas=arguments.escape_formulas)
-    for text, shares, known in classifier.predict_stream_known(texts):
-        row: dict[str, Any] = {**as_row(text), **classifier.prediction(shares, known)}
+    for one, shares, known in classifier.predict_stream_known(inputs):
+        shown = {"image": str(one)} if classifier.noun == "image" else as_row(one)
+        row: dict[str, Any] = {**shown, **classifier.prediction(shares, known)}
         if arguments.probabilities:
             row["probabilities"] = dict(zip(classifier.label_names, shares.tolist(), strict=True))
         yield row, written(row)
@@ -204,6 +221,23 @@ def answers(
             yield row, json_line(row)
         else:
             yield row, (answers_on_page if suffix else answers_line)(question, answered)
+
+
+def given_images(arguments: Predict) -> Iterator[Any]:
+    """The images that the command line or --file names."""
+    from unfreeze.datasets.tables import is_table
+
+    if not arguments.texts and arguments.file is None:
+        raise UserError(
+            "no image was given: name files or folders, or a list of them: --file FILE, - for standard input"
+        )
+    if arguments.texts or arguments.file is None or not is_table(arguments.file):
+        folder = None if arguments.texts or arguments.file is None else arguments.file.parent
+        return images_of((name for name in arguments.given_texts() if name.strip()), folder)
+    from unfreeze.vision.labeled_images import read_images
+
+    reading = {**given(arguments, "image_column", "header"), "encoding": arguments.encoding}
+    return iter(read_images(arguments.file, **reading, labels_required=False).inputs())
 
 
 def read_texts(arguments: Predict) -> Iterator[TextInput]:

@@ -105,6 +105,16 @@ class ExampleSet(Dataset[LabeledExample]):
             found.update(json.dumps([kind, shape, *example.labels]).encode() + b"\0" + data)
         return found.hexdigest()[:16]
 
+    def count(self, label: str) -> int:
+        """Number of examples that have a label."""
+        return sum(label in example.labels for example in self.examples)
+
+    def against_rest(self, label: str) -> Self:
+        """The same examples with two classes: `label`, and "not `label`" for all others."""
+        names = (label, f"not {label}")
+        examples = [replace(each, labels=(names[label not in each.labels],)) for each in self.examples]
+        return replace(self, examples=examples, label_names=names, multi_label=False)
+
     def duplicates_of(self, train: ExampleSet) -> int:
         """Number of examples whose input is also in `train`."""
         known = set(map(_key, train.inputs()))

@@ -73,6 +73,8 @@ class Encoder(nn.Module, ABC):
 
     kind: ClassVar[str]
     """The name of this rung in config.json."""
+    reads: ClassVar[str] = "anything"
+    """What messages call its inputs."""
     usual_layers: ClassVar[JoinedLayers] = "mix"
     """How its layers are read if nothing else is asked for."""
     usual_transfer: ClassVar[Literal["frozen", "fine-tune"]] = "fine-tune"
@@ -231,8 +233,10 @@ class Encoder(nn.Module, ABC):
         config = config.get("encoder") or config
         found = encoder_class(config["kind"], folder)
         if not issubclass(found, cls):
-            expected = getattr(cls, "kind", cls.__name__)
-            raise UserError(f"{folder} holds an encoder of the kind {config['kind']}, not {expected}")
+            wanted = f"of the kind {cls.kind}" if hasattr(cls, "kind") else f"of {cls.reads}"
+            raise UserError(
+                f"{folder} holds an encoder of {found.reads}, of the kind {config['kind']}, and one {wanted} is needed"
+            )
         encoder: Self = found.from_config(config, folder)
         tensors = {
             name: tensor

@@ -35,6 +35,7 @@ class ImageEncoder(Encoder):
     """An encoder whose layers are feature maps, read row by row."""
 
     processor: ImageTransform
+    reads = "images"
 
     @classmethod
     def load_processor(cls, folder: Path) -> ImageTransform:

@@ -46,6 +46,7 @@ class TextEncoder(Encoder):
     """An encoder whose inputs are texts and whose processor is a tokenizer."""
 
     processor: TextTokenizer
+    reads = "text"
     reads_characters: ClassVar[bool] = False
     """Whether words get vectors by their characters, so that none is unknown."""
 

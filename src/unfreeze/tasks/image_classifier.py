@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,10 @@ from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
 from unfreeze.vision.images import ImageFile, is_image_input
+from unfreeze.vision.transforms import ImageTransform
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 KIND = "image_classifier"
 SNIPPET = """
@@ -158,6 +162,56 @@ def image_inputs(X: Any) -> list[Any]:
     return list(found)
 
 
+def make_network(
+    train_set: ExampleSet, plan: ImageClassifierPlan
+) -> tuple[ClassifierNetwork, dict[str, Any]]:
+    """A network to train on the examples, and its arguments, which config.json keeps under "settings".
+
+    Raises:
+        UserError: the encoder cannot be read.
+    """
+    head = plan.head or PooledMaps.usual_head
+    body = PooledMaps(make_encoder(plan), augmentation_of(plan))
+    network = ClassifierNetwork(
+        body, len(train_set.label_names), multi_label=train_set.multi_label, head=head
+    )
+    return network, {"network": body.network, "head": head}
+
+
+def make_objective(
+    network: ClassifierNetwork,
+    train_set: ExampleSet,
+    plan: ImageClassifierPlan,
+    accelerator: Accelerator,
+    validation: ExampleSet | None = None,
+    sample_weight: NDArray[np.float32] | None = None,
+) -> ClassificationObjective:
+    """Read the images, or compute their features where the encoder is frozen, for training.
+
+    Raises:
+        UserError: an image cannot be read, or a validation example has a label that the training set lacks.
+    """
+    names, multi_label = train_set.label_names, train_set.multi_label
+    transform = network.encoder.processor
+    assert isinstance(transform, ImageTransform)
+    held_out = None
+    if validation is not None:
+        targets = make_targets(validation, names, multi_label)
+        held_out = read_once(validation.inputs(), transform), targets
+    return ClassificationObjective(
+        network,
+        read_once(train_set.inputs(), transform),
+        make_targets(train_set, names, multi_label),
+        sample_weight=None if sample_weight is None else torch.from_numpy(sample_weight),
+        batch_size=plan.batch_size,
+        frozen=plan.has_fixed_features,
+        validation=held_out,
+        seed=plan.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+
+
 def fit_image_classifier(
     train_set: ExampleSet,
     settings: ImageClassifierSettings,
@@ -196,45 +250,25 @@ def fit_image_classifier(
             return ImageClassifier.from_pretrained(run.output), run.metrics
         with together():
             seed_everything(chosen.seed)
-            head = chosen.head or PooledMaps.usual_head
-            body = PooledMaps(make_encoder(chosen), augmentation_of(chosen))
-            network = ClassifierNetwork(
-                body, len(train_set.label_names), multi_label=train_set.multi_label, head=head
-            )
+            network, arguments = make_network(train_set, chosen)
         # A linear head on a frozen encoder is a logistic regression, which is solved instead of trained.
         solved = chosen.solves_linear_head and network.is_logistic_regression
         accelerator = make_accelerator("fp32") if solved else run.accelerator
         network.to(accelerator.device)
-        names, transform = train_set.label_names, body.encoder.processor
         with together():
-            held_out = None
-            if validation is not None:
-                targets = make_targets(validation, names, train_set.multi_label)
-                held_out = read_once(validation.inputs(), transform), targets
-            objective = ClassificationObjective(
-                network,
-                read_once(train_set.inputs(), transform),
-                make_targets(train_set, names, train_set.multi_label),
-                sample_weight=None if weights is None else torch.from_numpy(weights),
-                batch_size=chosen.batch_size,
-                frozen=chosen.has_fixed_features,
-                validation=held_out,
-                seed=chosen.seed,
-                rank=accelerator.process_index,
-                world_size=accelerator.num_processes,
-            )
+            objective = make_objective(network, train_set, chosen, accelerator, validation, weights)
         if solved:
             records = [solve_heads(network, objective, chosen.seed)]
         else:
             records = run.train(objective, chosen.policy(), loop, "image classifier")
         classifier = ImageClassifier.of_network(
             network.eval(),
-            names,
-            {"network": body.network, "head": head},
+            train_set.label_names,
+            arguments,
             label_shares(train_set, weights),
             settings,
         )
-        of_data = {"examples": len(train_set), "labels": ", ".join(names[:20])}
+        of_data = {"examples": len(train_set), "labels": ", ".join(train_set.label_names[:20])}
         classifier.metrics_ = run.finish(
             classifier.save_pretrained,
             metrics_of(records, loop, without=("score",)),

@@ -27,8 +27,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet runs a cell that begins with one of these."""
 
 Row = dict[str, Any]
-"""A prediction as a JSON object, with its text, and the second text of a pair."""
-TEXTS_OF_ROW = ("text", "pair")
+"""A prediction as a JSON object, with its text, and the second text of a pair, or with the name of an image."""
+INPUTS_OF_ROW = ("text", "pair", "image")
 
 
 def write_predictions(
@@ -38,6 +38,7 @@ def write_predictions(
     title: str,
     kinds: Sequence[str],
     progress: Progress = SILENT,
+    unit: str = "text",
 ) -> int:
     """Write the text of each prediction to a file that appears when it is complete.
 
@@ -45,6 +46,7 @@ def write_predictions(
         found: a text for each prediction, in the format of `suffix`.
         title: of an HTML page.
         kinds: types of entities, for the legend of an HTML page.
+        unit: what is predicted, for the progress bar.
 
     Returns:
         Number of predictions.
@@ -53,7 +55,7 @@ def write_predictions(
     with (
         written_file(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
-        progress.bar("predict", unit="text") as bar,
+        progress.bar("predict", unit=unit) as bar,
     ):
         file.write(page_begin(title, kinds) if suffix == ".html" else "")
         for text in found:
@@ -73,7 +75,7 @@ def json_line(row: Row) -> str:
 
 
 def labels_line(row: Row) -> str:
-    """The label or labels of a text with their probabilities, a tab, and the text on one line; of a pair both texts."""
+    """The label or labels of an input with their probabilities, a tab, and the text on one line; of a pair both texts."""
     chosen = _chosen(row)
     shares = (
         ", ".join(f"{label} {share:.3f}" for label, share in row.get("probabilities", chosen).items()) or "-"
@@ -81,7 +83,7 @@ def labels_line(row: Row) -> str:
     if "probabilities" in row:
         shares = f"{'|'.join(chosen) or '-'} ({shares})"
     unknown = ", no known word" if "unknown" in row else ""
-    texts = "\t".join(" ".join(row[name].split()) for name in TEXTS_OF_ROW if name in row)
+    texts = "\t".join(" ".join(row[name].split()) for name in INPUTS_OF_ROW if name in row)
     return f"{shares}{unknown}\t{texts}"
 
 
@@ -119,7 +121,7 @@ def _flattened(row: Row, delimiter: str) -> dict[str, str | float]:
     """The cells of a row: several labels are joined; each label's probability has a column."""
     # A table cannot hold a NUL. In a TSV, a tab in front of a line end could make the beginning of a text look like a row.
     flat: dict[str, str | float] = {}
-    for name in TEXTS_OF_ROW:
+    for name in INPUTS_OF_ROW:
         if name in row:
             text = row[name].replace("\0", "\ufffd")
             if delimiter == "\t" and ("\n" in text or "\r" in text):

@@ -106,7 +106,7 @@ class TextTaskSettings(TaskSettings):
 
     encoder: str | Path | None = None
     """Encoder to start from: the name or folder of an encoder, a language model or a task model, or a file of word vectors;
-    "none" trains from scratch (default: wiki-small, which ships with unfreeze)."""
+    "none" trains from scratch (default: wiki-small, which ships with unfreeze; on images "none")."""
     word_vectors: str | Path | None = None
     """Static word vectors to concatenate to the layers of the encoder: a folder, or a file in word2vec or GloVe format."""
     mix_at: MixAt = "input"
@@ -271,6 +271,8 @@ class ImageOptions:
     """Mirror training images at random."""
     jitter: float = 0.0
     """Largest relative change of the brightness, contrast and saturation of training images; 0 turns this off."""
+    unfreeze: int | None = None
+    """Fine-tuning: number of stages of the encoder to train, from the top; the others stay frozen (default: all)."""
     width: int = 64
     """From scratch: channels of the ConvNet's first stage; each further stage has twice as many."""
     depths: tuple[int, ...] = (2, 2, 2, 2)
@@ -291,8 +293,6 @@ class ImageTaskSettings(TaskSettings, ImageOptions):
     """Images in a batch, over all processes."""
     schedule: ScheduleName = "slanted"
     """Learning rate schedule; slanted is slanted triangular."""
-    unfreeze: int | None = None
-    """Fine-tuning: number of stages of the encoder to train, from the top; the others stay frozen (default: all)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,118 @@
+"""What the verbs on images have in common: options, and how labeled images and those of the command line are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unfreeze.commands.options import ReadsLabels, given
+from unfreeze.errors import UserError, setting
+from unfreeze.tasks.settings import (
+    ClassifierSettings,
+    ImageClassifierSettings,
+    ImageOptions,
+    TaskSettings,
+)
+
+if TYPE_CHECKING:
+    from unfreeze.datasets.dataset import ExampleSet
+    from unfreeze.vision.images import ImageFile
+
+IMAGE_OPTIONS = " ".join(["images image_column positive", *(field.name for field in fields(ImageOptions))])
+"""Options that only data sets of images have."""
+_OF_IMAGES = {field.name for field in fields(ImageClassifierSettings)}
+TEXT_SETTINGS = " ".join(field.name for field in fields(ClassifierSettings) if field.name not in _OF_IMAGES)
+"""Settings that only classifiers of texts have."""
+
+
+@dataclass(kw_only=True)
+class ReadsImages(ReadsLabels):
+    """Options of a verb that reads labeled images."""
+
+    image_column: str | None = None
+    """Images: name or number (from 1) of the column of a table that names their files (default: found by its usual names)."""
+
+    positive: str | None = None
+    """Images: a class to tell from all others, which become one class, "not CLASS"."""
+
+    @property
+    def reading_images(self) -> dict[str, Any]:
+        """These options as keyword arguments of `unfreeze.vision.labeled_images.read_images`."""
+        return given(self, "image_column", "label_column", "header", "encoding", "skip_unlabeled")
+
+    def read_images(self, path: str, **options: Any) -> ExampleSet:
+        """Labeled images; other options as in `unfreeze.vision.labeled_images.read_images`.
+
+        Raises:
+            UserError: also where there is no image of the class that is to be told from the others, unless labels are known.
+        """
+        from unfreeze.vision.labeled_images import read_images
+
+        reading = self.reading_images
+        if self.positive is None:
+            return read_images(path, **reading, **options)
+        known = options.pop("known_labels", None)  # "not CLASS" is no label of the data
+        found = read_images(path, **reading, **options)
+        if found.multi_label:
+            raise UserError(f"{setting('positive')} is for images of one class each, and {path} has several")
+        if known is None and not found.count(self.positive):
+            raise UserError(
+                f"{path} has no image of the class {self.positive!r}, which {setting('positive')} names"
+            )
+        return found.against_rest(self.positive)
+
+
+@dataclass(kw_only=True)
+class FindsImages(ReadsImages):
+    """The same, and where the images are."""
+
+    images: Path | None = None
+    """Images: folder with the files that a table names (default: that of the table, or a folder images in it or beside it)."""
+
+    @property
+    def reading_images(self) -> dict[str, Any]:
+        return {**super().reading_images, **given(self, "images")}
+
+
+def are_images(path: str) -> bool:
+    """Whether labeled data is one of images rather than of texts."""
+    from unfreeze.vision.labeled_images import is_images
+
+    return is_images(path)
+
+
+def image_settings(settings: TaskSettings, options: ImageOptions) -> ImageClassifierSettings:
+    """The settings of a classifier of images, from those that it shares with one of texts and its own.
+
+    Raises:
+        UserError: a value cannot work.
+    """
+    values = {**vars(settings), **vars(options)}
+    return ImageClassifierSettings(**{name: values[name] for name in _OF_IMAGES})
+
+
+def images_of(names: Iterable[str], folder: Path | None) -> Iterator[ImageFile]:
+    """The images of these names, which may be those of folders, in order.
+
+    Args:
+        folder: that of the list which has the names: they are relative to it, or else to the working directory.
+
+    Raises:
+        UserError: a folder has no image.
+    """
+    from unfreeze.vision.finding import walk_images
+    from unfreeze.vision.images import ImageFile
+
+    for name in names:
+        path = Path(name)
+        if folder is not None and (folder / path).exists():
+            path = folder / path
+        if not path.is_dir():
+            yield ImageFile(path)
+            continue
+        found = list(walk_images(path))
+        if not found:
+            raise UserError(f"{path}: no image in this folder")
+        yield from map(ImageFile, found)

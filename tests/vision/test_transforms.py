@@ -83,6 +83,16 @@ def test_crops_keep_the_boxes_that_they_must_and_stay_inside(
         assert min(view.source) >= 0 and view.source[2] <= width + 1e-6 and view.source[3] <= height + 1e-6
 
 
+def test_boxes_that_are_kept_do_not_end_at_the_edges_of_the_crops() -> None:
+    transform, generator = ImageTransform(size=32, fit="stretch"), np.random.default_rng(0)
+    box, augmentation = np.array([[30.0, 20.0, 70.0, 80.0]]), Augmentation(area=(0.1, 1.0))
+    views = [augmentation.view(transform, 100, 100, generator, keep=box) for _ in range(300)]
+    moved = np.concatenate([view.to_view(box) for view in views])
+    assert ((moved > 0) & (moved < 32)).all()
+    margins = np.array([view.source for view in views])[:, 0]
+    assert margins.min() < 3 and margins.max() > 27
+
+
 def test_random_crops_cover_the_range_of_areas_and_are_seeded() -> None:
     transform, augmentation = ImageTransform(size=32), Augmentation(area=(0.25, 1.0), aspect=(1.0, 1.0))
 

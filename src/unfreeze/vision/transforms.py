@@ -259,7 +259,7 @@ class Augmentation:
 
         Args:
             width, height: of the image.
-            keep: boxes that must stay in sight, (N, 4): the crop is enlarged to contain them.
+            keep: boxes that must stay in sight, (N, 4): the crop is enlarged to contain them, with a random margin.
         """
         area, aspect, x, y, flip = generator.random(5).tolist()
         share = self.area[0] + area * (self.area[1] - self.area[0])
@@ -271,8 +271,13 @@ class Augmentation:
         left, top = x * (width - crop_width), y * (height - crop_height)
         region = np.array([left, top, left + crop_width, top + crop_height])
         if keep is not None and len(keep):
-            region[:2] = np.minimum(region[:2], keep[:, :2].min(0))
-            region[2:] = np.maximum(region[2:], keep[:, 2:].max(0))
+            # An edge that would cut a box off is drawn anew, between the box and the edge of the image: with the box at the edge of
+            # nearly every crop, a network would learn that boxes end there.
+            near, far = keep[:, :2].min(0), keep[:, 2:].max(0)
+            margins = generator.random(4)
+            region[:2] = np.where(region[:2] > near, near * margins[:2], region[:2])
+            beyond = far + (np.array([width, height]) - far) * margins[2:]
+            region[2:] = np.where(region[2:] < far, beyond, region[2:])
         limits = np.array([width, height] * 2, dtype=np.float64)
         left, top, right, bottom = np.clip(region, 0.0, limits).tolist()
         return transform.view_of((left, top, right, bottom), mirrored=flip < self.flip)

@@ -613,7 +613,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
     [
         (
             "predict {lm} text",
-            "is a language model; predict needs a classifier, a tagger or an answerer: use evaluate, score, fill or generate",
+            "is a language model; predict needs a classifier, a tagger, an answerer or a locator: use evaluate, score, fill or generate",
         ),
         ("score {classifier} text", "is a text classifier, not a language model: use predict or evaluate"),
         ("fill {classifier} ___", "is a text classifier, not a language model"),

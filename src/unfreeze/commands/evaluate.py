@@ -11,12 +11,13 @@ from tyro.conf import Positional
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console, with_layer_weights
-from unfreeze.commands.images import FindsImages
+from unfreeze.commands.images import FindsImages, read_annotated
 from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
     IMAGE_CLASSIFIER,
     LANGUAGE_MODEL,
+    LOCATOR,
     TAGGER,
     TRANSLATOR,
     WORD_VECTORS,
@@ -45,6 +46,7 @@ OWN_OPTIONS = {
     "image classifiers": "worst plot overwrite images image_column label_column header skip_unlabeled positive unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
+    "locators": "images image_column label_column unknown_labels precision",
     "translators": "references source_column target_column header beams length_penalty",
     "language models": "text_column header",
     "word vectors": "restrict case_sensitive",
@@ -58,13 +60,14 @@ class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOp
     Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
     type (a span counts if its type and both ends are right), or accuracy of plain tags. Answerers: exact match and F1, as
     SQuAD defines them. Language models: perplexity, which compares only models with the same vocabulary, and bits per byte,
-    which compares all. Translators: BLEU and chrF of their translations, by sacrebleu, and the perplexity of the references.
+    which compares all. Locators: the mean IoU of one box in each image, and average precision as COCO defines it. Translators: BLEU and chrF of their translations, by sacrebleu, and the perplexity of the references.
     Word vectors: Spearman's correlation with human judgments of word pairs, and accuracy on analogies.
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
         unfreeze evaluate cat-or-dog more-cats-and-dogs/
         unfreeze evaluate my-tagger eng.testb
+        unfreeze evaluate my-locator annotations/ --images images/
         unfreeze evaluate my-lm held-out.txt
         unfreeze evaluate en-de test.en --references test.de
         unfreeze evaluate vectors.txt wordsim
@@ -74,7 +77,7 @@ class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOp
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """File, folder or hf:owner/name of labeled texts or images, tagged sentences, questions, pairs of texts and translations, or text for a language
+    """File, folder or hf:owner/name of labeled texts or images, tagged sentences, questions, annotations of images, pairs of texts and translations, or text for a language
     model. For word vectors, a file of word pairs or analogies, or a folder of such files."""
 
     references: str | None = None
@@ -112,6 +115,7 @@ def run(arguments: Evaluate, console: Console) -> None:
         IMAGE_CLASSIFIER: ("image classifiers", evaluate_image_classifier),
         TAGGER: ("taggers", evaluate_tagger),
         ANSWERER: ("answerers", evaluate_answerer),
+        LOCATOR: ("locators", evaluate_locator),
         TRANSLATOR: ("translators", evaluate_translations),
         LANGUAGE_MODEL: ("language models", evaluate_language_model),
         WORD_VECTORS: ("word vectors", evaluate_vectors),
@@ -208,6 +212,18 @@ def evaluate_answerer(arguments: Evaluate, console: Console) -> None:
     measured = counted(n_questions, "question")
     text = f"exact match {found['exact_match']:.4f}, F1 {found['f1']:.4f} on {measured}"
     console.result(*with_layer_weights({**found, "n_questions": n_questions}, text, answerer.layer_weights))
+
+
+def evaluate_locator(arguments: Evaluate, console: Console) -> None:
+    """Mean IoU or average precision, beside those of the mean box of the training images."""
+    from unfreeze.tasks.object_locator import ObjectLocator
+
+    locator = ObjectLocator.from_pretrained(arguments.model)
+    locator.precision = arguments.precision
+    known = {"known_labels": locator.label_names, "unknown_labels": arguments.unknown_labels}
+    examples = read_annotated(arguments, arguments.data, **known)
+    report = locator.evaluate(examples, unknown_labels=arguments.unknown_labels, progress=console.progress)
+    console.result(report.as_dict(), str(report))
 
 
 def evaluate_translations(arguments: Evaluate, console: Console) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions
-from unfreeze.commands.options import ReadsFile, described_length, given, quoted, run_options
+from unfreeze.commands.images import read_annotated
+from unfreeze.commands.options import ReadsFile, described_length, quoted, run_options
 from unfreeze.display import counted
 from unfreeze.tasks.settings import LocatorSettings
-
-if TYPE_CHECKING:
-    from unfreeze.vision.annotations import BoxSet
 
 MAX_LABELS_SHOWN = 8
 
@@ -32,20 +29,13 @@ class ReadsBoxes(ReadsFile):
     label_column: str | None = None
     """Name or number (from 1) of the label column of a table (default: found by its usual names)."""
 
-    def read_boxes(self, path: str, **options: Any) -> BoxSet:
-        """The images and the boxes that annotations describe; other options are those of `vision.annotations.read_boxes`."""
-        from unfreeze.vision.annotations import read_boxes
-
-        columns = given(self, "image_column", "label_column", "encoding")
-        return read_boxes(path, self.images, **columns, **options)
-
 
 @dataclass(kw_only=True)
 class FitLocator(FitOptions, ReadsBoxes):
     """Train a locator on images with boxes around objects.
 
-    Annotations are a folder of Pascal VOC's XML files, a COCO file (JSON), or a table (CSV) with a box on each line. If every
-    training image has exactly one box, the locator finds one box in each image, otherwise any number of boxes, each with its
+    Annotations are a folder of Pascal VOC's XML files, a COCO file (JSON), a folder of YOLO's text files, or a table (CSV) with a
+    box on each line. If every training image has exactly one box, the locator finds one box in each image, otherwise any number of boxes, each with its
     label. Start from an encoder of images, such as one of `unfreeze pretrain convnet`. Rerun the command to resume an
     interrupted run.
 
@@ -56,7 +46,7 @@ class FitLocator(FitOptions, ReadsBoxes):
     """
 
     train: str
-    """Annotations to learn from: a folder of XML files, a COCO file, or a table."""
+    """Annotations to learn from: a folder of XML or YOLO files, a COCO file, or a table."""
 
     validation: str | None = None
     """Annotations of images to evaluate on after each epoch; by default, the best epoch is kept."""
@@ -77,9 +67,9 @@ def run(arguments: FitLocator, console: Console) -> None:
 
     settings, validation = arguments.settings, None
     with together():
-        train_set = arguments.sampled(arguments.read_boxes(arguments.train), settings.seed)
+        train_set = arguments.sampled(read_annotated(arguments, arguments.train), settings.seed)
         if arguments.validation is not None:
-            validation = arguments.read_boxes(arguments.validation, known_labels=train_set.label_names)
+            validation = read_annotated(arguments, arguments.validation, known_labels=train_set.label_names)
         chosen = plan(LocatorPlan, settings)
     count, epochs = box_count(settings, train_set), chosen.epochs_for(len(train_set))
     numbers = Counter(label for example in train_set.examples for label in example.labels)

@@ -18,6 +18,7 @@ from unfreeze.tasks.settings import (
 
 if TYPE_CHECKING:
     from unfreeze.datasets.dataset import ExampleSet
+    from unfreeze.vision.annotations import BoxSet
     from unfreeze.vision.images import ImageFile
 
 IMAGE_OPTIONS = " ".join(["images image_column positive", *(field.name for field in fields(ImageOptions))])
@@ -74,6 +75,15 @@ class FindsImages(ReadsImages):
     @property
     def reading_images(self) -> dict[str, Any]:
         return {**super().reading_images, **given(self, "images")}
+
+
+def read_annotated(arguments: Any, path: str, **options: Any) -> BoxSet:
+    """The images and the boxes of annotations, as the options say; others are those of `unfreeze.vision.annotations.read_boxes`."""
+    from unfreeze.vision.annotations import read_boxes
+
+    return read_boxes(
+        path, **given(arguments, "images", "image_column", "label_column", "encoding"), **options
+    )
 
 
 def are_images(path: str) -> bool:

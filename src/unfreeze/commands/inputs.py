@@ -13,15 +13,17 @@ CLASSIFIER = "text_classifier"
 IMAGE_CLASSIFIER = "image_classifier"
 TAGGER = "sequence_tagger"
 ANSWERER = "question_answerer"
+LOCATOR = "object_locator"
 TRANSLATOR = "translator"
 TASK_MODELS = {
     CLASSIFIER: "classifier",
     IMAGE_CLASSIFIER: "image classifier",
     TAGGER: "tagger",
     ANSWERER: "answerer",
+    LOCATOR: "locator",
 }
 WORD_VECTORS = "word_vectors"
-FITS = "`unfreeze fit classifier`, `unfreeze fit tagger` or `unfreeze fit answerer`"
+FITS = "`unfreeze fit classifier`, `fit tagger`, `fit answerer` or `fit locator`"
 
 
 def need_one_process(verb: str) -> None:
@@ -97,7 +99,9 @@ def need_task_model(model: str) -> str:
         what, advice = "a translator", f"use `unfreeze translate`, or make one with {FITS}"
     else:
         what, advice = f"an encoder of kind {kind}", f"make one with {FITS}"
-    raise UserError(f"{model} is {what}; predict needs a classifier, a tagger or an answerer: {advice}")
+    raise UserError(
+        f"{model} is {what}; predict needs a classifier, a tagger, an answerer or a locator: {advice}"
+    )
 
 
 def need_vector_file(output: Path) -> None:

@@ -15,6 +15,7 @@ from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
     IMAGE_CLASSIFIER,
+    LOCATOR,
     TAGGER,
     TASK_MODELS,
     need_new,
@@ -31,11 +32,12 @@ from unfreeze.commands.options import (
 )
 from unfreeze.datasets.lines import plain_suffix
 from unfreeze.display import counted
-from unfreeze.errors import UserError
+from unfreeze.errors import UserError, setting
 from unfreeze.text.text_inputs import TextInput, as_row
 
 if TYPE_CHECKING:
     from unfreeze.tasks.classifier import Classifier
+    from unfreeze.tasks.object_locator import ObjectLocator
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
     from unfreeze.text.questions import QuestionSet
@@ -47,12 +49,14 @@ OWN_OPTIONS = {
     "taggers of raw text": "text_column header",
     "taggers of split words": "text_column tokenized comments",
     "answerers": "context top",
+    "locators": "image_column header least_score",
 }
 FORMATS = {
     CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
     IMAGE_CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
     TAGGER: (".jsonl", ".conll", ".html"),
     ANSWERER: (".jsonl", ".html"),
+    LOCATOR: (".csv", ".tsv", ".jsonl", ".ndjson", ""),
 }
 
 Found = Iterator[tuple[dict[str, Any], str]]
@@ -61,7 +65,8 @@ Found = Iterator[tuple[dict[str, Any], str]]
 
 @dataclass(kw_only=True)
 class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
-    """Label texts or images with a classifier, tag the words of texts with a tagger, or answer questions about a text.
+    """Label texts or images with a classifier, tag the words of texts with a tagger, answer questions about a text, or find objects in
+    images with a locator.
 
     Texts are read and predicted as a stream, in order; no prediction depends on the other texts. A tagger splits raw
     text into words itself. It also takes sentences that are already split (--tokenized), and then prints each word with its
@@ -74,6 +79,7 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
         unfreeze predict cat-or-dog photo.jpg holidays/ --output labels.csv
         unfreeze predict my-tagger --file letters.txt --output names.html
         unfreeze predict my-tagger --file eng.testb --tokenized --output tagged.conll
+        unfreeze predict my-locator holidays/ --output pictures
         unfreeze predict my-answerer "Who is chasing?" --context "A mouse chases a cat."
     """
 
@@ -87,7 +93,8 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
     """Answerers: maximum number of answers to each question."""
 
     output: Path | None = None
-    """File to write instead of printing: .csv, .tsv or .jsonl (taggers: .jsonl, .conll or .html; answerers: .jsonl or .html)."""
+    """File to write instead of printing: .csv, .tsv or .jsonl (taggers: .jsonl, .conll or .html; answerers: .jsonl or .html). Locators:
+    also a folder, for pictures on which the boxes are drawn."""
 
     tokenized: bool = False
     """Taggers: the texts are already split into words, at spaces on the command line; a --file has CoNLL's columns, or JSON
@@ -95,6 +102,9 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
 
     probabilities: bool = False
     """Classifiers of texts or images: show the probability of every label."""
+
+    least_score: float = 0.3
+    """Locators of several boxes in an image: smallest score of a box."""
 
     image_column: str | None = None
     """Images: name or number (from 1) of the column of a --file that names the images."""
@@ -108,6 +118,8 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
 
     def __post_init__(self) -> None:
         need_positive(self, "top")
+        if not 0 <= self.least_score <= 1:
+            raise UserError(f"{setting('least_score')} must be from 0 to 1, not {self.least_score}")
 
 
 def run(arguments: Predict, console: Console) -> None:
@@ -122,13 +134,14 @@ def run(arguments: Predict, console: Console) -> None:
     if arguments.escape_formulas and suffix not in (".csv", ".tsv"):
         raise UserError("--escape-formulas is for tables: add --output with a name that ends in .csv or .tsv")
     if output is not None and suffix not in FORMATS[kind]:
-        *others, last = (each for each in FORMATS[kind] if each != ".ndjson")
-        raise UserError(f"--output {output}: the name has to end in {', '.join(others)} or {last}")
+        *others, last = (each for each in FORMATS[kind] if each not in (".ndjson", ""))
+        folder = "; without an ending, it is a folder of pictures" if "" in FORMATS[kind] else ""
+        raise UserError(f"--output {output}: the name has to end in {', '.join(others)} or {last}{folder}")
     # Before the model is loaded, which may take long: a mistake in the texts ends the run.
     inputs: Any
     if kind == ANSWERER:
         inputs = read_questions(arguments)
-    elif kind == IMAGE_CLASSIFIER:
+    elif kind in (IMAGE_CLASSIFIER, LOCATOR):
         inputs = given_images(arguments)
     else:
         if kind == CLASSIFIER:
@@ -145,6 +158,7 @@ def run(arguments: Predict, console: Console) -> None:
         IMAGE_CLASSIFIER: labels,
         TAGGER: tags,
         ANSWERER: answers,
+        LOCATOR: locations,
     }
     found = ways[kind](model, inputs, suffix, arguments, console)
     if output is None:
@@ -153,9 +167,16 @@ def run(arguments: Predict, console: Console) -> None:
         return
     kinds = model.classes_ if kind == TAGGER else []
     title = Path(arguments.model).resolve().name
-    noun = {ANSWERER: "question", IMAGE_CLASSIFIER: "image"}.get(kind, "text")
-    texts = (text for _, text in found)
-    count = write_predictions(output, texts, suffix, title, kinds, console.progress, noun)
+    noun = {ANSWERER: "question", IMAGE_CLASSIFIER: "image", LOCATOR: "image"}.get(kind, "text")
+    if kind == LOCATOR and not suffix:
+        count = 0
+        with console.progress.bar("predict", unit="image") as bar:
+            for _ in found:  # the pictures are written on the way
+                count += 1
+                bar.advance()
+    else:
+        texts = (text for _, text in found)
+        count = write_predictions(output, texts, suffix, title, kinds, console.progress, noun)
     console.result({"output": str(output), f"{noun}s": count}, f"{counted(count, noun)}: {output}")
 
 
@@ -221,6 +242,24 @@ def answers(
             yield row, json_line(row)
         else:
             yield row, (answers_on_page if suffix else answers_line)(question, answered)
+
+
+def locations(
+    locator: ObjectLocator, images: Iterator[Any], suffix: str, arguments: Predict, _: Console
+) -> Found:
+    """The boxes in each image, which are drawn if the output is a folder."""
+    from unfreeze.tasks.located_files import Pictures, boxes_line, boxes_table
+    from unfreeze.tasks.prediction_files import TABLES, json_line
+
+    written: Callable[[dict[str, Any]], str] = json_line if suffix else boxes_line
+    if suffix in TABLES:
+        written = boxes_table(TABLES[suffix])
+    pictures = None if arguments.output is None or suffix else Pictures(arguments.output)
+    for image, found in locator.predict_stream(images, least_score=arguments.least_score):
+        row: dict[str, Any] = {"image": str(image), "boxes": locator.prediction(found)}
+        if pictures is not None:
+            row["picture"] = str(pictures.add(image, str(image), found, row))
+        yield row, written(row)
 
 
 def given_images(arguments: Predict) -> Iterator[Any]:

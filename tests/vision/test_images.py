@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from unfreeze.errors import MissingExtra, UserError
 from unfreeze.vision.images import ImageFile, image_size, load_image, read_image
@@ -158,7 +158,8 @@ def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_image(tmp_path / "none.png")
 
 
-GOOD = [content(picture(), kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM")]
+KINDS = ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", *["AVIF"] * bool(features.check("avif"))]
+GOOD = [content(picture(), kind) for kind in KINDS]
 
 
 @settings(max_examples=300, deadline=None)

@@ -71,6 +71,7 @@ _DAMAGE = (
     LookupError,
     TypeError,
     ArithmeticError,
+    RuntimeError,
 )
 
 

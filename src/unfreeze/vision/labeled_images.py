@@ -215,8 +215,16 @@ def _hdf5_rows(path: Path) -> _Rows:
                 and np.issubdtype(each.dtype, np.integer)
             ]
             names = [each[:] for each in arrays.values() if each.ndim == 1 and each.dtype.kind in "SO"]
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+    except UserError:
+        raise
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+    ) as error:  # what h5py raises for damage
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: cannot be read as HDF5: {reason}") from None
     if len(numbers) > 1 or len(names) > 1:
         raise UserError(

@@ -327,16 +327,9 @@ def _table(
                 f"{path}: no column of labels, so all boxes are of one class; name it with {setting('label_column')}"
             )
         )
-    sides = next(
-        (
-            each
-            for each in (("image_width", "image_height"), ("width", "height"))
-            if lower.keys() >= set(each)
-        ),
-        (),
-    )
-    if not corners and sides == ("width", "height"):
-        sides = ()
+    # With a corner and sides, columns `width` and `height` are the box's.
+    stated = [("image_width", "image_height"), *([("width", "height")] if corners else [])]
+    sides = next((each for each in stated if lower.keys() >= set(each)), ())
     wanted = [image, *(lower[name] for name in (*edges, *sides)), *([label] if label else [])]
     names = table.class_names.get(label, ()) if label else ()
     rows: dict[object, list[tuple[str, list[float], str, list[float]]]] = {}
@@ -354,22 +347,20 @@ def _table(
         box = [_number(value, place, name) for value, name in zip(values[1:5], edges, strict=True)]
         if not corners:
             box = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
-        size = (
-            []
-            if not sides
-            else [_number(value, place, side) for value, side in zip(values[5:7], sides, strict=True)]
-        )
+        size = [
+            _number(value, place, side) for value, side in zip(values[5 : 5 + len(sides)], sides, strict=True)
+        ]
         found.append((place, box, _label(values[-1], names, place) if label else one_class, size))
-    # Columns width and height may be those of the box.
+    # With corners, too, columns `width` and `height` may be the box's.
     every = [(box, size) for found in rows.values() for _, box, _, size in found if box and size]
     of_images = all(box[2] <= size[0] + 1 and box[3] <= size[1] + 1 for box, size in every)
     raw = []
     for key, found in rows.items():
         boxes, labels = [box for _, box, _, _ in found if box], [name for _, box, name, _ in found if box]
         first = next((size for _, _, _, size in found if size), None)
-        stated = (int(first[0]), int(first[1])) if first and of_images else None
+        size_here = (int(first[0]), int(first[1])) if first and of_images else None
         place = found[0][0]
-        raw.append(RawImage(images[key], as_boxes(boxes, place), labels, place, size=_stated(stated)))
+        raw.append(RawImage(images[key], as_boxes(boxes, place), labels, place, size=_stated(size_here)))
     return RawAnnotations(raw)
 
 

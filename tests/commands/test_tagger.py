@@ -208,7 +208,7 @@ def test_mistakes_are_one_line(tagger: Path, data: Path, tmp_path: Path) -> None
     assert "--probabilities is for classifiers" in fail("predict", tagger, "a", "--probabilities")
     assert "is a sequence tagger" in fail("generate", tagger, "a")
     assert "--top is for answerers" in fail("predict", tagger, "a", "--top", 3)
-    assert "--plot is for classifiers, not for taggers" in fail(
+    assert "--plot is for classifiers and image classifiers, not for taggers" in fail(
         "evaluate", tagger, data / "dev", "--plot", tmp_path / "p.png"
     )
     assert "--layers takes mix, bottom+top or INT" in fail(*asked, data / "train", "--layers", "\u00b2")

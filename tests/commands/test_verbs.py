@@ -642,7 +642,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
         ("evaluate {lm} {empty_text}", "the corpus is empty"),
         (
             "evaluate {lm} {corpus} --plot {root}/plot.png",
-            "--plot is for classifiers, not for language models",
+            "--plot is for classifiers and image classifiers, not for language models",
         ),
         ("fill {lm} text", "has no gap: write ___ once"),
         ("fill {lm} ___ --candidates zebra", "'zebra' cannot be ranked"),
@@ -703,7 +703,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
         ),
         (
             "evaluate {lm} {corpus} --precision bf16",
-            "--precision is for classifiers, taggers and answerers, not for language models",
+            "--precision is for classifiers, image classifiers, taggers, answerers and locators, not for language models",
         ),
         ("evaluate {classifier} {test} --comments skip", "--comments is for taggers, not for classifiers"),
         (

@@ -138,7 +138,10 @@ def test_evaluate_one_file_within_the_first_words_and_with_case(here: Path) -> N
         ("evaluate nan.txt sets", "nan.txt, line 2: nan in a vector"),
         ("evaluate strange.txt sets", "sets and vectors must be of the same language"),
         ("evaluate vectors.txt sets --restrict 0", "--restrict must be above 0, not 0"),
-        ("evaluate vectors.txt sets --plot x.png", "--plot is for classifiers, not for word vectors"),
+        (
+            "evaluate vectors.txt sets --plot x.png",
+            "--plot is for classifiers and image classifiers, not for word vectors",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(line: str, said: str, here: Path) -> None:

@@ -230,6 +230,7 @@ def test_texts_are_no_images(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps({"file": "a film about a file", "label": "x"}) + "\n")
     (tmp_path / "pos").mkdir()
     (tmp_path / "pos/1.txt").write_text("a film")
+    write_image(tmp_path / "pos/poster.png")
     for path in ("reviews.csv", "t.jsonl", ".", "none.csv", "pos/1.txt", "none"):
         assert not is_images(tmp_path / path)
     assert is_images(write_image(tmp_path / "1.png"))
@@ -254,6 +255,7 @@ def test_cifar_and_cats() -> None:
     found = read_images(data_folder("cifar10") / "test")
     assert len(found) == 3000 and len(found.label_names) == 10
     assert read_image(found.inputs()[0]).shape == (32, 32, 3)
+    assert is_images(data_folder("cifar10"))
     with pytest.raises(UserError, match="holds folders of images"):
         read_images(data_folder("cifar10"))
 

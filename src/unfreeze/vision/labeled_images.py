@@ -6,6 +6,7 @@ Only HDF5 is read into memory; other images are files that are read when they ar
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -132,7 +133,7 @@ def read_images(
 def is_images(path: str | Path) -> bool:
     """Whether a source of labeled examples, or a single file, holds images rather than texts.
 
-    Folders hold images if they, or a folder in them, have a file with the suffix of an image; tables if they have an image in a column
+    Folders hold images if they and the folders in them have more files with the suffix of an image than texts (.txt); tables if they have an image in a column
     with a usual name. A data set of the hub is opened.
     """
     file = Path(path)
@@ -147,13 +148,8 @@ def is_images(path: str | Path) -> bool:
             return False
         return any(_is_image_value(value) for value in values)
     if file.is_dir():
-        near = [
-            file,
-            *(each for each in sorted(file.iterdir()) if each.is_dir() and not is_hidden(each.name)),
-        ]
-        return any(
-            is_image_name(each.name) for folder in near[:100] for each in islice(folder.iterdir(), 1000)
-        )
+        names = [name for _, _, files in islice(os.walk(file), 100) for name in files]
+        return sum(map(is_image_name, names)) > sum(plain_suffix(Path(name)) == ".txt" for name in names)
     return file.suffix.lower() in HDF5 or is_image_name(file.name)
 
 

@@ -107,10 +107,13 @@ def test_mistakes_are_one_line(answerer: Path, data: Path, tmp_path: Path) -> No
     kinds = "classifiers, taggers of raw text and taggers of split words"
     assert f"--text-column is for {kinds}, not for answerers" in fail(*asked)
     asked = ["predict", answerer, "Who?", "--context", "a"]
-    assert "--no-header is for classifiers and taggers of raw text, not for answerers" in fail(
-        *asked, "--no-header"
+    assert (
+        "--no-header is for classifiers, image classifiers, taggers of raw text and locators, not for answerers"
+        in fail(*asked, "--no-header")
     )
-    assert "--probabilities is for classifiers, not for answerers" in fail(*asked, "--probabilities")
+    assert "--probabilities is for classifiers and image classifiers, not for answerers" in fail(
+        *asked, "--probabilities"
+    )
     assert "--tokenized is for taggers of split words, not for answerers" in fail(*asked, "--tokenized")
     assert "not from both" in fail("predict", answerer, "Who?", "--file", data / "dev.json")
     for name in ("a.csv", "a"):

@@ -75,7 +75,7 @@ def test_pretraining_says_what_it_does_and_its_encoder_goes_on(world: World) -> 
     values = world.trained.rows[0]
     assert (values["images"], values["epochs"], values["duplicates"]) == (48, 12, 0)
     assert values["accuracy"] >= 0.9
-    assert "48 images of 3 classes, 12 epochs" in world.trained.err
+    assert "48 images of 3 classes (across 16, down 16, spots 16), 12 epochs" in world.trained.err
     assert f"unfreeze fit classifier --encoder {world.net} --train DIR" in world.trained.err
     card = (world.net / "README.md").read_text()
     assert card.startswith("# ConvNet\n") and "pretrain convnet" not in card.splitlines()[0]
@@ -110,7 +110,7 @@ def test_one_class_against_all_others(world: World, tmp_path: Path) -> None:
     line = ["pretrain", "convnet", "--images", world.three, *SIZES, *BOUNDS, "--output", tmp_path / "net"]
     assert "three has no image of the class 'cat', which --positive names" in fail(*line, "--positive", "cat")
     data = ["--validation", world.test, "--positive", "spots", "--epochs", 1]
-    assert "48 images of 2 classes" in succeed(*line, *data).err
+    assert "48 images of 2 classes (spots 16, not spots 32)" in succeed(*line, *data).err
     assert json.loads((tmp_path / "net" / "config.json").read_text())["labels"] == ["spots", "not spots"]
     (values,) = succeed("evaluate", tmp_path / "net", world.three, "--positive", "spots", "--json").rows
     assert [row["support"] for row in values["classes"]] == [16, 32]
@@ -172,6 +172,55 @@ def test_a_table_of_files_and_labels(world: World, tmp_path: Path) -> None:
     succeed(*line, "--precision", "fp32", "--output", tmp_path / "new")
     (values,) = succeed("evaluate", tmp_path / "new", table, *columns, "--json").rows
     assert values["n_examples"] == 32 and values["accuracy"] >= 0.9
+
+
+def test_hdf5_and_a_class_without_images(world: World, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    images, labels = patterns(24, seed=6)
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["train_set_x"] = np.stack(images)
+        file["train_set_y"] = np.array([label == "down" for label in labels], dtype=np.int64)
+        file["list_classes"] = np.array([b"across", b"down"])
+    line = ["fit", "classifier", "--encoder", world.net, "--transfer", "frozen", "--precision", "fp32"]
+    data = ["--train", tmp_path / "train.h5", "--validation", world.test, "--output", tmp_path / "new"]
+    (values,) = succeed(*line, *data, "--json").rows
+    assert values["accuracy"] >= 0.9 and values["examples"] == 24
+    shown = succeed("evaluate", tmp_path / "new", tmp_path / "train.h5").out
+    assert "on 24 images" in shown
+    folder = tmp_path / "folder"
+    shutil.copytree(world.train, folder)
+    (folder / "spots").mkdir()
+    ran = succeed(*line, "--train", folder, "--output", tmp_path / "other")
+    assert "folders without images, which are no classes: 'spots'" in ran.err and "of 2 classes" in ran.err
+
+
+def test_several_labels_an_image(world: World, tmp_path: Path) -> None:
+    rows = [
+        (str(path), f"{path.parent.name}|{'a' if n % 2 else 'b'}")
+        for n, path in enumerate(sorted(world.train.rglob("*.png")))
+    ]
+    table = write_table(tmp_path / "many.csv", rows, ("image", "label"))
+    line = [
+        "fit",
+        "classifier",
+        "--train",
+        table,
+        "--multi-label",
+        "--encoder",
+        world.net,
+        "--head",
+        "linear",
+    ]
+    succeed(
+        *line, "--transfer", "frozen", "--epochs", 8, "--precision", "fp32", "--output", tmp_path / "many"
+    )
+    found = succeed("predict", tmp_path / "many", "--file", table, "--probabilities", "--json").rows
+    assert set(found[0]["probabilities"]) == {"across", "down", "a", "b"}
+    for row in found:
+        named = {each["label"] for each in row["labels"]}
+        assert named == {label for label, share in row["probabilities"].items() if share >= 0.5}
+        assert Path(row["image"]).parent.name in named
+    assert "macro F1" in succeed("evaluate", tmp_path / "many", table).out
 
 
 def test_find_rate_takes_images(world: World) -> None:

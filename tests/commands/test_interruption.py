@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
+from tests.commands.toy_images import write_images
 from unfreeze.commands.main import main
 
 SIZES = "--preset tiny --embedding-size 16 --hidden-size 24 --direction both --softmax full"
@@ -25,6 +26,7 @@ STAGES = {
     "scratch": f"{FIT} --encoder none --hidden-size 16 --epochs 30",
     "frozen": f"{FIT} --encoder lm --transfer frozen --epochs 60",
     "fine-tune": f"{FIT} --encoder lm --pooling top+vectors --epochs 30",
+    "images": "fit classifier --train pictures --image-size 16 --width 8 --depths 1 1 --batch-size 8 --jitter 0.2 --epochs 60",
     "word2vec": "pretrain word2vec --corpus plain.txt --size 200 --min-count 1 --window 10 --epochs 100 --workers 1",
 }
 PATIENCE = 300.0
@@ -65,6 +67,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("interruption")
     write_table(root / "train.csv", reviews(80, seed=1))
     write_table(root / "test.csv", reviews(20, seed=2))
+    write_images(root / "pictures", 48, seed=5)
     write_corpus(root / "reviews.txt", [text for text, _ in reviews(300, seed=3)])
     write_corpus(root / "plain.txt", plain_documents(300, seed=4))
     with contextlib.chdir(root):

@@ -234,9 +234,15 @@ def test_a_rate_for_plain_tags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--header", "--header is for classifiers, translators and language models, not for taggers"),
-        ("--no-header", "--no-header is for classifiers, translators and language models, not for taggers"),
-        ("--skip-unlabeled", "--skip-unlabeled is for classifiers, not for taggers"),
+        (
+            "--header",
+            "--header is for classifiers, image classifiers, translators and language models, not for taggers",
+        ),
+        (
+            "--no-header",
+            "--no-header is for classifiers, image classifiers, translators and language models, not for taggers",
+        ),
+        ("--skip-unlabeled", "--skip-unlabeled is for classifiers and image classifiers, not for taggers"),
         ("--label-separator tab", "--label-separator is for classifiers, not for taggers"),
         ("--no-mend-starts", "--no-mend-starts is for answerers, not for taggers"),
         ("--case-sensitive", "--case-sensitive is for word vectors, not for taggers"),
@@ -250,7 +256,7 @@ def test_options_that_evaluate_has_for_other_models(
 
 def test_options_that_predict_has_for_other_texts(tagger: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "x.conll").write_bytes((data / "dev").read_bytes())
-    said = "--header is for classifiers and taggers of raw text, not for taggers of split words"
+    said = "--header is for classifiers, image classifiers, taggers of raw text and locators, not for taggers of split words"
     assert said in fail("predict", tagger, "--file", tmp_path / "x.conll", "--header")
     said = "--comments is for taggers of split words, not for taggers of raw text"
     assert said in fail("predict", tagger, "Ada likes Oslo.", "--comments", "skip")

@@ -394,7 +394,7 @@ def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> 
     for name in VERBS:
         kind, _ = load_verb(name)
         names = {field.name for field in dataclasses.fields(kind)}
-        assert bool(names & {"text_column", "source_column"}) == ("header" in names), name
+        assert bool(names & {"text_column", "source_column", "positive"}) == ("header" in names), name
         readers |= {name} if "header" in names else set()
         if not issubclass(kind, CorpusOptions):
             continue
@@ -410,7 +410,7 @@ def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> 
         *(f"pretrain {name}" for name in ("ngram", "lm", "word2vec", "glove", "elmo")),
     }
     others = "fit classifier, find-rate, evaluate, predict, score, fill, embed, neighbors"
-    assert readers == corpora | set(others.split(", ")) | {"pretrain cove", "translate"}
+    assert readers == corpora | set(others.split(", ")) | {"pretrain cove", "pretrain convnet", "translate"}
 
 
 def test_a_warning_about_data_is_said_once(world: World, tmp_path: Path) -> None:

@@ -112,9 +112,16 @@ def test_converted_on_the_command_line(tmp_path: Path) -> None:
     }
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessing))
     output = tmp_path / "net"
-    names = "ant bee cat dog emu".split()
+    names = ["ant", "bee, of the kind that stings", "cat", "dog", "emu"]
+    (tmp_path / "names.txt").write_text("".join(f"{name}\n" for name in names))
     ran = succeed(
-        "convert", tmp_path / "model.safetensors", "--labels", ",".join(names), "--output", output, "--json"
+        "convert",
+        tmp_path / "model.safetensors",
+        "--labels",
+        tmp_path / "names.txt",
+        "--output",
+        output,
+        "--json",
     )
     (values,) = ran.rows
     assert (values["kind"], values["classes"], values["depths"], values["stem"]) == (

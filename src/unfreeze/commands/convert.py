@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from unfreeze.commands.console import Console
 from unfreeze.commands.inputs import TRANSLATOR, need_new, need_vector_file
 from unfreeze.commands.options import command_line, quoted
+from unfreeze.datasets.lines import read_lines
 from unfreeze.errors import UserError
 from unfreeze.folders import CONFIG, read_config
 from unfreeze.vectors.fasttext import is_fasttext, read_fasttext
@@ -87,8 +88,8 @@ class Convert:
     """CoVe: word vectors that the MT-LSTM reads, a file or a folder (GloVe 840B for the published weights)."""
 
     labels: str | None = None
-    """fastai and ResNets: labels of a classifier in the order of its outputs, separated by commas (ResNets: by default those of
-    config.json, or numbers from 0)."""
+    """fastai and ResNets: labels of a classifier in the order of its outputs, separated by commas, or a file with one on each line
+    (ResNets: by default those of config.json, or numbers from 0)."""
 
     direction: Literal["forward", "backward"] = "forward"
     """fastai: direction in which the model reads."""
@@ -104,11 +105,7 @@ def run(arguments: Convert, console: Console) -> None:
     from unfreeze.training.cards import write_card
 
     source, output = arguments.source, arguments.output
-    labels = [] if arguments.labels is None else [name.strip() for name in arguments.labels.split(",")]
-    if "" in labels or len(set(labels)) < len(labels):
-        raise UserError(
-            f"--labels {arguments.labels}: names separated by commas, none of them empty or repeated"
-        )
+    labels = given_labels(arguments.labels)
     need_new(output, overwrite=arguments.overwrite)
     is_elmo, is_cove = is_bilm(source), arguments.word_vectors is not None
     is_fastai = source.suffix == ".pth" and arguments.vocabulary is not None and not is_cove
@@ -142,6 +139,22 @@ def run(arguments: Convert, console: Console) -> None:
     name = made.kind.removeprefix("backward ")
     are = "are" if name == "vectors" else "is"
     console.note(f"the {name} {are} in {output}: try `{next_command(made.kind, output, made.word)}`")
+
+
+def given_labels(given: str | None) -> list[str]:
+    """The names in --labels, or in the file that it names.
+
+    Raises:
+        UserError: a name is empty or repeated.
+    """
+    if given is None:
+        return []
+    listed = Path(given).is_file()
+    names = [line.strip() for line in (read_lines(Path(given)) if listed else given.split(","))]
+    if "" in names or len(set(names)) < len(names):
+        where = "a name on each line" if listed else "names separated by commas"
+        raise UserError(f"--labels {given}: {where}, none of them empty or repeated")
+    return names
 
 
 def next_command(kind: str, output: Path, word: str = "") -> str:

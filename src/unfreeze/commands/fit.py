@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
 
+MAX_CLASSES_SHOWN = 8
 SetT = TypeVar("SetT", bound="Dataset[Any]")
 
 
@@ -39,6 +41,14 @@ class FitOptions(LoopRunOptions):
     def sampled(self, examples: SetT, seed: int) -> SetT:
         """The examples, or as many of them as the user wants."""
         return examples if self.labels is None else examples.sample(self.labels, seed)
+
+
+def described_classes(examples: ExampleSet) -> str:
+    """ "2 classes (neg 40, pos 40)"."""
+    counts = Counter(label for example in examples.examples for label in example.labels)
+    classes = [f"{name} {counts[name]}" for name in examples.label_names[:MAX_CLASSES_SHOWN]]
+    classes += ["..."] * (len(examples.label_names) > MAX_CLASSES_SHOWN)
+    return f"{counted(len(counts), 'class')} ({', '.join(classes)})"
 
 
 def said_duplicates(train_set: ExampleSet, validation: ExampleSet, noun: str, console: Console) -> int:

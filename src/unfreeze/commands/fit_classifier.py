@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.fit import FitOptions, report_fit, said_duplicates
+from unfreeze.commands.fit import FitOptions, described_classes, report_fit, said_duplicates
 from unfreeze.commands.images import IMAGE_OPTIONS, TEXT_SETTINGS, FindsImages, are_images, image_settings
 from unfreeze.commands.options import (
     PairColumnOptions,
@@ -20,7 +19,6 @@ from unfreeze.commands.options import (
 from unfreeze.display import counted
 from unfreeze.tasks.settings import ClassifierSettings, ImageOptions
 
-MAX_CLASSES_SHOWN = 8
 OWN_OPTIONS = {"texts": f"text_column pair_column label_separator {TEXT_SETTINGS}", "images": IMAGE_OPTIONS}
 
 
@@ -84,12 +82,9 @@ def run(arguments: FitClassifier, console: Console) -> None:
     epochs = None if chosen.solves_linear_head else chosen.epochs_for(len(train_set))
 
     noun = "image" if is_images else "text"
-    counts = Counter(label for example in train_set.examples for label in example.labels)
-    classes = [f"{name} {counts[name]}" for name in train_set.label_names[:MAX_CLASSES_SHOWN]]
-    classes += ["..."] * (len(train_set.label_names) > MAX_CLASSES_SHOWN)
     start = "random weights" if chosen.mode == "scratch" else chosen.encoder
     console.note(
-        f"{counted(len(train_set), noun if is_images else 'example')} of {counted(len(counts), 'class')} ({', '.join(classes)}); "
+        f"{counted(len(train_set), noun if is_images else 'example')} of {described_classes(train_set)}; "
         f"{chosen.mode} from {start}, {described_length(epochs, chosen.minutes) or 'logistic regression'}"
     )
     duplicates = 0 if validation is None else said_duplicates(train_set, validation, noun, console)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.fit import said_duplicates
+from unfreeze.commands.fit import described_classes, said_duplicates
 from unfreeze.commands.images import ReadsImages
 from unfreeze.commands.options import LoopRunOptions, chosen_settings, described_length, quoted, run_options
 from unfreeze.display import counted
@@ -59,7 +59,7 @@ def run(arguments: PretrainConvnet, console: Console) -> None:
         chosen = plan(ImageClassifierPlan, settings)
     epochs = chosen.epochs_for(len(train_set))
     console.note(
-        f"{counted(len(train_set), 'image')} of {counted(len(train_set.label_names), 'class')}, "
+        f"{counted(len(train_set), 'image')} of {described_classes(train_set)}, "
         f"{described_length(epochs, chosen.minutes)}"
     )
     values: dict[str, Any] = {"output": str(arguments.output), "images": len(train_set), "epochs": epochs}

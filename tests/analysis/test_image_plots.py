@@ -11,7 +11,9 @@ import pytest
 from unfreeze.analysis.image_features import NearImage, StageMaps
 from unfreeze.analysis.image_plots import (
     MOST_IMAGES,
+    ShownBoxes,
     ShownEvidence,
+    plot_boxes,
     plot_evidence,
     plot_filters,
     plot_maps,
@@ -79,6 +81,28 @@ def test_evidence_is_colored_where_it_is(tmp_path: Path) -> None:
 def test_no_evidence_is_said(tmp_path: Path) -> None:
     plot_evidence([ShownEvidence(GRAY, MIDDLE, np.zeros((4, 4), np.float32), "dog")], tmp_path / "none.svg")
     assert "<!-- nothing speaks for this class -->" in labels_of(tmp_path / "none.svg")
+
+
+def test_boxes_are_drawn_where_they_are(tmp_path: Path) -> None:
+    true, found = np.array([[30.0, 10, 50, 30]]), np.array([[10.0, 10, 20, 30], [32, 12, 48, 28]])
+    plot_boxes([ShownBoxes(GRAY, {"true": true}, "one")], tmp_path / "true.png")
+    pixels = np.asarray(PIL.Image.open(tmp_path / "true.png").convert("L")).astype(int)
+    gray = np.abs(pixels - 128) < 3
+    rows, columns = (np.flatnonzero(gray.sum(axis) > 0.4 * gray.sum(axis).max()) for axis in (1, 0))
+    top, left = rows[0], columns[0]  # of the image
+    scale = (columns[-1] + 1 - left) / 60
+    inside = pixels[top:, left:][: round(40 * scale), : round(60 * scale)]
+    line = np.abs(inside - 128).max(0) > 60  # columns in which something else than the image is drawn
+    expected = np.array([30, 50]) * scale
+    assert np.abs(np.flatnonzero(line)[[0, -1]] - expected).max() < 4
+    plot_boxes(
+        [ShownBoxes(GRAY, {"true": true, "found": found}, "IoU 0.64"), ShownBoxes(GRAY, {})],
+        tmp_path / "both.svg",
+    )
+    text = labels_of(tmp_path / "both.svg")
+    assert all(f"<!-- {label} -->" in text for label in ("true", "found", "IoU 0.64"))
+    with pytest.raises(UserError, match="at most 5 can be told apart"):
+        plot_boxes([ShownBoxes(GRAY, {str(n): true for n in range(6)})], tmp_path / "six.png")
 
 
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ class StageMaps:
 def strongest_maps(encoder: ImageEncoder, image: Any, count: int = 8) -> list[StageMaps]:
     """The maps of each stage, bottom to top, that vary most over the image, by their standard deviation.
 
-    A channel with the same value everywhere may be strong, but says nothing about where something is.
+    A channel with the same value everywhere may be strong, but says nothing about where something is. The outermost places of maps
+    of more than 4 by 4 do not count: padding shows there.
 
     Args:
         image: one image.
@@ -72,7 +73,8 @@ def strongest_maps(encoder: ImageEncoder, image: Any, count: int = 8) -> list[St
     found = []
     for stage in stages:
         maps = stage[0].float().cpu().numpy()
-        order = np.argsort(-maps.std((1, 2), dtype=np.float64), kind="stable")[:count]
+        inner = maps[:, 1:-1, 1:-1] if min(maps.shape[1:]) > 4 else maps
+        order = np.argsort(-inner.std((1, 2), dtype=np.float64), kind="stable")[:count]
         found.append(StageMaps(order, maps[order], len(maps)))
     return found
 

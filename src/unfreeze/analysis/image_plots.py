@@ -69,9 +69,9 @@ def plot_maps(image: Any, stages: Sequence[StageMaps], path: Path, view: View) -
     """
     picture_format(path)
     columns = max(len(stage.maps) for stage in stages)
-    figure = _figure(1.25 * (columns + 1), 1.5 * len(stages) + 0.2)
-    grid = figure.add_gridspec(len(stages), columns + 1)
-    first = figure.add_subplot(grid[0, 0])
+    figure = _figure(1.25 * (columns + 2), 1.5 * len(stages) + 0.2)
+    grid = figure.add_gridspec(len(stages), columns + 1, width_ratios=[2.0, *[1.0] * columns])
+    first = figure.add_subplot(grid[: min(2, len(stages)), 0], anchor="N")
     _show(first, image, view)
     first.set_title("image", fontsize=8)
     for row, stage in enumerate(stages):
@@ -147,9 +147,8 @@ def plot_evidence(shown: Sequence[ShownEvidence], path: Path) -> None:
         _bare(right)
         _titled(right, each.title)
     if colors is not None:
-        bar = figure.colorbar(colors, ax=figure.axes, shrink=0.6, pad=0.02, ticks=[0, 1])
+        bar = figure.colorbar(colors, ax=figure.axes, shrink=0.6, aspect=14 * rows, pad=0.02, ticks=[0, 1])
         bar.ax.set_yticklabels(["none", "most"], fontsize=8)
-        bar.set_alpha(1.0)
         bar.set_label("evidence for the class", fontsize=8)
     save_picture(figure, path)
 

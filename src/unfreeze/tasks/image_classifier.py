@@ -200,7 +200,7 @@ def make_objective(
         held_out = read_once(validation.inputs(), transform), targets
     return ClassificationObjective(
         network,
-        read_once(train_set.inputs(), transform),
+        read_once(train_set.inputs(), transform, None if plan.has_fixed_features else augmentation_of(plan)),
         make_targets(train_set, names, multi_label),
         sample_weight=None if sample_weight is None else torch.from_numpy(sample_weight),
         batch_size=plan.batch_size,

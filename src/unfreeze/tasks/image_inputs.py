@@ -5,6 +5,7 @@ Legend: B batch, S side of the squares, D channels of the top feature map.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,9 +51,16 @@ def augmentation_of(plan: ImagePlan) -> Augmentation:
     return Augmentation(area=(plan.crop_area, 1.0), flip=0.5 if plan.flip else 0.0, jitter=plan.jitter)
 
 
-def read_once(images: Sequence[Any], transform: ImageTransform) -> ImageStore:
-    """Read images whose squares are made again in every epoch."""
-    return ImageStore(images, at_least=transform.at_least)
+def read_once(
+    images: Sequence[Any], transform: ImageTransform, augmentation: Augmentation | None = None
+) -> ImageStore:
+    """Read images whose squares are made again in every epoch.
+
+    Args:
+        augmentation: of training images, which are kept so large that the smallest random crop is still as sharp as the square.
+    """
+    smallest = 1.0 if augmentation is None else augmentation.area[0]
+    return ImageStore(images, at_least=math.ceil(transform.at_least / math.sqrt(smallest)))
 
 
 class PooledMaps(Body):

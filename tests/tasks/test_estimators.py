@@ -39,7 +39,14 @@ from sklearn.utils.estimator_checks import (
 import unfreeze
 from tests.tasks.sentences import tagged_sentences
 from tests.tasks.test_answering import made_questions
-from unfreeze import Embedder, QuestionAnswerer, SequenceTagger, TextClassifier
+from unfreeze import (
+    Embedder,
+    ImageClassifier,
+    ObjectLocator,
+    QuestionAnswerer,
+    SequenceTagger,
+    TextClassifier,
+)
 from unfreeze.errors import UserError
 from unfreeze.generated import movie_reviews
 from unfreeze.tasks.base import Estimator
@@ -58,7 +65,14 @@ RAW = [" ".join(tokens) for tokens in TOKENS]
 QUESTIONS = made_questions(16).examples
 PAIRS = [(each.question, each.context) for each in QUESTIONS]
 ANSWERS = [(each.answers[0].text, each.answers[0].start) for each in QUESTIONS]
-ESTIMATORS: list[Any] = [TextClassifier, SequenceTagger, QuestionAnswerer, Embedder]
+ESTIMATORS: list[Any] = [
+    TextClassifier,
+    SequenceTagger,
+    QuestionAnswerer,
+    ImageClassifier,
+    ObjectLocator,
+    Embedder,
+]
 
 
 @pytest.fixture(scope="module")
@@ -720,7 +734,7 @@ PUBLIC = [
     "unfreeze.tasks.sequence_tagger",
     "unfreeze.tasks.question_answerer",
 ]
-PUBLIC += ["unfreeze.tasks.embedder"]
+PUBLIC += ["unfreeze.tasks.image_classifier", "unfreeze.tasks.object_locator", "unfreeze.tasks.embedder"]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from pathlib import Path
@@ -312,3 +313,24 @@ def test_unknown_labels_are_an_error_or_count_as_missed(locator: ObjectLocator) 
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         LocatorSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean_box": [0.1, 0.2]}, "labels, mean_box and usual_label do not fit"),
+        ({"usual_label": 3}, "labels, mean_box and usual_label do not fit"),
+        ({"labels": ["a", "b"]}, "head"),
+        ({"settings": {"boxes": "one", "stages": 9, "channels": 32}}, "stages must be from 1 to 3"),
+        ({"settings": {"boxes": "three"}}, "boxes"),
+        ({"settings": {"boxes": "one", "stages": 2, "channels": 10**9}}, "tensor"),
+    ],
+)
+def test_a_damaged_folder_is_named(
+    locator: ObjectLocator, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    locator.save_pretrained(tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(UserError, match=message):
+        ObjectLocator.from_pretrained(tmp_path / "m")

@@ -73,7 +73,7 @@ class LocatorConfig(Config):
 
 
 class ObjectLocator(Estimator, LocatorSettings):
-    """Finds objects in images: the one object of each image, or several, and their labels.
+    """A locator of objects in images: of the one object in each image, or of several with their labels.
 
     The settings are those of `unfreeze.tasks.settings.LocatorSettings`. Boxes are left, top, right and bottom in pixels of the
     upright image; right and bottom are edges, so width = right - left. If every training image has exactly one box, the locator

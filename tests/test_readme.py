@@ -8,8 +8,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.commands.test_answerer import written
+from tests.commands.toy_images import LABELS, patterns, write_images
 from tests.tasks.sentences import columns, tagged_sentences
 from tests.tasks.test_answering import made_questions
 from unfreeze.commands.main import main
@@ -36,6 +38,9 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pairs.tsv").write_text("".join(pairs), encoding="utf-8")
     (tmp_path / "held-out-pairs.tsv").write_text("".join(pairs[:2]), encoding="utf-8")
     written(tmp_path / "questions.json", made_questions(30))
+    write_images(tmp_path / "photos", 48, seed=3, labels=LABELS)
+    write_images(tmp_path / "cats-and-dogs", 24, seed=4)
+    Image.fromarray(patterns(1, seed=5)[0][0]).save(tmp_path / "photo.jpg")
     commands = [
         line for block in blocks("console") for line in block.splitlines() if line.startswith("$ unfreeze")
     ]

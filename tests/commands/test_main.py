@@ -142,7 +142,7 @@ for line in {["--help", *(f"{name} --help" for name in VERBS)]!r}:
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         assert main(line.split()) == 0, line
     assert "STR|" not in shown.getvalue(), line  # a name or a path is any word
-print([name for name in ("torch", "numba", "sklearn", "matplotlib", "transformers") if name in sys.modules])
+print([name for name in ("torch", "numba", "sklearn", "matplotlib", "PIL", "transformers") if name in sys.modules])
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60

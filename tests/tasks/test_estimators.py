@@ -489,12 +489,12 @@ def test_scores_take_weights_and_probabilities_have_logarithms(classifier: TextC
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ([1.0], r"sample weights of shape \(1,\): there must be one for each text"),
+        ([1.0], r"sample weights of shape \(1,\): there must be one for each example"),
         ([-1.0] * 48, r"sample_weight\[0\] is -1.0: weights are at least 0"),
         ([1.0] * 47 + [float("nan")], r"sample_weight\[47\] is nan"),
         ([0.0] * 48, "all sample weights are 0"),
-        (["heavy"] * 48, "sample_weight is one number for each text"),
-        ((TEXTS, LABELS), "sample_weight is one number for each text"),
+        (["heavy"] * 48, "sample_weight is one number for each example"),
+        ((TEXTS, LABELS), "sample_weight is one number for each example"),
         (3.0, "sample weights come in a list"),
     ],
 )

@@ -150,6 +150,8 @@ class Experiment:
 
     def rate(self, task: Task, form: str) -> float:
         """The learning rate of a form that is best on held-out training images."""
+        if len(self.options.rates) == 1:
+            return float(self.options.rates[0])
         images = shuffled(task.train)
         cut = round(HELD_OUT * len(images))
         held_out, rest = task.train.subset(images[:cut]), task.train.subset(images[cut:])
@@ -337,7 +339,7 @@ def boxes(experiment: Experiment) -> Iterable[Task]:
 def shown_boxes(
     task: Task, found: dict[tuple[str, int], list[dict[str, Any]]], forms: Sequence[str]
 ) -> list[ShownBoxes]:
-    """The first test images with their true boxes, and those that were found from scratch and by the best other form.
+    """Some test images with their true boxes, and those that were found from scratch and by the best other form.
 
     Both have learned from all training images, with seed 0.
     """
@@ -347,7 +349,8 @@ def shown_boxes(
     )
     wanted = [form for form in (SCRATCH, best) if form in forms]
     shown = []
-    for number, each in enumerate(task.test.examples[:N_SHOWN]):
+    for number in range(0, len(task.test), -(-len(task.test) // N_SHOWN)):
+        each = task.test.examples[number]
         own = {form: found[form, most][0] for form in wanted}
         drawn = {form: np.array([row["boxes"][number]]) for form, row in own.items()}
         scores = ", ".join(f"{row['scores'][number]:.2f}" for row in own.values())
@@ -361,20 +364,26 @@ PARTS: dict[str, Callable[[Experiment], Iterable[Task]]] = {"cats": cats, "boxes
 def table(
     found: dict[tuple[str, int], list[dict[str, Any]]], forms: Sequence[str], counts: Sequence[int]
 ) -> str:
-    """Markdown: the mean score of each form by the number of images, and its difference from scratch with its interval."""
-    lines = [
-        "| | " + " | ".join(f"{count:,} images" for count in counts) + " |",
-        "|---|" + "---:|" * len(counts),
-    ]
+    """Markdown: the mean score of each form by the number of images, and its difference from scratch with its interval.
+
+    Of boxes also the share of the test images with an IoU of at least 0.5 and 0.75, with most images.
+    """
+    heads = [f"{count:,} images" for count in counts]
+    has_boxes = "boxes" in found[forms[0], counts[-1]][0]
+    if has_boxes:
+        heads.append(f"IoU of 0.5, 0.75 with {counts[-1]:,}")
+    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
     for form in forms:
         cells = []
         for count in counts:
             rows = found[form, count]
-            cell = f"{statistics.mean(row['score'] for row in rows):.3f}"
+            scores = np.array([row["scores"] for row in rows])
+            cells.append(f"{scores.mean():.3f}")
             if form != SCRATCH and SCRATCH in forms:
-                both = (np.array([row["scores"] for row in each]) for each in (rows, found[SCRATCH, count]))
-                cell += f" ({paired_difference(*both)})"
-            cells.append(cell)
+                scratch = np.array([row["scores"] for row in found[SCRATCH, count]])
+                cells[-1] += f" ({paired_difference(scores, scratch)})"
+        if has_boxes:
+            cells.append(", ".join(f"{100 * (scores >= least).mean():.0f} %" for least in (0.5, 0.75)))
         lines.append(f"| {form} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -5,9 +5,9 @@
 `small`: photographs of CIFAR-10, 32 pixels, the small stem, batches of 64. `large`: photographs of pets, whose files are larger, at
 128 pixels, the large stem, batches of 32. Ours is `fit_image_classifier` with its random crops and flips, and `predict_proba` on
 files. Theirs is what a user would write (benchmarks/plain_resnet.py): a `DataLoader` that decodes each file with PIL in every epoch,
-the same crops and flips, AdamW, eager and in float32; around transformers' ResNet of the same size where transformers is installed and
-the stem is large, otherwise around a plain ResNet, and the table says which. Ours reads each file once at the start, which is not
-timed, and keeps the decoded images in memory.
+the same crops and flips, AdamW, eager, in float32 and, for comparison with our bf16, under autocast. The network is transformers'
+ResNet of the same size where transformers is installed and the stem is large, otherwise a plain ResNet; the table says which. Ours
+reads each file once at the start, which is not timed, and keeps the decoded images in memory.
 
 Both sides run alternately in one process. The probabilities must be equal from the same weights (plain ResNet); the last rows are the
 share of the processor's product rate in our training.
@@ -20,6 +20,7 @@ import os
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,22 @@ class Sides:
             [ImageFile(path) for path in self.paths], self.labels, "the photographs", noun="image"
         )
 
+    def formats(self) -> tuple[list[Precision], dict[str, bool]]:
+        """Our precisions, and the names of the plain loops -> whether they run under autocast; bf16 only where it is fast."""
+        if auto_precision() == "fp32":
+            return ["fp32"], {"float32": False}
+        return ["fp32", "auto"], {"float32": False, "autocast": True}
+
+    def rows(self, what: str, precision: Precision, speeds: dict[str, list[float]]) -> list[Row]:
+        """The rows of one of our precisions: beside float32, which has a goal, and of bf16 also beside autocast."""
+        ours, rows = f"{what}: {precision_name(precision)}", []
+        for name in [name for name in ("float32", "autocast") if name in speeds]:
+            if name == "float32" or precision == "auto":
+                goal = ">= 2" if name == "float32" else "-"
+                text = f"{ours} beside {self.peer} in {name}"
+                rows.append(speed_row(text, speeds[precision], speeds[name], goal=goal))
+        return rows
+
     def classifier(self) -> ImageClassifier:
         """A classifier with the weights of the plain network, or with random ones beside that of transformers."""
         encoder = ConvNet(ImageTransform(size=self.case.size), stem=self.case.stem)
@@ -160,10 +177,16 @@ def our_training(sides: Sides, precision: Precision, step: StepEnd) -> None:
 def training(sides: Sides, rounds: int) -> list[Row]:
     """Images per second of both trainings, in turns, and our share of the product rate."""
     case = sides.case
-    precisions: list[Precision] = ["fp32"] if auto_precision() == "fp32" else ["fp32", "auto"]
+    precisions, peers = sides.formats()
     photos = sides.photos(case.n_train, augments=True)
     running = [Contender(each, partial(our_training, sides, each)) for each in precisions]
-    running.append(Contender("theirs", partial(train, sides.network, photos, case.batch_size, sides.workers)))
+    for name, bf16 in peers.items():
+        network = deepcopy(sides.network)
+
+        def work_of_peer(step: StepEnd, network: nn.Module = network, bf16: bool = bf16) -> None:
+            train(network, photos, case.batch_size, sides.workers, step, bf16=bf16)
+
+        running.append(Contender(name, work_of_peer))
     speeds: dict[str, list[float]] = {contender.name: [] for contender in running}
     for contender in running:
         contender.go_on(steps=2)
@@ -175,8 +198,7 @@ def training(sides: Sides, rounds: int) -> list[Row]:
     work = TRAINING * operations(PlainResNet(len(sides.names), case.stem), case.size)
     rows = []
     for each in precisions:
-        what = f"train on {case.name}, images/s: {precision_name(each)} beside {sides.peer} in float32"
-        rows.append(speed_row(what, speeds[each], speeds["theirs"], goal=">= 2"))
+        rows += sides.rows(f"train on {case.name}, images/s", each, speeds)
         chosen = "bf16" if each == "auto" else "fp32"
         rate = product_rate(torch.bfloat16 if chosen == "bf16" else torch.float32, repeats=20)
         share = statistics.median(speeds[each]) * work / rate
@@ -204,18 +226,18 @@ def prediction(sides: Sides, rounds: int) -> list[Row]:
         classifier.precision = precision
         return classifier.predict_proba(paths)
 
-    theirs = partial(predict, sides.network, photos, case.batch_size, sides.workers)
     rows = []
     if isinstance(sides.network, PlainResNet):
         apart = largest_difference(sides, classifier)
         what = f"{case.name}: largest difference of a probability from the same weights"
         rows.append(Row(what=what, ours=apart, goal="< 1e-4", failed=apart >= 1e-4))
-    precisions: list[Precision] = ["fp32"] if auto_precision() == "fp32" else ["fp32", "auto"]
+    precisions, peers = sides.formats()
     calls: dict[str, Callable[[], object]] = {each: partial(ours, each) for each in precisions}
-    rates = rates_in_turns({**calls, "theirs": theirs}, len(paths), rounds, seconds=1.0)
+    for name, bf16 in peers.items():
+        calls[name] = partial(predict, sides.network, photos, case.batch_size, sides.workers, bf16=bf16)
+    rates = rates_in_turns(calls, len(paths), rounds, seconds=1.0)
     for each in precisions:
-        what = f"predict {case.name}, images/s: {precision_name(each)} beside {sides.peer} in float32"
-        rows.append(speed_row(what, rates[each], rates["theirs"], goal=">= 2"))
+        rows += sides.rows(f"predict {case.name}, images/s", each, rates)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""ResNet-18 and a loop around it with PIL, as a user would write them in plain PyTorch: eager, float32, without channels_last.
+"""ResNet-18 and a loop around it with PIL, as a user would write them in plain PyTorch: eager, without channels_last.
 
 Legend: B batch, S side of the images, K classes.
 """
@@ -128,22 +128,39 @@ class Photos(Dataset[tuple[Tensor, int]]):
         return (pixels - mean) / std, self.labels[number]
 
 
-def train(network: nn.Module, photos: Photos, batch_size: int, workers: int, step: StepEnd) -> None:
-    """Train until the benchmark ends; calls `step` with the number of images after each update."""
+def train(
+    network: nn.Module,
+    photos: Photos,
+    batch_size: int,
+    workers: int,
+    step: StepEnd,
+    *,
+    bf16: bool = False,
+) -> None:
+    """Train until the benchmark ends; calls `step` with the number of images after each update.
+
+    Args:
+        bf16: run the forward pass under autocast.
+    """
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     loader = DataLoader(photos, batch_size, shuffle=True, num_workers=workers, drop_last=True)
     network.train()
     while True:
         for images, labels in loader:
             optimizer.zero_grad()
-            F.cross_entropy(network(images), labels).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = F.cross_entropy(network(images), labels)
+            loss.backward()
             optimizer.step()
             step(len(images))
 
 
 @torch.no_grad()
-def predict(network: nn.Module, photos: Photos, batch_size: int, workers: int) -> Tensor:
+def predict(
+    network: nn.Module, photos: Photos, batch_size: int, workers: int, *, bf16: bool = False
+) -> Tensor:
     """The probability of each class for each image: (n, K)."""
     loader = DataLoader(photos, batch_size, num_workers=workers)
     network.eval()
-    return torch.cat([network(images).softmax(1) for images, _ in loader])
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        return torch.cat([network(images).float().softmax(1) for images, _ in loader])

@@ -354,7 +354,9 @@ FIT = "fit classifier --train {train} --output {new}"
         ("evaluate {classifier} {test} --pair-column x", "--pair-column is for classifiers, not for image classifiers"),
         ("embed {net} {texts} --output x.npz", "and one of text is needed"),
         ("neighbors {net} cat", "holds an encoder of kind convnet, which has no vectors of words"),
-        ("fill {net} ___", "net"),
+        ("fill {net} ___", "is an image classifier, not a language model: use predict or evaluate"),
+        ("predict {classifier} {test} --image-column x", "--image-column is for a table in --file"),
+        ("predict {classifier} x.png --file {texts}", "images come from the command line or from --file, not from both"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(line: str, said: str, world: World, tmp_path: Path) -> None:

@@ -270,8 +270,12 @@ def given_images(arguments: Predict) -> Iterator[Any]:
         raise UserError(
             "no image was given: name files or folders, or a list of them: --file FILE, - for standard input"
         )
-    if arguments.texts or arguments.file is None or not is_table(arguments.file):
-        folder = None if arguments.texts or arguments.file is None else arguments.file.parent
+    if arguments.texts and arguments.file is not None:
+        raise UserError("images come from the command line or from --file, not from both")
+    if arguments.file is None or not is_table(arguments.file):
+        if columns := given(arguments, "image_column", "header"):
+            raise UserError(f"{setting(next(iter(columns)))} is for a table in --file")
+        folder = None if arguments.file is None else arguments.file.parent
         return images_of((name for name in arguments.given_texts() if name.strip()), folder)
     from unfreeze.vision.labeled_images import read_images
 

@@ -197,7 +197,10 @@ def language_model_class(folder: Path, name: str) -> type[LanguageModel]:
     config = read_config(folder)
     kind, found = config["kind"], model_class(config, folder)
     if kind in TASKS:
-        raise UserError(f"{name} is a {kind.replace('_', ' ')}, not a language model: use {found.used_by}")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise UserError(
+            f"{name} is {article} {kind.replace('_', ' ')}, not a language model: use {found.used_by}"
+        )
     if not issubclass(found, LanguageModel):
         what = "word vectors" if kind == "word_vectors" else "an encoder without an output layer"
         raise UserError(f"{name} holds {what}, not a language model: train one with `unfreeze pretrain lm`")

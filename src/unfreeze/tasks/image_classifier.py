@@ -66,6 +66,7 @@ class ImageClassifier(Classifier, ImageClassifierSettings):
     """
 
     kind, noun, buffer = KIND, "image", 128
+    used_by = "predict or evaluate"
 
     def _read(self, X: Any) -> Sequence[Any]:
         return image_inputs(X)

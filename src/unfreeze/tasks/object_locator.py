@@ -93,6 +93,7 @@ class ObjectLocator(Estimator, LocatorSettings):
         True
     """
 
+    used_by = "predict or evaluate"
     network_: LocatorNetwork
     label_names_: tuple[str, ...]
     """The labels of the boxes."""

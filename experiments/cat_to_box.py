@@ -35,7 +35,7 @@ from experiments.intervals import paired_difference
 from experiments.results import Results, part_of
 from unfreeze.analysis.curves import Curve, plot_curves
 from unfreeze.analysis.image_plots import ShownBoxes, plot_boxes
-from unfreeze.datasets.dataset import ExampleSet
+from unfreeze.datasets.dataset import ExampleSet, content_key
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.image_classifier import ImageClassifier, fit_image_classifier
@@ -199,6 +199,9 @@ class Experiment:
             for form, count in product(self.options.form, task.counts)
         }
         print(f"\n{task.name}: {task.what} of {len(task.test)} images, {self.options.seeds} seeds")
+        known = {content_key(each.input) for each in task.train.examples}
+        if copies := sum(content_key(each.input) in known for each in task.test.examples):
+            print(f"{copies} of them also among the training images")
         for baseline, score in task.baselines.items():
             print(f"{baseline}: {score:.3f}")
         print(f"\n{table(found, self.options.form, task.counts)}", flush=True)

@@ -50,7 +50,8 @@ def test_pictures_are_drawn(place: Path, tmp_path: Path) -> None:
     assert [(each["image"], each["label"]) for each in shown] == [(str(photo), "dark"), (str(other), "light")]
     text = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert f"<!-- dark, {100 * shown[0]['score']:.0f} % -->" in text and "<!-- dark/0.png -->" in text
-    succeed("picture", "evidence", place / "model", photo, "--output", tmp_path / "a.svg", "--overwrite")
+    asked = ("picture", "evidence", place / "model", place / "photos", "--output", tmp_path / "a.svg")
+    assert len(succeed(*asked, "--overwrite", "--json").rows[0]["images"]) == 8
 
 
 def test_neighbors_of_an_image(place: Path, tmp_path: Path) -> None:
@@ -85,5 +86,7 @@ def test_mistakes(place: Path, tmp_path: Path) -> None:
     assert "which reads no images" in fail("neighbors", "wiki-small", photo, "--images", place / "photos")
     assert "no such file or folder" in fail("neighbors", encoder, photo, "--images", tmp_path / "none")
     assert "goes without --minus" in fail("neighbors", encoder, photo, "--images", place, "--measure", "dot")
+    many = [photo] * 41
+    assert "at most 40 can be seen" in fail("picture", "evidence", model, *many, "--output", output)
     assert "which reads no images" not in fail("neighbors", encoder, photo)
     assert not output.exists()

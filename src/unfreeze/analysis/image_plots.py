@@ -107,7 +107,7 @@ def plot_evidence(shown: Sequence[ShownEvidence], path: Path) -> None:
     Where the network sees only a part of an image, that part is framed.
     """
     picture_format(path)
-    _need_few(len(shown))
+    need_few(len(shown))
     # Two images of a pair beside each other, and pairs beside each other from the fourth image on.
     pairs = 1 if len(shown) < 4 else 2
     rows = math.ceil(len(shown) / pairs)
@@ -163,7 +163,7 @@ def plot_nearest(images: Sequence[Any], nearest: Sequence[Sequence[NearImage]], 
     from matplotlib.patches import Rectangle
 
     picture_format(path)
-    _need_few(len(images))
+    need_few(len(images))
     columns = 1 + max((len(each) for each in nearest), default=0)
     figure = _figure(1.5 * columns, 1.75 * len(images))
     grid = figure.add_gridspec(len(images), columns)
@@ -201,7 +201,7 @@ def plot_boxes(shown: Sequence[ShownBoxes], path: Path, *, columns: int = 5) -> 
     from matplotlib.patheffects import Normal, Stroke
 
     picture_format(path)
-    _need_few(len(shown))
+    need_few(len(shown))
     names = list(dict.fromkeys(name for each in shown for name in each.boxes))
     if len(names) > len(_BOX_STYLES):
         raise UserError(
@@ -239,7 +239,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(max(1.5, width), max(1.5, height)), dpi=150, layout="constrained")
 
 
-def _need_few(count: int) -> None:
+def need_few(count: int) -> None:
+    """Raise UserError if this number of images cannot be drawn in one picture."""
     if not count:
         raise UserError("there is no image to draw")
     if count > MOST_IMAGES:

@@ -36,7 +36,7 @@ class Picture:
     """ConvNet, or a model with one, such as an image classifier: a folder, or owner/name on the hub."""
 
     images: Positional[tuple[str, ...]] = ()
-    """Image files: one for maps, up to 40 for evidence."""
+    """Image files: one for maps; for evidence up to 40, or a folder with them."""
 
     output: Path
     """File to draw into (.png, .svg or .pdf)."""
@@ -68,12 +68,19 @@ def run(arguments: Picture, console: Console) -> None:
     picture_format(output)
     need_new(output, overwrite=arguments.overwrite)
     from unfreeze.analysis.image_features import filter_colors, strongest_maps
-    from unfreeze.analysis.image_plots import ShownEvidence, plot_evidence, plot_filters, plot_maps
+    from unfreeze.analysis.image_plots import (
+        ShownEvidence,
+        need_few,
+        plot_evidence,
+        plot_filters,
+        plot_maps,
+    )
     from unfreeze.encoders.base import Encoder
     from unfreeze.encoders.convnet import ConvNet
     from unfreeze.encoders.image_encoder import ImageEncoder
     from unfreeze.registry import load
     from unfreeze.tasks.image_classifier import ImageClassifier
+    from unfreeze.vision.finding import find_images
     from unfreeze.vision.images import image_size
 
     shown: dict[str, object] = {"output": str(output), "kind": arguments.kind}
@@ -81,6 +88,8 @@ def run(arguments: Picture, console: Console) -> None:
         classifier = load(arguments.model)
         if not isinstance(classifier, ImageClassifier):
             raise UserError(f"evidence is that for a class, and {arguments.model} is no image classifier")
+        images = [str(each) for each in find_images(images)]
+        need_few(len(images))
         labels = None if arguments.label is None else [arguments.label] * len(images)
         evidence, labels_found = classifier.evidence(images, labels)
         shares = classifier.predict_proba(images)

@@ -43,6 +43,7 @@ from typing import Any
 from tests.campaigns.forked import Ended, import_everything, run, start, use_one_core, wait
 from tests.campaigns.golden import RENAMED, translated_words
 from tests.campaigns.golden_steps import make_data
+from tests.commands.toy_images import write_images
 
 _FP32 = "--precision fp32 --checkpoint-minutes 0"
 _LM = f"--batch-size 8 --bptt 25 --epochs 1 --min-count 2 {_FP32}"
@@ -71,6 +72,8 @@ VERBS = {
     "fit-bilstm": f"fit classifier --train train.csv --encoder w2v --body bilstm --epochs 2 --hidden-size 6 {_FP32}",
     "fit-elmo": "fit classifier --train train.csv --encoder elmo --word-vectors w2v --epochs 2 --hidden-size 6 "
     f"{_FP32}",
+    "fit-images": "fit classifier --train pictures --validation pictures --image-size 16 --width 4 --depths 1 1 --batch-size 8 "
+    f"--epochs 2 --jitter 0.1 {_FP32}",
     "fit-tagger": f"fit tagger --train train.conll --validation test.conll --encoder elmo --epochs 2 {_WORDS}",
     "fit-answerer": f"fit answerer --train train.json --validation test.json --encoder lm --epochs 2 {_WORDS}",
 }
@@ -231,6 +234,7 @@ class Campaign:
                 f"{line.strip()}\t{' '.join(line.split()[::-1])}\n" for line in lines if line.strip()
             )
             (self.data / "pairs.tsv").write_text("".join(backwards), encoding="utf-8")
+            write_images(self.data / "pictures", 24, seed=9)
             for line in STARTS.values():
                 ended = run([*words_of(line), "--quiet"], self.data)
                 assert ended.status == 0, ended.err

@@ -342,6 +342,8 @@ FIT = "fit classifier --train {train} --output {new}"
         (f"{FIT} --validation {{texts}}", "texts.csv"),
         ("fit classifier --train {one} --output {new}", "are of one class (across); two are needed"),
         ("fit classifier --train {nothing} --output {new}", "nothing"),
+        ("fit classifier --train {lost} --output {new}", "lost.csv:2: no such image: 'a.png'; name the folder of the images with --images"),
+        ("pretrain convnet --images {lost} --output {new}", "no such image: 'a.png'; names count from the folder of the table"),
         ("predict {classifier}", "no image was given: name files or folders"),
         ("predict {classifier} {nothing}", "nothing: no image in this folder"),
         ("predict {classifier} none.png", "none.png: no such file"),
@@ -361,10 +363,12 @@ FIT = "fit classifier --train {train} --output {new}"
 )  # fmt: skip
 def test_a_mistake_is_one_line(line: str, said: str, world: World, tmp_path: Path) -> None:
     texts = write_table(tmp_path / "texts.csv", reviews(8, seed=1))
+    write_table(tmp_path / "lost.csv", [("a.png", "cat"), ("b.png", "dog")], ("image", "label"))
     (tmp_path / "nothing").mkdir()
     shutil.copytree(world.train / "across", tmp_path / "one" / "across")
     places = {
         "texts": texts,
+        "lost": tmp_path / "lost.csv",
         "nothing": tmp_path / "nothing",
         "one": tmp_path / "one",
         "new": tmp_path / "new",

@@ -13,6 +13,9 @@ from typing import Any
 from unfreeze.analysis.curves import Curve
 from unfreeze.registry import weights_digest
 
+LONGEST = 20
+"""Lists of more numbers, such as the scores of all test examples, are stored but not printed."""
+
 
 def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
     """Name of a part with a digest of the options that its results depend on; models count by their weights.
@@ -55,7 +58,10 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
+        shown = {
+            name: value for name, value in row.items() if not isinstance(value, list) or len(value) <= LONGEST
+        }
+        print(json.dumps(shown), flush=True)
         return row
 
     def curves(self, part: str, figure: str = "accuracy") -> list[Curve]:

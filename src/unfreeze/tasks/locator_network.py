@@ -1,8 +1,8 @@
 """The network of a locator: feature maps of an encoder -> boxes; one box an image, or several of several classes.
 
-One box: the upper maps of the encoder are brought to one grid of G by G places and concatenated, and reduced to a few channels. Every
-place proposes the center and the size of the box, as fractions of the square, and their weighted mean is the box. In contrast to a
-pooled vector, a place knows where it is.
+One box: the upper maps of the encoder are brought to one grid of G by G places and concatenated, a 1 x 1 convolution reduces
+them to a few channels, and a linear layer on all places gives the center and the size of the box as fractions of the square.
+In contrast to a pooled vector, each place has weights of its own, so the features say where something is.
 
 Several boxes: `unfreeze.tasks.detection`, every place predicts a box.
 
@@ -28,7 +28,7 @@ from unfreeze.transfer.policies import LayerGroups
 GRID = 8
 """Largest side of the grid of a regressed box."""
 LEAST_SIZE = 0.02
-"""Sides of the mean box that the regressor starts from are at least this large, and at most 1 minus this."""
+"""Sides of the mean box, and its distance to the edges, are at least this large where the regressor starts from it."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,6 @@ class Found:
 class BoxRegressor(nn.Module):
     """Features of every place of a grid -> one box, and a label.
 
-    Every place proposes a box, by its size and by the way from the place to its center, and says how much the proposal counts: the
-    box is the mean of the proposals, weighted by a softmax over the places. All places share their weights, so there are few of them
-    to learn; a linear layer on all places at once has ten times as many and found boxes less well (docs/lab-notes.md).
-
     Args:
         width: channels of the features.
         n_labels: K; a single label is not predicted.
@@ -58,47 +54,29 @@ class BoxRegressor(nn.Module):
         dropout: on the features of the places.
     """
 
-    places: Tensor
-
     def __init__(
         self, width: int, n_labels: int, *, grid: int = GRID, channels: int = 32, dropout: float = 0.2
     ) -> None:
         super().__init__()
         self.grid, self.n_labels = grid, n_labels
-        self.reduce, self.norm_0 = nn.Conv2d(width, channels, 1), nn.GroupNorm(1, channels)
+        self.reduce = nn.Conv2d(width, channels, 1)
+        self.norm = nn.GroupNorm(1, channels)
         self.dropout = nn.Dropout(dropout)
-        self.around, self.norm_1 = nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(1, channels)
-        self.proposal = nn.Conv2d(channels, 5, 1)  # the way to the center, the size, and the weight
-        nn.init.normal_(self.proposal.weight, std=0.01)
-        nn.init.zeros_(self.proposal.bias)  # type: ignore[arg-type]
-        self.label = nn.Linear(channels, n_labels) if n_labels > 1 else None
-        middles = (torch.arange(grid) + 0.5) / grid
-        x, y = torch.meshgrid(middles, middles, indexing="xy")
-        self.register_buffer("places", torch.stack([x, y]).flatten(1), persistent=False)  # (2, G * G)
+        self.box = nn.Linear(channels * grid * grid, 4)
+        nn.init.normal_(self.box.weight, std=0.001)
+        nn.init.zeros_(self.box.bias)
+        self.label = nn.Linear(channels * grid * grid, n_labels) if n_labels > 1 else None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, D, G, G) -> center and size of the box as fractions of the square, (B, 4), and logits (B, K) of several labels."""
-        x = self.dropout(F.relu(self.norm_0(self.reduce(features))))
-        x = F.relu(self.norm_1(self.around(x))).float()
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # in bf16, a side would be off by up to 1 % of the image
-            proposals = self.proposal(x).flatten(2)  # (B, 5, G * G)
-            weights = proposals[:, 4:].softmax(2)
-            centers, sizes = self.places + torch.tanh(proposals[:, :2]), torch.sigmoid(proposals[:, 2:4])
-            box = (torch.cat([centers, sizes], 1) * weights).sum(2)
-            logits = None if self.label is None else self.label((x.flatten(2) * weights).sum(2))
-        return box, logits
+        x = self.dropout(F.relu(self.norm(self.reduce(features)))).flatten(1)
+        logits = None if self.label is None else self.label(x).float()
+        return torch.sigmoid(self.box(x).float()), logits
 
     @torch.no_grad()
     def start_from(self, box: Sequence[float]) -> None:
         """Predict this box, center and size as fractions, at the beginning: the mean box of the training images."""
-        wanted = torch.tensor(list(box))
-        assert self.proposal.bias is not None
-        self.proposal.bias[:2] = torch.atanh(
-            wanted[:2] - 0.5
-        )  # places have equal weights, and 0.5 is their mean
-        self.proposal.bias[2:4] = torch.logit(wanted[2:], eps=LEAST_SIZE)
+        self.box.bias.copy_(torch.logit(torch.tensor(list(box)), eps=LEAST_SIZE))
 
 
 class LocatorNetwork(nn.Module):

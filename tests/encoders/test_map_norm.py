@@ -32,7 +32,7 @@ def expected(norm: MapNorm, given: list[Tensor], relu: bool, d_out: Tensor) -> l
     given = [each.double().requires_grad_() for each in given]
     weight, bias = (each.detach().double().requires_grad_() for each in (norm.weight, norm.bias))
     mean, variance = torch.zeros(len(weight)).double(), torch.ones(len(weight)).double()
-    y = F.batch_norm(given[0], mean, variance, weight, bias, True, 0.1, norm.eps)
+    y = F.batch_norm(given[0], mean, variance, weight, bias, True, 1.0, norm.eps)  # the first batch
     y = y + given[1] if len(given) > 1 else y
     y = F.relu(y) if relu else y
     return [y.detach(), *torch.autograd.grad(y, [*given, weight, bias], d_out.double()), mean, variance]
@@ -97,3 +97,20 @@ def test_other_maps_take_operations_of_torch(shape: tuple[int, ...]) -> None:
             norm(x)
         return
     torch.testing.assert_close(norm(x, x, True), F.relu(F.batch_norm(x, None, None, training=True) + x))
+
+
+@pytest.mark.parametrize("channels", [16, 8])
+def test_running_statistics_are_the_mean_of_the_first_batches(channels: int) -> None:
+    """With the kernel (16 channels) and without: 1/2 of each of two batches, and after ten a moving average with torch's momentum."""
+    norm, means = MapNorm(channels).train(), []
+    for number in range(12):
+        x = maps(2, channels, 3, 3, seed=number) + number
+        norm(x)
+        means.append(x.mean((0, 2, 3)))
+        assert norm.running_mean is not None
+        if number < 10:
+            torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
+    wanted = torch.stack(means[:10]).mean(0)
+    for mean in means[10:]:
+        wanted = wanted + 0.1 * (mean - wanted)
+    torch.testing.assert_close(norm.running_mean, wanted)

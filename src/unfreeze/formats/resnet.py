@@ -37,6 +37,7 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of the weights in a folder."""
 IMAGENET = ImageTransform(size=224, crop_fraction=0.875)
 CIFAR_SIZE = 32
+MANY_BATCHES = 1_000
 """Side of the images of networks whose first convolution is small."""
 
 _PARTS = {"convolution": "conv", "normalization": "bn"}
@@ -98,7 +99,12 @@ def read_resnet(source: Path, labels: Sequence[str] = ()) -> ConvNet | ImageClas
     fc: dict[str, Tensor] = {name: state.pop(name) for name in ("fc.weight", "fc.bias") if name in state}
     arguments = _sizes(state, path)
     encoder = ConvNet(_transform(path.parent, config, arguments["stem"]), **arguments)
-    counters = {name: x for name, x in encoder.weights().items() if name.endswith("num_batches_tracked")}
+    # Statistics without a counter come from many batches: the first ones of a fine-tuning must not replace them.
+    counters = {
+        name: torch.full_like(x, MANY_BATCHES)
+        for name, x in encoder.weights().items()
+        if name.endswith("num_batches_tracked")
+    }
     encoder.load_weights({**counters, **state}, str(path))
     if fc:
         return _classifier(encoder, fc, labels, config, path)

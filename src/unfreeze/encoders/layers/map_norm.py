@@ -53,7 +53,10 @@ class MapNorm(nn.BatchNorm2d):
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
         if not are_several():
-            return super().forward(x)
+            share = self._count_batch()
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, True, share, self.eps
+            )
         places = (0, 2, 3)
         exact = x.double()
         count = summed(exact.new_tensor([float(x.numel() // x.shape[1])]))
@@ -66,11 +69,20 @@ class MapNorm(nn.BatchNorm2d):
 
     def track(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of a batch, whose variance is the unbiased one: (D,), (D,)."""
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None and self.running_var is not None
+        share = self._count_batch()
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
+
+    def _count_batch(self) -> float:
+        """Count a batch; returns its share of the running statistics.
+
+        That of a plain mean over the first batches, where torch's moving average would still be close to its initial 0 and 1: after
+        a few updates, such a network would be another one in evaluation than in training.
+        """
+        assert self.num_batches_tracked is not None and self.momentum is not None
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+        return max(self.momentum, 1.0 / int(self.num_batches_tracked))
 
 
 def _has_kernel(x: Tensor, residual: Tensor | None) -> bool:

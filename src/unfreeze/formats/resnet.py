@@ -37,8 +37,9 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of the weights in a folder."""
 IMAGENET = ImageTransform(size=224, crop_fraction=0.875)
 CIFAR_SIZE = 32
-MANY_BATCHES = 1_000
 """Side of the images of networks whose first convolution is small."""
+MANY_BATCHES = 1_000
+"""Count of the batches behind published statistics."""
 
 _PARTS = {"convolution": "conv", "normalization": "bn"}
 # transformers' names -> those of torchvision; the numbers of stages and of layers begin at 0 there and at 1 here.

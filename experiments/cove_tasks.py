@@ -87,9 +87,9 @@ def sick(data: Path) -> Parts:
 
 
 def imdb(data: Path) -> Parts:
-    """Reviews of films: 1,000 to learn from, 200 of them to select the epoch, and 5,000 of the test reviews."""
+    """Reviews of films: 1,000 to learn from, 200 of them to select the epoch, and 2,000 of the test reviews."""
     labeled = read_examples(data / "imdb" / "train.jsonl").sample(1000, 0)
-    test = read_examples(data / "imdb" / "test.jsonl").sample(5000, 0)
+    test = read_examples(data / "imdb" / "test.jsonl").sample(2000, 0)
     return Parts(labeled.subset(labeled.examples[200:]), labeled.subset(labeled.examples[:200]), test)
 
 
@@ -120,9 +120,9 @@ def translators(arguments: argparse.Namespace) -> dict[str, Path]:
     return found
 
 
-def forms(folders: dict[str, Path], epochs: int) -> dict[str, ClassifierSettings]:
+def forms(folders: dict[str, Path], hidden_size: int, epochs: int) -> dict[str, ClassifierSettings]:
     """What the network reads, and the settings for it."""
-    base = ClassifierSettings(body="bcn", transfer="frozen", hidden_size=SIZE, epochs=epochs)
+    base = ClassifierSettings(body="bcn", transfer="frozen", hidden_size=hidden_size, epochs=epochs)
     # Layer 0 are the vectors as the translator reads them, so that only the layer differs.
     found = {"vectors": replace(base, encoder=str(folders["multi30k"]), layers=0)}
     for name, what in {UNTRAINED: UNTRAINED, **TRANSLATORS}.items():
@@ -156,6 +156,12 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=20.0, help="training of each translator (default: 20)"
     )
+    parser.add_argument(
+        "--hidden",
+        type=int,
+        default=100,
+        help="hidden size of the classification network (default: 100; paper: 300)",
+    )
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
@@ -166,7 +172,7 @@ def main() -> None:
         parts = SETS[name](arguments.data)
         counts = f"{len(parts.train):,} to learn from, {len(parts.test):,} to measure on"
         print(f"{name}: {counts}; the most frequent class has {100 * chance(parts.test):.1f} %", flush=True)
-        for form, settings in forms(folders, arguments.epochs).items():
+        for form, settings in forms(folders, arguments.hidden, arguments.epochs).items():
             rows = [
                 results.measure(
                     part_of(name, arguments, "set", "seeds"),

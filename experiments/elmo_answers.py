@@ -6,7 +6,7 @@ The epoch is selected on questions on other articles, and exact match and F1 are
 file. "No answer" is how often a question has a lower no-answer score with its own context than with that of another
 article (area under the curve).
 
-    python -m experiments.elmo_answers --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--questions N] [--epochs N] [--forms words cove --cove COVE]
+    python -m experiments.elmo_answers --data DATA --vectors VECTORS --runs RUNS [--elmo ELMO] [--questions N] [--epochs N] [--forms words cove --cove COVE]
 
 Results are stored in RUNS, and an existing result is not computed again.
 
@@ -40,7 +40,7 @@ def main(given: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with squad/")
-    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--elmo", help="folder of an ELMo model, for the forms input and both")
     parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
     parser.add_argument("--cove", help="translator trained by `unfreeze pretrain cove`, for the form cove")
     parser.add_argument("--runs", type=Path, required=True, help="folder for results")
@@ -51,6 +51,8 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(given)
     if "cove" in arguments.forms and arguments.cove is None:
         parser.error("--forms cove needs --cove, a translator trained by `unfreeze pretrain cove`")
+    if arguments.elmo is None and {"input", "both"} & set(arguments.forms):
+        parser.error("the forms input and both need --elmo, the folder of an ELMo model")
     folder = arguments.data / "squad"
     train = read_questions(folder / "train-v1.1.json").sure().sample(arguments.questions + 500, 0)
     titles = list(dict.fromkeys(each.title for each in train.examples))

@@ -5,7 +5,7 @@ with word vectors learned from the task, with vectors of Wikipedia, with a unidi
 last layer; the mix; the mix and Wikipedia's vectors). Encoders are frozen, validation sentences select the epoch, and F1
 is on eng.testb.
 
-    python -m experiments.elmo_tagging --data DATA --elmo ELMO --vectors VECTORS --runs RUNS [--lm LM] [--cove COVE] [--shares 1 10 100] [--seeds 3]
+    python -m experiments.elmo_tagging --data DATA --vectors VECTORS --runs RUNS [--elmo ELMO] [--lm LM] [--cove COVE] [--shares 1 10 100] [--seeds 3]
 
 Results are stored in RUNS, and an existing result is not computed again.
 
@@ -36,7 +36,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with conll2003/")
-    parser.add_argument("--elmo", required=True, help="folder of an ELMo model")
+    parser.add_argument("--elmo", help="folder of an ELMo model (default: the lines with ELMo are left out)")
     parser.add_argument("--vectors", required=True, help="folder or file of word vectors")
     parser.add_argument("--runs", type=Path, required=True, help="folder for results and the plot")
     parser.add_argument("--lm", help="language model trained by `unfreeze pretrain lm`")
@@ -100,6 +100,8 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, TaggerSettings]]
     if arguments.cove is not None:
         form = with_model("CoVe's vectors and top layer", arguments.cove)
         yield form, TaggerSettings(encoder=arguments.cove)
+    if arguments.elmo is None:
+        return
     yield "ELMo, last layer", TaggerSettings(encoder=arguments.elmo, layers=-1)
     yield "ELMo, mix", TaggerSettings(encoder=arguments.elmo)
     yield (

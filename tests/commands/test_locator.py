@@ -87,7 +87,7 @@ def test_evaluate_prints_the_baseline_beside_the_measures(data: Path, locator: P
     (row,) = succeed("evaluate", locator, data / "test" / "boxes.csv", "--json").rows
     assert row["mean_iou"] > 0.6 > row["baseline"]["mean_iou"] and row["images"] == row["boxes"] == 16
     shown = succeed("evaluate", locator, data / "test" / "boxes.csv").out
-    assert shown.startswith(f"mean IoU {row['mean_iou']:.4f}, average precision") and "mean box" in shown
+    assert shown.startswith(f"mean IoU {row['mean_iou']:.4f} on 16 boxes") and "mean box" in shown
 
 
 def test_predict_prints_and_writes_the_same_boxes(data: Path, locator: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.folders import load_tensors
 from unfreeze.registry import load
 from unfreeze.tasks import locating
+from unfreeze.tasks.average_precision import Located
+from unfreeze.tasks.located_files import Pictures
 from unfreeze.tasks.located_images import LocatedImages, box_set, with_largest_box
 from unfreeze.tasks.locating import LocatingObjective, ViewFeatures
 from unfreeze.tasks.locator_network import LocatorNetwork
@@ -131,7 +133,7 @@ def test_frozen_features_are_computed_once_and_the_encoder_stays(
     monkeypatch.setattr(
         ConvNet, "maps", lambda self, batch: counts.append(len(batch.pixels)) or forward(self, batch)
     )
-    settings = LocatorSettings(encoder=tmp_path / "start", transfer="frozen", epochs=6, image_size=SIDE)
+    settings = LocatorSettings(encoder=tmp_path / "start", transfer="frozen", epochs=12, image_size=SIDE)
     _, metrics = fit_locator(
         box_set(PICTURES, BOXES), settings, validation=box_set(HELD_OUT, TRUE), output=tmp_path / "frozen"
     )
@@ -334,3 +336,27 @@ def test_a_damaged_folder_is_named(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(UserError, match=message):
         ObjectLocator.from_pretrained(tmp_path / "m")
+
+
+def test_boxes_as_fractions_are_refused() -> None:
+    with pytest.raises(UserError, match="all boxes lie within one pixel; if they are fractions"):
+        box_set(PICTURES[:2], [[0.1, 0.2, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]])
+
+
+def test_one_box_of_one_label_has_no_average_precision(locator: ObjectLocator) -> None:
+    """All scores are 1: it would depend on the order of the images."""
+    report = locator.evaluate(box_set(HELD_OUT, TRUE))
+    assert report.average_precision is None and "average" not in str(report)
+    assert {"mean_iou", "share_50", "share_75"} == set(
+        report.metrics()
+    ) and "average_precision" not in report.as_dict()
+
+
+def test_pictures_of_images_of_the_same_name_are_all_kept(tmp_path: Path) -> None:
+    pictures, found = (
+        Pictures(tmp_path / "out"),
+        Located(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0)),
+    )
+    names = ("a/a.png", "b/a.png", "c/a-2.png")
+    paths = {pictures.add(PICTURES[0], name, found, {"image": name, "boxes": []}) for name in names}
+    assert len(paths) == 3 and all(path.is_file() for path in paths)

@@ -86,8 +86,8 @@ def run(arguments: FitLocator, console: Console) -> None:
     )
     measured = f"fitted on {train_set.source}"
     if validation is not None:
-        shown = [f"mean IoU {metrics['mean_iou']:.4f}"] if "mean_iou" in metrics else []
-        shown.append(f"average precision {metrics['average_precision']:.4f}")
+        names = {"mean_iou": "mean IoU", "average_precision": "average precision"}
+        shown = [f"{what} {metrics[name]:.4f}" for name, what in names.items() if name in metrics]
         measured = f"{', '.join(shown)} on {validation.source}"
     result = {
         "images": len(train_set),

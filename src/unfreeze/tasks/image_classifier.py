@@ -153,7 +153,7 @@ def image_inputs(X: Any) -> list[Any]:
     """
     if is_image_input(X):
         raise UserError("one image was given where several are expected: put it into a list")
-    found = list(X) if isinstance(X, np.ndarray) else column_of(X)
+    found = list(X) if isinstance(X, np.ndarray) else column_of(X, "images")
     for number, each in enumerate(found):
         if not is_image_input(each):
             raise UserError(

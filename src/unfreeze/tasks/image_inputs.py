@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unfreeze.encoders.convnet import ConvNet
 from unfreeze.encoders.image_encoder import ImageEncoder, Images
+from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import JOINT, Body
 from unfreeze.tasks.plans import NO_ENCODER, SMALL_IMAGES, ImagePlan
 from unfreeze.tasks.settings import Resize
@@ -52,7 +53,10 @@ def augmentation_of(plan: ImagePlan) -> Augmentation:
 
 
 def read_once(
-    images: Sequence[Any], transform: ImageTransform, augmentation: Augmentation | None = None
+    images: Sequence[Any],
+    transform: ImageTransform,
+    augmentation: Augmentation | None = None,
+    progress: Progress = SILENT,
 ) -> ImageStore:
     """Read images whose squares are made again in every epoch.
 
@@ -60,7 +64,8 @@ def read_once(
         augmentation: of training images, which are kept so large that the smallest random crop is still as sharp as the square.
     """
     smallest = 1.0 if augmentation is None else augmentation.area[0]
-    return ImageStore(images, at_least=math.ceil(transform.at_least / math.sqrt(smallest)))
+    at_least = math.ceil(transform.at_least / math.sqrt(smallest))
+    return ImageStore(images, at_least=at_least, progress=progress)
 
 
 class PooledMaps(Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Pictures:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._taken = folder, Counter[str]()
+        self.folder, self._taken = folder, set[str]()
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -72,9 +72,10 @@ class Pictures:
             UserError: the image cannot be read, or the picture not be written.
         """
         stem, suffix = Path(name).stem, PICTURES.get(Path(name).suffix.lower(), ".png")
-        self._taken[stem + suffix] += 1
-        count = self._taken[stem + suffix]
-        path = self.folder / f"{stem}{f'-{count}' if count > 1 else ''}{suffix}"
+        names = (f"{stem}{f'-{count}' if count > 1 else ''}{suffix}" for count in itertools.count(1))
+        own = next(each for each in names if each not in self._taken)
+        self._taken.add(own)
+        path = self.folder / own
         captions = [f"{each['label']} {each['score']:.2f}" for each in row["boxes"]]
         colors = [COLORS[label % len(COLORS)] for label in found.labels]
         drawn = with_boxes(read_image(image), found.boxes, captions, colors)

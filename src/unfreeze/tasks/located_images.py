@@ -16,11 +16,11 @@ from unfreeze.errors import Notice, UnknownLabel, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.average_precision import Located
 from unfreeze.tasks.image_classifier import image_inputs
+from unfreeze.tasks.image_inputs import read_once
 from unfreeze.tasks.settings import BoxCount, LocatorSettings
 from unfreeze.vision.annotations import BoxSet, located_set
 from unfreeze.vision.images import LoadedImage
-from unfreeze.vision.store import ImageStore
-from unfreeze.vision.transforms import ImageTransform
+from unfreeze.vision.transforms import Augmentation, ImageTransform
 
 logger = logging.getLogger(__name__)
 
@@ -89,16 +89,19 @@ class LocatedImages:
         names: Sequence[str],
         transform: ImageTransform,
         progress: Progress = SILENT,
+        *,
+        augmentation: Augmentation | None = None,
     ) -> LocatedImages:
         """Read the images.
 
         Args:
             names: the labels, whose numbers are those of the boxes.
+            augmentation: of training images; see `read_once`.
 
         Raises:
             UserError: an image cannot be read.
         """
-        images = ImageStore(examples.inputs(), at_least=transform.at_least, progress=progress)
+        images = read_once(examples.inputs(), transform, augmentation, progress)
         number_of = {name: number for number, name in enumerate(names)}
         true = [
             Located(each.boxes, np.array([number_of[label] for label in each.labels], dtype=np.int64))

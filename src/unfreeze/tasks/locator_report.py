@@ -17,35 +17,39 @@ from unfreeze.vision.boxes import Boxes, iou_matrix
 
 @dataclass(frozen=True)
 class LocatorReport:
-    """The measures of a locator on images with boxes. Without a true box, average precision is not a number."""
+    """The measures of a locator on images with boxes. Without a true box, average precision is not a number.
+
+    For one box an image and a single label there is none (None): all scores are 1, and it would depend on the order of the images.
+    """
 
     n_images: int
     n_boxes: int
     """True boxes that were looked for."""
     overlap: Overlap | None
     """Of one box an image; None if there are several."""
-    average_precision: float
+    average_precision: float | None
     """Mean over the IoU thresholds 0.50, 0.55, ..., 0.95 and the labels, as COCO defines it."""
-    average_precision_50: float
-    average_precision_75: float
+    average_precision_50: float | None
+    average_precision_75: float | None
     by_label: dict[str, float]
     """Average precision of each label."""
     baseline_overlap: Overlap | None
     """Of the mean box of the training images, in every image."""
-    baseline_average_precision: float
+    baseline_average_precision: float | None
     """Of the same, with the most frequent label."""
 
     @property
     def score(self) -> float:
         """The mean IoU of one box an image, average precision of several (0 if it is no number)."""
         found = self.average_precision if self.overlap is None else self.overlap.mean_iou
-        return 0.0 if math.isnan(found) else found
+        return 0.0 if found is None or math.isnan(found) else found
 
     def metrics(self) -> dict[str, float]:
         """The measures by name, without those of the baseline and of single labels."""
         found = {} if self.overlap is None else asdict(self.overlap)
         names = ("average_precision", "average_precision_50", "average_precision_75")
-        return {**found, **{name: getattr(self, name) for name in names}}
+        precisions = {name: getattr(self, name) for name in names if self.average_precision is not None}
+        return {**found, **precisions}
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values; None where a measure is no number."""
@@ -55,8 +59,10 @@ class LocatorReport:
             "boxes": self.n_boxes,
             **self.metrics(),
             "by_label": self.by_label,
-            "baseline": {**baseline, "average_precision": self.baseline_average_precision},
+            "baseline": baseline,
         }
+        if self.average_precision is not None:
+            values["baseline"] = {**baseline, "average_precision": self.baseline_average_precision}
         return {name: _plain(value) for name, value in values.items()}
 
     def __str__(self) -> str:
@@ -69,15 +75,16 @@ class LocatorReport:
             shares = {} if overlap is None else {
                 "mean IoU": overlap.mean_iou, "IoU >= 0.5": overlap.share_50, "IoU >= 0.75": overlap.share_75
             }  # fmt: skip
-            rows.append({"boxes": name, **shares, "average precision": precision})
+            ranked = {} if precision is None else {"average precision": precision}
+            rows.append({"boxes": name, **shares, **ranked})
         measured = f"{counted(self.n_boxes, 'box')} in {counted(self.n_images, 'image')}"
-        first = (
-            f"average precision {self.average_precision:.4f} (at IoU 0.5 {self.average_precision_50:.4f}, "
-            f"at 0.75 {self.average_precision_75:.4f}) on {measured}"
-        )
-        if self.overlap is not None:
-            first = f"mean IoU {self.overlap.mean_iou:.4f}, {first}"
-        parts = [first, aligned(rows)]
+        measures = [] if self.overlap is None else [f"mean IoU {self.overlap.mean_iou:.4f}"]
+        if self.average_precision is not None:
+            measures.append(
+                f"average precision {self.average_precision:.4f} (at IoU 0.5 {self.average_precision_50:.4f}, "
+                f"at 0.75 {self.average_precision_75:.4f})"
+            )
+        parts = [f"{', '.join(measures)} on {measured}", aligned(rows)]
         if len(self.by_label) > 1:
             parts.append(
                 aligned(
@@ -125,10 +132,13 @@ def make_report(
             )
             for given in (found, means)
         )
+    n_boxes = sum(len(each.boxes) for each in true)
+    if is_one and len(names) == 1:
+        return LocatorReport(len(true), n_boxes, overlap, None, None, None, {}, baseline_overlap, None)
     precision = average_precision(true, found, len(names))
     return LocatorReport(
         len(true),
-        sum(len(each.boxes) for each in true),
+        n_boxes,
         overlap,
         precision.mean,
         precision.at_50,

@@ -380,8 +380,9 @@ def fit_locator(
             network = LocatorNetwork(encoder, len(names), **arguments)
             network.to(run.accelerator.device)
         with together():
-            data = LocatedImages.of(used, names, encoder.processor, progress)
-            train = ViewFeatures(network, data, augmentation_of(chosen), chosen.seed)
+            augmentation = augmentation_of(chosen)
+            data = LocatedImages.of(used, names, encoder.processor, progress, augmentation=augmentation)
+            train = ViewFeatures(network, data, augmentation, chosen.seed)
             if count == "one":
                 network.start_from(train.mean_center_size())
             else:

@@ -188,6 +188,11 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
     Args:
         finder: finds images that are given by name; None if they are all in memory or files.
     """
+    in_pixels = [each.boxes for each in raw.images if not each.normalized and len(each.boxes)]
+    if in_pixels and max(float(np.abs(boxes).max()) for boxes in in_pixels) <= 1:
+        raise UserError(
+            f"{source}: all boxes lie within one pixel; if they are fractions of the images, multiply them by width and height"
+        )
     findings = _Findings()
     for what, (count, place) in raw.left_out.items():
         findings.add(what, place, count)

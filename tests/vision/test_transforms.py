@@ -194,10 +194,22 @@ def test_published_preprocessors_are_read(tmp_path: Path) -> None:
     assert ImageTransform.load(tmp_path) == expected
 
 
+def test_a_published_crop_is_the_middle_of_the_resized_image(tmp_path: Path) -> None:
+    """ResNet's classical preparation: the shorter side to 256, then the middle of 224."""
+    published = {
+        "size": {"shortest_edge": 256},
+        "do_center_crop": True,
+        "crop_size": {"height": 224, "width": 224},
+    }
+    (tmp_path / PREPROCESSOR).write_text(json.dumps(published))
+    assert ImageTransform.load(tmp_path) == ImageTransform(size=224, crop_fraction=0.875)
+
+
 @pytest.mark.parametrize(
     "values",
     [
         [],
+        {"do_normalize": False},
         {"size": "big"},
         {"size": 0},
         {"size": 10**9},

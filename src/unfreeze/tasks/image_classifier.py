@@ -186,6 +186,7 @@ def make_objective(
     accelerator: Accelerator,
     validation: ExampleSet | None = None,
     sample_weight: NDArray[np.float32] | None = None,
+    progress: Progress = SILENT,
 ) -> ClassificationObjective:
     """Read the images, or compute their features where the encoder is frozen, for training.
 
@@ -195,13 +196,14 @@ def make_objective(
     names, multi_label = train_set.label_names, train_set.multi_label
     transform = network.encoder.processor
     assert isinstance(transform, ImageTransform)
+    augmentation = None if plan.has_fixed_features else augmentation_of(plan)
     held_out = None
     if validation is not None:
         targets = make_targets(validation, names, multi_label)
-        held_out = read_once(validation.inputs(), transform), targets
+        held_out = read_once(validation.inputs(), transform, progress=progress), targets
     return ClassificationObjective(
         network,
-        read_once(train_set.inputs(), transform, None if plan.has_fixed_features else augmentation_of(plan)),
+        read_once(train_set.inputs(), transform, augmentation, progress),
         make_targets(train_set, names, multi_label),
         sample_weight=None if sample_weight is None else torch.from_numpy(sample_weight),
         batch_size=plan.batch_size,
@@ -257,7 +259,7 @@ def fit_image_classifier(
         accelerator = make_accelerator("fp32") if solved else run.accelerator
         network.to(accelerator.device)
         with together():
-            objective = make_objective(network, train_set, chosen, accelerator, validation, weights)
+            objective = make_objective(network, train_set, chosen, accelerator, validation, weights, progress)
         if solved:
             records = [solve_heads(network, objective, chosen.seed)]
         else:

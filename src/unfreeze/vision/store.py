@@ -49,7 +49,7 @@ class ImageStore(Sequence[LoadedImage]):
         n_bytes = 0
         place = Path(tempfile.gettempdir())
         with writing(place), tempfile.TemporaryFile() as file:
-            with progress.bar("read images", total=len(images), unit="images") as bar:
+            with progress.bar("read images", total=len(images), unit="image") as bar:
                 for each in images:
                     loaded = load_image(each, at_least=at_least)
                     self._geometry.append((loaded.size, loaded.extent))

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -204,14 +204,21 @@ class ImageTransform:
         values = read_json_file(path)
         if not isinstance(values, dict):
             raise UserError(f"{path} holds no object: the file is damaged")
-        size, resample = values.get("size", 224), values.get("resample", 2)
-        if isinstance(size, dict):  # {"shortest_edge": 224} or {"height": 224, "width": 224}
-            sides = list(size.values())
-            size = sides[0] if sides and all(side == sides[0] for side in sides) else None
+        for step in ("do_resize", "do_rescale", "do_normalize"):
+            if values.get(step, True) is not True:
+                raise UserError(
+                    f"{path}: {step} is {shown(values[step])}, and images are always prepared in this way"
+                )
+        size, resample = _side(values.get("size", 224)), values.get("resample", 2)
+        fraction = values.get("crop_fraction", values.get("crop_pct", 1.0))
+        cropped = _side(values.get("crop_size"))
+        if values.get("do_center_crop", True) is True and isinstance(cropped, int) and isinstance(size, int):
+            # The shorter side becomes `size`, and the middle of `crop_size` is cut out.
+            size, fraction = cropped, cropped / max(1, size)
         known = {
             "size": size,
             "fit": values.get("fit", "crop"),
-            "crop_fraction": values.get("crop_fraction", values.get("crop_pct", 1.0)),
+            "crop_fraction": fraction,
             "mean": values.get("image_mean", cls.mean),
             "std": values.get("image_std", cls.std),
             "resample": {2: "bilinear", 3: "bicubic"}[resample] if resample in (2, 3) else resample,
@@ -220,6 +227,14 @@ class ImageTransform:
             return cls(**known)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
+
+
+def _side(size: Any) -> Any:
+    """The side of a square in transformers' format: 224, {"shortest_edge": 224} or {"height": 224, "width": 224}."""
+    if not isinstance(size, dict):
+        return size
+    sides = list(size.values())
+    return sides[0] if sides and all(side == sides[0] for side in sides) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,8 @@ class MapNorm(nn.BatchNorm2d):
         return F.relu(y, inplace=residual is not None) if relu else y
 
     def _normalized(self, x: Tensor) -> Tensor:
-        if self.is_fixed:
+        # A single place has no variance.
+        if self.is_fixed or (x.numel() == x.shape[1] and not are_several()):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
@@ -63,7 +64,7 @@ class MapNorm(nn.BatchNorm2d):
         mean = summed(exact.sum(places)) / count
         centered = exact - mean[:, None, None]
         variance = summed(centered.square().sum(places)) / count
-        self.track(mean.detach(), (variance * count / (count - 1)).detach())
+        self.track(mean.detach(), (variance * count / (count - 1).clamp_min(1)).detach())
         scale = (variance + self.eps).rsqrt() * self.weight
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 

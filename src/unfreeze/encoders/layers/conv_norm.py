@@ -1,7 +1,8 @@
 """A convolution with the batch normalization, the residual and the ReLU that follow it.
 
-Where neither convolution nor normalization changes, they are one convolution: with fixed statistics, batch normalization multiplies each channel and adds to it, so it can be part of the weights: the feature
-map is then written once instead of twice. This holds in predictions, and in training for frozen stages.
+Where neither the convolution nor the normalization changes, both are one convolution. With fixed statistics, batch normalization
+multiplies each channel and adds to it, which the weights can do as well, so the feature map is written once instead of twice. This
+holds in predictions, and in training for frozen stages.
 
 Shapes: B batch, D channels, H and W height and width of a feature map.
 """

@@ -124,7 +124,7 @@ class _NormRelu(torch.autograd.Function):
         scale = (weight * inverse).float()
         other = None if residual is None else _rows(residual)
         out = map_norm_kernel.apply(rows, other, mean.float(), scale, bias.detach(), relu)
-        ctx.relu, ctx.has_residual = relu, residual is not None
+        ctx.has_residual = residual is not None
         ctx.save_for_backward(x, out if relu else None, mean.float(), inverse.float(), weight)
         return _maps(out, x)
 

@@ -1,8 +1,7 @@
 """Batch normalization of feature maps with what follows it (a residual, ReLU), compiled: two passes forward and two backward.
 
 As operations of torch these are four passes forward and six backward, which together take as long as the convolutions in
-bfloat16 (docs/lab-notes.md). Arithmetic is in float32; sums are those of the sums of
-blocks of rows.
+bfloat16 (docs/lab-notes.md). Arithmetic is in float32; sums over all rows are sums of those of blocks of rows.
 
 Shapes: N rows, one for each place of each image, D channels (a multiple of 16).
 """

@@ -6,11 +6,14 @@ of which are held out. For these the nearest training verse (cosine of TF-IDF) i
 memorized verses. The lecture's own sentence is translated by the Tamil model, as it comes out.
 
     python -m experiments.translation --data DATA --runs RUNS --only multi30k --minutes 75    (goal: BLEU 32 on test 2016)
-    python -m experiments.translation --data DATA --runs RUNS --only tatoeba both en-ta forward --minutes 60
+    python -m experiments.translation --data DATA --runs RUNS --only tatoeba both forward --minutes 60
+    python -m experiments.translation --data DATA --runs RUNS --only en-ta --minutes 60 --vectors VECTORS
     python -m experiments.translation --data DATA --runs RUNS --show
 
 `forward` reads the captions in one direction with as many cells in all, 2 H a layer, so that the decoder gets states of the same
 width. A cell then reads 2 H states of the step before instead of H: it has twice the recurrent parameters of both directions.
+`--vectors` gives word vectors of English (a folder of `pretrain word2vec`): the Bible knows no film, and with vectors of other text
+the encoder still knows what words are like it.
 
 An interrupted training is resumed by the same command. `--show` prints the table of all that are finished. The figures are in
 docs/results.md.
@@ -37,6 +40,9 @@ from unfreeze.text.pairs import PairSet, pairs_in_memory, read_pairs
 HELD_OUT_BOOKS = ("Ruth", "Jonah", "Obadiah", "Haggai", "Philippians", "James", "2 John", "3 John", "Jude")
 LECTURE = "I enjoyed the film transformers"
 SENTENCES = {"de": "A man sits on the bank of a river and reads a book.", "ta": LECTURE}
+RATES = {"en-ta": 3e-3}
+"""Learning rates other than the preset's. With 1e-3 the verses, which are long, need twice as many updates before the attention finds
+words; see docs/lab-notes.md."""
 RESULTS = "translation.json"
 
 
@@ -113,9 +119,10 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 def settings_of(name: str, minutes: float) -> TranslationSettings:
     """The preset `small`, for so many minutes; "forward" reads in one direction with as many cells in all."""
     settings = small()
+    policy = replace(settings.policy, learning_rate=RATES.get(name, settings.policy.learning_rate))
     loop = replace(settings.loop, epochs=None, minutes=minutes, validate_minutes=max(1.0, minutes / 20))
     direction = "forward" if name == "forward" else "both"
-    return replace(settings, loop=loop, direction=direction)
+    return replace(settings, policy=policy, loop=loop, direction=direction)
 
 
 def nearest(task: Task, test: PairSet) -> list[str]:
@@ -127,7 +134,7 @@ def nearest(task: Task, test: PairSet) -> list[str]:
     return [targets[int(row)] for row in best.A1]
 
 
-def run(name: str, data: Path, runs: Path, minutes: float) -> None:
+def run(name: str, data: Path, runs: Path, minutes: float, vectors: Path | None = None) -> None:
     """Train, or take up the training, and measure."""
     task, folder = TASKS[name](data), runs / name
     translator, metrics = pretrain_cove(
@@ -135,6 +142,7 @@ def run(name: str, data: Path, runs: Path, minutes: float) -> None:
         settings_of(name, minutes),
         output=folder,
         validation=task.validation,
+        word_vectors=vectors,
         progress=Progress(),
     )
     found: dict[str, object] = {"pairs": len(task.train), "minutes": minutes, **metrics}
@@ -191,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--only", nargs="+", choices=list(TASKS), default=list(TASKS), help="trainings (default: all)"
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="length of each training (default: 60)")
+    parser.add_argument("--vectors", type=Path, help="word vectors of English (default: trained here)")
     parser.add_argument("--show", action="store_true", help="print the results of finished trainings")
     options = parser.parse_args(arguments)
     if options.show:
@@ -198,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     options.runs.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        run(name, options.data, options.runs, options.minutes)
+        run(name, options.data, options.runs, options.minutes, options.vectors)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unfreeze import Encoder
-from unfreeze.encoders.convnet import ConvNet
+from unfreeze.encoders.convnet import BlockName, ConvNet, Stem
 from unfreeze.encoders.layers import map_norm
 from unfreeze.encoders.layers.map_norm import MapNorm
 from unfreeze.errors import UserError
@@ -167,3 +167,14 @@ def test_every_layer_is_encoded() -> None:
         mean, largest = each.mean((2, 3)).numpy(), each.amax((2, 3)).numpy()
         np.testing.assert_allclose(encoder.encode(given, layer=number), mean, atol=1e-5)
         np.testing.assert_allclose(encoder.encode(given, layer=number, pool="max"), largest, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stem", "block", "size"), [("small", "basic", 17), ("large", "basic", 50), ("large", "bottleneck", 33)]
+)
+def test_the_largest_map_is_that_of_the_stem_or_a_stage(stem: Stem, block: BlockName, size: int) -> None:
+    """Memory of a batch is bounded by it; the wide maps of the stem count, not only the layers."""
+    net = ConvNet(ImageTransform(size=size), width=8, depths=(1, 1), block=block, stem=stem)
+    batch = net.prepare([np.zeros((size, size, 3), dtype=np.uint8)])
+    maps = [net.conv1(net.processor.normalized(batch.pixels)), *net.maps(batch)]
+    assert net.largest_map == max(each[0].numel() for each in maps)

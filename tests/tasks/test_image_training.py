@@ -196,16 +196,16 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
         return (folder / "model.safetensors").read_bytes()
 
     whole = weights(tmp_path / "whole")
-    loss, count = ClassificationObjective.loss, 0
+    loss, count = ClassificationObjective.loss_of, 0
 
-    def dying(self: ClassificationObjective, batch: list[int]) -> Loss:
+    def dying(self: ClassificationObjective, features: dict[str, Tensor], batch: list[int]) -> Loss:
         nonlocal count
         count += 1
         if count == 6:
             raise Killed
-        return loss(self, batch)
+        return loss(self, features, batch)
 
-    monkeypatch.setattr(ClassificationObjective, "loss", dying)
+    monkeypatch.setattr(ClassificationObjective, "loss_of", dying)
     with pytest.raises(Killed):
         weights(tmp_path / "killed")
     assert not (tmp_path / "killed" / "config.json").exists()

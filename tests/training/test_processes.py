@@ -22,12 +22,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.commands.toy import plain_documents, reviews, write_corpus, write_table
+from tests.commands.toy_images import write_images
+from tests.tasks.rectangles import one_rectangle
 from unfreeze.commands.main import main
 from unfreeze.training import loop
 from unfreeze.training.checkpoints import Checkpoints
@@ -47,6 +50,12 @@ COMMANDS = {
     "frozen": f"{FIT} --encoder lm --transfer frozen --epochs 2",
     "fine-tune": f"{FIT} --encoder lm --transfer fine-tune --epochs 3",
     "fine-tune by sgd": f"{FIT} --encoder lm --transfer fine-tune --epochs 3 {SGD}",
+}
+SMALL_NETWORK = f"--width 8 --depths 1 1 --stem small --epochs 2 --batch-size 5 --precision fp32 {SGD}"
+COMMANDS |= {
+    "images": f"fit classifier --train pictures --validation held-out --image-size 16 --jitter 0.2 {SMALL_NETWORK}",
+    "boxes": f"fit locator --train boxes/boxes.csv --image-size 24 {SMALL_NETWORK}",
+    "several boxes": f"fit locator --train boxes/boxes.csv --boxes several --image-size 24 {SMALL_NETWORK}",
 }
 LARGEST_ERRORS = {"fine-tune": 1e-3}
 """Where a gradient is next to nothing, Adam makes a part of a step out of a rounding error; SGD does not."""
@@ -192,6 +201,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     write_table(folder / "good.csv", [("A funny film.", "pos")] * 4)
     write_table(folder / "other.csv", [("A funny film.", "neutral")])
     write_corpus(folder / "blank.txt", ["", " "])
+    write_images(folder / "pictures", 6, seed=4)
+    write_images(folder / "held-out", 3, seed=5)
+    (folder / "boxes").mkdir()
+    pictures, edges = one_rectangle(11, 0)
+    rows = ["filename,class,xmin,ymin,xmax,ymax"]
+    for number, (picture, box) in enumerate(zip(pictures, edges, strict=True)):
+        PIL.Image.fromarray(picture).save(folder / "boxes" / f"{number}.png")
+        rows.append(",".join([f"{number}.png", "paper", *map(str, box)]))
+    (folder / "boxes" / "boxes.csv").write_text("\n".join(rows) + "\n")
     two = Pair(folder)
     with pytest.MonkeyPatch.context() as patch, without_dropout():
         patch.chdir(folder)
@@ -326,6 +344,17 @@ def test_fewer_examples_than_processes(pair: Pair) -> None:
     for processes in (1, 2):
         succeed(pair, processes, f"{line} --output one-{processes}")
     assert_same(Path("one-2"), Path("one-1"))
+
+
+@pytest.mark.parametrize("boxes", ["", "--boxes several"])
+def test_fewer_images_than_processes(pair: Pair, boxes: str) -> None:
+    """A process without images takes part in the sums of the batch norms, and adds nothing to them."""
+    name = "several-box" if boxes else "one-box"
+    Path(f"boxes/{name}.csv").write_text("".join(Path("boxes/boxes.csv").read_text().splitlines(True)[:2]))
+    line = f"fit locator --train boxes/{name}.csv {boxes} --image-size 24 {SMALL_NETWORK}"
+    for processes in (1, 2):
+        succeed(pair, processes, f"{line} --output {name}-{processes}")
+    assert_same(Path(f"{name}-2"), Path(f"{name}-1"))
 
 
 def test_fewer_tokens_than_lanes(pair: Pair) -> None:

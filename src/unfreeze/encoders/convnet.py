@@ -163,6 +163,14 @@ class ConvNet(ImageEncoder):
     def n_places(self) -> int:
         return (-(-self.processor.size // self.strides()[-1])) ** 2
 
+    @property
+    def largest_map(self) -> int:
+        size, stem = self.processor.size, self.conv1
+        sides = [-(-size // stride) for stride in (stem.stride[0], *self.strides())]
+        return max(
+            width * side**2 for width, side in zip((stem.out_channels, *self._widths), sides, strict=True)
+        )
+
     def maps(self, batch: Images) -> list[Tensor]:
         x = self.first(self.conv1, self.bn1, self.processor.normalized(batch.pixels))
         if self.has_large_stem:

@@ -19,8 +19,9 @@ from unfreeze.encoders.base import Batch, Encoder, pooled
 from unfreeze.encoders.feature_settings import Pool
 from unfreeze.vision.transforms import ImageTransform
 
-PIXELS_PER_UNIT = 128
-"""Pixels that count as one unit of `input_size`: a batch of `encode` then holds 10 images of 224 by 224."""
+NUMBERS_PER_UNIT = 2048
+"""Numbers of the largest feature map that count as one unit of `input_size`: with ResNet-18, a batch of `encode` then holds 10 images of
+224 by 224."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +48,13 @@ class ImageEncoder(Encoder):
         return next(self.parameters()).device
 
     def input_size(self, one: Any) -> int:
-        """The same for every image: all of them become squares of one size."""
-        return max(1, self.processor.size**2 // PIXELS_PER_UNIT)
+        """The same for every image, as all of them become squares of one size: its largest map decides the memory of a batch."""
+        return max(1, self.largest_map // NUMBERS_PER_UNIT)
+
+    @property
+    @abstractmethod
+    def largest_map(self) -> int:
+        """Numbers in the largest feature map of an image."""
 
     def prepare(self, inputs: Sequence[Any]) -> Images:
         """Images (files, arrays or PIL images) -> a batch on the device of the encoder."""

@@ -68,12 +68,17 @@ class ClassificationObjective(SeparateExamples):
             if validation is not None:
                 self.validation_features = network.read_all(validation[0])
 
-    def loss(self, batch: list[int]) -> Loss:
+    def loss(self, batch: Any) -> Loss:
         """Cross-entropy of this process's part of a batch."""
         device = next(self.model.parameters()).device
         features = self._features(batch or [0], device)
         if not batch:  # more processes than examples: this one only takes part in the sums of the batch norms
             features = {name: x[:0] for name, x in features.items()}
+        return self.loss_of(features, batch)
+
+    def loss_of(self, features: dict[str, Tensor], batch: list[int]) -> Loss:
+        """Cross-entropy of a batch, of which the features are known."""
+        device = next(self.model.parameters()).device
         weights = None if self.sample_weight is None else self.sample_weight[batch].to(device)
         loss = self.network.loss(features, self.targets[batch].to(device), weights)
         return Loss(loss, len(batch), self.network.body.penalty())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unfreeze.analysis.image_features import class_evidence
 from unfreeze.datasets.dataset import ExampleSet, LabeledExample
@@ -32,9 +33,11 @@ from unfreeze.tasks.metrics import Prediction
 from unfreeze.tasks.plans import ImageClassifierPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import ImageClassifierSettings
 from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.objective import Loss
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
 from unfreeze.vision.images import ImageFile, is_image_input
+from unfreeze.vision.random_views import RandomViews
 from unfreeze.vision.transforms import ImageTransform
 
 if TYPE_CHECKING:
@@ -172,11 +175,40 @@ def make_network(
         UserError: the encoder cannot be read.
     """
     head = plan.head or PooledMaps.usual_head
-    body = PooledMaps(make_encoder(plan), augmentation_of(plan))
+    body = PooledMaps(make_encoder(plan))
     network = ClassifierNetwork(
         body, len(train_set.label_names), multi_label=train_set.multi_label, head=head
     )
     return network, {"network": body.network, "head": head}
+
+
+class ImageObjective(ClassificationObjective):
+    """The objective of a classifier of images whose encoder is trained: a random view of each image in each epoch.
+
+    Args:
+        views: of the training images.
+        options: arguments of `ClassificationObjective`.
+    """
+
+    def __init__(
+        self, network: ClassifierNetwork, views: RandomViews, targets: Tensor, **options: Any
+    ) -> None:
+        super().__init__(network, views.images, targets, **options)
+        self.views = views
+
+    def batches(self, epoch: int, start: int) -> Iterator[tuple[int, list[int]]]:
+        """The epoch, which determines the views, and the indices of the images of this process, batch by batch."""
+        for numbers in super().batches(epoch, start):
+            yield epoch, numbers
+
+    def loss(self, batch: tuple[int, list[int]]) -> Loss:
+        """Cross-entropy of this process's part of a batch; without images it only takes part in the sums of the batch norms."""
+        epoch, numbers = batch
+        body = self.network.body
+        assert isinstance(body, PooledMaps)
+        pixels, _ = self.views.squares([(number, epoch + 1) for number in numbers])
+        top = body.encoder.maps(body.encoder.batch_of(pixels))[-1]
+        return self.loss_of(body.pooled(top), numbers)
 
 
 def make_objective(
@@ -201,18 +233,20 @@ def make_objective(
     if validation is not None:
         targets = make_targets(validation, names, multi_label)
         held_out = read_once(validation.inputs(), transform, progress=progress), targets
-    return ClassificationObjective(
-        network,
-        read_once(train_set.inputs(), transform, augmentation, progress),
-        make_targets(train_set, names, multi_label),
-        sample_weight=None if sample_weight is None else torch.from_numpy(sample_weight),
-        batch_size=plan.batch_size,
-        frozen=plan.has_fixed_features,
-        validation=held_out,
-        seed=plan.seed,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-    )
+    images = read_once(train_set.inputs(), transform, augmentation, progress)
+    targets = make_targets(train_set, names, multi_label)
+    options: dict[str, Any] = {
+        "sample_weight": None if sample_weight is None else torch.from_numpy(sample_weight),
+        "batch_size": plan.batch_size,
+        "validation": held_out,
+        "seed": plan.seed,
+        "rank": accelerator.process_index,
+        "world_size": accelerator.num_processes,
+    }
+    if plan.has_fixed_features:
+        return ClassificationObjective(network, images, targets, frozen=True, **options)
+    views = RandomViews(images, images.sizes, transform, augmentation, seed=plan.seed)
+    return ImageObjective(network, views, targets, **options)
 
 
 def fit_image_classifier(

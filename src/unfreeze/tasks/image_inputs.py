@@ -1,4 +1,4 @@
-"""Images as the networks of tasks read them: an encoder of the plan's settings, and random views in training.
+"""Images as the networks of tasks read them: an encoder of the plan's settings, and decoded images.
 
 Legend: B batch, S side of the squares, D channels of the top feature map.
 """
@@ -10,18 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from unfreeze.encoders.convnet import ConvNet
-from unfreeze.encoders.image_encoder import ImageEncoder, Images
+from unfreeze.encoders.image_encoder import ImageEncoder
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import JOINT, Body
 from unfreeze.tasks.plans import NO_ENCODER, SMALL_IMAGES, ImagePlan
 from unfreeze.tasks.settings import Resize
 from unfreeze.transfer.policies import LayerGroups
-from unfreeze.vision.images import LoadedImage, load_image
 from unfreeze.vision.store import ImageStore
 from unfreeze.vision.transforms import Augmentation, ImageTransform
 
@@ -69,20 +66,15 @@ def read_once(
 
 
 class PooledMaps(Body):
-    """The mean of the top feature map; in training, of a random view of each image.
-
-    Args:
-        encoder: gives the maps.
-        augmentation: the random views of training; None always shows the same.
-    """
+    """The mean of the top feature map."""
 
     encoder: ImageEncoder
     network = "images"
     usual_head = "linear"
 
-    def __init__(self, encoder: ImageEncoder, augmentation: Augmentation | None = None) -> None:
+    def __init__(self, encoder: ImageEncoder) -> None:
         super().__init__()
-        self.encoder, self.augmentation = encoder, augmentation
+        self.encoder = encoder
         self.widths = {JOINT: encoder.widths[-1]}
 
     def length(self, one: Any) -> int:
@@ -91,30 +83,12 @@ class PooledMaps(Body):
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
         """B images -> (B, D)."""
-        draws = self.training and self.augmentation is not None
-        batch = self._random_views(inputs) if draws else self.encoder.prepare(inputs)
-        return self.pooled(self.encoder.maps(batch)[-1])
+        return self.pooled(self.encoder.maps(self.encoder.prepare(inputs))[-1])
 
     @staticmethod
     def pooled(top: Tensor) -> dict[str, Tensor]:
         """The top feature map (B, D, H, W) -> (B, D)."""
         return {JOINT: top.float().mean((2, 3))}
-
-    def _random_views(self, inputs: Sequence[Any]) -> Images:
-        assert self.augmentation is not None
-        transform, device = self.encoder.processor, self.encoder.device
-        # The state of torch's generator is part of a checkpoint.
-        seed = int(torch.randint(2**31, (1,), device=device))
-        generator = np.random.default_rng(seed)
-        squares = []
-        for each in inputs:
-            image = each if isinstance(each, LoadedImage) else load_image(each, at_least=transform.at_least)
-            view = self.augmentation.view(transform, *image.size, generator)
-            squares.append(view.render(image, transform.fill, transform.resample))
-        pixels = torch.from_numpy(np.stack(squares))
-        if self.augmentation.jitter:
-            pixels = self.augmentation.colors(pixels.float(), generator).round().to(torch.uint8)
-        return self.encoder.batch_of(pixels)
 
     def layer_groups(self) -> LayerGroups:
         """The layer groups of the encoder; nothing is new to the task."""

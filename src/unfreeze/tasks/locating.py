@@ -32,6 +32,7 @@ from unfreeze.tasks.locator_report import LocatorReport
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.vision.boxes import clipped, to_center
 from unfreeze.vision.images import LoadedImage
+from unfreeze.vision.random_views import RandomViews
 from unfreeze.vision.transforms import Augmentation, View
 
 logger = logging.getLogger(__name__)
@@ -60,24 +61,24 @@ class ViewFeatures:
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
-        self.network, self.data, self.augmentation, self.seed = network, data, augmentation, seed
+        self.network, self.data = network, data
+        keep = [each.boxes for each in data.true]
+        transform = network.encoder.processor
+        self.views = RandomViews(data.images, data.sizes, transform, augmentation, keep=keep, seed=seed)
         self.once: list[NDArray[np.float32]] = []
         """For each map that the head reads (I, V, D, H, W), if they are computed once; else empty."""
         self.n_views = 1
 
     def view(self, number: int, draw: int) -> View:
         """A view of an image that shows all of its boxes; draw 0 is the plain one."""
-        transform, size = self.network.encoder.processor, self.data.sizes[number]
-        if self.augmentation is None or draw == 0:
-            return transform.view(*size)
-        generator = np.random.default_rng([self.seed, draw, number])
-        boxes = self.data.true[number].boxes
-        return self.augmentation.view(transform, *size, generator, keep=boxes)
+        return self.views.view(number, draw)
 
     def read(self, numbers: Sequence[int], epoch: int) -> tuple[list[Tensor], list[View]]:
         """Features of these images, (B, D, H, W) of each map, and the views that they show."""
         if not self.once:
             return self._compute([(number, epoch) for number in numbers])
+        if not numbers:
+            return [torch.from_numpy(each[:0, 0]).to(self.network.encoder.device) for each in self.once], []
         chosen = [(number, (number + epoch) % self.n_views) for number in numbers]
         rows, draws = (list(each) for each in zip(*chosen, strict=True))
         device = self.network.encoder.device
@@ -86,17 +87,8 @@ class ViewFeatures:
 
     def _compute(self, chosen: Sequence[tuple[int, int]]) -> tuple[list[Tensor], list[View]]:
         """Features of images in the views of these draws."""
-        encoder, views = self.network.encoder, [self.view(*each) for each in chosen]
-        transform = encoder.processor
-        squares = [
-            view.render(self.data.images[number], transform.fill, transform.resample)
-            for (number, _), view in zip(chosen, views, strict=True)
-        ]
-        pixels = torch.from_numpy(np.stack(squares))
-        if self.augmentation is not None and self.augmentation.jitter:
-            generator = np.random.default_rng([self.seed, *(place for each in chosen for place in each)])
-            pixels = self.augmentation.colors(pixels.float(), generator).round().to(torch.uint8)
-        return self.network.features(encoder.batch_of(pixels)), views
+        pixels, views = self.views.squares(chosen)
+        return self.network.features(self.network.encoder.batch_of(pixels)), views
 
     def targets(self, numbers: Sequence[int], views: Sequence[View]) -> tuple[list[Tensor], list[Tensor]]:
         """The boxes of these images in pixels of the square, (N, 4) of each, and their labels."""
@@ -144,7 +136,9 @@ class ViewFeatures:
         with evaluating(self.network), number_format(), tempfile.TemporaryFile() as file:
             first, _ = self._compute([(0, 0)])
             n_bytes = sum(4 * each[0].numel() for each in first) * n_images
-            n_views = 1 if self.augmentation is None else max(1, min(MOST_VIEWS, CACHE_BYTES // n_bytes))
+            n_views = (
+                1 if self.views.augmentation is None else max(1, min(MOST_VIEWS, CACHE_BYTES // n_bytes))
+            )
             offset, found = 0, []
             for each in first:
                 shape = (n_images, n_views, *each.shape[1:])
@@ -227,12 +221,11 @@ class LocatingObjective(SeparateExamples):
 
     def loss(self, batch: tuple[int, list[int]]) -> Loss:
         """Loss of this process's part of a batch."""
-        epoch, own = batch
-        numbers = own or [0]  # more processes than images: this one only takes part in the sums
+        epoch, numbers = batch
         features, views = self.train.read(numbers, epoch)
         boxes, labels = self.train.targets(numbers, views)
         loss = self.network.loss(features, boxes, labels, giou=self.giou_share(epoch))
-        return Loss(loss * float(bool(own)), len(own))
+        return Loss(loss, len(numbers))
 
     def validate(self) -> dict[str, float]:
         """Loss (of one box that of generalized IoU) and measures on the validation images."""

@@ -140,7 +140,7 @@ class LocatorNetwork(nn.Module):
     def loss(
         self, features: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor], *, giou: float
     ) -> Tensor:
-        """The loss of a batch, summed over its images.
+        """The loss of a batch, summed over its images, which may be none: there can be more processes than images in a last batch.
 
         Args:
             features: as `features` gives them.
@@ -148,6 +148,8 @@ class LocatorNetwork(nn.Module):
             labels: (N,) of each image.
             giou: for one box, the share of the loss that is 1 - GIoU; the rest is smooth L1 of center and size.
         """
+        if not boxes:  # only takes part in the sums of the batch norms
+            return sum((each.sum() for each in features), start=features[0].new_zeros(())) * 0.0
         if isinstance(self.head, FcosHead):
             return detection_loss(self.head(features), boxes, labels)
         found, logits = self.head(features[0])

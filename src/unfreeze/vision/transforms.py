@@ -297,18 +297,16 @@ class Augmentation:
         left, top, right, bottom = np.clip(region, 0.0, limits).tolist()
         return transform.view_of((left, top, right, bottom), mirrored=flip < self.flip)
 
-    def colors(self, pixels: Tensor, generator: np.random.Generator) -> Tensor:
-        """Change brightness, contrast and saturation of each image at random, in place: (B, S, S, 3) of floats from 0 to 255."""
+    def colored(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:
+        """Change brightness, contrast and saturation of a square at random: (S, S, 3) -> (S, S, 3), both of 8 bits."""
         if not self.jitter:
             return pixels
-        import torch
-
-        factors = generator.uniform(1 - self.jitter, 1 + self.jitter, (3, len(pixels), 1, 1, 1))
-        brightness, contrast, saturation = torch.from_numpy(factors).to(pixels.device, torch.float32)
-        weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device)
-        pixels.mul_(brightness)
-        gray = (pixels @ weights)[..., None]
+        brightness, contrast, saturation = generator.uniform(1 - self.jitter, 1 + self.jitter, 3).tolist()
+        found = pixels.astype(np.float32) * np.float32(brightness)
+        gray = found @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
         # One map for both: colors move towards their gray value, and everything towards the mean gray value of the image.
-        pixels.sub_(gray).mul_(saturation).add_(gray)
-        mean = gray.mean((1, 2), keepdim=True)
-        return pixels.sub_(mean).mul_(contrast).add_(mean).clamp_(0, 255)
+        found = gray[..., None] + np.float32(saturation) * (found - gray[..., None])
+        mean = gray.mean()
+        found = mean + np.float32(contrast) * (found - mean)
+        colored: Pixels = found.round().clip(0, 255).astype(np.uint8)
+        return colored

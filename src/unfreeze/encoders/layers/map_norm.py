@@ -61,10 +61,14 @@ class MapNorm(nn.BatchNorm2d):
         places = (0, 2, 3)
         exact = x.double()
         count = summed(exact.new_tensor([float(x.numel() // x.shape[1])]))
+        if count == 1:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+            )
         mean = summed(exact.sum(places)) / count
         centered = exact - mean[:, None, None]
         variance = summed(centered.square().sum(places)) / count
-        self.track(mean.detach(), (variance * count / (count - 1).clamp_min(1)).detach())
+        self.track(mean.detach(), (variance * count / (count - 1)).detach())
         scale = (variance + self.eps).rsqrt() * self.weight
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 

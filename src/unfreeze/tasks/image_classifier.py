@@ -206,7 +206,9 @@ class ImageObjective(ClassificationObjective):
         epoch, numbers = batch
         body = self.network.body
         assert isinstance(body, PooledMaps)
-        pixels, _ = self.views.squares([(number, epoch + 1) for number in numbers])
+        pixels, _ = self.views.squares(
+            [(number, epoch + 1) for number in numbers]
+        )  # draw 0 is the plain view
         top = body.encoder.maps(body.encoder.batch_of(pixels))[-1]
         return self.loss_of(body.pooled(top), numbers)
 

@@ -50,9 +50,7 @@ class MapNorm(nn.BatchNorm2d):
     def _normalized(self, x: Tensor) -> Tensor:
         # A single place has no variance.
         if self.is_fixed or (x.numel() == x.shape[1] and not are_several()):
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
+            return self._by_running_statistics(x)
         if not are_several():
             share = self._count_batch()
             return F.batch_norm(
@@ -62,15 +60,18 @@ class MapNorm(nn.BatchNorm2d):
         exact = x.double()
         count = summed(exact.new_tensor([float(x.numel() // x.shape[1])]))
         if count == 1:
-            return F.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-            )
+            return self._by_running_statistics(x)
         mean = summed(exact.sum(places)) / count
         centered = exact - mean[:, None, None]
         variance = summed(centered.square().sum(places)) / count
         self.track(mean.detach(), (variance * count / (count - 1)).detach())
         scale = (variance + self.eps).rsqrt() * self.weight
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    def _by_running_statistics(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+        )
 
     def track(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics towards those of a batch, whose variance is the unbiased one: (D,), (D,)."""

@@ -136,7 +136,8 @@ def test_several_boxes_from_coco(data: Path, tmp_path: Path) -> None:
         tmp_path / "m",
     )
     done = succeed(*fit)
-    assert "several boxes an image" in done.err and "--boxes one looks for the largest one" in done.err
+    assert "several boxes an image" in done.err
+    assert done.err.count("--boxes one looks for the largest one") == 1
     (row,) = succeed("evaluate", tmp_path / "m", train, "--json").rows
     assert set(row["by_label"]) == {"bright", "dark"} and row["average_precision_50"] > 0.3
     assert "mean_iou" not in row
@@ -147,6 +148,21 @@ def test_several_boxes_from_coco(data: Path, tmp_path: Path) -> None:
     )
     assert len(low) > len(high) and all(box["score"] > 0.5 for box in high)
     succeed(*fit)  # done already
+
+
+@pytest.mark.parametrize("source", ["train/boxes.csv", "several/boxes.json"])
+def test_find_rate_raises_the_rate_until_the_locator_diverges(data: Path, source: str) -> None:
+    line = ["find-rate", "--task", "locator", "--train", data / source, *SMALL[:-2], "--batch-size", 8]
+    (values,) = succeed(*line, "--low", 1e-4, "--high", 10, "--steps", 30, "--json").rows
+    losses = values["losses"]
+    assert 1e-4 < values["suggestion"] < 10 and min(losses) < 0.9 * losses[0]
+    if source == "train/boxes.csv":  # a head of several boxes has another loss
+        (other,) = succeed(*line, "--boxes", "several", "--steps", 10, "--json").rows
+        assert abs(other["losses"][0] - losses[0]) > 0.1
+    assert "--positive is for --task classifier, not for --task locator" in fail(*line, "--positive", "paper")
+    assert "--boxes is for --task locator, not for --task tagger" in fail(
+        "find-rate", "--task", "tagger", "--train", "x", "--boxes", "one"
+    )
 
 
 @pytest.mark.parametrize(

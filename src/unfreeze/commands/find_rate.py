@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from unfreeze.checked import need_positive, need_seed
 from unfreeze.commands.console import Console
-from unfreeze.commands.images import IMAGE_OPTIONS, FindsImages, are_images
+from unfreeze.commands.images import IMAGE_OPTIONS, IMAGE_SETTINGS, FindsImages, are_images, read_annotated
 from unfreeze.commands.options import (
     PairColumnOptions,
     PlotOptions,
@@ -21,7 +21,7 @@ from unfreeze.commands.options import (
     need_own_options,
 )
 from unfreeze.errors import UserError
-from unfreeze.tasks.settings import Body, ImageOptions
+from unfreeze.tasks.settings import Body, BoxCount, ImageOptions
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.transfer.policies import Mode
 
@@ -41,6 +41,7 @@ OWN_OPTIONS = {
     + IMAGE_OPTIONS,
     "--task tagger": "text_column label_column comments scheme encoder transfer",
     "--task answerer": "mend_starts encoder transfer",
+    "--task locator": f"label_column images image_column boxes encoder transfer {IMAGE_SETTINGS}",
 }
 OWN_OPTIONS_OF_CLASSIFIERS = {
     "texts": "text_column pair_column label_separator body",
@@ -59,6 +60,7 @@ class FindRate(ReadsTaskData, FindsImages, PairColumnOptions, PlotOptions):
         unfreeze find-rate --train reviews.csv --encoder my-reviews-lm --plot fit-rate.png
         unfreeze find-rate --train cats-and-dogs/ --encoder my-convnet
         unfreeze find-rate --task tagger --train eng.train --encoder my-elmo
+        unfreeze find-rate --task locator --train boxes.csv --images photos/ --encoder my-convnet
     """
 
     model: Positional[str | None] = None
@@ -68,9 +70,9 @@ class FindRate(ReadsTaskData, FindsImages, PairColumnOptions, PlotOptions):
     """For adapt: text to learn from (files, folders, globs, or hf:owner/name)."""
 
     train: str | None = None
-    """For fit: labeled texts or images, tagged sentences, or questions in SQuAD's format."""
+    """For fit: labeled texts or images, tagged sentences, questions in SQuAD's format, or images with boxes."""
 
-    task: Literal["classifier", "tagger", "answerer"] = "classifier"
+    task: Literal["classifier", "tagger", "answerer", "locator"] = "classifier"
     """For fit: the task."""
 
     encoder: str | None = None
@@ -88,8 +90,11 @@ class FindRate(ReadsTaskData, FindsImages, PairColumnOptions, PlotOptions):
     scheme: Scheme | None = None
     """Tagger: scheme of the tags; plain tags are names of their own (default: detected from the tags)."""
 
+    boxes: BoxCount | None = None
+    """Locator: boxes in an image (default: one if each training image has exactly one, otherwise several)."""
+
     image_options: ImageOptions = field(default_factory=ImageOptions)
-    """Options of a classifier of images."""
+    """Options of a classifier of images or a locator."""
 
     batch_size: int | None = None
     """Streams of text or examples in a batch (default: that of the training)."""
@@ -204,11 +209,21 @@ def _prepare_fit(
     arguments: FindRate, accelerator: Accelerator, folder: Path, progress: Progress
 ) -> tuple[Objective, TransferPolicy, LoopSettings]:
     """The training of `fit` on all examples."""
-    from unfreeze.tasks import answering, classification, classifier_network, image_classifier, plans, tagging
+    from unfreeze.tasks import (
+        answering,
+        classification,
+        classifier_network,
+        image_classifier,
+        locating,
+        plans,
+        tagging,
+    )
+    from unfreeze.tasks.located_images import boxes_to_learn
     from unfreeze.tasks.settings import (
         AnswererSettings,
         ClassifierSettings,
         ImageClassifierSettings,
+        LocatorSettings,
         TaggerSettings,
     )
     from unfreeze.text.examples import read_examples
@@ -243,6 +258,13 @@ def _prepare_fit(
         chosen = of_words = plans.plan(plans.TaggerPlan, TaggerSettings(**settings))
         tagger, _ = tagging.make_network(sentences, of_words)
         objective = tagging.make_objective(tagger, sentences, of_words, accelerator, progress=progress)
+    elif arguments.task == "locator":
+        located = LocatorSettings(**settings, **given(arguments, "boxes"), **asdict(arguments.image_options))
+        chosen = of_boxes = plans.plan(plans.LocatorPlan, located)
+        boxes = boxes_to_learn(of_boxes, read_annotated(arguments, arguments.train))
+        locator, _ = locating.make_network(boxes, of_boxes)
+        # Without a number of epochs, the loss of one box is the same in all of them: half of each part.
+        objective = locating.make_objective(locator, boxes, of_boxes, accelerator, progress=progress)
     else:
         questions = read_questions(arguments.train, arguments.encoding, mend_starts=arguments.mend_starts)
         chosen = of_questions = plans.plan(plans.AnswererPlan, AnswererSettings(**settings))

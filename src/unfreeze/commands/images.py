@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from unfreeze.vision.annotations import BoxSet
     from unfreeze.vision.images import ImageFile
 
-IMAGE_OPTIONS = " ".join(["images image_column positive", *(field.name for field in fields(ImageOptions))])
-"""Options that only data sets of images have."""
+IMAGE_SETTINGS = " ".join(field.name for field in fields(ImageOptions))
+"""Settings that only tasks on images have."""
+IMAGE_OPTIONS = f"images image_column positive {IMAGE_SETTINGS}"
+"""Options that only data sets of labeled images have."""
 _OF_IMAGES = {field.name for field in fields(ImageClassifierSettings)}
 TEXT_SETTINGS = " ".join(field.name for field in fields(ClassifierSettings) if field.name not in _OF_IMAGES)
 """Settings that only classifiers of texts have."""

@@ -26,21 +26,23 @@ SCRATCH_SIZE = 64
 """Side of the squares if neither settings nor an encoder say it."""
 
 
-def make_encoder(plan: ImagePlan, usual_resize: Resize | None = None) -> ImageEncoder:
+def make_encoder(plan: ImagePlan, usual_resize: Resize | None = None, least_size: int = 0) -> ImageEncoder:
     """The encoder of the plan, pre-trained or with random weights, which makes squares as the settings say.
 
     Args:
         usual_resize: what happens to images that are no squares, unless the settings say it; None leaves it to the encoder.
+        least_size: smallest side of the squares in pixels, unless the settings say it.
     """
     fit = plan.resize or usual_resize
     if plan.encoder == NO_ENCODER:
-        size = plan.image_size or SCRATCH_SIZE
+        size = plan.image_size or max(SCRATCH_SIZE, least_size)
         transform = ImageTransform(size=size, fit=fit or "crop")
         stem = plan.stem or ("small" if size < SMALL_IMAGES else "large")
         return ConvNet(transform, width=plan.width, depths=plan.depths, block=plan.block, stem=stem)
     encoder = ImageEncoder.from_pretrained(plan.encoder)
     own = encoder.processor
-    encoder.processor = replace(own, size=plan.image_size or own.size, fit=fit or own.fit)
+    size = plan.image_size or max(own.size, least_size)
+    encoder.processor = replace(own, size=size, fit=fit or own.fit)
     return encoder
 
 

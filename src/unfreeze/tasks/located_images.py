@@ -12,7 +12,7 @@ import numpy as np
 from unfreeze.datasets.labels import UnknownName
 from unfreeze.datasets.labels import need_known_labels as need_known_names
 from unfreeze.display import counted
-from unfreeze.errors import Notice, UnknownLabel, setting
+from unfreeze.errors import Notice, UnknownLabel, UserError, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.average_precision import Located
 from unfreeze.tasks.image_classifier import image_inputs
@@ -38,15 +38,29 @@ def box_count(settings: LocatorSettings, train_set: BoxSet) -> BoxCount:
     """Whether one box in each image is to be found or several: as the settings say, or as the training images have them."""
     if settings.boxes is not None:
         return settings.boxes
-    others = sum(len(each.boxes) != 1 for each in train_set.examples)
-    if others:
+    return "one" if all(len(each.boxes) == 1 for each in train_set.examples) else "several"
+
+
+def boxes_to_learn(settings: LocatorSettings, train_set: BoxSet) -> BoxSet:
+    """The training images with the boxes that are to be found, as `box_count` decides; the decision and what is left out are said.
+
+    Raises:
+        UserError: no image has a box.
+    """
+    used = train_set
+    if box_count(settings, train_set) == "one":
+        used = with_largest_box(train_set)
+    elif settings.boxes is None:
+        others = sum(len(each.boxes) != 1 for each in train_set.examples)
         logger.info(
             Notice(
                 f"{others} of {counted(len(train_set), 'image')} have not exactly one box, so several are looked for; "
                 f"{setting('boxes', 'one')} looks for the largest one"
             )
         )
-    return "several" if others else "one"
+    if not any(len(each.boxes) for each in used.examples):
+        raise UserError(f"{used.source}: there is no image with a box to learn from")
+    return used
 
 
 def with_largest_box(examples: BoxSet) -> BoxSet:

@@ -13,7 +13,8 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,17 +27,27 @@ from unfreeze.errors import Notice, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.average_precision import Located
 from unfreeze.tasks.detection import n_unassigned, places_of
-from unfreeze.tasks.located_images import LocatedImages
+from unfreeze.tasks.image_inputs import augmentation_of, make_encoder
+from unfreeze.tasks.located_images import LocatedImages, box_count
 from unfreeze.tasks.locator_network import Found, LocatorNetwork
-from unfreeze.tasks.locator_report import LocatorReport
+from unfreeze.tasks.locator_report import LocatorReport, make_report, mean_box_of, usual_label_of
+from unfreeze.tasks.plans import LocatorPlan
 from unfreeze.training.objective import Loss, SeparateExamples
+from unfreeze.vision.annotations import BoxSet
 from unfreeze.vision.boxes import clipped, to_center
 from unfreeze.vision.images import LoadedImage
 from unfreeze.vision.random_views import RandomViews
 from unfreeze.vision.transforms import Augmentation, View
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 logger = logging.getLogger(__name__)
 
+LEAST_SIZE = 128
+"""Smallest side of the square, in pixels, unless the settings say it: objects are small parts of an image."""
+CHANNELS = {"one": 32, "several": 64}
+"""Channels of the head, by the boxes in an image."""
 MOST_VIEWS = 8
 """Largest number of views of an image whose features are computed once."""
 CACHE_BYTES = 512 * 2**20
@@ -243,3 +254,74 @@ class LocatingObjective(SeparateExamples):
                 found.append(located(each, view, sizes[number]))
         report = self.report(found)
         return {"loss": total / len(sizes), **report.metrics(), "score": report.score}
+
+
+def make_network(train_set: BoxSet, plan: LocatorPlan) -> tuple[LocatorNetwork, dict[str, Any]]:
+    """A network to train on images with the boxes that are to be found, and its arguments, which config.json keeps under "settings".
+
+    Raises:
+        UserError: the encoder cannot be read, or has fewer stages than the plan wants.
+    """
+    count = box_count(plan, train_set)
+    encoder = make_encoder(plan, "stretch", LEAST_SIZE)
+    arguments: dict[str, Any] = {
+        "boxes": count,
+        "stages": min(plan.stages, len(encoder.widths)),
+        "channels": plan.channels or CHANNELS[count],
+    }
+    return LocatorNetwork(encoder, len(train_set.label_names), **arguments), arguments
+
+
+def make_objective(
+    network: LocatorNetwork,
+    train_set: BoxSet,
+    plan: LocatorPlan,
+    accelerator: Accelerator,
+    validation: BoxSet | None = None,
+    *,
+    epochs: int | None = None,
+    progress: Progress = SILENT,
+) -> LocatingObjective:
+    """Read the images, and compute their features where the encoder is frozen, for training.
+
+    Args:
+        epochs: of the training; None if something else limits it.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    names, transform, is_one = train_set.label_names, network.encoder.processor, network.boxes == "one"
+    augmentation = augmentation_of(plan)
+    data = LocatedImages.of(train_set, names, transform, progress, augmentation=augmentation)
+    train, held_out, report = ViewFeatures(network, data, augmentation, plan.seed), None, None
+    if is_one:
+        network.start_from(train.mean_center_size())
+    else:
+        train.warn_of_small_boxes()
+    if validation is not None:
+        held_out = ViewFeatures(network, LocatedImages.of(validation, names, transform, progress))
+        report = partial(
+            make_report,
+            held_out.data.true,
+            sizes=held_out.data.sizes,
+            names=names,
+            is_one=is_one,
+            mean_box=mean_box_of(data.true, data.sizes),
+            usual_label=usual_label_of(data.true),
+        )
+    if plan.mode == "frozen":
+        for each in (train, held_out):
+            if each is not None:
+                each.compute_once(accelerator.autocast, progress)
+    return LocatingObjective(
+        network,
+        train,
+        epochs=epochs,
+        giou_from=plan.giou_from,
+        batch_size=plan.batch_size,
+        validation=held_out,
+        report=report,
+        seed=plan.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -20,18 +19,18 @@ from unfreeze.runs import Run
 from unfreeze.tasks.average_precision import Located
 from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.image_classifier import image_inputs
-from unfreeze.tasks.image_inputs import augmentation_of, make_encoder
 from unfreeze.tasks.located_images import (
     LocatedImages,
     box_count,
     box_set,
+    boxes_to_learn,
     need_known_labels,
     with_largest_box,
 )
-from unfreeze.tasks.locating import FEATURE_BATCH, LocatingObjective, ViewFeatures, locate
+from unfreeze.tasks.locating import FEATURE_BATCH, locate, make_network, make_objective
 from unfreeze.tasks.locator_network import LocatorNetwork
 from unfreeze.tasks.locator_report import LocatorReport, make_report, mean_box_of, usual_label_of
-from unfreeze.tasks.plans import NO_ENCODER, LocatorPlan, card_facts, plan, run_identity
+from unfreeze.tasks.plans import LocatorPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import LocatorSettings
 from unfreeze.tasks.task_encoders import save_task_model, split_encoder
 from unfreeze.training.loop import metrics_of, seed_everything
@@ -41,9 +40,6 @@ from unfreeze.vision.annotations import BoxSet
 from unfreeze.vision.images import is_image_input, load_image
 
 KIND = "object_locator"
-LEAST_SIZE = 128
-"""Smallest side of the square, in pixels, unless the settings say it: objects are small parts of an image."""
-CHANNELS = {"one": 32, "several": 64}
 LEAST_SCORE, OVERLAP, MAX_BOXES = 0.3, 0.6, 100
 """What `predict` shows of several boxes: those of a higher score, no two of a label with a larger IoU, and so many."""
 MEASURED_SCORE = 0.05
@@ -343,17 +339,10 @@ def fit_locator(
     """
     with together():
         chosen = plan(LocatorPlan, settings)
-        if chosen.encoder == NO_ENCODER and chosen.image_size is None:
-            chosen = replace(chosen, image_size=LEAST_SIZE)
-        count = box_count(settings, train_set)
-        used, held_out = train_set, validation
-        if count == "one":
-            used = with_largest_box(train_set)
-            held_out = None if validation is None else with_largest_box(validation)
-        if not any(len(each.boxes) for each in used.examples):
-            raise UserError(f"{used.source}: there is no image with a box to learn from")
+        used, held_out = boxes_to_learn(settings, train_set), validation
         names = used.label_names
         if held_out is not None:
+            held_out = with_largest_box(held_out) if box_count(settings, used) == "one" else held_out
             if not len(held_out):
                 raise UserError(f"{held_out.source}: there is no image to measure on")
             need_known_labels(held_out, names)
@@ -368,59 +357,15 @@ def fit_locator(
             return ObjectLocator.from_pretrained(run.output), run.metrics
         with together():
             seed_everything(chosen.seed)
-            encoder = make_encoder(chosen, "stretch")
-            if chosen.image_size is None:
-                transform = encoder.processor
-                encoder.processor = replace(transform, size=max(transform.size, LEAST_SIZE))
-            arguments: dict[str, Any] = {
-                "boxes": count,
-                "stages": min(chosen.stages, len(encoder.widths)),
-                "channels": chosen.channels or CHANNELS[count],
-            }
-            network = LocatorNetwork(encoder, len(names), **arguments)
-            network.to(run.accelerator.device)
+            network, arguments = make_network(used, chosen)
+        network.to(run.accelerator.device)
         with together():
-            augmentation = augmentation_of(chosen)
-            data = LocatedImages.of(used, names, encoder.processor, progress, augmentation=augmentation)
-            train = ViewFeatures(network, data, augmentation, chosen.seed)
-            if count == "one":
-                network.start_from(train.mean_center_size())
-            else:
-                train.warn_of_small_boxes()
-            held_out_views = None
-            if held_out is not None:
-                held_out_views = ViewFeatures(
-                    network, LocatedImages.of(held_out, names, encoder.processor, progress)
-                )
-            if chosen.mode == "frozen":
-                for each in (train, held_out_views):
-                    if each is not None:
-                        each.compute_once(run.accelerator.autocast, progress)
-        mean_box, usual = mean_box_of(data.true, data.sizes), usual_label_of(data.true)
-        report = None
-        if held_out_views is not None:
-            report = partial(
-                make_report,
-                held_out_views.data.true,
-                sizes=held_out_views.data.sizes,
-                names=names,
-                is_one=count == "one",
-                mean_box=mean_box,
-                usual_label=usual,
+            objective = make_objective(
+                network, used, chosen, run.accelerator, held_out, epochs=epochs, progress=progress
             )
-        objective = LocatingObjective(
-            network,
-            train,
-            epochs=epochs,
-            giou_from=chosen.giou_from,
-            batch_size=chosen.batch_size,
-            validation=held_out_views,
-            report=report,
-            seed=chosen.seed,
-            rank=run.accelerator.process_index,
-            world_size=run.accelerator.num_processes,
-        )
         records = run.train(objective, chosen.policy(), loop, "locator")
+        data = objective.train.data
+        mean_box, usual = mean_box_of(data.true, data.sizes), usual_label_of(data.true)
         locator = ObjectLocator.of_network(network.eval(), names, arguments, mean_box, usual, settings)
         of_data = {
             "images": len(used),

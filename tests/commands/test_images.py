@@ -174,6 +174,26 @@ def test_a_table_of_files_and_labels(world: World, tmp_path: Path) -> None:
     assert values["n_examples"] == 32 and values["accuracy"] >= 0.9
 
 
+def test_images_and_texts_in_one_table(world: World, tmp_path: Path) -> None:
+    files = sorted(world.train.rglob("*.png"))
+    rows = [(str(path), f"stripes {path.parent.name}", path.parent.name) for path in files]
+    table = write_table(tmp_path / "both.csv", rows, ("image", "text", "label"))
+    line = ["find-rate", "--train", table, "--steps", 10, "--batch-size", 8, "--low", 1e-4, "--high", 10]
+    of_images = ["--image-size", 16, "--width", 4, "--depths", 1]
+    for options in (["--image-column", "image"], ["--images", world.train], ["--examples", "images"]):
+        succeed(*line, *of_images, *options)  # --width is refused for texts
+    of_texts = ["--encoder", "none", "--body", "pooling"]  # --body is refused for images
+    said = (
+        "the column 'text' is read as texts; to read the images in the column 'image', set --examples images"
+    )
+    assert said in succeed(*line, *of_texts).err
+    assert said not in succeed(*line, *of_texts, "--text-column", "text").err
+    assert "--image-size is for images, not for texts" in fail(*line, *of_images, "--examples", "texts")
+    assert "--text-column is for texts, not for images" in fail(
+        *line, "--text-column", "text", "--image-column", "image"
+    )
+
+
 def test_hdf5_and_a_class_without_images(world: World, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     images, labels = patterns(24, seed=6)
@@ -324,6 +344,9 @@ FIT = "fit classifier --train {train} --output {new}"
     [
         (f"{FIT} --body bilstm", "--body is for texts, not for images"),
         (f"{FIT} --text-column text", "--text-column is for texts, not for images"),
+        (f"{FIT} --examples texts", "this folder of a class holds no .txt file"),
+        ("fit classifier --train {texts} --examples images --output {new}", "no image column is found by its name"),
+        ("find-rate --task tagger --train {texts} --examples texts", "--examples is for --task classifier"),
         (f"{FIT} --word-vectors x", "--word-vectors is for texts, not for images"),
         (f"{FIT} --min-count 1", "--min-count is for texts, not for images"),
         ("fit classifier --train {texts} --output {new} --image-size 32", "--image-size is for images, not for texts"),

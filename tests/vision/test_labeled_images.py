@@ -236,6 +236,24 @@ def test_texts_are_no_images(tmp_path: Path) -> None:
     assert is_images(write_image(tmp_path / "1.png"))
 
 
+def test_tables_that_may_be_of_images_or_of_texts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    both = tmp_path / "both.csv"
+    both.write_text("image,text,label\n1.png,a cat,cat\n")
+    assert not is_images(both)
+    assert caplog.messages == [
+        f"{both}: the column 'text' is read as texts; to read the images in the column 'image', set examples='images'"
+    ]
+    both.write_text("path,text,label\nmail/1,a cat,cat\n")
+    assert not is_images(both) and len(caplog.messages) == 1
+    latin = tmp_path / "latin.csv"
+    latin.write_text("image,label\ncafé.png,Süden\n", encoding="latin-1")
+    assert is_images(latin, encoding="latin-1")
+    plain = tmp_path / "plain.csv"
+    plain.write_text("image,kind\nx.png,y\n")
+    assert is_images(plain) and is_images(plain, header=True) and not is_images(both, header=True)
+
+
 def test_images_are_identified_by_the_bytes_of_their_files(tmp_path: Path) -> None:
     for folder in ("one", "other"):
         write_image(tmp_path / folder / "cat/1.png", "red")

@@ -11,9 +11,8 @@ from tyro.conf import Positional
 
 from unfreeze.checked import need_positive, need_seed
 from unfreeze.commands.console import Console
-from unfreeze.commands.images import IMAGE_OPTIONS, IMAGE_SETTINGS, FindsImages, are_images, read_annotated
+from unfreeze.commands.images import IMAGE_OPTIONS, IMAGE_SETTINGS, TextsOrImages, read_annotated
 from unfreeze.commands.options import (
-    PairColumnOptions,
     PlotOptions,
     ReadsTaskData,
     changed,
@@ -37,7 +36,7 @@ SAMPLE_CHARACTERS = 2_000_000
 """Characters of a corpus that are read: enough for more than a hundred updates."""
 OWN_OPTIONS = {
     "--corpus": "text_column header",
-    "--task classifier": "text_column pair_column label_column header skip_unlabeled label_separator multi_label body encoder transfer "
+    "--task classifier": "examples text_column pair_column label_column header skip_unlabeled label_separator multi_label body encoder transfer "
     + IMAGE_OPTIONS,
     "--task tagger": "text_column label_column comments scheme encoder transfer",
     "--task answerer": "mend_starts encoder transfer",
@@ -50,7 +49,7 @@ OWN_OPTIONS_OF_CLASSIFIERS = {
 
 
 @dataclass(kw_only=True)
-class FindRate(ReadsTaskData, FindsImages, PairColumnOptions, PlotOptions):
+class FindRate(ReadsTaskData, TextsOrImages, PlotOptions):
     """Learning rate range test: raise the learning rate at each update until the loss diverges, and see where it falls fastest.
 
     With --corpus it is for `unfreeze adapt MODEL`, with --train for `unfreeze fit`. No model is saved.
@@ -233,7 +232,7 @@ def _prepare_fit(
     chosen: plans.Plan
     objective: Objective
     settings = given(arguments, "encoder", "transfer", "batch_size", "seed")
-    is_images = arguments.task == "classifier" and are_images(arguments.train)
+    is_images = arguments.task == "classifier" and arguments.are_images(arguments.train)
     multi_label = arguments.multi_label or None
     if arguments.task == "classifier":
         need_own_options(arguments, "images" if is_images else "texts", OWN_OPTIONS_OF_CLASSIFIERS)

@@ -7,15 +7,8 @@ from typing import Any
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, described_classes, report_fit, said_duplicates
-from unfreeze.commands.images import IMAGE_OPTIONS, TEXT_SETTINGS, FindsImages, are_images, image_settings
-from unfreeze.commands.options import (
-    PairColumnOptions,
-    ReadsExamples,
-    described_length,
-    given,
-    need_own_options,
-    run_options,
-)
+from unfreeze.commands.images import IMAGE_OPTIONS, TEXT_SETTINGS, TextsOrImages, image_settings
+from unfreeze.commands.options import described_length, given, need_own_options, run_options
 from unfreeze.display import counted
 from unfreeze.tasks.settings import ClassifierSettings, ImageOptions
 
@@ -23,7 +16,7 @@ OWN_OPTIONS = {"texts": f"text_column pair_column label_separator {TEXT_SETTINGS
 
 
 @dataclass(kw_only=True)
-class FitClassifier(FitOptions, ReadsExamples, FindsImages, PairColumnOptions):
+class FitClassifier(FitOptions, TextsOrImages):
     """Train a classifier on labeled texts or images.
 
     Examples are a table (CSV, TSV, JSON lines, Parquet), a folder with a folder of texts or images for each class, lines of a
@@ -61,7 +54,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
 
     settings, validation = arguments.settings, None
     with together():
-        is_images = are_images(arguments.train)
+        is_images = arguments.are_images(arguments.train)
         need_own_options(arguments, "images" if is_images else "texts", OWN_OPTIONS)
 
         def read(path: str, **known: Any) -> ExampleSet:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from unfreeze.commands.options import ReadsLabels, given
+from unfreeze.commands.options import PairColumnOptions, ReadsExamples, ReadsLabels, given
+from unfreeze.datasets.tables import is_table
 from unfreeze.errors import UserError, setting
 from unfreeze.tasks.settings import (
     ClassifierSettings,
@@ -79,6 +80,27 @@ class FindsImages(ReadsImages):
         return {**super().reading_images, **given(self, "images")}
 
 
+@dataclass(kw_only=True)
+class TextsOrImages(ReadsExamples, FindsImages, PairColumnOptions):
+    """Options of a verb that reads labeled texts or labeled images."""
+
+    examples: Literal["texts", "images"] | None = None
+    """What the labeled data is read as (default: what it holds; a table with columns of both is one of texts, unless an option for
+    images names its column or their folder)."""
+
+    def are_images(self, path: str) -> bool:
+        """Whether labeled data is one of images rather than of texts."""
+        from unfreeze.vision.labeled_images import is_images
+
+        if self.examples is not None:
+            return self.examples == "images"
+        if is_table(path) and given(self, "image_column", "images"):
+            return True
+        if is_table(path) and given(self, "text_column", "pair_column"):
+            return False
+        return is_images(path, header=self.header, encoding=self.encoding)
+
+
 def read_annotated(arguments: Any, path: str, **options: Any) -> BoxSet:
     """The images and the boxes of annotations, as the options say; others are those of `unfreeze.vision.annotations.read_boxes`."""
     from unfreeze.vision.annotations import read_boxes
@@ -86,13 +108,6 @@ def read_annotated(arguments: Any, path: str, **options: Any) -> BoxSet:
     return read_boxes(
         path, **given(arguments, "images", "image_column", "label_column", "encoding"), **options
     )
-
-
-def are_images(path: str) -> bool:
-    """Whether labeled data is one of images rather than of texts."""
-    from unfreeze.vision.labeled_images import is_images
-
-    return is_images(path)
 
 
 def image_settings(settings: TaskSettings, options: ImageOptions) -> ImageClassifierSettings:

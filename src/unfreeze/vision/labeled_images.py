@@ -31,7 +31,7 @@ from unfreeze.datasets.labels import (
 )
 from unfreeze.datasets.lines import is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 from unfreeze.datasets.tables import TABLES, TEXT_COLUMNS, Table, is_hub, is_table, open_table
-from unfreeze.errors import UnknownLabel, UserError, import_extra, setting
+from unfreeze.errors import Notice, UnknownLabel, UserError, import_extra, setting
 from unfreeze.vision.finding import ImageFinder, is_clutter, is_image_name, walk_images
 from unfreeze.vision.images import ImageFile
 
@@ -130,23 +130,35 @@ def read_images(
     return ExampleSet(examples, str(path), names, several, found.place)
 
 
-def is_images(path: str | Path) -> bool:
+def is_images(path: str | Path, *, header: bool | None = None, encoding: str = "utf-8") -> bool:
     """Whether a source of labeled examples, or a single file, holds images rather than texts.
 
-    Folders hold images if they and the folders in them have more files with the suffix of an image than texts (.txt); tables if they have an image in a column
-    with a usual name. A data set of the hub is opened.
+    Folders hold images if they and the folders in them have more files with the suffix of an image than texts (.txt). Tables
+    hold images if they have some in a column with a usual name, and no column with a usual name of texts; where they have both,
+    it is logged that they count as texts. A data set of the hub is opened.
+
+    Args:
+        header, encoding: of a table; see `read_images`.
     """
     file = Path(path)
     if is_table(path):
         try:
-            table = open_image_table(path, None, "utf-8", ())
-            if any(column.lower() in TEXT_COLUMNS for column in table.columns):
-                return False
+            table = open_image_table(path, header, encoding, ())
             column = find_image_column(table, None)
             values = [value for _, (value,) in islice(table.rows([column]), 3)]
         except UserError:  # is said by what reads it
             return False
-        return any(_is_image_value(value) for value in values)
+        if not any(map(_is_image_value, values)):
+            return False
+        texts = [each for each in table.columns if each.lower() in TEXT_COLUMNS]
+        if texts:
+            _log.info(
+                Notice(
+                    f"{path}: the column {texts[0]!r} is read as texts; to read the images in the column {column!r}, set "
+                    f"{setting('examples', 'images')}"
+                )
+            )
+        return not texts
     if file.is_dir():
         names = [name for _, _, files in islice(os.walk(file), 100) for name in files]
         return sum(map(is_image_name, names)) > sum(plain_suffix(Path(name)) == ".txt" for name in names)

@@ -352,8 +352,12 @@ FIT = "fit classifier --train {train} --output {new}"
         ("fit classifier --train {texts} --output {new} --image-size 32", "--image-size is for images, not for texts"),
         ("fit classifier --train {texts} --output {new} --no-flip", "--no-flip is for images, not for texts"),
         ("fit classifier --train {texts} --output {new} --positive pos", "--positive is for images, not for texts"),
-        ("fit classifier --train {texts} --encoder {net} --output {new}", "holds an encoder of images, of the kind convnet, and one of text is needed"),
-        (f"{FIT} --encoder wiki-small", "wiki-small is of kind awd_lstm, which reads no images: name a ConvNet"),
+        ("fit classifier --train {texts} --encoder {net} --output {new}", "is of kind convnet, which reads no texts: name an encoder of texts, such as one of `pretrain lm`, or --encoder none"),
+        ("fit tagger --train {tagged} --encoder {net} --output {new}", "is of kind convnet, which reads no texts"),
+        (f"{FIT} --encoder {{net}} --unfreeze 4", "--unfreeze must be at most 3, the stages of"),
+        (f"{FIT} --encoder {{net}} --transfer frozen --no-flip", "--no-flip is for training an encoder"),
+        (f"{FIT} --encoder {{net}} --transfer frozen --crop-area 0.5", "--crop-area 0.5 is for training an encoder"),
+        (f"{FIT} --encoder wiki-small", "wiki-small is of kind awd_lstm, which reads no images: name an encoder of images, such as one of `pretrain convnet`"),
         (f"{FIT} --encoder {{net}} --width 8", "--width is for a ConvNet from scratch: leave it out, or set --encoder none"),
         (f"{FIT} --transfer frozen", "--transfer frozen needs an encoder"),
         (f"{FIT} --image-size 0", "--image-size must be above 0, not 0"),
@@ -395,7 +399,9 @@ def test_a_mistake_is_one_line(line: str, said: str, world: World, tmp_path: Pat
         "nothing": tmp_path / "nothing",
         "one": tmp_path / "one",
         "new": tmp_path / "new",
+        "tagged": tmp_path / "tagged.conll",
     }
+    places["tagged"].write_text("Ada\tNAME\n\nsleeps\tO\n")
     assert said in fail(*[word.format(**vars(world), **places) for word in line.split()])
     assert not (tmp_path / "new" / "config.json").exists()
 
@@ -423,9 +429,9 @@ def test_an_image_that_cannot_be_read_is_named_by_every_verb(
     folder = tmp_path / "train"
     shutil.copytree(world.train, folder)
     (folder / "down" / "bad.png").write_bytes(damaged(kind))
-    line = ["fit", "classifier", "--train", folder, "--output", tmp_path / "new", *BOUNDS, "--epochs", 1]
+    line = ["fit", "classifier", "--train", folder, "--output", tmp_path / "new", "--epochs", 1]
     for words in (
-        [*line, "--image-size", 8, "--width", 2, "--depths", 1],
+        [*line, "--image-size", 8, "--width", 2, "--depths", 1, "--crop-area", 1],
         [*line, "--encoder", world.net, "--transfer", "frozen"],
         ["evaluate", world.classifier, folder],
         ["predict", world.classifier, folder, "--output", tmp_path / "x.csv"],

@@ -310,11 +310,12 @@ def test_unknown_labels_are_an_error_or_count_as_missed(locator: ObjectLocator) 
         ({"stages": 0}, "stages"),
         ({"giou_from": 2.0}, "giou_from must be from 0 to 1"),
         ({"boxes": "several", "channels": 12}, "channels must be a multiple of 8"),
+        ({"stages": 4}, "stages must be from 1 to 3, the stages of the encoder, not 4"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        LocatorSettings(**settings)
+        ObjectLocator(**{**SMALL, **settings}).fit(PICTURES[:2], BOXES[:2])
 
 
 @pytest.mark.parametrize(

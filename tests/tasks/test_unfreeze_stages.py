@@ -38,7 +38,8 @@ def test_the_lower_stages_stay(start: Path, gradual: bool, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "settings", [{"encoder": "none"}, {"transfer": "frozen"}, {"unfreeze": 0}, {"unfreeze": -1}]
+    "settings",
+    [{"encoder": "none"}, {"transfer": "frozen"}, {"unfreeze": 0}, {"unfreeze": -1}, {"unfreeze": 5}],
 )
 def test_it_is_for_fine_tuning(start: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="unfreeze"):

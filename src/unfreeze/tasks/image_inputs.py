@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unfreeze.encoders.convnet import ConvNet
 from unfreeze.encoders.image_encoder import ImageEncoder
+from unfreeze.errors import UserError, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import JOINT, Body
 from unfreeze.tasks.plans import NO_ENCODER, SMALL_IMAGES, ImagePlan
@@ -32,6 +33,9 @@ def make_encoder(plan: ImagePlan, usual_resize: Resize | None = None, least_size
     Args:
         usual_resize: what happens to images that are no squares, unless the settings say it; None leaves it to the encoder.
         least_size: smallest side of the squares in pixels, unless the settings say it.
+
+    Raises:
+        UserError: the encoder cannot be read, or has fewer stages than are to be trained.
     """
     fit = plan.resize or usual_resize
     if plan.encoder == NO_ENCODER:
@@ -40,6 +44,12 @@ def make_encoder(plan: ImagePlan, usual_resize: Resize | None = None, least_size
         stem = plan.stem or ("small" if size < SMALL_IMAGES else "large")
         return ConvNet(transform, width=plan.width, depths=plan.depths, block=plan.block, stem=stem)
     encoder = ImageEncoder.from_pretrained(plan.encoder)
+    n_groups = len(encoder.layer_groups())
+    if plan.unfreeze is not None and plan.unfreeze > n_groups:
+        raise UserError(
+            f"{setting('unfreeze')} must be at most {n_groups}, the stages of {plan.encoder} and the layers before them, not "
+            f"{plan.unfreeze}"
+        )
     own = encoder.processor
     size = plan.image_size or max(own.size, least_size)
     encoder.processor = replace(own, size=size, fit=fit or own.fit)

@@ -48,6 +48,8 @@ LEAST_SIZE = 128
 """Smallest side of the square, in pixels, unless the settings say it: objects are small parts of an image."""
 CHANNELS = {"one": 32, "several": 64}
 """Channels of the head, by the boxes in an image."""
+STAGES = 2
+"""Stages of the encoder, from the top, whose feature maps are read, unless the settings say it or there are fewer."""
 MOST_VIEWS = 8
 """Largest number of views of an image whose features are computed once."""
 CACHE_BYTES = 512 * 2**20
@@ -266,7 +268,7 @@ def make_network(train_set: BoxSet, plan: LocatorPlan) -> tuple[LocatorNetwork, 
     encoder = make_encoder(plan, "stretch", LEAST_SIZE)
     arguments: dict[str, Any] = {
         "boxes": count,
-        "stages": min(plan.stages, len(encoder.widths)),
+        "stages": plan.stages or min(STAGES, len(encoder.widths)),
         "channels": plan.channels or CHANNELS[count],
     }
     return LocatorNetwork(encoder, len(train_set.label_names), **arguments), arguments

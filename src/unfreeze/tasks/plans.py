@@ -52,6 +52,8 @@ class Plan(TaskSettings):
 
     default_encoder: ClassVar[str] = DEFAULT_ENCODER
     """The encoder if the settings name none, and do not train from scratch."""
+    reads_images: ClassVar[bool] = False
+    """Whether the encoder has to be one of images rather than of texts."""
 
     encoder: str
     """Name or folder of the encoder, or a file of word vectors; "none" is from scratch."""
@@ -59,6 +61,8 @@ class Plan(TaskSettings):
     """The kind of the encoder in its config.json; "none" from scratch."""
 
     def __post_init__(self) -> None:
+        from unfreeze.encoders.image_encoder import ImageEncoder
+
         super().__post_init__()
         if self.transfer not in (None, "scratch") and self.encoder == NO_ENCODER:
             raise UserError(
@@ -66,8 +70,13 @@ class Plan(TaskSettings):
             )
         if self.transfer == "scratch" and self.encoder != NO_ENCODER:
             raise UserError(
-                f"{setting('transfer', 'scratch')} starts from random weights: leave out "
-                f"{setting('encoder', self.encoder)}"
+                f"{setting('transfer', 'scratch')} starts from random weights: leave out {setting('encoder', self.encoder)}"
+            )
+        if self.encoder != NO_ENCODER and issubclass(self.encoder_type, ImageEncoder) != self.reads_images:
+            inputs, verb = ("images", "convnet") if self.reads_images else ("texts", "lm")
+            raise UserError(
+                f"{self.encoder} is of kind {self.encoder_kind}, which reads no {inputs}: name an encoder of {inputs}, such as "
+                f"one of `pretrain {verb}`, or {setting('encoder', NO_ENCODER)}"
             )
 
     @property
@@ -148,8 +157,7 @@ class ClassifierPlan(ClassifierSettings, Plan):
             )
         if self.architecture != "bilstm" and self.encoder_kind != NO_ENCODER:
             raise UserError(
-                f"{setting('architecture', self.architecture)} is trained from scratch: leave it out, or set "
-                f"{setting('encoder', NO_ENCODER)}"
+                f"{setting('architecture', self.architecture)} is trained from scratch: leave it out, or set {setting('encoder', NO_ENCODER)}"
             )
         if self.new_words and self.body == "bcn":
             raise UserError(f"{setting('new_words', True)} is not for {setting('body', 'bcn')}")
@@ -293,30 +301,20 @@ class ImagePlan(ImageTaskSettings, Plan):
     """
 
     default_encoder: ClassVar[str] = NO_ENCODER
+    reads_images: ClassVar[bool] = True
     encoder: str
 
     def __post_init__(self) -> None:
-        from unfreeze.encoders.image_encoder import ImageEncoder
-
         super().__post_init__()
         if self.unfreeze is not None and self.mode != "fine-tune":
             raise UserError(
                 f"{setting('unfreeze', self.unfreeze)} is for fine-tuning an encoder: leave it out, or set "
                 f"{setting('transfer', 'fine-tune')} and {setting('encoder')}"
             )
-        if self.encoder == NO_ENCODER:
-            return
-        if not issubclass(self.encoder_type, ImageEncoder):
+        if self.encoder != NO_ENCODER and (name := _changed(self, "width depths block stem")):
             raise UserError(
-                f"{self.encoder} is of kind {self.encoder_kind}, which reads no images: name a ConvNet, such as one of "
-                f"`pretrain convnet`, or {setting('encoder', NO_ENCODER)}"
+                f"{setting(name)} is for a ConvNet from scratch: leave it out, or set {setting('encoder', NO_ENCODER)}"
             )
-        usual = {field.name: field.default for field in fields(self)}
-        for name in ("width", "depths", "block", "stem"):
-            if getattr(self, name) != usual[name]:
-                raise UserError(
-                    f"{setting(name)} is for a ConvNet from scratch: leave it out, or set {setting('encoder', NO_ENCODER)}"
-                )
 
     @property
     def mode(self) -> Mode:
@@ -341,6 +339,13 @@ class ImageClassifierPlan(ImageClassifierSettings, ImagePlan):
     """A plan for an image classifier."""
 
     encoder: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.has_fixed_features and (name := _changed(self, "crop_area flip jitter")):
+            raise UserError(
+                f"{setting(name, getattr(self, name))} is for training an encoder: a frozen one reads each image once, plain"
+            )
 
     @property
     def has_fixed_features(self) -> bool:
@@ -392,10 +397,14 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
 
 def need_no_layer_options(settings: TaskSettings) -> None:
     """Raise UserError for a setting about the layers of an encoder, if they are neither mixed nor chosen from."""
+    if name := _changed(settings, "layers mix_at mix_l2 layer_norm"):
+        raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
+
+
+def _changed(settings: TaskSettings, names: str) -> str | None:
+    """The first of these settings, separated by spaces, that has another value than the default."""
     usual = {field.name: field.default for field in fields(settings)}
-    for name in ("layers", "mix_at", "mix_l2", "layer_norm"):
-        if getattr(settings, name) != usual[name]:
-            raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
+    return next((name for name in names.split() if getattr(settings, name) != usual[name]), None)
 
 
 def run_identity(

@@ -45,7 +45,8 @@ class TaskSettings:
     discriminative: float = 2.6
     """Fine-tuning: factor by which the learning rate falls from each layer group to the one below it; 1 turns this off."""
     gradual: bool = True
-    """Fine-tuning: unfreeze the layer groups one at a time, one more every epoch from the top."""
+    """Fine-tuning: unfreeze the layer groups one at a time, one more every epoch from the top; in the first epoch, only the head
+    is trained."""
     optimizer: OptimizerName = "adamw"
     """AdamW, averaged SGD with the non-monotone trigger (NT-ASGD), or Adagrad."""
     weight_decay: float | None = None
@@ -266,13 +267,15 @@ class ImageOptions:
     """What happens to images that are no squares: crop the middle, stretch, or pad (default: that of the encoder, or crop;
     stretch where boxes are wanted)."""
     crop_area: float = 0.35
-    """Smallest part of an image's area that a random crop of training has; 1 turns random crops off."""
+    """Smallest part of an image's area that a random crop of training has; 1 turns random crops off. Without
+    effect on a classifier with a frozen encoder, which reads each image once, plain; a locator then reads a few random views."""
     flip: bool = True
     """Mirror training images at random."""
     jitter: float = 0.0
     """Largest relative change of the brightness, contrast and saturation of training images; 0 turns this off."""
     unfreeze: int | None = None
-    """Fine-tuning: number of stages of the encoder to train, from the top; the others stay frozen (default: all)."""
+    """Fine-tuning: number of stages of the encoder to train, from the top; the others stay frozen (default: all, and the layers
+    before them)."""
     width: int = 64
     """From scratch: channels of the ConvNet's first stage; each further stage has twice as many."""
     depths: tuple[int, ...] = (2, 2, 2, 2)
@@ -337,8 +340,8 @@ class LocatorSettings(ImageTaskSettings):
     exactly one)."""
     image_size: int | None = None
     """Side of the square that the network sees, in pixels (default: that of the encoder, and at least 128)."""
-    stages: int = 2
-    """Number of stages of the encoder, from the top, whose feature maps are read."""
+    stages: int | None = None
+    """Number of stages of the encoder, from the top, whose feature maps are read (default: 2, or 1 if the encoder has one)."""
     channels: int | None = None
     """Channels of the head (default: 32 for one box, 64 for several)."""
     giou_from: float = 0.5

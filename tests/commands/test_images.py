@@ -54,16 +54,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     trained = succeed(
         "pretrain", "convnet", *paths, *SIZES, *BOUNDS, "--epochs", 12, "--learning-rate", 0.01, "--json"
     )
-    paths = [
-        "--train",
-        train,
-        "--validation",
-        test,
-        "--encoder",
-        root / "net",
-        "--output",
-        root / "classifier",
-    ]
+    paths = ["--train", train, "--validation", test, "--encoder", root / "net"]
+    paths += ["--output", root / "classifier"]
     fitted = succeed("fit", "classifier", *paths, "--transfer", "frozen", "--precision", "fp32", "--json")
     return World(train, test, three, root / "net", trained, root / "classifier", fitted)
 
@@ -117,6 +109,11 @@ def test_one_class_against_all_others(world: World, tmp_path: Path) -> None:
     # The test set has no spots: all its images are of the other class.
     (values,) = succeed("evaluate", tmp_path / "net", world.test, "--positive", "spots", "--json").rows
     assert [row["support"] for row in values["classes"]] == [0, 21]
+    said = "tells spots from all other classes: add --positive spots"
+    assert said in fail("evaluate", tmp_path / "net", world.three)
+    assert said in fail("evaluate", tmp_path / "net", world.three, "--unknown-labels", "wrong")
+    said = "net are spots, not spots: set --positive spots"
+    assert said in fail("evaluate", tmp_path / "net", world.three, "--positive", "down")
 
 
 # fit classifier
@@ -124,12 +121,8 @@ def test_one_class_against_all_others(world: World, tmp_path: Path) -> None:
 
 def test_fit_on_a_frozen_encoder_says_what_it_chose(world: World) -> None:
     values = world.fitted.rows[0]
-    assert (values["transfer"], values["epochs"], values["examples"], values["duplicates"]) == (
-        "frozen",
-        None,
-        32,
-        1,
-    )
+    assert [values[name] for name in ("transfer", "epochs")] == ["frozen", None]
+    assert (values["examples"], values["duplicates"]) == (32, 1)
     assert values["accuracy"] >= 0.9
     assert "32 images of 2 classes (across 16, down 16); frozen from" in world.fitted.err
     assert "logistic regression" in world.fitted.err
@@ -244,18 +237,8 @@ def test_several_labels_an_image(world: World, tmp_path: Path) -> None:
 
 
 def test_find_rate_takes_images(world: World) -> None:
-    line = [
-        "find-rate",
-        "--train",
-        world.train,
-        "--encoder",
-        world.net,
-        "--steps",
-        12,
-        "--batch-size",
-        8,
-        "--json",
-    ]
+    line = ["find-rate", "--train", world.train, "--encoder", world.net]
+    line += "--steps 12 --batch-size 8 --json".split()
     (values,) = succeed(*line).rows
     assert len(values["losses"]) > 3
     assert "--body is for texts, not for images" in fail(*line, "--body", "pooling")
@@ -305,6 +288,13 @@ def test_predict_takes_files_folders_and_lists(
     for row in from_list:
         assert sum(row["probabilities"].values()) == pytest.approx(1.0)
         assert row["score"] == max(row["probabilities"].values()) == row["probabilities"][row["label"]]
+    names = "".join(f"{path.name}\n" for path in files)
+    for suffix, content in ((".txt", names), (".csv", f"image\n{names}")):
+        away = tmp_path / f"list{suffix}"
+        away.write_text(content, encoding="utf-8")
+        folder = ["--images", world.test / "across"]
+        found = succeed("predict", world.classifier, "--file", away, *folder, "--json").rows
+        assert [Path(row["image"]) for row in found] == files
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{files[0]}\n{files[1]}\n"))
     assert succeed("predict", world.classifier, "-", "--json").rows == [
         {name: value for name, value in row.items() if name != "probabilities"} for row in from_list[:2]
@@ -374,7 +364,10 @@ FIT = "fit classifier --train {train} --output {new}"
         ("predict {classifier}", "no image was given: name files or folders"),
         ("predict {classifier} {nothing}", "nothing: no image in this folder"),
         ("predict {classifier} none.png", "none.png: no such file"),
-        ("predict {classifier} {texts}", "texts.csv: not an image"),
+        ("predict {classifier} {texts}", "texts.csv is not an image: a list of images is given as --file"),
+        ("predict {classifier} --file {lost}", "lost.csv:2: no such image: 'a.png'; name the folder of the images with --images"),
+        ("predict {classifier} x.png --images {test}", "--images is for the images that a --file names"),
+        ("evaluate {classifier} {test} --positive down", "classifier are across, down: leave out --positive"),
         ("predict {classifier} x.png --pair y", "--pair is for classifiers, not for image classifiers"),
         ("predict {classifier} x.png --text-column y", "--text-column is for classifiers"),
         ("predict {net} x.png --tokenized", "--tokenized is for taggers of split words, not for image classifiers"),

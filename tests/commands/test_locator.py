@@ -176,6 +176,10 @@ def test_find_rate_raises_the_rate_until_the_locator_diverges(data: Path, source
         ("predict {m} {d}/missing.png", "missing.png: no such file"),
         ("predict {m} {d}/test/3.png --probabilities", "--probabilities is for"),
         ("predict {m} {d}/test/3.png --least-score 2", "--least-score must be from 0 to 1"),
+        (
+            "predict {m} {d}/test/3.png --least-score 0.9",
+            "finds one box in each image: leave out --least-score",
+        ),
         ("evaluate {m} {d}/test/3.png", "3.png"),
         ("evaluate {m} {d}/several/boxes.json", "which is not in the training data (it had paper)"),
         ("fit locator --train {d}/train/boxes.csv --encoder wiki-small --output x", "reads no images"),

@@ -66,6 +66,8 @@ def test_neighbors_of_an_image(place: Path, tmp_path: Path) -> None:
     assert near[0]["cosine"] >= near[1]["cosine"] >= near[2]["cosine"]
     printed = succeed(*asked).out
     assert str(photo) in printed and near[0]["image"] in printed
+    rows = succeed("neighbors", place / "encoder", photo.parent, *asked[3:], "--json").rows  # all in a folder
+    assert [row["query"] for row in rows] == sorted(map(str, photo.parent.iterdir())) and rows[0] == found
 
 
 def test_mistakes(place: Path, tmp_path: Path) -> None:

@@ -152,9 +152,23 @@ def evaluate_image_classifier(arguments: Evaluate, console: Console) -> None:
     from unfreeze.tasks.image_classifier import ImageClassifier
 
     classifier = ImageClassifier.from_pretrained(arguments.model)
-    report_classifier(
-        arguments, classifier, lambda **known: arguments.read_images(arguments.data, **known), console
-    )
+    names, positive = classifier.label_names, arguments.positive
+    told = next((name for name in names if set(names) == {name, f"not {name}"}), None)
+    if positive is not None and positive != told:
+        advice = f"set {setting('positive', told)}" if told else f"leave out {setting('positive')}"
+        raise UserError(f"the classes of {arguments.model} are {', '.join(names[:20])}: {advice}")
+
+    def read(**known: Any) -> ExampleSet:
+        if told is None or positive is not None:
+            return arguments.read_images(arguments.data, **known)
+        try:  # every label but one is "not ..." for this model, so none is unknown
+            return arguments.read_images(arguments.data, **{**known, "unknown_labels": "error"})
+        except UnknownLabel:
+            raise UserError(
+                f"{arguments.model} tells {told} from all other classes: add {setting('positive', told)}"
+            ) from None
+
+    report_classifier(arguments, classifier, read, console)
 
 
 def report_classifier(

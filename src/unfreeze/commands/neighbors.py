@@ -39,7 +39,7 @@ class Neighbors(ReadsText, PlotOptions):
     ConvNet."""
 
     words: Positional[tuple[str, ...]] = ()
-    """Words whose vectors are added; with --images, image files."""
+    """Words whose vectors are added; with --images, image files, or folders with their subfolders."""
 
     minus: tuple[str, ...] = ()
     """Words whose vectors are subtracted."""
@@ -144,18 +144,19 @@ def run_of_images(arguments: Neighbors, console: Console) -> None:
         raise UserError(
             f"{arguments.vectors} is of kind {encoder.kind}, which reads no images: name a ConvNet"
         )
+    queries = [each.path for each in find_images(arguments.words)]
     collection = find_images(arguments.images)
     found = nearest_images(
         encoder,
-        arguments.words,
+        queries,
         collection,
         top=arguments.top,
         layer=arguments.layer,
         progress=console.progress,
     )
     if arguments.plot is not None:
-        plot_nearest(arguments.words, found, arguments.plot)
-    for image, near in zip(arguments.words, found, strict=True):
+        plot_nearest(queries, found, arguments.plot)
+    for image, near in zip(map(str, queries), found, strict=True):
         rows = [
             {"rank": rank, "image": each.image, "cosine": each.score} for rank, each in enumerate(near, 1)
         ]

@@ -31,6 +31,7 @@ from unfreeze.commands.options import (
     need_own_options,
 )
 from unfreeze.datasets.lines import plain_suffix
+from unfreeze.datasets.tables import TABLES, is_table
 from unfreeze.display import counted
 from unfreeze.errors import UserError, setting
 from unfreeze.text.text_inputs import TextInput, as_row
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
 
 OWN_OPTIONS = {
     "classifiers": "text_column pair pair_column header probabilities escape_formulas",
-    "image classifiers": "image_column header probabilities escape_formulas",
+    "image classifiers": "images image_column header probabilities escape_formulas",
     "taggers of raw text": "text_column header",
     "taggers of split words": "text_column tokenized comments",
     "answerers": "context top",
-    "locators": "image_column header least_score",
+    "locators": "images image_column header least_score",
 }
 FORMATS = {
     CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
@@ -58,6 +59,8 @@ FORMATS = {
     ANSWERER: (".jsonl", ".html"),
     LOCATOR: (".csv", ".tsv", ".jsonl", ".ndjson", ""),
 }
+LISTS = (*TABLES, ".txt")
+"""Suffixes of files with a list of images."""
 
 Found = Iterator[tuple[dict[str, Any], str]]
 """For each prediction, the JSON object to print, and its text in the format of the output."""
@@ -108,6 +111,9 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
 
     image_column: str | None = None
     """Images: name or number (from 1) of the column of a --file that names the images."""
+
+    images: Path | None = None
+    """Images: folder with the files that --file names (default: that of the --file, or a folder images in it or beside it)."""
 
     text_column: str | None = None
     """Name or number (from 1) of the text column of a table; several, separated by commas, are joined. In a file that is
@@ -254,6 +260,8 @@ def locations(
     written: Callable[[dict[str, Any]], str] = json_line if suffix else boxes_line
     if suffix in TABLES:
         written = boxes_table(TABLES[suffix])
+    if locator.finds_one and arguments.least_score != Predict.least_score:
+        raise UserError(f"{arguments.model} finds one box in each image: leave out {setting('least_score')}")
     pictures = None if arguments.output is None or suffix else Pictures(arguments.output)
     for image, found in locator.predict_stream(images, least_score=arguments.least_score):
         row: dict[str, Any] = {"image": str(image), "boxes": locator.prediction(found)}
@@ -264,22 +272,25 @@ def locations(
 
 def given_images(arguments: Predict) -> Iterator[Any]:
     """The images that the command line or --file names."""
-    from unfreeze.datasets.tables import is_table
-
     if not arguments.texts and arguments.file is None:
         raise UserError(
             "no image was given: name files or folders, or a list of them: --file FILE, - for standard input"
         )
     if arguments.texts and arguments.file is not None:
         raise UserError("images come from the command line or from --file, not from both")
+    if arguments.file is None and arguments.images is not None:
+        raise UserError("--images is for the images that a --file names")
+    for name in arguments.texts:
+        if plain_suffix(Path(name)) in LISTS and Path(name).is_file():
+            raise UserError(f"{name} is not an image: a list of images is given as --file {name}")
     if arguments.file is None or not is_table(arguments.file):
         if columns := given(arguments, "image_column", "header"):
             raise UserError(f"{setting(next(iter(columns)))} is for a table in --file")
-        folder = None if arguments.file is None else arguments.file.parent
+        folder = arguments.images or (None if arguments.file is None else arguments.file.parent)
         return images_of((name for name in arguments.given_texts() if name.strip()), folder)
     from unfreeze.vision.labeled_images import read_images
 
-    reading = {**given(arguments, "image_column", "header"), "encoding": arguments.encoding}
+    reading = given(arguments, "images", "image_column", "header", "encoding")
     return iter(read_images(arguments.file, **reading, labels_required=False).inputs())
 
 

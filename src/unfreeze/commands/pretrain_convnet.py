@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import described_classes, said_duplicates
 from unfreeze.commands.images import ReadsImages
 from unfreeze.commands.options import LoopRunOptions, chosen_settings, described_length, quoted, run_options
 from unfreeze.display import counted
-from unfreeze.errors import UserError, setting
 from unfreeze.tasks.convnet_presets import PRESETS, small
 from unfreeze.tasks.settings import ImageClassifierSettings
-
-if TYPE_CHECKING:
-    from unfreeze.datasets.dataset import ExampleSet
 
 
 @dataclass(kw_only=True)
@@ -47,20 +43,11 @@ class PretrainConvnet(ReadsImages, LoopRunOptions):
 
     given: dict[str, Any] = field(default_factory=dict, init=False)
 
-    def read_images(self, path: str, **options: Any) -> ExampleSet:
-        """The images of a folder, a table or a file."""
-        try:
-            return super().read_images(path, **options)
-        except UserError as error:
-            # Elsewhere that option names the folder of a table's images; here it names the table.
-            problem, advises, _ = str(error.args[0]).partition(
-                f"; name the folder of the images with {setting('images')}"
-            )
-            if not advises:
-                raise
-            raise UserError(
-                f"{problem}; names count from the folder of the table, or from the current one"
-            ) from None
+    @property
+    def reading_images(self) -> dict[str, Any]:
+        # Elsewhere --images names the folder of a table's images; here it names the table.
+        advice = "names count from the folder of the table, or from the current one"
+        return {**super().reading_images, "if_missing": advice}
 
 
 def run(arguments: PretrainConvnet, console: Console) -> None:

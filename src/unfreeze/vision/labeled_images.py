@@ -37,6 +37,9 @@ from unfreeze.vision.images import ImageFile
 
 _log = logging.getLogger(__name__)
 
+IF_MISSING = f"name the folder of the images with {setting('images')}"
+"""What to do about a missing image."""
+
 IMAGE_COLUMNS = tuple(
     "image img picture photo file filename file_name image_file image_path path filepath file_path image_name image_id name".split()
 )
@@ -64,6 +67,7 @@ def read_images(
     skip_unlabeled: bool = False,
     known_labels: Collection[str] | None = None,
     unknown_labels: Literal["error", "wrong"] = "error",
+    if_missing: str = IF_MISSING,
 ) -> ExampleSet:
     """Read labeled images in their order.
 
@@ -79,13 +83,16 @@ def read_images(
         skip_unlabeled: leave out images without a label; their number is logged.
         known_labels: labels of the training set.
         unknown_labels: whether other labels are refused, or read and count as wrong.
+        if_missing: the end of the message about a missing image: what to do.
 
     Raises:
         UserError: there is no image, one is missing, a label is missing or not among `known_labels`, or the source cannot be read.
     """
     file = Path(path)
     if is_table(path):
-        found = _table_rows(path, image_column, label_column, images, header, encoding, labels_required)
+        found = _table_rows(
+            path, image_column, label_column, images, header, encoding, labels_required, if_missing
+        )
     elif image_column or label_column or images is not None or header is not None:
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
     elif file.is_dir():
@@ -289,7 +296,7 @@ def _is_image_value(value: object) -> bool:
     )
 
 
-def image_value(value: object, finder: ImageFinder | None, place: str) -> Any:
+def image_value(value: object, finder: ImageFinder | None, place: str, if_missing: str = IF_MISSING) -> Any:
     """The image in a cell of a table: the name of a file, the bytes of one (Parquet, hub), or an image of Pillow.
 
     Raises:
@@ -309,8 +316,7 @@ def image_value(value: object, finder: ImageFinder | None, place: str) -> Any:
         raise UserError(f"{place}: {kind} where the file of an image is expected")
     found = finder.find(str(value)) if finder is not None else None
     if found is None:
-        advice = f"name the folder of the images with {setting('images')}"
-        raise UserError(f"{place}: no such image: {str(value)!r}; {advice}")
+        raise UserError(f"{place}: no such image: {str(value)!r}; {if_missing}")
     return ImageFile(found)
 
 
@@ -322,6 +328,7 @@ def _table_rows(
     header: bool | None,
     encoding: str,
     labels_required: bool,
+    if_missing: str,
 ) -> _Rows:
     table = open_image_table(path, header, encoding, wanted_columns(image_column, label_column))
     image = find_image_column(table, image_column)
@@ -338,7 +345,7 @@ def _table_rows(
     def rows() -> Iterator[tuple[int, Any, object]]:
         for number, values in table.rows([image, *([label] if label else [])]):
             value = values[1] if label else None
-            image_here = image_value(values[0], finder, table.place(number))
+            image_here = image_value(values[0], finder, table.place(number), if_missing)
             yield number, image_here, value if names is None else class_names(value, names)
 
     return _Rows(rows(), table.place)

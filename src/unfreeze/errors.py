@@ -123,7 +123,7 @@ def column_of(given: Any, what: str = "texts") -> Sequence[Any]:
     if getattr(given, "ndim", 1) == 2:
         if given.shape[1] != 1:
             raise UserError(
-                f"the {what} have {given.shape[1]} columns: choose one of them, such as X['text']"
+                f"the {what} have {given.shape[1]} columns: choose one of them, such as X[{what[:-1]!r}]"
             )
         if hasattr(given, "toarray"):  # a sparse matrix
             given = given.toarray()

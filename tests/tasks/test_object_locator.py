@@ -263,6 +263,12 @@ def test_it_is_an_estimator_of_scikit_learn() -> None:
         (PICTURES[:1], [[40, 4, 60, 20]], "there is no image with a box to learn from"),
         (PICTURES[:1], [[]], "there is no image with a box to learn from"),
         (PICTURES[0], BOXES[0], "one image was given"),
+        (
+            np.stack(PICTURES[:2]).transpose(0, 3, 1, 2),
+            BOXES[:2],
+            r"images\[0\] is an array of shape .* transpose\(1, 2, 0\)",
+        ),
+        ([PICTURES[0], PICTURES[0] * 2.0], BOXES[:2], r"images\[1\] has values from .* of the type float64"),
     ],
 )
 def test_a_mistake_in_the_data_is_named(images: Any, boxes: Any, message: str) -> None:

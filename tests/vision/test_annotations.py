@@ -19,7 +19,7 @@ from tests.vision.hub import StubImage, stub_datasets
 from unfreeze.errors import UnknownLabel, UserError
 from unfreeze.vision.annotations import BoxSet, located_set, read_boxes
 from unfreeze.vision.boxes import iou_matrix
-from unfreeze.vision.images import ImageFile, read_image
+from unfreeze.vision.images import ImageFile, image_size, read_image, upright_boxes, upright_size
 
 # Name, width and height of the images, and their boxes: left, top, right, bottom, label.
 IMAGES: list[tuple[str, int, int, list[tuple[int, int, int, int, str]]]] = [
@@ -201,26 +201,45 @@ def test_boxes_are_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert one((8, 4, 16, 16), width=0, height=0) == ([[8, 4, 16, 16]], "")  # unknown to the tool
 
 
-def test_boxes_of_an_image_that_exif_turns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pixels = np.zeros((20, 40, 3), dtype=np.uint8)
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("shape", [(20, 40), (30, 30)])
+def test_boxes_of_an_image_that_exif_turns(
+    shape: tuple[int, int], orientation: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = np.zeros((*shape, 3), dtype=np.uint8)
     pixels[2:8, 4:14] = 255  # 10 wide and 6 high
-    for orientation in range(5, 9):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-        # Annotated as it is stored: the size says so.
-        (tmp_path / "a.xml").write_text(voc("a.png", 40, 20, [(4, 2, 14, 8, "cat")]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    stored, said = (shape[1], shape[0]), "images turned or mirrored by their EXIF data, whose boxes are taken"
+
+    turned = upright_boxes(np.array([[4.0, 2, 14, 8]]), stored, orientation)
+    ((left, top, right, bottom),) = turned.astype(int)
+    upright = read_image(tmp_path / "a.png")
+    assert image_size(tmp_path / "a.png") == upright_size(stored, orientation) == upright.shape[1::-1]
+    assert (upright[top:bottom, left:right] == 255).all() and upright.sum() == 10 * 6 * 3 * 255
+
+    def read(size: tuple[int, int], *box: int) -> Any:
+        (tmp_path / "a.xml").write_text(voc("a.png", *size, [(*box, "cat")]))
         caplog.clear()
         (example,) = read_boxes(tmp_path / "a.xml").examples
-        left, top, right, bottom = example.boxes[0].astype(int)
-        upright = read_image(example.input)
-        assert upright.shape == (40, 20, 3) and example.size == (20, 40)
-        assert (right - left, bottom - top) == (6, 10)
-        assert (upright[top:bottom, left:right] == 255).all()
-        assert "images turned by their EXIF data" in caplog.text
-        # Annotated upright, as most tools do.
-        (tmp_path / "a.xml").write_text(voc("a.png", 20, 40, [(left, top, right, bottom, "cat")]))
-        np.testing.assert_array_equal(read_boxes(tmp_path / "a.xml").examples[0].boxes, example.boxes)
+        assert example.size == upright.shape[1::-1]
+        return example.boxes
+
+    is_swapped = orientation > 4 and shape[0] != shape[1]
+    if is_swapped:  # the size tells that the boxes are those of the pixels as they are stored
+        np.testing.assert_array_equal(read(stored, 4, 2, 14, 8), turned)
+        assert "images turned by their EXIF data, and their boxes with them" in caplog.text
+    # Annotated upright, as most tools do. Where the size does not tell, this is said.
+    np.testing.assert_array_equal(read(upright.shape[1::-1], left, top, right, bottom), turned)
+    assert (said in caplog.text) is not is_swapped
+    np.testing.assert_array_equal(read((0, 0), left, top, right, bottom), turned)
+    assert said in caplog.text
+    (tmp_path / "a.xml").write_text(voc("a.png", 0, 0, [(4, 2, 14, 8, "cat")]))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    caplog.clear()
+    read_boxes(tmp_path / "a.xml")
+    assert caplog.messages == []
 
 
 def test_images_without_annotation_and_the_other_way_round(

@@ -86,7 +86,7 @@ def test_modes() -> None:
     np.testing.assert_allclose(read_image(rgb.convert("CMYK")), np.asarray(rgb), atol=1)
     floats = Image.fromarray(gray.astype(np.float32) / 255)
     np.testing.assert_array_equal(read_image(floats), expected_gray)
-    with pytest.raises(UserError, match="go from 0 to 400"):
+    with pytest.raises(UserError, match="the image has values from 0 to 400 of the type float32"):
         read_image(Image.fromarray(np.array([[0, 400]], dtype=np.float32)))
 
 
@@ -186,11 +186,27 @@ def test_arrays() -> None:
         np.testing.assert_array_equal(read_image(gray), np.repeat(rgb[:, :, :1], 3, axis=2))
     assert read_image(np.eye(2) > 0)[0, :, 0].tolist() == [255, 0]
     assert image_size(rgb) == (12, 9)
-    with pytest.raises(UserError, match=r"shape 3x9x12 .* transpose\(1, 2, 0\)"):
+    with pytest.raises(UserError, match=r"shape 3x9x12, .* transpose\(1, 2, 0\)"):
         read_image(rgb.transpose(2, 0, 1))
     for wrong in (rgb - 300.0, rgb[:0], rgb[0, 0, 0], rgb / 100, rgb * np.nan, None, 3, ["a"]):
         with pytest.raises(UserError):
             read_image(wrong)  # type: ignore[arg-type]
+
+
+def test_dark_arrays_are_read_as_bright_ones() -> None:
+    """The type decides how values are read; that a single image has only small ones does not."""
+    dark = np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(read_image(dark.astype(np.uint16) * 20)[:, :, 0], np.rint(dark * 20 / 257))
+    for kind in (np.int16, np.int32, np.uint32, np.int64):
+        np.testing.assert_array_equal(read_image(dark.astype(kind))[:, :, 0], dark)
+        with pytest.raises(UserError, match=f"from 256 to 267 of the type {np.dtype(kind)}: .* to uint16"):
+            read_image((dark + 256).astype(kind))
+    whole = Image.fromarray(dark.astype(np.int32))
+    assert whole.mode == "I"
+    np.testing.assert_array_equal(read_image(whole)[:, :, 0], dark)
+    large = ImageFile(Path("deep.tif"), content(Image.fromarray(dark.astype(np.int32) + 300), "TIFF"))
+    with pytest.raises(UserError, match=r"^deep\.tif has values from 300 to 311"):
+        read_image(large)
 
 
 def test_a_file_is_identified_by_its_bytes(tmp_path: Path) -> None:

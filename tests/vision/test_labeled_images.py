@@ -192,6 +192,7 @@ def test_hdf5(tmp_path: Path) -> None:
         ({"x": pixels, "y": [0, 1, 2], "list_classes": [b"a"]}, "go from 0 to 2, but it names 1 classes"),
         ({"x": pixels, "y": [0, 1, 2], "z": [0, 1, 2]}, "several arrays could be the labels"),
         ({"x": pixels}, "image 0: this image has no label"),
+        ({"x": pixels.astype(int) + 256}, r"bad\.h5: /x has values from \d+ to \d+ of the type int"),
     ]:
         with pytest.raises(UserError, match=message):
             read_images(write_hdf5(tmp_path / "bad.h5", **arrays))

@@ -36,7 +36,7 @@ from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.objective import Loss
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
-from unfreeze.vision.images import ImageFile, is_image_input
+from unfreeze.vision.images import ImageFile, is_image_input, need_image
 from unfreeze.vision.random_views import RandomViews
 from unfreeze.vision.transforms import ImageTransform
 
@@ -158,11 +158,7 @@ def image_inputs(X: Any) -> list[Any]:
         raise UserError("one image was given where several are expected: put it into a list")
     found = list(X) if isinstance(X, np.ndarray) else column_of(X, "images")
     for number, each in enumerate(found):
-        if not is_image_input(each):
-            raise UserError(
-                f"images[{number}] is {type(each).__name__}: an image is the name of a file, an array (H, W, 3) of 8 bits or an "
-                "image of Pillow"
-            )
+        need_image(each, f"images[{number}]")
     return list(found)
 
 

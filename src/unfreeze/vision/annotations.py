@@ -23,7 +23,7 @@ from unfreeze.errors import UnknownLabel, UserError, need_several, setting
 from unfreeze.vision.box_files import RawAnnotations, RawImage, read_raw
 from unfreeze.vision.boxes import Boxes, areas, as_boxes, clipped, from_center
 from unfreeze.vision.finding import ImageFinder
-from unfreeze.vision.images import ImageFile, image_size, upright_boxes
+from unfreeze.vision.images import ImageFile, stored_size, upright_boxes, upright_size
 
 _log = logging.getLogger(__name__)
 
@@ -210,8 +210,9 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
                 continue
             seen.add(found)
             image = ImageFile(found)
-        width, height = image_size(image)
-        boxes = _mended(each, image, width, height, findings)
+        stored, orientation = stored_size(image)
+        width, height = upright_size(stored, orientation)
+        boxes = _mended(each, stored, orientation, findings)
         large = areas(boxes) > 0
         findings.add(
             "boxes left out because they have no area in their image", each.place, int((~large).sum())
@@ -233,17 +234,27 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
     return BoxSet(examples, source, names, places.__getitem__)
 
 
-def _mended(each: RawImage, image: Any, width: int, height: int, findings: _Findings) -> Boxes:
-    """The boxes of an image in pixels of the upright image, cut off at its edges."""
-    boxes = each.boxes
+def _mended(each: RawImage, stored: tuple[int, int], orientation: int, findings: _Findings) -> Boxes:
+    """The boxes of an image in pixels of the upright image, cut off at its edges.
+
+    Args:
+        stored, orientation: of the image; see `stored_size`.
+    """
+    boxes, (width, height) = each.boxes, upright_size(stored, orientation)
     if each.normalized:
         boxes = from_center(boxes, width, height)
-    elif each.size is not None and each.size != (width, height):
+    if orientation > 1 and len(boxes) and (each.size is None or each.size == stored == (width, height)):
+        # Only width and height could tell whether they are boxes of the pixels as they are stored.
+        findings.add(
+            "images turned or mirrored by their EXIF data, whose boxes are taken as those of the upright image",
+            each.place,
+        )
+    if each.size is not None and each.size != (width, height):
         stated_width, stated_height = each.size
-        turned = upright_boxes(image, boxes, each.size)
-        if turned is not None:
+        fit = not len(boxes) or bool((boxes.max(0)[2:] <= np.array(stored) + 1).all())
+        if each.size == stored and fit:
             findings.add("images turned by their EXIF data, and their boxes with them", each.place)
-            boxes = turned
+            boxes = upright_boxes(boxes, stored, orientation)
         elif (
             abs(stated_width * height - stated_height * width) <= max(width, height) * 1.5
             and min(each.size) > 0

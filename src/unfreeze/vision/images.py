@@ -165,11 +165,21 @@ def image_size(source: ImageInput) -> tuple[int, int]:
     Raises:
         UserError: as `read_image`, but damage to the pixels goes unnoticed.
     """
+    return upright_size(*stored_size(source))
+
+
+def stored_size(source: ImageInput) -> tuple[tuple[int, int], int]:
+    """Width and height of an image as it is stored, and the orientation in its EXIF data, from 1 (upright) to 8; errors as `image_size`."""
     if not _is_file_like(source):
-        height, width = _array_pixels(source).shape[:2]
-        return width, height
+        height, width = _checked_array(source)[0].shape[:2]
+        return (width, height), 1
     with _opened(source) as image:
-        return _upright_size(image.size, _orientation(image))
+        return image.size, _orientation(image)
+
+
+def upright_size(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Width and height of the upright image."""
+    return (stored[1], stored[0]) if orientation > 4 else stored
 
 
 def is_image_input(value: object) -> bool:
@@ -177,6 +187,17 @@ def is_image_input(value: object) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))
     return isinstance(value, LoadedImage) or _is_file_like(value)
+
+
+def need_image(value: object, name: str) -> None:
+    """Raise UserError for a value that is no image, or an array that cannot be one; the message begins with `name`."""
+    if isinstance(value, np.ndarray):
+        _checked_array(value, name)
+    elif not is_image_input(value):
+        kind = type(value).__name__
+        raise UserError(
+            f"{name} is {kind}: an image is the name of a file, an array (H, W, 3) or an image of Pillow"
+        )
 
 
 def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None) -> LoadedImage:
@@ -192,7 +213,7 @@ def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None)
             drafted = image.draft(None, (at_least, at_least))
         if getattr(image, "is_animated", False) and image.format != "MPO":  # cameras store previews in an MPO
             _log.warning("%s is animated; its first frame is read", _name(source))
-        picture = _as_rgb(image)
+        picture = _as_rgb(image, _name(source))
         # Both ways of reading at a part of the size round the size up: the last row and column may be partly outside.
         extent = [float(place) for place in (drafted[1] if drafted else (0, 0, *size))]
         if at_least and (factor := min(picture.size) // at_least) > 1:
@@ -206,36 +227,19 @@ def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None)
                 if mirrored:
                     extent[axis], extent[axis + 2] = picture.size[axis] - extent[axis + 2], picture.size[axis]
     edges = (extent[0], extent[1], extent[2], extent[3])
-    return LoadedImage(picture, _upright_size(size, orientation), edges)
+    return LoadedImage(picture, upright_size(size, orientation), edges)
 
 
 def upright_boxes(
-    source: ImageInput, boxes: NDArray[np.float64], size: tuple[int, int]
-) -> NDArray[np.float64] | None:
-    """Turn boxes with an image: from the pixels as they are stored to those of the upright image.
-
-    Args:
-        boxes: (N, 4), left, top, right, bottom.
-        size: width and height of the image to which the boxes refer.
-
-    Returns:
-        (N, 4); None if the boxes do not refer to the stored image, or its EXIF data exchanges no width and height.
-    """
-    if not _is_file_like(source):
-        return None
-    with _opened(source) as image:
-        stored, orientation = image.size, _orientation(image)
-    fit = not len(boxes) or bool((boxes.max(0)[2:] <= np.array(size) + 1).all())
-    if orientation not in _UPRIGHT or not _UPRIGHT[orientation][1] or stored != size or not fit:
-        return None
-    _, _, mirror_x, mirror_y = _UPRIGHT[orientation]
-    top, left, bottom, right = boxes.T
-    height, width = size
-    if mirror_x:
-        left, right = width - right, width - left
-    if mirror_y:
-        top, bottom = height - bottom, height - top
-    return np.stack([left, top, right, bottom], axis=1)
+    boxes: NDArray[np.float64], stored: tuple[int, int], orientation: int
+) -> NDArray[np.float64]:
+    """Turn boxes (N, 4), left, top, right, bottom, with an image: from the pixels as they are stored to those of the upright image."""
+    _, swap, *mirrored = _UPRIGHT.get(orientation, ("", False, False, False))
+    turned = boxes[:, [1, 0, 3, 2] if swap else [0, 1, 2, 3]]
+    for axis, (is_mirrored, side) in enumerate(zip(mirrored, upright_size(stored, orientation), strict=True)):
+        if is_mirrored:
+            turned[:, [axis, axis + 2]] = side - turned[:, [axis + 2, axis]]
+    return turned
 
 
 def _pillow() -> Any:
@@ -312,25 +316,22 @@ def _orientation(image: Any) -> int:
     if image.format == "TIFF":  # Pillow turns TIFF files itself
         return 1
     try:
-        return int(image.getexif().get(0x0112, 1))
+        found = int(image.getexif().get(0x0112, 1))
+        return found if found in _UPRIGHT else 1
     except _DAMAGE:  # damaged EXIF data is no reason to refuse the image
         return 1
 
 
-def _upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    return (size[1], size[0]) if orientation in _UPRIGHT and _UPRIGHT[orientation][1] else size
-
-
-def _as_rgb(image: Any) -> Any:
-    """Convert an image of Pillow to RGB."""
+def _as_rgb(image: Any, name: str) -> Any:
+    """Convert an image of Pillow to RGB; messages begin with `name`."""
     if image.mode == "RGB" and not image.has_transparency_data:
         image.load()
         return image
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
-            values = values.astype(np.uint16)  # which some formats, such as PGM, hold in 32 bits
-        return _pillow().fromarray(_array_pixels(values))
+        if image.mode == "I" and image.format not in (None, "TIFF"):
+            values = values.astype(np.uint16)  # Pillow holds 16 bits of some formats, such as PGM, in 32
+        return _pillow().fromarray(_array_pixels(values, name))
     if image.has_transparency_data:
         found = image.convert("RGBA")
         white = _pillow().new("RGBA", found.size, "white")
@@ -338,14 +339,22 @@ def _as_rgb(image: Any) -> Any:
     return image.convert("RGB")
 
 
-def _array_pixels(source: Any) -> Pixels:
-    """An array of gray values, or of 1, 3 or 4 channels, as 8-bit RGB.
+def _array_pixels(source: Any, name: str = "the image") -> Pixels:
+    """An array (H, W), or (H, W, C) of 1, 3 or 4 channels, as 8-bit RGB."""
+    found, scale = _checked_array(source, name)
+    if found.dtype != np.uint8:
+        found = np.rint(found * scale).astype(np.uint8)
+    if found.shape[2] == 4:
+        alpha = found[:, :, 3:].astype(np.float32) / 255
+        found = np.rint(found[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(found, (*found.shape[:2], 3)))
 
-    Gray values and channels are truth values, whole numbers from 0 to 255 or (16 bits) to 65,535, or fractions from 0 to 1.
-    """
+
+def _checked_array(source: Any, name: str = "the image") -> tuple[NDArray[Any], float]:
+    """An image as an array (H, W, C), and its `pixel_scale`."""
     if not hasattr(source, "__array__"):
         advice = "name a file, or give an image of Pillow or an array (height, width, 3)"
-        raise UserError(f"an image cannot be of type {type(source).__name__}: {advice}")
+        raise UserError(f"{name} cannot be of type {type(source).__name__}: {advice}")
     found = np.asarray(source)
     if found.ndim == 2:
         found = found[:, :, None]
@@ -353,22 +362,35 @@ def _array_pixels(source: Any) -> Pixels:
     if found.ndim != 3 or found.shape[2] not in (1, 3, 4) or not found.size:
         first = found.ndim == 3 and found.shape[0] in (1, 3, 4)
         hint = ": transpose(1, 2, 0) puts the channels last" if first else ""
-        raise UserError(f"an array of shape {shape} is not an image, which has (height, width, 3){hint}")
-    if found.dtype != np.uint8:
-        low, high = found.min(), found.max()
-        if found.dtype == bool:
-            scale = 255.0
-        elif np.issubdtype(found.dtype, np.integer) and low >= 0 and high <= 65535:
-            scale = 1 / 257 if found.dtype.itemsize == 2 or high > 255 else 1.0
-        elif np.issubdtype(found.dtype, np.floating) and low >= 0 and high <= 1:
-            scale = 255.0
-        else:
-            raise UserError(
-                f"the values of an image of type {found.dtype} go from {low:g} to {high:g}: "
-                "convert them to 8 bits (0 to 255), or to fractions from 0 to 1"
-            )
-        found = np.rint(found * scale).astype(np.uint8)
-    if found.shape[2] == 4:
-        alpha = found[:, :, 3:].astype(np.float32) / 255
-        found = np.rint(found[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(found, (*found.shape[:2], 3)))
+        raise UserError(f"{name} is an array of shape {shape}, not (height, width, 3){hint}")
+    return found, pixel_scale(found, name)
+
+
+def pixel_scale(values: NDArray[Any], name: str) -> float:
+    """What to multiply the values of an image with, or of several, for a range from 0 to 255.
+
+    Values are truth values, whole numbers from 0 to 255, of the type uint16 from 0 to 65,535, or fractions from 0 to 1. The type
+    alone decides, because a dark image has small values, too.
+
+    Args:
+        values: at least one.
+
+    Raises:
+        UserError: values of this type cannot be so large, or negative; the message begins with `name`.
+    """
+    if values.dtype == np.uint8:
+        return 1.0
+    low, high = values.min(), values.max()
+    is_whole = np.issubdtype(values.dtype, np.integer)
+    if is_whole and low >= 0:
+        if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+            return 1 / 257
+        if high <= 255:
+            return 1.0
+    if values.dtype == bool or (np.issubdtype(values.dtype, np.floating) and low >= 0 and high <= 1):
+        return 255.0
+    wide = ", to uint16 (0 to 65,535)" if is_whole else ""
+    raise UserError(
+        f"{name} has values from {low:g} to {high:g} of the type {values.dtype}: "
+        f"convert them to uint8 (0 to 255){wide} or to fractions from 0 to 1"
+    )

@@ -33,7 +33,7 @@ from unfreeze.datasets.lines import is_hidden, plain_suffix, read_lines, warn_of
 from unfreeze.datasets.tables import TABLES, TEXT_COLUMNS, Table, is_hub, is_table, open_table
 from unfreeze.errors import Notice, UnknownLabel, UserError, import_extra, setting
 from unfreeze.vision.finding import ImageFinder, is_clutter, is_image_name, walk_images
-from unfreeze.vision.images import ImageFile
+from unfreeze.vision.images import ImageFile, pixel_scale
 
 _log = logging.getLogger(__name__)
 
@@ -223,6 +223,8 @@ def _hdf5_rows(path: Path) -> _Rows:
                 found = ", ".join(f"{name} {each.shape}" for name, each in arrays.items()) or "none"
                 raise UserError(f"{path}: not one array of images (n, H, W, 3) among its arrays: {found}")
             pixels = pictures[0][:]
+            if pixels.size:
+                pixel_scale(pixels, f"{path}: {pictures[0].name}")
             numbers = [
                 each[:]
                 for each in arrays.values()

@@ -181,6 +181,11 @@ def test_find_rate_raises_the_rate_until_the_locator_diverges(data: Path, source
             "finds one box in each image: leave out --least-score",
         ),
         ("evaluate {m} {d}/test/3.png", "3.png"),
+        ("evaluate {m} {d}/test/boxes.csv --no-header", "no header says which of 6 columns is the image"),
+        (
+            "evaluate {m} {d}/several/boxes.json --header",
+            "only tables (.csv, .tsv, .jsonl, .parquet) have columns",
+        ),
         ("evaluate {m} {d}/several/boxes.json", "which is not in the training data (it had paper)"),
         ("fit locator --train {d}/train/boxes.csv --encoder wiki-small --output x", "reads no images"),
         ("fit locator --train {d}/several/boxes.json --boxes many --output x", "--boxes"),

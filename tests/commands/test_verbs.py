@@ -386,7 +386,7 @@ def test_verbs_read_all_rows_of_a_table_whose_columns_are_given_by_number(
         assert (counts or [len(rows)]) == [count]
 
 
-def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> None:
+def test_every_verb_that_reads_tables_can_be_told_of_a_header(tmp_path: Path) -> None:
     """Verbs that learn from unlabeled text read it by their `text`; find-rate by a sample."""
     data = tmp_path / "rows.csv"
     data.write_text("".join(",".join(row) + "\n" for row in CELLS), encoding="utf-8")
@@ -394,7 +394,7 @@ def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> 
     for name in VERBS:
         kind, _ = load_verb(name)
         names = {field.name for field in dataclasses.fields(kind)}
-        assert bool(names & {"text_column", "source_column", "positive"}) == ("header" in names), name
+        assert bool(names & {"text_column", "source_column", "image_column"}) == ("header" in names), name
         readers |= {name} if "header" in names else set()
         if not issubclass(kind, CorpusOptions):
             continue
@@ -409,7 +409,7 @@ def test_every_verb_that_reads_texts_can_be_told_of_a_header(tmp_path: Path) -> 
         "adapt",
         *(f"pretrain {name}" for name in ("ngram", "lm", "word2vec", "glove", "elmo")),
     }
-    others = "fit classifier, find-rate, evaluate, predict, score, fill, embed, neighbors"
+    others = "fit classifier, fit locator, find-rate, evaluate, predict, score, fill, embed, neighbors"
     assert readers == corpora | set(others.split(", ")) | {"pretrain cove", "pretrain convnet", "translate"}
 
 

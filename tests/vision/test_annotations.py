@@ -381,7 +381,8 @@ def test_names_of_yolo_classes(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("file,label\na.png,cat\n", "no columns of a box"),
-        ("a.png,1,2,3,4\n", "no image column"),
+        ("a.png,1,2,3\n", "no columns of a box"),
+        ("a.png,1,2,3,x,cat\n", r"boxes\.csv:1: 5 is 'x', not a number"),
         ("file,label,x1,y1,x2,y2\na.png,cat,1,2,x,4\n", r"boxes\.csv:2: x2 is 'x', not a number"),
         ("file,label,x1,y1,x2,y2\na.png,cat,1,2,,4\n", r"boxes\.csv:2: x2 is '', not a number"),
         ("file,label,x1,y1,x2,y2\na.png,,1,2,3,4\n", r"boxes\.csv:2: this box has no label"),
@@ -395,6 +396,30 @@ def test_bad_tables(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         read_boxes(tmp_path / "boxes.csv")
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("labels", [("dog", "cat"), ()])
+def test_tables_without_a_header(
+    separator: str, labels: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_images(tmp_path)
+    first, second = (labels[:1], labels[1:]) if labels else ((), ())
+    lines = [("a.png", "1", "2", "3", "4", *first), ("a.png", "2", "2", "5", "4.5", *second)]
+    lines += [("b.png", "", "", "", "", *("",) * len(first))]
+    path = tmp_path / ("boxes.csv" if separator == "," else "boxes.tsv")
+    path.write_text("".join(separator.join(line) + "\n" for line in lines))
+    found = read_boxes(path)
+    assert [each.boxes.tolist() for each in found.examples] == [[[1, 2, 3, 4], [2, 2, 5, 4.5]], []]
+    assert found.examples[0].labels == (labels or ("object", "object"))
+    assert "columns 2, 3, 4, 5 are read as left, top, right and bottom of a box" in caplog.text
+    with pytest.raises(UserError, match="column"):
+        read_boxes(path, header=True)
+    named = tmp_path / "named.csv"
+    named.write_text("image,x1,y1,x2,y2\na.png,1,2,3,4\n")
+    with pytest.raises(UserError, match="image_column"):
+        read_boxes(named, header=False)
 
 
 def test_without_labels_there_is_one_class(tmp_path: Path) -> None:
@@ -455,6 +480,16 @@ def test_what_is_no_annotation(tmp_path: Path) -> None:
     ]:
         with pytest.raises(UserError, match=message):
             read_boxes(tmp_path / name)
+    for name, content in (
+        ("results.json", [{"image_id": 1, "bbox": [1, 2, 3, 4]}]),
+        ("other.json", {"info": 1}),
+    ):
+        (tmp_path / name).write_text(json.dumps(content, indent=1))
+        with pytest.raises(UserError, match=f"{name}: neither COCO's annotations"):
+            read_boxes(tmp_path / name)
+    (tmp_path / "coco.json").write_text(json.dumps(coco()))
+    with pytest.raises(UserError, match="only tables"):
+        read_boxes(tmp_path / "coco.json", label_column="name")
     (tmp_path / "broken.json").write_text('{"images": [')
     with pytest.raises(UserError, match=r"broken\.json:1"):
         read_boxes(tmp_path / "broken.json")

@@ -46,7 +46,7 @@ OWN_OPTIONS = {
     "image classifiers": "worst plot overwrite images image_column label_column header skip_unlabeled positive unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
-    "locators": "images image_column label_column unknown_labels precision",
+    "locators": "images image_column label_column header unknown_labels precision",
     "translators": "references source_column target_column header beams length_penalty",
     "language models": "text_column header",
     "word vectors": "restrict case_sensitive",

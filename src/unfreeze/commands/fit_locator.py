@@ -9,7 +9,7 @@ from pathlib import Path
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions
 from unfreeze.commands.images import read_annotated
-from unfreeze.commands.options import ReadsFile, described_length, quoted, run_options
+from unfreeze.commands.options import ReadsTables, described_length, quoted, run_options
 from unfreeze.display import counted
 from unfreeze.tasks.settings import LocatorSettings
 
@@ -17,7 +17,7 @@ MAX_LABELS_SHOWN = 8
 
 
 @dataclass(kw_only=True)
-class ReadsBoxes(ReadsFile):
+class ReadsBoxes(ReadsTables):
     """Options of a verb that reads images with boxes."""
 
     images: Path | None = None

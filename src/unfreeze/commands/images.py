@@ -105,9 +105,8 @@ def read_annotated(arguments: Any, path: str, **options: Any) -> BoxSet:
     """The images and the boxes of annotations, as the options say; others are those of `unfreeze.vision.annotations.read_boxes`."""
     from unfreeze.vision.annotations import read_boxes
 
-    return read_boxes(
-        path, **given(arguments, "images", "image_column", "label_column", "encoding"), **options
-    )
+    reading = given(arguments, "images", "image_column", "label_column", "header", "encoding")
+    return read_boxes(path, **reading, **options)
 
 
 def image_settings(settings: TaskSettings, options: ImageOptions) -> ImageClassifierSettings:

@@ -125,6 +125,7 @@ def read_boxes(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
+    header: bool | None = None,
     encoding: str = "utf-8",
     known_labels: Collection[str] | None = None,
     unknown_labels: Literal["error", "wrong"] = "error",
@@ -138,7 +139,8 @@ def read_boxes(
     - a folder of YOLO's text files, or a folder that contains it as `labels`; classes are named in data.yaml or classes.txt
     - a table (.csv, .tsv, .jsonl, .parquet) with a box a row: a column of images (`filename`, `image`, ...), four columns of the box
       (`xmin`, `ymin`, `xmax`, `ymax`; `x1` ... `y2`; `left`, `top`, `right`, `bottom`; or `x`, `y`, `w`, `h`), and one of labels if there
-      are classes. A row without a box is an image without boxes.
+      are classes. A row without a box is an image without boxes. Without a header, the columns are the image, left, top, right,
+      bottom, and the label if there are classes.
     - a table, or a data set of the hub (`hf:owner/name[@revision][:config][:split]`), with an image a row and a column `objects` of
       records {"bbox": [[x, y, width, height], ...], "category": [...]}
 
@@ -148,6 +150,7 @@ def read_boxes(
         images: the folder with the images, which is searched with all folders in it (default: that of the annotations, or a folder `images`
             or `JPEGImages` in it or beside it).
         image_column, label_column: of a table: names, or numbers from 1 (default: found by their usual names).
+        header: whether the first line of a CSV or TSV names its columns (default: unless it names an image).
         known_labels: labels of the training set.
         unknown_labels: whether other labels are refused, or read and count as wrong.
 
@@ -155,7 +158,7 @@ def read_boxes(
         UserError: the source is malformed, an image cannot be read, no image is found, or a label is not among `known_labels`.
     """
     folder = None if images is None else Path(images)
-    raw = read_raw(Path(path), image_column, label_column, encoding, ONE_CLASS)
+    raw = read_raw(Path(path), image_column, label_column, header, encoding, ONE_CLASS)
     if known_labels is not None and unknown_labels == "error":
         for each in raw.images:
             try:

@@ -13,13 +13,13 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from unfreeze.checked import NotJson, read_json, shown
-from unfreeze.datasets.columns import find_label_column, wanted_columns
+from unfreeze.datasets.columns import find_label_column
 from unfreeze.datasets.labels import MISSING, BadLabel, class_names, is_null, label_name
 from unfreeze.datasets.lines import is_hidden, read_lines
-from unfreeze.datasets.tables import Table, is_table, open_table
+from unfreeze.datasets.tables import Table, is_table
 from unfreeze.errors import Notice, UserError, setting
 from unfreeze.vision.boxes import Boxes, as_boxes
-from unfreeze.vision.labeled_images import find_image_column, image_value
+from unfreeze.vision.labeled_images import find_image_column, image_value, open_image_table
 
 _log = logging.getLogger(__name__)
 
@@ -71,27 +71,41 @@ class RawAnnotations:
 
 
 def read_raw(
-    path: Path, image_column: str | None, label_column: str | None, encoding: str, one_class: str
+    path: Path,
+    image_column: str | None,
+    label_column: str | None,
+    header: bool | None,
+    encoding: str,
+    one_class: str,
 ) -> RawAnnotations:
     """Read annotations in the format that their content has.
 
     Args:
+        image_column, label_column, header, encoding: of a table.
         one_class: label of the boxes of a table without labels.
 
     Raises:
         UserError: the source is missing, of no known format, or malformed.
     """
+    is_coco = False
     if path.suffix.lower() == ".json" and path.is_file():
         try:
-            content = read_json(path.read_bytes())
+            written = path.read_bytes()
+            content = read_json(written)
         except (NotJson, OSError):
-            content = None  # JSON lines, or an error that the table's reader reports
-        if isinstance(content, dict) and {"images", "annotations"} & content.keys():
-            return _coco(content, path)
-    if is_table(path):
-        return _table(path, image_column, label_column, encoding, one_class)
-    if image_column or label_column:
+            written, content = b"", None  # JSON lines, or an error that the table's reader reports
+        is_coco = isinstance(content, dict) and bool({"images", "annotations"} & content.keys())
+        if not is_coco and (isinstance(content, list) or b"\n" in written.strip()):
+            raise UserError(
+                f"{path}: neither COCO's annotations, an object with lists of images, annotations and categories (such as "
+                "instances_val2017.json), nor JSON lines, an object on each line"
+            )
+    if is_table(path) and not is_coco:
+        return _table(path, image_column, label_column, header, encoding, one_class)
+    if image_column or label_column or header is not None:
         raise UserError(f"{path}: only tables (.csv, .tsv, .jsonl, .parquet) have columns to choose from")
+    if is_coco:
+        return _coco(content, path)
     if path.suffix.lower() == ".xml" and path.is_file():
         return RawAnnotations([_voc(path)])
     if not path.is_dir():
@@ -306,21 +320,41 @@ def _yolo_names(folder: Path) -> list[str]:
 
 
 def _table(
-    path: Path, image_column: str | None, label_column: str | None, encoding: str, one_class: str
+    path: Path,
+    image_column: str | None,
+    label_column: str | None,
+    header: bool | None,
+    encoding: str,
+    one_class: str,
 ) -> RawAnnotations:
-    """A box a row; the boxes of an image need not follow each other."""
-    table = open_table(path, encoding, wanted_columns(image_column, label_column), header=True)
+    """A box a row; the boxes of an image need not follow each other.
+
+    A CSV or TSV whose first line names no columns has the image, left, top, right, bottom and possibly the label, as those of
+    keras-retinanet.
+    """
+    table = open_image_table(path, header, encoding, ())
     image = find_image_column(table, image_column)
     lower = {column.lower(): column for column in table.columns}
     if "objects" in lower and not label_column:
         return _object_rows(table, image, lower["objects"], one_class)
     corners = next((each for each in _CORNERS if lower.keys() >= set(each)), None)
     edges = corners or next((each for each in _SIDES if lower.keys() >= set(each)), None)
+    label = find_label_column(table, label_column, required=False)
+    if edges is None and not table.has_header:
+        others = [column for column in table.columns if column not in (image, label)]
+        label = others.pop() if label is None and len(others) == 5 else label
+        if len(others) == 4:
+            corners = edges = tuple(others)
+            _log.info(
+                Notice(
+                    f"{path}: columns {', '.join(others)} are read as left, top, right and bottom of a box; with "
+                    f"{setting('header', True)}, the first line names the columns"
+                )
+            )
     if edges is None:
         raise UserError(
             f"{path}: no columns of a box (such as xmin, ymin, xmax, ymax, or x, y, w, h) among {', '.join(map(repr, table.columns[:20]))}"
         )
-    label = find_label_column(table, label_column, required=False)
     if label is None:
         _log.info(
             Notice(

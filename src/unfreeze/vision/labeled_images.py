@@ -265,8 +265,9 @@ def _hdf5_rows(path: Path) -> _Rows:
 
 
 def open_image_table(path: str | Path, header: bool | None, encoding: str, asked: Collection[str]) -> Table:
-    """Open a table of images; without `header`, the first line of a CSV is a header unless it names an image."""
-    if header is None and not asked and not is_hub(path) and TABLES.get(plain_suffix(Path(path))) == "csv":
+    """Open a table of images; without `header`, the first line of a CSV or TSV is a header unless it names an image."""
+    kind = TABLES.get(plain_suffix(Path(path)))
+    if header is None and not asked and not is_hub(path) and kind in ("csv", "tsv"):
         first = next(iter(read_lines(Path(path), encoding)), "") if Path(path).is_file() else ""
         cells = first.replace(";", ",").replace("\t", ",").split(",")
         header = not any(is_image_name(cell.strip().strip('"')) for cell in cells)

@@ -40,8 +40,10 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "questions.json", made_questions(30))
     write_images(tmp_path / "photos", 48, seed=3, labels=LABELS)
     write_images(tmp_path / "cats-and-dogs", 24, seed=4)
+    write_images(tmp_path / "more-cats-and-dogs", 12, seed=6)
     boxes = [f"{path.name},pattern,2,3,12,14\n" for path in sorted((tmp_path / "photos").rglob("*.png"))]
-    (tmp_path / "boxes.csv").write_text("".join(["image,label,xmin,ymin,xmax,ymax\n", *boxes]))
+    for name, some in (("boxes.csv", boxes[::2]), ("more-boxes.csv", boxes[1::2])):
+        (tmp_path / name).write_text("".join(["image,label,xmin,ymin,xmax,ymax\n", *some]))
     Image.fromarray(patterns(1, seed=5)[0][0]).save(tmp_path / "photo.jpg")
     commands = [
         line for block in blocks("console") for line in block.splitlines() if line.startswith("$ unfreeze")

@@ -1,0 +1,385 @@
+"""How contextual the layers of an encoder are (Ethayarajh 2019, https://arxiv.org/abs/1909.00512).
+
+For each layer: the self-similarity of words (mean cosine of a word's occurrences), the intra-sentence similarity (mean cosine of the words of
+a sentence and their mean), and the maximum explainable variance (how much of a word's occurrences one vector explains). Each is also
+adjusted by its baseline of unrelated words, a random word of each of random sentences: in a space where all vectors point the same
+way (anisotropy), all words look alike. Isotropy score and effective dimension describe the space itself, from the same sample.
+
+The sentences are read twice. First they are only split into words, and the occurrences that will be compared are chosen; then they are
+encoded, and the vectors of these occurrences are written to a temporary file, sorted by word. So memory has the sentences, but never more
+vectors than those of one word, the sample, and one batch.
+
+Legend: L layers, D_l widths, B sentences of a batch, W words of a sentence, V compared words, S sampled words.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unfreeze.analysis.contextuality_settings import ContextualitySettings
+from unfreeze.analysis.geometry import (
+    Estimate,
+    drawn_explained_variances,
+    drawn_mean_cosines,
+    drawn_means,
+    effective_dimension,
+    explained_variance,
+    isotropy_score,
+    mean_cosine,
+)
+from unfreeze.datasets.batches import token_bounded_batches
+from unfreeze.encoders.base import evaluating
+from unfreeze.encoders.features import words_of
+from unfreeze.encoders.text_encoder import TextEncoder
+from unfreeze.errors import UserError, need_texts, setting
+from unfreeze.folders import writing
+from unfreeze.progress import SILENT, Progress
+
+BATCH_WORDS = 4096
+"""Words in a batch of sentences, padding included."""
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """The measures of one layer, each with its 95 percent bootstrap interval, over words, sentences, and the sampled words."""
+
+    layer: int
+    width: int
+    anisotropy: Estimate
+    """Mean cosine of unrelated words."""
+    self_similarity: Estimate
+    """Mean over the words of the mean cosine of their occurrences."""
+    self_similarity_adjusted: Estimate
+    """Minus the anisotropy."""
+    intra_sentence: Estimate
+    """Mean over the sentences of the mean cosine of their words and the mean of these."""
+    intra_sentence_adjusted: Estimate
+    """Minus the anisotropy."""
+    explained: Estimate
+    """Mean over the words of the share of the first squared singular value of their occurrences."""
+    explained_adjusted: Estimate
+    """Minus the same share of unrelated words."""
+    explained_baseline: Estimate
+    """The share of unrelated words."""
+    isotropy: float
+    """Smallest value of the partition function divided by the largest."""
+    effective_dimension: float
+    """Participation ratio of the sampled words, which is below their number."""
+
+    def as_dict(self) -> dict[str, float]:
+        """All numbers by name; an interval under the name with `_low` and `_high`."""
+        found: dict[str, float] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Estimate):
+                ends = {f"{field.name}_{end}": getattr(value, end) for end in ("low", "high")}
+                found |= {field.name: value.value, **ends}
+            else:
+                found[field.name] = value
+        return found
+
+
+@dataclass(frozen=True)
+class Contextuality:
+    """What was measured of an encoder, word by word and sentence by sentence."""
+
+    settings: ContextualitySettings
+    n_sentences: int
+    """Different sentences with a word."""
+    n_repeated: int
+    """Sentences that were left out because they occurred before."""
+    n_without_vector: int
+    """Words with enough contexts that have no vector, or one of zeros, in some layer: they are left out of all layers."""
+    words: list[str]
+    """The V words that were compared, sorted."""
+    counts: Integers
+    """Their numbers of occurrences that were compared, (V,)."""
+    self_similarities: Floats
+    """(L, V)"""
+    explained: Floats
+    """(L, V)"""
+    intra_sentence: Floats
+    """(L, n), of the n sentences with at least two words that have vectors."""
+    sample: list[Floats]
+    """For each layer the vectors of the sampled words (S, D_l)."""
+
+    def figures(self, words: Collection[str] | None = None) -> list[LayerFigures]:
+        """The measures of each layer.
+
+        Args:
+            words: compare only these, such as the words that another encoder compares as well; None are all.
+
+        Raises:
+            UserError: none of them was compared.
+        """
+        chosen = (
+            range(len(self.words))
+            if words is None
+            else [n for n, each in enumerate(self.words) if each in words]
+        )
+        if not chosen:
+            raise UserError("the encoders have no word in common that occurs often enough to be compared")
+        rows = list(chosen)
+        return [self._layer(number, rows) for number in range(len(self.sample))]
+
+    def _layer(self, number: int, rows: list[int]) -> LayerFigures:
+        settings, sample = self.settings, self.sample[number]
+        centered = settings.explained == "centered"
+        generator = np.random.default_rng([settings.seed, number])
+        similar, explained = self.self_similarities[number, rows], self.explained[number, rows]
+        inside = self.intra_sentence[number]
+        anisotropy, baseline = mean_cosine(sample), explained_variance(sample, centered=centered)
+        of_sample = drawn_mean_cosines(sample, settings.draws, generator)
+        of_baseline = drawn_explained_variances(sample, settings.draws, generator, centered=centered)
+        of_similar, of_inside, of_explained = (
+            drawn_means(each, settings.draws, generator) for each in (similar, inside, explained)
+        )
+        means = [float(each.mean(dtype=np.float64)) for each in (similar, inside, explained)]
+        return LayerFigures(
+            number,
+            sample.shape[1],
+            Estimate.of(anisotropy, of_sample),
+            Estimate.of(means[0], of_similar),
+            Estimate.of(means[0] - anisotropy, of_similar - of_sample),
+            Estimate.of(means[1], of_inside),
+            Estimate.of(means[1] - anisotropy, of_inside - of_sample),
+            Estimate.of(means[2], of_explained),
+            Estimate.of(means[2] - baseline, of_explained - of_baseline),
+            Estimate.of(baseline, of_baseline),
+            isotropy_score(sample),
+            effective_dimension(sample),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, the settings, and the figures of each layer as JSON values."""
+        names = ("n_sentences", "n_repeated", "n_without_vector")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "n_words": len(self.words),
+            "n_occurrences": int(self.counts.sum()),
+            "n_sampled": len(self.sample[0]),
+            "settings": asdict(self.settings),
+            "layers": [each.as_dict() for each in self.figures()],
+        }
+
+
+def contextuality(
+    encoder: TextEncoder,
+    sentences: Sequence[str],
+    settings: ContextualitySettings | None = None,
+    *,
+    number_format: Callable[[], AbstractContextManager[object]] = nullcontext,
+    progress: Progress = SILENT,
+) -> Contextuality:
+    """Measure how contextual each layer of an encoder is on sentences.
+
+    Args:
+        sentences: n texts, one sentence each; a sentence that occurs again is left out, for it is no other context.
+        number_format: makes the context in which the encoder runs, such as autocast.
+
+    Raises:
+        UserError: no word occurs in enough sentences, there are too few sentences for the sample, or the disk is full.
+    """
+    need_texts(sentences, "sentences")
+    settings = settings or ContextualitySettings()
+    unique = list(dict.fromkeys(each for each in sentences if each.strip()))
+    chosen = _Occurrences.choose(encoder, unique, settings, progress)
+    with tempfile.TemporaryFile(buffering=0) as file:  # so that closing it writes nothing
+        sample, intra, valid = _encode(encoder, unique, chosen, file, number_format, progress)
+        table = _measure_words(encoder, chosen, file, valid, settings, progress)
+    if not table:
+        raise UserError(
+            f"no word in at least {settings.least_contexts} sentences has vectors: all are unknown to the encoder"
+        )
+    if len(sample[0]) < 2 or not intra.shape[1]:
+        raise UserError("there are too few words with vectors in the sentences: take more sentences")
+    words, counts, similar, explained = zip(*table, strict=True)
+    return Contextuality(
+        settings,
+        n_sentences=len(chosen.starts) - 1,
+        n_repeated=sum(bool(each.strip()) for each in sentences) - len(unique),
+        n_without_vector=len(chosen.words) - len(words),
+        words=list(words),
+        counts=np.array(counts),
+        self_similarities=np.array(similar, np.float32).T,
+        explained=np.array(explained, np.float32).T,
+        intra_sentence=intra,
+        sample=sample,
+    )
+
+
+@dataclass(frozen=True)
+class _Occurrences:
+    """Which occurrences are compared. Occurrences are numbered through all sentences."""
+
+    starts: Integers
+    """The number of the first occurrence of each sentence, and that after the last."""
+    words: list[str]
+    """The V words that are compared, sorted."""
+    bounds: Integers
+    """Row v to row v + 1 of the file are the occurrences of word v, (V + 1,)."""
+    rows: Integers
+    """For each occurrence its row in the file, or -1."""
+    sampled: Integers
+    """For each occurrence its row in the sample, or -1."""
+
+    @classmethod
+    def choose(
+        cls,
+        encoder: TextEncoder,
+        sentences: Sequence[str],
+        settings: ContextualitySettings,
+        progress: Progress,
+    ) -> _Occurrences:
+        """Split the sentences into words, and choose."""
+        number_of: dict[str, int] = {}
+        starts, parts = [0], list[Integers]()
+        with progress.bar("words", total=len(sentences), unit="sentence") as bar:
+            for text in sentences:
+                pieces = encoder.tokenizer.encode(text)
+                own = words_of(pieces.words, pieces.offsets, text)
+                parts.append(np.array([number_of.setdefault(each, len(number_of)) for each in own], np.int64))
+                starts.append(starts[-1] + len(own))
+                bar.advance(1)
+        flat = np.concatenate([*parts, np.zeros(0, np.int64)])
+        bounds = np.array(starts)
+        context = np.repeat(np.arange(len(sentences)), np.diff(bounds))
+        generator = np.random.default_rng(settings.seed)
+
+        pairs = np.unique(np.stack([flat, context]), axis=1)[0]
+        contexts = np.bincount(pairs, minlength=len(number_of))
+        names = sorted((name for name, n in number_of.items() if contexts[n] >= settings.least_contexts))
+        if not names:
+            most = int(contexts.max(initial=0))
+            raise UserError(
+                f"no word occurs in {settings.least_contexts} different sentences (the most frequent one in {most} of "
+                f"{len(sentences):,}): take more sentences or lower {setting('least_contexts')}"
+            )
+        order = np.argsort(flat, kind="stable")
+        ends = np.cumsum(np.bincount(flat, minlength=len(number_of)))
+        rows, edges = np.full(len(flat), -1), [0]
+        for name in names:
+            number = number_of[name]
+            places = order[ends[number - 1] if number else 0 : ends[number]]
+            if len(places) > settings.most_occurrences:
+                places = np.sort(generator.choice(places, settings.most_occurrences, replace=False))
+            rows[places] = edges[-1] + np.arange(len(places))
+            edges.append(edges[-1] + len(places))
+
+        full = np.flatnonzero(np.diff(bounds))
+        some = generator.permutation(full)[: settings.sample]
+        sampled = np.full(len(flat), -1)
+        sampled[bounds[some] + generator.integers(0, np.diff(bounds)[some])] = np.arange(len(some))
+        return cls(bounds, names, np.array(edges), rows, sampled)
+
+
+@torch.no_grad()
+def _encode(
+    encoder: TextEncoder,
+    sentences: Sequence[str],
+    chosen: _Occurrences,
+    file: BinaryIO,
+    number_format: Callable[[], AbstractContextManager[object]],
+    progress: Progress,
+) -> tuple[list[Floats], Floats, NDArray[np.bool_]]:
+    """Encode the sentences, and write the chosen vectors of all layers side by side, a row for each occurrence.
+
+    Returns:
+        The sample; intra-sentence similarities; and which rows of the file have a vector in every layer.
+    """
+    width, lengths = sum(encoder.widths), np.diff(chosen.starts)
+    sample = np.zeros((int(chosen.sampled.max()) + 1, width), np.float32)
+    valid = np.zeros(int(chosen.bounds[-1]), np.bool_)
+    intra = np.full((len(encoder.widths), len(sentences)), np.nan, np.float32)
+    numbers = [int(number) for number in np.flatnonzero(lengths)]
+    batches = token_bounded_batches([int(lengths[number]) for number in numbers], BATCH_WORDS)
+    with evaluating(encoder), number_format(), progress.bar("encode", len(numbers), "sentence") as bar:
+        for picked in batches:
+            batch = [numbers[each] for each in picked]
+            layers, mask = encoder.word_layers(encoder.prepare([sentences[number] for number in batch]))
+            layers = [each.float() for each in layers]
+            for each in layers:
+                mask = mask & (each.abs().amax(2) > 0)
+            intra[:, batch] = torch.stack([_intra_sentence(each, mask) for each in layers]).cpu().numpy()
+            joined, known = torch.cat(layers, 2).cpu().numpy(), mask.cpu().numpy()
+            for row, number in enumerate(batch):
+                places = slice(int(chosen.starts[number]), int(chosen.starts[number + 1]))
+                for targets, write in ((chosen.rows, True), (chosen.sampled, False)):
+                    own = targets[places]
+                    (at,) = np.nonzero((own >= 0) & known[row, : len(own)])
+                    if write:
+                        valid[own[at]] = True
+                        _write_rows(file, own[at], joined[row, at])
+                    else:
+                        sample[own[at]] = joined[row, at]
+            bar.advance(len(batch))
+    sample = sample[np.abs(sample).max(1, initial=0.0) > 0]
+    edges = np.cumsum(encoder.widths)[:-1]
+    return np.split(sample, edges, axis=1), intra[:, ~np.isnan(intra[0])], valid
+
+
+def _intra_sentence(x: Tensor, mask: Tensor) -> Tensor:
+    """(B, W, D), (B, W) -> (B,), the mean cosine of a sentence's words and their mean; NaN for fewer than two words."""
+    count = mask.sum(1)
+    real = x * mask[:, :, None]
+    mean = torch.nn.functional.normalize(real.sum(1), dim=1)
+    cosines = torch.einsum("bwd,bd->bw", torch.nn.functional.normalize(real, dim=2), mean)
+    return torch.where(count > 1, cosines.sum(1) / count.clamp_min(1), torch.nan)
+
+
+def _write_rows(file: BinaryIO, rows: Integers, vectors: Floats) -> None:
+    with writing(Path(tempfile.gettempdir())):
+        for row, vector in zip(rows, vectors, strict=True):
+            file.seek(int(row) * vector.nbytes)
+            file.write(vector.tobytes())
+
+
+def _measure_words(
+    encoder: TextEncoder,
+    chosen: _Occurrences,
+    file: BinaryIO,
+    valid: NDArray[np.bool_],
+    settings: ContextualitySettings,
+    progress: Progress,
+) -> list[tuple[str, int, list[float], list[float]]]:
+    """For each word with vectors its number of occurrences, and for each layer self-similarity and explained variance."""
+    width, edges = sum(encoder.widths), np.cumsum(encoder.widths)[:-1]
+    found = []
+    with progress.bar("measure", total=len(chosen.words), unit="word") as bar:
+        for number, word in enumerate(chosen.words):
+            start, end = (int(each) for each in chosen.bounds[number : number + 2])
+            if valid[start:end].all():
+                file.seek(start * width * 4)
+                x = np.fromfile(file, np.float32, (end - start) * width).reshape(-1, width)
+                layers = np.split(x, edges, axis=1)
+                centered = settings.explained == "centered"
+                similar = [mean_cosine(each) for each in layers]
+                explained = [_explained(each, centered) for each in layers]
+                found.append((word, end - start, similar, explained))
+            bar.advance(1)
+    return found
+
+
+def _explained(vectors: Floats, centered: bool) -> float:
+    """Of equal vectors, which do not vary, the mean explains everything."""
+    if centered and not np.ptp(vectors, axis=0).any():
+        return 1.0
+    return explained_variance(vectors, centered=centered)
+
+
+def shared_words(reports: Sequence[Contextuality]) -> Iterator[str]:
+    """The words that every one of several encoders compared, sorted."""
+    others = [set(each.words) for each in reports[1:]]
+    return (word for word in reports[0].words if all(word in other for other in others))

@@ -15,110 +15,54 @@ vectors 1.000); CoarseWSD-20, all occurrences, 59.1, 83.2 and 82.5 % (word vecto
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from unfreeze.encoders.base import Encoder
+from unfreeze.analysis.sense_sets import cosines, nearest_accuracy, read_coarse, read_wic, wic_accuracies
+from unfreeze.analysis.senses import vectors_at
+from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import read_encoder
 
 RIVER = "he sat on the bank of the river and watched the currents"
 MONEY = "he went to the bank to check balance in his current account"
-BATCH = 64
-Vectors = NDArray[np.float32]
 
 
-@torch.no_grad()
-def vectors_at(encoder: Encoder, sentences: Sequence[list[str]], places: Sequence[int]) -> Vectors:
-    """Unit vectors (N, L, D) of one word of each sentence, for each layer."""
-    order = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
-    found = np.zeros((len(sentences), len(encoder.widths), max(encoder.widths)), np.float32)
-    for start in range(0, len(order), BATCH):
-        numbers = order[start : start + BATCH]
-        layers, _ = encoder.word_layers(encoder.prepare_words([sentences[n] for n in numbers]))
-        for layer, x in enumerate(layers):
-            for row, n in enumerate(numbers):
-                found[n, layer, : x.shape[2]] = x[row, places[n]].float().numpy()
-    norms = np.maximum(np.linalg.norm(found, axis=2, keepdims=True), 1e-12)
-    unit: Vectors = found / norms
-    return unit
-
-
-def two_banks(encoder: Encoder) -> None:
+def two_banks(encoder: TextEncoder) -> None:
     """Cosine similarity of the two occurrences for each layer; word vectors have one layer."""
     sentences = [RIVER.split(), MONEY.split()]
-    a, b = vectors_at(encoder, sentences, [words.index("bank") for words in sentences])
-    shown = ", ".join(
-        f"layer {layer} {float(x @ y):.3f}" for layer, (x, y) in enumerate(zip(a, b, strict=True))
-    )
-    print(f"cosine of bank by the river and bank with an account: {shown}")
+    layers = vectors_at(encoder, sentences, [words.index("bank") for words in sentences])
+    similar = [cosines(layer[:1], layer[1:])[0] for layer in layers]
+    print(f"cosine of bank by the river and bank with an account: {by_layer(similar, '.3f')}")
 
 
-def read_senses(folder: Path, part: str) -> tuple[list[list[str]], list[int], list[str]]:
-    """Sentences, positions and senses of one word of CoarseWSD-20."""
-    rows = (folder / f"{part}.data.txt").read_text(encoding="utf-8").splitlines()
-    senses = (folder / f"{part}.gold.txt").read_text(encoding="utf-8").split()
-    places, sentences = zip(*(row.split("\t") for row in rows), strict=True)
-    return [sentence.split() for sentence in sentences], [int(place) for place in places], senses
+def by_layer(figures: Sequence[float], form: str) -> str:
+    """ "layer 0 0.123, layer 1 0.456"."""
+    return ", ".join(f"layer {layer} {figure:{form}}" for layer, figure in enumerate(figures))
 
 
-def coarse_senses(encoder: Encoder, data: Path, most: int | None) -> None:
+def coarse_senses(encoder: TextEncoder, data: Path, most: int | None) -> None:
     """Accuracy of the nearest training occurrence, one line per word; `most` limits the occurrences of each part."""
     some = "all" if most is None else f"the first {most}"
     print(f"CoarseWSD-20, nearest of {some} training occurrences, accuracy in percent by layer:")
     every = []
     for folder in sorted(path for path in (data / "coarsewsd20").iterdir() if path.is_dir()):
-        train, test = (_first(read_senses(folder, part), most) for part in ("train", "test"))
-        known, asked = (vectors_at(encoder, sentences, places) for sentences, places, _ in (train, test))
-        right = []
-        for layer in range(known.shape[1]):
-            nearest = (asked[:, layer] @ known[:, layer].T).argmax(1)
-            right.append(np.mean([train[2][n] == sense for n, sense in zip(nearest, test[2], strict=True)]))
-        often = max(set(train[2]), key=train[2].count)
-        every.append([*right, np.mean([sense == often for sense in test[2]])])
+        train, test = (read_coarse(folder, part).first(most) for part in ("train", "test"))
+        known, asked = (vectors_at(encoder, each.sentences, each.places) for each in (train, test))
+        right = [nearest_accuracy(a, train.senses, b, test.senses) for a, b in zip(known, asked, strict=True)]
+        often = max(set(train.senses), key=train.senses.count)
+        every.append([*right, np.mean([sense == often for sense in test.senses])])
         print(f"  {folder.name:<10}" + "  ".join(f"{100 * each:5.1f}" for each in every[-1]))
-    print(
-        f"  {'mean':<10}"
-        + "  ".join(f"{100 * each:5.1f}" for each in np.mean(every, axis=0))
-        + "  (last: the most frequent sense)"
-    )
+    means = "  ".join(f"{100 * each:5.1f}" for each in np.mean(every, axis=0))
+    print(f"  {'mean':<10}{means}  (last: the most frequent sense)")
 
 
-def _first(
-    rows: tuple[list[list[str]], list[int], list[str]], most: int | None
-) -> tuple[list[list[str]], list[int], list[str]]:
-    return rows[0][:most], rows[1][:most], rows[2][:most]
-
-
-def words_in_context(encoder: Encoder, data: Path) -> None:
+def words_in_context(encoder: TextEncoder, data: Path) -> None:
     """WiC: whether two occurrences have the same sense, by a threshold on their cosine similarity."""
-    cosines: dict[str, tuple[Vectors, NDArray[np.bool_]]] = {}
-    for part in ("train", "test"):
-        rows = [line.split("\t") for line in _lines(data / "wic" / part / f"{part}.data.txt")]
-        gold = np.array([each.strip() == "T" for each in _lines(data / "wic" / part / f"{part}.gold.txt")])
-        places = [[int(number) for number in row[2].split("-")] for row in rows]
-        sides = [
-            vectors_at(encoder, [row[3 + side].split() for row in rows], [place[side] for place in places])
-            for side in (0, 1)
-        ]
-        cosines[part] = (sides[0] * sides[1]).sum(2), gold
-    shown = []
-    for layer in range(cosines["train"][0].shape[1]):
-        values, gold = cosines["train"][0][:, layer], cosines["train"][1]
-        best = max(
-            np.quantile(values, np.linspace(0, 1, 201)), key=lambda bound: np.mean((values > bound) == gold)
-        )
-        values, gold = cosines["test"][0][:, layer], cosines["test"][1]
-        shown.append(f"layer {layer} {100 * np.mean((values > best) == gold):.1f}")
-    print(f"WiC, accuracy in percent on the test pairs (chance 50): {', '.join(shown)}")
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
-        yield from file
+    train, test = (read_wic(data / "wic" / part) for part in ("train", "test"))
+    shares = [100 * each for each in wic_accuracies(encoder, train, test)]
+    print(f"WiC, accuracy in percent on the test pairs (chance 50): {by_layer(shares, '.1f')}")
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -137,7 +81,9 @@ def main(given: Sequence[str] | None = None) -> None:
     models = {"ELMo": arguments.elmo, "CoVe": arguments.cove}
     if arguments.vectors is None and not any(models.values()):
         parser.error("there is nothing to measure: give --elmo, --cove or --vectors")
-    encoders = {name: Encoder.from_pretrained(model) for name, model in models.items() if model is not None}
+    encoders: dict[str, TextEncoder] = {
+        name: TextEncoder.from_pretrained(model) for name, model in models.items() if model is not None
+    }
     if arguments.vectors is not None:
         encoders = {"folder or file of word vectors": read_encoder(arguments.vectors), **encoders}
     for name, encoder in encoders.items():

@@ -1,0 +1,222 @@
+"""The senses of a word without labels: its occurrences in a text, clustered by their vectors in context.
+
+The vectors of a word, at length 1 and minus their mean, are reduced to their first principal components and clustered by k-means. The number of
+senses is the one with the largest mean silhouette (Rousseeuw 1987), if that is larger than of any of some clouds without clusters: normal
+distributions with the same covariance. Otherwise, the occurrences are one sense as far as these vectors tell.
+
+Legend: N occurrences, D width, K senses, C components.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unfreeze.analysis.geometry import Numbers, Vectors, unit
+from unfreeze.datasets.batches import token_bounded_batches
+from unfreeze.encoders.base import evaluating
+from unfreeze.encoders.features import words_of
+from unfreeze.encoders.text_encoder import TextEncoder
+from unfreeze.errors import UserError
+from unfreeze.progress import SILENT, Progress
+from unfreeze.text.rules import normalized
+
+BATCH_WORDS = 4096
+"""Words in a batch of sentences, padding included."""
+COMPONENTS = 20
+"""Principal components that are clustered; the others are mostly noise, in which all distances are alike."""
+NULL_CLOUDS = 19
+"""Clouds without clusters: where they are as good as the vectors, these are of one sense at a level of 1 in 20."""
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """Where a word occurs, at most once a sentence."""
+
+    word: str
+    sentences: list[list[str]]
+    """Split into words."""
+    places: list[int]
+    """Which word of each sentence it is."""
+    n_found: int
+    """Sentences with the word in the whole text; of many, only some are kept."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def find_occurrences(
+    encoder: TextEncoder, sentences: Iterable[str], word: str, *, most: int = 1000, seed: int = 0
+) -> Occurrences:
+    """The sentences of a text that have a word, ignoring case; of more than `most` different ones a random sample.
+
+    Args:
+        encoder: its tokenizer splits the sentences.
+        sentences: of any number; they are streamed.
+
+    Raises:
+        UserError: the word occurs in no sentence, or in one.
+    """
+    wanted, choose = normalized(word), random.Random(seed)
+    kept: list[tuple[list[str], int]] = []
+    seen: set[str] = set()
+    for text in sentences:
+        if wanted not in normalized(text) or text in seen:
+            continue
+        pieces = encoder.tokenizer.encode(text)
+        words = words_of(pieces.words, pieces.offsets, text)
+        place = next((n for n, each in enumerate(words) if normalized(each) == wanted), None)
+        if place is None:
+            continue
+        seen.add(text)
+        if len(kept) < most:
+            kept.append((words, place))
+        elif (slot := choose.randrange(len(seen))) < most:  # each sentence stays with the same probability
+            kept[slot] = words, place
+    if len(seen) < 2:
+        found = "in no sentence" if not seen else "in one sentence only"
+        raise UserError(f"{word!r} occurs {found} of the corpus: its occurrences cannot be compared")
+    return Occurrences(word, [words for words, _ in kept], [place for _, place in kept], len(seen))
+
+
+def vectors_at(
+    encoder: TextEncoder,
+    sentences: Sequence[Sequence[str]],
+    places: Sequence[int],
+    progress: Progress = SILENT,
+) -> list[Floats]:
+    """The vectors of one word of each of N sentences, for each layer (N, D_l).
+
+    Args:
+        sentences: split into words.
+        places: the number of the word in each sentence.
+    """
+    found = [np.zeros((len(sentences), width), np.float32) for width in encoder.widths]
+    with (
+        evaluating(encoder),
+        torch.no_grad(),
+        progress.bar("encode", len(sentences), "sentence") as bar,
+    ):
+        for numbers in token_bounded_batches([1 + len(each) for each in sentences], BATCH_WORDS):
+            batch = encoder.prepare_words([list(sentences[number]) for number in numbers])
+            layers, _ = encoder.word_layers(batch)
+            rows, columns = torch.arange(len(numbers)), torch.tensor([places[number] for number in numbers])
+            for own, layer in zip(found, layers, strict=True):
+                own[numbers] = layer[rows, columns].float().cpu().numpy()
+            bar.advance(len(numbers))
+    return found
+
+
+@dataclass(frozen=True)
+class Senses:
+    """The clusters of a word's occurrences, the largest first."""
+
+    labels: Labels
+    """The sense of each occurrence, (N,), from 0 to K - 1."""
+    typical: list[list[int]]
+    """For each sense its occurrences, those nearest to its mean first."""
+    silhouettes: dict[int, float]
+    """The mean silhouette for each number of senses that was tried."""
+    null: float
+    """The largest mean silhouette of the clouds without clusters, for the best of these numbers."""
+
+    @property
+    def n_senses(self) -> int:
+        """K."""
+        return len(self.typical)
+
+    @property
+    def reason(self) -> str:
+        """How the number of senses was chosen."""
+        if not self.silhouettes:
+            return "one sense: all vectors are equal, or too few differ"
+        best = max(self.silhouettes, key=lambda number: self.silhouettes[number])
+        compared = f"{self.silhouettes[best]:.3f} for {best} senses, {self.null:.3f} without senses"
+        if self.n_senses == 1 and len(self.silhouettes) > 1:
+            return (
+                f"one sense: clusters are no clearer than in a cloud without any (mean silhouette {compared})"
+            )
+        if len(self.silhouettes) == 1:
+            return f"{best} senses, as asked for (mean silhouette {compared})"
+        return f"{best} senses have the largest mean silhouette ({compared})"
+
+
+def cluster_senses(
+    vectors: Vectors, *, senses: int | None = None, most_senses: int = 8, seed: int = 0
+) -> Senses:
+    """Cluster the occurrences of a word.
+
+    Args:
+        vectors: (N, D).
+        senses: their number, if it is known.
+        most_senses: largest number that is tried otherwise.
+
+    Raises:
+        UserError: there are fewer different vectors than senses.
+    """
+    from sklearn.metrics import silhouette_score
+
+    points = _reduced(vectors)
+    n_different = len(np.unique(points.round(9), axis=0))
+    if senses is not None and n_different < senses:
+        raise UserError(
+            f"{len(points)} occurrences with {n_different} different vectors do not have {senses} senses"
+        )
+    tried = range(2, 1 + min(most_senses, n_different - 1)) if senses is None else [senses]
+    found: dict[int, tuple[float, Labels]] = {}
+    for number in tried:
+        labels = _k_means(points, number, seed)
+        if 1 < number < len(points):
+            found[number] = float(silhouette_score(points, labels)), labels
+        else:
+            return _ordered(points, labels, {}, 0.0)
+    if not found:
+        return _ordered(points, np.zeros(len(points), np.int64), {}, 0.0)
+    best = max(found, key=lambda number: found[number][0])
+    generator = np.random.default_rng(seed)
+    spread = points.std(0)  # principal components are not correlated
+    null = -1.0
+    for _ in range(NULL_CLOUDS):
+        cloud = generator.normal(size=points.shape) * spread
+        null = max(null, float(silhouette_score(cloud, _k_means(cloud, best, seed))))
+    score, labels = found[best]
+    if senses is None and score <= null:
+        labels = np.zeros(len(points), np.int64)
+    return _ordered(points, labels, {number: each for number, (each, _) in found.items()}, null)
+
+
+def _reduced(vectors: Vectors) -> Numbers:
+    """The vectors at length 1, minus their mean, along their first principal components: (N, C)."""
+    x = unit(vectors)
+    x = x - x.mean(0)
+    left, values, _ = np.linalg.svd(x, full_matrices=False)
+    components: Numbers = (left * values)[:, :COMPONENTS]
+    return components
+
+
+def _k_means(points: Numbers, number: int, seed: int) -> Labels:
+    from sklearn.cluster import KMeans
+
+    labels = KMeans(number, n_init=10, random_state=seed).fit_predict(points)
+    return np.asarray(labels, np.int64)
+
+
+def _ordered(points: Numbers, labels: Labels, silhouettes: dict[int, float], null: float) -> Senses:
+    """Number the clusters from the largest to the smallest, and sort the occurrences of each by their distance to its mean."""
+    sizes = np.bincount(labels)
+    order = np.argsort(-sizes, kind="stable")
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    typical = []
+    for old in order:
+        own = np.flatnonzero(labels == old)
+        distances = np.linalg.norm(points[own] - points[own].mean(0), axis=1)
+        typical.append([int(each) for each in own[np.argsort(distances, kind="stable")]])
+    return Senses(ranks[labels], typical, silhouettes, null)

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.image_speed import Case, Sides, largest_difference
 from benchmarks.plain_resnet import Photos, PlainResNet, operations, predict, train
-from unfreeze.encoders.convnet import Stem
+from unfreeze.encoders.feature_settings import Stem
 
 
 @pytest.fixture(scope="module")

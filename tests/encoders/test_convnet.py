@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unfreeze import Encoder
-from unfreeze.encoders.convnet import BlockName, ConvNet, Stem
+from unfreeze.encoders.convnet import ConvNet
+from unfreeze.encoders.feature_settings import BlockName, Stem
 from unfreeze.encoders.layers import map_norm
 from unfreeze.encoders.layers.map_norm import MapNorm
 from unfreeze.errors import UserError

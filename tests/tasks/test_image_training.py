@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.encoders.plain_resnet import PlainResNet
 from unfreeze import ImageClassifier
 from unfreeze.datasets.dataset import labeled_set
 from unfreeze.encoders.convnet import ConvNet
+from unfreeze.progress import Bar, Progress
 from unfreeze.tasks.classification import ClassificationObjective
 from unfreeze.tasks.classifier_network import ClassifierNetwork
 from unfreeze.tasks.image_classifier import fit_image_classifier
@@ -212,3 +214,20 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
     count = 100
     assert weights(tmp_path / "killed") == whole
     assert count - 100 == 9 - 5, "it was resumed"
+
+
+def test_reading_and_frozen_features_are_reported(tmp_path: Path) -> None:
+    reports: list[tuple[str, int | None, str]] = []
+
+    class Heard(Progress):
+        @contextmanager
+        def bar(self, what: str, total: int | None = None, unit: str = "it") -> Iterator[Bar]:
+            reports.append((what, total, unit))
+            yield Bar()
+
+    ConvNet(ImageTransform(size=SIDE), width=16, depths=(1,)).save_pretrained(tmp_path)
+    settings = ImageClassifierSettings(encoder=str(tmp_path), transfer="frozen")
+    train_set, validation = (labeled_set(*patterns(count, seed=0), "toy") for count in (6, 4))
+    fit_image_classifier(train_set, settings, validation=validation, progress=Heard())
+    expected = [(what, count, "image") for what in ("read images", "features") for count in (4, 6)]
+    assert sorted(reports) == sorted(expected)

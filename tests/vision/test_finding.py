@@ -18,15 +18,17 @@ def test_files_and_folders(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     named = tmp_path / "photo"  # a file counts whatever its name is
     named.touch()
-    found = find_images([named, str(tmp_path / "a")])
+    found = list(find_images([named, str(tmp_path / "a")]))
     assert found[0].path == named
     assert sorted(str(each.path.relative_to(tmp_path)) for each in found[1:]) == sorted(wanted)
-    assert find_images([tmp_path / "a"]) == found[1:] == find_images([tmp_path / "a"])
+    assert list(find_images([tmp_path / "a"])) == found[1:]
+    # Names of a list are relative to its folder, and else to the working directory.
+    assert list(find_images(["2.JPG", str(named)], tmp_path / "a")) == [found[1], found[0]]
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none: no such file or folder"):
-        find_images([tmp_path / "none"])
+        next(find_images([tmp_path / "none"]))
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match="no image in this folder"):
-        find_images([tmp_path])
+        next(find_images([tmp_path]))

@@ -66,8 +66,11 @@ def test_folders_that_are_no_classes(tmp_path: Path) -> None:
         read_images(tmp_path / "flat")
     for name in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png"):
         write_image(tmp_path / "data" / name)
-    with pytest.raises(UserError, match=r"holds folders of images \(cat, dog\)"):
+    with pytest.raises(UserError, match=r"data/test holds folders of images \(cat\) and no image"):
         read_images(tmp_path / "data")
+    write_image(tmp_path / "deep/cat/inner/1.png")
+    with pytest.raises(UserError, match=r"deep/cat holds folders of images \(inner\) and no image"):
+        read_images(tmp_path / "deep")
     (tmp_path / "empty/cat").mkdir(parents=True)
     with pytest.raises(UserError, match=r"no image in the folders of its classes \(cat\)"):
         read_images(tmp_path / "empty")

@@ -57,10 +57,12 @@ OWN_OPTIONS = {
 class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOptions, PredictionOptions):
     """Measure a model on held-out data.
 
-    Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers: F1 of spans by
-    type (a span counts if its type and both ends are right), or accuracy of plain tags. Answerers: exact match and F1, as
-    SQuAD defines them. Language models: perplexity, which compares only models with the same vocabulary, and bits per byte,
-    which compares all. Locators: the mean IoU of one box in each image, and average precision as COCO defines it. Translators: BLEU and chrF of their translations, by sacrebleu, and the perplexity of the references.
+    Classifiers: accuracy, F1 of each class, the confusion matrix (which --plot draws), and the most confident errors. Taggers:
+    F1 of spans by type (a span counts if its type and both ends are right), or accuracy of plain tags. Answerers: exact match
+    and F1, as SQuAD defines them. Language models: perplexity, which compares only models with the same vocabulary, and bits
+    per byte, which compares all. Locators: the mean IoU of one box in each image, or average precision as COCO defines it,
+    without annotations of crowds: a box that is found on a crowd counts as wrong. Translators: BLEU and chrF of their
+    translations, by sacrebleu, and the perplexity of the references.
     Word vectors: Spearman's correlation with human judgments of word pairs, and accuracy on analogies.
 
     Example:
@@ -77,8 +79,8 @@ class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOp
     """Model: a folder, a released name, or owner/name on the hub; or a file of word vectors."""
 
     data: Positional[str]
-    """File, folder or hf:owner/name of labeled texts or images, tagged sentences, questions, annotations of images, pairs of texts and translations, or text for a language
-    model. For word vectors, a file of word pairs or analogies, or a folder of such files."""
+    """File, folder or hf:owner/name of labeled texts or images, tagged sentences, questions, annotations of images, pairs of texts
+    and translations, or text for a language model. For word vectors, a file of word pairs or analogies, or a folder of such files."""
 
     references: str | None = None
     """Translators: file with the translation of each line of the data (default: the data is a table of both)."""

@@ -35,9 +35,9 @@ class FitLocator(FitOptions, ReadsBoxes):
     """Train a locator on images with boxes around objects.
 
     Annotations are a folder of Pascal VOC's XML files, a COCO file (JSON), a folder of YOLO's text files, or a table (CSV) with a
-    box on each line. If every training image has exactly one box, the locator finds one box in each image, otherwise any number of boxes, each with its
-    label. Start from an encoder of images, such as one of `unfreeze pretrain convnet`. Rerun the command to resume an
-    interrupted run.
+    box on each line. If every training image has exactly one box, the locator finds one box in each image, otherwise any number
+    of boxes, each with its label. Start from an encoder of images, such as one of `unfreeze pretrain convnet`. Rerun the
+    command to resume an interrupted run.
 
     Example:
         unfreeze fit locator --train raccoons/annotations --images raccoons/images --encoder my-convnet --output finder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +19,6 @@ from unfreeze.tasks.settings import (
 if TYPE_CHECKING:
     from unfreeze.datasets.dataset import ExampleSet
     from unfreeze.vision.annotations import BoxSet
-    from unfreeze.vision.images import ImageFile
 
 IMAGE_SETTINGS = " ".join(field.name for field in fields(ImageOptions))
 """Settings that only tasks on images have."""
@@ -117,28 +115,3 @@ def image_settings(settings: TaskSettings, options: ImageOptions) -> ImageClassi
     """
     values = {**vars(settings), **vars(options)}
     return ImageClassifierSettings(**{name: values[name] for name in _OF_IMAGES})
-
-
-def images_of(names: Iterable[str], folder: Path | None) -> Iterator[ImageFile]:
-    """The images of these names, which may be those of folders, in order.
-
-    Args:
-        folder: that of the list which has the names: they are relative to it, or else to the working directory.
-
-    Raises:
-        UserError: a folder has no image.
-    """
-    from unfreeze.vision.finding import walk_images
-    from unfreeze.vision.images import ImageFile
-
-    for name in names:
-        path = Path(name)
-        if folder is not None and (folder / path).exists():
-            path = folder / path
-        if not path.is_dir():
-            yield ImageFile(path)
-            continue
-        found = list(walk_images(path))
-        if not found:
-            raise UserError(f"{path}: no image in this folder")
-        yield from map(ImageFile, found)

@@ -145,7 +145,7 @@ def run_of_images(arguments: Neighbors, console: Console) -> None:
             f"{arguments.vectors} is of kind {encoder.kind}, which reads no images: name a ConvNet"
         )
     queries = [each.path for each in find_images(arguments.words)]
-    collection = find_images(arguments.images)
+    collection = list(find_images(arguments.images))
     found = nearest_images(
         encoder,
         queries,

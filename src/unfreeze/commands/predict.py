@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
-from unfreeze.commands.images import images_of
 from unfreeze.commands.inputs import (
     ANSWERER,
     CLASSIFIER,
@@ -272,6 +271,8 @@ def locations(
 
 def given_images(arguments: Predict) -> Iterator[Any]:
     """The images that the command line or --file names."""
+    from unfreeze.vision.finding import find_images
+
     if not arguments.texts and arguments.file is None:
         raise UserError(
             "no image was given: name files or folders, or a list of them: --file FILE, - for standard input"
@@ -287,7 +288,7 @@ def given_images(arguments: Predict) -> Iterator[Any]:
         if columns := given(arguments, "image_column", "header"):
             raise UserError(f"{setting(next(iter(columns)))} is for a table in --file")
         folder = arguments.images or (None if arguments.file is None else arguments.file.parent)
-        return images_of((name for name in arguments.given_texts() if name.strip()), folder)
+        return find_images((name for name in arguments.given_texts() if name.strip()), folder)
     from unfreeze.vision.labeled_images import read_images
 
     reading = given(arguments, "images", "image_column", "header", "encoding")

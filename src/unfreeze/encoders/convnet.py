@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unfreeze.encoders.feature_settings import BlockName, Stem
 from unfreeze.encoders.image_encoder import ImageEncoder, Images
 from unfreeze.encoders.layers.conv_norm import ConvNorm
 from unfreeze.encoders.layers.map_norm import MapNorm
 from unfreeze.errors import UserError, setting
 from unfreeze.vision.transforms import ImageTransform
-
-BlockName = Literal["basic", "bottleneck"]
-Stem = Literal["large", "small"]
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:

@@ -1,4 +1,7 @@
-"""Which vectors of a text are computed; this module does not import torch, so that the command line can show its help quickly."""
+"""Choices that settings name: which vectors of a text are computed, and the parts of a ConvNet.
+
+This module does not import torch, so that the command line can show its help quickly.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+BlockName = Literal["basic", "bottleneck"]
+Stem = Literal["large", "small"]
 Pool = Literal["mean", "max", "last"]
 JoinedLayers = Literal["mix", "bottom+top"]
 """How several layers become one vector: a mix whose weights are learned, or layer 0 and the top layer, concatenated."""

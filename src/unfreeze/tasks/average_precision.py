@@ -4,7 +4,9 @@ Average precision of a class at an IoU threshold: the found boxes of all images,
 right if they overlap a true box of their image by the threshold and no better one has taken it. Each prefix of that
 order has a precision and a recall; precision is made non-increasing, and is averaged over 101 recalls from 0 to 1. COCO's
 figure is the mean over the thresholds 0.50, 0.55, ..., 0.95 and over the classes that have a true box
-(https://cocodataset.org/#detection-eval). The numbers equal those of pycocotools for area range "all" without crowds.
+(https://cocodataset.org/#detection-eval). The numbers equal those of pycocotools for the area range "all" where no annotation
+is of a crowd. `read_boxes` leaves out annotations of crowds, so a box that is found on a crowd is wrong here, while COCO's
+evaluation ignores it. Boxes that VOC marks as difficult count like all others; VOC's evaluation ignores them.
 
 Legend: I images, N true boxes of an image, M found boxes, T thresholds, K labels.
 """

@@ -53,6 +53,9 @@ class Body(nn.Module, ABC):
     network: ClassVar[str] = "pooled"
     """Name in config.json of the network on this body."""
 
+    noun: ClassVar[str] = "text"
+    """What an input is called, in progress reports."""
+
     usual_head: ClassVar[Head] = "two-layer"
     """Its head, unless the settings choose one."""
 

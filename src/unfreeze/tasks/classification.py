@@ -55,6 +55,7 @@ class ClassificationObjective(SeparateExamples):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        progress: Progress = SILENT,
     ) -> None:
         lengths = [network.body.length(text) for text in texts]
         super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
@@ -64,9 +65,9 @@ class ClassificationObjective(SeparateExamples):
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
         if frozen:
-            self.features = network.read_all(texts)
+            self.features = network.read_all(texts, progress)
             if validation is not None:
-                self.validation_features = network.read_all(validation[0])
+                self.validation_features = network.read_all(validation[0], progress)
 
     def loss(self, batch: Any) -> Loss:
         """Cross-entropy of this process's part of a batch."""
@@ -145,6 +146,7 @@ def make_objective(
         seed=plan.seed,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
+        progress=progress,
     )
 
 

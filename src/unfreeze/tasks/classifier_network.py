@@ -29,6 +29,7 @@ from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError, setting
 from unfreeze.folders import WEIGHTS, Config, EncoderConfig, load_tensors, read_config
+from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
@@ -109,15 +110,16 @@ class ClassifierNetwork(nn.Module):
         return features
 
     @torch.no_grad()
-    def read_all(self, inputs: Sequence[Any]) -> dict[str, Tensor]:
+    def read_all(self, inputs: Sequence[Any], progress: Progress = SILENT) -> dict[str, Tensor]:
         """The same for any number of inputs, in evaluation mode: (N, P) for each head, on the CPU."""
         found: dict[str, Tensor] = {}
-        with evaluating(self):
+        with evaluating(self), progress.bar("features", total=len(inputs), unit=self.body.noun) as bar:
             for numbers in token_bounded_batches([self.body.length(each) for each in inputs], BATCH_TOKENS):
                 for name, x in self.read([inputs[n] for n in numbers]).items():
                     if name not in found:
                         found[name] = torch.zeros(len(inputs), x.shape[1])
                     found[name][numbers] = x.float().cpu()
+                bar.advance(len(numbers))
         return found
 
     def layer_groups(self) -> LayerGroups:

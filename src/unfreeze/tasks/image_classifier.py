@@ -242,7 +242,7 @@ def make_objective(
         "world_size": accelerator.num_processes,
     }
     if plan.has_fixed_features:
-        return ClassificationObjective(network, images, targets, frozen=True, **options)
+        return ClassificationObjective(network, images, targets, frozen=True, progress=progress, **options)
     views = RandomViews(images, images.sizes, transform, augmentation, seed=plan.seed)
     return ImageObjective(network, views, targets, **options)
 

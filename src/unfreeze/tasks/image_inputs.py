@@ -18,16 +18,15 @@ from unfreeze.errors import UserError, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.bodies import JOINT, Body
 from unfreeze.tasks.plans import NO_ENCODER, SMALL_IMAGES, ImagePlan
-from unfreeze.tasks.settings import Resize
 from unfreeze.transfer.policies import LayerGroups
 from unfreeze.vision.store import ImageStore
-from unfreeze.vision.transforms import Augmentation, ImageTransform
+from unfreeze.vision.transforms import Augmentation, Fit, ImageTransform
 
 SCRATCH_SIZE = 64
 """Side of the squares if neither settings nor an encoder say it."""
 
 
-def make_encoder(plan: ImagePlan, usual_resize: Resize | None = None, least_size: int = 0) -> ImageEncoder:
+def make_encoder(plan: ImagePlan, usual_resize: Fit | None = None, least_size: int = 0) -> ImageEncoder:
     """The encoder of the plan, pre-trained or with random weights, which makes squares as the settings say.
 
     Args:
@@ -81,7 +80,7 @@ class PooledMaps(Body):
     """The mean of the top feature map."""
 
     encoder: ImageEncoder
-    network = "images"
+    network, noun = "images", "image"
     usual_head = "linear"
 
     def __init__(self, encoder: ImageEncoder) -> None:

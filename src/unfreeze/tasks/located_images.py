@@ -51,11 +51,12 @@ def boxes_to_learn(settings: LocatorSettings, train_set: BoxSet) -> BoxSet:
     if box_count(settings, train_set) == "one":
         used = with_largest_box(train_set)
     elif settings.boxes is None:
-        others = sum(len(each.boxes) != 1 for each in train_set.examples)
+        n_empty = sum(not len(each.boxes) for each in train_set.examples)
+        n_several = sum(len(each.boxes) > 1 for each in train_set.examples)
         logger.info(
             Notice(
-                f"{others} of {counted(len(train_set), 'image')} have not exactly one box, so several are looked for; "
-                f"{setting('boxes', 'one')} looks for the largest one"
+                f"of {counted(len(train_set), 'image')}, {n_several} have several boxes and {n_empty} none, so several are looked for; "
+                f"{setting('boxes', 'one')} looks for the largest one and leaves out the images that have none"
             )
         )
     if not any(len(each.boxes) for each in used.examples):

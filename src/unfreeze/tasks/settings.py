@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from unfreeze.checked import need_positive, need_seed, need_setting_types, plain
-from unfreeze.encoders.feature_settings import JoinedLayers
+from unfreeze.encoders.feature_settings import BlockName, JoinedLayers, Stem
 from unfreeze.errors import UserError, setting
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
+from unfreeze.vision.transforms import Fit
 
-Resize = Literal["crop", "stretch", "pad"]
-BlockName = Literal["basic", "bottleneck"]
-Stem = Literal["large", "small"]
 Body = Literal["pooling", "bilstm", "bcn"]
 MixAt = Literal["input", "output", "both"]
 Layers = JoinedLayers | int
@@ -263,7 +261,7 @@ class ImageOptions:
 
     image_size: int | None = None
     """Side of the square that the network sees, in pixels (default: that of the encoder; from scratch 64)."""
-    resize: Resize | None = None
+    resize: Fit | None = None
     """What happens to images that are no squares: crop the middle, stretch, or pad (default: that of the encoder, or crop;
     stretch where boxes are wanted)."""
     crop_area: float = 0.35
@@ -299,7 +297,7 @@ class ImageTaskSettings(TaskSettings, ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, choices in (("resize", Resize), ("block", BlockName), ("stem", Stem)):
+        for name, choices in (("resize", Fit), ("block", BlockName), ("stem", Stem)):
             self._need_one_of(name, choices)
         need_positive(self, "image_size", "width", "unfreeze")
         self.depths = tuple(self.depths)  # JSON has lists

@@ -144,7 +144,8 @@ def read_boxes(
     - a table, or a data set of the hub (`hf:owner/name[@revision][:config][:split]`), with an image a row and a column `objects` of
       records {"bbox": [[x, y, width, height], ...], "category": [...]}
 
-    The 1-based pixels of VOC, both ends included, become edges: xmin - 1 to xmax. Other formats have edges.
+    The 1-based pixels of VOC, both ends included, become edges: xmin - 1 to xmax. Other formats have edges. Annotations of crowds in
+    COCO's files are left out; boxes that VOC's files mark as difficult are not. Both are said.
 
     Args:
         images: the folder with the images, which is searched with all folders in it (default: that of the annotations, or a folder `images`
@@ -216,6 +217,10 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
         stored, orientation = stored_size(image)
         width, height = upright_size(stored, orientation)
         boxes = _mended(each, stored, orientation, findings)
+        findings.add(
+            "boxes marked as difficult, which count as the others do, unlike in VOC's own evaluation",
+            *(each.place, each.n_difficult),
+        )
         large = areas(boxes) > 0
         findings.add(
             "boxes left out because they have no area in their image", each.place, int((~large).sum())

@@ -59,6 +59,8 @@ class RawImage:
     """Width and height of the image, as the annotation has them."""
     normalized: bool = False
     """Whether boxes are center x, center y, width and height, as fractions of the image's width and height."""
+    n_difficult: int = 0
+    """Number of boxes that are marked as difficult to recognize, as VOC does."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,12 @@ def _voc(path: Path) -> RawImage:
         each for each in (name, path.stem) if each
     )  # files are renamed more often than what is in them
     first, *others = names
-    return RawImage(first, as_boxes(boxes, str(path)), labels, str(path), tuple(others), _stated(size))
+    return RawImage(
+        *(first, as_boxes(boxes, str(path)), labels, str(path), tuple(others), _stated(size)),
+        n_difficult=sum(
+            (each.findtext("difficult") or "").strip() == "1" for each in root.iterfind("object")
+        ),
+    )
 
 
 def _voc_edges(left: float, top: float, right: float, bottom: float) -> list[float]:

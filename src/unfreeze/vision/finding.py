@@ -35,21 +35,24 @@ def walk_images(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in sorted(files) if is_image_name(name))
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[ImageFile]:
+def find_images(paths: Iterable[str | os.PathLike[str]], folder: Path | None = None) -> Iterator[ImageFile]:
     """The files among `paths`, and the images in the folders among them and in the folders in these, in sorted order.
 
+    Args:
+        folder: that of the list which names the paths: they are relative to it, or else to the working directory.
+
     Raises:
-        UserError: a path does not exist, or a folder holds no image.
+        UserError: a path does not exist, or a folder holds no image; when its turn comes.
     """
-    found: list[ImageFile] = []
     for path in map(Path, paths):
+        if folder is not None and (folder / path).exists():
+            path = folder / path
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
         files = list(walk_images(path)) if path.is_dir() else [path]
         if not files:
             raise UserError(f"{path}: no image in this folder")
-        found += map(ImageFile, files)
-    return found
+        yield from map(ImageFile, files)
 
 
 class ImageFinder:

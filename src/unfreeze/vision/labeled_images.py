@@ -187,10 +187,10 @@ def _class_folders(folder: Path) -> _Rows:
         items = sorted(class_folder.iterdir())
         files = [each for each in items if is_image_name(each.name) and each.is_file()]
         inner = [each.name for each in items if each.is_dir() and next(walk_images(each), None)]
-        if not files and len(inner) > 1:
+        if not files and inner:
             raise UserError(
-                f"{class_folder} holds folders of images ({', '.join(inner[:5])}), so {folder} is not a folder of classes: name "
-                "the folder whose folders are the classes"
+                f"{class_folder} holds folders of images ({', '.join(inner[:5])}) and no image: name the folder whose folders are the "
+                "classes, and put the images of a class into its folder itself"
             )
         ignored += [each for each in items if each not in set(files) and not is_clutter(each)]
         if not files:

@@ -431,6 +431,9 @@ def test_an_image_that_cannot_be_read_is_named_by_every_verb(
     ):
         found = fail(*words)
         assert "bad.png: " in found and said in found
+        assert ("--skip-damaged leaves damaged images out" in found) is (words[0] != "predict")
+    found = succeed("evaluate", world.classifier, folder, "--skip-damaged")
+    assert "images are damaged and left out" in found.err and "bad.png" in found.err
     assert not (tmp_path / "x.csv").exists() and not (tmp_path / "new" / "config.json").exists()
 
 

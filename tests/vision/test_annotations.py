@@ -179,3 +179,20 @@ def test_boxes_in_memory(caplog: pytest.LogCaptureFixture) -> None:
             located_set(list(images), y)
     with pytest.raises(UserError, match="no such file"):
         located_set(["none.png"], [[1, 2, 3, 4]])
+
+
+def test_damaged_images_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_voc(tmp_path)
+    bad = folder / "JPEGImages/b.png"
+    whole = bad.read_bytes()
+    for content, reason in ((whole[:45], "truncated or damaged"), (b"", "the file is empty")):
+        bad.write_bytes(content)
+        with pytest.raises(UserError, match=rf"{reason}.*; skip_damaged=True leaves damaged images out"):
+            for image in read_boxes(folder).inputs():
+                read_image(image)
+        caplog.clear()
+        assert described(read_boxes(folder, skip_damaged=True)) == [IMAGES[0], IMAGES[2]]
+        (said,) = caplog.messages
+        assert (
+            said.startswith(f"{folder}: 1 of 3 images are damaged and left out: {bad}: ") and reason in said
+        )

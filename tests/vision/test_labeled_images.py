@@ -293,3 +293,25 @@ def test_breeds_of_pets() -> None:
     table, images = folder / "sample_annotations/csv/classification.csv", folder / "sample_images"
     assert read_images(table, label_column="species", images=images).label_names == ("cat", "dog")
     assert len(read_images(table, label_column="breed", images=images).label_names) == 37
+
+
+def test_damaged_images_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("cat/1.png", "cat/2.png", "cat/3.png", "dog/1.png"):
+        write_image(tmp_path / name)
+    truncated = tmp_path / "cat/2.png"
+    truncated.write_bytes(truncated.read_bytes()[:-30])
+    (tmp_path / "dog/1.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"2\.png: .*\); skip_damaged=True leaves damaged images out$"):
+        for image in read_images(tmp_path).inputs():
+            read_image(image)
+    assert caplog.messages == []
+    found = read_images(tmp_path, skip_damaged=True)
+    assert labels(found) == ["cat", "cat"]
+    assert [each.path.name for each in found.inputs()] == ["1.png", "3.png"]
+    (said,) = caplog.messages
+    assert said.startswith(f"{tmp_path}: 2 of 4 images are damaged and left out: {truncated}: ")
+    assert said.endswith(f"; {tmp_path / 'dog/1.png'}: the file is empty")
+    for name in ("cat/1.png", "cat/3.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match="all of its 2 images are damaged, the first is .*2.png"):
+        read_images(tmp_path, skip_damaged=True)

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 OWN_OPTIONS = {
     "classifiers": "worst plot overwrite text_column pair_column label_column header skip_unlabeled label_separator unknown_labels precision",
-    "image classifiers": "worst plot overwrite images image_column label_column header skip_unlabeled positive unknown_labels precision",
+    "image classifiers": "worst plot overwrite images image_column label_column header skip_unlabeled skip_damaged positive unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
-    "locators": "images image_column label_column header unknown_labels precision",
+    "locators": "images image_column label_column skip_damaged header unknown_labels precision",
     "translators": "references source_column target_column header beams length_penalty",
     "language models": "text_column header",
     "word vectors": "restrict case_sensitive",

@@ -40,7 +40,7 @@ OWN_OPTIONS = {
     + IMAGE_OPTIONS,
     "--task tagger": "text_column label_column comments scheme encoder transfer",
     "--task answerer": "mend_starts encoder transfer",
-    "--task locator": f"label_column header images image_column boxes encoder transfer {IMAGE_SETTINGS}",
+    "--task locator": f"label_column header images image_column skip_damaged boxes encoder transfer {IMAGE_SETTINGS}",
 }
 OWN_OPTIONS_OF_CLASSIFIERS = {
     "texts": "text_column pair_column label_separator body",

@@ -29,6 +29,9 @@ class ReadsBoxes(ReadsTables):
     label_column: str | None = None
     """Name or number (from 1) of the label column of a table (default: found by its usual names)."""
 
+    skip_damaged: bool = False
+    """Leave out damaged images and name them; to find them, all are decoded once more."""
+
 
 @dataclass(kw_only=True)
 class FitLocator(FitOptions, ReadsBoxes):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 IMAGE_SETTINGS = " ".join(field.name for field in fields(ImageOptions))
 """Settings that only tasks on images have."""
-IMAGE_OPTIONS = f"images image_column positive {IMAGE_SETTINGS}"
+IMAGE_OPTIONS = f"images image_column positive skip_damaged {IMAGE_SETTINGS}"
 """Options that only data sets of labeled images have."""
 _OF_IMAGES = {field.name for field in fields(ImageClassifierSettings)}
 TEXT_SETTINGS = " ".join(field.name for field in fields(ClassifierSettings) if field.name not in _OF_IMAGES)
@@ -39,10 +39,15 @@ class ReadsImages(ReadsLabels):
     positive: str | None = None
     """Images: a class to tell from all others, which become one class, "not CLASS"."""
 
+    skip_damaged: bool = False
+    """Images: leave out damaged ones and name them; to find them, all are decoded once more."""
+
     @property
     def reading_images(self) -> dict[str, Any]:
         """These options as keyword arguments of `unfreeze.vision.labeled_images.read_images`."""
-        return given(self, "image_column", "label_column", "header", "encoding", "skip_unlabeled")
+        return given(
+            self, "image_column", "label_column", "header", "encoding", "skip_unlabeled", "skip_damaged"
+        )
 
     def read_images(self, path: str, **options: Any) -> ExampleSet:
         """Labeled images; other options as in `unfreeze.vision.labeled_images.read_images`.
@@ -103,7 +108,7 @@ def read_annotated(arguments: Any, path: str, **options: Any) -> BoxSet:
     """The images and the boxes of annotations, as the options say; others are those of `unfreeze.vision.annotations.read_boxes`."""
     from unfreeze.vision.annotations import read_boxes
 
-    reading = given(arguments, "images", "image_column", "label_column", "header", "encoding")
+    reading = given(arguments, "images", "image_column", "label_column", "header", "encoding", "skip_damaged")
     return read_boxes(path, **reading, **options)
 
 

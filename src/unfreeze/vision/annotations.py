@@ -23,7 +23,15 @@ from unfreeze.errors import UnknownLabel, UserError, need_several, setting
 from unfreeze.vision.box_files import RawAnnotations, RawImage, read_raw
 from unfreeze.vision.boxes import Boxes, areas, as_boxes, clipped, from_center
 from unfreeze.vision.finding import ImageFinder
-from unfreeze.vision.images import ImageFile, stored_size, upright_boxes, upright_size
+from unfreeze.vision.images import (
+    ImageFile,
+    damage_of,
+    say_damaged,
+    stored_size,
+    upright_boxes,
+    upright_size,
+    with_advice,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +135,7 @@ def read_boxes(
     label_column: str | None = None,
     header: bool | None = None,
     encoding: str = "utf-8",
+    skip_damaged: bool = False,
     known_labels: Collection[str] | None = None,
     unknown_labels: Literal["error", "wrong"] = "error",
 ) -> BoxSet:
@@ -152,6 +161,7 @@ def read_boxes(
             or `JPEGImages` in it or beside it).
         image_column, label_column: of a table: names, or numbers from 1 (default: found by their usual names).
         header: whether the first line of a CSV or TSV names its columns (default: unless it names an image).
+        skip_damaged: leave out damaged images, which are logged; all images are decoded once more to find them.
         known_labels: labels of the training set.
         unknown_labels: whether other labels are refused, or read and count as wrong.
 
@@ -166,7 +176,7 @@ def read_boxes(
                 need_known_labels(each.labels, known_labels)
             except UnknownName as error:
                 raise UnknownLabel(f"{each.place}: {error}") from None
-    return _finished(raw, str(path), ImageFinder(Path(path), folder))
+    return _finished(raw, str(path), ImageFinder(Path(path), folder), skip_damaged)
 
 
 class _Findings:
@@ -186,7 +196,9 @@ class _Findings:
             _log.warning("%s: %s: %s, the first is %s", source, what, f"{count:,}", self._first[what])
 
 
-def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> BoxSet:
+def _finished(
+    raw: RawAnnotations, source: str, finder: ImageFinder | None, skip_damaged: bool = False
+) -> BoxSet:
     """Find the images and their sizes, and mend the boxes.
 
     Args:
@@ -203,6 +215,7 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
     examples: list[LocatedExample] = []
     places: list[str] = []
     seen: set[Path] = set()
+    damaged: list[str] = []
     for each in raw.images:
         image = each.image
         if finder is not None and isinstance(image, str):
@@ -214,6 +227,12 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
                 continue
             seen.add(found)
             image = ImageFile(found)
+        if skip_damaged:
+            if (damage := damage_of(image)) is not None:
+                damaged.append(damage)
+                continue
+        elif finder is not None:
+            image = with_advice(image)
         stored, orientation = stored_size(image)
         width, height = upright_size(stored, orientation)
         boxes = _mended(each, stored, orientation, findings)
@@ -228,6 +247,7 @@ def _finished(raw: RawAnnotations, source: str, finder: ImageFinder | None) -> B
         labels = tuple(label for label, is_box in zip(each.labels, large, strict=True) if is_box)
         examples.append(LocatedExample(image, boxes[large], labels, len(examples), (width, height)))
         places.append(each.place)
+    say_damaged(damaged, len(examples) + len(damaged), source)
     if not examples:
         if raw.images and finder is not None:
             advice = f"name their folder with {setting('images')}"

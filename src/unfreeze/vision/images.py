@@ -16,9 +16,9 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.errors import UserError, import_extra
+from unfreeze.errors import UserError, import_extra, setting
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -75,6 +75,10 @@ _DAMAGE = (
 )
 
 
+class DamagedImage(UserError):
+    """The file of an image is empty, truncated, damaged, too large, or of no format that is read."""
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image that is read when it is needed, and identified by the bytes of its file."""
@@ -82,6 +86,8 @@ class ImageFile:
     path: Path
     data: bytes | None = field(default=None, repr=False)
     """The content of the file, if it is in memory (from a table or the hub); `path` is then only its name."""
+    advice: str = field(default="", repr=False, compare=False)
+    """What the error adds if the image is damaged."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -200,6 +206,36 @@ def need_image(value: object, name: str) -> None:
         )
 
 
+def with_advice(image: Any) -> Any:
+    """The image, whose error names the setting that leaves damaged images out, if it is a file."""
+    advice = f"; {setting('skip_damaged', True)} leaves damaged images out"
+    return replace(image, advice=advice) if isinstance(image, ImageFile) else image
+
+
+def damage_of(image: ImageInput) -> str | None:
+    """What is wrong with a damaged image, in one line that names it; None if it can be read.
+
+    Costs decoding it, a JPEG at an eighth of its size.
+    """
+    try:
+        load_image(image, at_least=1)
+    except DamagedImage as error:
+        return str(error)
+    return None
+
+
+def say_damaged(damaged: Sequence[str], n_images: int, source: str) -> None:
+    """Log how many images are left out because they are damaged, and which; raise UserError if these are all."""
+    more = "; ..." if len(damaged) > 10 else ""
+    if damaged and len(damaged) == n_images:
+        raise UserError(f"{source}: all of its {n_images:,} images are damaged, the first is {damaged[0]}")
+    if damaged:
+        count = f"{len(damaged):,} of {n_images:,}"
+        _log.warning(
+            "%s: %s images are damaged and left out: %s", source, count, "; ".join(damaged[:10]) + more
+        )
+
+
 def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None) -> LoadedImage:
     """Read an image with the size that it has in full; arguments and errors as for `read_image`."""
     if isinstance(source, LoadedImage):
@@ -270,7 +306,7 @@ def _name(source: Any) -> str:
 def _opened(source: Any) -> Iterator[Any]:
     """Open a file with Pillow, or yield an image of Pillow as it is; errors within the block become UserErrors."""
     pillow, name = _pillow(), _name(source)
-    data = source.data if isinstance(source, ImageFile) else None
+    data, advice = (source.data, source.advice) if isinstance(source, ImageFile) else (None, "")
     try:
         if hasattr(source, "getexif"):
             yield source
@@ -281,23 +317,23 @@ def _opened(source: Any) -> Iterator[Any]:
         with image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise _too_large(name, f"{width:,} x {height:,} pixels are")
+                raise _too_large(name, f"{width:,} x {height:,} pixels are", advice)
             yield image
     except UserError:
         raise
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning):
-        raise _too_large(name, "its pixels are") from None
+        raise _too_large(name, "its pixels are", advice) from None
     except pillow.UnidentifiedImageError:
         empty = not (len(data) if data is not None else Path(source).stat().st_size)
         reason = (
             "the file is empty" if empty else f"not an image of a format that is read ({', '.join(FORMATS)})"
         )
-        raise UserError(f"{name}: {reason}") from None
+        raise DamagedImage(f"{name}: {reason}{advice}") from None
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno:
             raise _no_file(name, error) from None
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name}: the image is truncated or damaged ({reason})") from None
+        raise DamagedImage(f"{name}: the image is truncated or damaged ({reason}){advice}") from None
 
 
 def _no_file(name: object, error: OSError) -> UserError:
@@ -305,10 +341,9 @@ def _no_file(name: object, error: OSError) -> UserError:
     return UserError(f"{name}: no such file" if missing else f"{name}: cannot be read: {error.strerror}")
 
 
-def _too_large(name: str, what: str) -> UserError:
-    return UserError(
-        f"{name}: {what} more than the {MAX_PIXELS // 1_000_000} million that are read: make the image smaller first"
-    )
+def _too_large(name: str, what: str, advice: str) -> DamagedImage:
+    most = f"more than the {MAX_PIXELS // 1_000_000} million that are read"
+    return DamagedImage(f"{name}: {what} {most}: make the image smaller first{advice}")
 
 
 def _orientation(image: Any) -> int:

@@ -33,7 +33,7 @@ from unfreeze.datasets.lines import is_hidden, plain_suffix, read_lines, warn_of
 from unfreeze.datasets.tables import TABLES, TEXT_COLUMNS, Table, is_hub, is_table, open_table
 from unfreeze.errors import Notice, UnknownLabel, UserError, import_extra, setting
 from unfreeze.vision.finding import ImageFinder, is_clutter, is_image_name, walk_images
-from unfreeze.vision.images import ImageFile, pixel_scale
+from unfreeze.vision.images import ImageFile, damage_of, pixel_scale, say_damaged, with_advice
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ def read_images(
     multi_label: bool | None = None,
     labels_required: bool = True,
     skip_unlabeled: bool = False,
+    skip_damaged: bool = False,
     known_labels: Collection[str] | None = None,
     unknown_labels: Literal["error", "wrong"] = "error",
     if_missing: str = IF_MISSING,
@@ -81,6 +82,7 @@ def read_images(
         header: whether the first line of a CSV or TSV names its columns (default: unless it names an image).
         multi_label: read lists of labels, as `read_examples` does for texts.
         skip_unlabeled: leave out images without a label; their number is logged.
+        skip_damaged: leave out damaged images, which are logged; all images are decoded once more to find them.
         known_labels: labels of the training set.
         unknown_labels: whether other labels are refused, or read and count as wrong.
         if_missing: the end of the message about a missing image: what to do.
@@ -111,6 +113,7 @@ def read_images(
     several = any(isinstance(value, list) for _, _, value in rows) if multi_label is None else multi_label
     examples: list[LabeledExample] = []
     unlabeled: list[int] = []
+    damaged: list[str] = []
     for number, image, value in rows:
         try:
             labels = labels_of(split_labels(value) if multi_label else value, several)
@@ -125,7 +128,14 @@ def read_images(
         if labels is None and labels_required:
             advice = f"{setting('skip_unlabeled', True)} leaves such images out"
             raise UserError(f"{found.place(number)}: this image has no label; {advice}")
+        if skip_damaged:
+            if (damage := damage_of(image)) is not None:
+                damaged.append(damage)
+                continue
+        elif labels_required:  # without labels the images are to be predicted, all of them
+            image = with_advice(image)
         examples.append(LabeledExample(image, labels or (), number))
+    say_damaged(damaged, len(rows) - len(unlabeled), str(path))
     if not examples:
         raise UserError(f"{path}: none of its {len(rows)} images has a label")
     if unlabeled:

@@ -64,6 +64,8 @@ VERBS = {
     "neighbors": "find the nearest words to a word or images to an image, or solve analogies",
     "picture": "draw what a ConvNet has learned",
     "similarity": "compute the similarity of two words",
+    "contextuality": "measure how contextual the layers of encoders are",
+    "senses": "find the senses of a word in a text, without labels",
     "convert": "convert models of other libraries",
     "export": "write a model in the format of another library",
     "cache": "list or delete cached files",
@@ -83,7 +85,9 @@ OTHER_NAMES = {
     "analogy": "neighbors",
 }
 
-ALWAYS_WITH_TORCH = set("pretrain adapt fit find-rate predict score fill generate embed picture demo".split())
+ALWAYS_WITH_TORCH = set(
+    "pretrain adapt fit find-rate predict score fill generate embed contextuality senses picture demo".split()
+)
 """Verbs that need torch whatever they are given; others read files of vectors without it."""
 
 

@@ -1,0 +1,111 @@
+"""`contextuality` and `senses`: files, figures and clusters on small encoders, and what cannot be measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.commands.calls import fail, succeed
+from tests.commands.toy import write_corpus
+from tests.encoders.elmos import WORDS, small_elmo
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text, an ELMo, and word vectors that lack some of its words."""
+    folder = tmp_path_factory.mktemp("contextuality")
+    choose = np.random.default_rng(0)
+    texts = [" ".join(choose.choice(WORDS, size=choose.integers(2, 8))) + "." for _ in range(80)]
+    write_corpus(folder / "texts.txt", texts)
+    small_elmo().save_pretrained(folder / "elmo")
+    known = sorted({word.lower() for word in WORDS if word.isalpha()})[:-2]
+    rows = (" ".join([word, *map(str, choose.normal(size=5).round(3))]) for word in known)
+    (folder / "vectors.txt").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_figures_of_two_encoders(place: Path, tmp_path: Path) -> None:
+    output = tmp_path / "found"
+    asked = ("contextuality", place / "vectors.txt", place / "elmo", "--corpus", place / "texts.txt")
+    outcome = succeed(*asked, "--output", output, "--sample", 30, "--draws", 20)
+    assert "words are compared on the" in outcome.err and "self-similarity" in outcome.out
+    with (output / "contextuality.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["encoder"], row["layer"]) for row in rows] == [
+        ("vectors.txt", "0"),
+        *(("elmo", str(layer)) for layer in range(3)),
+    ]
+    assert float(rows[0]["self_similarity"]) == pytest.approx(1)
+    for row in rows:
+        assert float(row["anisotropy_low"]) <= float(row["anisotropy"]) <= float(row["anisotropy_high"])
+    stored = json.loads((output / "contextuality.json").read_text(encoding="utf-8"))
+    assert stored["elmo"]["n_words"] > stored["vectors.txt"]["n_words"]
+    assert stored["elmo"]["settings"]["sample"] == 30
+    assert float(rows[3]["explained"]) == pytest.approx(stored["elmo"]["layers"][2]["explained"])
+    assert "exists" in fail(*asked, "--output", output)
+    (values,) = succeed(
+        *asked, "--output", output, "--overwrite", "--sample", 30, "--draws", 20, "--json"
+    ).rows
+    assert values["encoders"] == stored
+
+
+def test_the_report_needs_nothing_else_and_escapes_what_it_shows(place: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "<b>odd & name"
+    small_elmo().save_pretrained(strange)
+    output = tmp_path / "found"
+    succeed("contextuality", strange, "--corpus", place / "texts.txt", "--output", output, "--draws", 9)
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;odd &amp; name" in page and "<b>odd" not in page
+    assert (
+        not re.search(r"""(src|href)=["'](?!data:)""", page) and "http" not in page and "<script" not in page
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{place}/none --corpus {place}/texts.txt", "none"),
+        ("{place} --corpus {place}/texts.txt", "config.json"),
+        ("{place}/elmo {place}/elmo --corpus {place}/texts.txt", "given twice"),
+        ("{place}/elmo --corpus {place}/texts.txt --least-contexts 500", "no word occurs in 500 different"),
+        ("{place}/elmo --corpus {place}/texts.txt --least-contexts 1", "--least-contexts must be at least 2"),
+        ("{place}/elmo --corpus {place}/texts.txt --sentences 3", "no word occurs in 5 different sentences"),
+        ("{place}/elmo --corpus {place}/missing.txt", "missing.txt"),
+    ],
+)
+def test_what_cannot_be_measured(options: str, message: str, place: Path, tmp_path: Path) -> None:
+    asked = options.format(place=place).split()
+    assert message in fail("contextuality", *asked, "--output", tmp_path / "found")
+    assert not (tmp_path / "found").exists()
+
+
+def test_senses_of_a_word(place: Path) -> None:
+    asked = ("senses", place / "elmo", "CAT", "--corpus", place / "texts.txt")
+    (values,) = succeed(*asked, "--senses", 2, "--top", 1, "--json").rows
+    assert len(values["senses"]) == 2 and values["layer"] == 2
+    assert sum(each["occurrences"] for each in values["senses"]) == values["compared"] == values["sentences"]
+    assert all(len(each["typical"]) == 1 for each in values["senses"])
+    lines = succeed(*asked, "--senses", 2, "--top", 1).out.splitlines()
+    assert "as asked for" in lines[0]
+    marked = [line.lower().index("[cat]") for line in lines if "[cat]" in line.lower()]
+    assert len(marked) == 2 and len(set(marked)) == 1, "the word is in one column"
+    assert "one sense" in succeed("senses", place / "vectors.txt", "cat", "--corpus", place / "texts.txt").out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("zebra", "'zebra' occurs in no sentence"),
+        ("cat --layer 3", "there is no layer 3"),
+        ("cat --senses 5000", "do not have 5000 senses"),
+        ("cat --occurrences 1", "--occurrences must be at least 2"),
+        ("cat --senses 0", "--senses"),
+    ],
+)
+def test_senses_that_cannot_be_found(options: str, message: str, place: Path) -> None:
+    assert message in fail("senses", place / "elmo", *options.split(), "--corpus", place / "texts.txt")

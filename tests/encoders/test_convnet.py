@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.encoders.plain_resnet import PlainResNet
 from unfreeze import Encoder
 from unfreeze.encoders.convnet import ConvNet
 from unfreeze.encoders.feature_settings import BlockName, Stem
@@ -104,6 +105,28 @@ def test_frozen_stages_keep_their_statistics() -> None:
     }
     with torch.no_grad():
         torch.testing.assert_close(net.eval().maps(batch)[0], trained[0].detach())
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_a_narrow_network_has_the_gradients_of_a_plain_one(width: int) -> None:
+    """In float64, which oneDNN leaves to torch; below 16 channels, no strided convolution of 1 by 1 may reach oneDNN."""
+    net = small(width=width, depths=(1, 1, 1)).train()
+    plain = PlainResNet(width, (1, 1, 1), 1, large=False).double()
+    plain.load_state_dict({**plain.state_dict(), **net.state_dict()})
+    batch = net.prepare(list(images()))
+    of_top = torch.randn(net.maps(batch)[-1].shape)
+    net.maps(batch)[-1].backward(of_top)  # type: ignore[no-untyped-call]
+    pixels = net.processor.normalized(batch.pixels).double()
+    plain.features(pixels)[-1].backward(of_top.double())  # type: ignore[no-untyped-call]
+    wanted = dict(plain.named_parameters())
+    for name, parameter in net.named_parameters():
+        grad = wanted[name].grad
+        assert parameter.grad is not None and grad is not None
+        error = float((parameter.grad - grad).norm())
+        assert error <= 1e-4 * float(grad.norm()), name
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1):
+            assert module.stride == (1, 1) or module.in_channels >= 16
 
 
 def test_batch_norm_within_the_convolutions_follows_the_weights() -> None:

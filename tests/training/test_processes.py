@@ -181,7 +181,9 @@ class Pair:
         if not select.select([process.stdout], [], [], LONGEST)[0]:
             self.end()
             raise AssertionError("a process waits for the other one in vain")
-        return Ending(**json.loads(process.stdout.readline()))
+        line = process.stdout.readline()
+        assert line, f"a process ended with the status {process.wait()}"
+        return Ending(**json.loads(line))
 
     def end(self) -> None:
         """Kill both."""

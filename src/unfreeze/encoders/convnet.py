@@ -73,13 +73,17 @@ class _Projection(nn.Sequential):
     """A convolution and its batch normalization."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__(_conv(inputs, outputs, 1, stride), MapNorm(outputs))
-        self.run = ConvNorm()
+        # The gradient of a strided convolution of 1 by 1 over fewer than 16 channels writes past the end of its memory in oneDNN
+        # 3.12, which torch 2.13 has: with several threads, training crashes or hangs (oneDNN's issue 6035). Such a convolution
+        # gets maps that have only the places it reads; over more channels this would be slower.
+        step = stride if inputs < 16 else 1
+        super().__init__(_conv(inputs, outputs, 1, stride // step), MapNorm(outputs))
+        self.step, self.run = step, ConvNorm()
 
     def forward(self, x: Tensor) -> Tensor:
         conv, norm = self[0], self[1]
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, MapNorm)
-        return self.run(conv, norm, x, relu=False)
+        return self.run(conv, norm, x[:, :, :: self.step, :: self.step], relu=False)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:

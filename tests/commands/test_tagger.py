@@ -236,11 +236,11 @@ def test_a_rate_for_plain_tags(tmp_path: Path) -> None:
     [
         (
             "--header",
-            "--header is for classifiers, image classifiers, translators and language models, not for taggers",
+            "--header is for classifiers, image classifiers, locators, translators and language models, not for taggers",
         ),
         (
             "--no-header",
-            "--no-header is for classifiers, image classifiers, translators and language models, not for taggers",
+            "--no-header is for classifiers, image classifiers, locators, translators and language models, not for taggers",
         ),
         ("--skip-unlabeled", "--skip-unlabeled is for classifiers and image classifiers, not for taggers"),
         ("--label-separator tab", "--label-separator is for classifiers, not for taggers"),

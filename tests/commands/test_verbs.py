@@ -409,7 +409,7 @@ def test_every_verb_that_reads_tables_can_be_told_of_a_header(tmp_path: Path) ->
         "adapt",
         *(f"pretrain {name}" for name in ("ngram", "lm", "word2vec", "glove", "elmo")),
     }
-    others = "fit classifier, fit locator, find-rate, evaluate, predict, score, fill, embed, neighbors"
+    others = "fit classifier, fit locator, find-rate, evaluate, predict, score, fill, embed, neighbors, contextuality, senses"
     assert readers == corpora | set(others.split(", ")) | {"pretrain cove", "pretrain convnet", "translate"}
 
 
@@ -695,7 +695,7 @@ def test_find_rate_for_adapt_and_for_fit(world: World, tmp_path: Path) -> None:
         ),
         (
             "find-rate {lm} --corpus {corpus} --label-column 2",
-            "--label-column is for --task classifier and --task tagger, not for --corpus",
+            "--label-column is for --task classifier, --task tagger and --task locator, not for --corpus",
         ),
         (
             "find-rate {lm} --corpus {corpus} --task tagger",

@@ -159,6 +159,17 @@ def test_encoders_are_compared_on_the_words_that_both_have(report: Contextuality
         report.figures(["elsewhere"])
 
 
+def test_layers_are_compared_on_the_same_draws(report: Contextuality) -> None:
+    """The difference of a layer and itself is 0 in each draw, and that of two is more certain than the two alone."""
+    same = report.difference("anisotropy", 1, 1)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    upper, lower = report.figures()[2].explained_adjusted, report.figures()[1].explained_adjusted
+    found = report.difference("explained_adjusted", 2, 1)
+    assert found.value == pytest.approx(upper.value - lower.value)
+    assert found.low < found.value < found.high
+    assert found.high - found.low < (upper.high - upper.low) + (lower.high - lower.low)
+
+
 @pytest.mark.parametrize(
     ("sentences", "changes", "message"),
     [

@@ -29,6 +29,7 @@ from torch import Tensor
 from unfreeze.analysis.contextuality_settings import ContextualitySettings
 from unfreeze.analysis.geometry import (
     Estimate,
+    Numbers,
     drawn_explained_variances,
     drawn_mean_cosines,
     drawn_means,
@@ -124,43 +125,59 @@ class Contextuality:
         Raises:
             UserError: none of them was compared.
         """
-        chosen = (
-            range(len(self.words))
-            if words is None
-            else [n for n, each in enumerate(self.words) if each in words]
-        )
-        if not chosen:
-            raise UserError("the encoders have no word in common that occurs often enough to be compared")
-        rows = list(chosen)
+        rows = self._rows(words)
         return [self._layer(number, rows) for number in range(len(self.sample))]
 
+    def difference(
+        self, measure: str, upper: int, lower: int, words: Collection[str] | None = None
+    ) -> Estimate:
+        """How much larger a measure (a name in `LayerFigures`) is in one layer than in another one.
+
+        Both layers are measured on the same draws of words and sentences, so the interval is that of paired differences.
+
+        Raises:
+            UserError: none of the words was compared.
+        """
+        rows = self._rows(words)
+        (high, draws_high), (low, draws_low) = (self._drawn(n, rows)[measure] for n in (upper, lower))
+        return Estimate.of(high - low, draws_high - draws_low)
+
+    def _rows(self, words: Collection[str] | None) -> list[int]:
+        rows = [number for number, each in enumerate(self.words) if words is None or each in words]
+        if not rows:
+            raise UserError("the encoders have no word in common that occurs often enough to be compared")
+        return rows
+
     def _layer(self, number: int, rows: list[int]) -> LayerFigures:
-        settings, sample = self.settings, self.sample[number]
-        centered = settings.explained == "centered"
-        generator = np.random.default_rng([settings.seed, number])
-        similar, explained = self.self_similarities[number, rows], self.explained[number, rows]
-        inside = self.intra_sentence[number]
-        anisotropy, baseline = mean_cosine(sample), explained_variance(sample, centered=centered)
-        of_sample = drawn_mean_cosines(sample, settings.draws, generator)
-        of_baseline = drawn_explained_variances(sample, settings.draws, generator, centered=centered)
-        of_similar, of_inside, of_explained = (
-            drawn_means(each, settings.draws, generator) for each in (similar, inside, explained)
-        )
-        means = [float(each.mean(dtype=np.float64)) for each in (similar, inside, explained)]
+        sample = self.sample[number]
+        estimates = {name: Estimate.of(*each) for name, each in self._drawn(number, rows).items()}
+        isotropy, dimension = isotropy_score(sample), effective_dimension(sample)
         return LayerFigures(
-            number,
-            sample.shape[1],
-            Estimate.of(anisotropy, of_sample),
-            Estimate.of(means[0], of_similar),
-            Estimate.of(means[0] - anisotropy, of_similar - of_sample),
-            Estimate.of(means[1], of_inside),
-            Estimate.of(means[1] - anisotropy, of_inside - of_sample),
-            Estimate.of(means[2], of_explained),
-            Estimate.of(means[2] - baseline, of_explained - of_baseline),
-            Estimate.of(baseline, of_baseline),
-            isotropy_score(sample),
-            effective_dimension(sample),
+            number, sample.shape[1], **estimates, isotropy=isotropy, effective_dimension=dimension
         )
+
+    def _drawn(self, number: int, rows: list[int]) -> dict[str, tuple[float, Numbers]]:
+        """Each measure of a layer, and its draws. All layers have the same draws, for the generator begins at the same seed."""
+        settings, sample = self.settings, self.sample[number]
+        options: dict[str, Any] = {"centered": settings.explained == "centered"}
+        generator = np.random.default_rng(settings.seed)
+        anisotropy = mean_cosine(sample), drawn_mean_cosines(sample, settings.draws, generator)
+        baseline = (
+            explained_variance(sample, **options),
+            drawn_explained_variances(sample, settings.draws, generator, **options),
+        )
+        found = {"anisotropy": anisotropy, "explained_baseline": baseline}
+        for name, values, (base, draws_base) in (
+            ("self_similarity", self.self_similarities[number, rows], anisotropy),
+            ("intra_sentence", self.intra_sentence[number], anisotropy),
+            ("explained", self.explained[number, rows], baseline),
+        ):
+            value, draws = (
+                float(values.mean(dtype=np.float64)),
+                drawn_means(values, settings.draws, generator),
+            )
+            found |= {name: (value, draws), f"{name}_adjusted": (value - base, draws - draws_base)}
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, the settings, and the figures of each layer as JSON values."""

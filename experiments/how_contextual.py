@@ -1,0 +1,139 @@
+"""Claims: contextual layers lie in a cone that narrows towards the top, and the upper layers are more contextual.
+
+The five findings of Ethayarajh (2019, https://arxiv.org/abs/1909.00512) and of the lecture, on the sentences of SemEval's STS tasks of 2012 to 2016 (the
+paper's corpus), for any encoders: word vectors, CoVe, ELMo, language models of LSTMs and of QRNNs. A finding holds for an encoder if
+the 95 % interval of its figure says so; differences of layers are paired. Layer 0 is the input (word vectors, or characters), where there is one.
+
+    python -m experiments.how_contextual --data DATA --static VECTORS --contextual ENCODER... [--output DIR]
+
+With --output, the tables and the report of `unfreeze contextuality` are written there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from unfreeze.analysis.contextuality import Contextuality, contextuality, shared_words
+from unfreeze.analysis.contextuality_report import write_csv, write_report
+from unfreeze.analysis.contextuality_settings import ContextualitySettings
+from unfreeze.analysis.geometry import Estimate
+from unfreeze.encoders.word_vectors import open_encoder
+from unfreeze.progress import Progress
+
+LITTLE = 0.05
+"""The paper finds that a static vector explains less than this share of a word's variance, adjusted."""
+
+
+def sts_sentences(folder: Path) -> list[str]:
+    """Both sentences of all pairs."""
+    found: list[str] = []
+    for file in sorted(folder.glob("201[2-6]/*.tsv")):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            found += [text.strip() for text in line.split("\t")[1:3] if text.strip()]
+    return found
+
+
+def verdict(holds: bool, rejected: bool) -> str:
+    """What an interval says."""
+    return "held" if holds else "not held" if rejected else "open"
+
+
+def rising(figure: Estimate) -> str:
+    """Whether a difference is above 0."""
+    return verdict(figure.low > 0, figure.high < 0)
+
+
+def findings(static: Contextuality, reports: Mapping[str, Contextuality]) -> Iterator[tuple[str, str, str]]:
+    """Each finding, the encoder, and its figures with the verdict."""
+    words = set(shared_words([static, *reports.values()]))
+    plain = static.figures(words)[0]
+    for name, report in reports.items():
+        layers = report.figures(words)
+        top = len(layers) - 1
+        yield (
+            "1 contextual layers are anisotropic, static vectors near isotropic",
+            name,
+            f"top layer {layers[top].anisotropy}, static {plain.anisotropy}: "
+            + verdict(
+                layers[top].anisotropy.low > plain.anisotropy.high,
+                layers[top].anisotropy.high < plain.anisotropy.low,
+            ),
+        )
+        steps = [
+            report.difference("self_similarity_adjusted", upper - 1, upper, words)
+            for upper in range(1, top + 1)
+        ]
+        yield (
+            "2 upper layers are more contextual (adjusted self-similarity falls from layer to layer)",
+            name,
+            ", ".join(f"{step} {rising(step)}" for step in steps),
+        )
+        steps = [report.difference("anisotropy", upper, upper - 1, words) for upper in range(1, top + 1)]
+        yield (
+            "3 the cone narrows towards the top (anisotropy rises from layer to layer)",
+            name,
+            ", ".join(f"{step} {rising(step)}" for step in steps),
+        )
+        little = layers[top].explained_adjusted
+        yield (
+            f"4 a static vector explains little of a word's variance (adjusted, top layer, below {LITTLE})",
+            name,
+            f"{little}: {verdict(little.high < LITTLE, little.low > LITTLE)}",
+        )
+        step = report.difference("intra_sentence_adjusted", top, 0, words)
+        yield (
+            "5 upper layers raise intra-sentence similarity (adjusted, top against layer 0)",
+            name,
+            f"{step} {rising(step)}",
+        )
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Measure, and print the figures and the findings."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with sts/")
+    parser.add_argument("--static", required=True, help="word vectors")
+    parser.add_argument("--contextual", nargs="+", required=True, help="contextual encoders")
+    parser.add_argument("--sentences", type=int, help="only the first ones (default: all)")
+    parser.add_argument("--output", type=Path, help="folder for the tables and the report")
+    arguments = parser.parse_args(given)
+    sentences = sts_sentences(arguments.data / "sts")[: arguments.sentences]
+    reports: dict[str, Contextuality] = {}
+    for place in (arguments.static, *arguments.contextual):
+        reports[Path(place).name] = report = contextuality(
+            open_encoder(place), sentences, ContextualitySettings(), progress=Progress()
+        )
+        print(
+            f"{Path(place).name}: {report.n_sentences:,} sentences, {len(report.words):,} words", flush=True
+        )
+    static, *_ = reports.values()
+    words = set(shared_words(list(reports.values())))
+    print(f"\n{len(words):,} words that all encoders have")
+    figures = {name: report.figures(words) for name, report in reports.items()}
+    for name, layers in figures.items():
+        for each in layers:
+            print(
+                f"{name} layer {each.layer}: anisotropy {each.anisotropy}; self-similarity {each.self_similarity}, adjusted "
+                f"{each.self_similarity_adjusted}; intra-sentence {each.intra_sentence}, adjusted {each.intra_sentence_adjusted}; explained "
+                f"{each.explained}, adjusted {each.explained_adjusted}; isotropy {each.isotropy:.2g}; dimension {each.effective_dimension:.0f}"
+            )
+    contextual = {name: report for name, report in reports.items() if report is not static}
+    found = list(findings(static, contextual))
+    for finding in dict.fromkeys(title for title, _, _ in found):
+        print(f"\n{finding}")
+        for title, name, text in found:
+            if title == finding:
+                print(f"  {name}: {text}")
+    if arguments.output is not None:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        write_csv(figures, arguments.output / "contextuality.csv")
+        corpus = "Sentences of SemEval's STS tasks of 2012 to 2016"
+        write_report(reports, figures, [], arguments.output / "report.html", corpus=corpus)
+
+
+if __name__ == "__main__":
+    main()

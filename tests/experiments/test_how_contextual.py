@@ -1,0 +1,55 @@
+"""The findings on contextuality: verdicts of intervals, and every finding for every encoder."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.how_contextual import main, rising, sts_sentences, verdict
+from tests.encoders.elmos import WORDS, small_elmo
+from unfreeze.analysis.geometry import Estimate
+
+
+def test_verdicts_are_those_of_intervals() -> None:
+    assert rising(Estimate(0.2, 0.1, 0.3)) == "held"
+    assert rising(Estimate(-0.2, -0.3, -0.1)) == "not held"
+    assert rising(Estimate(0.0, -0.1, 0.1)) == "open"
+    assert verdict(False, False) == "open"
+
+
+def test_five_findings_on_small_encoders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    choose = random.Random(0)
+    folder = tmp_path / "data" / "sts" / "2012"
+    folder.mkdir(parents=True)
+    rows = [
+        f"1.0\t{' '.join(choose.choices(WORDS, k=6))}\t{' '.join(choose.choices(WORDS, k=4))}\n"
+        for _ in range(60)
+    ]
+    (folder / "some.test.tsv").write_text("".join(rows) + "\t\t\n")
+    (folder / "readme.txt").write_text("a\tb\tc\n")
+    assert len(sts_sentences(tmp_path / "data" / "sts")) == 120
+    numbers = np.random.default_rng(0)
+    known = sorted({word.lower() for word in WORDS if word.isalpha()})
+    lines = (" ".join([word, *map(str, numbers.normal(size=5).round(3))]) for word in known)
+    (tmp_path / "static.txt").write_text("\n".join(lines) + "\n")
+    small_elmo().save_pretrained(tmp_path / "elmo")
+    main(
+        [
+            "--data",
+            str(tmp_path / "data"),
+            "--static",
+            str(tmp_path / "static.txt"),
+            "--contextual",
+            str(tmp_path / "elmo"),
+        ]
+        + ["--output", str(tmp_path / "found")]
+    )
+    out = capsys.readouterr().out
+    for number in range(1, 6):
+        (place,) = [n for n, line in enumerate(out.splitlines()) if line.startswith(f"{number} ")]
+        assert out.splitlines()[place + 1].startswith("  elmo: ")
+        assert any(word in out.splitlines()[place + 1] for word in ("held", "open"))
+    assert (tmp_path / "found" / "report.html").is_file()

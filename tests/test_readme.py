@@ -28,10 +28,11 @@ def test_the_tour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "texts.txt").write_text("\n\n".join(r.text for r in movie_reviews(300, 1)), encoding="utf-8")
-    with (tmp_path / "labeled.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        writer.writerows([review.text, review.label] for review in movie_reviews(30, 2))
+    for name, seed in (("labeled.csv", 2), ("held-out.csv", 3)):
+        with (tmp_path / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            writer.writerows([review.text, review.label] for review in movie_reviews(30, seed))
     (tmp_path / "tagged.conll").write_text(columns(tagged_sentences(30)), encoding="utf-8")
     people = ["Ada", "Kurt", "Grace"]
     pairs = [f"{one} likes {other}.\t{one} mag {other}.\n" for one in people for other in people] * 10

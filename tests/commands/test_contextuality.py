@@ -47,6 +47,13 @@ def test_figures_of_two_encoders(place: Path, tmp_path: Path) -> None:
     assert stored["elmo"]["n_words"] > stored["vectors.txt"]["n_words"]
     assert stored["elmo"]["settings"]["sample"] == 30
     assert float(rows[3]["explained"]) == pytest.approx(stored["elmo"]["layers"][2]["explained"])
+    names = {f"{name}.{suffix}" for name in ("measures", "cone", "space") for suffix in ("png", "svg")}
+    assert {path.name for path in output.iterdir()} == names | {
+        "contextuality.csv",
+        "contextuality.json",
+        "report.html",
+    }
+    assert (output / "report.html").read_text(encoding="utf-8").count("data:image/svg+xml;base64") == 3
     assert "exists" in fail(*asked, "--output", output)
     (values,) = succeed(
         *asked, "--output", output, "--overwrite", "--sample", 30, "--draws", 20, "--json"
@@ -62,7 +69,9 @@ def test_the_report_needs_nothing_else_and_escapes_what_it_shows(place: Path, tm
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;odd &amp; name" in page and "<b>odd" not in page
     assert (
-        not re.search(r"""(src|href)=["'](?!data:)""", page) and "http" not in page and "<script" not in page
+        not re.search(r"""(src|href)=["'](?!data:)""", page)
+        and "http" not in re.sub('base64,[^"]*', "", page)
+        and "<script" not in page
     )
 
 
@@ -84,7 +93,7 @@ def test_what_cannot_be_measured(options: str, message: str, place: Path, tmp_pa
     assert not (tmp_path / "found").exists()
 
 
-def test_senses_of_a_word(place: Path) -> None:
+def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:
     asked = ("senses", place / "elmo", "CAT", "--corpus", place / "texts.txt")
     (values,) = succeed(*asked, "--senses", 2, "--top", 1, "--json").rows
     assert len(values["senses"]) == 2 and values["layer"] == 2
@@ -94,6 +103,9 @@ def test_senses_of_a_word(place: Path) -> None:
     assert "as asked for" in lines[0]
     marked = [line.lower().index("[cat]") for line in lines if "[cat]" in line.lower()]
     assert len(marked) == 2 and len(set(marked)) == 1, "the word is in one column"
+    drawn = tmp_path / "cat.svg"
+    assert "drawn" in succeed(*asked, "--senses", 2, "--plot", drawn).err and "<svg" in drawn.read_text()
+    assert "exists" in fail(*asked, "--plot", drawn)
     assert "one sense" in succeed("senses", place / "vectors.txt", "cat", "--corpus", place / "texts.txt").out
 
 

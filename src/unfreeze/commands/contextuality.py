@@ -26,6 +26,10 @@ SHOWN = {
     "effective_dimension": "dimension",
 }
 """Columns of the printed table, whose heads must differ."""
+MOST_ENCODERS = 6
+"""More could not be told apart in the pictures."""
+PANELS = 6
+"""Spaces that are drawn: the lowest and the top layer of each encoder, from the first."""
 
 
 @dataclass(kw_only=True)
@@ -33,8 +37,8 @@ class Contextuality(ReadsText, PredictionOptions):
     """Measure how contextual the layers of encoders of text are, and what shape their spaces have.
 
     For each layer: self-similarity of words, similarity of the words of a sentence, explained variance, each also adjusted by unrelated
-    words; anisotropy, isotropy and effective dimension, with 95 % intervals. DIR gets contextuality.csv, contextuality.json and
-    report.html. Several encoders are compared on the words that all of them have.
+    words; anisotropy, isotropy and effective dimension, with 95 % intervals. DIR gets contextuality.csv, contextuality.json, pictures (PNG
+    and SVG) and report.html, a page with everything. Several encoders are compared on the words that all of them have.
 
     Example:
         unfreeze contextuality my-elmo --corpus sentences.txt --output how-contextual
@@ -61,6 +65,8 @@ class Contextuality(ReadsText, PredictionOptions):
             raise UserError("--sentences must be at least 1")
         if not self.encoders:
             raise UserError("no encoder was given: unfreeze contextuality ENCODER --corpus FILE --output DIR")
+        if len(self.encoders) > MOST_ENCODERS:
+            raise UserError(f"at most {MOST_ENCODERS} encoders are compared; {len(self.encoders)} were given")
         if len(set(self.encoders)) < len(self.encoders):
             raise UserError("an encoder was given twice")
 
@@ -68,11 +74,13 @@ class Contextuality(ReadsText, PredictionOptions):
 def run(arguments: Contextuality, console: Console) -> None:
     """Measure each encoder, write the files, and print the table."""
     need_new(arguments.output, overwrite=arguments.overwrite)
+    from functools import partial
     from itertools import islice
 
     from unfreeze.analysis.contexts import sentences
     from unfreeze.analysis.contextuality import contextuality, shared_words
-    from unfreeze.analysis.contextuality_report import write_csv, write_report
+    from unfreeze.analysis.contextuality_plots import plot_cone, plot_measures, plot_space
+    from unfreeze.analysis.contextuality_report import Picture, write_csv, write_report
     from unfreeze.encoders.word_vectors import open_encoder
     from unfreeze.folders import write_json, writing
     from unfreeze.text.corpus import stream_documents
@@ -109,7 +117,27 @@ def run(arguments: Contextuality, console: Console) -> None:
         output.mkdir(parents=True, exist_ok=True)
     write_csv(figures, output / "contextuality.csv")
     write_json(output / "contextuality.json", values)
-    write_report(reports, figures, [], output / "report.html", corpus=f"Text: {', '.join(arguments.corpus)}")
+    panels = [
+        (f"{name}, layer {layer}", each.sample[layer])
+        for name, each in reports.items()
+        for layer in dict.fromkeys((0, len(each.sample) - 1))
+    ][:PANELS]
+    by_layer = "The measures by layer, with their 95 % intervals."
+    pictures = []
+    for name, caption, plot in (
+        ("measures", by_layer, partial(plot_measures, reports, words=words)),
+        (
+            "cone",
+            "Cosines of unrelated words by layer; the box has the quartiles.",
+            partial(plot_cone, reports),
+        ),
+        ("space", "Unrelated words seen from the origin: a sphere, or a cone.", partial(plot_space, panels)),
+    ):
+        for suffix in ("png", "svg"):
+            plot(path=output / f"{name}.{suffix}")
+        pictures.append(Picture(output / f"{name}.svg", caption))
+    corpus = f"Text: {', '.join(arguments.corpus)}"
+    write_report(reports, figures, pictures, output / "report.html", corpus=corpus)
     rows = []
     for name, layers in figures.items():
         for each in layers:
@@ -122,7 +150,7 @@ def run(arguments: Contextuality, console: Console) -> None:
                 }
             )
     console.result({"output": str(output), "encoders": values}, aligned(rows))
-    console.note(f"tables and report are in {output}: open {output / 'report.html'}")
+    console.note(f"tables, pictures and report are in {output}: open {output / 'report.html'}")
 
 
 def _short_names(places: tuple[str, ...]) -> list[str]:

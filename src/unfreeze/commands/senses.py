@@ -15,6 +15,8 @@ from unfreeze.errors import UserError
 
 CONTEXT = 45
 """Characters that are shown on each side of the word."""
+WORDS_AROUND = 4
+"""Words on each side that name a sense in the picture."""
 
 
 @dataclass(kw_only=True)
@@ -86,6 +88,13 @@ def run(arguments: Senses, console: Console) -> None:
     senses = cluster_senses(
         vectors[layer], senses=arguments.senses, most_senses=arguments.most_senses, seed=arguments.seed
     )
+    if arguments.plot is not None:
+        from unfreeze.analysis.contextuality_plots import plot_occurrences
+
+        panels = [(f"layer {each}", vectors[each]) for each in dict.fromkeys((0, layer))]
+        first = [own[0] for own in senses.typical]
+        names = [" ".join(_around(found.sentences[each], found.places[each])) for each in first]
+        plot_occurrences(panels, senses.labels.tolist(), names, arguments.plot)
     lines = [
         f"{word}: {counted(found.n_found, 'sentence')}"
         + (f", {len(found):,} of them compared" if len(found) < found.n_found else "")
@@ -110,6 +119,13 @@ def run(arguments: Senses, console: Console) -> None:
         "reason": senses.reason,
     }
     console.result(values, "\n".join(lines))
+    if arguments.plot is not None:
+        console.note(f"drawn: {arguments.plot}")
+
+
+def _around(words: list[str], place: int) -> list[str]:
+    """The word with a few others around it, which name a sense in a picture."""
+    return words[max(0, place - WORDS_AROUND) : place + WORDS_AROUND + 1]
 
 
 def _in_context(words: list[str], place: int) -> str:

@@ -157,6 +157,60 @@ def test_perfect_predictions_give_the_boxes_and_hardly_any_loss() -> None:
     assert others > loss + 0.1
 
 
+def loss_by_loops(found: Detections, boxes: list[list[float]], labels: list[int]) -> float:
+    """The loss of the first image, place by place after the papers, in float64."""
+    logits, centers, predicted = (
+        np.asarray(each[0], dtype=np.float64) for each in (found.logits, found.centerness, found.boxes)
+    )
+    classes = overlaps = weights = entropies = count = 0.0
+    owners = assigned_by_loops(boxes)
+    xs = [(x + 0.5) * SIZE / w for h, w in SHAPES for _ in range(h) for x in range(w)]
+    ys = [(y + 0.5) * SIZE / h for h, w in SHAPES for y in range(h) for _ in range(w)]
+    for place, owner in enumerate(owners):
+        for label, logit in enumerate(logits[place]):
+            p = 1 / (1 + math.exp(-logit))
+            if owner >= 0 and labels[owner] == label:
+                classes -= 0.25 * (1 - p) ** 2 * math.log(p)
+            else:
+                classes -= 0.75 * p**2 * math.log(1 - p)
+        if owner < 0:
+            continue
+        left, top, right, bottom = boxes[owner]
+        sides = [xs[place] - left, right - xs[place]], [ys[place] - top, bottom - ys[place]]
+        middle = math.sqrt(math.prod(min(pair) / max(pair) for pair in sides))
+        a, b, c, d = predicted[place]
+        shared = max(0, min(right, c) - max(left, a)) * max(0, min(bottom, d) - max(top, b))
+        union = (right - left) * (bottom - top) + (c - a) * (d - b) - shared
+        around = (max(right, c) - min(left, a)) * (max(bottom, d) - min(top, b))
+        overlaps += middle * (1 - shared / union + (around - union) / around)
+        weights += middle
+        p = 1 / (1 + math.exp(-centers[place]))
+        entropies -= middle * math.log(p) + (1 - middle) * math.log(1 - p)
+        count += 1
+    return (classes + entropies) / max(count, 1) + (overlaps / weights if count else 0)
+
+
+@given(st.integers(0, 1_000), st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_the_loss_of_random_heads_is_that_of_the_loops(seed: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    places = places_of(SHAPES, SIZE)
+    n_places, n_labels = len(places.centers), 3
+    corners = places.centers[:, [0, 1, 0, 1]] + torch.rand(n_places, 4, generator=generator) * torch.tensor(
+        [-9, -9, 9, 9]
+    )
+    random = Detections(
+        torch.randn(1, n_places, n_labels, generator=generator),
+        torch.randn(1, n_places, generator=generator),
+        corners[None],
+        places,
+    )
+    boxes = (boxes_of(count, seed) * SIZE * 1.2).float()
+    labels = torch.randint(n_labels, (count,), generator=generator)
+    wanted = loss_by_loops(random, boxes.tolist(), labels.tolist())
+    assert float(detection_loss(random, [boxes], [labels])) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_the_loss_of_an_image_does_not_depend_on_its_batch() -> None:
     torch.manual_seed(0)
     head = FcosHead([6, 8], 2, size=SIZE, channels=8, depth=1).eval()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -242,7 +242,7 @@ class Augmentation:
     """Random crops, flips and colors of training images, drawn from a generator that the caller seeds."""
 
     area: tuple[float, float] = (0.35, 1.0)
-    """Smallest and largest share of the image's area that a crop has."""
+    """Smallest and largest share of the image's area that a crop has; with (1, 1) there are no crops."""
     aspect: tuple[float, float] = (0.75, 4 / 3)
     """Smallest and largest ratio of a crop's width to its height; relative to the image's if images are stretched or padded."""
     flip: float = 0.5
@@ -277,6 +277,8 @@ class Augmentation:
             keep: boxes that must stay in sight, (N, 4): the crop is enlarged to contain them, with a random margin.
         """
         area, aspect, x, y, flip = generator.random(5).tolist()
+        if self.area[0] == 1:  # no crops, nor those that only a random aspect would make
+            return replace(transform.view(width, height), mirrored=flip < self.flip)
         share = self.area[0] + area * (self.area[1] - self.area[0])
         low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
         ratio = math.exp(low + aspect * (high - low)) * (1 if transform.fit == "crop" else width / height)

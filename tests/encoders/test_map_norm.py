@@ -89,7 +89,7 @@ def test_threads_and_blocks_give_the_same(shape: tuple[int, ...], n_threads: int
     wanted = expected(norm, [x.detach(), x.detach()], True, d_out)
     del wanted[2]  # the gradient of the residual
     for own, other in zip(found, wanted, strict=True):
-        assert float((own - other).norm()) <= 1e-5 * float(other.norm())
+        assert float((own - other).norm()) <= 1e-4 * float(other.norm())
 
 
 def test_other_numbers_of_channels_take_operations_of_torch() -> None:

@@ -1,6 +1,7 @@
 """What the whole command line computes, recorded at one commit and compared at another.
 
     python -m tests.campaigns.golden --write FILE          record
+    python -m tests.campaigns.golden --add FILE            record the steps that FILE does not have, in FILE
     python -m tests.campaigns.golden --compare FILE        do the same now, and say what differs; FILE is golden.json.gz
     python -m tests.campaigns.golden --compare FILE --models FOLDER    with the models that --write --scratch FOLDER left:
                                                            what was saved then has to load, and completed runs to be known
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,12 @@ Value = Any
 # Recording
 
 
-def record(scratch: Path, renamed: dict[str, Any]) -> dict[str, Value]:
-    """Run all steps; returns what each of them gave."""
+def record(scratch: Path, renamed: dict[str, Any], known: Container[str] = ()) -> dict[str, Value]:
+    """Run all steps that are not known, which must not need the known ones; returns what each of them gave."""
     found = {}
     for name, line in STEPS.items():
+        if name in known:
+            continue
         words = translated_words(shlex.split(line), renamed["options"])
         began = time.monotonic()
         ended = run([*words, "--json", "--quiet"], scratch)
@@ -261,6 +264,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--add", type=Path)
     parser.add_argument("--compare", type=Path)
     parser.add_argument("--save", type=Path, help="with --compare: keep what was found now in this file")
     parser.add_argument("--scratch", type=Path, help="work in this new folder, and leave it there")
@@ -282,14 +286,18 @@ def main() -> int:
     else:
         shutil.copytree(arguments.models, scratch, dirs_exist_ok=True)
         remove_results(scratch)
+    recording = {"commit": commit(package), "steps": {}}
+    if arguments.add is not None:
+        with gzip.open(arguments.add, "rt", encoding="utf-8") as file:
+            recording = json.load(file)
     try:
-        found = record(scratch, renamed)
+        found = record(scratch, renamed, known=recording["steps"])
     finally:
         if arguments.scratch is None:
             shutil.rmtree(scratch)
-    for path in (arguments.write, arguments.save):
+    for path in (arguments.write, arguments.save, arguments.add):
         if path is not None:
-            write(path, {"commit": commit(package), "steps": found})
+            write(path, {**recording, "steps": recording["steps"] | found})
     if arguments.compare is None:
         return 0
     if (

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
+from tests.campaigns.golden_images import IMAGE_STEPS, make_images
+
 PEOPLE = ["Ada", "Grace", "Alan", "Ada Lovelace", "Grace Hopper", "Kurt"]
 PLACES = ["Paris", "London", "New York", "Oslo"]
 ACTIONS = ["visits", "likes", "leaves"]
@@ -63,6 +65,15 @@ def make_data(folder: Path) -> None:
     _lines(folder / "sets" / "pairs.tsv", [f"{a}\t{b}\t{score}" for a, b, score in pairs])
     analogies = [": family", "man woman king queen", "king queen man woman", ": sign", "the a film story"]
     _lines(folder / "sets" / "questions-words.txt", analogies)
+    numbers = Random("pairs")
+    words = {"the": "der", "man": "Mann", "dog": "Hund", "sees": "sieht", "likes": "mag", "bank": "Bank"}
+    texts = [
+        f"the {numbers.choice(('man', 'dog', 'bank'))} {numbers.choice(('sees', 'likes'))} the {numbers.choice(('man', 'dog'))}"
+        for _ in range(80)
+    ]
+    _lines(folder / "pairs.en", texts)
+    _lines(folder / "pairs.de", (" ".join(words[word] for word in text.split()) for text in texts))
+    make_images(folder)
 
 
 def _lines(path: Path, lines: Iterable[str]) -> None:
@@ -293,5 +304,17 @@ STEPS = {
     "x-absent": "pretrain lm --corpus absent.txt --output new",
     "x-exists": "convert table.txt --output table.bin",
     "x-kind": "fill c-tuned 'a ___'",
+    # CoVe
+    "cove": "pretrain cove --pairs pairs.en pairs.de --preset tiny --embedding-size 12 --hidden-size 12 --epochs 12 --batch-size 8 "
+    f"{_FP32} --output cove",
+    "cove-words": "pretrain cove --pairs pairs.en pairs.de --preset tiny --tokenizer word --word-vectors table.txt --hidden-size 12 "
+    f"--epochs 2 --batch-size 8 {_FP32} --output cove-words",
+    "cove-translate": 'translate cove "the dog sees the man" "the man likes the bank" --beams 3',
+    "cove-greedy": "translate cove-words --file pairs.en --beams 1",
+    "e-cove": "evaluate cove pairs.en --references pairs.de",
+    "m-cove": "embed cove sentences.txt --layers -1 --output cove.npz",
+    "c-cove": f"{_FIT} --encoder cove --epochs 2 --hidden-size 8 --output c-cove",
+    "p-c-cove": "predict c-cove --file sentences.txt --probabilities",
+    **IMAGE_STEPS,
 }  # fmt: skip
 """By name, in their order: later ones use what earlier ones wrote."""

@@ -81,7 +81,7 @@ def test_known_clouds() -> None:
     assert mean_cosine(line) == pytest.approx((-1 + 1 - 1) / 3)
     both_ways = np.concatenate([np.eye(3), -np.eye(3)])
     assert isotropy_score(both_ways) == pytest.approx(1)
-    assert 0 < isotropy_score(1000 * alike) < 1e-300 or isotropy_score(1000 * alike) == 0  # without overflow
+    assert isotropy_score(1000 * alike) == 0  # without overflow
 
 
 @settings(max_examples=30, deadline=None)

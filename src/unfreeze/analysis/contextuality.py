@@ -40,14 +40,12 @@ from unfreeze.analysis.geometry import (
 )
 from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.base import evaluating
-from unfreeze.encoders.features import words_of
+from unfreeze.encoders.features import BATCH_WORDS, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError, need_texts, setting
 from unfreeze.folders import writing
 from unfreeze.progress import SILENT, Progress
 
-BATCH_WORDS = 4096
-"""Words in a batch of sentences, padding included."""
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -179,8 +177,8 @@ class Contextuality:
             found |= {name: (value, draws), f"{name}_adjusted": (value - base, draws - draws_base)}
         return found
 
-    def as_dict(self) -> dict[str, Any]:
-        """The counts, the settings, and the figures of each layer as JSON values."""
+    def as_dict(self, figures: Sequence[LayerFigures]) -> dict[str, Any]:
+        """The counts, the settings, and the figures of each layer (see `figures`) as JSON values."""
         names = ("n_sentences", "n_repeated", "n_without_vector")
         return {
             **{name: getattr(self, name) for name in names},
@@ -188,7 +186,7 @@ class Contextuality:
             "n_occurrences": int(self.counts.sum()),
             "n_sampled": len(self.sample[0]),
             "settings": asdict(self.settings),
-            "layers": [each.as_dict() for each in self.figures()],
+            "layers": [each.as_dict() for each in figures],
         }
 
 

@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from unfreeze.analysis.geometry import Numbers, Vectors, unit
 from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.base import evaluating
-from unfreeze.encoders.features import words_of
+from unfreeze.encoders.features import BATCH_WORDS, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.text.rules import normalized
 
-BATCH_WORDS = 4096
-"""Words in a batch of sentences, padding included."""
 COMPONENTS = 20
 """Principal components that are clustered; the others are mostly noise, in which all distances are alike."""
 NULL_CLOUDS = 19

@@ -74,15 +74,15 @@ class Contextuality(ReadsText, PredictionOptions):
 def run(arguments: Contextuality, console: Console) -> None:
     """Measure each encoder, write the files, and print the table."""
     need_new(arguments.output, overwrite=arguments.overwrite)
-    from functools import partial
     from itertools import islice
 
     from unfreeze.analysis.contexts import sentences
     from unfreeze.analysis.contextuality import contextuality, shared_words
-    from unfreeze.analysis.contextuality_plots import plot_cone, plot_measures, plot_space
+    from unfreeze.analysis.contextuality_plots import draw_cone, draw_measures, draw_space
     from unfreeze.analysis.contextuality_report import Picture, write_csv, write_report
     from unfreeze.encoders.word_vectors import open_encoder
     from unfreeze.folders import write_json, writing
+    from unfreeze.pictures import save_picture
     from unfreeze.text.corpus import stream_documents
     from unfreeze.training.precision import prediction_format
 
@@ -108,10 +108,7 @@ def run(arguments: Contextuality, console: Console) -> None:
         words = set(shared_words(list(reports.values())))
         console.note(f"words are compared on the {len(words):,} that all {len(reports)} encoders have")
     figures = {name: each.figures(words) for name, each in reports.items()}
-    values = {
-        name: {**each.as_dict(), "layers": [layer.as_dict() for layer in figures[name]]}
-        for name, each in reports.items()
-    }
+    values = {name: each.as_dict(figures[name]) for name, each in reports.items()}
     output = arguments.output
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -122,19 +119,15 @@ def run(arguments: Contextuality, console: Console) -> None:
         for name, each in reports.items()
         for layer in dict.fromkeys((0, len(each.sample) - 1))
     ][:PANELS]
-    by_layer = "The measures by layer, with their 95 % intervals."
+    samples = {name: each.sample for name, each in reports.items()}
     pictures = []
-    for name, caption, plot in (
-        ("measures", by_layer, partial(plot_measures, reports, words=words)),
-        (
-            "cone",
-            "Cosines of unrelated words by layer; the box has the quartiles.",
-            partial(plot_cone, reports),
-        ),
-        ("space", "Unrelated words seen from the origin: a sphere, or a cone.", partial(plot_space, panels)),
+    for name, caption, figure in (
+        ("measures", "The measures by layer, with their 95 % intervals.", draw_measures(figures)),
+        ("cone", "Cosines of unrelated words by layer; the box has the quartiles.", draw_cone(samples)),
+        ("space", "Unrelated words seen from the origin: a sphere, or a cone.", draw_space(panels)),
     ):
         for suffix in ("png", "svg"):
-            plot(path=output / f"{name}.{suffix}")
+            save_picture(figure, output / f"{name}.{suffix}")
         pictures.append(Picture(output / f"{name}.svg", caption))
     corpus = f"Text: {', '.join(arguments.corpus)}"
     write_report(reports, figures, pictures, output / "report.html", corpus=corpus)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from random import Random
 
 import numpy as np
 import pytest
@@ -104,6 +105,22 @@ def test_equals_pycocotools_in_crowded_images() -> None:
         near = np.concatenate([np.minimum(near[:, :2], near[:, 2:]), np.maximum(near[:, :2], near[:, 2:])], 1)
         found.append(Located(near, np.tile(labels, 10), generator.random(400).round(2)))
     assert_equal(true, found, 3)
+
+
+@given(images(), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_images_does_not_matter(
+    drawn: tuple[list[Located], list[Located], int], random: Random
+) -> None:
+    """Where no two scores are equal; of equal ones, those of earlier images count first, as in pycocotools."""
+    true, found, n_labels = drawn
+    ranks = list(range(sum(len(each.boxes) for each in found)))
+    random.shuffle(ranks)
+    found = [Located(each.boxes, each.labels, np.array([ranks.pop() for _ in each.boxes])) for each in found]
+    order = random.sample(range(len(true)), len(true))
+    own = average_precision(true, found, n_labels)
+    other = average_precision([true[n] for n in order], [found[n] for n in order], n_labels)
+    np.testing.assert_allclose([other.mean, *other.by_label], [own.mean, *own.by_label], atol=1e-12)
 
 
 def test_values_by_hand() -> None:

@@ -14,10 +14,11 @@ import torch
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
+from tests.disk import files_of
 from tests.tasks.rectangles import SIDE, one_rectangle, several_rectangles
 from unfreeze import Encoder, ObjectLocator
 from unfreeze.encoders.convnet import ConvNet
-from unfreeze.errors import UnknownLabel, UserError
+from unfreeze.errors import CannotWrite, UnknownLabel, UserError
 from unfreeze.folders import load_tensors
 from unfreeze.registry import load
 from unfreeze.tasks import locating
@@ -164,6 +165,14 @@ def test_features_computed_once_are_those_of_the_views(
             assert view == views[row]
             for one, other in zip(found, wanted, strict=True):
                 torch.testing.assert_close(one[row], other[0], atol=1e-5, rtol=1e-4)
+
+
+def test_features_that_find_no_room_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locating, "CACHE_BYTES", 1_000)
+    network = small_network("several").eval()
+    data = LocatedImages.of(box_set(PICTURES[:5], BOXES[:5]), ("object",), network.encoder.processor)
+    with files_of(10_000), pytest.raises(CannotWrite, match="cannot write"):
+        ViewFeatures(network, data).compute_once()
 
 
 @pytest.mark.parametrize("transfer", [{"gradual": True}, {"discriminative": 1.0, "gradual": False}])

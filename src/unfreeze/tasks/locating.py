@@ -10,10 +10,12 @@ Legend: I images, V views of each, B batch, D channels, H and W height and width
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from torch import Tensor
 from unfreeze.display import counted
 from unfreeze.encoders.base import evaluating
 from unfreeze.errors import Notice, setting
+from unfreeze.folders import writing
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.average_precision import Located
 from unfreeze.tasks.detection import n_unassigned, places_of
@@ -144,7 +147,11 @@ class ViewFeatures:
         number_format: Callable[[], AbstractContextManager[object]] = nullcontext,
         progress: Progress = SILENT,
     ) -> None:
-        """Compute the features of each image in as many views as fit into memory; `read` then takes turns on them."""
+        """Compute the features of each image in as many views as fit into memory; `read` then takes turns on them.
+
+        Raises:
+            CannotWrite: one view of each does not fit, and the folder of temporary files (TMPDIR) has no room for it either.
+        """
         n_images = len(self.data.true)
         with evaluating(self.network), number_format(), tempfile.TemporaryFile() as file:
             first, _ = self._compute([(0, 0)])
@@ -152,10 +159,14 @@ class ViewFeatures:
             n_views = (
                 1 if self.views.augmentation is None else max(1, min(MOST_VIEWS, CACHE_BYTES // n_bytes))
             )
-            offset, found = 0, []
+            offset, found, in_memory = 0, [], n_bytes * n_views <= CACHE_BYTES
+            if not in_memory and hasattr(os, "posix_fallocate"):
+                # A mapped file whose pages find no room on the disk would end the process by a signal, without a message.
+                with writing(Path(tempfile.gettempdir())):
+                    os.posix_fallocate(file.fileno(), 0, n_bytes)
             for each in first:
                 shape = (n_images, n_views, *each.shape[1:])
-                if n_bytes * n_views <= CACHE_BYTES:
+                if in_memory:
                     found.append(np.empty(shape, dtype=np.float32))
                 else:  # the file is removed with the last array that is mapped to it
                     found.append(np.memmap(file, np.float32, "r+" if offset else "w+", offset, shape))

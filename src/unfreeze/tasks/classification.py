@@ -35,17 +35,17 @@ class ClassificationObjective(SeparateExamples):
 
     Args:
         network: trained in place.
-        texts: the training examples in the form that `network.body.inputs` gives.
+        inputs: the training examples in the form that `network.body.inputs` gives.
         targets: (N,) of int64, or multi-label (N, K) of float32.
         sample_weight: (N,) weights of the training examples; None for equal ones.
         frozen: only the heads are trained: the features are computed once, without dropout in the encoder.
-        validation: texts and targets to evaluate after each epoch.
+        validation: inputs and targets to evaluate after each epoch.
     """
 
     def __init__(
         self,
         network: ClassifierNetwork,
-        texts: Sequence[Any],
+        inputs: Sequence[Any],
         targets: Tensor,
         *,
         sample_weight: Tensor | None = None,
@@ -57,15 +57,15 @@ class ClassificationObjective(SeparateExamples):
         world_size: int = 1,
         progress: Progress = SILENT,
     ) -> None:
-        lengths = [network.body.length(text) for text in texts]
+        lengths = [network.body.length(one) for one in inputs]
         super().__init__(network, lengths, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self.network = network
-        self.texts, self.targets, self.validation = texts, targets, validation
+        self.inputs, self.targets, self.validation = inputs, targets, validation
         self.sample_weight = sample_weight
         self.features: dict[str, Tensor] | None = None
         self.validation_features: dict[str, Tensor] | None = None
         if frozen:
-            self.features = network.read_all(texts, progress)
+            self.features = network.read_all(inputs, progress)
             if validation is not None:
                 self.validation_features = network.read_all(validation[0], progress)
 
@@ -87,25 +87,25 @@ class ClassificationObjective(SeparateExamples):
     def _features(self, numbers: list[int], device: torch.device) -> dict[str, Tensor]:
         if self.features is not None:
             return {name: x[numbers].to(device) for name, x in self.features.items()}
-        return self.network.read([self.texts[n] for n in numbers])
+        return self.network.read([self.inputs[n] for n in numbers])
 
     def validate(self) -> dict[str, float]:
-        """Loss and accuracy on the validation texts; a multi-label text is right if all its labels are."""
+        """Loss and accuracy on the validation inputs; a multi-label one is right if all its labels are."""
         if self.validation is None:
             return {}
-        texts, targets = self.validation
-        features = self.validation_features or self.network.read_all(texts)
+        inputs, targets = self.validation
+        features = self.validation_features or self.network.read_all(inputs)
         device = next(self.model.parameters()).device
         features = {name: x.to(device) for name, x in features.items()}
         targets = targets.to(device)
-        loss = float(self.network.loss(features, targets)) / len(texts)
+        loss = float(self.network.loss(features, targets)) / len(inputs)
         found = self.network.probabilities(features)
         right = (
             ((found > 0.5) == (targets > 0.5)).all(1)
             if self.network.multi_label
             else found.argmax(1) == targets
         )
-        accuracy = int(right.sum()) / len(texts)
+        accuracy = int(right.sum()) / len(inputs)
         return {"loss": loss, "accuracy": accuracy, "score": accuracy}
 
 

@@ -27,7 +27,7 @@ from unfreeze.transfer.policies import LayerGroups
 
 GRID = 8
 """Largest side of the grid of a regressed box."""
-LEAST_SIZE = 0.02
+LEAST_SHARE = 0.02
 """Sides of the mean box, and its distance to the edges, are at least this large where the regressor starts from it."""
 
 
@@ -76,7 +76,7 @@ class BoxRegressor(nn.Module):
     @torch.no_grad()
     def start_from(self, box: Sequence[float]) -> None:
         """Predict this box, center and size as fractions, at the beginning: the mean box of the training images."""
-        self.box.bias.copy_(torch.logit(torch.tensor(list(box)), eps=LEAST_SIZE))
+        self.box.bias.copy_(torch.logit(torch.tensor(list(box)), eps=LEAST_SHARE))
 
 
 class LocatorNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""Settings of the C library for freed memory.
+"""The memory of the machine, and settings of the C library for freed memory.
 
 Preparing a corpus leaves free blocks that should be returned to the system before hours of training. Training
 frees and allocates the same large blocks at each step, and these should not be returned.
@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 
 WORTHWHILE = 1_000_000
+
+
+def memory_of_machine() -> float:
+    """Bytes of physical memory; infinity where the system does not say."""
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else float("inf")
+    )
 
 
 def release_free_memory(n_words: int) -> None:

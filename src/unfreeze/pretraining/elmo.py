@@ -25,6 +25,7 @@ from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import COUNTS, TOKENIZER, TextTokenizer
 from unfreeze.text.words import word_texts
+from unfreeze.training.memory_check import within_memory
 from unfreeze.training.processes import together
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def pretrain_elmo(
     def identity() -> dict[str, Any]:
         return {"stage": "pretrain elmo", **corpus.identity(), **asdict(settings)}
 
+    @within_memory(settings)
     def make_model(tokenizer: TextTokenizer) -> BiLanguageModel:
         encoder = Elmo(
             _vocabulary(tokenizer, settings.vocabulary_size, settings.min_count),

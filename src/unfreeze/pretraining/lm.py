@@ -24,6 +24,7 @@ from unfreeze.pretraining.vocabulary_transfer import transfer_vocabulary
 from unfreeze.progress import Progress
 from unfreeze.text.token_store import TokenStore
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
+from unfreeze.training.memory_check import within_memory
 from unfreeze.training.processes import together
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def pretrain_lm(
             progress=progress,
         )
 
+    @within_memory(settings)
     def make_model(tokenizer: TextTokenizer) -> AwdLstmLanguageModel:
         encoder = AwdLstm(
             tokenizer,

@@ -35,6 +35,7 @@ from unfreeze.tasks.word_inputs import BODY_DROPOUT, BiLstmStack, NetworkOnWords
 from unfreeze.text.questions import Question, QuestionSet
 from unfreeze.text.rules import normalized
 from unfreeze.text.words import Word, split_words
+from unfreeze.training.memory_check import planned_within_memory
 from unfreeze.training.objective import Loss, SeparateExamples
 
 if TYPE_CHECKING:
@@ -359,6 +360,7 @@ def answer_metrics(questions: QuestionSet, found: Sequence[str]) -> dict[str, fl
     }
 
 
+@planned_within_memory
 def make_network(train_set: QuestionSet, plan: AnswererPlan) -> tuple[ReaderNetwork, dict[str, Any]]:
     """A network to train on the questions, and its arguments for config.json."""
     counts: Counter[str] = Counter()

@@ -45,6 +45,7 @@ from unfreeze.tasks.task_encoders import (
     weighted_vectors,
 )
 from unfreeze.tasks.word_inputs import INPUT_DROPOUT, WordInputs
+from unfreeze.training.memory_check import planned_within_memory
 from unfreeze.transfer.policies import LayerGroups
 
 logger = logging.getLogger(__name__)
@@ -313,6 +314,7 @@ BODIES: dict[str, type[Body]] = {"pooling": PooledLayers, "bilstm": BiLstmOnLaye
 # A new network
 
 
+@planned_within_memory
 def make_network(examples: ExampleSet, plan: ClassifierPlan) -> tuple[ClassifierNetwork, dict[str, Any]]:
     """A network to train on the examples, and its arguments, which config.json keeps under "settings".
 

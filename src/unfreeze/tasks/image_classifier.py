@@ -33,6 +33,7 @@ from unfreeze.tasks.metrics import Prediction
 from unfreeze.tasks.plans import ImageClassifierPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import ImageClassifierSettings
 from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.memory_check import planned_within_memory
 from unfreeze.training.objective import Loss
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
@@ -162,6 +163,7 @@ def image_inputs(X: Any) -> list[Any]:
     return list(found)
 
 
+@planned_within_memory
 def make_network(
     train_set: ExampleSet, plan: ImageClassifierPlan
 ) -> tuple[ClassifierNetwork, dict[str, Any]]:

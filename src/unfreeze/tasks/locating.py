@@ -35,6 +35,7 @@ from unfreeze.tasks.located_images import LocatedImages, box_count
 from unfreeze.tasks.locator_network import Found, LocatorNetwork
 from unfreeze.tasks.locator_report import LocatorReport, make_report, mean_box_of, usual_label_of
 from unfreeze.tasks.plans import LocatorPlan
+from unfreeze.training.memory_check import planned_within_memory
 from unfreeze.training.objective import Loss, SeparateExamples
 from unfreeze.vision.annotations import BoxSet
 from unfreeze.vision.boxes import clipped, to_center
@@ -269,6 +270,7 @@ class LocatingObjective(SeparateExamples):
         return {"loss": total / len(sizes), **report.metrics(), "score": report.score}
 
 
+@planned_within_memory
 def make_network(train_set: BoxSet, plan: LocatorPlan) -> tuple[LocatorNetwork, dict[str, Any]]:
     """A network to train on images with the boxes that are to be found, and its arguments, which config.json keeps under "settings".
 

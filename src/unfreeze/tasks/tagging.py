@@ -33,6 +33,7 @@ from unfreeze.text.tag_schemes import (
     split_tag,
 )
 from unfreeze.text.tagged import TaggedSet
+from unfreeze.training.memory_check import planned_within_memory
 from unfreeze.training.objective import Loss, SeparateExamples
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def sentence_texts(sentences: TaggedSet) -> list[str]:
     return [" ".join(each.tokens) for each in sentences.examples]
 
 
+@planned_within_memory
 def make_network(train_set: TaggedSet, plan: TaggerPlan) -> tuple[TaggerNetwork, dict[str, Any]]:
     """A network to train on the sentences, and its arguments for config.json."""
     counts = Counter(normalized(token) for each in train_set.examples for token in each.tokens)

@@ -12,7 +12,7 @@ from unfreeze.pretraining.glove.settings import GloveSettings
 from unfreeze.pretraining.glove.train import train_glove
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.word2vec.recipe import count_words, finish_vectors, set_vectors
+from unfreeze.pretraining.word2vec.recipe import count_words, finish_vectors, need_memory, set_vectors
 from unfreeze.pretraining.word2vec.train import Matrices
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
@@ -54,6 +54,8 @@ def pretrain_glove(
         if run.done:
             return WordVectors.from_pretrained(run.output), run.metrics
         tokenizer, store = count_words(run, corpus, settings.vocabulary_size, settings.min_count)
+        # Two matrices and their sums of squares in training, then copies of the matrices.
+        need_memory(6 * len(tokenizer), settings.size, len(tokenizer))
         counts = count_tokens(store, len(tokenizer))
         prepared = time.monotonic()
         vectors = train_glove(

@@ -30,6 +30,7 @@ from unfreeze.text.tokenizer_files import load_tokenizer
 from unfreeze.text.tokenizers import TextTokenizer, train_tokenizer
 from unfreeze.text.words import word_texts
 from unfreeze.training.loop import metrics_of, seed_everything
+from unfreeze.training.memory_check import within_memory
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import together
 from unfreeze.vectors.table import VectorTable
@@ -111,7 +112,8 @@ def pretrain_cove(
         )
         with together():
             seed_everything(settings.loop.seed)
-            translator = make_translator(source, target, vectors, settings)
+            with within_memory(settings):
+                translator = make_translator(source, target, vectors, settings)
             objective = TranslationObjective(
                 translator,
                 EncodedPairs.of(translator, learned),

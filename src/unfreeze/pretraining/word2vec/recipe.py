@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -32,6 +31,7 @@ from unfreeze.folders import (
     written_folder,
 )
 from unfreeze.identities import RENAMED
+from unfreeze.memory import memory_of_machine
 from unfreeze.pretraining.token_blocks import count_tokens
 from unfreeze.pretraining.unlabeled import Corpus, encode_once, make_once
 from unfreeze.pretraining.word2vec.phrases import PhraseTokenizer, VocabularyTokenizer, learn_phrases
@@ -97,8 +97,10 @@ def pretrain_word2vec(
     def prepare(run: Run) -> tuple[WordVectors, TokenStore, NDArray[np.int64], None]:
         tokenizer, store = count_words(run, corpus, settings.vocabulary_size, settings.min_count)
         words, store, counts = _with_phrases(run, corpus, tokenizer, store, settings)
-        _need_memory(len(words), settings)
         size, buckets = settings.training.size, settings.buckets
+        # The vectors are in memory twice, because they are copied for saving; the output matrix once.
+        n_buckets = buckets if settings.ngrams else 0
+        need_memory(3 * len(words) + 2 * n_buckets, size, len(words), n_buckets)
         return WordVectors(words, size=size, ngrams=settings.ngrams, buckets=buckets), store, counts, None
 
     return _train_vectors(corpus, settings.training, identity, prepare, **options)
@@ -158,15 +160,14 @@ def finish_vectors(
     return run.finish(save, metrics, title=f"Word vectors ({method})", facts=facts, snippet=VECTORS_SNIPPET)
 
 
-def _need_memory(vocabulary_size: int, settings: VectorSettings) -> None:
-    """Raise UserError if the vectors (in training, and again in saving) and the output matrix do not fit into memory."""
-    size, buckets = settings.training.size, settings.buckets if settings.ngrams else 0
-    needed = 4 * size * (3 * vocabulary_size + 2 * buckets)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
-    if memory is not None and needed > memory:
-        rows = f"{vocabulary_size:,} words" + (f" and {buckets:,} buckets of n-grams" if buckets else "")
+def need_memory(rows: int, size: int, n_words: int, n_buckets: int = 0) -> None:
+    """Raise UserError if so many rows of `size` numbers, for words and buckets of n-grams, do not fit into memory."""
+    needed, memory = 4 * size * rows, memory_of_machine()
+    if needed > memory:
+        of = f"{n_words:,} words" + (f" and {n_buckets:,} buckets of n-grams" if n_buckets else "")
         raise UserError(
-            f"{size:,} numbers each for {rows} need {needed / 1e9:,.0f} GB of memory, and this machine has {memory / 1e9:,.0f}"
+            f"{setting('size', size)} is too large for this machine: with it, the vectors of {of} need "
+            f"{needed / 1e9:,.0f} GB of memory, and there are {memory / 1e9:,.0f} GB"
         )
 
 

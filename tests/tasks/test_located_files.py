@@ -29,6 +29,8 @@ def row(image: str, *boxes: tuple[str, float, list[float]]) -> Row:
 def test_a_line_for_people() -> None:
     one = row("a b.jpg", ("cat", 0.987, [1.4, 2, 30, 40]), ("dog", 0.5, [0, 0, 9, 9]))
     assert boxes_line(one) == "cat 0.99 (1, 2, 30, 40), dog 0.50 (0, 0, 9, 9)\ta b.jpg"
+    del one["boxes"][1]["score"]
+    assert boxes_line(one) == "cat 0.99 (1, 2, 30, 40), dog (0, 0, 9, 9)\ta b.jpg"
     assert boxes_line(row("empty.png")) == "-\tempty.png"
 
 
@@ -42,6 +44,12 @@ def test_a_table_is_read_again_as_annotations(tmp_path: Path, delimiter: str, su
     found = read_boxes(tmp_path / f"boxes{suffix}")
     assert [each.boxes.tolist() for each in found.examples] == [[[1.5, 2, 30, 40], [3, 4, 9, 9]], []]
     assert [each.labels for each in found.examples] == [("cat", "dog"), ()]
+
+
+def test_a_table_of_boxes_without_scores() -> None:
+    one = row("a.png", ("cat", 0.9, [1.5, 2, 30, 40]))
+    del one["boxes"][0]["score"]
+    assert boxes_table(",")(one).splitlines() == ["image,label,xmin,ymin,xmax,ymax", "a.png,cat,1.5,2,30,40"]
 
 
 def test_a_box_is_drawn_along_its_edges() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,14 @@ def test_a_rectangle_is_found(locator: ObjectLocator) -> None:
     assert report.score == pytest.approx(by_hand)
     assert locator.metrics_["mean_iou"] == pytest.approx(report.score, abs=1e-5)
     assert "mean box" in str(report) and report.as_dict()["baseline"]["mean_iou"] > 0
+    assert "no better" not in str(report)
+    worse = replace(report, overlap=report.baseline_overlap)
+    assert str(worse).endswith("no better than the mean box of the training images, put into every image")
 
 
 def test_it_is_called_like_a_pipeline_of_transformers(locator: ObjectLocator) -> None:
     (found,) = locator(HELD_OUT[0])
-    assert set(found) == {"label", "score", "box"} and set(found["box"]) == {"xmin", "ymin", "xmax", "ymax"}
+    assert set(found) == {"label", "box"} and set(found["box"]) == {"xmin", "ymin", "xmax", "ymax"}
     np.testing.assert_allclose(list(found["box"].values()), locator.predict(HELD_OUT[:1])[0], atol=0.05)
     assert locator(HELD_OUT[:2])[0] == [found]
 

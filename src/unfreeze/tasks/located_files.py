@@ -15,16 +15,21 @@ from unfreeze.vision.drawing import COLORS, with_boxes
 from unfreeze.vision.images import read_image
 
 Row = dict[str, Any]
-"""An image and its boxes: {"image", "boxes": [{"label", "score", "box": {"xmin", "ymin", "xmax", "ymax"}}]}."""
+"""An image and its boxes: {"image", "boxes": [{"label", "score", "box": {"xmin", "ymin", "xmax", "ymax"}}]}, some without a score."""
 COLUMNS = ("image", "label", "xmin", "ymin", "xmax", "ymax", "score")
 PICTURES = {".jpg": ".jpg", ".jpeg": ".jpg"}
 """The suffix of a picture by that of its image; all others become .png."""
 
 
+def _caption(box: dict[str, Any]) -> str:
+    """ "raccoon 0.98", or "raccoon" without a score."""
+    return f"{box['label']} {box['score']:.2f}" if "score" in box else str(box["label"])
+
+
 def boxes_line(row: Row) -> str:
     """ "raccoon 0.98 (12, 30, 200, 340)", of each box, a tab, and the name of the image."""
     boxes = [
-        f"{each['label']} {each['score']:.2f} ({', '.join(f'{side:.0f}' for side in each['box'].values())})"
+        f"{_caption(each)} ({', '.join(f'{side:.0f}' for side in each['box'].values())})"
         for each in row["boxes"]
     ]
     return f"{', '.join(boxes) or '-'}\t{' '.join(row['image'].split())}"
@@ -33,18 +38,19 @@ def boxes_line(row: Row) -> str:
 def boxes_table(delimiter: str) -> Callable[[Row], str]:
     """A function that turns each row into the lines of a table; those of the first row follow the header.
 
-    An image without boxes has a line with empty cells.
+    An image without boxes has a line with empty cells. There is no column of scores if the boxes of the first image have none.
     """
-    header_is_due = True
+    columns: list[str] = []
 
     def lines(row: Row) -> str:
-        nonlocal header_is_due
-        found = [[row["image"], each["label"], *each["box"].values(), each["score"]] for each in row["boxes"]]
-        written = io.StringIO()
+        boxes, written = row["boxes"], io.StringIO()
         table = csv.writer(written, delimiter=delimiter)
-        table.writerows([COLUMNS] * header_is_due)
-        table.writerows(found or [[row["image"], *[""] * (len(COLUMNS) - 1)]])
-        header_is_due = False
+        if not columns:
+            columns.extend(COLUMNS if not boxes or "score" in boxes[0] else COLUMNS[:-1])
+            table.writerow(columns)
+        for each in boxes or [{}]:
+            values = {"image": row["image"], **each, **each.get("box", {})}
+            table.writerow([values.get(name, "") for name in columns])
         return written.getvalue()
 
     return lines
@@ -76,7 +82,7 @@ class Pictures:
         own = next(each for each in names if each not in self._taken)
         self._taken.add(own)
         path = self.folder / own
-        captions = [f"{each['label']} {each['score']:.2f}" for each in row["boxes"]]
+        captions = [_caption(each) for each in row["boxes"]]
         colors = [COLORS[label % len(COLORS)] for label in found.labels]
         drawn = with_boxes(read_image(image), found.boxes, captions, colors)
         with written_file(path) as temporary:

@@ -44,6 +44,13 @@ class LocatorReport:
         found = self.average_precision if self.overlap is None else self.overlap.mean_iou
         return 0.0 if found is None or math.isnan(found) else found
 
+    @property
+    def baseline_score(self) -> float:
+        """The same measure of the mean box of the training images."""
+        overlap, precision = self.baseline_overlap, self.baseline_average_precision
+        found = precision if overlap is None else overlap.mean_iou
+        return 0.0 if found is None or math.isnan(found) else found
+
     def metrics(self) -> dict[str, float]:
         """The measures by name, without those of the baseline and of single labels."""
         found = {} if self.overlap is None else asdict(self.overlap)
@@ -85,6 +92,8 @@ class LocatorReport:
                 f"at 0.75 {self.average_precision_75:.4f})"
             )
         parts = [f"{', '.join(measures)} on {measured}", aligned(rows)]
+        if self.n_boxes and self.score <= self.baseline_score:
+            parts.append("no better than the mean box of the training images, put into every image")
         if len(self.by_label) > 1:
             parts.append(
                 aligned(

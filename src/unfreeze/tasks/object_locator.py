@@ -189,7 +189,7 @@ class ObjectLocator(Estimator, LocatorSettings):
 
         Returns:
             For an image a list of {"label", "score", "box": {"xmin", "ymin", "xmax", "ymax"}}, from the highest score to the lowest;
-            for several images a list of such lists.
+            for several images a list of such lists. A locator of one box and one label has no "score".
 
         Raises:
             UserError: an image cannot be read.
@@ -203,8 +203,14 @@ class ObjectLocator(Estimator, LocatorSettings):
         """The boxes in an image as `__call__` gives them."""
         assert found.scores is not None
         sides = ("xmin", "ymin", "xmax", "ymax")
+        # The score of one box in each image is that of its label: with a single label, it would be 1 for any box.
+        has_scores = not self.finds_one or len(self.label_names_) > 1
         return [
-            {"label": name, "score": float(score), "box": dict(zip(sides, box, strict=True))}
+            {
+                "label": name,
+                **({"score": float(score)} if has_scores else {}),
+                "box": dict(zip(sides, box, strict=True)),
+            }
             for name, score, box in zip(
                 self._names(found), found.scores, found.boxes.round(1).tolist(), strict=True
             )

@@ -3,7 +3,8 @@
 In "he sat on the bank of the river and watched the currents" and "he went to the bank to check balance in his current
 account", static word vectors are the same (`experiments.bank_has_one_vector`). This experiment measures, for each layer,
 the cosine similarity of the two occurrences; CoarseWSD-20 by the nearest training occurrence (the first among ties, which
-is arbitrary for static vectors); and WiC by a threshold on the cosine similarity, chosen on the training pairs.
+is arbitrary for static vectors), by a linear probe, and by how well clusters agree with the senses; and WiC by a threshold on the
+cosine similarity, chosen on the training pairs, and by a linear probe.
 
     python -m experiments.bank_in_two_sentences --data DATA [--elmo ELMO] [--cove COVE] [--vectors VECTORS]    (one at least)
 
@@ -20,13 +21,25 @@ from pathlib import Path
 
 import numpy as np
 
-from unfreeze.analysis.sense_sets import cosines, nearest_accuracy, read_coarse, read_wic, wic_accuracies
-from unfreeze.analysis.senses import vectors_at
+from unfreeze.analysis.sense_sets import (
+    agreement,
+    cosines,
+    nearest_accuracy,
+    pair_vectors,
+    probe_accuracy,
+    probe_answers,
+    read_coarse,
+    read_wic,
+    threshold_answers,
+)
+from unfreeze.analysis.senses import Floats, cluster_senses, vectors_at
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import read_encoder
 
 RIVER = "he sat on the bank of the river and watched the currents"
 MONEY = "he went to the bank to check balance in his current account"
+MOST_CLUSTERED = 500
+"""Test occurrences of a word that are clustered: the time grows with their square."""
 
 
 def two_banks(encoder: TextEncoder) -> None:
@@ -43,26 +56,47 @@ def by_layer(figures: Sequence[float], form: str) -> str:
 
 
 def coarse_senses(encoder: TextEncoder, data: Path, most: int | None) -> None:
-    """Accuracy of the nearest training occurrence, one line per word; `most` limits the occurrences of each part."""
+    """Three measures per layer; one line per word for the first of them. `most` limits the occurrences of each part."""
     some = "all" if most is None else f"the first {most}"
     print(f"CoarseWSD-20, nearest of {some} training occurrences, accuracy in percent by layer:")
-    every = []
+    nearest, probes, clusters = [], [], []
     for folder in sorted(path for path in (data / "coarsewsd20").iterdir() if path.is_dir()):
         train, test = (read_coarse(folder, part).first(most) for part in ("train", "test"))
         known, asked = (vectors_at(encoder, each.sentences, each.places) for each in (train, test))
-        right = [nearest_accuracy(a, train.senses, b, test.senses) for a, b in zip(known, asked, strict=True)]
+        layers = list(zip(known, asked, strict=True))
         often = max(set(train.senses), key=train.senses.count)
-        every.append([*right, np.mean([sense == often for sense in test.senses])])
-        print(f"  {folder.name:<10}" + "  ".join(f"{100 * each:5.1f}" for each in every[-1]))
-    means = "  ".join(f"{100 * each:5.1f}" for each in np.mean(every, axis=0))
+        right = [nearest_accuracy(a, train.senses, b, test.senses) for a, b in layers]
+        nearest.append([*right, np.mean([sense == often for sense in test.senses])])
+        probes.append([probe_accuracy(a, train.senses, b, test.senses) for a, b in layers])
+        clusters.append([clustering(layer, test.senses) for layer in asked])
+        print(f"  {folder.name:<10}" + "  ".join(f"{100 * each:5.1f}" for each in nearest[-1]))
+    means = "  ".join(f"{100 * each:5.1f}" for each in np.mean(nearest, axis=0))
     print(f"  {'mean':<10}{means}  (last: the most frequent sense)")
+    print(f"CoarseWSD-20, linear probe, mean: {by_layer(100 * np.mean(probes, axis=0), '.1f')}")
+    v_measures, rands = np.mean(clusters, axis=0).T
+    print(f"CoarseWSD-20, clusters of the test occurrences, V-measure: {by_layer(v_measures, '.3f')}")
+    print(f"CoarseWSD-20, clusters of the test occurrences, adjusted Rand: {by_layer(rands, '.3f')}")
+
+
+def clustering(vectors: Floats, senses: Sequence[str]) -> tuple[float, float]:
+    """V-measure and adjusted Rand index of as many clusters as there are senses, among the first occurrences."""
+    vectors, senses = vectors[:MOST_CLUSTERED], senses[:MOST_CLUSTERED]
+    number = len(set(senses))
+    if len(np.unique(vectors.round(6), axis=0)) < number:  # the vectors of a static encoder are all equal
+        return agreement([0] * len(senses), senses)
+    return agreement(cluster_senses(vectors, senses=number).labels.tolist(), senses)
 
 
 def words_in_context(encoder: TextEncoder, data: Path) -> None:
-    """WiC: whether two occurrences have the same sense, by a threshold on their cosine similarity."""
+    """WiC: whether two occurrences have the same sense, by a threshold on their cosine similarity, and by a linear probe."""
     train, test = (read_wic(data / "wic" / part) for part in ("train", "test"))
-    shares = [100 * each for each in wic_accuracies(encoder, train, test)]
-    print(f"WiC, accuracy in percent on the test pairs (chance 50): {by_layer(shares, '.1f')}")
+    of_train, of_test = (pair_vectors(encoder, pairs) for pairs in (train, test))
+    for name, answers in (("threshold", threshold_answers), ("linear probe", probe_answers)):
+        found = [
+            100 * np.mean(answers(known, train.same, asked) == test.same)
+            for known, asked in zip(of_train, of_test, strict=True)
+        ]
+        print(f"WiC, {name}, accuracy in percent on the test pairs (chance 50): {by_layer(found, '.1f')}")
 
 
 def main(given: Sequence[str] | None = None) -> None:

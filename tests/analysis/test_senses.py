@@ -18,9 +18,12 @@ from unfreeze.analysis.sense_sets import (
     best_threshold,
     cosines,
     nearest_accuracy,
+    pair_vectors,
     probe_accuracy,
+    probe_answers,
     read_coarse,
     read_wic,
+    threshold_answers,
 )
 from unfreeze.analysis.senses import cluster_senses, find_occurrences, vectors_at
 from unfreeze.errors import UserError
@@ -189,3 +192,29 @@ def test_the_best_threshold_is_that_of_a_search() -> None:
 def test_cosines_of_rows() -> None:
     a, b = np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[4.0, 3.0], [1.0, 1.0]])
     np.testing.assert_allclose(cosines(a, b), [24 / 25, 0])
+
+
+def test_answers_on_pairs_of_vectors() -> None:
+    """Whether two vectors have the same sign of their first coordinate; a threshold on the cosine sees only little of it."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 1200, 20))
+    same = a[:, 0] * b[:, 0] > 0
+    known, asked = (a[:800], b[:800]), (a[800:], b[800:])
+    by_threshold = np.mean(threshold_answers(known, same[:800], asked) == same[800:])
+    by_probe = np.mean(probe_answers(known, same[:800], asked) == same[800:])
+    assert 0.5 < by_threshold < 0.7 < 0.85 < by_probe
+    swapped = probe_answers((b[:800], a[:800]), same[:800], (b[800:], a[800:]))
+    assert (swapped == probe_answers(known, same[:800], asked)).all()
+
+
+def test_vectors_of_pairs(tmp_path: Path) -> None:
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    (folder / "dev.data.txt").write_text("bank\tN\t1-2\tthe bank sleeps\tat a bank\n")
+    (folder / "dev.gold.txt").write_text("F\n")
+    layers = pair_vectors(ELMO, read_wic(folder))
+    assert len(layers) == len(ELMO.widths)
+    np.testing.assert_allclose(
+        layers[0][0], layers[0][1], atol=1e-6
+    )  # layer 0 does not depend on the context
+    assert np.abs(layers[1][0] - layers[1][1]).max() > 1e-3

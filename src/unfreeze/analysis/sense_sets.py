@@ -23,6 +23,8 @@ from unfreeze.errors import UserError
 
 QUANTILES = 201
 """Thresholds that are tried: so many quantiles of the cosines of the training pairs."""
+PAIR_PENALTY = 0.01
+"""C of the logistic regression on pairs, whose features are many beside the 5,428 training pairs of WiC."""
 
 
 @dataclass(frozen=True)
@@ -136,22 +138,40 @@ def agreement(labels: Sequence[int], senses: Sequence[str]) -> tuple[float, floa
     return float(v_measure_score(senses, labels)), float(adjusted_rand_score(senses, labels))
 
 
-# Encoders on both
+# Pairs of occurrences
+
+VectorPairs = tuple[Vectors, Vectors]
+"""The vectors (N, D) of the first and of the second occurrence of N pairs."""
 
 
-def wic_accuracies(encoder: TextEncoder, train: SensePairs, test: SensePairs) -> list[float]:
-    """For each layer the share of the test pairs that the cosine of both vectors judges rightly, by the best threshold on the training pairs."""
-    of_train, of_test = (_pair_cosines(encoder, pairs) for pairs in (train, test))
-    found = []
-    for known, asked in zip(of_train, of_test, strict=True):
-        same = asked > best_threshold(known, train.same)
-        found.append(float(np.mean(same == test.same)))
-    return found
-
-
-def _pair_cosines(encoder: TextEncoder, pairs: SensePairs) -> list[NDArray[np.float64]]:
-    sides = (
+def pair_vectors(encoder: TextEncoder, pairs: SensePairs) -> list[VectorPairs]:
+    """For each layer the vectors of both occurrences of each pair."""
+    first, second = (
         vectors_at(encoder, sentences, places)
         for sentences, places in zip(pairs.sentences, pairs.places, strict=True)
     )
-    return [cosines(a, b) for a, b in zip(*sides, strict=True)]
+    return list(zip(first, second, strict=True))
+
+
+def threshold_answers(known: VectorPairs, same: NDArray[np.bool_], asked: VectorPairs) -> NDArray[np.bool_]:
+    """Whether the cosine of each pair that is asked for is above the best threshold of the known pairs."""
+    found: NDArray[np.bool_] = cosines(*asked) > best_threshold(cosines(*known), same)
+    return found
+
+
+def probe_answers(known: VectorPairs, same: NDArray[np.bool_], asked: VectorPairs) -> NDArray[np.bool_]:
+    """What logistic regression says of the absolute difference and the product of both vectors of a pair, at length 1 and standardized.
+
+    Unlike a threshold on the cosine, it may give each direction of the space its own weight. Both features do not depend on the order.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def features(pair: VectorPairs) -> Vectors:
+        a, b = (unit(each) for each in pair)
+        return np.concatenate([np.abs(a - b), a * b], axis=1)
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PAIR_PENALTY, max_iter=1000))
+    found: NDArray[np.bool_] = probe.fit(features(known), same).predict(features(asked))
+    return found

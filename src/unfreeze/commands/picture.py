@@ -1,4 +1,4 @@
-"""`unfreeze picture`: what a ConvNet has learned, as a picture."""
+"""`unfreeze picture`: what a ConvNet has learned, and how tasks weight the layers of an encoder, as a picture."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ from unfreeze.pictures import picture_format
 @dataclass(kw_only=True)
 class Picture:
     """Draw what a ConvNet has learned: its first filters, its feature maps for an image, or where the evidence for a class lies.
+    Or draw how fitted tasks weight the layers of their encoders.
 
     `filters` shows the first convolution's filters as colors, `maps` for each stage the channels that vary most over an image.
     `evidence` shows images with the places that speak for a class (Grad-CAM); it needs an image classifier. The nearest
-    neighbors of an image are drawn by `unfreeze neighbors MODEL IMAGE --images DIR --plot FILE`.
+    neighbors of an image are drawn by `unfreeze neighbors MODEL IMAGE --images DIR --plot FILE`. `mixes` shows the layer weights of one or
+    more classifiers, taggers or answerers that were fitted on a frozen encoder with a mix of its layers.
 
     Example:
         unfreeze picture filters my-convnet --output filters.png
         unfreeze picture maps my-convnet cat.jpg --output maps.png
         unfreeze picture evidence my-classifier cat.jpg dog.jpg --output evidence.png --label cat
+        unfreeze picture mixes my-tagger my-answerer --output mixes.png
     """
 
-    kind: Positional[Literal["filters", "maps", "evidence"]]
+    kind: Positional[Literal["filters", "maps", "evidence", "mixes"]]
     """What to draw."""
 
     model: Positional[str]
-    """ConvNet, or a model with one, such as an image classifier: a folder, or owner/name on the hub."""
+    """ConvNet, or a model with one, such as an image classifier; for mixes a fitted task: a folder, or owner/name on the hub."""
 
     images: Positional[tuple[str, ...]] = ()
-    """Image files: one for maps; for evidence up to 40, or a folder with them."""
+    """Image files: one for maps; for evidence up to 40, or a folder with them. For mixes further fitted tasks."""
 
     output: Path
     """File to draw into (.png, .svg or .pdf)."""
@@ -67,6 +70,9 @@ def run(arguments: Picture, console: Console) -> None:
     output, images = arguments.output, list(arguments.images)
     picture_format(output)
     need_new(output, overwrite=arguments.overwrite)
+    if arguments.kind == "mixes":
+        draw_mixes_of([arguments.model, *images], output, console)
+        return
     from unfreeze.analysis.image_features import filter_colors, strongest_maps
     from unfreeze.analysis.image_plots import (
         ShownEvidence,
@@ -121,3 +127,22 @@ def run(arguments: Picture, console: Console) -> None:
             plot_maps(images[0], stages, output, view)
             shown["channels"] = [stage.channels for stage in stages]
     console.result(shown, f"drawn: {output}")
+
+
+def draw_mixes_of(models: list[str], output: Path, console: Console) -> None:
+    """Draw the layer weights of each mix of fitted tasks; a task may mix the layers at its input and again at its output."""
+    from unfreeze.analysis.contextuality_plots import plot_mixes
+    from unfreeze.registry import load
+
+    mixes: dict[str, list[float]] = {}
+    for place in models:
+        weights = getattr(load(place), "layer_weights", {})
+        if not weights:
+            raise UserError(
+                f"{place} does not mix the layers of an encoder, as fit tagger, fit answerer and fit classifier do with --layers mix"
+            )
+        for where, (*shares, _) in weights.items():
+            name = place if len(models) > 1 else Path(place).name
+            mixes[f"{name}, {where}" if len(weights) > 1 else name] = shares
+    plot_mixes(mixes, output)
+    console.result({"output": str(output), "kind": "mixes", "mixes": mixes}, f"drawn: {output}")

@@ -110,6 +110,12 @@ def test_moved_to_a_classifier(elmo: Path, tmp_path: Path, monkeypatch: pytest.M
     for one, other in zip(alone, together, strict=False):
         assert one["label"] == other["label"] and abs(one["score"] - other["score"]) < 1e-5
     assert "bottom to top" in succeed("evaluate", outputs[0], train).out
+    both = succeed("picture", "mixes", *outputs, "--output", tmp_path / "mixes.png", "--json").rows[0][
+        "mixes"
+    ]
+    assert both[f"{outputs[1]}, output"] == values["layer_weights"]["output"][:-1] and len(both) == 4
+    assert (tmp_path / "mixes.png").read_bytes().startswith(b"\x89PNG")
+    assert "does not mix the layers" in fail("picture", "mixes", elmo, "--output", tmp_path / "a.png")
     fine = tmp_path / "fine"
     succeed("fit", "classifier", "--train", train, "--encoder", elmo, "--transfer", "fine-tune", "--epochs", 2,
             "--layers", -1, "--output", fine)  # fmt: skip

@@ -45,11 +45,19 @@ def test_five_findings_on_small_encoders(tmp_path: Path, capsys: pytest.CaptureF
             "--contextual",
             str(tmp_path / "elmo"),
         ]
-        + ["--output", str(tmp_path / "found")]
+        + ["--untrained", "--output", str(tmp_path / "found")]
     )
     out = capsys.readouterr().out
     for number in range(1, 6):
         (place,) = [n for n, line in enumerate(out.splitlines()) if line.startswith(f"{number} ")]
         assert out.splitlines()[place + 1].startswith("  elmo: ")
         assert any(word in out.splitlines()[place + 1] for word in ("held", "open"))
+        assert out.splitlines()[place + 2].startswith("  elmo, random layers: ")
     assert (tmp_path / "found" / "report.html").is_file()
+    layers = [
+        line for line in out.splitlines() if line.startswith(("elmo layer", "elmo, random layers layer"))
+    ]
+    values = [line.partition(": ")[2] for line in layers]
+    assert (
+        values[0] == values[3] and values[1] != values[4]
+    )  # the input is the same, and what reads it is not

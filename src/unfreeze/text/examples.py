@@ -7,6 +7,7 @@ Examples are held in memory; reading a million short ones takes less than 10 sec
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,9 @@ from unfreeze.text.text_inputs import TextInput, TextPair, has_empty_text, singl
 
 logger = logging.getLogger(__name__)
 
+MOST_SINGLE_LABELS = 20
+"""Number of guessed labels up to which most may occur in a single example each."""
+
 
 def read_examples(
     path: str | Path,
@@ -60,7 +64,8 @@ def read_examples(
     but Parquet may be compressed (.gz, .xz, .zst). In lines with fastText's `__label__NAME`, all such words are labels.
 
     Possible mistakes are refused: a label that occurs only in the first line if that may be a header, and, without
-    `known_labels`, labels that are nearly all different, like ids, if only their position says that they are labels.
+    `known_labels`, labels that are nearly all different, like ids, or of which most occur once, like the words of plain text, if
+    only their position says that they are labels.
 
     Args:
         text_column, label_column: names, or numbers from 1 (default: found by their usual names); several text columns,
@@ -239,13 +244,18 @@ def _texts(path: str | Path, text_column: str | None, header: bool | None, encod
 
 
 def _need_no_ids(path: str | Path, examples: Sequence[LabeledExample], advice: str) -> None:
-    """Refuse a guessed label column whose values are nearly all different, like ids."""
-    labels = [example.labels for example in examples if example.labels]
-    n_classes = len(set(labels))
-    all_differ = FEW <= len(labels) == n_classes
-    if all_differ or (len(labels) >= 5 * FEW and 2 * n_classes > len(labels)):
+    """Refuse guessed labels that are nearly all different, like ids, or mostly occur once, like the first words of plain text."""
+    counts = Counter(example.labels for example in examples if example.labels)
+    n_labels, n_classes = counts.total(), len(counts)
+    all_differ = FEW <= n_labels == n_classes
+    if all_differ or (n_labels >= 5 * FEW and 2 * n_classes > n_labels):
         raise UserError(
-            f"{path}: {n_classes:,} different labels in {len(labels):,} examples, as ids are: {advice}"
+            f"{path}: {n_classes:,} different labels in {n_labels:,} examples, as ids are: {advice}"
+        )
+    n_single = sum(count == 1 for count in counts.values())
+    if n_classes > MOST_SINGLE_LABELS and 2 * n_single > n_classes:
+        raise UserError(
+            f"{path}: {n_single:,} of {n_classes:,} labels occur in a single example, as the words of plain text do: {advice}"
         )
 
 

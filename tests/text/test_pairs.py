@@ -188,3 +188,30 @@ def test_no_files_other_encodings_and_wrong_types(tmp_path: Path) -> None:
         pairs_in_memory(["a", "b"], ["x", None])
     with pytest.raises(UserError, match="come in a list"):
         pairs_in_memory("a", "x")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_columns_of_other_names_are_not_taken_for_pairs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    def written(one: str, other: str) -> Path:
+        path = tmp_path / f"{one}-{other}{suffix}"
+        rows = [("a small cat", "negative"), ("two small dogs", "positive")]
+        lines = [f"{one},{other}", *map(",".join, rows)]
+        path.write_text(
+            "\n".join(lines if suffix == ".csv" else [json.dumps({one: a, other: b}) for a, b in rows])
+        )
+        return path
+
+    with pytest.raises(
+        UserError, match=r"'label' is not named.*source_column='text' and target_column='label'"
+    ):
+        read_pairs([written("text", "label")])
+    assert len(read_pairs([written("text", "label")], source_column="text", target_column="label")) == 2
+    with caplog.at_level("INFO", "unfreeze"):
+        found = read_pairs([written("de", "en-US")], header=True if suffix == ".csv" else None)
+    assert found.sources[0] == "a small cat"
+    assert "column de is read as the texts, column en-US as their translations" in caplog.text
+    if suffix == ".csv":  # nothing tells this header from a pair
+        assert read_pairs([written("de", "en-US")]).sources[0] == "de"
+        assert "the first line, 'de' and 'en-US', is read as a pair" in caplog.text

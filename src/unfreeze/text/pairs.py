@@ -143,6 +143,8 @@ def _rows(
     asked = [name for name in columns if name is not None]
     table = open_table(path, encoding=encoding, columns_asked=asked, header=header)
     names = [table.columns[place] for place in _columns(table.columns, columns, path)]
+    if header is None and not table.has_header:
+        _warn_of_header(path, table.first_line)
     for number, values in table.rows(names):
         one, other = (
             read_text(table, number, [name], [value]) for name, value in zip(names, values, strict=True)
@@ -166,13 +168,8 @@ def _tab_separated(
             places = _columns([cell.strip() for cell in cells] if header else numbers, columns, path)
             if header:
                 continue
-            if detect and all(COLUMN_NAME.fullmatch(cell.strip()) for cell in cells):
-                text = " and ".join(repr(cell.strip()) for cell in cells)
-                logger.warning(
-                    Notice(
-                        f"{path}: the first line, {text}, is read as a pair; if it names the columns, give {setting('header')}"
-                    )
-                )
+            if detect:
+                _warn_of_header(path, cells)
         if not line.strip():
             continue
         if len(cells) != width:
@@ -182,11 +179,32 @@ def _tab_separated(
         yield Pair(*(cells[place] for place in places))
 
 
+def _warn_of_header(path: str | Path, cells: Sequence[str]) -> None:
+    """Warn if the first line of a file, which is read as a pair, looks like the names of its columns."""
+    if all(COLUMN_NAME.fullmatch(cell.strip()) for cell in cells):
+        text = " and ".join(repr(cell.strip()) for cell in cells)
+        logger.warning(
+            Notice(
+                f"{path}: the first line, {text}, is read as a pair; if it names the columns, give {setting('header')}"
+            )
+        )
+
+
 def _columns(
     names: Sequence[str], wanted: tuple[str | None, str | None], path: str | Path
 ) -> tuple[int, ...]:
-    """The places of the two columns."""
+    """The places of the two columns.
+
+    Raises:
+        UserError: there is no such column, or it is not clear which are meant.
+    """
     if wanted == (None, None) and len(names) == 2:
+        if wrong := [name for name in names if not (name.isdecimal() or COLUMN_NAME.fullmatch(name))]:
+            raise UserError(
+                f"{path}: column {wrong[0]!r} is not named as one of texts or their translations usually is; if both columns are "
+                f"pairs, add {setting('source_column', names[0])} and {setting('target_column', names[1])}"
+            )
+        logger.info("%s: column %s is read as the texts, column %s as their translations", path, *names)
         return 0, 1
     if None in wanted:
         raise UserError(

@@ -90,5 +90,5 @@ def test_mistakes(place: Path, tmp_path: Path) -> None:
     assert "goes without --minus" in fail("neighbors", encoder, photo, "--images", place, "--measure", "dot")
     many = [photo] * 41
     assert "at most 40 can be seen" in fail("picture", "evidence", model, *many, "--output", output)
-    assert "which reads no images" not in fail("neighbors", encoder, photo)
+    assert "add the images to search, --images DIR" in fail("neighbors", encoder, photo)
     assert not output.exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import TRANSLATOR, need_new, need_vector_file
+from unfreeze.commands.inputs import TRANSLATOR, need_new, need_vector_file, refuse_images
 from unfreeze.commands.options import command_line, quoted
 from unfreeze.datasets.lines import read_lines
 from unfreeze.errors import UserError
@@ -262,6 +262,7 @@ def convert_vectors(source: Path, output: Path, console: Console) -> Converted:
     from unfreeze.training.cards import VECTORS_SNIPPET
     from unfreeze.vectors.writing import write_word_vectors
 
+    refuse_images(source, "it is in the format of unfreeze already, and other formats are for word vectors")
     if output.suffix:
         need_vector_file(output)
         table = open_vectors(source)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from unfreeze.commands.console import Console
-from unfreeze.commands.inputs import need_new
+from unfreeze.commands.inputs import need_new, refuse_images
 from unfreeze.commands.options import PredictionOptions, ReadsText
 from unfreeze.encoders.feature_settings import EmbedSettings
 from unfreeze.errors import UserError, setting
@@ -60,6 +60,10 @@ def run(arguments: Embed, console: Console) -> None:
     output = arguments.output
     need_new(output, overwrite=arguments.overwrite)
     writer_for(output)  # raises UserError for a name that no format has
+    refuse_images(
+        arguments.encoder,
+        "embed reads texts; in Python, Encoder.from_pretrained(...).encode(images) gives their vectors",
+    )
     texts = stream_texts(arguments.file, **arguments.reading)
     encoder = open_encoder(arguments.encoder)
     if arguments.cache_words:

@@ -51,6 +51,21 @@ def model_kind(model: str) -> str:
     return LANGUAGE_MODEL if is_language_model(config) else str(config["kind"])
 
 
+def refuse_images(model: str | Path, advice: str) -> None:
+    """Raise UserError, with what to do instead, for a saved model that reads images where one of texts is needed."""
+    from unfreeze.encoders.vector_source import is_vector_file
+    from unfreeze.folders import read_config
+    from unfreeze.registry import ENCODERS, encoder_class, find_model
+
+    if is_vector_file(model):
+        return
+    folder = find_model(model)
+    config = read_config(folder)
+    kind = (config.get("encoder") or config)["kind"]
+    if kind in ENCODERS and encoder_class(kind, folder).reads == "images":
+        raise UserError(f"{model} reads images: {advice}")
+
+
 def need_kind(model: str, kind: str, verb: str, needed: str) -> None:
     """Raise UserError for a model of another kind; `needed` says what the verb needs and how to make it."""
     found = model_kind(model)

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
+from unfreeze.commands.inputs import refuse_images
 from unfreeze.commands.options import PlotOptions, ReadsText
 from unfreeze.display import aligned, cut
 from unfreeze.errors import UserError
@@ -93,6 +94,9 @@ def run(arguments: Neighbors, console: Console) -> None:
     from unfreeze.encoders.vector_source import open_vectors
     from unfreeze.vectors.neighbors import NeighborIndex, as_formula
 
+    refuse_images(
+        arguments.vectors, "add the images to search, --images DIR, to find the neighbors of an image"
+    )
     if arguments.sentence is not None:
         return run_in_context(arguments, arguments.sentence, console)
     words, minus, measure = arguments.words, arguments.minus, arguments.measure

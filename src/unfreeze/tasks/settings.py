@@ -18,7 +18,7 @@ from unfreeze.errors import UserError, setting
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.training.loop_settings import LoopSettings
 from unfreeze.transfer.policies import Mode, OptimizerName, ScheduleName
-from unfreeze.vision.transforms import Fit
+from unfreeze.vision.transforms import MAX_SIZE, Fit
 
 Body = Literal["pooling", "bilstm", "bcn"]
 MixAt = Literal["input", "output", "both"]
@@ -300,6 +300,8 @@ class ImageTaskSettings(TaskSettings, ImageOptions):
         for name, choices in (("resize", Fit), ("block", BlockName), ("stem", Stem)):
             self._need_one_of(name, choices)
         need_positive(self, "image_size", "width", "unfreeze")
+        if self.image_size is not None and self.image_size > MAX_SIZE:
+            raise UserError(f"{setting('image_size')} must be at most {MAX_SIZE:,}, not {self.image_size}")
         self.depths = tuple(self.depths)  # JSON has lists
         if not self.depths or min(self.depths) < 1:
             raise UserError(f"{setting('depths')} must be at least 1 for each stage, not {self.depths}")

@@ -89,8 +89,11 @@ def test_measures_are_lines_with_intervals_and_a_layer_alone_is_a_point() -> Non
         for drawn, (layers, style) in zip(
             axes.containers, zip(figures.values(), STYLES, strict=False), strict=True
         ):
-            line, _, (bars,) = drawn  # type: ignore[misc]
+            line, caps, (bars,) = drawn  # type: ignore[misc]
             assert (line.get_color(), line.get_marker()) == (style.color, style.marker)
+            # The markers do not hide the intervals.
+            assert min(bars.get_zorder(), *(cap.get_zorder() for cap in caps)) > line.get_zorder()
+            assert min(cap.get_markersize() for cap in caps) > line.get_markersize()
             estimates = [getattr(each, field) for each in layers]
             np.testing.assert_allclose(line.get_ydata(orig=False), [each.value for each in estimates])
             assert np.allclose(line.get_xdata(orig=False), range(len(layers)), atol=0.2)
@@ -259,3 +262,11 @@ def test_more_than_can_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="9 senses in one picture: at most 8"):
         writers(senses=9)["occurrences"](path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("count", "rows", "columns"), [(3, 1, 3), (4, 2, 2), (5, 2, 3), (6, 2, 3)])
+def test_more_than_three_spaces_are_in_two_rows(count: int, rows: int, columns: int) -> None:
+    figure = draw_space([(f"space {n}", CLOUD) for n in range(count)])
+    assert [axes.get_title() for axes in figure.axes] == [f"space {n}" for n in range(count)]
+    grid = figure.axes[0].get_subplotspec().get_gridspec()  # type: ignore[union-attr]
+    assert (grid.nrows, grid.ncols) == (rows, columns)

@@ -21,7 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contextuality")
     choose = np.random.default_rng(0)
     texts = [" ".join(choose.choice(WORDS, size=choose.integers(2, 8))) + "." for _ in range(80)]
-    write_corpus(folder / "texts.txt", texts)
+    write_corpus(folder / "texts.txt", [*dict.fromkeys(texts), *texts[:3]])
     small_elmo().save_pretrained(folder / "elmo")
     known = sorted({word.lower() for word in WORDS if word.isalpha()})[:-2]
     rows = (" ".join([word, *map(str, choose.normal(size=5).round(3))]) for word in known)
@@ -33,7 +33,10 @@ def test_figures_of_two_encoders(place: Path, tmp_path: Path) -> None:
     output = tmp_path / "found"
     asked = ("contextuality", place / "vectors.txt", place / "elmo", "--corpus", place / "texts.txt")
     outcome = succeed(*asked, "--output", output, "--sample", 30, "--draws", 20)
-    assert "words are compared on the" in outcome.err and "self-similarity" in outcome.out
+    assert "words that both have" in outcome.err and "different sentences; 3 repeated ones are" in outcome.err
+    header, first, *_ = outcome.out.splitlines()
+    assert len(set(header.split())) == len(header.split()) == 8 and "adjusted" in outcome.out.splitlines()[-1]
+    assert first.split()[:2] == ["vectors.txt", "0"] and first.split()[3] == "1.000"
     with (output / "contextuality.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["encoder"], row["layer"]) for row in rows] == [
@@ -45,7 +48,7 @@ def test_figures_of_two_encoders(place: Path, tmp_path: Path) -> None:
         assert float(row["anisotropy_low"]) <= float(row["anisotropy"]) <= float(row["anisotropy_high"])
     stored = json.loads((output / "contextuality.json").read_text(encoding="utf-8"))
     assert stored["elmo"]["n_words"] > stored["vectors.txt"]["n_words"]
-    assert stored["elmo"]["settings"]["sample"] == 30
+    assert stored["elmo"]["settings"]["sample"] == 30 and stored["elmo"]["n_repeated"] == 3
     assert float(rows[3]["explained"]) == pytest.approx(stored["elmo"]["layers"][2]["explained"])
     names = {f"{name}.{suffix}" for name in ("measures", "cone", "space") for suffix in ("png", "svg")}
     assert {path.name for path in output.iterdir()} == names | {
@@ -53,7 +56,8 @@ def test_figures_of_two_encoders(place: Path, tmp_path: Path) -> None:
         "contextuality.json",
         "report.html",
     }
-    assert (output / "report.html").read_text(encoding="utf-8").count("data:image/svg+xml;base64") == 3
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml;base64") == 3 and "3 repeated ones were left out" in page
     assert "exists" in fail(*asked, "--output", output)
     (values,) = succeed(
         *asked, "--output", output, "--overwrite", "--sample", 30, "--draws", 20, "--json"

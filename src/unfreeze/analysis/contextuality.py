@@ -96,7 +96,7 @@ class Contextuality:
 
     settings: ContextualitySettings
     n_sentences: int
-    """Different sentences with a word."""
+    """Different sentences."""
     n_repeated: int
     """Sentences that were left out because they occurred before."""
     n_without_vector: int

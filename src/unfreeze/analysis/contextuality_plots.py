@@ -73,7 +73,7 @@ def draw_measures(figures: Mapping[str, Sequence[LayerFigures]]) -> Figure:
     figure = _figure(11.5, 5.6)
     grid = figure.subplots(2, 4, sharex=True, sharey=True)
     # Encoders stand a little beside each other, so that their intervals can be seen where they are alike.
-    shifts = 0.07 * (np.arange(len(figures)) - (len(figures) - 1) / 2)
+    shifts = 0.1 * (np.arange(len(figures)) - (len(figures) - 1) / 2)
     handles: list[Any] = []
     for row, column, field, title in _MEASURES:
         axes = grid[row, column]
@@ -84,7 +84,9 @@ def draw_measures(figures: Mapping[str, Sequence[LayerFigures]]) -> Figure:
             values = [each.value for each in estimates]
             errors = np.array([[each.value - each.low, each.high - each.value] for each in estimates]).T
             line: dict[str, Any] = {"color": style.color, "linestyle": style.dash, "marker": style.marker}
-            bars: dict[str, Any] = {"capsize": 3.5, "elinewidth": 1.2, "markersize": 5, "linewidth": 1.6}
+            # Most intervals are shorter than a marker is high: they are drawn above it, with caps that are wider.
+            bars: dict[str, Any] = {"ecolor": "#000000", "elinewidth": 1.0, "capsize": 5, "barsabove": True}
+            line |= {"markersize": 4.5, "linewidth": 1.4}
             handles.append(axes.errorbar(places, values, errors.clip(min=0), **line, **bars))
             for bar in handles[-1][2]:
                 bar.set_linestyle("-")
@@ -167,7 +169,7 @@ def plot_space(panels: Panels, path: Path) -> None:
 
 
 def draw_space(panels: Panels) -> Figure:
-    """Unit vectors as lines from the origin inside the unit circle, on one scale.
+    """Unit vectors as lines from the origin inside the unit circle, on one scale; more than three panels are in two rows.
 
     They are projected onto the first two right singular vectors of the N unit vectors, which are not centered: the first one points along
     the cone, if there is one, and is drawn upwards. Centering would move the cone to the origin. The arrow has the direction of the mean in
@@ -178,9 +180,13 @@ def draw_space(panels: Panels) -> Figure:
     from matplotlib.patheffects import Normal, Stroke
 
     _need_few(len(panels), len(STYLES), "panels")
-    figure = _figure(max(5.6, 3.4 * len(panels) + 0.2), 4.7)
-    grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (name, vectors) in zip(grid, panels, strict=True):
+    rows = 1 if len(panels) <= 3 else 2
+    columns = -(-len(panels) // rows)
+    figure = _figure(max(5.6, 3.4 * columns + 0.2), 4.4 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    for axes, (name, vectors) in zip(grid, panels, strict=False):
         x = unit(vectors)
         places, resultant = uncentered_plane(x), float(np.linalg.norm(x.mean(0)))
         mean = places.mean(0)

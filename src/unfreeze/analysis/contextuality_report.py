@@ -18,31 +18,56 @@ MEASURES = {
     "anisotropy": (
         "anisotropy",
         (
-            "Mean cosine of unrelated words: a random word of each of {n_sampled} random sentences. Near 0 the vectors point in all directions; "
-            "near 1 they lie in a narrow cone."
+            "Mean cosine of unrelated words, a random word of each of {n_sampled} random sentences: near 0 the vectors point in all directions, at 1 "
+            "they all point in the same one."
         ),
     ),
     "self_similarity": (
         "self-similarity",
-        "Mean cosine of the occurrences of a word, averaged over the words. A static vector has 1; the lower, the more the context matters.",
+        (
+            "Mean cosine of two occurrences of the same word, averaged over the words: 1 means that a word has the same vector in all "
+            "sentences, as in static word vectors; the lower, the more its vectors depend on the context."
+        ),
     ),
     "intra_sentence": (
         "intra-sentence similarity",
-        "Mean cosine of the words of a sentence and their mean, averaged over the sentences.",
+        (
+            "Mean cosine of the words of a sentence and their mean vector, averaged over the sentences, at most 1: the higher, the more the words of "
+            "one sentence are alike."
+        ),
     ),
     "explained": (
         "explained variance",
-        "How much of the occurrences of a word a single vector explains at most (share of the first squared singular value), averaged over the words.",
+        (
+            "Largest share of {variance} that one vector can explain, averaged over the words: 1 means that a static vector could replace those of "
+            "all contexts; the lower, the more the vectors depend on the context."
+        ),
     ),
 }
 """Name and explanation of each measure; all but the first are also adjusted by a baseline of unrelated words."""
+OTHERS = {
+    "adjusted": "The measure minus that of unrelated words (anisotropy, or their explained variance), so that spaces that differ in anisotropy can be "
+    "compared: 0 means no more alike than unrelated words.",
+    "isotropy": "Smallest value of the partition function of the sampled words divided by its largest, from 0 to 1: 1 means that all directions "
+    "are alike; unlike the cosines, it depends on the lengths of the vectors.",
+    "effective dimension": "Number of directions in which the sampled words vary (participation ratio of the variances of their principal "
+    "components): from 1, a line, to the width of the layer, all directions equally.",
+}
+"""Explanation of the other terms."""
+VARIANCES = {
+    "uncentered": "the squared length of a word's occurrences",
+    "centered": "the variance of a word's occurrences around their mean",
+}
 STYLE = """
 :root { color-scheme: light }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff; overflow-wrap: anywhere }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd } th:first-child, td:first-child { text-align: left }
-td small { color: #666 } figure { margin: 1.5rem 0 } img { max-width: 100%; height: auto } figcaption, dd { color: #444 } dt { font-weight: 600; margin-top: .6rem }
+.wide { overflow-x: auto } figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption, dd { color: #444 } dt { font-weight: 600; margin-top: .6rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem }
+th, td { padding: .3rem .4rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap } small { color: #555 }
+thead th { vertical-align: bottom } th[colspan] { text-align: center; border-left: 1px solid #ddd }
+tbody th, thead tr:first-child th:first-child { position: sticky; left: 0; background: #fff; text-align: left; white-space: normal; min-width: 6rem; max-width: 11rem }
+@media (max-width: 45rem) { img { max-width: 48rem } }
 """
 
 
@@ -52,6 +77,7 @@ class Picture:
 
     path: Path
     """An SVG or PNG file."""
+    title: str
     caption: str
 
 
@@ -81,30 +107,26 @@ def write_report(
         corpus: what the sentences are.
     """
     first = next(iter(reports.values()))
-    facts = {"n_sampled": f"{len(first.sample[0]):,}"}
+    facts = {
+        "n_sampled": f"{len(first.sample[0]):,}",
+        "variance": VARIANCES[first.settings.explained],
+    }
+    terms = {name: text.format(**facts) for name, text in MEASURES.values()} | OTHERS
+    shown = [_figure(each) for each in pictures]
     parts = [
-        f"<h1>How contextual is it?</h1>\n<p>{escape(_summary(reports, corpus))}</p>",
-        *(_figure(each) for each in pictures),
-        "<h2>Figures</h2>",
+        "<h1>How contextual is each layer?</h1>",
+        _data(reports, corpus),
+        *shown[:1],
+        "<h2>What the measures mean</h2>\n<dl>",
+        *(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in terms.items()),
+        "</dl>\n<p>Measures: Ethayarajh (2019); isotropy: Mu and Viswanath (2018).</p>",
+        *shown[1:],
+        "<h2>All values</h2>\n<p>In brackets: 95 % bootstrap intervals over words, sentences and sampled words.</p>",
         _table(figures),
-        "<h2>Measures</h2>\n<dl>",
-        *(
-            f"<dt>{escape(name)}</dt><dd>{escape(text.format(**facts))}</dd>"
-            for name, text in MEASURES.values()
-        ),
-        (
-            "<dt>adjusted</dt><dd>Minus the same measure of unrelated words: anisotropy, or their explained variance.</dd>"
-            "<dt>isotropy</dt><dd>Smallest value of the partition function of the sampled words divided by its largest; 1 is isotropic.</dd>"
-            "<dt>dimension</dt><dd>Effective dimension of the sampled words (participation ratio of their variances).</dd></dl>"
-        ),
-        (
-            f"<p>In brackets: 95 % bootstrap intervals over words, sentences and sampled words. Explained variance is {first.settings.explained}. "
-            "Measures: Ethayarajh (2019); isotropy: Mu and Viswanath (2018).</p>"
-        ),
     ]
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>How contextual is it?</title><style>{STYLE}</style></head>\n<body>\n"
+        f"<title>How contextual is each layer?</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
@@ -112,42 +134,77 @@ def write_report(
         temporary.write_text(page, encoding="utf-8")
 
 
-def _summary(reports: Mapping[str, Contextuality], corpus: str) -> str:
-    words = set.intersection(*(set(each.words) for each in reports.values()))
-    parts = []
+def _data(reports: Mapping[str, Contextuality], corpus: str) -> str:
+    """What was compared: the sentences, and the words of each encoder."""
+    first = next(iter(reports.values()))
+    repeated = f"; {first.n_repeated:,} repeated ones were left out" if first.n_repeated else ""
+    lines = []
     for name, each in reports.items():
-        left_out = f", {each.n_without_vector:,} without a vector" if each.n_without_vector else ""
-        parts.append(
-            f"{name}: {counted(each.n_sentences, 'sentence')}, {counted(len(each.words), 'word')} in at least "
-            f"{each.settings.least_contexts} of them{left_out}, {counted(int(each.counts.sum()), 'occurrence')}"
+        without = each.n_without_vector
+        left_out = f" ({without:,} more without a vector were left out)" if without else ""
+        lines.append(
+            f"{name}: {counted(len(each.words), 'word')}{left_out}, {counted(int(each.counts.sum()), 'occurrence')}"
         )
+    words = set.intersection(*(set(each.words) for each in reports.values()))
+    common = "both" if len(reports) == 2 else f"all {len(reports)} encoders"
     compared = (
-        "" if len(reports) == 1 else f" Words are compared on the {len(words):,} that all encoders have."
+        ""
+        if len(reports) == 1
+        else f"<p>They are compared on the {counted(len(words), 'word')} that {common} have.</p>"
     )
-    return f"{corpus}. {'; '.join(parts)}.{compared}"
+    return (
+        f"<h2>Data</h2>\n<p>{escape(corpus)}: {counted(first.n_sentences, 'different sentence')}{repeated}. Words that occur in at least "
+        f"{first.settings.least_contexts} of them:</p>\n<ul>"
+        + "".join(f"<li>{escape(line)}</li>" for line in lines)
+        + f"</ul>\n{compared}"
+    )
 
 
 def _figure(picture: Picture) -> str:
     kind = "svg+xml" if picture.path.suffix == ".svg" else "png"
     data = base64.b64encode(picture.path.read_bytes()).decode()
-    caption = escape(picture.caption)
-    return f'<figure><img alt="{caption}" src="data:image/{kind};base64,{data}"><figcaption>{caption}</figcaption></figure>'
+    title, caption = escape(picture.title), escape(picture.caption)
+    image = f'<img alt="{title}" src="data:image/{kind};base64,{data}">'
+    return f"<h2>{title}</h2>\n<figure>{_scrolling(image, title)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _scrolling(content: str, name: str) -> str:
+    """A box that scrolls by itself where the window is narrow, also with the keyboard."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{name}">{content}</div>'
 
 
 def _table(figures: Mapping[str, Sequence[LayerFigures]]) -> str:
-    heads = ["encoder", "layer", "width", *(name for name, _ in MEASURES.values()), "isotropy", "dimension"]
-    lines = ["<tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr>"]
+    """A line for each layer; each measure but the first has two columns."""
+    upper, lower = [], []
+    for measure, (name, _) in MEASURES.items():
+        if measure == "anisotropy":
+            upper.append(f'<th rowspan="2">{name}</th>')
+        else:
+            upper.append(f'<th colspan="2">{name}</th>')
+            lower += ["<th>raw</th>", "<th>adjusted</th>"]
+    ends = ['<th rowspan="2">isotropy</th>', '<th rowspan="2">effective<br>dimension</th>']
+    starts = ['<th rowspan="2">encoder, layer</th>', '<th rowspan="2">width</th>']
+    lines = []
     for name, layers in figures.items():
         for each in layers:
-            cells = [escape(name), str(each.layer), str(each.width)]
-            for measure in MEASURES:
-                cells.append(_estimate(getattr(each, measure)))
-                if (adjusted := getattr(each, f"{measure}_adjusted", None)) is not None:
-                    cells[-1] += f"<br>adjusted {_estimate(adjusted)}"
-            cells += [f"{each.isotropy:.2g}", f"{each.effective_dimension:.1f}"]
-            lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
+            names = [
+                field
+                for measure in MEASURES
+                for field in (measure, f"{measure}_adjusted")
+                if hasattr(each, field)
+            ]
+            cells = [
+                str(each.width),
+                *(_estimate(getattr(each, field)) for field in names),
+                f"{each.isotropy:.2g}",
+                f"{each.effective_dimension:.1f}",
+            ]
+            head = f'<th scope="row">{escape(name)}, layer&nbsp;{each.layer}</th>'
+            lines.append(f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    header = f"<thead><tr>{''.join([*starts, *upper, *ends])}</tr><tr>{''.join(lower)}</tr></thead>"
+    body = "\n".join(lines)
+    return _scrolling(f"<table>{header}\n<tbody>{body}</tbody></table>", "All values")
 
 
 def _estimate(value: Estimate) -> str:
-    return f"{value.value:.3f} <small>[{value.low:.3f}, {value.high:.3f}]</small>"
+    return f"{value.value:.3f}<br><small>[{value.low:.3f}, {value.high:.3f}]</small>"

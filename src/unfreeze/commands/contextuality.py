@@ -14,18 +14,12 @@ from unfreeze.commands.options import PredictionOptions, ReadsText
 from unfreeze.display import aligned, counted
 from unfreeze.errors import UserError
 
-SHOWN = {
-    "anisotropy": "anisotropy",
-    "self_similarity": "self-similarity",
-    "self_similarity_adjusted": "adjusted",
-    "intra_sentence": "intra-sentence",
-    "intra_sentence_adjusted": "adjusted ",
+ADJUSTED = {
+    "self-similarity": "self_similarity",
+    "intra-sentence": "intra_sentence",
     "explained": "explained",
-    "explained_adjusted": "adjusted  ",
-    "isotropy": "isotropy",
-    "effective_dimension": "dimension",
 }
-"""Columns of the printed table, whose heads must differ."""
+"""Columns of the printed table with a measure and, in parentheses, the same adjusted."""
 MOST_ENCODERS = 6
 """More could not be told apart in the pictures."""
 PANELS = 6
@@ -92,9 +86,11 @@ def run(arguments: Contextuality, console: Console) -> None:
     texts = list(islice(sentences(documents), arguments.sentences))
     if not texts:
         raise UserError(f"{', '.join(arguments.corpus)}: there is no sentence in it")
+    different = len(set(texts))
+    repeated = f"; {len(texts) - different:,} repeated ones are left out" if different < len(texts) else ""
+    console.note(f"{counted(different, 'different sentence')}{repeated}")
     reports = {}
     for name, encoder in encoders.items():
-        console.note(f"{name}: {counted(len(texts), 'sentence')}")
         device = next(encoder.parameters()).device
         reports[name] = contextuality(
             encoder,
@@ -106,7 +102,8 @@ def run(arguments: Contextuality, console: Console) -> None:
     words = None
     if len(reports) > 1:
         words = set(shared_words(list(reports.values())))
-        console.note(f"words are compared on the {len(words):,} that all {len(reports)} encoders have")
+        common = "both" if len(reports) == 2 else f"all {len(reports)} encoders"
+        console.note(f"encoders are compared on the {counted(len(words), 'word')} that {common} have")
     figures = {name: each.figures(words) for name, each in reports.items()}
     values = {name: each.as_dict(figures[name]) for name, each in reports.items()}
     output = arguments.output
@@ -121,28 +118,48 @@ def run(arguments: Contextuality, console: Console) -> None:
     ][:PANELS]
     samples = {name: each.sample for name, each in reports.items()}
     pictures = []
-    for name, caption, figure in (
-        ("measures", "The measures by layer, with their 95 % intervals.", draw_measures(figures)),
-        ("cone", "Cosines of unrelated words by layer; the box has the quartiles.", draw_cone(samples)),
-        ("space", "Unrelated words seen from the origin: a sphere, or a cone.", draw_space(panels)),
+    for name, title, caption, figure in (
+        (
+            "measures",
+            "Measures by layer",
+            "Above: as measured. Below: adjusted, minus the same of unrelated words. Bars: 95 % intervals.",
+            draw_measures(figures),
+        ),
+        (
+            "cone",
+            "Cosines of unrelated words",
+            "The wider a shape, the more pairs of words have this cosine. Mean 0: the vectors point in all directions.",
+            draw_cone(samples),
+        ),
+        (
+            "space",
+            "Directions of unrelated words",
+            "Each line is the direction of a word, seen from the origin. Lines on all sides: isotropic; on one side: a cone.",
+            draw_space(panels),
+        ),
     ):
         for suffix in ("png", "svg"):
             save_picture(figure, output / f"{name}.{suffix}")
-        pictures.append(Picture(output / f"{name}.svg", caption))
+        pictures.append(Picture(output / f"{name}.svg", title, caption))
     corpus = f"Text: {', '.join(arguments.corpus)}"
     write_report(reports, figures, pictures, output / "report.html", corpus=corpus)
-    rows = []
-    for name, layers in figures.items():
-        for each in layers:
-            found = each.as_dict()
-            rows.append(
-                {
-                    "encoder": name,
-                    "layer": each.layer,
-                    **{head: round(found[key], 3) for key, head in SHOWN.items()},
-                }
-            )
-    console.result({"output": str(output), "encoders": values}, aligned(rows))
+    rows = [
+        {
+            "encoder": name,
+            "layer": each.layer,
+            "anisotropy": f"{each.anisotropy.value:.3f}",
+            **{
+                head: f"{getattr(each, field).value:.3f} ({getattr(each, f'{field}_adjusted').value:.3f})"
+                for head, field in ADJUSTED.items()
+            },
+            "isotropy": f"{each.isotropy:.2g}",
+            "dimension": f"{each.effective_dimension:.1f}",
+        }
+        for name, layers in figures.items()
+        for each in layers
+    ]
+    text = f"{aligned(rows)}\n(in parentheses: adjusted, minus the same measure of unrelated words)"
+    console.result({"output": str(output), "encoders": values}, text)
     console.note(f"tables, pictures and report are in {output}: open {output / 'report.html'}")
 
 

@@ -136,11 +136,11 @@ class Senses:
         if not self.silhouettes:
             return "one sense: all vectors are equal, or too few differ"
         best = max(self.silhouettes, key=lambda number: self.silhouettes[number])
-        compared = f"{self.silhouettes[best]:.3f} for {best} senses, {self.null:.3f} without senses"
+        compared = (
+            f"{self.silhouettes[best]:.3f}, and at most {self.null:.3f} in random clouds without clusters"
+        )
         if self.n_senses == 1 and len(self.silhouettes) > 1:
-            return (
-                f"one sense: clusters are no clearer than in a cloud without any (mean silhouette {compared})"
-            )
+            return f"one sense: clusters are no clearer than in a cloud without any (mean silhouette of {best} clusters {compared})"
         if len(self.silhouettes) == 1:
             return f"{best} senses, as asked for (mean silhouette {compared})"
         return f"{best} senses have the largest mean silhouette ({compared})"

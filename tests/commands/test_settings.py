@@ -141,3 +141,5 @@ def test_the_help_shows_defaults_and_leaves_out_those_that_are_no_choice() -> No
     shown = succeed("pretrain", "lm", "--help").out
     assert f"(default: {small().training.policy.learning_rate})" in " ".join(shown.split())
     assert "default: None" not in shown and "default: )" not in shown
+    shown = succeed("contextuality", "--help").out
+    assert "vectors. (required)" in " ".join(shown.split()) and "default: )" not in shown

@@ -228,6 +228,9 @@ def _as_help_shows_it(kind: type[Any], hidden: Collection[str], start: object = 
         elif field.default_factory is not dataclasses.MISSING:
             value = field.default_factory()
         if value is dataclasses.MISSING:
+            # tyro shows "(default: )" for several positionals, although an empty list of them is a mistake.
+            if typing.get_origin(getattr(hint, "__origin__", hint)) is tuple:
+                hint = Annotated[hint, tyro.conf.arg(help_behavior_hint="(required)")]
             shown.append(
                 (
                     -1 if place[field.name] else 0,

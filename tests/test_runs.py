@@ -410,3 +410,19 @@ def test_a_run_in_memory_touches_no_disk(tmp_path: Path, monkeypatch: pytest.Mon
         assert not run.done and run.checkpoints is None and run.accelerator.mixed_precision == "no"
         assert run.finish(unwanted, {"accuracy": 1.0}, title="", facts={}, snippet="") == {"accuracy": 1.0}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(tmp_path: Path) -> None:
+    def fail(output: Path, before: str | None = None) -> set[str]:
+        with pytest.raises(UserError), Run(output, lambda: {"rate": 0.1}) as run:
+            assert run.folder.is_dir()
+            if before is not None:
+                (run.folder / before).write_text("prepared")
+            raise UserError("too large")
+        return files(tmp_path)
+
+    assert fail(tmp_path / "new") == set() and not (tmp_path / "new").exists()
+    (tmp_path / "own").mkdir()
+    assert fail(tmp_path / "own") == set() and list((tmp_path / "own").iterdir()) == []
+    prepared = {"kept/training/tokens", "kept/training/run.json"}
+    assert fail(tmp_path / "kept", "tokens") == prepared == fail(tmp_path / "kept")

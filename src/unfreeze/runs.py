@@ -103,6 +103,7 @@ class Run:
         self.progress, self.done = progress, False
         self._record: dict[str, Any] = {}
         self._lock: int | None = None
+        self._made: list[Path] = []
 
     @property
     def output(self) -> Path:
@@ -139,6 +140,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         has_checkpoint = self._output is not None and not self.done and (self.folder / CHECKPOINT).is_file()
+        if kind is not None and self._made:
+            self._remove_if_unused()
         self._release()
         if kind is KeyboardInterrupt and has_checkpoint:
             raise Interrupted("interrupted; rerun the command to resume from the last checkpoint") from error
@@ -223,6 +226,7 @@ class Run:
         Raises:
             UserError: another process has it.
         """
+        self._made = [place for place in (self.folder, self.output) if not place.exists()]
         with writing(self.output):
             self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked(self.folder / LOCK)
@@ -277,6 +281,15 @@ class Run:
                 (self.folder / LOCK).unlink()
             os.close(self._lock)
             self._lock = None
+
+    def _remove_if_unused(self) -> None:
+        """After an error, remove the folders that this run made if they hold nothing but its identity."""
+        if {entry.name for entry in self.folder.glob("*")} <= {RUN, LOCK}:
+            (self.folder / RUN).unlink(missing_ok=True)
+            self._release()
+            with suppress(OSError):  # another run has begun in it, or the user has put something there
+                for place in self._made:
+                    place.rmdir()
 
     # Steps of a recipe
 

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.commands.calls import fail, succeed
+from tests.commands.calls import call, fail, succeed
 from tests.tasks.rectangles import one_rectangle, several_rectangles
 from unfreeze.vision.annotations import read_boxes
 
@@ -159,6 +159,8 @@ def test_find_rate_raises_the_rate_until_the_locator_diverges(data: Path, source
     if source == "train/boxes.csv":  # a head of several boxes has another loss
         (other,) = succeed(*line, "--boxes", "several", "--steps", 10, "--json").rows
         assert abs(other["losses"][0] - losses[0]) > 0.1
+        said = call("find-rate", "--train", data / source, "--encoder", "none").err
+        assert "has boxes, which a classifier does not read; --task locator is for boxes" in said
     assert "--positive is for --task classifier, not for --task locator" in fail(*line, "--positive", "paper")
     assert "--boxes is for --task locator, not for --task tagger" in fail(
         "find-rate", "--task", "tagger", "--train", "x", "--boxes", "one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from unfreeze.commands.options import (
     given,
     need_own_options,
 )
-from unfreeze.errors import UserError
+from unfreeze.datasets.tables import is_table
+from unfreeze.errors import Notice, UserError, setting
 from unfreeze.tasks.settings import Body, BoxCount, ImageOptions
 from unfreeze.text.tag_schemes import Scheme
 from unfreeze.transfer.policies import Mode
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from unfreeze.training.loop_settings import LoopSettings
     from unfreeze.training.objective import Objective
     from unfreeze.transfer.policies import TransferPolicy
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_CHARACTERS = 2_000_000
 """Characters of a corpus that are read: enough for more than a hundred updates."""
@@ -161,7 +165,7 @@ def run(arguments: FindRate, console: Console) -> None:
             "losses": curve.smoothed,
         },
         f"--learning-rate {curve.suggestion:.1e}  (where the loss falls fastest; "
-        f"a tenth of the learning rate at its minimum is {curve.tenth_of_minimum:.1e})",
+        f"a tenth of the learning rate at the smallest loss is {curve.tenth_of_minimum:.1e})",
     )
     if arguments.plot is not None:
         curve.plot(arguments.plot)
@@ -227,6 +231,8 @@ def _prepare_fit(
     )
     from unfreeze.text.examples import read_examples
     from unfreeze.text.questions import read_questions
+    from unfreeze.vision.boxes import box_columns
+    from unfreeze.vision.labeled_images import open_image_table
 
     assert arguments.train is not None
     chosen: plans.Plan
@@ -237,6 +243,11 @@ def _prepare_fit(
     if arguments.task == "classifier":
         need_own_options(arguments, "images" if is_images else "texts", OWN_OPTIONS_OF_CLASSIFIERS)
     if is_images:
+        if is_table(arguments.train):
+            table = open_image_table(arguments.train, arguments.header, arguments.encoding, ())
+            if box_columns([column.lower() for column in table.columns]):
+                found = f"{arguments.train} has boxes, which a classifier does not read"
+                logger.info(Notice(f"{found}; {setting('task', 'locator')} is for boxes"))
         images = arguments.read_images(arguments.train, multi_label=multi_label)
         own = ImageClassifierSettings(**settings, **asdict(arguments.image_options))
         chosen = of_images = plans.plan(plans.ImageClassifierPlan, own)

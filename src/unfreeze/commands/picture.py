@@ -21,7 +21,8 @@ class Picture:
     Or draw how fitted tasks weight the layers of their encoders.
 
     `filters` shows the first convolution's filters as colors, `maps` for each stage the channels that vary most over an image.
-    `evidence` shows images with the places that speak for a class (Grad-CAM); it needs an image classifier. The nearest
+    `evidence` shows each image beside the places that speak for a class, the brighter the more (Grad-CAM); it needs an image
+    classifier, as `fit classifier` and `pretrain convnet` make. The nearest
     neighbors of an image are drawn by `unfreeze neighbors MODEL IMAGE --images DIR --plot FILE`. `mixes` shows the layer weights of one or
     more classifiers, taggers or answerers that were fitted on a frozen encoder with a mix of its layers.
 

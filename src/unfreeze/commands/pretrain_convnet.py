@@ -68,14 +68,21 @@ def run(arguments: PretrainConvnet, console: Console) -> None:
         f"{counted(len(train_set), 'image')} of {described_classes(train_set)}, "
         f"{described_length(epochs, chosen.minutes)}"
     )
-    values: dict[str, Any] = {"output": str(arguments.output), "images": len(train_set), "epochs": epochs}
+    values: dict[str, Any] = {"output": str(arguments.output), "images": len(train_set)}
+    if epochs is not None:  # else time limits the training
+        values["epochs"] = epochs
     if validation is not None:
         values["duplicates"] = said_duplicates(train_set, validation, "image", console)
     _, metrics = fit_image_classifier(
         train_set, settings, validation=validation, title="ConvNet", **run_options(arguments, console)
     )
     console.result({**values, **metrics})
+    place = quoted(arguments.output)
+    measure = (
+        ""
+        if validation is not None
+        else f", or `unfreeze evaluate {place} IMAGES`, which measures its accuracy"
+    )
     console.note(
-        f"the ConvNet is in {arguments.output}: try `unfreeze fit classifier --encoder {quoted(arguments.output)} --train DIR "
-        "--output DIR`"
+        f"the ConvNet is in {arguments.output}: try `unfreeze fit classifier --encoder {place} --train DIR --output DIR`{measure}"
     )

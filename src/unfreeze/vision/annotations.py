@@ -256,7 +256,9 @@ def _finished(
             )
         raise UserError(f"{source}: no image in it")
     findings.say(source)
-    if finder is not None:
+    if (
+        finder is not None and Path(source).is_dir()
+    ):  # a file often lists one of several parts of a folder of images
         _say_others(finder, seen, source)
     names = ordered_names(label for example in examples for label in example.labels)
     return BoxSet(examples, source, names, places.__getitem__)

@@ -18,25 +18,10 @@ from unfreeze.datasets.labels import MISSING, BadLabel, class_names, is_null, la
 from unfreeze.datasets.lines import is_hidden, read_lines
 from unfreeze.datasets.tables import Table, is_table
 from unfreeze.errors import Notice, UserError, setting
-from unfreeze.vision.boxes import Boxes, as_boxes
+from unfreeze.vision.boxes import CORNERS, Boxes, as_boxes, box_columns
 from unfreeze.vision.labeled_images import find_image_column, image_value, open_image_table
 
 _log = logging.getLogger(__name__)
-
-_CORNERS = [
-    tuple(names.split())
-    for names in ("xmin ymin xmax ymax", "x_min y_min x_max y_max", "x1 y1 x2 y2", "left top right bottom")
-]
-_SIDES = [
-    tuple(names.split())
-    for names in (
-        "x y w h",
-        "x y width height",
-        "bbox_x bbox_y bbox_width bbox_height",
-        "left top width height",
-    )
-]
-"""Names of the columns of a box, in lower case: its corners, or a corner and its width and height."""
 
 _CATEGORIES = ("category", "categories", "label", "labels", "category_id", "class")
 """Names of the field of the labels in a column of records."""
@@ -147,10 +132,10 @@ def _voc(path: Path) -> RawImage:
         name = (each.findtext("name") or "").strip()
         if not name:
             raise UserError(f"{place}: it has no <name>")
-        values = [each.findtext(f"bndbox/{edge}") for edge in _CORNERS[0]]
+        values = [each.findtext(f"bndbox/{edge}") for edge in CORNERS[0]]
         boxes.append(
             _voc_edges(
-                *(_number(value, place, f"<{edge}>") for value, edge in zip(values, _CORNERS[0], strict=True))
+                *(_number(value, place, f"<{edge}>") for value, edge in zip(values, CORNERS[0], strict=True))
             )
         )
         labels.append(name)
@@ -344,8 +329,8 @@ def _table(
     lower = {column.lower(): column for column in table.columns}
     if "objects" in lower and not label_column:
         return _object_rows(table, image, lower["objects"], one_class)
-    corners = next((each for each in _CORNERS if lower.keys() >= set(each)), None)
-    edges = corners or next((each for each in _SIDES if lower.keys() >= set(each)), None)
+    edges = box_columns(lower)
+    corners = edges if edges in CORNERS else None
     label = find_label_column(table, label_column, required=False)
     if edges is None and not table.has_header:
         others = [column for column in table.columns if column not in (image, label)]

@@ -6,6 +6,7 @@ are edges: a box around the first pixel of an image is (0, 0, 1, 1), and width =
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,25 @@ from unfreeze.errors import UserError
 
 Boxes = NDArray[np.float64]
 """(N, 4): left, top, right, bottom in pixels."""
+CORNERS = [
+    tuple(names.split())
+    for names in ("xmin ymin xmax ymax", "x_min y_min x_max y_max", "x1 y1 x2 y2", "left top right bottom")
+]
+SIDES = [
+    tuple(names.split())
+    for names in (
+        "x y w h",
+        "x y width height",
+        "bbox_x bbox_y bbox_width bbox_height",
+        "left top width height",
+    )
+]
+"""Names of the columns of a box, in lower case: its corners, or a corner and its width and height."""
+
+
+def box_columns(columns: Collection[str]) -> tuple[str, ...] | None:
+    """The columns of a table that hold a box, four of `CORNERS` or of `SIDES`, or None; the names are in lower case."""
+    return next((names for names in (*CORNERS, *SIDES) if set(names) <= set(columns)), None)
 
 
 def as_boxes(values: ArrayLike, place: str = "boxes") -> Boxes:

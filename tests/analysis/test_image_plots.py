@@ -58,7 +58,7 @@ def test_neighbors_stand_in_a_row_with_their_cosines(tmp_path: Path) -> None:
     near = [[NearImage(names[1], 0.987), NearImage(names[2], 0.5)], [NearImage(names[0], 0.25)]]
     plot_nearest(names[:2], near, tmp_path / "near.svg")
     text = labels_of(tmp_path / "near.svg")
-    for label in ("cats/a.png", "0.99  cats/b.png", "0.50  cats/c.png", "0.25  cats/a.png"):
+    for label in ("cats/a.png", "0.99", "cats/b.png", "0.50", "cats/c.png", "0.25"):
         assert f"<!-- {label} -->" in text
 
 

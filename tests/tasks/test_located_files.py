@@ -64,6 +64,16 @@ def test_a_box_is_drawn_along_its_edges() -> None:
     assert (at_top[1:12, 11:30] != 128).any() and with_boxes(picture, np.zeros((0, 4))).size == (80, 60)
 
 
+def test_captions_of_boxes_that_begin_at_the_same_place_do_not_hide_each_other() -> None:
+    picture = np.full((120, 160, 3), 128, dtype=np.uint8)
+    boxes, colors = np.array([[20.0, 40, 120, 100]] * 3), ["#ff0000", "#00ff00", "#0000ff"]
+    drawn = np.asarray(with_boxes(picture, boxes, ["cat 0.9"] * 3, colors))
+    filled = [int((drawn == color).all(2).sum()) for color in ([255, 0, 0], [0, 255, 0], [0, 0, 255])]
+    assert min(filled) > 200  # the captions; of the frames, only the last one is seen
+    at = [np.nonzero((drawn == color).all(2))[0] for color in ([255, 0, 0], [0, 255, 0])]
+    assert at[0].max() < 40 <= at[1].min()
+
+
 def test_pictures_of_equal_names_are_numbered(tmp_path: Path) -> None:
     generator, pictures = np.random.default_rng(0), Pictures(tmp_path / "out" / "drawn")
     box = [4.0, 6, 30, 20]

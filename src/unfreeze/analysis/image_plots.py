@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.analysis.image_features import NearImage, StageMaps
-from unfreeze.display import cut
 from unfreeze.errors import UserError
 from unfreeze.pictures import families_for, picture_format, save_picture
 from unfreeze.vision.images import Pixels, load_image
@@ -31,7 +30,7 @@ SIDE = 400
 MOST_IMAGES = 40
 """Rows of a picture that shows several images."""
 _QUERY_COLOR = "#c8550a"
-_LONGEST_NAME = 26
+_LONGEST_NAME = 24
 _BOX_STYLES: tuple[tuple[str, Any], ...] = (
     ("#ffffff", "-"),
     ("#ff9a1f", "--"),
@@ -165,7 +164,7 @@ def plot_nearest(images: Sequence[Any], nearest: Sequence[Sequence[NearImage]], 
     picture_format(path)
     need_few(len(images))
     columns = 1 + max((len(each) for each in nearest), default=0)
-    figure = _figure(1.5 * columns, 1.75 * len(images))
+    figure = _figure(1.5 * columns, 1.9 * len(images))
     grid = figure.add_gridspec(len(images), columns)
     for row, (image, near) in enumerate(zip(images, nearest, strict=True)):
         axes = figure.add_subplot(grid[row, 0])
@@ -176,7 +175,7 @@ def plot_nearest(images: Sequence[Any], nearest: Sequence[Sequence[NearImage]], 
         for column, each in enumerate(near, start=1):
             axes = figure.add_subplot(grid[row, column])
             _show(axes, each.image)
-            _titled(axes, f"{each.score:.2f}  {_short(Path(each.image))}")
+            _titled(axes, f"{each.score:.2f}\n{_short(Path(each.image))}")
     save_picture(figure, path)
 
 
@@ -298,4 +297,7 @@ def _name_of(image: Any, number: int) -> str:
 
 def _short(path: Path) -> str:
     name = f"{path.parent.name}/{path.name}" if path.parent.name else path.name
-    return name if len(name) <= _LONGEST_NAME else cut(path.name, _LONGEST_NAME)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    name, half = path.name, _LONGEST_NAME // 2  # names that begin alike often end in different numbers
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"

@@ -24,7 +24,8 @@ def with_boxes(
     Args:
         pixels: (H, W, 3).
         boxes: (N, 4) in pixels.
-        captions: a text for each box, which is written above it, or within it where there is no room; none by default.
+        captions: a text for each box, which is written at its upper edge, above or within it, or at its lower edge, at the first
+            of these places where there is room; none by default.
         colors: of each box, as Pillow understands them; `COLORS[0]` by default.
     """
     pillow = import_extra("PIL", "vision", "PIL.Image")
@@ -33,16 +34,25 @@ def with_boxes(
     image: PIL.Image.Image = pillow.fromarray(pixels)
     draw, side = ImageDraw.Draw(image), max(image.size)
     width, font = max(2, round(side / 200)), ImageFont.load_default(size=max(10, side / 36))
-    for number, (left, top, right, bottom) in enumerate(boxes.tolist()):
-        color = colors[number] if colors else COLORS[0]
+    shades = list(colors) or [COLORS[0]] * len(boxes)
+    for color, (left, top, right, bottom) in zip(shades, boxes.tolist(), strict=True):
         # The last pixel that belongs to a box is the one before its right and bottom edge.
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color, width=width)
-        if not captions:
-            continue
-        text_left, text_top, text_right, text_bottom = draw.textbbox((0, 0), captions[number], font=font)
+    taken: list[tuple[float, float, float, float]] = []
+    for caption, color, (left, top, _, bottom) in zip(captions, shades, boxes.tolist(), strict=False):
+        text_left, text_top, text_right, text_bottom = draw.textbbox((0, 0), caption, font=font)
         height, length = text_bottom - text_top + 2 * width, text_right - text_left + 2 * width
         x = min(max(0.0, left), max(0.0, image.width - length))
-        y = top - height if top >= height else top
-        draw.rectangle((x, y, x + length, y + height), fill=color)
-        draw.text((x + width - text_left, y + width - text_top), captions[number], fill="white", font=font)
+        inside = [y for y in (top - height, top, bottom - height, bottom) if 0 <= y <= image.height - height]
+        places = [(x, y, x + length, y + height) for y in inside or [max(0.0, top)]]
+        place = next((one for one in places if not any(_overlap(one, other) for other in taken)), places[0])
+        taken.append(place)
+        draw.rectangle(place, fill=color)
+        start = (x + width - text_left, place[1] + width - text_top)
+        draw.text(start, caption, fill="white", font=font)
     return image
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two rectangles (left, top, right, bottom) have a place in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -117,6 +117,11 @@ def test_images_without_annotation_and_the_other_way_round(
         f"{folder}: annotations left out because their images do not exist: 1, the first is {folder / 'Annotations/b.xml'} (b.png)",
         f"{folder}: images left out because they have no annotation: 1, the first is {folder / 'JPEGImages/z.png'}",
     ]
+    # Of a table, which may hold one of several parts, nothing is said of the other images.
+    caplog.clear()
+    (folder / "JPEGImages" / "part.csv").write_text("file,label,x1,y1,x2,y2\na.png,cat,1,2,3,4\n")
+    with caplog.at_level(logging.INFO, "unfreeze"):
+        assert len(read_boxes(folder / "JPEGImages" / "part.csv")) == 1 and not caplog.messages
     # A file that was renamed with its annotation is found by the annotation's name.
     (folder / "Annotations" / "b.xml").rename(folder / "Annotations" / "z.xml")
     assert [name for name, *_ in described(read_boxes(folder))] == ["a.png", "c.png", "z.png"]

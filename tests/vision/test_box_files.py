@@ -208,6 +208,17 @@ def test_tables_without_a_header(
         read_boxes(named, header=False)
 
 
+@pytest.mark.parametrize(("sides", "said"), [("40,20", False), ("20,10", True), ("24,16", False)])
+def test_sides_of_a_table_that_are_those_of_neither_images_nor_boxes_are_said_to_be_ignored(
+    sides: str, said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path)
+    (tmp_path / "boxes.csv").write_text(f"file,x1,y1,x2,y2,width,height\na.png,4,2,28,18,{sides}\n")
+    (found,) = read_boxes(tmp_path / "boxes.csv").examples
+    assert found.boxes.tolist() == [[4, 2, 28, 18]]
+    assert ("columns width and height are ignored, because boxes reach beyond them" in caplog.text) is said
+
+
 def test_without_labels_there_is_one_class(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "boxes.jsonl").write_text(

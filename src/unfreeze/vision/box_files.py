@@ -380,6 +380,9 @@ def _table(
     # With corners, too, columns `width` and `height` may be the box's.
     every = [(box, size) for found in rows.values() for _, box, _, size in found if box and size]
     of_images = all(box[2] <= size[0] + 1 and box[3] <= size[1] + 1 for box, size in every)
+    of_boxes = all(abs(box[i + 2] - box[i] - size[i]) <= 1 for box, size in every for i in (0, 1))
+    if not of_images and not of_boxes:
+        _log.warning("%s: columns %s and %s are ignored, because boxes reach beyond them", path, *sides)
     raw = []
     for key, found in rows.items():
         boxes, labels = [box for _, box, _, _ in found if box], [name for _, box, name, _ in found if box]

@@ -1,7 +1,7 @@
 """Linear maps that mend an anisotropic space: centering, all-but-the-top, whitening.
 
-All-but-the-top (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417, algorithm 1) subtracts the mean and the first principal components. Whitening
-gives all components the same variance; cosines do not depend on the rotation that follows it.
+All-but-the-top (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417, algorithm 1) subtracts the mean and the first
+principal components. Whitening gives all components the same variance; cosines do not depend on the rotation that follows it.
 
 Legend: N vectors, D width, C components.
 """

@@ -54,12 +54,12 @@ class Converted(NamedTuple):
 class Convert:
     """Convert models of other libraries into a folder that unfreeze reads, and word vectors from any format to any other.
 
-    Models are fastai's AWD-LSTM and AWD-QRNN (NAME.pth with its --vocabulary), published ELMos of any size (options.json
-    with its --weights, or the folder with both), the published CoVe (MT-LSTM.pth with the --word-vectors that it reads), and ResNets with
-    the names of torchvision, timm or transformers, as .safetensors or .pth. Of
-    a translator of `pretrain cove`, the encoder alone is written. Word vectors are in the formats of word2vec (text and .bin), GloVe,
-    fastText (.vec, and .bin with its n-grams), .npz, or a folder of unfreeze. No code in these files is run: weights are
-    read as tensors, words as plain strings.
+    Models are fastai's AWD-LSTM and AWD-QRNN (NAME.pth with its --vocabulary), published ELMos of any size (options.json with
+    its --weights, or the folder with both), the published CoVe (MT-LSTM.pth with the --word-vectors that it reads), and ResNets
+    with the names of torchvision, timm or transformers, as .safetensors or .pth. Of a translator of `pretrain cove`, the
+    encoder alone is written. Word vectors are in the formats of word2vec (text and .bin), GloVe, fastText (.vec, and .bin with
+    its n-grams), .npz, or a folder of unfreeze. No code in these files is run: weights are read as tensors, words as plain
+    strings.
 
     Example:
         unfreeze convert models/imdb_classifier.pth --vocabulary vocab.pkl --labels neg,pos --output imdb
@@ -72,8 +72,8 @@ class Convert:
     """
 
     source: Positional[Path]
-    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; weights of CoVe or of a ResNet; folder
-    of a translator; or word vectors."""
+    """File of fastai's learn.save(NAME, with_opt=False) or learn.save_encoder(NAME); ELMo's options; weights of CoVe or of a
+    ResNet; folder of a translator; or word vectors."""
 
     output: Path
     """Folder to write the model to; for word vectors also a file: .txt, .vec, .bin or .npz, or .gz of these."""

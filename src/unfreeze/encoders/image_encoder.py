@@ -20,8 +20,8 @@ from unfreeze.encoders.feature_settings import Pool
 from unfreeze.vision.transforms import ImageTransform
 
 NUMBERS_PER_UNIT = 2048
-"""Numbers of the largest feature map that count as one unit of `input_size`: with ResNet-18, a batch of `encode` then holds 10 images of
-224 by 224."""
+"""Numbers of the largest feature map that count as one unit of `input_size`: with ResNet-18, a batch of `encode` then holds 10
+images of 224 by 224."""
 
 
 @dataclass(frozen=True, kw_only=True)

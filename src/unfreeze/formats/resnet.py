@@ -1,11 +1,12 @@
 """Read published residual networks: weights with the names of torchvision and timm, or those of transformers.
 
-A file has `conv1`, `bn1`, `layer1.0.conv1` and so on, as `ConvNet` names them, or transformers' `embedder`, `encoder.stages.0.layers.0`
-and so on. Width, depths, block and stem follow from the shapes. With a classifier (`fc`) the result is an image classifier, without one
-an encoder. Variants that compute something else (ResNeXt, wide, with attention, with a deep stem) are refused.
+A file has `conv1`, `bn1`, `layer1.0.conv1` and so on, as `ConvNet` names them, or transformers' `embedder`,
+`encoder.stages.0.layers.0` and so on. Width, depths, block and stem follow from the shapes. With a classifier (`fc`) the result
+is an image classifier, without one an encoder. Variants that compute something else (ResNeXt, wide, with attention, with a deep
+stem) are refused.
 
-What the weights do not say comes from files beside them, if there are any: the preprocessing from preprocessor_config.json or config.json,
-the names of the classes from config.json. By default, the preprocessing is that of ImageNet.
+What the weights do not say comes from files beside them, if there are any: the preprocessing from preprocessor_config.json or
+config.json, the names of the classes from config.json. By default, the preprocessing is that of ImageNet.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from unfreeze.errors import UserError
 
 
 def read_state(path: Path, *, origin: str, advice: str) -> dict[str, Tensor]:
-    """The tensors of a `.pth` by name, floating-point ones in fp32, without the state of an optimizer beside them ({"model": ..., "opt": ...}).
+    """The tensors of a `.pth` by name, floating-point ones in fp32.
+
+    The state of an optimizer beside them ({"model": ..., "opt": ...}) is left out.
 
     Args:
         origin: for messages, what writes such a file.

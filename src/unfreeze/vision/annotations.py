@@ -1,7 +1,7 @@
 """Images with labeled boxes, in memory and read from Pascal VOC, COCO, YOLO and tables.
 
-All boxes are left, top, right, bottom in pixels of the upright image (see `vision/boxes.py`). What is wrong with them is mended, counted,
-and said in one line: boxes beyond the edges are cut off, boxes without area are left out.
+All boxes are left, top, right, bottom in pixels of the upright image (see `vision/boxes.py`). What is wrong with them is
+mended, counted and said in one line: boxes beyond the edges are cut off, boxes without area are left out.
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ def read_boxes(
     - a folder of Pascal VOC's XML files, or a folder that contains it as `annotations` or `Annotations`; or one such file
     - COCO's JSON file
     - a folder of YOLO's text files, or a folder that contains it as `labels`; classes are named in data.yaml or classes.txt
-    - a table (.csv, .tsv, .jsonl, .parquet) with a box a row: a column of images (`filename`, `image`, ...), four columns of the box
-      (`xmin`, `ymin`, `xmax`, `ymax`; `x1` ... `y2`; `left`, `top`, `right`, `bottom`; or `x`, `y`, `w`, `h`), and one of labels if there
-      are classes. A row without a box is an image without boxes. Without a header, the columns are the image, left, top, right,
-      bottom, and the label if there are classes.
+    - a table (.csv, .tsv, .jsonl, .parquet) with a box a row: a column of images (`filename`, `image`, ...), four columns of
+      the box (`xmin`, `ymin`, `xmax`, `ymax`; `x1` ... `y2`; `left`, `top`, `right`, `bottom`; or `x`, `y`, `w`, `h`), and one
+      of labels if there are classes. A row without a box is an image without boxes. Without a header, the columns are the
+      image, left, top, right, bottom, and the label if there are classes.
     - a table, or a data set of the hub (`hf:owner/name[@revision][:config][:split]`), with an image a row and a column `objects` of
       records {"bbox": [[x, y, width, height], ...], "category": [...]}
 
@@ -157,8 +157,8 @@ def read_boxes(
     COCO's files are left out; boxes that VOC's files mark as difficult are not. Both are said.
 
     Args:
-        images: the folder with the images, which is searched with all folders in it (default: that of the annotations, or a folder `images`
-            or `JPEGImages` in it or beside it).
+        images: the folder with the images, which is searched with all folders in it (default: that of the annotations, or a
+            folder `images` or `JPEGImages` in it or beside it).
         image_column, label_column: of a table: names, or numbers from 1 (default: found by their usual names).
         header: whether the first line of a CSV or TSV names its columns (default: unless it names an image).
         skip_damaged: leave out damaged images, which are logged; all images are decoded once more to find them.

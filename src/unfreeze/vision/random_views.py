@@ -1,7 +1,7 @@
 """Random views of training images, each a pure function of the seed, the number of the draw and the number of the image.
 
-What the network sees in an update then depends neither on the other images of the batch nor on the number of processes, nor on how often
-a training was interrupted.
+What the network sees in an update then depends neither on the other images of the batch nor on the number of processes, nor on
+how often a training was interrupted.
 
 Legend: B batch, S side of the square.
 """

@@ -32,7 +32,7 @@ from unfreeze.analysis.sense_sets import (
     read_wic,
     threshold_answers,
 )
-from unfreeze.analysis.senses import Floats, cluster_senses, vectors_at
+from unfreeze.analysis.senses import Floats, cluster_senses, context_vectors, vectors_at
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import read_encoder
 
@@ -68,14 +68,15 @@ def coarse_senses(encoder: TextEncoder, data: Path, most: int | None) -> None:
         right = [nearest_accuracy(a, train.senses, b, test.senses) for a, b in layers]
         nearest.append([*right, np.mean([sense == often for sense in test.senses])])
         probes.append([probe_accuracy(a, train.senses, b, test.senses) for a, b in layers])
-        clusters.append([clustering(layer, test.senses) for layer in asked])
+        contexts = context_vectors(encoder, test.sentences, test.places)
+        clusters.append([[clustering(each, test.senses) for each in layers] for layers in (asked, contexts)])
         print(f"  {folder.name:<10}" + "  ".join(f"{100 * each:5.1f}" for each in nearest[-1]))
     means = "  ".join(f"{100 * each:5.1f}" for each in np.mean(nearest, axis=0))
     print(f"  {'mean':<10}{means}  (last: the most frequent sense)")
     print(f"CoarseWSD-20, linear probe, mean: {by_layer(100 * np.mean(probes, axis=0), '.1f')}")
-    v_measures, rands = np.mean(clusters, axis=0).T
-    print(f"CoarseWSD-20, clusters of the test occurrences, V-measure: {by_layer(v_measures, '.3f')}")
-    print(f"CoarseWSD-20, clusters of the test occurrences, adjusted Rand: {by_layer(rands, '.3f')}")
+    for by, figures in zip(("the word", "its sentence"), np.mean(clusters, axis=0), strict=True):
+        for measure, values in zip(("V-measure", "adjusted Rand"), figures.T, strict=True):
+            print(f"CoarseWSD-20, test occurrences clustered by {by}, {measure}: {by_layer(values, '.3f')}")
 
 
 def clustering(vectors: Floats, senses: Sequence[str]) -> tuple[float, float]:

@@ -25,7 +25,7 @@ from unfreeze.analysis.sense_sets import (
     read_wic,
     threshold_answers,
 )
-from unfreeze.analysis.senses import cluster_senses, find_occurrences, vectors_at
+from unfreeze.analysis.senses import cluster_senses, context_vectors, find_occurrences, vectors_at
 from unfreeze.errors import UserError
 
 ELMO = small_elmo()
@@ -131,6 +131,23 @@ def test_vectors_are_those_of_each_sentence_alone() -> None:
         layers, _ = ELMO.word_layers(ELMO.prepare_words([words]))
         for layer, own in zip(layers, vectors, strict=True):
             np.testing.assert_allclose(own[number], layer[0, place].numpy(), atol=1e-5)
+
+
+@torch.no_grad()
+def test_contexts_are_weighted_sums_of_the_other_words() -> None:
+    sentences = ["The cat sat .".split(), "a cat".split(), "cat".split(), "saw the Cat and a cat it".split()]
+    places = [1, 1, 0, 2]
+    shares = {"the": 2 / 4, "sat": 1 / 4, "a": 2 / 4, "saw": 1 / 4, "and": 1 / 4, "it": 1 / 4}
+    found = context_vectors(ELMO, sentences, places)
+    for number, words in enumerate(sentences):
+        layers, _ = ELMO.word_layers(ELMO.prepare_words([words]))
+        for own, layer in zip(found, layers, strict=True):
+            total = np.zeros(layer.shape[2])
+            for word, vector in zip(words, layer[0].double().numpy(), strict=True):
+                if word.lower() in shares:
+                    total += 0.1 / (0.1 + shares[word.lower()]) * vector / np.sqrt((vector**2).sum())
+            np.testing.assert_allclose(own[number], total, atol=1e-5)
+    assert not found[0][2].any(), "a sentence of the word alone has no context"
 
 
 # Sense inventories

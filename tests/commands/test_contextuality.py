@@ -100,7 +100,9 @@ def test_what_cannot_be_measured(options: str, message: str, place: Path, tmp_pa
 def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:
     asked = ("senses", place / "elmo", "CAT", "--corpus", place / "texts.txt")
     (values,) = succeed(*asked, "--senses", 2, "--top", 1, "--json").rows
-    assert len(values["senses"]) == 2 and values["layer"] == 2
+    assert len(values["senses"]) == 2 and values["layer"] == 2 and values["by"] == "sentence"
+    (other,) = succeed(*asked, "--senses", 2, "--top", 1, "--by", "word", "--json").rows
+    assert other["by"] == "word" and other["silhouettes"] != values["silhouettes"]
     assert sum(each["occurrences"] for each in values["senses"]) == values["compared"] == values["sentences"]
     assert all(len(each["typical"]) == 1 for each in values["senses"])
     lines = succeed(*asked, "--senses", 2, "--top", 1).out.splitlines()
@@ -110,7 +112,9 @@ def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "cat.svg"
     assert "drawn" in succeed(*asked, "--senses", 2, "--plot", drawn).err and "<svg" in drawn.read_text()
     assert "exists" in fail(*asked, "--plot", drawn)
-    assert "one sense" in succeed("senses", place / "vectors.txt", "cat", "--corpus", place / "texts.txt").out
+    static = ("senses", place / "vectors.txt", "cat", "--corpus", place / "texts.txt", "--senses")
+    assert "as asked for" in succeed(*static, 2).out
+    assert "with 1 different vectors" in fail(*static, 2, "--by", "word")
 
 
 @pytest.mark.parametrize(

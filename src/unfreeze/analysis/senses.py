@@ -1,6 +1,7 @@
-"""The senses of a word without labels: its occurrences in a text, clustered by their vectors in context.
+"""The senses of a word without labels: its occurrences in a text, clustered by their context.
 
-The vectors of a word, at length 1 and minus their mean, are reduced to their first principal components and clustered by k-means. The number of
+An occurrence is described by its own vector, or by those of the other words of its sentence. The first is close for occurrences in the same
+grammatical position, whatever the sense; the second tells senses apart better (docs/results.md). The vectors, at length 1 and minus their mean, are reduced to their first principal components and clustered by k-means. The number of
 senses is the one with the largest mean silhouette (Rousseeuw 1987), if that is larger than of any of some clouds without clusters: normal
 distributions with the same covariance. Otherwise, the occurrences are one sense as far as these vectors tell.
 
@@ -10,12 +11,14 @@ Legend: N occurrences, D width, K senses, C components.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unfreeze.analysis.geometry import Numbers, Vectors, unit
 from unfreeze.datasets.batches import token_bounded_batches
@@ -28,6 +31,8 @@ from unfreeze.text.rules import normalized
 
 COMPONENTS = 20
 """Principal components that are clustered; the others are mostly noise, in which all distances are alike."""
+SMOOTHING = 0.1
+"""The a of the weights of context words. As in Arora, Liang and Ma (2017), common words count less; 0.1 is better than 0.01 on CoarseWSD-20."""
 NULL_CLOUDS = 19
 """Clouds without clusters: where they are as good as the vectors, these are of one sense at a level of 1 in 20."""
 Floats = NDArray[np.float32]
@@ -97,19 +102,64 @@ def vectors_at(
         places: the number of the word in each sentence.
     """
     found = [np.zeros((len(sentences), width), np.float32) for width in encoder.widths]
+    for numbers, layers in _encoded(encoder, sentences, progress):
+        rows, columns = torch.arange(len(numbers)), torch.tensor([places[number] for number in numbers])
+        for own, layer in zip(found, layers, strict=True):
+            own[numbers] = layer[rows, columns].float().cpu().numpy()
+    return found
+
+
+def context_vectors(
+    encoder: TextEncoder,
+    sentences: Sequence[Sequence[str]],
+    places: Sequence[int],
+    progress: Progress = SILENT,
+) -> list[Floats]:
+    """The context of one word of each of N sentences, for each layer (N, D_l): the weighted sum of its other words at length 1.
+
+    This is a context vector as of Schuetze (1998, "Automatic word sense discrimination"). A word's weight is a / (a + p), where p is the share
+    of the sentences that have it; words without a letter, and the word itself at other places, have none. A sentence without any other word
+    gets zeros.
+
+    Args:
+        sentences: split into words.
+        places: the number of the word in each sentence.
+    """
+    forms = [[normalized(word) for word in words] for words in sentences]
+    shares = Counter(form for own in forms for form in set(own))
+    weights = [
+        [
+            0.0
+            if form == own[place] or not any(map(str.isalpha, form))
+            else SMOOTHING / (SMOOTHING + shares[form] / len(forms))
+            for form in own
+        ]
+        for own, place in zip(forms, places, strict=True)
+    ]
+    found = [np.zeros((len(sentences), width), np.float32) for width in encoder.widths]
+    for numbers, layers in _encoded(encoder, sentences, progress):
+        for own, layer in zip(found, layers, strict=True):
+            for row, number in enumerate(numbers):
+                words = layer[row, : len(weights[number])].float().cpu().numpy()
+                own[number] = weights[number] @ unit(words)
+    return found
+
+
+def _encoded(
+    encoder: TextEncoder, sentences: Sequence[Sequence[str]], progress: Progress
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """The numbers of the sentences of each batch, and the vectors of their words in each layer."""
     with (
         evaluating(encoder),
         torch.no_grad(),
         progress.bar("encode", len(sentences), "sentence") as bar,
     ):
         for numbers in token_bounded_batches([1 + len(each) for each in sentences], BATCH_WORDS):
-            batch = encoder.prepare_words([list(sentences[number]) for number in numbers])
-            layers, _ = encoder.word_layers(batch)
-            rows, columns = torch.arange(len(numbers)), torch.tensor([places[number] for number in numbers])
-            for own, layer in zip(found, layers, strict=True):
-                own[numbers] = layer[rows, columns].float().cpu().numpy()
+            yield (
+                numbers,
+                encoder.word_layers(encoder.prepare_words([list(sentences[n]) for n in numbers]))[0],
+            )
             bar.advance(len(numbers))
-    return found
 
 
 @dataclass(frozen=True)

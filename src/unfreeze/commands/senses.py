@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -21,10 +22,11 @@ WORDS_AROUND = 4
 
 @dataclass(kw_only=True)
 class Senses(ReadsText, PlotOptions):
-    """Cluster the occurrences of a word in a text by their vectors in context, and show typical sentences of each cluster.
+    """Cluster the occurrences of a word in a text by their context, and show typical sentences of each cluster.
 
-    The number of senses is the one whose clusters are clearest (largest mean silhouette), or one if these are no clearer than in a cloud without
-    clusters. Static word vectors have one vector a word, and therefore one sense.
+    An occurrence is described by the vectors of the other words of its sentence (rare ones count more), or with `--by word` by the word's own
+    vector, which depends more on grammar than on the sense, and is always the same if the encoder is one of static word vectors. The number of
+    senses is the one whose clusters are clearest (largest mean silhouette), or one if these are no clearer than in a cloud without clusters.
 
     Example:
         unfreeze senses my-elmo mouse --corpus texts/
@@ -39,6 +41,9 @@ class Senses(ReadsText, PlotOptions):
 
     corpus: tuple[str, ...]
     """Text with the word: files, folders, globs, or hf:owner/name."""
+
+    by: Literal["sentence", "word"] = "sentence"
+    """Cluster the occurrences by the other words of their sentences, or by the vectors of the word itself."""
 
     layer: int = -1
     """Layer of the encoder, counted from 0; -1 is the last."""
@@ -69,7 +74,7 @@ def run(arguments: Senses, console: Console) -> None:
     """Print the clusters, and draw them if `--plot` is given."""
     arguments.need_picture()
     from unfreeze.analysis.contexts import sentences
-    from unfreeze.analysis.senses import cluster_senses, find_occurrences, vectors_at
+    from unfreeze.analysis.senses import cluster_senses, context_vectors, find_occurrences, vectors_at
     from unfreeze.encoders.base import layer_number
     from unfreeze.encoders.word_vectors import open_encoder
     from unfreeze.text.corpus import stream_documents
@@ -84,14 +89,18 @@ def run(arguments: Senses, console: Console) -> None:
                 yield text
 
         found = find_occurrences(encoder, read(), word, most=arguments.occurrences, seed=arguments.seed)
-    vectors = vectors_at(encoder, found.sentences, found.places, console.progress)
+    describe = context_vectors if arguments.by == "sentence" else vectors_at
+    clustered = describe(encoder, found.sentences, found.places, console.progress)[layer]
     senses = cluster_senses(
-        vectors[layer], senses=arguments.senses, most_senses=arguments.most_senses, seed=arguments.seed
+        clustered, senses=arguments.senses, most_senses=arguments.most_senses, seed=arguments.seed
     )
     if arguments.plot is not None:
         from unfreeze.analysis.contextuality_plots import plot_occurrences
 
-        panels = [(f"layer {each}", vectors[each]) for each in dict.fromkeys((0, layer))]
+        vectors = vectors_at(encoder, found.sentences, found.places)
+        panels = [(f"{word}, layer {each}", vectors[each]) for each in dict.fromkeys((0, layer))]
+        if arguments.by == "sentence":
+            panels.append((f"its sentences, layer {layer}", clustered))
         first = [own[0] for own in senses.typical]
         names = [" ".join(_around(found.sentences[each], found.places[each])) for each in first]
         plot_occurrences(panels, senses.labels.tolist(), names, arguments.plot)
@@ -110,6 +119,7 @@ def run(arguments: Senses, console: Console) -> None:
         rows.append({"occurrences": len(own), "typical": [" ".join(words) for words, _ in shown]})
     values = {
         "word": word,
+        "by": arguments.by,
         "layer": layer,
         "sentences": found.n_found,
         "compared": len(found),

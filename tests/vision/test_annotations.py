@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pretraining.numbered_texts import Recorder
 from tests.vision.annotated import (
     IMAGES,
     described,
@@ -201,3 +202,12 @@ def test_damaged_images_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptur
         assert (
             said.startswith(f"{folder}: 1 of 3 images are damaged and left out: {bad}: ") and reason in said
         )
+
+
+def test_the_search_for_damaged_images_is_seen(tmp_path: Path) -> None:
+    seen = Recorder()
+    folder = write_voc(tmp_path)
+    read_boxes(folder, progress=seen)
+    assert seen.steps == []
+    read_boxes(folder, skip_damaged=True, progress=seen)
+    assert seen.steps == [1, 1, 1]

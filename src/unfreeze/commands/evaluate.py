@@ -161,6 +161,7 @@ def evaluate_image_classifier(arguments: Evaluate, console: Console) -> None:
         raise UserError(f"the classes of {arguments.model} are {', '.join(names[:20])}: {advice}")
 
     def read(**known: Any) -> ExampleSet:
+        known["progress"] = console.progress
         if told is None or positive is not None:
             return arguments.read_images(arguments.data, **known)
         try:  # every label but one is "not ..." for this model, so none is unknown
@@ -237,7 +238,7 @@ def evaluate_locator(arguments: Evaluate, console: Console) -> None:
     locator = ObjectLocator.from_pretrained(arguments.model)
     locator.precision = arguments.precision
     known = {"known_labels": locator.label_names, "unknown_labels": arguments.unknown_labels}
-    examples = read_annotated(arguments, arguments.data, **known)
+    examples = read_annotated(arguments, arguments.data, **known, progress=console.progress)
     report = locator.evaluate(examples, unknown_labels=arguments.unknown_labels, progress=console.progress)
     console.result(report.as_dict(), str(report))
 

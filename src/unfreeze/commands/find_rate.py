@@ -248,7 +248,7 @@ def _prepare_fit(
             if box_columns([column.lower() for column in table.columns]):
                 found = f"{arguments.train} has boxes, which a classifier does not read"
                 logger.info(Notice(f"{found}; {setting('task', 'locator')} is for boxes"))
-        images = arguments.read_images(arguments.train, multi_label=multi_label)
+        images = arguments.read_images(arguments.train, multi_label=multi_label, progress=progress)
         own = ImageClassifierSettings(**settings, **asdict(arguments.image_options))
         chosen = of_images = plans.plan(plans.ImageClassifierPlan, own)
         classification.check_examples(images, None)
@@ -271,7 +271,7 @@ def _prepare_fit(
     elif arguments.task == "locator":
         located = LocatorSettings(**settings, **given(arguments, "boxes"), **asdict(arguments.image_options))
         chosen = of_boxes = plans.plan(plans.LocatorPlan, located)
-        boxes = boxes_to_learn(of_boxes, read_annotated(arguments, arguments.train))
+        boxes = boxes_to_learn(of_boxes, read_annotated(arguments, arguments.train, progress=progress))
         locator, _ = locating.make_network(boxes, of_boxes)
         # Without a number of epochs, the loss of one box is the same in all of them: half of each part.
         objective = locating.make_objective(locator, boxes, of_boxes, accelerator, progress=progress)

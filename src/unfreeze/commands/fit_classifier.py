@@ -59,7 +59,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
 
         def read(path: str, **known: Any) -> ExampleSet:
             if is_images:
-                return arguments.read_images(path, **known)
+                return arguments.read_images(path, **known, progress=console.progress)
             return read_examples(
                 path, **arguments.reading_examples, **given(arguments, "pair_column"), **known
             )

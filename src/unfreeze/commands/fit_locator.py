@@ -70,9 +70,15 @@ def run(arguments: FitLocator, console: Console) -> None:
 
     settings, validation = arguments.settings, None
     with together():
-        train_set = arguments.sampled(read_annotated(arguments, arguments.train), settings.seed)
+        train_set = read_annotated(arguments, arguments.train, progress=console.progress)
+        train_set = arguments.sampled(train_set, settings.seed)
         if arguments.validation is not None:
-            validation = read_annotated(arguments, arguments.validation, known_labels=train_set.label_names)
+            validation = read_annotated(
+                arguments,
+                arguments.validation,
+                known_labels=train_set.label_names,
+                progress=console.progress,
+            )
         chosen = plan(LocatorPlan, settings)
     count, epochs = box_count(settings, train_set), chosen.epochs_for(len(train_set))
     numbers = Counter(label for example in train_set.examples for label in example.labels)

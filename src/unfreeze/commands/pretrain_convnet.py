@@ -58,10 +58,10 @@ def run(arguments: PretrainConvnet, console: Console) -> None:
 
     settings = chosen_settings(PRESETS[arguments.preset](), arguments.given)
     with together():
-        train_set, validation = arguments.read_images(arguments.images), None
+        train_set, validation = arguments.read_images(arguments.images, progress=console.progress), None
         if arguments.validation is not None:
             known = {"multi_label": train_set.multi_label, "known_labels": train_set.label_names}
-            validation = arguments.read_images(arguments.validation, **known)
+            validation = arguments.read_images(arguments.validation, **known, progress=console.progress)
         chosen = plan(ImageClassifierPlan, settings)
     epochs = chosen.epochs_for(len(train_set))
     console.note(

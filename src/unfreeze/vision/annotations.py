@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,14 +21,14 @@ import numpy as np
 from unfreeze.datasets.dataset import Dataset, content_key
 from unfreeze.datasets.labels import BadLabel, UnknownName, label_name, need_known_labels, ordered_names
 from unfreeze.errors import UnknownLabel, UserError, need_several, setting
+from unfreeze.progress import SILENT, Progress
 from unfreeze.vision.box_files import RawAnnotations, RawImage, read_raw
 from unfreeze.vision.boxes import Boxes, areas, as_boxes, clipped, from_center
 from unfreeze.vision.finding import ImageFinder
 from unfreeze.vision.images import (
     ImageFile,
-    damage_of,
-    say_damaged,
     stored_size,
+    undamaged,
     upright_boxes,
     upright_size,
     with_advice,
@@ -138,6 +139,7 @@ def read_boxes(
     skip_damaged: bool = False,
     known_labels: Collection[str] | None = None,
     unknown_labels: Literal["error", "wrong"] = "error",
+    progress: Progress = SILENT,
 ) -> BoxSet:
     """Read images with their boxes, in the order of the source.
 
@@ -164,6 +166,7 @@ def read_boxes(
         skip_damaged: leave out damaged images, which are logged; all images are decoded once more to find them.
         known_labels: labels of the training set.
         unknown_labels: whether other labels are refused, or read and count as wrong.
+        progress: reports the search for damaged images.
 
     Raises:
         UserError: the source is malformed, an image cannot be read, no image is found, or a label is not among `known_labels`.
@@ -176,7 +179,7 @@ def read_boxes(
                 need_known_labels(each.labels, known_labels)
             except UnknownName as error:
                 raise UnknownLabel(f"{each.place}: {error}") from None
-    return _finished(raw, str(path), ImageFinder(Path(path), folder), skip_damaged)
+    return _finished(raw, str(path), ImageFinder(Path(path), folder), progress if skip_damaged else None)
 
 
 class _Findings:
@@ -197,12 +200,13 @@ class _Findings:
 
 
 def _finished(
-    raw: RawAnnotations, source: str, finder: ImageFinder | None, skip_damaged: bool = False
+    raw: RawAnnotations, source: str, finder: ImageFinder | None, search: Progress | None = None
 ) -> BoxSet:
     """Find the images and their sizes, and mend the boxes.
 
     Args:
         finder: finds images that are given by name; None if they are all in memory or files.
+        search: reports the search for damaged images, which are left out; None does not search for them.
     """
     in_pixels = [each.boxes for each in raw.images if not each.normalized and len(each.boxes)]
     if in_pixels and max(float(np.abs(boxes).max()) for boxes in in_pixels) <= 1:
@@ -212,10 +216,8 @@ def _finished(
     findings = _Findings()
     for what, (count, place) in raw.left_out.items():
         findings.add(what, place, count)
-    examples: list[LocatedExample] = []
-    places: list[str] = []
+    located: list[tuple[RawImage, Any]] = []
     seen: set[Path] = set()
-    damaged: list[str] = []
     for each in raw.images:
         image = each.image
         if finder is not None and isinstance(image, str):
@@ -227,12 +229,12 @@ def _finished(
                 continue
             seen.add(found)
             image = ImageFile(found)
-        if skip_damaged:
-            if (damage := damage_of(image)) is not None:
-                damaged.append(damage)
-                continue
-        elif finder is not None:
-            image = with_advice(image)
+        located.append((each, with_advice(image) if finder is not None and search is None else image))
+    if search is not None:
+        located = undamaged(located, itemgetter(1), source, search)
+    examples: list[LocatedExample] = []
+    places: list[str] = []
+    for each, image in located:
         stored, orientation = stored_size(image)
         width, height = upright_size(stored, orientation)
         boxes = _mended(each, stored, orientation, findings)
@@ -247,7 +249,6 @@ def _finished(
         labels = tuple(label for label, is_box in zip(each.labels, large, strict=True) if is_box)
         examples.append(LocatedExample(image, boxes[large], labels, len(examples), (width, height)))
         places.append(each.place)
-    say_damaged(damaged, len(examples) + len(damaged), source)
     if not examples:
         if raw.images and finder is not None:
             advice = f"name their folder with {setting('images')}"

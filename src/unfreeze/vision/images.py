@@ -16,18 +16,19 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.errors import UserError, import_extra, setting
+from unfreeze.progress import Progress
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -113,6 +114,7 @@ class ImageFile:
             raise _no_file(self.path, error) from None
 
 
+T = TypeVar("T")
 ImageInput: TypeAlias = "str | PathLike[str] | ImageFile | PIL.Image.Image | NDArray[Any]"
 """What users call an image: the name of a file, an image of Pillow, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
 
@@ -212,28 +214,31 @@ def with_advice(image: Any) -> Any:
     return replace(image, advice=advice) if isinstance(image, ImageFile) else image
 
 
-def damage_of(image: ImageInput) -> str | None:
-    """What is wrong with a damaged image, in one line that names it; None if it can be read.
+def undamaged(
+    items: Sequence[T], image_of: Callable[[T], ImageInput], source: str, progress: Progress
+) -> list[T]:
+    """The items whose image can be read; the damaged ones are logged. Each is decoded, a JPEG at an eighth of its size.
 
-    Costs decoding it, a JPEG at an eighth of its size.
+    Raises:
+        UserError: all images are damaged.
     """
-    try:
-        load_image(image, at_least=1)
-    except DamagedImage as error:
-        return str(error)
-    return None
-
-
-def say_damaged(damaged: Sequence[str], n_images: int, source: str) -> None:
-    """Log how many images are left out because they are damaged, and which; raise UserError if these are all."""
-    more = "; ..." if len(damaged) > 10 else ""
-    if damaged and len(damaged) == n_images:
-        raise UserError(f"{source}: all of its {n_images:,} images are damaged, the first is {damaged[0]}")
+    kept: list[T] = []
+    damaged: list[str] = []
+    with progress.bar("look for damaged images", total=len(items), unit="image") as bar:
+        for item in items:
+            try:
+                load_image(image_of(item), at_least=1)
+                kept.append(item)
+            except DamagedImage as error:
+                damaged.append(str(error))
+            bar.advance()
+    if damaged and not kept:
+        raise UserError(f"{source}: all of its {len(items):,} images are damaged, the first is {damaged[0]}")
     if damaged:
-        count = f"{len(damaged):,} of {n_images:,}"
-        _log.warning(
-            "%s: %s images are damaged and left out: %s", source, count, "; ".join(damaged[:10]) + more
-        )
+        named, count = "; ".join(damaged[:10]), f"{len(damaged):,} of {len(items):,}"
+        more = "; ..." if len(damaged) > 10 else ""
+        _log.warning("%s: %s images are damaged and left out: %s", source, count, named + more)
+    return kept
 
 
 def load_image(source: ImageInput | LoadedImage, *, at_least: int | None = None) -> LoadedImage:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +33,9 @@ from unfreeze.datasets.labels import (
 from unfreeze.datasets.lines import is_hidden, plain_suffix, read_lines, warn_of_ignored_files
 from unfreeze.datasets.tables import TABLES, TEXT_COLUMNS, Table, is_hub, is_table, open_table
 from unfreeze.errors import Notice, UnknownLabel, UserError, import_extra, setting
+from unfreeze.progress import SILENT, Progress
 from unfreeze.vision.finding import ImageFinder, is_clutter, is_image_name, walk_images
-from unfreeze.vision.images import ImageFile, damage_of, pixel_scale, say_damaged, with_advice
+from unfreeze.vision.images import ImageFile, pixel_scale, undamaged, with_advice
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ def read_images(
     known_labels: Collection[str] | None = None,
     unknown_labels: Literal["error", "wrong"] = "error",
     if_missing: str = IF_MISSING,
+    progress: Progress = SILENT,
 ) -> ExampleSet:
     """Read labeled images in their order.
 
@@ -86,6 +89,7 @@ def read_images(
         known_labels: labels of the training set.
         unknown_labels: whether other labels are refused, or read and count as wrong.
         if_missing: the end of the message about a missing image: what to do.
+        progress: reports the search for damaged images.
 
     Raises:
         UserError: there is no image, one is missing, a label is missing or not among `known_labels`, or the source cannot be read.
@@ -113,7 +117,6 @@ def read_images(
     several = any(isinstance(value, list) for _, _, value in rows) if multi_label is None else multi_label
     examples: list[LabeledExample] = []
     unlabeled: list[int] = []
-    damaged: list[str] = []
     for number, image, value in rows:
         try:
             labels = labels_of(split_labels(value) if multi_label else value, several)
@@ -128,16 +131,13 @@ def read_images(
         if labels is None and labels_required:
             advice = f"{setting('skip_unlabeled', True)} leaves such images out"
             raise UserError(f"{found.place(number)}: this image has no label; {advice}")
-        if skip_damaged:
-            if (damage := damage_of(image)) is not None:
-                damaged.append(damage)
-                continue
-        elif labels_required:  # without labels the images are to be predicted, all of them
+        if labels_required and not skip_damaged:  # without labels the images are to be predicted, all of them
             image = with_advice(image)
         examples.append(LabeledExample(image, labels or (), number))
-    say_damaged(damaged, len(rows) - len(unlabeled), str(path))
     if not examples:
         raise UserError(f"{path}: none of its {len(rows)} images has a label")
+    if skip_damaged:
+        examples = undamaged(examples, attrgetter("input"), str(path), progress)
     if unlabeled:
         _log.info(
             "%s: %s of %s images have no label and are left out, the first is %s",

@@ -39,6 +39,8 @@ class Classifier(Estimator):
     """The kind in config.json."""
     noun: ClassVar[str]
     """What messages call an input."""
+    report_kind: ClassVar[type[Report]] = Report
+    """What `evaluate` returns."""
     buffer: ClassVar[int] = 2048
     """Inputs of a stream that are classified together, sorted by length."""
     network_: ClassifierNetwork
@@ -291,7 +293,7 @@ class Classifier(Estimator):
             multi_label=self.multi_label,
             n_worst=n_worst,
             row=self._row,
-            noun=self.noun,
+            kind=self.report_kind,
         )
 
     @abstractmethod

@@ -29,7 +29,7 @@ from unfreeze.tasks.classification import (
 from unfreeze.tasks.classifier import Classifier
 from unfreeze.tasks.classifier_network import ClassifierNetwork
 from unfreeze.tasks.image_inputs import PooledMaps, augmentation_of, make_encoder, read_once
-from unfreeze.tasks.metrics import Prediction
+from unfreeze.tasks.metrics import ImageReport, Prediction
 from unfreeze.tasks.plans import ImageClassifierPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import ImageClassifierSettings
 from unfreeze.training.loop import metrics_of, seed_everything
@@ -69,7 +69,7 @@ class ImageClassifier(Classifier, ImageClassifierSettings):
         array(['horizontal', 'vertical'], dtype='<U10')
     """
 
-    kind, noun, buffer = KIND, "image", 128
+    kind, noun, report_kind, buffer = KIND, "image", ImageReport, 128
     used_by = "predict or evaluate"
 
     def _read(self, X: Any) -> Sequence[Any]:

@@ -12,7 +12,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +159,7 @@ class Report:
     """Texts without any known word."""
     unknown_names: tuple[str, ...] = ()
     """The labels that are not in the training data."""
-    noun: str = "text"
+    noun: ClassVar[str] = "text"
     """What an input is called."""
 
     @property
@@ -169,7 +169,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name != "noun"}
+        return asdict(self)
 
     def __str__(self) -> str:
         """The metrics, a table of the classes, the confusion matrix unless it is large, and the worst errors."""
@@ -202,6 +202,12 @@ class Report:
         if self.n_unknown_labels:
             parts.append(unknown_labels_line(self.n_unknown_labels, self.unknown_names, self.noun, "label"))
         return "\n\n".join(parts)
+
+
+class ImageReport(Report):
+    """How a classifier did on labeled images."""
+
+    noun = "image"
 
 
 @dataclass(frozen=True)
@@ -254,7 +260,7 @@ def make_report(
     multi_label: bool,
     n_worst: int,
     row: Callable[[LabeledExample], dict[str, Any]],
-    noun: str,
+    kind: type[Report] = Report,
 ) -> Report:
     """Compare N inputs' labels with what was found.
 
@@ -266,7 +272,7 @@ def make_report(
         prediction: a row of `found` and of `known` as a prediction.
         n_worst: errors in the report.
         row: an example as it is shown among the errors.
-        noun: what an input is called.
+        kind: class of the report.
     """
     n_known = found.shape[1]
     shares = np.pad(found, ((0, 0), (0, len(names) - n_known)))
@@ -288,7 +294,7 @@ def make_report(
         confusion = matrix.tolist()
     wrong = np.flatnonzero(~right)
     worst = wrong[np.argsort(-found[wrong].max(1), kind="stable")][:n_worst]
-    return Report(
+    return kind(
         float(right.mean()),
         float(np.mean([each.f1 for each in classes])),
         float(losses[~unknown].mean()) if not unknown.all() else math.nan,
@@ -306,5 +312,4 @@ def make_report(
         int(unknown.sum()),
         int((~known).sum()),
         tuple(names[n_known:]),
-        noun,
     )

@@ -235,5 +235,7 @@ def test_words_of_megabytes_are_cut(here: Path) -> None:
 
 def test_what_cannot_fit_is_said_before(here: Path) -> None:
     Path("t.txt").write_text(" ".join(f"w{number}" for number in range(500)) * 5, encoding="utf-8")
-    line = "pretrain word2vec --corpus t.txt --size 2000000000 --min-count 1 --output v"
-    assert "GB of memory, and this machine has" in fail(*line.split())
+    for verb in ("word2vec", "glove"):
+        line = f"pretrain {verb} --corpus t.txt --size 2000000000 --min-count 1 --output v"
+        said = "--size 2000000000 is too large for this machine: with it, the vectors of 508 words need"
+        assert said in fail(*line.split(), "--overwrite")

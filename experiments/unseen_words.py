@@ -17,6 +17,9 @@ are counted. Words are compared in lower case, which is a handicap for ELMo with
     python -m experiments.unseen_words --data DATA --runs RUNS [--elmo ELMO] [--files 2] [--seeds 2]
 
 Models and results of taggers are stored in RUNS; rerun the command to resume.
+
+2026-11-29, without ELMo, 10 minutes of one core of a Xeon: misspelled words are first for 41.9 % by vectors of n-grams and for 57.5 % by n-grams in
+common; correlation .266 unseen and .373 seen; F1 of names without a plain vector 63.4 with n-grams and 58.7 without (docs/results.md).
 """
 
 from __future__ import annotations

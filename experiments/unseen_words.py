@@ -12,7 +12,8 @@ vectors with and without character n-grams are trained on the rest, and on all s
 
 N-grams in common, without any training, are the baseline of the first two. With --elmo, ELMo's character convolution (layer 0, which does not
 depend on the sentence) is measured too. It has read other text, unless it was trained on RUNS/.../without.txt: the words that its vocabulary has
-are counted. Words are compared in lower case, which is a handicap for ELMo with names. Intervals hold 95 % of the bootstrap samples, of words in 1 and 2, of test sentences and seeds in 3.
+are counted. Words are compared in lower case, which is a handicap for ELMo with names. Intervals hold 95 % of the bootstrap samples, of words in 1
+and 2, of test sentences and seeds in 3.
 
     python -m experiments.unseen_words --data DATA --runs RUNS [--elmo ELMO] [--files 2] [--seeds 2]
 

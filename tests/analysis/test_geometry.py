@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from unfreeze.analysis.geometry import (
     Estimate,
     Numbers,
+    draw_counts,
     drawn_explained_variances,
     drawn_mean_cosines,
     drawn_means,
@@ -20,6 +21,7 @@ from unfreeze.analysis.geometry import (
     explained_variance,
     isotropy_score,
     mean_cosine,
+    measures_of_words,
     similarity_to_mean,
 )
 
@@ -99,6 +101,47 @@ def test_order_turns_and_lengths_do_not_matter(seed: int, factor: float, order: 
     assert isotropy_score(x[order] @ turn) == pytest.approx(isotropy_score(x), abs=1e-9)
 
 
+@given(
+    st.integers(1, 4),
+    st.integers(2, 80),
+    st.integers(1, 90),
+    st.sampled_from([0, 0.3, 5]),
+    st.integers(0, 99),
+)
+def test_words_are_measured_together_as_one_by_one(
+    words: int, n: int, width: int, shift: float, seed: int
+) -> None:
+    x = np.random.default_rng(seed).normal(size=(words, n, width)) + shift
+    for centered in (False, True):
+        cosines, shares = measures_of_words(x, centered=centered)
+        for each, own_cosine, own_share in zip(x, cosines, shares, strict=True):
+            assert own_cosine == pytest.approx(mean_cosine(each), abs=1e-9)
+            moved = each - each.mean(0) if centered else each
+            squares = np.linalg.svd(moved, compute_uv=False) ** 2
+            assert own_share == pytest.approx(squares[0] / squares.sum(), abs=1e-9)
+
+
+def test_a_first_singular_value_that_a_power_iteration_does_not_find_from_the_mean() -> None:
+    """The mean is 0 along the first direction, or 0; or two directions are alike."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(10, 12))
+    opposite = np.concatenate([vectors, -vectors])
+    hidden = np.zeros((20, 12))
+    hidden[:, 0], hidden[:10, 1], hidden[10:, 1] = 1, 3, -3
+    alike = np.zeros((20, 12))
+    alike[:10, 0], alike[10:, 1] = 1, 1
+    x = np.stack([opposite, hidden, alike, random.normal(size=(20, 12)) + 4])
+    shares = measures_of_words(x)[1]
+    assert shares.tolist() == pytest.approx([explained_variance(each) for each in x], abs=1e-9)
+    assert shares[1] == pytest.approx(0.9) and shares[2] == pytest.approx(0.5)
+
+
+def test_of_words_with_equal_vectors_the_mean_explains_everything() -> None:
+    x = np.stack([np.full((9, 10), 0.1), np.random.default_rng(0).normal(size=(9, 10))])
+    assert measures_of_words(x)[1][0] == pytest.approx(1) == measures_of_words(x, centered=True)[1][0]
+    assert measures_of_words(x, centered=True)[1][1] == pytest.approx(explained_variance(x[1], centered=True))
+
+
 # The bootstrap
 
 
@@ -107,8 +150,9 @@ def test_order_turns_and_lengths_do_not_matter(seed: int, factor: float, order: 
 def test_draws_are_figures_of_repeated_vectors(shape: tuple[int, int], centered: bool) -> None:
     x, n = cloud(shape, shift=1.0), shape[0]
     counts = np.random.default_rng(5).multinomial(n, np.full(n, 1 / n), 20)
-    cosines = drawn_mean_cosines(x, 20, np.random.default_rng(5))
-    shares = drawn_explained_variances(x, 20, np.random.default_rng(5), centered=centered)
+    np.testing.assert_array_equal(draw_counts(n, 20, np.random.default_rng(5)), counts)
+    cosines = drawn_mean_cosines(x, counts)
+    shares = drawn_explained_variances(x, counts, centered=centered)
     means = drawn_means(x[:, 0], 20, np.random.default_rng(5))
     for row, repeats in enumerate(counts):
         drawn = np.repeat(np.arange(n), repeats)

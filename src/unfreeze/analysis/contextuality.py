@@ -15,6 +15,7 @@ Legend: L layers, D_l widths, B sentences of a batch, W words of a sentence, V c
 from __future__ import annotations
 
 import tempfile
+from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
@@ -30,6 +31,7 @@ from unfreeze.analysis.contextuality_settings import ContextualitySettings
 from unfreeze.analysis.geometry import (
     Estimate,
     Numbers,
+    draw_counts,
     drawn_explained_variances,
     drawn_mean_cosines,
     drawn_means,
@@ -37,6 +39,7 @@ from unfreeze.analysis.geometry import (
     explained_variance,
     isotropy_score,
     mean_cosine,
+    measures_of_words,
 )
 from unfreeze.datasets.batches import token_bounded_batches
 from unfreeze.encoders.base import evaluating
@@ -46,6 +49,8 @@ from unfreeze.errors import UserError, need_texts, setting
 from unfreeze.folders import writing
 from unfreeze.progress import SILENT, Progress
 
+TOGETHER = 1 << 20
+"""Numbers of the vectors of words that are measured together."""
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -123,8 +128,17 @@ class Contextuality:
         Raises:
             UserError: none of them was compared.
         """
-        rows = self._rows(words)
-        return [self._layer(number, rows) for number in range(len(self.sample))]
+        found = []
+        for number, drawn in enumerate(self._drawn(range(len(self.sample)), self._rows(words))):
+            sample = self.sample[number]
+            estimates = {name: Estimate.of(*each) for name, each in drawn.items()}
+            isotropy, dimension = isotropy_score(sample), effective_dimension(sample)
+            found.append(
+                LayerFigures(
+                    number, sample.shape[1], **estimates, isotropy=isotropy, effective_dimension=dimension
+                )
+            )
+        return found
 
     def difference(
         self, measure: str, upper: int, lower: int, words: Collection[str] | None = None
@@ -136,8 +150,8 @@ class Contextuality:
         Raises:
             UserError: none of the words was compared.
         """
-        rows = self._rows(words)
-        (high, draws_high), (low, draws_low) = (self._drawn(n, rows)[measure] for n in (upper, lower))
+        both = self._drawn((upper, lower), self._rows(words))
+        (high, draws_high), (low, draws_low) = (each[measure] for each in both)
         return Estimate.of(high - low, draws_high - draws_low)
 
     def _rows(self, words: Collection[str] | None) -> list[int]:
@@ -146,35 +160,35 @@ class Contextuality:
             raise UserError("the encoders have no word in common that occurs often enough to be compared")
         return rows
 
-    def _layer(self, number: int, rows: list[int]) -> LayerFigures:
-        sample = self.sample[number]
-        estimates = {name: Estimate.of(*each) for name, each in self._drawn(number, rows).items()}
-        isotropy, dimension = isotropy_score(sample), effective_dimension(sample)
-        return LayerFigures(
-            number, sample.shape[1], **estimates, isotropy=isotropy, effective_dimension=dimension
+    def _drawn(self, numbers: Sequence[int], rows: list[int]) -> list[dict[str, tuple[float, Numbers]]]:
+        """For each of some layers the measures and their draws, which are the same for all layers."""
+        settings, generator = self.settings, np.random.default_rng(self.settings.seed)
+        of_cosines, of_shares = (
+            draw_counts(len(self.sample[0]), settings.draws, generator) for _ in range(2)
         )
-
-    def _drawn(self, number: int, rows: list[int]) -> dict[str, tuple[float, Numbers]]:
-        """Each measure of a layer, and its draws. All layers have the same draws, for the generator begins at the same seed."""
-        settings, sample = self.settings, self.sample[number]
-        options: dict[str, Any] = {"centered": settings.explained == "centered"}
-        generator = np.random.default_rng(settings.seed)
-        anisotropy = mean_cosine(sample), drawn_mean_cosines(sample, settings.draws, generator)
-        baseline = (
-            explained_variance(sample, **options),
-            drawn_explained_variances(sample, settings.draws, generator, **options),
-        )
-        found = {"anisotropy": anisotropy, "explained_baseline": baseline}
-        for name, values, (base, draws_base) in (
-            ("self_similarity", self.self_similarities[number, rows], anisotropy),
-            ("intra_sentence", self.intra_sentence[number], anisotropy),
-            ("explained", self.explained[number, rows], baseline),
+        means: dict[str, tuple[Numbers, Numbers]] = {}
+        for name, values in (
+            ("self_similarity", self.self_similarities[:, rows]),
+            ("intra_sentence", self.intra_sentence),
+            ("explained", self.explained[:, rows]),
         ):
-            value, draws = (
-                float(values.mean(dtype=np.float64)),
-                drawn_means(values, settings.draws, generator),
+            own = values[list(numbers)]
+            means[name] = own.mean(1, dtype=np.float64), drawn_means(own, settings.draws, generator)
+        found = []
+        for place, number in enumerate(numbers):
+            sample = self.sample[number]
+            options: dict[str, Any] = {"centered": settings.explained == "centered"}
+            anisotropy = mean_cosine(sample), drawn_mean_cosines(sample, of_cosines)
+            baseline = (
+                explained_variance(sample, **options),
+                drawn_explained_variances(sample, of_shares, **options),
             )
-            found |= {name: (value, draws), f"{name}_adjusted": (value - base, draws - draws_base)}
+            own_layer = {"anisotropy": anisotropy, "explained_baseline": baseline}
+            for name, (every_value, every_draw) in means.items():
+                value, draws = float(every_value[place]), every_draw[place]
+                base, draws_base = baseline if name == "explained" else anisotropy
+                own_layer |= {name: (value, draws), f"{name}_adjusted": (value - base, draws - draws_base)}
+            found.append(own_layer)
         return found
 
     def as_dict(self, figures: Sequence[LayerFigures]) -> dict[str, Any]:
@@ -245,9 +259,9 @@ class _Occurrences:
     """The V words that are compared, sorted."""
     bounds: Integers
     """Row v to row v + 1 of the file are the occurrences of word v, (V + 1,)."""
-    rows: Integers
+    rows: NDArray[np.int32]
     """For each occurrence its row in the file, or -1."""
-    sampled: Integers
+    sampled: NDArray[np.int32]
     """For each occurrence its row in the sample, or -1."""
 
     @classmethod
@@ -260,21 +274,25 @@ class _Occurrences:
     ) -> _Occurrences:
         """Split the sentences into words, and choose."""
         number_of: dict[str, int] = {}
-        starts, parts = [0], list[Integers]()
+        starts, numbers = [0], array("i")  # 4 bytes an occurrence, of which there may be millions
         with progress.bar("words", total=len(sentences), unit="sentence") as bar:
             for text in sentences:
                 pieces = encoder.tokenizer.encode(text)
                 own = words_of(pieces.words, pieces.offsets, text)
-                parts.append(np.array([number_of.setdefault(each, len(number_of)) for each in own], np.int64))
-                starts.append(starts[-1] + len(own))
+                numbers.extend([number_of.setdefault(each, len(number_of)) for each in own])
+                starts.append(len(numbers))
                 bar.advance(1)
-        flat = np.concatenate([*parts, np.zeros(0, np.int64)])
-        bounds = np.array(starts)
-        context = np.repeat(np.arange(len(sentences)), np.diff(bounds))
+        flat, bounds = np.array(numbers, np.int32), np.array(starts)
         generator = np.random.default_rng(settings.seed)
 
-        pairs = np.unique(np.stack([flat, context]), axis=1)[0]
-        contexts = np.bincount(pairs, minlength=len(number_of))
+        order = np.argsort(flat, kind="stable").astype(np.int32)
+        context = np.repeat(np.arange(len(sentences), dtype=np.int32), np.diff(bounds))[order]
+        grouped = flat[order]
+        # Of the occurrences of a word, which are together now, the first of each sentence.
+        new = np.ones(len(flat), np.bool_)
+        new[1:] = (grouped[1:] != grouped[:-1]) | (context[1:] != context[:-1])
+        contexts = np.bincount(grouped[new], minlength=len(number_of))
+        del context, grouped, new
         names = sorted((name for name, n in number_of.items() if contexts[n] >= settings.least_contexts))
         if not names:
             most = int(contexts.max(initial=0))
@@ -282,9 +300,8 @@ class _Occurrences:
                 f"no word occurs in {settings.least_contexts} different sentences (the most frequent one in {most} of "
                 f"{len(sentences):,}): take more sentences or lower {setting('least_contexts')}"
             )
-        order = np.argsort(flat, kind="stable")
         ends = np.cumsum(np.bincount(flat, minlength=len(number_of)))
-        rows, edges = np.full(len(flat), -1), [0]
+        rows, edges = np.full(len(flat), -1, np.int32), [0]
         for name in names:
             number = number_of[name]
             places = order[ends[number - 1] if number else 0 : ends[number]]
@@ -295,7 +312,7 @@ class _Occurrences:
 
         full = np.flatnonzero(np.diff(bounds))
         some = generator.permutation(full)[: settings.sample]
-        sampled = np.full(len(flat), -1)
+        sampled = np.full(len(flat), -1, np.int32)
         sampled[bounds[some] + generator.integers(0, np.diff(bounds)[some])] = np.arange(len(some))
         return cls(bounds, names, np.array(edges), rows, sampled)
 
@@ -329,16 +346,18 @@ def _encode(
                 mask = mask & (each.abs().amax(2) > 0)
             intra[:, batch] = torch.stack([_intra_sentence(each, mask) for each in layers]).cpu().numpy()
             joined, known = torch.cat(layers, 2).cpu().numpy(), mask.cpu().numpy()
-            for row, number in enumerate(batch):
-                places = slice(int(chosen.starts[number]), int(chosen.starts[number + 1]))
-                for targets, write in ((chosen.rows, True), (chosen.sampled, False)):
-                    own = targets[places]
-                    (at,) = np.nonzero((own >= 0) & known[row, : len(own)])
-                    if write:
-                        valid[own[at]] = True
-                        _write_rows(file, own[at], joined[row, at])
-                    else:
-                        sample[own[at]] = joined[row, at]
+            words = np.arange(known.shape[1])
+            known &= words < lengths[batch, None]
+            places = (chosen.starts[batch, None] + words)[known]  # of all words with vectors, row by row
+            for targets in (chosen.rows, chosen.sampled):
+                own = targets[places]
+                vectors = joined[tuple(each[own >= 0] for each in np.nonzero(known))]
+                own = own[own >= 0]
+                if targets is chosen.rows:
+                    valid[own] = True
+                    _write_rows(file, own, vectors)
+                else:
+                    sample[own] = vectors
             bar.advance(len(batch))
     sample = sample[np.abs(sample).max(1, initial=0.0) > 0]
     edges = np.cumsum(encoder.widths)[:-1]
@@ -350,15 +369,15 @@ def _intra_sentence(x: Tensor, mask: Tensor) -> Tensor:
     count = mask.sum(1)
     real = x * mask[:, :, None]
     mean = torch.nn.functional.normalize(real.sum(1), dim=1)
-    cosines = torch.einsum("bwd,bd->bw", torch.nn.functional.normalize(real, dim=2), mean)
+    cosines = torch.einsum("bwd,bd->bw", real, mean) / real.norm(dim=2).clamp_min(1e-12)
     return torch.where(count > 1, cosines.sum(1) / count.clamp_min(1), torch.nan)
 
 
-def _write_rows(file: BinaryIO, rows: Integers, vectors: Floats) -> None:
+def _write_rows(file: BinaryIO, rows: NDArray[np.int32], vectors: Floats) -> None:
     with writing(Path(tempfile.gettempdir())):
-        for row, vector in zip(rows, vectors, strict=True):
-            file.seek(int(row) * vector.nbytes)
-            file.write(vector.tobytes())
+        for row, vector in zip(rows.tolist(), vectors, strict=True):
+            file.seek(row * vector.nbytes)
+            file.write(vector.data)
 
 
 def _measure_words(
@@ -369,29 +388,32 @@ def _measure_words(
     settings: ContextualitySettings,
     progress: Progress,
 ) -> list[tuple[str, int, list[float], list[float]]]:
-    """For each word with vectors its number of occurrences, and for each layer self-similarity and explained variance."""
+    """For each word with vectors its number of occurrences, and for each layer self-similarity and explained variance.
+
+    Words with the same number of occurrences are measured together, a million numbers at once.
+    """
     width, edges = sum(encoder.widths), np.cumsum(encoder.widths)[:-1]
-    found = []
+    counts = np.diff(chosen.bounds)
+    has_vectors = np.logical_and.reduceat(valid, chosen.bounds[:-1])
+    found: dict[int, tuple[str, int, list[float], list[float]]] = {}
     with progress.bar("measure", total=len(chosen.words), unit="word") as bar:
-        for number, word in enumerate(chosen.words):
-            start, end = (int(each) for each in chosen.bounds[number : number + 2])
-            if valid[start:end].all():
-                file.seek(start * width * 4)
-                x = np.fromfile(file, np.float32, (end - start) * width).reshape(-1, width)
-                layers = np.split(x, edges, axis=1)
+        for count in np.unique(counts[has_vectors]).tolist():
+            numbers = np.flatnonzero(has_vectors & (counts == count)).tolist()
+            size = max(1, TOGETHER // (count * width))
+            for start in range(0, len(numbers), size):
+                own = numbers[start : start + size]
+                x = np.empty((len(own), count, width), np.float32)
+                for each, number in zip(x, own, strict=True):
+                    file.seek(int(chosen.bounds[number]) * width * 4)
+                    each[:] = np.fromfile(file, np.float32, count * width).reshape(count, width)
                 centered = settings.explained == "centered"
-                similar = [mean_cosine(each) for each in layers]
-                explained = [_explained(each, centered) for each in layers]
-                found.append((word, end - start, similar, explained))
-            bar.advance(1)
-    return found
-
-
-def _explained(vectors: Floats, centered: bool) -> float:
-    """Of equal vectors, which do not vary, the mean explains everything."""
-    if centered and not np.ptp(vectors, axis=0).any():
-        return 1.0
-    return explained_variance(vectors, centered=centered)
+                layers = [measures_of_words(layer, centered=centered) for layer in np.split(x, edges, axis=2)]
+                for place, number in enumerate(own):
+                    similar, explained = ([float(layer[kind][place]) for layer in layers] for kind in (0, 1))
+                    found[number] = chosen.words[number], count, similar, explained
+                bar.advance(len(own))
+        bar.advance(int((~has_vectors).sum()))
+    return [found[number] for number in sorted(found)]
 
 
 def shared_words(reports: Sequence[Contextuality]) -> Iterator[str]:

@@ -20,7 +20,15 @@ Numbers = NDArray[np.float64]
 BLOCK_NUMBERS = 1 << 22
 """Numbers of the arrays that the bootstrap makes at once."""
 POWER_STEPS = 12
-"""Steps of the power iteration that finds the largest eigenvalue of each draw, from the eigenvector of all vectors."""
+"""Most steps of a power iteration: of a word's occurrences from their mean, of a draw from the eigenvector of all vectors."""
+POWER_FROM = 8
+"""Of smaller matrices, computing all eigenvalues is faster than a power iteration."""
+FEW = 64
+"""Of so many vectors a word, the products are computed once for a power iteration."""
+POWER_ERROR = 1e-12
+"""Largest relative error of an eigenvalue that a power iteration finds."""
+STILL = 1e-10
+"""Relative change of the eigenvalue of a draw at which its iteration ends."""
 
 
 @dataclass(frozen=True)
@@ -104,45 +112,105 @@ def effective_dimension(vectors: Vectors) -> float:
     return float(np.trace(products) ** 2 / (products * products).sum())
 
 
+def measures_of_words(vectors: Vectors, *, centered: bool = False) -> tuple[Numbers, Numbers]:
+    """`mean_cosine` (W,) and `explained_variance` (W,) of W words with N >= 2 occurrences each: (W, N, D), none of them 0.
+
+    Args:
+        centered: see `explained_variance`; of equal vectors, which do not vary, the mean explains everything.
+    """
+    x = np.asarray(vectors, dtype=np.float64)
+    n = x.shape[1]
+    squares = np.einsum("wnd,wnd->wn", x, x)
+    totals = ((1 / np.sqrt(squares))[:, None] @ x)[:, 0]
+    cosines: Numbers = (np.einsum("wd,wd->w", totals, totals) - n) / (n * (n - 1))
+    if not centered:
+        return cosines, _first_eigenvalues(x, squares.sum(1)) / squares.sum(1)
+    varying = np.ptp(x, axis=1).any(1)
+    shares: Numbers = np.ones(len(x))
+    moved = x[varying] - x[varying].mean(1, keepdims=True)
+    sums = np.einsum("wnd,wnd->w", moved, moved)
+    shares[varying] = _first_eigenvalues(moved, sums) / sums
+    return cosines, shares
+
+
+def _first_eigenvalues(x: Numbers, sums: Numbers) -> Numbers:
+    """The first of the squared singular values (W,) of W matrices (W, N, D), whose sums (W,) are given.
+
+    A power iteration from the mean finds it in a few steps where it is more than half of the sum: then no other can be larger, and its
+    error is bounded by the residual and the distance to the others. Where this does not hold, all are computed.
+    """
+    turned = x.transpose(0, 2, 1)
+    wide = x.shape[1] < x.shape[2]
+    # Products of few vectors are computed once, those of many in each step, which is less work.
+    products = x @ turned if wide and x.shape[1] <= FEW else None
+    first, done = np.zeros(len(x)), np.zeros(len(x), np.bool_)
+    if min(x.shape[1:]) > POWER_FROM:
+        v = (x @ x.sum(1)[:, :, None]) if products is None else products.sum(2, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for step in range(POWER_STEPS):
+                v = v / np.linalg.norm(v, axis=1, keepdims=True)
+                along = x @ (turned @ v) if products is None else products @ v
+                first = (v * along).sum((1, 2))
+                residual = ((along - first[:, None, None] * v) ** 2).sum((1, 2))
+                apart = 2 * first - sums  # at least this much larger than the others
+                done = (apart > 0) & (residual <= POWER_ERROR * first * apart)
+                if (done | (apart <= 0 if step > 2 else False)).all():
+                    break
+                v = along
+    if not done.all():
+        if products is None:
+            others = x[~done]
+            products_of = others @ turned[~done] if wide else turned[~done] @ others
+        else:
+            products_of = products[~done]
+        first[~done] = np.linalg.eigvalsh(products_of)[:, -1]
+    return first
+
+
 # The bootstrap. A draw with replacement is a number of times that each vector counts.
 
 
-def _counts(n: int, draws: int, generator: np.random.Generator) -> NDArray[np.int64]:
+def draw_counts(n: int, draws: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """How often each of N vectors is in each draw: (R, N)."""
     return generator.multinomial(n, np.full(n, 1 / n), draws)
 
 
 def drawn_means(values: Vectors, draws: int, generator: np.random.Generator) -> Numbers:
-    """The means (R,) of N values (N,), drawn with replacement."""
-    n, exact = len(values), np.asarray(values, dtype=np.float64)
+    """The means (..., R) of N values (..., N), drawn with replacement; all rows have the same draws."""
+    exact = np.asarray(values, dtype=np.float64)
+    n = exact.shape[-1]
     size = max(1, BLOCK_NUMBERS // n)
     parts = [min(size, draws - start) for start in range(0, draws, size)]
-    return np.concatenate([_counts(n, part, generator) @ exact / n for part in parts])
+    return np.concatenate([exact @ draw_counts(n, part, generator).T / n for part in parts], axis=-1)
 
 
-def drawn_mean_cosines(vectors: Vectors, draws: int, generator: np.random.Generator) -> Numbers:
-    """The mean cosines (R,) of the pairs of two different ones of N vectors (N, D), drawn with replacement."""
-    counts = _counts(len(vectors), draws, generator).astype(np.float64)
-    totals = counts @ unit(vectors)
-    alike = (counts * counts).sum(1)  # pairs of a vector and itself, whose cosine is 1
+def drawn_mean_cosines(vectors: Vectors, counts: NDArray[np.int64]) -> Numbers:
+    """The mean cosines (R,) of the pairs of two different ones of N vectors (N, D), drawn `counts` times (R, N)."""
+    exact = counts.astype(np.float64)
+    totals = exact @ unit(vectors)
+    alike = (exact * exact).sum(1)  # pairs of a vector and itself, whose cosine is 1
     found: Numbers = ((totals * totals).sum(1) - alike) / (len(vectors) ** 2 - alike)
     return found
 
 
 def drawn_explained_variances(
-    vectors: Vectors, draws: int, generator: np.random.Generator, *, centered: bool = False
+    vectors: Vectors, counts: NDArray[np.int64], *, centered: bool = False
 ) -> Numbers:
-    """The shares (R,) of the first squared singular value, of N vectors (N, D) drawn with replacement."""
+    """The shares (R,) of the first squared singular value, of N vectors (N, D) drawn `counts` times (R, N)."""
     x = np.asarray(vectors, dtype=np.float64)
-    counts = _counts(len(x), draws, generator).astype(np.float64)
-    means = counts @ x / len(x) if centered else np.zeros((draws, x.shape[1]))
+    times = counts.astype(np.float64)
+    means = times @ x / len(x) if centered else np.zeros((len(times), x.shape[1]))
     start = np.linalg.svd(x - x.mean(0) if centered else x, full_matrices=False)[2][0]
-    first = np.repeat(start[:, None], draws, axis=1)  # (D, R), one direction for each draw
-    squared: Numbers = np.zeros(draws)
+    first = np.repeat(start[:, None], len(times), axis=1)  # (D, R), one direction for each draw
+    squared: Numbers = np.zeros(len(times))
     for _ in range(POWER_STEPS):
-        along = counts.T * (x @ first - (means.T * first).sum(0))
+        before = squared
+        along = times.T * (x @ first - (means.T * first).sum(0))
         first = x.T @ along - means.T * along.sum(0)
         squared = np.linalg.norm(first, axis=0)  # the eigenvalue, once the direction stands still
         first = first / squared
-    sums = counts @ (x * x).sum(1) - len(x) * (means * means).sum(1)
+        if (np.abs(squared - before) <= STILL * squared).all():
+            break
+    sums = times @ (x * x).sum(1) - len(x) * (means * means).sum(1)
     found: Numbers = squared / sums
     return found

@@ -92,6 +92,8 @@ class TextTokenizer(ABC):
         special = SPECIAL_TOKENS + FOREIGN_SPECIAL_TOKENS
         self.special_ids = frozenset(self._ids[token] for token in special if token in self._ids)
         self._ids_of_chunk = ChunkCache(self._encode_chunk)
+        # Tokens with their places are larger than ids, and most texts consist of few frequent chunks.
+        self._tokens_of_chunk = ChunkCache(self._chunk_tokens, most=20_000)
         self._unknown_of_chunk = ChunkCache(self._count_unknown)
 
     @abstractmethod
@@ -263,7 +265,7 @@ class WordTokenizer(TextTokenizer):
         return [self._ids.get(token, self.unknown_id) for token in run.beginning]
 
     def _place(self, chunks: Sequence[tuple[str, int]]) -> Iterable[Token]:
-        placed = place_chunks(chunks, self._chunk_tokens)
+        placed = place_chunks(chunks, self._tokens_of_chunk.__getitem__)
         fold_placed([chunk for chunk, _ in chunks], placed)
         return chain.from_iterable(placed)
 
@@ -317,7 +319,7 @@ class SubwordTokenizer(TextTokenizer):
         return list(chain.from_iterable(map(self._ids_of_chunk.__getitem__, chunks)))
 
     def _place(self, chunks: Sequence[tuple[str, int]]) -> Iterable[Token]:
-        return chain.from_iterable(place_chunks(chunks, self._chunk_tokens))
+        return chain.from_iterable(place_chunks(chunks, self._tokens_of_chunk.__getitem__))
 
     def _model(self) -> Tokenizer:
         model = Tokenizer(self._unigram)

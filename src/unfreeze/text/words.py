@@ -84,17 +84,17 @@ class Word(NamedTuple):
 class ChunkCache(dict[str, V]):
     """A cache of `function(chunk)` for short chunks; `cache[chunk]` is one look-up.
 
-    It is emptied when it has `CACHED_CHUNKS` entries, so memory is bounded.
+    It is emptied when it has `most` entries (default: `CACHED_CHUNKS`), so memory is bounded.
     """
 
-    def __init__(self, function: Callable[[str], V]) -> None:
+    def __init__(self, function: Callable[[str], V], most: int | None = None) -> None:
         super().__init__()
-        self._function = function
+        self._function, self._most = function, most
 
     def __missing__(self, chunk: str) -> V:
         value = self._function(chunk)
         if len(chunk) <= LONGEST_CACHED:
-            if len(self) >= CACHED_CHUNKS:
+            if len(self) >= (self._most or CACHED_CHUNKS):
                 self.clear()
             self[chunk] = value
         return value

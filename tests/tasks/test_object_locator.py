@@ -71,6 +71,15 @@ def test_a_rectangle_is_found(locator: ObjectLocator) -> None:
     assert str(worse).endswith("no better than the mean box of the training images, put into every image")
 
 
+def test_a_locator_that_is_no_better_than_the_mean_box_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    said = "on the validation images, the locator is no better than the mean box of the training images"
+    for epochs, learning_rate in ((1, 1.0), (25, 0.01)):
+        caplog.clear()
+        settings = {**SMALL, "epochs": epochs, "learning_rate": learning_rate}
+        ObjectLocator(**settings).fit(PICTURES, BOXES, validation=(HELD_OUT, TRUE))
+        assert (said in caplog.messages) is (epochs == 1)
+
+
 def test_it_is_called_like_a_pipeline_of_transformers(locator: ObjectLocator) -> None:
     (found,) = locator(HELD_OUT[0])
     assert set(found) == {"label", "box"} and set(found["box"]) == {"xmin", "ymin", "xmax", "ymax"}

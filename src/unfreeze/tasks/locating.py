@@ -234,6 +234,8 @@ class LocatingObjective(SeparateExamples):
         self.network, self.train = network, train
         self.epochs, self.giou_from = epochs, giou_from
         self.validation, self.report = validation, report
+        self.baseline_score: float | None = None
+        """The score of the mean box on the validation images, once it was measured."""
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[int, list[int]]]:
         """The epoch, which determines the views, and the indices of the images of this process, batch by batch."""
@@ -267,6 +269,7 @@ class LocatingObjective(SeparateExamples):
             for number, each, view in zip(numbers, results, views, strict=True):
                 found.append(located(each, view, sizes[number]))
         report = self.report(found)
+        self.baseline_score = report.baseline_score
         return {"loss": total / len(sizes), **report.metrics(), "score": report.score}
 
 

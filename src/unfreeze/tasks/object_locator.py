@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -38,6 +39,8 @@ from unfreeze.training.precision import Precision, prediction_format
 from unfreeze.training.processes import together
 from unfreeze.vision.annotations import BoxSet
 from unfreeze.vision.images import is_image_input, load_image
+
+logger = logging.getLogger(__name__)
 
 KIND = "object_locator"
 LEAST_SCORE, OVERLAP, MAX_BOXES = 0.3, 0.6, 100
@@ -370,6 +373,11 @@ def fit_locator(
                 network, used, chosen, run.accelerator, held_out, epochs=epochs, progress=progress
             )
         records = run.train(objective, chosen.policy(), loop, "locator")
+        metrics, baseline = metrics_of(records, loop), objective.baseline_score
+        if held_out is not None and baseline is not None and metrics["score"] <= baseline:
+            logger.warning(
+                "on %s, the locator is no better than the mean box of the training images", held_out.source
+            )
         data = objective.train.data
         mean_box, usual = mean_box_of(data.true, data.sizes), usual_label_of(data.true)
         locator = ObjectLocator.of_network(network.eval(), names, arguments, mean_box, usual, settings)
@@ -380,7 +388,7 @@ def fit_locator(
         }
         locator.metrics_ = run.finish(
             locator.save_pretrained,
-            metrics_of(records, loop, without=("score",)),
+            {name: value for name, value in metrics.items() if name != "score"},
             title="Object locator",
             facts=card_facts(settings, chosen, network, command, train_set, **of_data),
             snippet=SNIPPET,

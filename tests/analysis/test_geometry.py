@@ -170,3 +170,16 @@ def test_an_interval_has_the_width_that_statistics_gives_it() -> None:
     assert found.low < found.value < found.high
     assert found.high - found.low == pytest.approx(2 * 1.96 / 20, rel=0.06)
     assert str(Estimate(0.1234, -0.5, 1)) == "0.123 [-0.500, 1.000]"
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_draws_of_one_vector_have_no_pairs_and_no_variance(centered: bool) -> None:
+    """Half of the draws of two vectors have one of them twice."""
+    x, counts = cloud((2, 3)), np.array([[2, 0], [1, 1], [0, 2]])
+    cosines = drawn_mean_cosines(x, counts)
+    shares = drawn_explained_variances(x, counts, centered=centered)
+    assert np.isnan(cosines).tolist() == [True, False, True]
+    assert np.isnan(shares).tolist() == ([True, False, True] if centered else [False] * 3)
+    assert shares[1] == pytest.approx(explained_variance(x, centered=centered))
+    assert Estimate.of(cosines[1], cosines) == Estimate(cosines[1], cosines[1], cosines[1])
+    assert Estimate.of(0.5, np.full(3, np.nan)) == Estimate(0.5, 0.5, 0.5)

@@ -105,7 +105,13 @@ def test_occurrences_are_sentences_with_the_word() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "message"), [("bird", "in no sentence"), ("concatenate", "in one sentence only")]
+    ("word", "message"),
+    [
+        ("bird", "in no sentence"),
+        ("concatenate", "in only one sentence"),
+        ("the cat", "2 words for this encoder .the, cat.: name one word"),
+        (" ", "empty"),
+    ],
 )
 def test_a_word_that_cannot_be_compared(word: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

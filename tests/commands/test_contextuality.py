@@ -22,6 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     choose = np.random.default_rng(0)
     texts = [" ".join(choose.choice(WORDS, size=choose.integers(2, 8))) + "." for _ in range(80)]
     write_corpus(folder / "texts.txt", [*dict.fromkeys(texts), *texts[:3]])
+    write_corpus(folder / "unknown.txt", ["cat qqq", "xxx cat", "cat zzz"])
     small_elmo().save_pretrained(folder / "elmo")
     known = sorted({word.lower() for word in WORDS if word.isalpha()})[:-2]
     rows = (" ".join([word, *map(str, choose.normal(size=5).round(3))]) for word in known)
@@ -89,6 +90,7 @@ def test_the_report_needs_nothing_else_and_escapes_what_it_shows(place: Path, tm
         ("{place}/elmo --corpus {place}/texts.txt --least-contexts 1", "--least-contexts must be at least 2"),
         ("{place}/elmo --corpus {place}/texts.txt --sentences 3", "no word occurs in 5 different sentences"),
         ("{place}/elmo --corpus {place}/missing.txt", "missing.txt"),
+        ("{place}/vectors.txt --corpus {place}/unknown.txt --least-contexts 2", "no sentence has two words"),
     ],
 )
 def test_what_cannot_be_measured(options: str, message: str, place: Path, tmp_path: Path) -> None:
@@ -112,6 +114,7 @@ def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "cat.svg"
     assert "drawn" in succeed(*asked, "--senses", 2, "--plot", drawn).err and "<svg" in drawn.read_text()
     assert "exists" in fail(*asked, "--plot", drawn)
+    assert "1 sense, as asked for" in succeed(*asked, "--senses", 1).out
     static = ("senses", place / "vectors.txt", "cat", "--corpus", place / "texts.txt", "--senses")
     assert "as asked for" in succeed(*static, 2).out
     assert "with 1 different vectors" in fail(*static, 2, "--by", "word")
@@ -125,6 +128,9 @@ def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:
         ("cat --senses 5000", "do not have 5000 senses"),
         ("cat --occurrences 1", "--occurrences must be at least 2"),
         ("cat --senses 0", "--senses"),
+        ("cat --most-senses 1", "--most-senses must be at least 2"),
+        ("cat --senses 2 --most-senses 3", "--most-senses has no effect with --senses"),
+        ("cat --senses 9 --plot cat.png", "--plot can show at most 8 senses, and --senses is 9"),
     ],
 )
 def test_senses_that_cannot_be_found(options: str, message: str, place: Path) -> None:

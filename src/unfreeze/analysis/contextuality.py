@@ -232,8 +232,15 @@ def contextuality(
         raise UserError(
             f"no word in at least {settings.least_contexts} sentences has vectors: all are unknown to the encoder"
         )
-    if len(sample[0]) < 2 or not intra.shape[1]:
-        raise UserError("there are too few words with vectors in the sentences: take more sentences")
+    if not intra.shape[1]:
+        raise UserError(
+            "no sentence has two words with vectors, which intra-sentence similarity compares: take other sentences"
+        )
+    if len(sample[0]) < 2:
+        raise UserError(
+            "fewer than two of the sampled words have vectors, which anisotropy compares: take more sentences, or raise "
+            f"{setting('sample')}"
+        )
     words, counts, similar, explained = zip(*table, strict=True)
     return Contextuality(
         settings,

@@ -41,8 +41,9 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float, draws: Numbers) -> Estimate:
-        """From the figure and its draws (R,)."""
-        low, high = np.percentile(draws, [2.5, 97.5])
+        """From the figure and its draws (R,); those that are NaN do not count."""
+        real = draws[~np.isnan(draws)]
+        low, high = np.percentile(real, [2.5, 97.5]) if len(real) else (value, value)
         return cls(float(value), float(low), float(high))
 
     def __str__(self) -> str:
@@ -185,32 +186,42 @@ def drawn_means(values: Vectors, draws: int, generator: np.random.Generator) -> 
 
 
 def drawn_mean_cosines(vectors: Vectors, counts: NDArray[np.int64]) -> Numbers:
-    """The mean cosines (R,) of the pairs of two different ones of N vectors (N, D), drawn `counts` times (R, N)."""
+    """The mean cosines (R,) of the pairs of two different ones of N vectors (N, D), drawn `counts` times (R, N).
+
+    NaN where all draws are of one vector, which happens if N is very small.
+    """
     exact = counts.astype(np.float64)
     totals = exact @ unit(vectors)
     alike = (exact * exact).sum(1)  # pairs of a vector and itself, whose cosine is 1
-    found: Numbers = ((totals * totals).sum(1) - alike) / (len(vectors) ** 2 - alike)
+    pairs = len(vectors) ** 2 - alike
+    found: Numbers = np.full(len(counts), np.nan)
+    np.divide((totals * totals).sum(1) - alike, pairs, out=found, where=pairs > 0)
     return found
 
 
 def drawn_explained_variances(
     vectors: Vectors, counts: NDArray[np.int64], *, centered: bool = False
 ) -> Numbers:
-    """The shares (R,) of the first squared singular value, of N vectors (N, D) drawn `counts` times (R, N)."""
+    """The shares (R,) of the first squared singular value, of N vectors (N, D) drawn `counts` times (R, N).
+
+    NaN where vectors do not vary around their mean, which happens if N is very small.
+    """
     x = np.asarray(vectors, dtype=np.float64)
     times = counts.astype(np.float64)
     means = times @ x / len(x) if centered else np.zeros((len(times), x.shape[1]))
     start = np.linalg.svd(x - x.mean(0) if centered else x, full_matrices=False)[2][0]
     first = np.repeat(start[:, None], len(times), axis=1)  # (D, R), one direction for each draw
     squared: Numbers = np.zeros(len(times))
+    sums = times @ (x * x).sum(1) - len(x) * (means * means).sum(1)
+    varying = sums > 1e-12 * (x * x).sum()
     for _ in range(POWER_STEPS):
         before = squared
         along = times.T * (x @ first - (means.T * first).sum(0))
         first = x.T @ along - means.T * along.sum(0)
         squared = np.linalg.norm(first, axis=0)  # the eigenvalue, once the direction stands still
-        first = first / squared
-        if (np.abs(squared - before) <= STILL * squared).all():
+        first = first / np.where(varying, squared, 1)
+        if (np.abs(squared - before) <= STILL * squared)[varying].all():
             break
-    sums = times @ (x * x).sum(1) - len(x) * (means * means).sum(1)
-    found: Numbers = squared / sums
+    found: Numbers = np.full(len(times), np.nan)
+    np.divide(squared, sums, out=found, where=varying)
     return found

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from unfreeze.analysis.geometry import Numbers, Vectors, unit
 from unfreeze.datasets.batches import token_bounded_batches
+from unfreeze.display import counted
 from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.features import BATCH_WORDS, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
@@ -65,8 +66,10 @@ def find_occurrences(
         sentences: of any number; they are streamed.
 
     Raises:
-        UserError: the word occurs in no sentence, or in one.
+        UserError: it is no single word, or it occurs in no sentence, or in one.
     """
+    if not word.strip():
+        raise UserError("the word is empty: name the word whose occurrences are compared")
     wanted, choose = normalized(word), random.Random(seed)
     kept: list[tuple[list[str], int]] = []
     seen: set[str] = set()
@@ -84,7 +87,12 @@ def find_occurrences(
         elif (slot := choose.randrange(len(seen))) < most:  # each sentence stays with the same probability
             kept[slot] = words, place
     if len(seen) < 2:
-        found = "in no sentence" if not seen else "in one sentence only"
+        own = encoder.tokenizer.encode(word)
+        if not seen and len(parts := words_of(own.words, own.offsets, word)) > 1:
+            raise UserError(
+                f"{word!r} is {len(parts)} words for this encoder ({', '.join(parts)}): name one word"
+            )
+        found = "in no sentence" if not seen else "in only one sentence"
         raise UserError(f"{word!r} occurs {found} of the corpus: its occurrences cannot be compared")
     return Occurrences(word, [words for words, _ in kept], [place for _, place in kept], len(seen))
 
@@ -174,6 +182,8 @@ class Senses:
     """The mean silhouette for each number of senses that was tried."""
     null: float
     """The largest mean silhouette of the clouds without clusters, for the best of these numbers."""
+    asked: bool = False
+    """Whether the number of senses was given."""
 
     @property
     def n_senses(self) -> int:
@@ -183,15 +193,17 @@ class Senses:
     @property
     def reason(self) -> str:
         """How the number of senses was chosen."""
+        if self.asked and not self.silhouettes:
+            return f"{counted(self.n_senses, 'sense')}, as asked for"
         if not self.silhouettes:
             return "one sense: all vectors are equal, or too few differ"
         best = max(self.silhouettes, key=lambda number: self.silhouettes[number])
         compared = (
             f"{self.silhouettes[best]:.3f}, and at most {self.null:.3f} in random clouds without clusters"
         )
-        if self.n_senses == 1 and len(self.silhouettes) > 1:
+        if self.n_senses == 1:
             return f"one sense: clusters are no clearer than in a cloud without any (mean silhouette of {best} clusters {compared})"
-        if len(self.silhouettes) == 1:
+        if self.asked:
             return f"{best} senses, as asked for (mean silhouette {compared})"
         return f"{best} senses have the largest mean silhouette ({compared})"
 
@@ -224,7 +236,7 @@ def cluster_senses(
         if 1 < number < len(points):
             found[number] = float(silhouette_score(points, labels)), labels
         else:
-            return _ordered(points, labels, {}, 0.0)
+            return _ordered(points, labels, {}, 0.0, asked=True)
     if not found:
         return _ordered(points, np.zeros(len(points), np.int64), {}, 0.0)
     best = max(found, key=lambda number: found[number][0])
@@ -237,7 +249,8 @@ def cluster_senses(
     score, labels = found[best]
     if senses is None and score <= null:
         labels = np.zeros(len(points), np.int64)
-    return _ordered(points, labels, {number: each for number, (each, _) in found.items()}, null)
+    scores = {number: each for number, (each, _) in found.items()}
+    return _ordered(points, labels, scores, null, asked=senses is not None)
 
 
 def _reduced(vectors: Vectors) -> Numbers:
@@ -256,7 +269,9 @@ def _k_means(points: Numbers, number: int, seed: int) -> Labels:
     return np.asarray(labels, np.int64)
 
 
-def _ordered(points: Numbers, labels: Labels, silhouettes: dict[int, float], null: float) -> Senses:
+def _ordered(
+    points: Numbers, labels: Labels, silhouettes: dict[int, float], null: float, *, asked: bool = False
+) -> Senses:
     """Number the clusters from the largest to the smallest, and sort the occurrences of each by their distance to its mean."""
     sizes = np.bincount(labels)
     order = np.argsort(-sizes, kind="stable")
@@ -267,4 +282,4 @@ def _ordered(points: Numbers, labels: Labels, silhouettes: dict[int, float], nul
         own = np.flatnonzero(labels == old)
         distances = np.linalg.norm(points[own] - points[own].mean(0), axis=1)
         typical.append([int(each) for each in own[np.argsort(distances, kind="stable")]])
-    return Senses(ranks[labels], typical, silhouettes, null)
+    return Senses(ranks[labels], typical, silhouettes, null, asked)

@@ -16,6 +16,8 @@ from unfreeze.errors import UserError
 
 CONTEXT = 45
 """Characters that are shown on each side of the word."""
+MOST_DRAWN = 8
+"""Senses that can be told apart in a picture."""
 WORDS_AROUND = 4
 """Words on each side that name a sense in the picture."""
 
@@ -64,10 +66,17 @@ class Senses(ReadsText, PlotOptions):
     """Seed of all random numbers: the same seed gives the same senses."""
 
     def __post_init__(self) -> None:
-        need_positive(self, "senses", "most_senses", "top")
+        need_positive(self, "senses", "top")
         need_seed(self.seed)
         if self.occurrences < 2:
             raise UserError("--occurrences must be at least 2: one cannot be compared")
+        if self.most_senses < 2:
+            raise UserError("--most-senses must be at least 2; for a single cluster use --senses 1")
+        if self.senses is not None and self.most_senses != Senses.most_senses:
+            raise UserError("--most-senses has no effect with --senses")
+        if self.plot is not None and (most := self.senses or self.most_senses) > MOST_DRAWN:
+            name = "--most-senses" if self.senses is None else "--senses"
+            raise UserError(f"--plot can show at most {MOST_DRAWN} senses, and {name} is {most}")
 
 
 def run(arguments: Senses, console: Console) -> None:

@@ -33,6 +33,11 @@ def release_free_memory(n_words: int) -> None:
     if n_words < WORTHWHILE:
         return
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Return the free blocks of the heap to the system (glibc); has no effect on other systems."""
     if sys.platform != "linux":
         return
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

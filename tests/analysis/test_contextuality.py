@@ -17,7 +17,7 @@ from tests.language_models.models import TEXTS, random_model, word_tokenizer
 from unfreeze.analysis import contextuality as module
 from unfreeze.analysis.contextuality import Contextuality, contextuality, shared_words
 from unfreeze.analysis.contextuality_settings import ContextualitySettings
-from unfreeze.analysis.geometry import explained_variance
+from unfreeze.analysis.geometry import explained_variance, similarity_to_mean
 from unfreeze.encoders.features import words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
@@ -200,3 +200,16 @@ def test_settings_that_cannot_work(values: dict[str, int]) -> None:
 def test_a_full_disk_is_said() -> None:
     with files_of(1000), pytest.raises(UserError, match="cannot write"):
         contextuality(ELMO, SENTENCES, SETTINGS)
+
+
+def test_a_smaller_number_format_is_that_of_the_encoder_alone() -> None:
+    random = torch.Generator().manual_seed(0)
+    x, mask = (
+        torch.randn(3, 6, 50, generator=random),
+        torch.tensor([[True] * n + [False] * (6 - n) for n in (6, 3, 1)]),
+    )
+    exact = module._intra_sentence(x, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(module._intra_sentence(x, mask), exact, rtol=0, atol=1e-6, equal_nan=True)
+    wanted = [similarity_to_mean(own[real].numpy()) for own, real in zip(x, mask, strict=True)]
+    assert exact[:2].tolist() == pytest.approx(wanted[:2], abs=1e-6) and exact[2].isnan()

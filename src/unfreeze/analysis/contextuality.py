@@ -47,8 +47,11 @@ from unfreeze.encoders.features import BATCH_WORDS, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError, need_texts, setting
 from unfreeze.folders import writing
+from unfreeze.memory import trim_heap
 from unfreeze.progress import SILENT, Progress
 
+TRIMMED = 8
+"""Batches after which free blocks are returned to the system. Batches have different shapes, and these fragment the heap."""
 TOGETHER = 1 << 20
 """Numbers of the vectors of words that are measured together."""
 Floats = NDArray[np.float32]
@@ -345,7 +348,7 @@ def _encode(
     numbers = [int(number) for number in np.flatnonzero(lengths)]
     batches = token_bounded_batches([int(lengths[number]) for number in numbers], BATCH_WORDS)
     with evaluating(encoder), number_format(), progress.bar("encode", len(numbers), "sentence") as bar:
-        for picked in batches:
+        for done, picked in enumerate(batches, start=1):
             batch = [numbers[each] for each in picked]
             layers, mask = encoder.word_layers(encoder.prepare([sentences[number] for number in batch]))
             layers = [each.float() for each in layers]
@@ -365,7 +368,10 @@ def _encode(
                     _write_rows(file, own, vectors)
                 else:
                     sample[own] = vectors
+            del layers, each, mask, joined, known, vectors  # before the next batch is encoded
             bar.advance(len(batch))
+            if done % TRIMMED == 0:
+                trim_heap()
     sample = sample[np.abs(sample).max(1, initial=0.0) > 0]
     edges = np.cumsum(encoder.widths)[:-1]
     return np.split(sample, edges, axis=1), intra[:, ~np.isnan(intra[0])], valid
@@ -376,7 +382,8 @@ def _intra_sentence(x: Tensor, mask: Tensor) -> Tensor:
     count = mask.sum(1)
     real = x * mask[:, :, None]
     mean = torch.nn.functional.normalize(real.sum(1), dim=1)
-    cosines = torch.einsum("bwd,bd->bw", real, mean) / real.norm(dim=2).clamp_min(1e-12)
+    # No matrix product, which autocast would compute in bf16.
+    cosines = (real * mean[:, None]).sum(2) / real.norm(dim=2).clamp_min(1e-12)
     return torch.where(count > 1, cosines.sum(1) / count.clamp_min(1), torch.nan)
 
 

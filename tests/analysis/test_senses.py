@@ -73,6 +73,13 @@ def test_a_given_number_of_senses() -> None:
     assert all(len(each) == 1 for each in homogeneity), "no true sense is cut"
 
 
+def test_a_number_that_is_the_only_one_to_try_was_not_asked_for() -> None:
+    apart = cluster_senses(np.array([[1, 0], [1, 1e-3], [-1, 0]]))
+    assert list(apart.silhouettes) == [2] and "as asked for" not in apart.reason
+    alike = cluster_senses(np.eye(3))
+    assert alike.n_senses == 1 and alike.reason.startswith("one sense: clusters are no clearer")
+
+
 def test_typical_occurrences_are_those_in_the_middle() -> None:
     vectors, _ = clouds([40, 30])
     found = cluster_senses(vectors)
@@ -96,7 +103,7 @@ TEXT = ["The cat sat.", "a dog", "the Cat and the cat", "concatenate", "The cat 
 
 
 def test_occurrences_are_sentences_with_the_word() -> None:
-    found = find_occurrences(ELMO, TEXT, "CAT")
+    found = find_occurrences(ELMO, TEXT, "CAT ")
     assert found.n_found == len(found) == 3
     assert [words[place].lower() for words, place in zip(found.sentences, found.places, strict=True)] == [
         "cat"

@@ -13,6 +13,8 @@ import pytest
 from tests.commands.calls import fail, succeed
 from tests.commands.toy import write_corpus
 from tests.encoders.elmos import WORDS, small_elmo
+from unfreeze.analysis.contextuality_plots import SENSE_STYLES
+from unfreeze.commands.senses import MOST_DRAWN
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,7 @@ def test_figures_of_two_encoders(place: Path, tmp_path: Path) -> None:
         assert float(row["anisotropy_low"]) <= float(row["anisotropy"]) <= float(row["anisotropy_high"])
     stored = json.loads((output / "contextuality.json").read_text(encoding="utf-8"))
     assert stored["elmo"]["n_words"] > stored["vectors.txt"]["n_words"]
+    assert {each["n_compared"] for each in stored.values()} == {stored["vectors.txt"]["n_words"]}
     assert stored["elmo"]["settings"]["sample"] == 30 and stored["elmo"]["n_repeated"] == 3
     assert float(rows[3]["explained"]) == pytest.approx(stored["elmo"]["layers"][2]["explained"])
     names = {f"{name}.{suffix}" for name in ("measures", "cone", "space") for suffix in ("png", "svg")}
@@ -118,6 +121,10 @@ def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:
     static = ("senses", place / "vectors.txt", "cat", "--corpus", place / "texts.txt", "--senses")
     assert "as asked for" in succeed(*static, 2).out
     assert "with 1 different vectors" in fail(*static, 2, "--by", "word")
+
+
+def test_as_many_senses_are_drawn_as_have_a_style() -> None:
+    assert len(SENSE_STYLES) == MOST_DRAWN
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ class LayerFigures:
     explained: Estimate
     """Mean over the words of the share of the first squared singular value of their occurrences."""
     explained_adjusted: Estimate
-    """Minus the same share of unrelated words."""
+    """Minus the same share of unrelated words. Of few vectors the first singular value has a larger share than of many, so words that occur
+    less often than there are sampled words are above 0 even if their occurrences are no more alike than unrelated words."""
     explained_baseline: Estimate
     """The share of unrelated words."""
     isotropy: float
@@ -194,12 +195,19 @@ class Contextuality:
             found.append(own_layer)
         return found
 
-    def as_dict(self, figures: Sequence[LayerFigures]) -> dict[str, Any]:
-        """The counts, the settings, and the figures of each layer (see `figures`) as JSON values."""
+    def as_dict(
+        self, figures: Sequence[LayerFigures], words: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """The counts, the settings, and the figures of each layer as JSON values.
+
+        Args:
+            figures: what the method of this name found for `words`.
+        """
         names = ("n_sentences", "n_repeated", "n_without_vector")
         return {
             **{name: getattr(self, name) for name in names},
             "n_words": len(self.words),
+            "n_compared": len(self._rows(words)),
             "n_occurrences": int(self.counts.sum()),
             "n_sampled": len(self.sample[0]),
             "settings": asdict(self.settings),

@@ -47,7 +47,8 @@ MEASURES = {
 """Name and explanation of each measure; all but the first are also adjusted by a baseline of unrelated words."""
 OTHERS = {
     "adjusted": "The measure minus that of unrelated words (anisotropy, or their explained variance), so that spaces that differ in anisotropy can be "
-    "compared: 0 means no more alike than unrelated words.",
+    "compared: 0 means no more alike than unrelated words. One vector explains more of few vectors than of many, so the adjusted explained "
+    "variance of rare words is above 0 in any case: compare it between layers and encoders.",
     "isotropy": "Smallest value of the partition function of the sampled words divided by its largest, from 0 to 1: 1 means that all directions "
     "are alike; unlike the cosines, it depends on the lengths of the vectors.",
     "effective dimension": "Number of directions in which the sampled words vary (participation ratio of the variances of their principal "

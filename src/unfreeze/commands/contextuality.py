@@ -105,7 +105,7 @@ def run(arguments: Contextuality, console: Console) -> None:
         common = "both" if len(reports) == 2 else f"all {len(reports)} encoders"
         console.note(f"encoders are compared on the {counted(len(words), 'word')} that {common} have")
     figures = {name: each.figures(words) for name, each in reports.items()}
-    values = {name: each.as_dict(figures[name]) for name, each in reports.items()}
+    values = {name: each.as_dict(figures[name], words) for name, each in reports.items()}
     output = arguments.output
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,7 @@ def run(arguments: Senses, console: Console) -> None:
         if arguments.by == "sentence":
             panels.append((f"its sentences, layer {layer}", clustered))
         first = [own[0] for own in senses.typical]
-        names = [" ".join(_around(found.sentences[each], found.places[each])) for each in first]
+        names = [_around(found.sentences[each], found.places[each]) for each in first]
         plot_occurrences(panels, senses.labels.tolist(), names, arguments.plot)
     lines = [
         f"{word}: {counted(found.n_found, 'sentence')}"
@@ -142,9 +142,9 @@ def run(arguments: Senses, console: Console) -> None:
         console.note(f"drawn: {arguments.plot}")
 
 
-def _around(words: list[str], place: int) -> list[str]:
+def _around(words: list[str], place: int) -> str:
     """The word with a few others around it, which name a sense in a picture."""
-    return words[max(0, place - WORDS_AROUND) : place + WORDS_AROUND + 1]
+    return " ".join(words[max(0, place - WORDS_AROUND) : place + WORDS_AROUND + 1]).strip(" ,.;:")
 
 
 def _in_context(words: list[str], place: int) -> str:

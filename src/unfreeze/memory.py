@@ -63,3 +63,12 @@ def keep_freed_blocks() -> None:
     # disables the automatic increase of the threshold.
     if mallopt is not None and (mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, 32 << 20)):
         mallopt(_TRIM_THRESHOLD, 1 << 30)
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN keep few of the kernels that it makes for every shape of a batch; call it before torch computes anything.
+
+    By default it keeps 1,024, more than a megabyte for each shape of an LSTM's batch in bf16. Where almost every batch has another shape they
+    are not used again: `contextuality` grew by 200 MB from 5,000 to 15,000 sentences with all of them (docs/lab-notes.md).
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")

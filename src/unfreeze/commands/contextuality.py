@@ -13,6 +13,7 @@ from unfreeze.commands.inputs import need_new
 from unfreeze.commands.options import PredictionOptions, ReadsText
 from unfreeze.display import aligned, counted
 from unfreeze.errors import UserError
+from unfreeze.memory import keep_few_kernels
 
 ADJUSTED = {
     "self-similarity": "self_similarity",
@@ -68,6 +69,7 @@ class Contextuality(ReadsText, PredictionOptions):
 def run(arguments: Contextuality, console: Console) -> None:
     """Measure each encoder, write the files, and print the table."""
     need_new(arguments.output, overwrite=arguments.overwrite)
+    keep_few_kernels()
     from itertools import islice
 
     from unfreeze.analysis.contexts import sentences

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.how_contextual import main, rising, sts_sentences, verdict
+from experiments.how_contextual import main, of_unrelated_words, rising, sts_sentences, verdict
 from tests.encoders.elmos import WORDS, small_elmo
+from unfreeze.analysis.contextuality import Contextuality
+from unfreeze.analysis.contextuality_settings import ContextualitySettings, Estimator
 from unfreeze.analysis.geometry import Estimate
 
 
@@ -18,6 +21,34 @@ def test_verdicts_are_those_of_intervals() -> None:
     assert rising(Estimate(-0.2, -0.3, -0.1)) == "not held"
     assert rising(Estimate(0.0, -0.1, 0.1)) == "open"
     assert verdict(False, False) == "open"
+
+
+@pytest.mark.parametrize("estimator", ["uncentered", "centered"])
+def test_few_unrelated_words_are_explained_better_than_many(estimator: Estimator) -> None:
+    """Of pairs, triples and so on of the sampled vectors, which are counted out here."""
+    sample = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+
+    def share(rows: tuple[int, ...]) -> float:
+        x = sample[list(rows)].astype(np.float64)
+        squares = np.linalg.svd(x - x.mean(0) if estimator == "centered" else x, compute_uv=False) ** 2
+        return float(squares[0] / squares.sum())
+
+    expected = np.mean([np.mean([share(rows) for rows in combinations(range(6), size)]) for size in (3, 6)])
+    none = np.zeros((1, 200), np.float32)
+    report = Contextuality(
+        ContextualitySettings(explained=estimator),
+        n_sentences=6,
+        n_repeated=0,
+        n_without_vector=0,
+        words=[f"{number}" for number in range(200)] + ["left out"],
+        counts=np.array([3, 9] * 100 + [2]),
+        self_similarities=none,
+        explained=none,
+        intra_sentence=none,
+        sample=[sample],
+    )
+    found = of_unrelated_words(report, 0, set(report.words[:-1]))
+    assert found == pytest.approx(expected - share(tuple(range(6))), abs=0.04) and found > 0.05
 
 
 def test_five_findings_on_small_encoders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from tests.encoders.elmos import WORDS, small_elmo
 from tests.language_models.models import TEXTS, random_model, word_tokenizer
 from unfreeze.analysis import contextuality as module
 from unfreeze.analysis.contextuality import Contextuality, contextuality, shared_words
-from unfreeze.analysis.contextuality_settings import ContextualitySettings
+from unfreeze.analysis.contextuality_settings import ContextualitySettings, Estimator
 from unfreeze.analysis.geometry import explained_variance, similarity_to_mean
 from unfreeze.encoders.features import words_of
 from unfreeze.encoders.text_encoder import TextEncoder
@@ -89,6 +89,19 @@ def test_figures_are_those_of_loops(report: Contextuality) -> None:
             assert adjusted == pytest.approx(raw - np.mean(baseline), abs=1e-6)
         share = figures.explained.value - figures.explained_adjusted.value
         assert share == pytest.approx(explained_variance(report.sample[layer]), abs=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["uncentered", "centered"])
+def test_the_interval_of_an_isotropic_baseline_has_its_figure(
+    report: Contextuality, estimator: Estimator
+) -> None:
+    """One vector explains more of a draw with replacement, which repeats some of the sampled vectors, than of all of these."""
+    isotropic = np.random.default_rng(0).normal(size=(200, 50)).astype(np.float32)
+    settings = replace(SETTINGS, explained=estimator, draws=200)
+    (figures,) = replace(report, settings=settings, sample=[isotropic]).figures()
+    baseline = figures.explained_baseline
+    assert baseline.value == pytest.approx(explained_variance(isotropic, centered=estimator == "centered"))
+    assert baseline.low < baseline.value < baseline.high < 1.3 * baseline.value
 
 
 def test_sampled_words_are_of_different_sentences(report: Contextuality) -> None:

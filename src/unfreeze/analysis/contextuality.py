@@ -183,10 +183,11 @@ class Contextuality:
             sample = self.sample[number]
             options: dict[str, Any] = {"centered": settings.explained == "centered"}
             anisotropy = mean_cosine(sample), drawn_mean_cosines(sample, of_cosines)
-            baseline = (
-                explained_variance(sample, **options),
-                drawn_explained_variances(sample, of_shares, **options),
-            )
+            share = explained_variance(sample, **options)
+            drawn = drawn_explained_variances(sample, of_shares, **options)
+            # A draw has fewer different vectors than the sample, and one vector explains more of fewer: without the shift, an isotropic
+            # space is outside of its own interval.
+            baseline = share, drawn + (share - np.nanmean(drawn))
             own_layer = {"anisotropy": anisotropy, "explained_baseline": baseline}
             for name, (every_value, every_draw) in means.items():
                 value, draws = float(every_value[place]), every_draw[place]

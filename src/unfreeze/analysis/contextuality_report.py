@@ -18,7 +18,7 @@ MEASURES = {
     "anisotropy": (
         "anisotropy",
         (
-            "Mean cosine of unrelated words, a random word of each of {n_sampled} random sentences: near 0 the vectors point in all directions, at 1 "
+            "Mean cosine of unrelated words, a random word of each of at most {sample} random sentences: near 0 the vectors point in all directions, at 1 "
             "they all point in the same one."
         ),
     ),
@@ -109,7 +109,7 @@ def write_report(
     """
     first = next(iter(reports.values()))
     facts = {
-        "n_sampled": f"{len(first.sample[0]):,}",
+        "sample": f"{first.settings.sample:,}",
         "variance": VARIANCES[first.settings.explained],
     }
     terms = {name: text.format(**facts) for name, text in MEASURES.values()} | OTHERS
@@ -151,7 +151,8 @@ def _data(reports: Mapping[str, Contextuality], corpus: str) -> str:
     compared = (
         ""
         if len(reports) == 1
-        else f"<p>They are compared on the {counted(len(words), 'word')} that {common} have.</p>"
+        else f"<p>Self-similarity and explained variance are compared on the {counted(len(words), 'word')} that {common} have, the other "
+        "measures on all words with vectors.</p>"
     )
     return (
         f"<h2>Data</h2>\n<p>{escape(corpus)}: {counted(first.n_sentences, 'different sentence')}{repeated}. Words that occur in at least "

@@ -33,7 +33,7 @@ class Contextuality(ReadsText, PredictionOptions):
 
     For each layer: self-similarity of words, similarity of the words of a sentence, explained variance, each also adjusted by unrelated
     words; anisotropy, isotropy and effective dimension, with 95 % intervals. DIR gets contextuality.csv, contextuality.json, pictures (PNG
-    and SVG) and report.html, a page with everything. Several encoders are compared on the words that all of them have.
+    and SVG) and report.html, a page with everything. The words of several encoders are compared where all of them have vectors.
 
     Example:
         unfreeze contextuality my-elmo --corpus sentences.txt --output how-contextual
@@ -105,7 +105,9 @@ def run(arguments: Contextuality, console: Console) -> None:
     if len(reports) > 1:
         words = set(shared_words(list(reports.values())))
         common = "both" if len(reports) == 2 else f"all {len(reports)} encoders"
-        console.note(f"encoders are compared on the {counted(len(words), 'word')} that {common} have")
+        console.note(
+            f"self-similarity and explained variance are those of the {counted(len(words), 'word')} that {common} have"
+        )
     figures = {name: each.figures(words) for name, each in reports.items()}
     values = {name: each.as_dict(figures[name], words) for name, each in reports.items()}
     output = arguments.output

@@ -29,6 +29,7 @@ class Senses(ReadsText, PlotOptions):
     An occurrence is described by the vectors of the other words of its sentence (rare ones count more), or with `--by word` by the word's own
     vector, which depends more on grammar than on the sense, and is always the same if the encoder is one of static word vectors. The number of
     senses is the one whose clusters are clearest (largest mean silhouette), or one if these are no clearer than in a cloud without clusters.
+    Clusters are not always senses: a frequent word with a single sense is divided by the topics of its sentences.
 
     Example:
         unfreeze senses my-elmo mouse --corpus texts/

@@ -120,7 +120,7 @@ def main(given: Sequence[str] | None = None) -> None:
         name: TextEncoder.from_pretrained(model) for name, model in models.items() if model is not None
     }
     if arguments.vectors is not None:
-        encoders = {"folder or file of word vectors": read_encoder(arguments.vectors), **encoders}
+        encoders = {"word vectors": read_encoder(arguments.vectors), **encoders}
     for name, encoder in encoders.items():
         print(f"{name}:")
         two_banks(encoder)

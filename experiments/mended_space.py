@@ -83,7 +83,7 @@ def mended(
             of_table, of_pairs = unchanged, unchanged
             if method != "as it is":
                 of_table = PostProcessing.fit(method, table.matrix)
-                of_pairs = PostProcessing.fit(method, occurrences[occurrences.any(axis=1)])
+                of_pairs = of_known(PostProcessing.fit(method, occurrences[occurrences.any(axis=1)]))
             changed = VectorTable(table.words, np.asarray(of_table(table.matrix), np.float32))
             reports = evaluate_pairs(changed, sets)
             answers = threshold_answers(
@@ -108,6 +108,11 @@ def mended(
 def unchanged(vectors: Vectors) -> Vectors:
     """A layer as it is."""
     return vectors
+
+
+def of_known(change: Change) -> Change:
+    """The same map, but zeros, which unknown words have, stay zeros: moved by the mean, two of them would be equal and so of one sense."""
+    return lambda vectors: np.where(vectors.any(axis=1, keepdims=True), change(vectors), 0.0)
 
 
 def n_above(ours: Sequence[PairsReport], theirs: Sequence[PairsReport]) -> int:

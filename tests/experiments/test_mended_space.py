@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.mended_space import main
+from experiments.mended_space import main, of_known
 from tests.encoders.elmos import small_elmo
+from unfreeze.analysis.post_processing import PostProcessing
 
 NAMES = [a + b + c for a in "bdk" for b in "aeiou" for c in "mnrt"]
 
@@ -31,6 +32,14 @@ def write_sets(data: Path, scores: dict[tuple[str, str], float]) -> None:
             gold.append("F\n" if number % 2 else "T\n")
         (folder / f"{part}.data.txt").write_text("".join(rows))
         (folder / f"{part}.gold.txt").write_text("".join(gold))
+
+
+def test_zeros_of_unknown_words_stay_zeros() -> None:
+    vectors = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 0.0], [3.0, 1.0, 5.0]])
+    whitened = PostProcessing.fit("whitened", np.random.default_rng(0).normal(size=(9, 3)) + 4)
+    found = of_known(whitened)(vectors)
+    assert not found[0].any()
+    np.testing.assert_array_equal(found[1:], whitened(vectors)[1:])
 
 
 def test_a_cone_is_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,8 +36,8 @@ from unfreeze.encoders.word_vectors import open_encoder
 from unfreeze.progress import Progress
 
 RECURRENT = (nn.LSTM, WeightDropLstm, QrnnLayer, ProjectedLstm)
-GROUPS = 20
-"""Groups of unrelated words for each number of occurrences."""
+GROUPED = 1 << 20
+"""Numbers of the groups of unrelated words for each number of occurrences; at least one group."""
 LITTLE = 0.05
 """The paper finds that a static vector explains less than this share of a word's variance, adjusted."""
 
@@ -83,7 +83,8 @@ def of_unrelated_words(report: Contextuality, layer: int, words: Collection[str]
     )
     total = 0.0
     for count, n_words in counts.items():
-        rows = np.tile(np.arange(len(sample)), (min(n_words, GROUPS), 1))
+        n_groups = min(n_words, max(1, GROUPED // (count * sample.shape[1])))
+        rows = np.tile(np.arange(len(sample)), (n_groups, 1))
         groups = sample[generator.permuted(rows, axis=1)[:, :count]]
         total += n_words * float(measures_of_words(groups, centered=centered)[1].mean())
     return total / counts.total() - explained_variance(sample, centered=centered)

@@ -65,6 +65,17 @@ def test_equal_vectors_are_one_sense() -> None:
         cluster_senses(np.ones((20, 5)), senses=2)
 
 
+def test_one_or_two_occurrences_are_no_sense() -> None:
+    """Two vectors far from two clouds are the clearest cluster of all."""
+    vectors, true = clouds([40, 30])
+    far = -8 * vectors.mean(0) + 0.01 * np.random.default_rng(1).normal(size=(2, vectors.shape[1]))
+    found = cluster_senses(np.concatenate([vectors, far]))
+    assert found.n_senses == 2 and found.labels[:70].tolist() == cluster_senses(vectors).labels.tolist()
+    assert cluster_senses(np.concatenate([vectors, far]), senses=3).labels.tolist().count(2) == 2
+    few = cluster_senses(np.repeat(np.eye(3), 2, axis=0))
+    assert few.n_senses == 1 and "no clusters have 3 occurrences each" in few.reason
+
+
 def test_a_given_number_of_senses() -> None:
     vectors, true = clouds([30, 30, 30])
     found = cluster_senses(vectors, senses=2)
@@ -74,9 +85,10 @@ def test_a_given_number_of_senses() -> None:
 
 
 def test_a_number_that_is_the_only_one_to_try_was_not_asked_for() -> None:
-    apart = cluster_senses(np.array([[1, 0], [1, 1e-3], [-1, 0]]))
+    sides = [[side, height] for side in (1, -1) for height in (0, 1e-3, 2e-3)]
+    apart = cluster_senses(np.array(sides), most_senses=2)
     assert list(apart.silhouettes) == [2] and "as asked for" not in apart.reason
-    alike = cluster_senses(np.eye(3))
+    alike = cluster_senses(clouds([60], apart=0.0)[0], most_senses=2)
     assert alike.n_senses == 1 and alike.reason.startswith("one sense: clusters are no clearer")
 
 

@@ -35,6 +35,8 @@ COMPONENTS = 20
 """Principal components that are clustered; the others are mostly noise, in which all distances are alike."""
 SMOOTHING = 0.1
 """The a of the weights of context words. As in Arora, Liang and Ma (2017), common words count less; 0.1 is better than 0.01 on CoarseWSD-20."""
+SMALLEST = 3
+"""Smallest number of occurrences of a sense: one or two are sentences that are unlike all others, such as very short ones."""
 NULL_CLOUDS = 19
 """Clouds without clusters. Vectors of a normal distribution have a larger silhouette than all of them in about 1 of 20 cases; those of a skewed
 one, which has no clusters either, in many more."""
@@ -198,7 +200,7 @@ class Senses:
         if self.asked and not self.silhouettes:
             return f"{counted(self.n_senses, 'sense')}, as asked for"
         if not self.silhouettes:
-            return "one sense: all vectors are equal, or too few differ"
+            return f"one sense: all vectors are equal, or no clusters have {SMALLEST} occurrences each"
         best = max(self.silhouettes, key=lambda number: self.silhouettes[number])
         compared = (
             f"{self.silhouettes[best]:.3f}, and at most {self.null:.3f} in random clouds without clusters"
@@ -218,7 +220,7 @@ def cluster_senses(
     Args:
         vectors: (N, D).
         senses: their number, if it is known.
-        most_senses: largest number that is tried otherwise.
+        most_senses: largest number that is tried otherwise; numbers with a cluster of less than three occurrences are passed over.
 
     Raises:
         UserError: there are fewer different vectors than senses.
@@ -235,10 +237,10 @@ def cluster_senses(
     found: dict[int, tuple[float, Labels]] = {}
     for number in tried:
         labels = _k_means(points, number, seed)
-        if 1 < number < len(points):
-            found[number] = float(silhouette_score(points, labels)), labels
-        else:
+        if not 1 < number < len(points):
             return _ordered(points, labels, {}, 0.0, asked=True)
+        if senses is not None or np.bincount(labels).min() >= SMALLEST:
+            found[number] = float(silhouette_score(points, labels)), labels
     if not found:
         return _ordered(points, np.zeros(len(points), np.int64), {}, 0.0)
     best = max(found, key=lambda number: found[number][0])

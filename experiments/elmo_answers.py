@@ -94,7 +94,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, AnswererSettings
     base = AnswererSettings(encoder=arguments.vectors, epochs=arguments.epochs)
     with_elmo = replace(base, encoder=arguments.elmo, word_vectors=arguments.vectors)
     every = {
-        "words": ("folder or file of word vectors", base),
+        "words": ("word vectors", base),
         "input": ("and ELMo at the input", with_elmo),
         "both": ("and ELMo at input and output", replace(with_elmo, mix_at="both")),
         "cove": ("CoVe's vectors and top layer", replace(base, encoder=arguments.cove)),

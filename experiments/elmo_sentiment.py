@@ -87,7 +87,7 @@ def forms(arguments: argparse.Namespace) -> Iterator[tuple[str, ClassifierSettin
     base = ClassifierSettings(
         encoder=arguments.elmo, body="bilstm", transfer="frozen", epochs=arguments.epochs
     )
-    yield "folder or file of word vectors", replace(base, encoder=arguments.vectors)
+    yield "word vectors", replace(base, encoder=arguments.vectors)
     for words, beside in {"": None, "word vectors and ": arguments.vectors}.items():
         with_words = replace(base, word_vectors=beside)
         yield f"{words}ELMo, last layer", replace(with_words, layers=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,19 @@ def test_what_cannot_be_measured(options: str, message: str, place: Path, tmp_pa
     asked = options.format(place=place).split()
     assert message in fail("contextuality", *asked, "--output", tmp_path / "found")
     assert not (tmp_path / "found").exists()
+
+
+def test_of_many_encoders_the_top_layers_are_drawn(place: Path, tmp_path: Path) -> None:
+    copies = [tmp_path / name for name in "abcd"]
+    for copy in copies:
+        shutil.copytree(place / "elmo", copy)
+    texts = [place / "texts.txt"] * 6
+    output = tmp_path / "found"
+    succeed("contextuality", *copies, "--corpus", *texts, "--output", output, "--draws", 9)
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert f"{', '.join(['texts.txt'] * 5)} and 1 more" in page and str(tmp_path) not in page
+    space = (output / "space.svg").read_text(encoding="utf-8")
+    assert all(f"{each.name}, layer 2" in space for each in copies) and "layer 0" not in space
 
 
 def test_senses_of_a_word(place: Path, tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ ADJUSTED = {
 MOST_ENCODERS = 6
 """More could not be told apart in the pictures."""
 PANELS = 6
-"""Spaces that are drawn: the lowest and the top layer of each encoder, from the first."""
+"""Most spaces in one picture: the lowest and the top layer of each encoder, or only the top layers of many."""
+MOST_NAMED = 5
+"""Corpora that the report names."""
 
 
 @dataclass(kw_only=True)
@@ -115,11 +117,15 @@ def run(arguments: Contextuality, console: Console) -> None:
         output.mkdir(parents=True, exist_ok=True)
     write_csv(figures, output / "contextuality.csv")
     write_json(output / "contextuality.json", values)
+    tops = {name: len(each.sample) - 1 for name, each in reports.items()}
+    shown = {name: tuple(dict.fromkeys((0, top))) for name, top in tops.items()}
+    if sum(map(len, shown.values())) > PANELS:
+        shown = {name: (top,) for name, top in tops.items()}
     panels = [
-        (f"{name}, layer {layer}", each.sample[layer])
-        for name, each in reports.items()
-        for layer in dict.fromkeys((0, len(each.sample) - 1))
-    ][:PANELS]
+        (f"{name}, layer {layer}", reports[name].sample[layer])
+        for name, layers in shown.items()
+        for layer in layers
+    ]
     samples = {name: each.sample for name, each in reports.items()}
     pictures = []
     for name, title, caption, figure in (
@@ -145,7 +151,9 @@ def run(arguments: Contextuality, console: Console) -> None:
         for suffix in ("png", "svg"):
             save_picture(figure, output / f"{name}.{suffix}")
         pictures.append(Picture(output / f"{name}.svg", title, caption))
-    corpus = f"Text: {', '.join(arguments.corpus)}"
+    read = [Path(place).name or place for place in arguments.corpus]
+    more = f" and {len(read) - MOST_NAMED} more" if len(read) > MOST_NAMED else ""
+    corpus = f"Text: {', '.join(read[:MOST_NAMED])}{more}"
     write_report(reports, figures, pictures, output / "report.html", corpus=corpus)
     rows = [
         {

@@ -97,7 +97,7 @@ def test_a_first_line_that_looks_like_names_is_said(
     assert any("read as a pair" in record.getMessage() for record in caplog.records) == said
     caplog.clear()
     assert len(read_pairs([file], header=False)) == 2
-    assert not caplog.records
+    assert all(record.levelno < logging.WARNING for record in caplog.records)
 
 
 def test_the_same_file_on_both_sides_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.awd_lstm import AwdLstm
 from unfreeze.encoders.base import Encoder
 from unfreeze.tasks.classifier_network import pooled_network
-from unfreeze.tasks.heads import fit_regression
+from unfreeze.tasks.regression import fit_regression
 from unfreeze.training.precision import Precision, prediction_format
 
 SEEDS = {100: 5, 1_000: 2}

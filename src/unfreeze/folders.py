@@ -32,7 +32,9 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 METRICS = "metrics.json"
-OWN = {CONFIG, WEIGHTS, METRICS, "README.md", "training"}
+TERMS, MEMBERS = "terms.json", "members"
+"""The terms of TF-IDF, and the folder of the members of an ensemble."""
+OWN = {CONFIG, WEIGHTS, METRICS, TERMS, MEMBERS, "README.md", "training"}
 OWN |= {"tokenizer.json", "counts.json", "preprocessor_config.json"}  # processors
 """Names of the files of a saved model; all other files in its folder belong to the user and stay there."""
 

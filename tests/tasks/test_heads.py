@@ -16,7 +16,8 @@ from unfreeze.encoders.layers.batch_norm import BatchNorm
 from unfreeze.generated import movie_reviews
 from unfreeze.tasks.baselines import folds
 from unfreeze.tasks.classifier_network import pooled_network
-from unfreeze.tasks.heads import CANDIDATES, UNCHOSEN, LinearHead, TwoLayerHead, fit_regression, solve_head
+from unfreeze.tasks.heads import LinearHead, TwoLayerHead, solve_head
+from unfreeze.tasks.regression import CANDIDATES, UNCHOSEN, fit_regression
 from unfreeze.tasks.text_classifier import TextClassifier
 
 

@@ -1,4 +1,4 @@
-"""What classifiers of texts and of images have in common: an estimator around a `ClassifierNetwork`.
+"""What classifiers of texts and of images have in common: an estimator around a `ClassifyingNetwork`.
 
 Legend: K labels.
 """
@@ -24,11 +24,11 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model
 from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.classification import checked_weights, make_targets
-from unfreeze.tasks.classifier_network import ClassifierConfig, ClassifierNetwork
+from unfreeze.tasks.classifier_network import ClassifierConfig
+from unfreeze.tasks.classifying import ClassifyingNetwork
 from unfreeze.tasks.metrics import THRESHOLD, Prediction, Report, make_report
 from unfreeze.tasks.saved_classifiers import saved_network
 from unfreeze.tasks.settings import TaskSettings
-from unfreeze.tasks.task_encoders import save_task_model
 from unfreeze.training.precision import prediction_format
 
 
@@ -43,7 +43,7 @@ class Classifier(Estimator):
     """What `evaluate` returns."""
     buffer: ClassVar[int] = 2048
     """Inputs of a stream that are classified together, sorted by length."""
-    network_: ClassifierNetwork
+    network_: ClassifyingNetwork
     label_names_: tuple[str, ...]
     """The classes as text, in the order of the columns of `predict_proba`."""
     classes_: NDArray[Any]
@@ -57,7 +57,7 @@ class Classifier(Estimator):
     @classmethod
     def of_network(
         cls,
-        network: ClassifierNetwork,
+        network: ClassifyingNetwork,
         label_names: Sequence[str],
         arguments: dict[str, Any],
         prior: Sequence[float] | None = None,
@@ -90,7 +90,7 @@ class Classifier(Estimator):
     @property
     def layer_weights(self) -> dict[str, list[float]]:
         """The weight of each layer of the encoder by the place of the mix, and gamma at the end; empty without a mix."""
-        return self.network_.body.mix_shares()
+        return self.network_.mix_shares()
 
     @abstractmethod
     def _read(self, X: Any) -> Sequence[Any]:
@@ -210,13 +210,9 @@ class Classifier(Estimator):
         network = self.network_
         if not len(given):
             return np.zeros((0, len(self.label_names_)), dtype=np.float32), np.zeros(0, dtype=np.bool_)
-        device = next(network.parameters()).device
-        inputs = network.body.inputs(given)
-        known = network.body.have_known_words(inputs)
-        with prediction_format(self.precision, device):
-            found = network.read_all(inputs)
-        features = {name: x.to(device) for name, x in found.items()}
-        result: NDArray[np.float32] = network.probabilities(features).cpu().numpy()
+        with prediction_format(self.precision, next(network.parameters()).device):
+            probabilities, known = network.classify(given)
+        result: NDArray[np.float32] = probabilities.float().cpu().numpy()
         if self.prior_ is not None:
             result[~known] = self.prior_
         return result, known
@@ -313,8 +309,7 @@ class Classifier(Estimator):
             **({} if self.classes_.dtype.kind in "UO" else {"classes": self.classes_.tolist()}),
             "estimator": self._checked_settings(),
         }
-        network = self.network_
-        save_task_model(folder, config, network.own_tensors(), network.encoder, network.body.vectors)
+        self.network_.save(folder, config)
 
     @classmethod
     def from_pretrained(cls, name_or_dir: str | Path, **hub: Unpack[HubOptions]) -> Self:

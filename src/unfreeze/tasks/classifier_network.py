@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.datasets.batches import token_bounded_batches
@@ -28,11 +31,12 @@ from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError, setting
-from unfreeze.folders import WEIGHTS, Config, EncoderConfig, load_tensors, read_config
+from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
+from unfreeze.tasks.classifying import KIND, ClassifyingNetwork
 from unfreeze.tasks.heads import HEADS, LinearHead
 from unfreeze.tasks.image_inputs import PooledMaps
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
@@ -40,6 +44,7 @@ from unfreeze.tasks.settings import Head, Layers, MixAt, Pooling
 from unfreeze.tasks.task_encoders import (
     encoder_of_vectors,
     random_encoder,
+    save_task_model,
     static_vectors,
     task_words,
     weighted_vectors,
@@ -50,7 +55,6 @@ from unfreeze.transfer.policies import LayerGroups
 
 logger = logging.getLogger(__name__)
 
-KIND = "text_classifier"
 BATCH_TOKENS = 16_384
 """Size of a batch of `read_all`, padding included."""
 SAVED_NAMES = {
@@ -63,7 +67,7 @@ SAVED_NAMES = {
 """How the names of tensors begin here -> how they begin in saved models and checkpoints, which are older than the bodies."""
 
 
-class ClassifierNetwork(nn.Module):
+class ClassifierNetwork(ClassifyingNetwork):
     """Encoder -> body -> heads -> logits.
 
     Args:
@@ -155,6 +159,30 @@ class ClassifierNetwork(nn.Module):
             for logits in self.logits(features)
         ]
         return torch.stack(each).mean(0)
+
+    @torch.no_grad()
+    def classify(self, given: Sequence[Any]) -> tuple[Tensor, NDArray[np.bool_]]:
+        """N raw inputs -> (N, K) probabilities, and (N,) whether a text has a known word."""
+        device = next(self.parameters()).device
+        inputs = self.body.inputs(given)
+        features = {name: x.to(device) for name, x in self.read_all(inputs).items()}
+        with torch.autocast(
+            device.type, enabled=False
+        ):  # the head is computed in fp32 whatever the encoder is
+            return self.probabilities(features), self.body.have_known_words(inputs)
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether an input is a pair of texts."""
+        return self.body.reads_pairs
+
+    def mix_shares(self) -> dict[str, list[float]]:
+        """The weight of each layer, by the place of the mix."""
+        return self.body.mix_shares()
+
+    def save(self, folder: str | Path, config: dict[str, Any]) -> None:
+        """Write config.json, model.safetensors and what the encoder needs into `folder`, whole or not at all."""
+        save_task_model(folder, config, self.own_tensors(), self.encoder, self.body.vectors)
 
     def own_tensors(self) -> dict[str, Tensor]:
         """The tensors besides those of the encoder and of word vectors saved as an encoder, by their saved names."""
@@ -411,7 +439,6 @@ class ClassifierConfig(Config):
     multi_label: bool
     settings: dict[str, Any]
     """Arguments of the network, whose signature has their types."""
-    encoder: EncoderConfig = field()  # without the default of other kinds
     prior: list[float] | None = None
     """Fraction of the training texts that have each label; models of earlier versions lack it."""
     classes: list[bool] | list[int] | list[float] | None = None

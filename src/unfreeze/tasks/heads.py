@@ -1,42 +1,23 @@
 """The heads of classifiers, features -> logits; and the linear head on a frozen encoder, solved instead of trained.
 
-On fixed features a linear head is a logistic regression: convex, with one solution that is found in a second. With few
-labels its L2 penalty matters more than any setting of a training loop; C, the inverse of the penalty, is chosen by
-cross-validation within the training examples, as for the TF-IDF baseline.
+On fixed features a linear head is a logistic regression (regression.py): convex, with one solution that is found in a second.
 
 Legend: B batch, N examples, P features, K labels.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unfreeze.encoders.layers.batch_norm import BatchNorm
-from unfreeze.tasks.baselines import folds
-
-logger = logging.getLogger(__name__)
+from unfreeze.tasks.regression import Solution, fit_regression
 
 HEAD_WIDTH, HEAD_DROPOUT = 50, 0.1
 POOL_SIZE, MAXOUT_DROPOUTS = 4, (0.2, 0.3, 0.0)
-CANDIDATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Values of C to choose from, for features of unit variance."""
-UNCHOSEN = 0.01
-"""C if a class has a single example, so that nothing can be held out."""
-STEPS = 1_000
-
-Features = NDArray[np.float64]
 
 
 class TwoLayerHead(nn.Module):
@@ -116,18 +97,6 @@ HEADS: dict[str, type[TwoLayerHead] | type[LinearHead] | type[MaxoutHead]] = {
 # The linear head, solved
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Weights and bias of a fitted multinomial logistic regression, and its C."""
-
-    weight: Features
-    """(K, P)."""
-    bias: Features
-    """(K,)."""
-    C: float
-    """The C that was chosen."""
-
-
 @torch.no_grad()
 def solve_head(
     head: LinearHead, features: Tensor, targets: Tensor, sample_weight: Tensor | None = None, *, seed: int = 0
@@ -137,10 +106,23 @@ def solve_head(
     Args:
         sample_weight: (N,) weights of the examples; None for equal ones.
     """
-    exact = features.double()
-    norm, linear = head.norm, head.linear
-    assert norm.running_mean is not None and norm.running_var is not None
     weights = None if sample_weight is None else sample_weight.double()
+    solution = fit_regression(
+        standardize(head, features, weights).numpy(),
+        targets.cpu().numpy(),
+        head.linear.out_features,
+        sample_weight=None if weights is None else weights.numpy(),
+        seed=seed,
+    )
+    set_solution(head, solution)
+    return solution
+
+
+@torch.no_grad()
+def standardize(head: LinearHead, features: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Set the normalization of the head to features (N, P), with weights (N,), and return what it makes of them, in float64."""
+    exact, norm = features.double(), head.norm
+    assert norm.running_mean is not None and norm.running_var is not None
     if weights is None:
         mean, variance = exact.mean(0), exact.var(0, correction=0)
     else:
@@ -149,67 +131,12 @@ def solve_head(
         variance = (shares * (exact - mean) ** 2).sum(0)
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
-    standardized = norm.eval()(features.to(norm.running_mean.device)).double().cpu().numpy()
-    solution = fit_regression(
-        standardized,
-        targets.cpu().numpy(),
-        linear.out_features,
-        sample_weight=None if weights is None else weights.numpy(),
-        seed=seed,
-    )
-    linear.weight.copy_(torch.from_numpy(solution.weight))
-    linear.bias.copy_(torch.from_numpy(solution.bias))
-    return solution
+    found: Tensor = norm.eval()(features.to(norm.running_mean.device)).double().cpu()
+    return found
 
 
-def fit_regression(
-    x: Features,
-    targets: NDArray[np.int64],
-    n_labels: int,
-    *,
-    sample_weight: Features | None = None,
-    candidates: Sequence[float] = CANDIDATES,
-    seed: int = 0,
-) -> Solution:
-    """Logistic regression with the C of the best cross-validated log-loss.
-
-    Args:
-        x: (N, P) of about unit variance.
-        targets: (N,) of label numbers; a label without an example is never predicted.
-        n_labels: K.
-        sample_weight: (N,) weights of the examples, in the log-loss of held-out ones as well; None for equal ones.
-    """
-    C = _choose_C(x, targets, sample_weight, candidates, seed)
-    found = _regression(C, x, targets, sample_weight)
-    weight, bias = np.zeros((n_labels, x.shape[1])), np.full(n_labels, -30.0)
-    if len(found.classes_) == 2:  # scikit-learn has a single row for two labels
-        halves = np.array([[-0.5], [0.5]])
-        weight[found.classes_], bias[found.classes_] = halves * found.coef_, (halves * found.intercept_)[:, 0]
-    else:
-        weight[found.classes_], bias[found.classes_] = found.coef_, found.intercept_
-    logger.info("logistic regression on %d features, C = %g", x.shape[1], C)
-    return Solution(weight, bias, C)
-
-
-def _choose_C(
-    x: Features, targets: NDArray[np.int64], weights: Features | None, candidates: Sequence[float], seed: int
-) -> float:
-    if min(Counter(targets.tolist()).values()) < 2:
-        return UNCHOSEN
-    loss = dict.fromkeys(candidates, 0.0)
-    for train, held_out in folds(targets, seed):
-        before, after = (None, 1.0) if weights is None else (weights[train], weights[held_out])
-        for C in candidates:
-            found = _regression(C, x[train], targets[train], before)
-            columns = np.searchsorted(found.classes_, targets[held_out])
-            of_true = found.predict_proba(x[held_out])[np.arange(len(held_out)), columns]
-            loss[C] -= float((after * np.log(np.maximum(of_true, 1e-12))).sum())
-    return min(candidates, key=lambda C: loss[C])
-
-
-def _regression(C: float, x: Features, targets: NDArray[np.int64], weights: Features | None) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not converged to the last digit, which does not matter
-        return LogisticRegression(C=C, max_iter=STEPS).fit(x, targets, sample_weight=weights)
+@torch.no_grad()
+def set_solution(head: LinearHead, solution: Solution) -> None:
+    """Set the weights and the bias of the head."""
+    head.linear.weight.copy_(torch.from_numpy(solution.weight))
+    head.linear.bias.copy_(torch.from_numpy(solution.bias))

@@ -69,6 +69,7 @@ class ImageClassifier(Classifier, ImageClassifierSettings):
         array(['horizontal', 'vertical'], dtype='<U10')
     """
 
+    network_: ClassifierNetwork
     kind, noun, report_kind, buffer = KIND, "image", ImageReport, 128
     used_by = "predict or evaluate"
 

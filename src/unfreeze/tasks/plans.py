@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
+AUTO = "auto"
+OF_AUTO = "encoder minutes seed checkpoint_minutes unlabeled unlabeled_column"
+"""Settings that say how the encoder auto works; any other one that is changed names what it would choose itself."""
 LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
 """Learning rate of a classifier, by transfer mode."""
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
@@ -380,6 +383,10 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     """
     values = plain_settings(settings)
     name = values["encoder"]
+    if name == AUTO:
+        raise UserError(
+            f"{setting('encoder', AUTO)} is for classifiers of single texts: name an encoder, or {setting('encoder', NO_ENCODER)}"
+        )
     if name is None:
         name = NO_ENCODER if settings.transfer == "scratch" else kind.default_encoder
         if name != NO_ENCODER and name not in released_names():
@@ -393,6 +400,29 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
         config = read_config(find_model(name))
         encoder_kind = str((config.get("encoder") or config)["kind"])
     return kind(**{**values, "encoder": name, "encoder_kind": encoder_kind})
+
+
+def uses_auto(settings: ClassifierSettings) -> bool:
+    """Whether a classifier of texts is an ensemble of what `tasks.auto` considers: the default where nothing else is asked for.
+
+    Raises:
+        UserError: settings exclude each other.
+    """
+    names = [field.name for field in fields(settings) if field.name not in OF_AUTO.split()]
+    other = _changed(settings, " ".join(names))
+    if settings.encoder == AUTO and other:
+        raise UserError(
+            f"{setting(other)} is for an encoder that you name: {setting('encoder', AUTO)} chooses it"
+        )
+    found = settings.encoder == AUTO or (settings.encoder is None and other is None)
+    if settings.unlabeled is not None and not found:
+        named = (
+            setting("encoder", str(settings.encoder)) if settings.encoder is not None else setting(str(other))
+        )
+        raise UserError(f"{setting('unlabeled')} is for {setting('encoder', AUTO)}, not for {named}")
+    if settings.unlabeled_column is not None and settings.unlabeled is None:
+        raise UserError(f"{setting('unlabeled_column')} is for {setting('unlabeled')}, which is missing")
+    return found
 
 
 def need_no_layer_options(settings: TaskSettings) -> None:

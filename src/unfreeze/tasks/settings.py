@@ -105,7 +105,9 @@ class TextTaskSettings(TaskSettings):
 
     encoder: str | Path | None = None
     """Encoder to start from: the name or folder of an encoder, a language model or a task model, or a file of word vectors;
-    "none" trains from scratch (default: wiki-small, which ships with unfreeze; on images "none")."""
+    "none" trains from scratch; "auto", for a classifier of texts, weighs TF-IDF, word vectors and states of language models by
+    cross-validation (default: auto for a classifier of texts without other settings of the training, else wiki-small, which ships
+    with unfreeze; on images "none")."""
     word_vectors: str | Path | None = None
     """Static word vectors to concatenate to the layers of the encoder: a folder, or a file in word2vec or GloVe format."""
     mix_at: MixAt = "input"
@@ -169,9 +171,17 @@ class ClassifierSettings(TextTaskSettings):
     """From scratch, and for bilstm and bcn on word vectors: largest number of words, besides those of the task."""
     min_count: int = 2
     """From scratch: words with fewer occurrences are unknown."""
+    unlabeled: tuple[str | Path, ...] | None = None
+    """With the encoder auto: unlabeled text of the same kind, to train word vectors on: files, folders, globs, or hf:owner/name."""
+    unlabeled_column: str | None = None
+    """Column of the unlabeled text in tables and JSON lines (default: found by its name)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.unlabeled, str | Path):
+            raise UserError(f"{setting('unlabeled')} is a list of files, not {str(self.unlabeled)!r}")
+        if self.unlabeled is not None:
+            self.unlabeled = tuple(self.unlabeled)  # JSON has lists
         if self.dropout_scale is not None and not 0 <= self.dropout_scale < math.inf:
             raise UserError(f"{setting('dropout_scale')} must be at least 0, not {self.dropout_scale}")
         self._need_one_of("body", Body)

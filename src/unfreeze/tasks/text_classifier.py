@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet, LabeledExample
+from unfreeze.errors import UserError, setting
+from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
+from unfreeze.tasks.auto import choose, released_digests
 from unfreeze.tasks.classification import (
     check_examples,
     check_kinds,
@@ -22,14 +26,19 @@ from unfreeze.tasks.classification import (
     solve_heads,
 )
 from unfreeze.tasks.classifier import Classifier
-from unfreeze.tasks.classifier_network import (
-    BODIES,
-    KIND,
-    make_network,
-)
+from unfreeze.tasks.classifier_network import BODIES, make_network
+from unfreeze.tasks.classifying import KIND
 from unfreeze.tasks.metrics import Prediction
-from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan, run_identity
-from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.plans import (
+    AUTO,
+    OF_AUTO,
+    ClassifierPlan,
+    card_facts,
+    plan,
+    run_identity,
+    uses_auto,
+)
+from unfreeze.tasks.settings import ClassifierSettings, plain_settings
 from unfreeze.text.examples import example_set
 from unfreeze.text.text_inputs import TextInput, as_row, is_pair, text_inputs
 from unfreeze.training.loop import metrics_of, seed_everything
@@ -106,7 +115,7 @@ class TextClassifier(Classifier, ClassifierSettings):
     @property
     def reads_pairs(self) -> bool:
         """Whether it was fitted on pairs of texts."""
-        return self.network_.body.reads_pairs
+        return self.network_.reads_pairs
 
     def __call__(self, texts: Any) -> list[Prediction]:
         """The label of each text and its probability: {"label", "score"}; {"labels": [...]} if a text may have several.
@@ -163,6 +172,16 @@ def fit_classifier(
         UserError: the examples cannot be learned from, or the encoder or the output cannot be used.
         Interrupted: Ctrl-C, after a checkpoint.
     """
+    if takes_auto(train_set, settings, sample_weight):
+        return _fit_auto(
+            train_set,
+            settings,
+            validation,
+            output=output,
+            overwrite=overwrite,
+            command=command,
+            progress=progress,
+        )
     with together():
         chosen = plan(ClassifierPlan, settings)
         check_examples(train_set, validation)
@@ -203,5 +222,79 @@ def fit_classifier(
             title="Text classifier",
             facts=card_facts(settings, chosen, network, command, train_set, **of_data),
             snippet=PAIRS_SNIPPET if classifier.reads_pairs else SNIPPET,
+        )
+        return classifier, classifier.metrics_
+
+
+def takes_auto(train_set: ExampleSet, settings: ClassifierSettings, sample_weight: Any = None) -> bool:
+    """Whether an ensemble is fitted, which reads single texts of equal weights.
+
+    Raises:
+        UserError: it is asked for by name, and the examples do not suit it.
+    """
+    if not uses_auto(settings):
+        return False
+    what = "sample weights" if sample_weight is not None else None
+    if train_set.examples and isinstance(train_set.examples[0].input, tuple):
+        what = "pairs of texts"
+    if what is not None and settings.encoder == AUTO:
+        raise UserError(f"{setting('encoder', AUTO)} does not take {what}: name an encoder")
+    return what is None
+
+
+def _fit_auto(
+    train_set: ExampleSet,
+    settings: ClassifierSettings,
+    validation: ExampleSet | None,
+    *,
+    output: str | Path | None,
+    overwrite: bool,
+    command: str,
+    progress: Progress,
+) -> tuple[TextClassifier, dict[str, Any]]:
+    """Fit the ensemble of `tasks.auto`; arguments as of `fit_classifier`."""
+    with together():
+        check_examples(train_set, validation)
+        corpus = None if settings.unlabeled is None else Corpus(paths=settings.unlabeled)
+
+    def identity() -> dict[str, Any]:
+        values = {**plain_settings(settings), "encoder": AUTO}
+        return {
+            "stage": "fit classifier",
+            "train": [train_set.source, train_set.digest()],
+            "validation": None if validation is None else [validation.source, validation.digest()],
+            **{name: values[name] for name in OF_AUTO.split()},
+            "unlabeled": None if corpus is None else corpus.identity()["corpus"],
+            "weights": released_digests(),
+        }
+
+    with Run(output, identity, overwrite=overwrite, progress=progress) as run:
+        if run.done:
+            return TextClassifier.from_pretrained(run.output), run.metrics
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) if output is None else run.folder
+            seed_everything(settings.seed)
+            choice = choose(train_set, settings, folder, progress)
+        network = choice.network
+        arguments = {"network": network.network, "members": [member.name for member in network.members]}
+        classifier = TextClassifier.of_network(
+            network, train_set.label_names, arguments, label_shares(train_set), settings
+        )
+        metrics = choice.metrics()
+        if validation is not None:
+            metrics["accuracy"] = classifier.evaluate(validation, progress=progress).accuracy
+        classifier.metrics_ = run.finish(
+            classifier.save_pretrained,
+            metrics,
+            title="Text classifier",
+            facts={
+                "data": Path(train_set.source).name,
+                "examples": len(train_set),
+                "labels": ", ".join(train_set.label_names[:20]),
+                "members": ", ".join(arguments["members"]),
+                "command": command,
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            },
+            snippet=SNIPPET,
         )
         return classifier, classifier.metrics_

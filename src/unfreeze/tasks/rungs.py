@@ -1,0 +1,184 @@
+"""The classifiers that `encoder="auto"` considers, each with its out-of-fold predictions.
+
+All of these are linear: fixed features of a text, and a logistic regression whose C is the one with the lowest log-loss out of
+fold. The features never saw a label, so only the regression has to be fitted again for each fold.
+
+Legend: R repetitions of the folds, N examples, K labels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfreeze.datasets.dataset import ExampleSet
+from unfreeze.encoders.directions import module_name
+from unfreeze.progress import Progress
+from unfreeze.tasks.classification import make_targets
+from unfreeze.tasks.classifier_network import make_network
+from unfreeze.tasks.cross_validation import Folds
+from unfreeze.tasks.ensemble import Floats, Member, combined, losses
+from unfreeze.tasks.heads import LinearHead, set_solution, standardize
+from unfreeze.tasks.plans import ClassifierPlan, plan
+from unfreeze.tasks.regression import CANDIDATES, Solution, solve_regression
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.tfidf import TermCounts, TermKind, TfidfNetwork
+
+SPARSE_CANDIDATES = (1.0, 10.0, 100.0)
+"""Values of C to choose from, for rows of length 1."""
+MANY = 5_000
+"""From this number of examples, a term that a single text has is ignored: it costs time and adds nothing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to learn, and what is held out in turn."""
+
+    examples: ExampleSet
+    targets: NDArray[Any]
+    """(N,) of label numbers; with several labels an example (N, K) of 0 and 1."""
+    folds: Folds
+
+    @classmethod
+    def of(cls, examples: ExampleSet, seed: int) -> Task:
+        """With folds that the seed determines."""
+        targets = make_targets(examples, examples.label_names, examples.multi_label).numpy()
+        return cls(examples, targets, Folds.of(examples, seed))
+
+    @property
+    def n_labels(self) -> int:
+        """K."""
+        return len(self.examples.label_names)
+
+    @property
+    def n_fits(self) -> int:
+        """The number of folds in all repetitions."""
+        return sum(1 for _ in self.folds.parts())
+
+    def tested(self) -> NDArray[np.bool_]:
+        """(R, N): whether the training examples have the label of a held-out one; otherwise it tells nothing."""
+        found = np.ones(self.folds.of_example.shape, np.bool_)
+        if not self.examples.multi_label:
+            for repeat, train, held_out in self.folds.parts():
+                found[repeat, held_out] = np.isin(self.targets[held_out], self.targets[train])
+        return found
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier of all examples, and what classifiers like it said of examples that they did not see."""
+
+    member: Member
+    out_of_fold: Floats
+    """(R, N, K) probabilities."""
+
+
+class Rung(ABC):
+    """A classifier to consider.
+
+    Args:
+        name: what tables call it.
+        seconds: estimated cost on one core.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.name, self.seconds = name, seconds
+
+    @abstractmethod
+    def fit(self, task: Task, progress: Progress) -> Fitted:
+        """Fit it to the folds and to all examples."""
+
+
+class TfidfRung(Rung):
+    """TF-IDF and logistic regression."""
+
+    def __init__(self, name: str, seconds: float, kind: TermKind) -> None:
+        super().__init__(name, seconds)
+        self.kind: TermKind = kind
+
+    def fit(self, task: Task, progress: Progress) -> Fitted:
+        """The document frequencies are those of each fold's training texts."""
+        counts = TermCounts(task.examples.inputs(), self.kind, least=2 if len(task.examples) >= MANY else 1)
+
+        def features(train: NDArray[np.int64], rows: NDArray[np.int64]) -> Any:
+            return counts.features(rows, counts.inverse_frequencies(train))
+
+        out_of_fold, C = cross_validated(features, task, SPARSE_CANDIDATES)
+        everything = np.arange(len(task.examples))
+        inverse = counts.inverse_frequencies(everything)
+        solution = solve_regression(C, counts.features(everything, inverse), task.targets, task.n_labels)
+        network = TfidfNetwork.solved(counts, inverse, solution, multi_label=task.examples.multi_label)
+        return Fitted(
+            Member(self.name, network, {"network": network.network, "kind": self.kind}), out_of_fold
+        )
+
+
+class FrozenRung(Rung):
+    """Pooled layers of a frozen encoder and logistic regression.
+
+    Args:
+        settings: of a classifier whose encoder is frozen and whose head is linear.
+        prepare: makes what the settings name, such as word vectors, at the first use.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        settings: Callable[[], ClassifierSettings] | ClassifierSettings,
+    ) -> None:
+        super().__init__(name, seconds)
+        self.settings = settings
+
+    def fit(self, task: Task, progress: Progress) -> Fitted:
+        """The features are computed once; with several heads, their probabilities are averaged."""
+        settings = self.settings if isinstance(self.settings, ClassifierSettings) else self.settings()
+        network, arguments = make_network(task.examples, plan(ClassifierPlan, settings))
+        network.eval()
+        features = network.read_all(network.body.inputs(task.examples.inputs()), progress)
+        out_of_fold: list[Floats] = []
+        for name, values in features.items():
+            head = network.heads[module_name(name)]
+            assert isinstance(head, LinearHead)
+            x = standardize(head, values).numpy()
+            found, C = cross_validated(partial(_rows, x), task, CANDIDATES)
+            out_of_fold.append(found)
+            set_solution(head, solve_regression(C, x, task.targets, task.n_labels))
+        return Fitted(Member(self.name, network, arguments), np.mean(out_of_fold, axis=0))
+
+
+def _rows(x: Floats, _: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
+    return x[rows]
+
+
+def cross_validated(
+    features: Callable[[NDArray[np.int64], NDArray[np.int64]], Any], task: Task, candidates: Sequence[float]
+) -> tuple[Floats, float]:
+    """The out-of-fold probabilities (R, N, K) of the best C, and that C.
+
+    Args:
+        features: takes the numbers of the training examples and those of the rows that are wanted.
+    """
+    shape = (*task.folds.of_example.shape, task.n_labels)
+    found = {C: np.zeros(shape) for C in candidates}
+    for repeat, train, held_out in task.folds.parts():
+        before, after = features(train, train), features(train, held_out)
+        for C in candidates:
+            solution: Solution = solve_regression(C, before, task.targets[train], task.n_labels)
+            found[C][repeat, held_out] = combined(
+                np.ones(1), solution.logits(after)[None], task.examples.multi_label
+            )
+    tested, multi_label = task.tested(), task.examples.multi_label
+
+    def loss(C: float) -> float:
+        rows = [losses(each, task.targets, multi_label) for each in np.maximum(found[C], 1e-4)]
+        return float(np.stack(rows)[tested].mean())
+
+    best = min(candidates, key=loss)
+    return found[best], best

@@ -61,7 +61,9 @@ def test_pairs_come_in_any_container(fitted: TextClassifier) -> None:
     frame = pd.DataFrame(PAIRS, columns=["premise", "hypothesis"])
     for given in (frame, frame.to_numpy(), [list(pair) for pair in PAIRS], iter(PAIRS), np.array(PAIRS)):
         np.testing.assert_array_equal(fitted.predict_proba(given), expected)
-    assert fitted(PAIRS[0]) == fitted([PAIRS[0]]) == fitted(PAIRS)[:1]
+    assert fitted(PAIRS[0]) == fitted([PAIRS[0]])
+    alone, among = fitted(PAIRS[0])[0], fitted(PAIRS)[0]
+    assert alone["label"] == among["label"] and alone["score"] == pytest.approx(among["score"], abs=1e-5)
     assert fitted.predict_proba([]).shape == (0, 2)
     assert [pair for pair, _ in fitted.predict_stream(iter(PAIRS))] == PAIRS
     # One text with a known word is enough.

@@ -129,7 +129,10 @@ def fit_weights(
     from scipy.optimize import minimize
 
     n_members, n = scores.shape[:2]
-    start, strength = np.full(n_members, 1 / n_members), prior * repeats / max(1, n)
+    start = np.full(n_members, 1 / n_members)
+    if not n:
+        return start
+    strength = prior * repeats / n
     if multi_label:
         wanted = np.asarray(targets, np.float64)
     else:

@@ -9,7 +9,7 @@ Legend: R repetitions of the folds, N examples, K labels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,6 +32,8 @@ from unfreeze.tasks.tfidf import TermCounts, TermKind, TfidfNetwork
 
 SPARSE_CANDIDATES = (1.0, 10.0, 100.0)
 """Values of C to choose from, for rows of length 1."""
+UNCHOSEN = {CANDIDATES: 0.01, SPARSE_CANDIDATES: 10.0}
+"""C where nothing can be held out."""
 MANY = 5_000
 """From this number of examples, a term that a single text has is ignored: it costs time and adds nothing."""
 
@@ -158,7 +160,7 @@ def _rows(x: Floats, _: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:
 
 
 def cross_validated(
-    features: Callable[[NDArray[np.int64], NDArray[np.int64]], Any], task: Task, candidates: Sequence[float]
+    features: Callable[[NDArray[np.int64], NDArray[np.int64]], Any], task: Task, candidates: tuple[float, ...]
 ) -> tuple[Floats, float]:
     """The out-of-fold probabilities (R, N, K) of the best C, and that C.
 
@@ -175,6 +177,9 @@ def cross_validated(
                 np.ones(1), solution.logits(after)[None], task.examples.multi_label
             )
     tested, multi_label = task.tested(), task.examples.multi_label
+
+    if not tested.any():  # each class has a single example
+        return found[UNCHOSEN[candidates]], UNCHOSEN[candidates]
 
     def loss(C: float) -> float:
         rows = [losses(each, task.targets, multi_label) for each in np.maximum(found[C], 1e-4)]

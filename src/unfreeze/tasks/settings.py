@@ -171,17 +171,19 @@ class ClassifierSettings(TextTaskSettings):
     """From scratch, and for bilstm and bcn on word vectors: largest number of words, besides those of the task."""
     min_count: int = 2
     """From scratch: words with fewer occurrences are unknown."""
-    unlabeled: tuple[str | Path, ...] | None = None
+    unlabeled: tuple[str, ...] | None = None
     """With the encoder auto: unlabeled text of the same kind, to train word vectors on: files, folders, globs, or hf:owner/name."""
     unlabeled_column: str | None = None
     """Column of the unlabeled text in tables and JSON lines (default: found by its name)."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if isinstance(self.unlabeled, str | Path):
             raise UserError(f"{setting('unlabeled')} is a list of files, not {str(self.unlabeled)!r}")
         if self.unlabeled is not None:
             self.unlabeled = tuple(self.unlabeled)  # JSON has lists
+            if not all(isinstance(each, str) for each in self.unlabeled):
+                self.unlabeled = tuple(map(str, self.unlabeled))
+        super().__post_init__()
         if self.dropout_scale is not None and not 0 <= self.dropout_scale < math.inf:
             raise UserError(f"{setting('dropout_scale')} must be at least 0, not {self.dropout_scale}")
         self._need_one_of("body", Body)

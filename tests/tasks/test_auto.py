@@ -1,0 +1,166 @@
+"""`encoder="auto"`: what is considered, what it says of itself, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from unfreeze import TextClassifier
+from unfreeze.errors import UserError
+from unfreeze.tasks import auto
+from unfreeze.tasks.baselines import fit_tfidf
+from unfreeze.tasks.plans import uses_auto
+from unfreeze.tasks.rungs import SPARSE_CANDIDATES
+from unfreeze.tasks.settings import ClassifierSettings
+from unfreeze.tasks.text_classifier import fit_classifier
+from unfreeze.text.examples import example_set
+
+GOOD, BAD = ["great", "wonderful", "funny", "moving"], ["dull", "terrible", "flat", "stupid"]
+THINGS = ["film", "story", "plot", "cast", "camera", "ending", "music", "script"]
+
+
+def reviews(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Texts that name things, one in ten of them with a word of the other kind, and labels."""
+    generator = random.Random(seed)
+    texts, labels = [], []
+    for number in range(n):
+        good = number % 2 == 0
+        words = GOOD if good != (generator.random() < 0.1) else BAD
+        texts.append(
+            f"the {generator.choice(THINGS)} and the {generator.choice(THINGS)}: {generator.choice(words)}"
+        )
+        labels.append("pos" if good else "neg")
+    return texts, labels
+
+
+@pytest.fixture(scope="module")
+def fitted() -> TextClassifier:
+    """By default."""
+    return TextClassifier().fit(*reviews(80))
+
+
+def test_the_default_considers_what_there_is_without_unlabeled_text(fitted: TextClassifier) -> None:
+    names = [row["name"] for row in fitted.metrics_["considered"]]
+    assert set(names[:-1]) == {
+        "TF-IDF of words",
+        "TF-IDF of characters",
+        "vectors of wiki-small",
+        "states of wiki-lm",
+    }
+    assert names[-1] == "all of them"
+    costs = [row["seconds"] for row in fitted.metrics_["considered"][:-1]]
+    assert costs == sorted(costs) and fitted.metrics_["majority"] == 0.5
+    assert 0 <= fitted.metrics_["calibration_error"] <= 0.3
+
+
+def test_its_cross_validated_accuracy_is_near_that_on_other_texts(fitted: TextClassifier) -> None:
+    accuracy = fitted.score(*reviews(400, seed=1))
+    assert accuracy > 0.7  # 0.9 are right by construction
+    assert abs(accuracy - fitted.metrics_["cross_validated_accuracy"]) < 0.12
+
+
+def test_the_tfidf_of_words_is_the_baseline(fitted: TextClassifier) -> None:
+    texts, labels = reviews(80)
+    member = next(each for each in fitted.network_.members if each.name == "TF-IDF of words")
+    row = next(row for row in fitted.metrics_["considered"] if row["name"] == member.name)
+    unseen = reviews(50, seed=2)[0]
+    found = member.network.classify(unseen)[0].numpy()
+    by_C = [fit_tfidf(example_set(texts, labels, "texts"), candidates=(C,)) for C in SPARSE_CANDIDATES]
+    assert min(np.abs(each.predict_proba(unseen) - found).max() for each in by_C) < 1e-4
+    assert row["weight"] == pytest.approx(
+        float(fitted.network_.weights[fitted.network_.members.index(member)]), abs=1e-6
+    )
+
+
+def test_saved_and_loaded(fitted: TextClassifier, tmp_path: Path) -> None:
+    fitted.save_pretrained(tmp_path / "model")
+    loaded = TextClassifier.from_pretrained(tmp_path / "model")
+    unseen = reviews(20, seed=3)[0]
+    np.testing.assert_array_equal(loaded.predict_proba(unseen), fitted.predict_proba(unseen))
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["settings"]["network"] == "ensemble"
+
+
+def test_a_seed_gives_the_same_model(fitted: TextClassifier) -> None:
+    again = clone(fitted).fit(*reviews(80))
+    unseen = reviews(20, seed=3)[0]
+    np.testing.assert_array_equal(again.predict_proba(unseen), fitted.predict_proba(unseen))
+
+
+def test_word_vectors_of_unlabeled_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "LEAST_WORDS", 1_000)
+    unlabeled = tmp_path / "reviews.txt"
+    unlabeled.write_text("\n".join(reviews(2_000, seed=4)[0]))
+    train_set = example_set(*reviews(40), "texts")
+    settings = ClassifierSettings(encoder="auto", unlabeled=(unlabeled,), minutes=0.2)
+    classifier, metrics = fit_classifier(train_set, settings, output=tmp_path / "model")
+    assert "vectors of your text" in [row["name"] for row in metrics["considered"]]
+    again, same = fit_classifier(train_set, settings, output=tmp_path / "model")
+    assert same["considered"] == metrics["considered"]
+    np.testing.assert_array_equal(
+        again.predict_proba(["a great film"]), classifier.predict_proba(["a great film"])
+    )
+    assert not (tmp_path / "model" / "training" / "vectors").exists()  # only needed to resume
+    unlabeled.unlink()  # predicts without it
+    loaded = TextClassifier.from_pretrained(tmp_path / "model")
+    assert loaded.score(*reviews(100, seed=5)) > 0.6
+
+
+def test_what_does_not_fit_into_the_budget_is_left_out(tmp_path: Path) -> None:
+    settings = ClassifierSettings(minutes=0.015)
+    _, metrics = fit_classifier(example_set(*reviews(40), "texts"), settings)
+    assert metrics["left_out"] and "minutes more" in next(iter(metrics["left_out"].values()))
+    assert len(metrics["considered"]) < 5
+    few = tmp_path / "few.txt"
+    few.write_text("a few words")
+    settings = ClassifierSettings(unlabeled=(few,))
+    _, metrics = fit_classifier(example_set(*reviews(40), "texts"), settings)
+    assert metrics["left_out"] == {"vectors of your text": "the unlabeled text has fewer than 50,000 words"}
+
+
+def test_several_labels_a_text() -> None:
+    texts, labels = reviews(60)
+    both = [[label, "long"] if number % 3 else [label] for number, label in enumerate(labels)]
+    texts = [
+        f"{text} and much more of it" if "long" in own else text
+        for text, own in zip(texts, both, strict=True)
+    ]
+    classifier = TextClassifier(encoder="auto").fit(texts, both)
+    assert classifier.multi_label and classifier.score(texts, both) > 0.7
+    assert classifier.predict(["the plot: great, and much more of it"]).tolist() == [[1, 0, 1]]
+
+
+def test_a_class_with_a_single_example() -> None:
+    texts, labels = reviews(20)
+    classifier = TextClassifier().fit([*texts, "nothing at all"], [*labels, "none"])
+    assert classifier.classes_.tolist() == ["neg", "none", "pos"]
+    assert classifier.predict_proba(texts).shape == (20, 3)
+
+
+def test_two_texts_are_enough() -> None:
+    assert TextClassifier().fit(["good", "bad"], ["pos", "neg"]).predict_proba(["good"]).shape == (1, 2)
+
+
+def test_a_text_without_words_gets_the_shares_of_the_labels(fitted: TextClassifier) -> None:
+    assert fitted([""]) == [{"label": "neg", "score": 0.5, "unknown": True}]
+
+
+def test_which_settings_ask_for_it(tmp_path: Path) -> None:
+    assert uses_auto(ClassifierSettings()) and uses_auto(ClassifierSettings(minutes=2, seed=1))
+    assert uses_auto(ClassifierSettings(encoder="auto", unlabeled=("reviews.txt",)))
+    assert not uses_auto(ClassifierSettings(encoder="wiki-small"))
+    assert not uses_auto(ClassifierSettings(transfer="frozen"))
+    with pytest.raises(UserError, match="pooling is for an encoder that you name: encoder='auto' chooses it"):
+        uses_auto(ClassifierSettings(encoder="auto", pooling="vectors"))
+    with pytest.raises(UserError, match="unlabeled is for encoder='auto', not for encoder='wiki-small'"):
+        uses_auto(ClassifierSettings(encoder="wiki-small", unlabeled=("reviews.txt",)))
+    with pytest.raises(UserError, match="unlabeled is a list of files, not 'reviews.txt'"):
+        ClassifierSettings(unlabeled="reviews.txt")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="does not take sample weights"):
+        TextClassifier(encoder="auto").fit(*reviews(10), sample_weight=[1.0] * 10)
+    with pytest.raises(UserError, match="no such file|does not exist|missing"):
+        TextClassifier(unlabeled=(tmp_path / "missing.txt",)).fit(*reviews(10))

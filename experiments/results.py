@@ -13,8 +13,8 @@ from typing import Any
 from unfreeze.analysis.curves import Curve
 from unfreeze.registry import weights_digest
 
-LONGEST = 20
-"""Lists of more numbers, such as the scores of all test examples, are stored but not printed."""
+LONGEST = 300
+"""Values of more characters, such as the scores of all test examples, are stored but not printed."""
 
 
 def part_of(name: str, arguments: argparse.Namespace, *free: str) -> str:
@@ -58,9 +58,7 @@ class Results:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        shown = {
-            name: value for name, value in row.items() if not isinstance(value, list) or len(value) <= LONGEST
-        }
+        shown = {name: value for name, value in row.items() if len(json.dumps(value)) <= LONGEST}
         print(json.dumps(shown), flush=True)
         return row
 

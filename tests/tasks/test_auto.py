@@ -11,6 +11,7 @@ import pytest
 from sklearn.base import clone
 
 from unfreeze import TextClassifier
+from unfreeze.caches import cache_entries, delete_entry
 from unfreeze.errors import UserError
 from unfreeze.tasks import auto
 from unfreeze.tasks.baselines import fit_tfidf
@@ -73,7 +74,7 @@ def test_the_tfidf_of_words_is_the_baseline(fitted: TextClassifier) -> None:
     by_C = [fit_tfidf(example_set(texts, labels, "texts"), candidates=(C,)) for C in SPARSE_CANDIDATES]
     assert min(np.abs(each.predict_proba(unseen) - found).max() for each in by_C) < 1e-4
     assert row["weight"] == pytest.approx(
-        float(fitted.network_.weights[fitted.network_.members.index(member)]), abs=1e-6
+        fitted.network_.weights[fitted.network_.members.index(member)].item(), abs=1e-6
     )
 
 
@@ -93,6 +94,7 @@ def test_a_seed_gives_the_same_model(fitted: TextClassifier) -> None:
 
 def test_word_vectors_of_unlabeled_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "LEAST_WORDS", 1_000)
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
     unlabeled = tmp_path / "reviews.txt"
     unlabeled.write_text("\n".join(reviews(2_000, seed=4)[0]))
     train_set = example_set(*reviews(40), "texts")
@@ -104,7 +106,8 @@ def test_word_vectors_of_unlabeled_text(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(
         again.predict_proba(["a great film"]), classifier.predict_proba(["a great film"])
     )
-    assert not (tmp_path / "model" / "training" / "vectors").exists()  # only needed to resume
+    (cached,) = [each for each in cache_entries() if each.kind == "trained"]
+    assert delete_entry(cached)
     unlabeled.unlink()  # predicts without it
     loaded = TextClassifier.from_pretrained(tmp_path / "model")
     assert loaded.score(*reviews(100, seed=5)) > 0.6

@@ -23,8 +23,8 @@ class Cache:
     """List or delete cached results; they are computed again when they are needed.
 
     Cached are the layers of a frozen encoder for a task's texts (layers), the words of a corpus in their sentences for
-    `neighbors --corpus` (contexts), and word vectors read from text formats (vectors). The cache is the folder in
-    UNFREEZE_CACHE, by default ~/.cache/unfreeze.
+    `neighbors --corpus` (contexts), word vectors read from text formats (vectors), and word vectors that `fit classifier` has
+    trained on your unlabeled text (trained). The cache is the folder in UNFREEZE_CACHE, by default ~/.cache/unfreeze.
 
     Example:
         unfreeze cache
@@ -32,7 +32,7 @@ class Cache:
         unfreeze cache --delete all
     """
 
-    delete: Literal["layers", "contexts", "vectors", "all"] | None = None
+    delete: Literal["layers", "contexts", "vectors", "trained", "all"] | None = None
     """Delete the entries of this kind."""
 
     unused_days: float = 0.0

@@ -11,8 +11,10 @@ Legend: R repetitions of the folds, N examples, M members, K labels.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from unfreeze.caches import making, mark_used
 from unfreeze.datasets.dataset import ExampleSet
+from unfreeze.folders import cache_folder
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
@@ -87,6 +91,8 @@ class Choice:
     """The ensemble, and how it came about."""
 
     network: EnsembleNetwork
+    fitted: list[Fitted]
+    """All rungs that were considered."""
     rows: list[Row]
     """The rungs, then the ensemble."""
     left_out: dict[str, str]
@@ -106,17 +112,14 @@ class Choice:
         }
 
 
-def choose(examples: ExampleSet, settings: ClassifierSettings, folder: Path, progress: Progress) -> Choice:
+def choose(examples: ExampleSet, settings: ClassifierSettings, progress: Progress) -> Choice:
     """Fit the rungs that the budget allows, and their ensemble.
-
-    Args:
-        folder: where word vectors of the user's own text are trained, or were.
 
     Raises:
         UserError: the unlabeled text cannot be read.
     """
     task = Task.of(examples, settings.seed)
-    rungs, left_out = considered(task, settings, folder, progress)
+    rungs, left_out = considered(task, settings, progress)
     with progress.bar("rungs", total=len(rungs), unit="rung") as bar:
         fitted = []
         for rung in rungs:
@@ -132,6 +135,7 @@ def choose(examples: ExampleSet, settings: ClassifierSettings, folder: Path, pro
     usual = Counter(example.labels for example in examples.examples).most_common(1)[0][1]
     return Choice(
         network.eval(),
+        fitted,
         rows,
         left_out,
         usual / len(examples),
@@ -194,7 +198,7 @@ def _row(name: str, seconds: float, found: Floats, task: Task, weight: float | N
 
 
 def considered(
-    task: Task, settings: ClassifierSettings, folder: Path, progress: Progress
+    task: Task, settings: ClassifierSettings, progress: Progress
 ) -> tuple[list[Rung], dict[str, str]]:
     """The rungs within the budget, the cheapest first, and why others were left out."""
     texts = task.examples.inputs()
@@ -216,7 +220,7 @@ def considered(
     ]
     left_out: dict[str, str] = {}
     if settings.unlabeled:
-        vectors, reason = _own_vectors(settings, texts, SHARE_OF_VECTORS * budget, folder, progress)
+        vectors, reason = _own_vectors(settings, SHARE_OF_VECTORS * budget, progress)
         if vectors is None:
             left_out["vectors of your text"] = reason
         else:
@@ -241,25 +245,37 @@ def considered(
 
 
 def _own_vectors(
-    settings: ClassifierSettings, texts: Sequence[str], budget: float, folder: Path, progress: Progress
-) -> tuple[tuple[float, Any] | None, str]:
-    """Estimated seconds and a function that trains word vectors and returns their folder; or None and the reason."""
+    settings: ClassifierSettings, budget: float, progress: Progress
+) -> tuple[tuple[float, Callable[[], Path]] | None, str]:
+    """Estimated seconds and a function that trains word vectors and returns their folder; or None and the reason.
+
+    The vectors are kept in the cache, so that the next classifier with the same unlabeled text starts with them.
+    """
     corpus = Corpus(paths=settings.unlabeled or (), text_column=settings.unlabeled_column)
-    words = sum(path.stat().st_size for path in find_files(list(corpus.paths))) / BYTES_A_WORD
+    files = find_files(list(corpus.paths))
+    words = sum(path.stat().st_size for path in files) / BYTES_A_WORD
     if words < LEAST_WORDS:
         return None, f"the unlabeled text has fewer than {LEAST_WORDS:,} words"
     passes = min(MOST_PASSES, int(budget / (PER_WORD_TRAINED * words)))
     if passes < 1:
         minutes = PER_WORD_TRAINED * words / SHARE_OF_VECTORS / 60
         return None, f"one pass over the unlabeled text takes a budget of about {minutes:.0f} minutes"
-    training = Word2VecSettings(
-        size=SIZE, window=WINDOW, subsample=SUBSAMPLE, epochs=passes, seed=settings.seed
-    )
+    training = Word2VecSettings(size=SIZE, window=WINDOW, subsample=SUBSAMPLE, epochs=passes)
     wanted = VectorSettings(training=training, vocabulary_size=VOCABULARY, min_count=LEAST_COUNT)
 
     def make() -> Path:
-        # One thread, because several give other vectors each time.
-        pretrain_word2vec(corpus, wanted, output=folder / "vectors", workers=1, progress=progress)
-        return folder / "vectors"
+        known = json.dumps([corpus.identity(), asdict(wanted), list(map(_content, files))])
+        place = cache_folder("trained") / hashlib.blake2b(known.encode(), digest_size=12).hexdigest()
+        with making(place):
+            # One thread, because several give other vectors each time.
+            pretrain_word2vec(corpus, wanted, output=place, workers=1, without_output=True, progress=progress)
+        mark_used(place)
+        return place
 
     return (PER_WORD_TRAINED * words * passes, make), ""
+
+
+def _content(path: Path) -> str:
+    """A digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()

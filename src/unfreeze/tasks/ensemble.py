@@ -70,10 +70,15 @@ class EnsembleNetwork(ClassifyingNetwork):
     def classify(self, given: Sequence[Any]) -> tuple[Tensor, NDArray[np.bool_]]:
         """N texts -> (N, K) probabilities, and (N,) whether a member knows a word of the text."""
         found = [member.network.classify(given) for member in self.members]
-        scores = torch.stack([log_odds(probabilities, self.multi_label) for probabilities, _ in found])
+        known = np.logical_or.reduce([own for _, own in found])
+        return self.combine([probabilities for probabilities, _ in found]), known
+
+    @torch.no_grad()
+    def combine(self, probabilities: Sequence[Tensor]) -> Tensor:
+        """(N, K) probabilities of each of the M members -> (N, K)."""
+        scores = torch.stack([log_odds(each, self.multi_label) for each in probabilities])
         logits = torch.einsum("m,mnk->nk", self.weights.double(), scores)
-        probabilities = logits.sigmoid() if self.multi_label else logits.softmax(1)
-        return probabilities.float(), np.logical_or.reduce([known for _, known in found])
+        return (logits.sigmoid() if self.multi_label else logits.softmax(1)).float()
 
     def save(self, folder: str | Path, config: dict[str, Any]) -> None:
         """Write config.json, the weights, and a folder for each member, a classifier of its own, whole or not at all."""

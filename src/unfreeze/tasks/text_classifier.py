@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -271,10 +270,8 @@ def _fit_auto(
     with Run(output, identity, overwrite=overwrite, progress=progress) as run:
         if run.done:
             return TextClassifier.from_pretrained(run.output), run.metrics
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) if output is None else run.folder
-            seed_everything(settings.seed)
-            choice = choose(train_set, settings, folder, progress)
+        seed_everything(settings.seed)
+        choice = choose(train_set, settings, progress)
         network = choice.network
         arguments = {"network": network.network, "members": [member.name for member in network.members]}
         classifier = TextClassifier.of_network(

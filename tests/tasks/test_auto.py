@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.base import clone
 
 from unfreeze import TextClassifier
 from unfreeze.caches import cache_entries, delete_entry
 from unfreeze.errors import UserError
-from unfreeze.tasks import auto
+from unfreeze.progress import SILENT
+from unfreeze.tasks import candidates
+from unfreeze.tasks.auto import _weighed
 from unfreeze.tasks.baselines import fit_tfidf
+from unfreeze.tasks.ensemble import Member
 from unfreeze.tasks.plans import uses_auto
-from unfreeze.tasks.rungs import SPARSE_CANDIDATES
+from unfreeze.tasks.rungs import SPARSE_CANDIDATES, FineTunedRung, Fitted, Rung, Task, TfidfRung
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.text_classifier import fit_classifier
+from unfreeze.tasks.tfidf import TfidfNetwork
 from unfreeze.text.examples import example_set
 
 GOOD, BAD = ["great", "wonderful", "funny", "moving"], ["dull", "terrible", "flat", "stupid"]
@@ -93,7 +98,7 @@ def test_a_seed_gives_the_same_model(fitted: TextClassifier) -> None:
 
 
 def test_word_vectors_of_unlabeled_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "LEAST_WORDS", 1_000)
+    monkeypatch.setattr(candidates, "LEAST_WORDS", 1_000)
     monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
     unlabeled = tmp_path / "reviews.txt"
     unlabeled.write_text("\n".join(reviews(2_000, seed=4)[0]))
@@ -167,3 +172,35 @@ def test_which_settings_ask_for_it(tmp_path: Path) -> None:
         TextClassifier(encoder="auto").fit(*reviews(10), sample_weight=[1.0] * 10)
     with pytest.raises(UserError, match="no such file|does not exist|missing"):
         TextClassifier(unlabeled=(tmp_path / "missing.txt",)).fit(*reviews(10))
+
+
+def test_a_network_is_trained_for_each_fold() -> None:
+    texts, labels = reviews(30)
+    task = Task.of(example_set(texts, labels, "texts"), seed=0)
+    settings = ClassifierSettings(encoder="none", epochs=2, embedding_size=8, hidden_size=8, min_count=1)
+    fitted = FineTunedRung("from scratch", 1.0, lambda: settings).fit(task, SILENT)
+    assert fitted.out_of_fold.shape == (3, 30, 2)
+    np.testing.assert_allclose(fitted.out_of_fold.sum(-1), 1, atol=1e-5)
+    # That of a fold is what the same training without the fold gives.
+    _, train, held_out = next(task.folds.parts())
+    part = example_set([texts[n] for n in train], [labels[n] for n in train], "texts")
+    classifier, _ = fit_classifier(part, settings)
+    expected = classifier.predict_proba([texts[n] for n in held_out])
+    np.testing.assert_allclose(fitted.out_of_fold[0, held_out], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("useful", [False, True])
+def test_an_expensive_rung_has_to_be_better_than_chance(useful: bool) -> None:
+    texts, labels = reviews(60)
+    task = Task.of(example_set(texts, labels, "texts"), seed=0)
+    member = Member("any", TfidfNetwork(["a"], 2), {"network": "tfidf"})
+    rungs: list[Rung] = [TfidfRung("cheap", 1.0, "words"), FineTunedRung("dear", 100.0, ClassifierSettings)]
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(2, *task.folds.of_example.shape, 2))
+    scores[0, :, np.arange(60), task.targets] += 1.5
+    if useful:
+        scores[1, :, np.arange(60), task.targets] += 3
+    fitted = [Fitted(member, softmax(each, axis=-1)) for each in scores]
+    weights, _, rows = _weighed(task, rungs, fitted)
+    assert (weights[1] > 0) == useful
+    assert rows[-1].seconds == (101.0 if useful else 1.0)

@@ -1,35 +1,25 @@
 """`encoder="auto"`: every rung that can pay within a budget, and their ensemble.
 
-The rungs are TF-IDF of words and of characters, averaged vectors of the released language model, word vectors of the user's own
-text, and states of the released language model. Each predicts the labeled examples out of fold. The ensemble
+The rungs are in candidates.py: TF-IDF, word vectors, states of language models, a fine-tuned one. Each predicts the labeled examples out of fold. The ensemble
 (`tasks.ensemble`) takes them all, with weights from these predictions: choosing one of them, or leaving out what seems to add
-nothing by cross-validation on a hundred labels, costs accuracy (docs/lab-notes.md). Which rungs are considered follows from their estimated
-cost, not from the clock, so that a seed gives the same model everywhere.
+nothing by cross-validation on a hundred labels, costs accuracy (docs/lab-notes.md).
 
 Legend: R repetitions of the folds, N examples, M members, K labels.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from unfreeze.caches import making, mark_used
 from unfreeze.datasets.dataset import ExampleSet
-from unfreeze.folders import cache_folder
-from unfreeze.pretraining.unlabeled import Corpus
-from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
-from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
-from unfreeze.registry import released_names, weights_digest
+from unfreeze.tasks.candidates import considered
 from unfreeze.tasks.ensemble import (
     FLOOR,
     EnsembleNetwork,
@@ -40,33 +30,11 @@ from unfreeze.tasks.ensemble import (
     log_odds,
     losses,
 )
-from unfreeze.tasks.rungs import Fitted, FrozenRung, Rung, Task, TfidfRung
-from unfreeze.tasks.settings import ClassifierSettings, Pooling
-from unfreeze.text.corpus import find_files
+from unfreeze.tasks.rungs import Fitted, Rung, Task
+from unfreeze.tasks.settings import ClassifierSettings
 
-MINUTES = 10.0
-"""The budget, if the settings have none."""
-VECTORS_OF, STATES_OF = "wiki-small", "wiki-lm"
-"""Released encoders."""
 NEGLIGIBLE = 0.02
 """Members with a smaller weight are left out."""
-
-# Seconds of one core of a server processor: estimates, which decide what is considered.
-PER_WORD = {VECTORS_OF: 2e-6, STATES_OF: 6e-5}
-PER_TERM = {"words": 4e-6, "characters": 3e-5}
-PER_FEATURE = 3e-8
-PER_WORD_TRAINED = 3e-6
-SHARE_OF_VECTORS = 0.5
-"""Part of the budget that own word vectors may take."""
-MOST_PASSES, LEAST_WORDS = 20, 50_000
-"""Own word vectors: passes over the text, and words that it has to have."""
-BYTES_A_WORD = 6
-VOCABULARY, LEAST_COUNT, SIZE, WINDOW, SUBSAMPLE = 30_000, 3, 200, 30, 1e-4
-
-
-def released_digests() -> dict[str, str]:
-    """The weights of the released encoders that are considered, for the identity of a run."""
-    return {name: weights_digest(name) for name in (VECTORS_OF, STATES_OF) if name in released_names()}
 
 
 @dataclass(frozen=True)
@@ -144,7 +112,10 @@ def choose(examples: ExampleSet, settings: ClassifierSettings, progress: Progres
 
 
 def _weighed(task: Task, rungs: Sequence[Rung], fitted: Sequence[Fitted]) -> tuple[Floats, Floats, list[Row]]:
-    """The weights (M,), the cross-fitted probabilities of the ensemble (R, N, K), and the table."""
+    """The weights (M,), the cross-fitted probabilities of the ensemble (R, N, K), and the table.
+
+    An expensive rung is only taken if the loss falls by more than one standard error of the paired difference.
+    """
     multi_label, tested = task.examples.multi_label, task.tested()
     scores = np.stack([_scores(each.out_of_fold, multi_label) for each in fitted])
 
@@ -163,17 +134,26 @@ def _weighed(task: Task, rungs: Sequence[Rung], fitted: Sequence[Fitted]) -> tup
             )
         return found
 
-    everything = list(range(len(fitted)))
-    weights = weights_of(everything, slice(None), tested)
-    kept = [number for number in everything if weights[number] >= NEGLIGIBLE] or [int(weights.argmax())]
+    def loss_of(members: Sequence[int]) -> Floats:
+        each = [losses(found, task.targets, multi_label) for found in cross_fitted(members)]
+        return np.asarray(np.mean(each, axis=0))
+
+    chosen = [number for number, rung in enumerate(rungs) if not rung.is_expensive]
+    for number in (number for number, rung in enumerate(rungs) if rung.is_expensive):
+        gain = loss_of(chosen) - loss_of([*chosen, number])
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+            chosen.append(number)
+    weights = np.zeros(len(fitted))
+    weights[chosen] = weights_of(chosen, slice(None), tested)
+    kept = [number for number in chosen if weights[number] >= NEGLIGIBLE] or [int(weights.argmax())]
     weights = np.zeros(len(fitted))
     weights[kept] = weights_of(kept, slice(None), tested)
-    found = cross_fitted(everything)
+    found = cross_fitted(chosen)
     rows = [
         _row(rung.name, rung.seconds, cross_fitted([number]), task, float(weights[number]))
         for number, rung in enumerate(rungs)
     ]
-    rows.append(_row("all of them", sum(rung.seconds for rung in rungs), found, task))
+    rows.append(_row("all of them", sum(rungs[number].seconds for number in chosen), found, task))
     return weights, found, rows
 
 
@@ -195,87 +175,3 @@ def _row(name: str, seconds: float, found: Floats, task: Task, weight: float | N
     )
     error = float(right.std() / np.sqrt(len(right)))
     return Row(name, float(right.mean()), error, float(loss), round(seconds, 1), weight)
-
-
-def considered(
-    task: Task, settings: ClassifierSettings, progress: Progress
-) -> tuple[list[Rung], dict[str, str]]:
-    """The rungs within the budget, the cheapest first, and why others were left out."""
-    texts = task.examples.inputs()
-    characters = sum(map(len, texts))
-    words, n_fits = characters / BYTES_A_WORD, task.n_fits
-    budget = 60 * (MINUTES if settings.minutes is None else settings.minutes)
-
-    def frozen(encoder: str | Path, pooling: Pooling) -> ClassifierSettings:
-        return ClassifierSettings(
-            encoder=encoder, transfer="frozen", pooling=pooling, head="linear", seed=settings.seed
-        )
-
-    def solving(width: int) -> float:
-        return 0.1 + 7 * n_fits * len(texts) * width * task.n_labels * PER_FEATURE
-
-    rungs: list[Rung] = [
-        TfidfRung("TF-IDF of words", 0.5 + PER_TERM["words"] * words * n_fits, "words"),
-        TfidfRung("TF-IDF of characters", 0.5 + PER_TERM["characters"] * words * n_fits, "characters"),
-    ]
-    left_out: dict[str, str] = {}
-    if settings.unlabeled:
-        vectors, reason = _own_vectors(settings, SHARE_OF_VECTORS * budget, progress)
-        if vectors is None:
-            left_out["vectors of your text"] = reason
-        else:
-            seconds, make = vectors
-            rungs.append(
-                FrozenRung("vectors of your text", seconds + solving(SIZE), lambda: frozen(make(), "vectors"))
-            )
-    released: tuple[tuple[str, Pooling, int], ...] = ((VECTORS_OF, "vectors", 200), (STATES_OF, "top", 1152))
-    for encoder, pooling, width in released:
-        if encoder in released_names():
-            what = "vectors" if pooling == "vectors" else "states"
-            cost = PER_WORD[encoder] * words + solving(width)
-            rungs.append(FrozenRung(f"{what} of {encoder}", cost, frozen(encoder, pooling)))
-    kept: list[Rung] = []
-    for rung in sorted(rungs, key=lambda rung: rung.seconds):
-        spent = sum(each.seconds for each in kept)
-        if kept and spent + rung.seconds > budget:
-            left_out[rung.name] = f"it would take about {rung.seconds / 60:.1f} minutes more"
-        else:
-            kept.append(rung)
-    return kept, left_out
-
-
-def _own_vectors(
-    settings: ClassifierSettings, budget: float, progress: Progress
-) -> tuple[tuple[float, Callable[[], Path]] | None, str]:
-    """Estimated seconds and a function that trains word vectors and returns their folder; or None and the reason.
-
-    The vectors are kept in the cache, so that the next classifier with the same unlabeled text starts with them.
-    """
-    corpus = Corpus(paths=settings.unlabeled or (), text_column=settings.unlabeled_column)
-    files = find_files(list(corpus.paths))
-    words = sum(path.stat().st_size for path in files) / BYTES_A_WORD
-    if words < LEAST_WORDS:
-        return None, f"the unlabeled text has fewer than {LEAST_WORDS:,} words"
-    passes = min(MOST_PASSES, int(budget / (PER_WORD_TRAINED * words)))
-    if passes < 1:
-        minutes = PER_WORD_TRAINED * words / SHARE_OF_VECTORS / 60
-        return None, f"one pass over the unlabeled text takes a budget of about {minutes:.0f} minutes"
-    training = Word2VecSettings(size=SIZE, window=WINDOW, subsample=SUBSAMPLE, epochs=passes)
-    wanted = VectorSettings(training=training, vocabulary_size=VOCABULARY, min_count=LEAST_COUNT)
-
-    def make() -> Path:
-        known = json.dumps([corpus.identity(), asdict(wanted), list(map(_content, files))])
-        place = cache_folder("trained") / hashlib.blake2b(known.encode(), digest_size=12).hexdigest()
-        with making(place):
-            # One thread, because several give other vectors each time.
-            pretrain_word2vec(corpus, wanted, output=place, workers=1, without_output=True, progress=progress)
-        mark_used(place)
-        return place
-
-    return (PER_WORD_TRAINED * words * passes, make), ""
-
-
-def _content(path: Path) -> str:
-    """A digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=12)).hexdigest()

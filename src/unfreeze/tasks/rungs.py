@@ -1,6 +1,6 @@
 """The classifiers that `encoder="auto"` considers, each with its out-of-fold predictions.
 
-All of these are linear: fixed features of a text, and a logistic regression whose C is the one with the lowest log-loss out of
+Most of them are linear: fixed features of a text, and a logistic regression whose C is the one with the lowest log-loss out of
 fold. The features never saw a label, so only the regression has to be fitted again for each fold.
 
 Legend: R repetitions of the folds, N examples, K labels.
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.encoders.directions import module_name
 from unfreeze.progress import Progress
-from unfreeze.tasks.classification import make_targets
-from unfreeze.tasks.classifier_network import make_network
+from unfreeze.runs import Run
+from unfreeze.tasks.classification import make_objective, make_targets
+from unfreeze.tasks.classifier_network import ClassifierNetwork, make_network
 from unfreeze.tasks.cross_validation import Folds
 from unfreeze.tasks.ensemble import Floats, Member, combined, losses
 from unfreeze.tasks.heads import LinearHead, set_solution, standardize
@@ -29,6 +30,7 @@ from unfreeze.tasks.plans import ClassifierPlan, plan
 from unfreeze.tasks.regression import CANDIDATES, Solution, solve_regression
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.tfidf import TermCounts, TermKind, TfidfNetwork
+from unfreeze.training.loop import seed_everything
 
 SPARSE_CANDIDATES = (1.0, 10.0, 100.0)
 """Values of C to choose from, for rows of length 1."""
@@ -89,6 +91,9 @@ class Rung(ABC):
         seconds: estimated cost on one core.
     """
 
+    is_expensive = False
+    """Whether it has to be better by more than chance to be taken."""
+
     def __init__(self, name: str, seconds: float) -> None:
         self.name, self.seconds = name, seconds
 
@@ -125,22 +130,17 @@ class FrozenRung(Rung):
     """Pooled layers of a frozen encoder and logistic regression.
 
     Args:
-        settings: of a classifier whose encoder is frozen and whose head is linear.
-        prepare: makes what the settings name, such as word vectors, at the first use.
+        settings: makes the settings of a classifier whose encoder is frozen and whose head is linear, and what they name, such
+            as word vectors.
     """
 
-    def __init__(
-        self,
-        name: str,
-        seconds: float,
-        settings: Callable[[], ClassifierSettings] | ClassifierSettings,
-    ) -> None:
+    def __init__(self, name: str, seconds: float, settings: Callable[[], ClassifierSettings]) -> None:
         super().__init__(name, seconds)
         self.settings = settings
 
     def fit(self, task: Task, progress: Progress) -> Fitted:
         """The features are computed once; with several heads, their probabilities are averaged."""
-        settings = self.settings if isinstance(self.settings, ClassifierSettings) else self.settings()
+        settings = self.settings()
         network, arguments = make_network(task.examples, plan(ClassifierPlan, settings))
         network.eval()
         features = network.read_all(network.body.inputs(task.examples.inputs()), progress)
@@ -153,6 +153,48 @@ class FrozenRung(Rung):
             out_of_fold.append(found)
             set_solution(head, solve_regression(C, x, task.targets, task.n_labels))
         return Fitted(Member(self.name, network, arguments), np.mean(out_of_fold, axis=0))
+
+
+class FineTunedRung(Rung):
+    """A network that is trained for each fold.
+
+    Args:
+        settings: makes the settings of a classifier, and what they name.
+    """
+
+    is_expensive = True
+
+    def __init__(self, name: str, seconds: float, settings: Callable[[], ClassifierSettings]) -> None:
+        super().__init__(name, seconds)
+        self.settings = settings
+
+    def fit(self, task: Task, progress: Progress) -> Fitted:
+        """Fine-tune on each fold, then on all examples."""
+        chosen = plan(ClassifierPlan, self.settings())
+        out_of_fold = np.zeros((*task.folds.of_example.shape, task.n_labels))
+        with progress.bar("folds", total=task.n_fits, unit="fold") as bar:
+            for repeat, train, held_out in task.folds.parts():
+                network, _ = self._network(task.examples, train, chosen)
+                texts = [task.examples.examples[number].input for number in held_out]
+                out_of_fold[repeat, held_out] = network.classify(texts)[0].float().cpu().numpy()
+                bar.advance(1)
+        network, arguments = self._network(task.examples, np.arange(len(task.examples)), chosen)
+        return Fitted(Member(self.name, network, arguments), out_of_fold)
+
+    def _network(
+        self, examples: ExampleSet, numbers: NDArray[np.int64], chosen: ClassifierPlan
+    ) -> tuple[ClassifierNetwork, dict[str, Any]]:
+        """A network that is trained on some of the examples, in memory, and its arguments."""
+        part = examples.subset(examples.examples[number] for number in numbers)
+        seed_everything(chosen.seed)
+        network, arguments = make_network(part, chosen)
+        with Run(None, dict) as run:
+            objective = make_objective(network, part, chosen, run.accelerator)
+            loop = chosen.loop(chosen.epochs_for(len(part)), measures=False)
+            run.train(objective, chosen.policy(), loop, self.name)
+        network.eval()
+        network.body.release_cache()
+        return network, arguments
 
 
 def _rows(x: Floats, _: NDArray[np.int64], rows: NDArray[np.int64]) -> Floats:

@@ -15,7 +15,8 @@ from unfreeze.errors import UserError, setting
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
-from unfreeze.tasks.auto import choose, released_digests
+from unfreeze.tasks.auto import choose
+from unfreeze.tasks.candidates import released_digests
 from unfreeze.tasks.classification import (
     check_examples,
     check_kinds,

@@ -1,0 +1,227 @@
+"""Which rungs `encoder="auto"` considers: those that can pay, within a budget of estimated seconds.
+
+The estimates are those of one core of a server processor. They decide, not the clock, so that a seed gives the same model everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from unfreeze.caches import making, mark_used
+from unfreeze.folders import cache_folder
+from unfreeze.pretraining.lm import adapt_lm
+from unfreeze.pretraining.settings import AdaptSettings
+from unfreeze.pretraining.unlabeled import Corpus
+from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
+from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
+from unfreeze.progress import Progress
+from unfreeze.registry import released_names, weights_digest
+from unfreeze.tasks.rungs import FineTunedRung, FrozenRung, Rung, Task, TfidfRung
+from unfreeze.tasks.settings import ClassifierSettings, Pooling
+from unfreeze.text.corpus import find_files
+
+MINUTES = 10.0
+"""The budget, if the settings have none."""
+VECTORS_OF, STATES_OF = "wiki-small", "wiki-lm"
+"""Released encoders."""
+WIDTHS = {VECTORS_OF: 200, STATES_OF: 1152}
+"""Of their pooled features."""
+
+PER_WORD = {VECTORS_OF: 2e-6, STATES_OF: 6e-5}
+"""Seconds to read a word."""
+PER_TERM = {"words": 4e-6, "characters": 3e-5}
+"""Seconds of TF-IDF for a word and fold."""
+PER_FEATURE = 3e-8
+"""Seconds of a logistic regression for a number of the features, and for a label."""
+PER_WORD_TRAINED, PER_WORD_ADAPTED, PER_WORD_TUNED = 3e-6, 2.5e-4, 3e-4
+"""Seconds for a word and pass: word vectors, a language model, a classifier that is fine-tuned."""
+BYTES_A_WORD = 6
+
+SHARE_OF_VECTORS, SHARE_OF_ADAPTING = 0.5, 0.4
+"""Parts of the budget that training on unlabeled text may take."""
+MOST_PASSES, MOST_PASSES_ADAPTED, LEAST_WORDS = 20, 10, 50_000
+"""Passes over the unlabeled text, and words that it has to have."""
+ADAPTED_FROM = 20.0
+"""Minutes of the budget from which a language model is adapted and fine-tuned: less would only take the time of what pays."""
+TUNED_EPOCHS = 20
+VOCABULARY, LEAST_COUNT, SIZE, WINDOW, SUBSAMPLE = 30_000, 3, 200, 30, 1e-4
+"""Of the word vectors: a window that spans most of a review makes its words' vectors alike (docs/results.md)."""
+
+
+def released_digests() -> dict[str, str]:
+    """The weights of the released encoders that are considered, for the identity of a run."""
+    return {name: weights_digest(name) for name in (VECTORS_OF, STATES_OF) if name in released_names()}
+
+
+def considered(
+    task: Task, settings: ClassifierSettings, progress: Progress
+) -> tuple[list[Rung], dict[str, str]]:
+    """The rungs within the budget, the cheapest first, and why others were left out.
+
+    Raises:
+        UserError: there is no such unlabeled text.
+    """
+    texts = task.examples.inputs()
+    words, n_fits = sum(map(len, texts)) / BYTES_A_WORD, task.n_fits
+    budget = 60 * (MINUTES if settings.minutes is None else settings.minutes)
+    frozen = partial(ClassifierSettings, transfer="frozen", head="linear", seed=settings.seed)
+
+    def solving(width: int) -> float:
+        return 0.1 + 7 * n_fits * len(texts) * width * task.n_labels * PER_FEATURE
+
+    rungs: list[Rung] = [
+        TfidfRung("TF-IDF of words", 0.5 + PER_TERM["words"] * words * n_fits, "words"),
+        TfidfRung("TF-IDF of characters", 0.5 + PER_TERM["characters"] * words * n_fits, "characters"),
+    ]
+    left_out: dict[str, str] = {}
+    pooled: list[tuple[str, Pooling]] = [(VECTORS_OF, "vectors"), (STATES_OF, "top")]
+    for name, pooling in pooled:
+        if name in released_names():
+            what = "vectors" if pooling == "vectors" else "states"
+            cost = PER_WORD[name] * words + solving(WIDTHS[name])
+            rungs.append(
+                FrozenRung(f"{what} of {name}", cost, partial(frozen, encoder=name, pooling=pooling))
+            )
+    if settings.unlabeled:
+        own = _Unlabeled.of(settings, progress)
+        vectors = own.vectors(SHARE_OF_VECTORS * budget)
+        if isinstance(vectors, str):
+            left_out["vectors of your text"] = vectors
+        else:
+            make = vectors.make
+            rungs.append(
+                FrozenRung(
+                    "vectors of your text",
+                    vectors.seconds + solving(SIZE),
+                    lambda: frozen(encoder=make(), pooling="vectors"),
+                )
+            )
+        adapted = own.adapted(SHARE_OF_ADAPTING * budget) if budget >= 60 * ADAPTED_FROM else None
+        if isinstance(adapted, str):
+            left_out[f"{STATES_OF}, adapted"] = adapted
+        elif adapted is not None:
+            rungs += _of_adapted(adapted, task, settings, words, solving(WIDTHS[STATES_OF]))
+    kept: list[Rung] = []
+    for rung in sorted(rungs, key=lambda rung: rung.seconds):
+        spent = sum(each.seconds for each in kept)
+        if kept and spent + rung.seconds > budget:
+            left_out[rung.name] = f"it would take about {rung.seconds / 60:.1f} minutes more"
+        else:
+            kept.append(rung)
+    return kept, left_out
+
+
+def _of_adapted(
+    adapted: _Training, task: Task, settings: ClassifierSettings, words: float, solving: float
+) -> list[Rung]:
+    """The states of an adapted language model under a solved head, and the same model fine-tuned."""
+    states = FrozenRung(
+        f"states of {STATES_OF}, adapted",
+        adapted.seconds + PER_WORD[STATES_OF] * words + solving,
+        lambda: ClassifierSettings(
+            encoder=adapted.make(), pooling="top", transfer="frozen", head="linear", seed=settings.seed
+        ),
+    )
+    # The adapted model is shared with the states.
+    tuned = FineTunedRung(
+        f"{STATES_OF}, adapted and fine-tuned",
+        (1 + task.n_fits) * TUNED_EPOCHS * PER_WORD_TUNED * words,
+        lambda: ClassifierSettings(encoder=adapted.make(), epochs=TUNED_EPOCHS, seed=settings.seed),
+    )
+    return [states, tuned]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Something that is trained on the unlabeled text when it is needed."""
+
+    seconds: float
+    """Estimated."""
+    make: Callable[[], Path]
+    """Returns its folder."""
+
+
+@dataclass(frozen=True)
+class _Unlabeled:
+    """The user's unlabeled text. What is trained on it is kept in the cache, for the next classifier with the same text."""
+
+    corpus: Corpus
+    files: list[Path]
+    progress: Progress
+
+    @classmethod
+    def of(cls, settings: ClassifierSettings, progress: Progress) -> _Unlabeled:
+        corpus = Corpus(paths=settings.unlabeled or (), text_column=settings.unlabeled_column)
+        return cls(corpus, find_files(list(corpus.paths)), progress)
+
+    @property
+    def words(self) -> float:
+        """Estimated from the size of the files."""
+        return sum(path.stat().st_size for path in self.files) / BYTES_A_WORD
+
+    def vectors(self, budget: float) -> _Training | str:
+        """Averaged word vectors, or why not."""
+        passes = self._passes(PER_WORD_TRAINED, budget, MOST_PASSES)
+        if isinstance(passes, str):
+            return passes
+        training = Word2VecSettings(size=SIZE, window=WINDOW, subsample=SUBSAMPLE, epochs=passes)
+        wanted = VectorSettings(training=training, vocabulary_size=VOCABULARY, min_count=LEAST_COUNT)
+
+        def train(place: Path) -> None:
+            # One thread, because several give other vectors each time.
+            pretrain_word2vec(
+                self.corpus, wanted, output=place, workers=1, without_output=True, progress=self.progress
+            )
+
+        seconds = PER_WORD_TRAINED * self.words * passes
+        return _Training(seconds, partial(self._once, ["vectors", asdict(wanted)], train))
+
+    def adapted(self, budget: float) -> _Training | str:
+        """A released language model, adapted; or why not."""
+        passes = self._passes(PER_WORD_ADAPTED, budget, MOST_PASSES_ADAPTED)
+        if isinstance(passes, str):
+            return passes
+        usual = AdaptSettings()
+        loop = replace(usual.training.loop, epochs=passes)
+        wanted = replace(usual, training=replace(usual.training, loop=loop))
+
+        def train(place: Path) -> None:
+            adapt_lm(
+                STATES_OF, self.corpus, wanted, output=place, without_output=True, progress=self.progress
+            )
+
+        known = ["adapted", weights_digest(STATES_OF), asdict(wanted)]
+        return _Training(PER_WORD_ADAPTED * self.words * passes, partial(self._once, known, train))
+
+    def _passes(self, per_word: float, budget: float, most: int) -> int | str:
+        """As many as the budget allows, or why there are none."""
+        if self.words < LEAST_WORDS:
+            return f"the unlabeled text has fewer than {LEAST_WORDS:,} words"
+        passes = min(most, int(budget / (per_word * self.words)))
+        if passes:
+            return passes
+        minutes = per_word * self.words / SHARE_OF_ADAPTING / 60
+        return f"one pass over the unlabeled text takes a budget of about {minutes:.0f} minutes"
+
+    def _once(self, known: Sequence[object], train: Callable[[Path], None]) -> Path:
+        """The folder in the cache, trained now unless it is there."""
+        facts = json.dumps([*known, self.corpus.identity(), list(map(_content, self.files))])
+        place = cache_folder("trained") / hashlib.blake2b(facts.encode(), digest_size=12).hexdigest()
+        with making(place):
+            train(place)
+        mark_used(place)
+        return place
+
+
+def _content(path: Path) -> str:
+    """A digest of a file."""
+    found = hashlib.blake2b(digest_size=12)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unfreeze.commands.console import Console
 from unfreeze.commands.fit import FitOptions, described_classes, report_fit, said_duplicates
 from unfreeze.commands.images import IMAGE_OPTIONS, TEXT_SETTINGS, TextsOrImages, image_settings
 from unfreeze.commands.options import described_length, given, need_own_options, run_options
 from unfreeze.display import aligned, counted
+from unfreeze.errors import UserError
 from unfreeze.tasks.settings import ClassifierSettings, ImageOptions
 
+if TYPE_CHECKING:
+    from unfreeze.datasets.dataset import ExampleSet
+
+MOST_COMPARED = 2_000
+"""Largest number of texts of which the baseline is fitted beside another classifier."""
 OWN_OPTIONS = {"texts": f"text_column pair_column label_separator {TEXT_SETTINGS}", "images": IMAGE_OPTIONS}
 
 
@@ -49,7 +55,6 @@ class FitClassifier(FitOptions, TextsOrImages):
 
 def run(arguments: FitClassifier, console: Console) -> None:
     """Read the examples, say what will be done, fit, and report."""
-    from unfreeze.datasets.dataset import ExampleSet
     from unfreeze.tasks.image_classifier import fit_image_classifier
     from unfreeze.tasks.plans import AUTO, ClassifierPlan, ImageClassifierPlan, plan
     from unfreeze.tasks.text_classifier import TextClassifier, fit_classifier, takes_auto
@@ -99,11 +104,18 @@ def run(arguments: FitClassifier, console: Console) -> None:
         else fit_image_classifier(train_set, of_images, validation=validation, **options)
     )
     measured = f"fitted on {train_set.source}"
+    if "cross_validated_accuracy" in metrics:
+        measured += f"; accuracy {metrics['cross_validated_accuracy']:.4f} by cross-validation within it"
     if validation is not None:
         measured = f"accuracy {metrics['accuracy']:.4f} on {validation.source}"
+    baseline = {} if is_auto or is_images else tfidf_beside(train_set, validation)
     if is_auto:
         measured = f"{table_of_rungs(metrics)}\n\n{measured}"
-    result = {"examples": len(train_set), **planned, "duplicates": duplicates}
+    elif baseline:
+        (how, accuracy), *_ = baseline.items()
+        on = "by cross-validation" if how == "tfidf_cross_validated" else "there"
+        measured += f"\nTF-IDF with logistic regression on the same examples: {accuracy:.4f} {on}"
+    result = {"examples": len(train_set), **planned, "duplicates": duplicates, **baseline}
     example = "IMAGE" if is_images else '"a text"'
     if isinstance(classifier, TextClassifier) and classifier.reads_pairs:
         example += ' --pair "another text"'
@@ -132,3 +144,19 @@ def table_of_rungs(metrics: Mapping[str, Any]) -> str:
     error = f"expected calibration error {metrics['calibration_error']:.3f}"
     left_out = [f"left out: {name} ({reason})" for name, reason in metrics["left_out"].items()]
     return "\n".join(["accuracy by cross-validation, and its standard error:", text, error, *left_out])
+
+
+def tfidf_beside(train_set: ExampleSet, validation: ExampleSet | None) -> dict[str, float]:
+    """What the baseline of TF-IDF reaches with the same examples, where that takes a few seconds; empty where it cannot be told."""
+    from unfreeze.tasks.baselines import fit_tfidf
+
+    is_pair = isinstance(train_set.examples[0].input, tuple)
+    if train_set.multi_label or is_pair or len(train_set) > MOST_COMPARED:
+        return {}
+    try:
+        baseline = fit_tfidf(train_set)
+    except UserError:  # no text has a word
+        return {}
+    if validation is not None:
+        return {"tfidf_accuracy": baseline.accuracy(validation)}
+    return {} if baseline.cross_validated is None else {"tfidf_cross_validated": baseline.cross_validated}

@@ -158,7 +158,10 @@ def solve_heads(network: ClassifierNetwork, objective: ClassificationObjective, 
     for name, features in objective.features.items():
         head = network.heads[module_name(name)]
         assert isinstance(head, LinearHead)
-        record["C"] = solve_head(head, features, objective.targets, objective.sample_weight, seed=seed).C
+        solution = solve_head(head, features, objective.targets, objective.sample_weight, seed=seed)
+        record["C"] = solution.C
+        if solution.cross_validated is not None and len(objective.features) == 1:
+            record["cross_validated_accuracy"] = round(solution.cross_validated, 6)
     network.eval()
     with torch.no_grad():
         measured = objective.validate()

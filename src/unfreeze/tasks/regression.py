@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Solution:
     """(K,)."""
     C: float
     """The C that was chosen."""
+    cross_validated: float | None = None
+    """Accuracy of that C on held-out folds; None if it was not chosen by folds."""
 
     def logits(self, x: Features) -> Floats:
         """(N, P) -> (N, K)."""
@@ -69,9 +71,9 @@ def fit_regression(
         n_labels: K.
         sample_weight: (N,) weights of the examples, in the log-loss of held-out ones as well; None for equal ones.
     """
-    C = _choose_C(x, targets, sample_weight, candidates, seed)
+    C, accuracy = _choose_C(x, targets, sample_weight, candidates, seed)
     logger.info("logistic regression on %d features, C = %g", x.shape[1], C)
-    return solve_regression(C, x, targets, n_labels, sample_weight)
+    return replace(solve_regression(C, x, targets, n_labels, sample_weight), cross_validated=accuracy)
 
 
 def solve_regression(
@@ -105,18 +107,22 @@ def solve_regression(
 
 def _choose_C(
     x: Features, targets: NDArray[np.int64], weights: Floats | None, candidates: Sequence[float], seed: int
-) -> float:
+) -> tuple[float, float | None]:
+    """The C with the best cross-validated log-loss, and its accuracy."""
     if min(Counter(targets.tolist()).values()) < 2:
-        return UNCHOSEN
-    loss = dict.fromkeys(candidates, 0.0)
+        return UNCHOSEN, None
+    loss, right = dict.fromkeys(candidates, 0.0), dict.fromkeys(candidates, 0.0)
     for train, held_out in folds(targets, seed):
         before, after = (None, 1.0) if weights is None else (weights[train], weights[held_out])
         for C in candidates:
             found = _regression(C, x[train], targets[train], before)
             columns = np.searchsorted(found.classes_, targets[held_out])
-            of_true = found.predict_proba(x[held_out])[np.arange(len(held_out)), columns]
+            shares = found.predict_proba(x[held_out])
+            of_true = shares[np.arange(len(held_out)), columns]
             loss[C] -= float((after * np.log(np.maximum(of_true, 1e-12))).sum())
-    return min(candidates, key=lambda C: loss[C])
+            right[C] += float((after * (shares.argmax(1) == columns)).sum())
+    best = min(candidates, key=lambda C: loss[C])
+    return best, right[best] / (len(targets) if weights is None else float(weights.sum()))
 
 
 def _regression(C: float, x: Features, targets: NDArray[np.int64], weights: Floats | None) -> Any:

@@ -51,12 +51,12 @@ class Rung(ABC):
     def seconds(self, count: int) -> float:
         """Estimated seconds of one core for fitting on `count` labels, and for measuring."""
 
-    def preparation_seconds(self) -> float:
-        """Estimated seconds of what is done once for all numbers of labels."""
-        return 0.0
+    def preparations(self) -> dict[str, float]:
+        """Estimated seconds of what is done once, by name; rungs share what has the same name."""
+        return {}
 
     def prepare(self) -> float:
-        """Do what is done once for all numbers of labels, or find it done; returns the seconds that it took."""
+        """Do what is done once, or find it done; returns the seconds that it took."""
         return 0.0
 
     @abstractmethod
@@ -91,15 +91,15 @@ def plan_cells(rungs: Sequence[Rung], counts: Sequence[int], seeds: Sequence[int
     """
     pairs = []
     for number, rung in enumerate(rungs):
-        preparation = rung.preparation_seconds()
+        preparation = sum(rung.preparations().values())
         pairs += [
             (preparation + len(seeds) * rung.seconds(count), number, count) for count in sorted(counts)
         ]
-    left, prepared, ended = budget, set[int](), set[int]()
+    left, prepared, ended = budget, set[str](), set[int]()
     cells: list[Cell] = []
     for _, number, count in sorted(pairs):
         rung = rungs[number]
-        start = 0.0 if number in prepared else rung.preparation_seconds()
+        start = sum(seconds for name, seconds in rung.preparations().items() if name not in prepared)
         each = rung.seconds(count)
         fitting = 0 if number in ended else len(seeds)
         while fitting and start + fitting * each > left:
@@ -108,7 +108,7 @@ def plan_cells(rungs: Sequence[Rung], counts: Sequence[int], seeds: Sequence[int
             ended.add(number)
         if fitting:
             left -= start + fitting * each
-            prepared.add(number)
+            prepared |= rung.preparations().keys()
             cells += [Cell(rung.name, count, seed) for seed in seeds[:fitting]]
     every = [Cell(rung.name, count, seed) for rung in rungs for count in sorted(counts) for seed in seeds]
     chosen = set(cells)

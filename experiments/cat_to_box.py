@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfreeze.analysis.intervals import paired_difference
 from experiments.results import Results, part_of
 from unfreeze.analysis.curves import Curve, plot_curves
 from unfreeze.analysis.image_plots import ShownBoxes, plot_boxes
+from unfreeze.analysis.intervals import paired_difference
 from unfreeze.datasets.dataset import ExampleSet, content_key
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest

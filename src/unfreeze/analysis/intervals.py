@@ -71,12 +71,14 @@ class Draws:
         """
         above, below = np.asarray(numerators), np.asarray(denominators)
         scores = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
-        return np.einsum("ds,sd->d", self._seeds(len(scores)), scores)
+        means: NDArray[np.float64] = np.einsum("ds,sd->d", self._seeds(len(scores)), scores)
+        return means
 
     def _seeds(self, n_seeds: int) -> NDArray[np.float64]:
         """The share of each seed in each draw: (D, S); the same for methods with as many seeds."""
         random = np.random.default_rng((self.seed, SEEDS))
-        return random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), self.draws) / n_seeds
+        counts = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), self.draws)
+        return np.asarray(counts / n_seeds)
 
 
 def between(drawn: NDArray[np.float64]) -> tuple[float, float]:
@@ -102,5 +104,7 @@ def paired_difference(
     differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
     n_examples = differences.shape[1]
     drawn = Draws(n_examples, draws, seed)
-    low, high = between(drawn.ratios(drawn.sums(differences) / n_examples, np.ones((len(differences), draws))))
+    low, high = between(
+        drawn.ratios(drawn.sums(differences) / n_examples, np.ones((len(differences), draws)))
+    )
     return Difference(float(differences.mean()), low, high)

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from unfreeze.datasets.dataset import Dataset
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -60,8 +58,8 @@ class Rung(ABC):
         return 0.0
 
     @abstractmethod
-    def fit(self, sample: Dataset[Any], seed: int) -> Measured:
-        """Learn from a sample, and measure on the test examples."""
+    def fit(self, sample: Any, seed: int) -> Measured:
+        """Learn from a sample, a data set of the task, and measure on the test examples."""
 
 
 class Cell(NamedTuple):
@@ -92,9 +90,7 @@ def plan_cells(rungs: Sequence[Rung], counts: Sequence[int], seeds: Sequence[int
     pairs = []
     for number, rung in enumerate(rungs):
         preparation = sum(rung.preparations().values())
-        pairs += [
-            (preparation + len(seeds) * rung.seconds(count), number, count) for count in sorted(counts)
-        ]
+        pairs += [(preparation + len(seeds) * rung.seconds(count), number, count) for count in sorted(counts)]
     left, prepared, ended = budget, set[str](), set[int]()
     cells: list[Cell] = []
     for _, number, count in sorted(pairs):

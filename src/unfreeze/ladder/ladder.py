@@ -15,10 +15,11 @@ from unfreeze.display import counted, duration
 from unfreeze.errors import Interrupted, UserError, setting
 from unfreeze.folders import write_json
 from unfreeze.ladder.cells import Rung, Schedule, plan_cells
+from unfreeze.ladder.report import write_report
 from unfreeze.ladder.results import Results, key_of, open_results
 from unfreeze.ladder.settings import LadderSettings, usual_labels
 from unfreeze.ladder.table import LadderTable, make_rows, score_of
-from unfreeze.ladder.texts import SCRATCH, TFIDF, TextData, text_rungs
+from unfreeze.ladder.texts import SCRATCH, TFIDF, Majority, TextData, text_rungs
 from unfreeze.ladder.unlabeled import UnlabeledText
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.base import Parameters, held_out_pair
@@ -110,6 +111,8 @@ def run_ladder(
         table = LadderTable(
             measure="accuracy",
             rows=make_rows(_by_rung(rungs, counts, found), BASELINES, DRAWS),
+            baselines=BASELINES,
+            guessing=Majority.name,
             about={rung.name: rung.about for rung in rungs},
             prepared=prepared,
             left_out=_left_out(schedule),
@@ -121,6 +124,7 @@ def run_ladder(
         )
         table.write_csv(folder / "ladder.csv")
         write_json(folder / "table.json", table.as_dict())
+        write_report(table, folder, data=f"{Path(train.source).name}, measured on {Path(test.source).name}")
         return table
 
 
@@ -151,7 +155,9 @@ def need_counts(train: ExampleSet, test: ExampleSet, settings: LadderSettings) -
                 f"{setting('labels', count)} is more than the {len(train):,} examples of {train.source}"
             )
         if count < len(classes):
-            raise UserError(f"{setting('labels', count)} cannot cover the {len(classes)} classes of {train.source}")
+            raise UserError(
+                f"{setting('labels', count)} cannot cover the {len(classes)} classes of {train.source}"
+            )
     return tuple(sorted(settings.labels)) or usual_labels(len(train), len(classes))
 
 

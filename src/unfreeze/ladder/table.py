@@ -29,7 +29,9 @@ class Equivalent(NamedTuple):
     """"" if the number is between measured ones; ">" if the other rung never gets there, "<=" if its first point is better."""
 
     def __str__(self) -> str:
-        return f"{'≤ ' if self.bound == '<=' else self.bound + ' ' if self.bound else ''}{round(self.labels):,}"
+        return (
+            f"{'≤ ' if self.bound == '<=' else self.bound + ' ' if self.bound else ''}{round(self.labels):,}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,10 @@ class Row:
 
     rung: str
     labels: int
-    n_seeds: int
+    scores: tuple[float, ...]
+    """Of each seed."""
     score: Interval
+    """Their mean, and the interval over seeds and test examples."""
     seconds: float
     """Mean time of a fit with its measurement, without what was prepared once."""
     parameters: int
@@ -62,9 +66,16 @@ class Row:
     def flat(self) -> dict[str, Any]:
         """The row as one level of JSON values, for CSV."""
         found: dict[str, Any] = {
-            **{name: getattr(self, name) for name in ("rung", "labels", "n_seeds")},
-            **{"score": self.score.mean, "score_low": self.score.low, "score_high": self.score.high},
-            **{name: getattr(self, name) for name in ("seconds", "parameters", "pretrained_share", "size")},
+            "rung": self.rung,
+            "labels": self.labels,
+            "seeds": len(self.scores),
+            "score": self.score.mean,
+            "score_low": self.score.low,
+            "score_high": self.score.high,
+            "seconds": self.seconds,
+            "parameters": self.parameters,
+            "pretrained_share": self.pretrained_share,
+            "size": self.size,
         }
         for name, each in self.against.items():
             key = name.lower().replace(" ", "_").replace("-", "_")
@@ -88,6 +99,10 @@ class LadderTable:
     """What each rung does."""
     prepared: Mapping[str, float]
     """Seconds of what was done once for a rung."""
+    baselines: tuple[str, ...]
+    """Rungs that the others are compared with."""
+    guessing: str | None = None
+    """The rung that reads nothing."""
     left_out: Mapping[str, Mapping[int, int]]
     """Rung -> number of labels -> how many of its seeds did not fit into the time."""
     n_test: int
@@ -97,14 +112,13 @@ class LadderTable:
     """Test examples that are in the training data, too."""
     left_out_documents: int = 0
     """Documents of the unlabeled text that were left out because they equal a test text."""
-    notes: tuple[str, ...] = ()
 
     @property
     def curves(self) -> list[Curve]:
-        """The mean score of each rung by number of labels."""
-        found: dict[str, dict[int, list[float]]] = {}
+        """The scores of each rung by number of labels."""
+        found: dict[str, dict[int, tuple[float, ...]]] = {}
         for row in self.rows:
-            found.setdefault(row.rung, {})[row.labels] = [row.score.mean]
+            found.setdefault(row.rung, {})[row.labels] = row.scores
         return [Curve(name, values) for name, values in found.items()]
 
     def as_dict(self) -> dict[str, Any]:
@@ -192,11 +206,16 @@ def make_rows(
         return drawn.ratios(above[part], below[part])
 
     def mean(key: tuple[str, int], n_seeds: int) -> float:
-        return sum(row["score"] for row in results[key][:n_seeds]) / n_seeds
+        return float(sum(row["score"] for row in results[key][:n_seeds])) / n_seeds
 
     curves = {
         name: Curve(
-            name, {count: [row["score"] for row in rows] for (rung, count), rows in results.items() if rung == name}
+            name,
+            {
+                count: [row["score"] for row in rows]
+                for (rung, count), rows in results.items()
+                if rung == name
+            },
         )
         for name in baselines
         if any(rung == name for rung, _ in results)
@@ -219,7 +238,7 @@ def make_rows(
             Row(
                 rung=rung,
                 labels=count,
-                n_seeds=len(rows),
+                scores=tuple(row["score"] for row in rows),
                 score=Interval(score, *between(samples(key, len(rows)))),
                 seconds=sum(row["seconds"] for row in rows) / len(rows),
                 parameters=round(sum(row["parameters"] for row in rows) / len(rows)),

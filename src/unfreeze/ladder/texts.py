@@ -72,7 +72,9 @@ class TextData:
 
     def right(self, predicted: Sequence[str]) -> list[float]:
         """1 for each test text whose label was predicted, 0 for others."""
-        return [float((name,) == each.labels) for name, each in zip(predicted, self.test.examples, strict=True)]
+        return [
+            float((name,) == each.labels) for name, each in zip(predicted, self.test.examples, strict=True)
+        ]
 
 
 class Majority(Rung):

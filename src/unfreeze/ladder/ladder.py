@@ -10,24 +10,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from unfreeze.datasets.dataset import Dataset, ExampleSet
-from unfreeze.display import counted, duration
+from unfreeze.datasets.dataset import Dataset
+from unfreeze.display import duration
 from unfreeze.errors import Interrupted, UserError, setting
 from unfreeze.folders import write_json
 from unfreeze.ladder.cells import Rung, Schedule, plan_cells
+from unfreeze.ladder.kinds import kind_of, need_counts
 from unfreeze.ladder.report import write_report
 from unfreeze.ladder.results import Results, key_of, open_results
-from unfreeze.ladder.settings import LadderSettings, usual_labels
+from unfreeze.ladder.settings import LadderSettings
 from unfreeze.ladder.table import LadderTable, make_rows, score_of
-from unfreeze.ladder.texts import SCRATCH, TFIDF, Majority, TextData, text_rungs
 from unfreeze.ladder.unlabeled import UnlabeledText
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.base import Parameters, held_out_pair
+from unfreeze.tasks.settings import ImageClassifierSettings
 from unfreeze.text.examples import example_set
 
 logger = logging.getLogger(__name__)
 
-BASELINES = (SCRATCH, TFIDF)
 DRAWS = 2_000
 """Draws of the bootstrap."""
 
@@ -75,90 +75,80 @@ class Ladder(Parameters, LadderSettings):
 
 
 def run_ladder(
-    train: ExampleSet,
-    test: ExampleSet,
+    train: Dataset[Any],
+    test: Dataset[Any],
     settings: LadderSettings,
     *,
+    images: ImageClassifierSettings | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> LadderTable:
-    """The same with data sets, such as `read_examples` reads from files."""
+    """The same with data sets, such as those that `read_examples`, `read_tagged`, `read_questions` and `read_images` give.
+
+    Args:
+        images: the examples are images; settings of the ConvNet from scratch.
+
+    Other arguments, Returns, Raises:
+        As in `Ladder.run`.
+    """
     settings.__post_init__()
     if output is None:
         with TemporaryDirectory() as place:
-            return run_ladder(train, test, settings, output=Path(place) / "ladder", progress=progress)
-    counts = need_counts(train, test, settings)
+            folder = Path(place) / "ladder"
+            return run_ladder(train, test, settings, images=images, output=folder, progress=progress)
+    kind = kind_of(train, test, settings, progress, images)
+    counts = need_counts(train, settings)
     folder = Path(output)
-    identity = {"task": "classifier", "train": train.digest(), "test": test.digest()}
+    identity = {"task": kind.task, "train": train.digest(), "test": test.digest()}
     with open_results(folder, identity, overwrite=overwrite) as results:
-        unlabeled = None
-        if settings.unlabeled:
-            unlabeled = UnlabeledText(settings, test.inputs(), folder, progress)
-        rungs = text_rungs(TextData(train, test, progress), settings, unlabeled)
-        seeds = range(settings.seed, settings.seed + settings.seeds)
-        schedule = plan_cells(rungs, counts, seeds, 60 * settings.minutes)
-        logger.info(
-            "%s of %s fits are planned, about %s on one core",
-            *(len(schedule.cells), len(schedule.cells) + len(schedule.left_out), duration(schedule.seconds)),
-        )
         try:
+            unlabeled = None
+            if settings.unlabeled:
+                unlabeled = UnlabeledText(settings, kind.test_texts, folder, progress)
+            rungs = kind.rungs(unlabeled)
+            need_different_names(rungs)
+            seeds = range(settings.seed, settings.seed + settings.seeds)
+            schedule = plan_cells(rungs, counts, seeds, 60 * settings.minutes)
+            n_planned = len(schedule.cells)
+            logger.info(
+                "%d of %d fits are planned, about %s on one core",
+                *(n_planned, n_planned + len(schedule.left_out), duration(schedule.seconds)),
+            )
             found, prepared = compute(train, rungs, schedule, results, identity, progress)
         except KeyboardInterrupt as error:
             raise Interrupted(
-                f"interrupted; {counted(len(results.rows), 'result')} in {folder} are kept: rerun the command to resume"
+                f"interrupted; the results so far are in {folder}: rerun the command to resume"
             ) from error
         table = LadderTable(
-            measure="accuracy",
-            rows=make_rows(_by_rung(rungs, counts, found), BASELINES, DRAWS),
-            baselines=BASELINES,
-            guessing=Majority.name,
+            measure=kind.measure,
+            rows=make_rows(_by_rung(rungs, counts, found), kind.baselines, DRAWS),
             about={rung.name: rung.about for rung in rungs},
             prepared=prepared,
+            baselines=kind.baselines,
+            guessing=kind.guessing,
             left_out=_left_out(schedule),
             n_test=len(test),
             n_train=len(train),
             seeds=settings.seeds,
-            duplicates=test.duplicates_of(train),
+            duplicates=kind.duplicates,
             left_out_documents=0 if unlabeled is None else unlabeled.n_left_out,
         )
+        if not table.rows:
+            raise UserError(
+                f"{setting('minutes', settings.minutes)} is not enough for any rung: give more time, or fewer labels"
+            )
         table.write_csv(folder / "ladder.csv")
         write_json(folder / "table.json", table.as_dict())
         write_report(table, folder, data=f"{Path(train.source).name}, measured on {Path(test.source).name}")
         return table
 
 
-def need_counts(train: ExampleSet, test: ExampleSet, settings: LadderSettings) -> tuple[int, ...]:
-    """The numbers of labels, ascending.
-
-    Raises:
-        UserError: there are not so many examples or too few for the classes, the test examples have other labels, or an example
-            has several.
-    """
-    for examples, what in ((train, "to learn from"), (test, "to measure on")):
-        if not len(examples):
-            raise UserError(f"{examples.source}: there is no example {what}")
-        if examples.multi_label:
-            raise UserError(f"{examples.source}: examples have several labels; the ladder takes one each")
-    classes = sorted({label for each in train.examples for label in each.labels})
-    if len(classes) < 2:
-        raise UserError(f"{train.source}: all {len(train)} examples are of one class; two are needed")
-    for each in test.examples:
-        if each.labels[0] not in classes:
-            raise UserError(
-                f"{test.place(each.number)} has the label {each.labels[0]!r}, which {train.source} lacks (it has "
-                f"{', '.join(classes[:10])})"
-            )
-    for count in settings.labels:
-        if count > len(train):
-            raise UserError(
-                f"{setting('labels', count)} is more than the {len(train):,} examples of {train.source}"
-            )
-        if count < len(classes):
-            raise UserError(
-                f"{setting('labels', count)} cannot cover the {len(classes)} classes of {train.source}"
-            )
-    return tuple(sorted(settings.labels)) or usual_labels(len(train), len(classes))
+def need_different_names(rungs: Sequence[Rung]) -> None:
+    """Raise UserError if two rungs have one name: the last parts of the encoders' paths are the same."""
+    names = [rung.name for rung in rungs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{setting('encoder')}: two rungs would be called {twice[0]!r}: rename a folder")
 
 
 Found = dict[tuple[str, int, int], dict[str, Any]]
@@ -175,7 +165,6 @@ def compute(
 ) -> tuple[Found, dict[str, float]]:
     """Compute what is missing of the planned cells; returns their results, and the seconds of the preparations by rung."""
     by_name = {rung.name: rung for rung in rungs}
-    assert len(by_name) == len(rungs), "two rungs of one name"
     identities = {rung.name: rung.identity() for rung in rungs}
     found: Found = {}
     prepared: dict[str, float] = {}

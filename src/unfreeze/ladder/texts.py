@@ -22,7 +22,7 @@ from unfreeze.errors import UserError
 from unfreeze.ladder.cells import Measured, Rung
 from unfreeze.ladder.settings import LadderSettings
 from unfreeze.ladder.sizes import epochs_of, parameter_counts, saved_size, tfidf_size
-from unfreeze.ladder.unlabeled import MadeModel, UnlabeledText
+from unfreeze.ladder.unlabeled import CHARACTERS, MadeModel, UnlabeledText
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.baselines import fit_tfidf
@@ -49,8 +49,6 @@ SOLVED = 1.5e-3
 """Estimated seconds for each example of a solved head."""
 COUNTED = 2e-5
 """Estimated seconds of TF-IDF for a word to learn from; it is counted once in each fold."""
-CHARACTERS = 5.5
-"""Characters of a word and the space after it."""
 
 
 class TextData:
@@ -290,7 +288,7 @@ def text_rungs(data: TextData, settings: LadderSettings, unlabeled: UnlabeledTex
     # The place of further rungs, such as one that chooses the encoder by itself (encoder="auto").
     for name in settings.encoder:
         chosen = plan(ClassifierPlan, ClassifierSettings(encoder=name))
-        own = ClassifierSettings(encoder=name, transfer=chosen.mode)
+        own = ClassifierSettings(encoder=name, transfer=chosen.mode, body=chosen.chosen_body)
         solved = plan(ClassifierPlan, own).solves_linear_head
         rungs.append(
             rung(

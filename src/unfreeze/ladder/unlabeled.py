@@ -20,6 +20,8 @@ from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSetti
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
 
+CHARACTERS = 5.5
+"""Characters of a word and the space after it, on average."""
 MODELS = "models"
 """Folder of the models in that of the ladder."""
 VECTORS = VectorSettings(
@@ -83,7 +85,7 @@ class UnlabeledText:
                 self.n_left_out += 1
             else:
                 n_characters += len(text)
-        self.n_words = n_characters / 5.5
+        self.n_words = n_characters / CHARACTERS
         self.corpus = self._without(corpus, known) if self.n_left_out else corpus
 
     def _without(self, corpus: Corpus, known: set[str]) -> Corpus:

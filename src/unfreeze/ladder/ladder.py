@@ -40,7 +40,7 @@ class Ladder(Parameters, LadderSettings):
     Example:
         >>> texts = ["a wonderful story", "a terrible story", "wonderful acting", "terrible acting"] * 5
         >>> labels = ["pos", "neg"] * 10
-        >>> table = Ladder(labels=(4,), seeds=1, minutes=0.05).run((texts, labels), test=(texts[:2], labels[:2]))
+        >>> table = Ladder(labels=(4,), seeds=1, minutes=0.014).run((texts, labels), test=(texts[:2], labels[:2]))
         >>> [row.rung for row in table.rows]
         ['largest class', 'TF-IDF', 'released word vectors, averaged']
         >>> table.rows[1].score.mean

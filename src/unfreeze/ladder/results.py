@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def open_results(folder: Path, identity: dict[str, Any], *, overwrite: bool = Fa
         raise UserError(
             f"{folder} holds {sorted(entries)[0]} and no ladder: choose another {setting('output')}"
         )
+    is_new = not folder.exists()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / RESULTS).open("a+b")
@@ -86,7 +87,16 @@ def open_results(folder: Path, identity: dict[str, Any], *, overwrite: bool = Fa
                     )
                 file.truncate(0)
         write_json(folder / IDENTITY, identity)
-        yield Results(file, _read(file, folder / RESULTS))
+        results = Results(file, _read(file, folder / RESULTS))
+        try:
+            yield results
+        except BaseException:
+            if is_new and not results.rows:  # a mistake that is noticed at once leaves no folder
+                for name in (IDENTITY, RESULTS):
+                    (folder / name).unlink(missing_ok=True)
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
 
 
 def _is_empty_start(path: Path) -> bool:

@@ -165,7 +165,8 @@ def compute(
 ) -> tuple[Found, dict[str, float]]:
     """Compute what is missing of the planned cells; returns their results, and the seconds of the preparations by rung."""
     by_name = {rung.name: rung for rung in rungs}
-    identities = {rung.name: rung.identity() for rung in rungs}
+    # Rungs without settings, such as the largest class and TF-IDF, differ by their class only.
+    identities = {rung.name: [type(rung).__name__, rung.identity()] for rung in rungs}
     found: Found = {}
     prepared: dict[str, float] = {}
     ready: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,10 @@ class LadderSettings:
         UserError: a value is out of range.
     """
 
-    unlabeled: tuple[str | Path, ...] = ()
+    unlabeled: tuple[str, ...] = ()
     """Unlabeled text of the task's kind: files, folders, globs, or hf:owner/name; for word vectors of its own and for adapting the
     language model."""
-    encoder: tuple[str | Path, ...] = ()
+    encoder: tuple[str, ...] = ()
     """Further encoders, each a rung of its own: names or folders of encoders, or files of word vectors."""
     labels: tuple[int, ...] = ()
     """Numbers of labels (default: 30, 100, 300, 1000 and so on, up to all)."""
@@ -51,13 +52,13 @@ class LadderSettings:
                 raise UserError(f"{setting('labels')} must be above 0, not {count}")
         if len(set(self.labels)) < len(self.labels):
             raise UserError(f"{setting('labels')} has a number twice: {' '.join(map(str, self.labels))}")
-        if len(set(map(str, self.encoder))) < len(self.encoder):
+        if len(set(self.encoder)) < len(self.encoder):
             raise UserError(f"{setting('encoder')} has a name twice")
 
 
-def _several(given: str | Path | tuple[str | Path, ...]) -> tuple[str | Path, ...]:
+def _several(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
     """Several names; from Python, one is also accepted by itself."""
-    return (given,) if isinstance(given, (str, Path)) else tuple(given)
+    return tuple(map(str, [given] if isinstance(given, (str, Path)) else given))
 
 
 def usual_labels(n_examples: int, n_classes: int = 1) -> tuple[int, ...]:

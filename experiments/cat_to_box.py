@@ -7,7 +7,7 @@ moved to the boxes of raccoons and of pets (cats also by themselves) with 25, 50
 In stages 2 and 3 the network is trained from scratch; is frozen; has its last stages, or all of them, fine-tuned with discriminative
 rates; or is gradually unfrozen. Every form makes the same number of updates, and its learning rate is the best of the same few on a
 quarter of all training images that is held out for this search. The seed chooses the sample of the training images (nested) and the
-weights that are new. Differences from scratch have 95 % bootstrap intervals over seeds and test images (experiments/intervals.py).
+weights that are new. Differences from scratch have 95 % bootstrap intervals over seeds and test images (unfreeze.analysis.intervals).
 
     OMP_NUM_THREADS=1 python -m experiments.cat_to_box --data DATA --runs RUNS [--part cats boxes] [--set raccoons] [--minutes M]
 
@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.intervals import paired_difference
 from experiments.results import Results, part_of
 from unfreeze.analysis.curves import Curve, plot_curves
 from unfreeze.analysis.image_plots import ShownBoxes, plot_boxes
+from unfreeze.analysis.intervals import paired_difference
 from unfreeze.datasets.dataset import ExampleSet, content_key
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest

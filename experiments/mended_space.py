@@ -20,8 +20,8 @@ from typing import get_args
 
 import numpy as np
 
-from experiments.intervals import Difference, paired_difference
 from unfreeze.analysis.geometry import Vectors, mean_cosine
+from unfreeze.analysis.intervals import Difference, paired_difference
 from unfreeze.analysis.post_processing import Method, PostProcessing
 from unfreeze.analysis.sense_sets import SensePairs, pair_vectors, read_wic, threshold_answers
 from unfreeze.analysis.senses import vectors_at

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unfreeze.encoders.base import Encoder
     from unfreeze.encoders.word_vectors import WordVectors
+    from unfreeze.ladder.ladder import Ladder
     from unfreeze.language_models.model import LanguageModel
     from unfreeze.pretraining.translation.translator import Translator
     from unfreeze.tasks.embedder import Embedder
@@ -25,6 +26,7 @@ __all__ = [
     "Embedder",
     "Encoder",
     "ImageClassifier",
+    "Ladder",
     "LanguageModel",
     "ObjectLocator",
     "QuestionAnswerer",
@@ -38,6 +40,7 @@ _MODULES = {
     "Embedder": "unfreeze.tasks.embedder",
     "Encoder": "unfreeze.encoders.base",
     "ImageClassifier": "unfreeze.tasks.image_classifier",
+    "Ladder": "unfreeze.ladder.ladder",
     "LanguageModel": "unfreeze.language_models.model",
     "ObjectLocator": "unfreeze.tasks.object_locator",
     "QuestionAnswerer": "unfreeze.tasks.question_answerer",

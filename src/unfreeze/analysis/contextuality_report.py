@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from unfreeze.analysis.contextuality import Contextuality, LayerFigures
 from unfreeze.analysis.geometry import Estimate
+from unfreeze.analysis.report_page import Picture, figure, scrolling, write_page
 from unfreeze.display import counted
 from unfreeze.folders import written_file
 
@@ -59,27 +58,6 @@ VARIANCES = {
     "uncentered": "the squared length of a word's occurrences",
     "centered": "the variance of a word's occurrences around their mean",
 }
-STYLE = """
-:root { color-scheme: light }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff; overflow-wrap: anywhere }
-h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-.wide { overflow-x: auto } figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption, dd { color: #444 } dt { font-weight: 600; margin-top: .6rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem }
-th, td { padding: .3rem .4rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap } small { color: #555 }
-thead th { vertical-align: bottom } th[colspan] { text-align: center; border-left: 1px solid #ddd }
-tbody th, thead tr:first-child th:first-child { position: sticky; left: 0; background: #fff; text-align: left; white-space: normal; min-width: 6rem; max-width: 11rem }
-@media (max-width: 45rem) { img { max-width: 48rem } }
-"""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the report."""
-
-    path: Path
-    """An SVG or PNG file."""
-    title: str
-    caption: str
 
 
 def write_csv(figures: Mapping[str, Sequence[LayerFigures]], path: Path) -> None:
@@ -113,9 +91,8 @@ def write_report(
         "variance": VARIANCES[first.settings.explained],
     }
     terms = {name: text.format(**facts) for name, text in MEASURES.values()} | OTHERS
-    shown = [_figure(each) for each in pictures]
+    shown = [figure(each) for each in pictures]
     parts = [
-        "<h1>How contextual is each layer?</h1>",
         _data(reports, corpus),
         *shown[:1],
         "<h2>What the measures mean</h2>\n<dl>",
@@ -125,14 +102,7 @@ def write_report(
         "<h2>All values</h2>\n<p>In brackets: 95 % bootstrap intervals over words, sentences and sampled words.</p>",
         _table(figures),
     ]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>How contextual is each layer?</title><style>{STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
-    with written_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(path, "How contextual is each layer?", parts)
 
 
 def _data(reports: Mapping[str, Contextuality], corpus: str) -> str:
@@ -160,19 +130,6 @@ def _data(reports: Mapping[str, Contextuality], corpus: str) -> str:
         + "".join(f"<li>{escape(line)}</li>" for line in lines)
         + f"</ul>\n{compared}"
     )
-
-
-def _figure(picture: Picture) -> str:
-    kind = "svg+xml" if picture.path.suffix == ".svg" else "png"
-    data = base64.b64encode(picture.path.read_bytes()).decode()
-    title, caption = escape(picture.title), escape(picture.caption)
-    image = f'<img alt="{title}" src="data:image/{kind};base64,{data}">'
-    return f"<h2>{title}</h2>\n<figure>{_scrolling(image, title)}<figcaption>{caption}</figcaption></figure>"
-
-
-def _scrolling(content: str, name: str) -> str:
-    """A box that scrolls by itself where the window is narrow, also with the keyboard."""
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{name}">{content}</div>'
 
 
 def _table(figures: Mapping[str, Sequence[LayerFigures]]) -> str:
@@ -205,7 +162,7 @@ def _table(figures: Mapping[str, Sequence[LayerFigures]]) -> str:
             lines.append(f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     header = f"<thead><tr>{''.join([*starts, *upper, *ends])}</tr><tr>{''.join(lower)}</tr></thead>"
     body = "\n".join(lines)
-    return _scrolling(f"<table>{header}\n<tbody>{body}</tbody></table>", "All values")
+    return scrolling(f"<table>{header}\n<tbody>{body}</tbody></table>", "All values")
 
 
 def _estimate(value: Estimate) -> str:

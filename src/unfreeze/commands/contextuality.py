@@ -77,7 +77,8 @@ def run(arguments: Contextuality, console: Console) -> None:
     from unfreeze.analysis.contexts import sentences
     from unfreeze.analysis.contextuality import contextuality, shared_words
     from unfreeze.analysis.contextuality_plots import draw_cone, draw_measures, draw_space
-    from unfreeze.analysis.contextuality_report import Picture, write_csv, write_report
+    from unfreeze.analysis.contextuality_report import write_csv, write_report
+    from unfreeze.analysis.report_page import Picture
     from unfreeze.encoders.word_vectors import open_encoder
     from unfreeze.folders import write_json, writing
     from unfreeze.pictures import save_picture

@@ -53,6 +53,7 @@ VERBS = {
     "fit tagger": "train a tagger of words: names, parts of speech",
     "fit answerer": "train a question answerer on questions and their contexts",
     "fit locator": "train a locator of objects on images with boxes",
+    "ladder": "compare every kind of transfer on your task, for rising numbers of labels",
     "find-rate": "find a learning rate for adapt or fit",
     "evaluate": "measure a model on held-out data",
     "predict": "classify texts or images, tag words, or answer questions",
@@ -86,7 +87,7 @@ OTHER_NAMES = {
 }
 
 ALWAYS_WITH_TORCH = set(
-    "pretrain adapt fit find-rate predict score fill generate embed contextuality senses picture demo".split()
+    "pretrain adapt fit find-rate predict score fill generate embed contextuality senses picture ladder demo".split()
 )
 """Verbs that need torch whatever they are given; others read files of vectors without it."""
 

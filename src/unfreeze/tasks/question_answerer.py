@@ -175,6 +175,10 @@ class QuestionAnswerer(Estimator, AnswererSettings):
                 bar.advance(len(part))
         return found
 
+    def best_answers(self, questions: QuestionSet, *, progress: Progress = SILENT) -> list[str]:
+        """The best answer to each question, as `evaluate` measures it: "" only if some of the questions have no answer."""
+        return best_answers(questions, self._answers(questions, 1, progress))
+
     def evaluate(self, questions: QuestionSet, *, progress: Progress = SILENT) -> dict[str, float]:
         """Exact match and F1 as SQuAD defines them, and n_questions. To questions without an answer, no answer is right.
 
@@ -189,7 +193,7 @@ class QuestionAnswerer(Estimator, AnswererSettings):
         if not len(questions):
             raise UserError(f"{questions.source} holds no question to evaluate on")
         questions.need_answers()
-        answers = best_answers(questions, self._answers(questions, 1, progress))
+        answers = self.best_answers(questions, progress=progress)
         return {**answer_metrics(questions, answers), "n_questions": float(len(questions))}
 
     def save_pretrained(self, folder: str | Path) -> None:

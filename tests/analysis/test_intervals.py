@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.intervals import paired_difference
+from unfreeze.analysis.intervals import paired_difference
 
 RANDOM = np.random.default_rng(0)
 

@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiments.intervals import paired_difference
+from unfreeze.analysis.intervals import paired_difference
 from experiments.results import Results
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.progress import Progress

@@ -33,6 +33,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
+from unfreeze.tasks.explanations import Contributions, Method, explain_text
 from unfreeze.tasks.heads import HEADS, LinearHead
 from unfreeze.tasks.image_inputs import PooledMaps
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
@@ -155,6 +156,18 @@ class ClassifierNetwork(nn.Module):
             for logits in self.logits(features)
         ]
         return torch.stack(each).mean(0)
+
+    def evidence(self, features: dict[str, Tensor]) -> Tensor:
+        """(B, K): each logit minus the mean of the others, the logit itself if labels are independent; averaged over heads."""
+        logits = torch.stack([each.float() for each in self.logits(features)]).mean(0)
+        if self.multi_label:
+            return logits
+        others = (logits.sum(1, keepdim=True) - logits) / (logits.shape[1] - 1)
+        return logits - others
+
+    def explain(self, text: str, target: int, method: Method | None = None) -> Contributions:
+        """The contributions of the words of a text to the evidence for label number `target`; see `explain_text`."""
+        return explain_text(self, text, target, method)
 
     def own_tensors(self) -> dict[str, Tensor]:
         """The tensors besides those of the encoder and of word vectors saved as an encoder, by their saved names."""

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unfreeze.analysis.tag_page import page_begin, page_end, page_heading, page_text
+from unfreeze.analysis.tag_page import page_begin, page_end, page_heading, page_text, page_words
 from unfreeze.datasets.labels import join_labels
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.explanations import Explanation
 from unfreeze.tasks.question_answerer import Answered
 from unfreeze.tasks.sequence_tagger import TaggedText
 from unfreeze.text.questions import Question
@@ -85,6 +86,26 @@ def labels_line(row: Row) -> str:
     unknown = ", no known word" if "unknown" in row else ""
     texts = "\t".join(" ".join(row[name].split()) for name in INPUTS_OF_ROW if name in row)
     return f"{shares}{unknown}\t{texts}"
+
+
+STRONGEST = 10
+"""Words of an explanation that are printed."""
+
+
+def words_line(found: Explanation | None) -> str:
+    """ "  for pos: wonderful +1.20, moving +0.80, dull -0.50 (exact)", the strongest words first."""
+    if found is None:
+        return "  no word decided"
+    words = [f"{' '.join(each.word.split())} {each.contribution:+.2f}" for each in found.strongest(STRONGEST)]
+    return f"  for {found.label}: {', '.join(words) or '-'} ({found.method})"
+
+
+def words_on_page(row: Row, found: Explanation | None) -> str:
+    """The label and its score above the text, whose words are colored by their contributions."""
+    words = [] if found is None else [(each.start, each.end, each.contribution) for each in found.words]
+    chosen = ", ".join(f"{label} {score:.3f}" for label, score in _chosen(row).items()) or "-"
+    note = "no known word" if found is None else f"for {found.label}: green; against it: red ({found.method})"
+    return page_heading(chosen, note) + page_words(row["text"], words)
 
 
 def _chosen(row: Row) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfreeze.datasets.dataset import ExampleSet, LabeledExample
+from unfreeze.errors import UserError
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.tasks.classification import (
@@ -27,11 +28,12 @@ from unfreeze.tasks.classifier_network import (
     KIND,
     make_network,
 )
+from unfreeze.tasks.explanations import Explanation, Method
 from unfreeze.tasks.metrics import Prediction
 from unfreeze.tasks.plans import ClassifierPlan, card_facts, plan, run_identity
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.text.examples import example_set
-from unfreeze.text.text_inputs import TextInput, as_row, is_pair, text_inputs
+from unfreeze.text.text_inputs import TextInput, as_row, is_pair, single_texts, text_inputs
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
@@ -123,6 +125,43 @@ class TextClassifier(Classifier, ClassifierSettings):
             texts = [texts]
         inputs = text_inputs(texts, self.reads_pairs)
         return [self.prediction(row, known) for row, known in zip(*self._probabilities(inputs), strict=True)]
+
+    def explain(
+        self, texts: Any, *, labels: Sequence[Any] | None = None, method: Method | None = None
+    ) -> list[Explanation]:
+        """The words that decided: what each word of each text adds to the evidence for a label.
+
+        Args:
+            texts: one text or several.
+            labels: the label to explain for each text; None for the most probable one.
+            method: "exact", "occlusion" or "gradients"; None for exact contributions where there are any (a linear head on averaged
+                vectors), otherwise occlusion. See `unfreeze.tasks.explanations`.
+
+        Raises:
+            UserError: the classifier reads pairs, the method is not supported, or a label is unknown or missing.
+        """
+        if self.reads_pairs:
+            raise UserError("single texts can be explained, not pairs of texts")
+        inputs = self._read([texts] if isinstance(texts, str) else texts)
+        known = self.classes_.tolist()
+        if labels is None:
+            targets = self._probabilities(inputs)[0].argmax(1).tolist()
+        elif isinstance(labels, str) or len(labels) != len(inputs):
+            raise UserError(f"labels has to be a list with one label for each of the {len(inputs)} texts")
+        else:
+            for label in labels:
+                if label not in known:
+                    raise UserError(f"the label {label!r} is not one of {', '.join(self.label_names_[:20])}")
+            targets = [known.index(label) for label in labels]
+        return [
+            self.explanation(text, target, method)
+            for text, target in zip(single_texts(inputs), targets, strict=True)
+        ]
+
+    def explanation(self, text: str, target: int, method: Method | None = None) -> Explanation:
+        """The explanation of one text and the label number `target`; see `explain`."""
+        found = self.network_.explain(text, target, method)
+        return Explanation(self.label_names_[target], found.method, found.evidence, found.bias, found.words)
 
     def predict_stream(self, texts: Iterable[Any]) -> Iterator[tuple[TextInput, NDArray[np.float32]]]:
         """Each text and its probabilities, in order, in memory that does not grow with the stream.

@@ -124,12 +124,7 @@ def table_writer(delimiter: str, *, escape_formulas: bool = False) -> Callable[[
     def line(row: Row) -> str:
         nonlocal header_is_due
         flat = _flattened(row, delimiter)
-        cells = [
-            f"'{cell}"
-            if escape_formulas and isinstance(cell, str) and cell.startswith(FORMULA_STARTS)
-            else cell
-            for cell in flat.values()
-        ]
+        cells = [_safe(cell) if escape_formulas else cell for cell in flat.values()]
         written = io.StringIO()
         csv.writer(written, delimiter=delimiter).writerows([list(flat)] * header_is_due + [cells])
         header_is_due = False
@@ -138,16 +133,42 @@ def table_writer(delimiter: str, *, escape_formulas: bool = False) -> Callable[[
     return line
 
 
+def _safe(cell: str | float) -> str | float:
+    """A cell that a spreadsheet does not run as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def write_table(
+    path: Path, rows: Iterable[Row], header: Sequence[str], *, escape_formulas: bool = False
+) -> None:
+    """Write rows with the keys of the header, of numbers and strings, as a table that appears when it is complete."""
+    delimiter = TABLES[path.suffix.lower()]
+    with (
+        written_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
+    ):
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(header)
+        for row in rows:
+            cells = [_cell(value, delimiter) for value in map(row.__getitem__, header)]
+            writer.writerow([_safe(cell) if escape_formulas else cell for cell in cells])
+
+
+def _cell(value: Any, delimiter: str) -> Any:
+    """What a table can hold: no NUL; in a TSV, no tab in a text of several lines, which could look like the beginning of a row."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "\ufffd")
+    if delimiter == "\t" and ("\n" in text or "\r" in text):
+        text = text.replace("\t", " ")
+    return text
+
+
 def _flattened(row: Row, delimiter: str) -> dict[str, str | float]:
     """The cells of a row: several labels are joined; each label's probability has a column."""
-    # A table cannot hold a NUL. In a TSV, a tab in front of a line end could make the beginning of a text look like a row.
-    flat: dict[str, str | float] = {}
-    for name in INPUTS_OF_ROW:
-        if name in row:
-            text = row[name].replace("\0", "\ufffd")
-            if delimiter == "\t" and ("\n" in text or "\r" in text):
-                text = text.replace("\t", " ")
-            flat[name] = text
+    flat: dict[str, str | float] = {
+        name: _cell(row[name], delimiter) for name in INPUTS_OF_ROW if name in row
+    }
     flat["label"] = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
     if "score" in row:
         flat["score"] = row["score"]

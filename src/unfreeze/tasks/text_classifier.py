@@ -93,7 +93,7 @@ class TextClassifier(Classifier, ClassifierSettings):
     def _read_more(self, inputs: Sequence[Any], first: int) -> Sequence[TextInput]:
         return text_inputs(inputs, self.reads_pairs, first=first)
 
-    def _row(self, example: LabeledExample) -> dict[str, Any]:
+    def row(self, example: LabeledExample) -> dict[str, Any]:
         return as_row(example.input)
 
     def _fit(

@@ -32,7 +32,10 @@ Choice = Callable[[NDArray[np.float64], NDArray[np.float64], int], NDArray[np.in
 def read_set(data: Path, name: str, pool: int) -> tuple[Labeled, Labeled]:
     """Texts and labels of the pool, and of the test texts (at most 2,000)."""
     if name == "trec":
-        sets = [read_examples(data / "sentences" / f"TREC.{part}.all") for part in ("train", "test")]
+        sets = [
+            read_examples(data / "sentences" / f"TREC.{part}.all", encoding="latin-1")
+            for part in ("train", "test")
+        ]
         both = [([e.input for e in each.examples], [e.labels[0] for e in each.examples]) for each in sets]
     else:
         files = (
@@ -44,14 +47,11 @@ def read_set(data: Path, name: str, pool: int) -> tuple[Labeled, Labeled]:
         for file in files:
             rows = [json.loads(line) for line in file.open(encoding="utf-8")]
             both.append(([row["text"] for row in rows], [str(row["label"]) for row in rows]))
-        if name == "amazon":  # no split is given: every third review is a test review
+        if name == "amazon":  # no split is given: every third review of a random order is a test review
             texts, labels = [t for each in both for t in each[0]], [y for each in both for y in each[1]]
-            test = [n % 3 == 0 for n in np.random.default_rng(1).permutation(len(texts))]
-            both = [
-                ([t for t, out in zip(texts, test, strict=True) if out == part] for part in (False, True)),
-                ([y for y, out in zip(labels, test, strict=True) if out == part] for part in (False, True)),
-            ]
-            both = list(zip(*map(list, both), strict=True))
+            order = np.random.default_rng(1).permutation(len(texts)).tolist()
+            parts = [order[len(order) // 3 :], order[: len(order) // 3]]
+            both = [([texts[n] for n in part], [labels[n] for n in part]) for part in parts]
     random = np.random.default_rng(0)
     found = []
     for (texts, labels), most in zip(both, (pool, 2000), strict=True):

@@ -53,6 +53,8 @@ class LabelErrors:
     """Examples that were classified by a model that had not seen them."""
     accuracy: float
     """Share of these whose most probable label is the given one."""
+    majority: float
+    """Share of the most frequent label, the accuracy of a model that has learned nothing."""
     joint: Rows
     """(K, K) estimated joint distribution of given labels (rows) and true ones (columns)."""
     label_names: tuple[str, ...]
@@ -164,7 +166,9 @@ def find_label_errors(
     ]
     single = tuple(name for name in names if sizes[name] == 1)
     accuracy = float((shares.argmax(1) == own).mean())
-    return LabelErrors(issues, len(rows), accuracy, confident_joint(shares, own), names, single, folds)
+    majority = float(np.bincount(own).max() / len(own))
+    joint = confident_joint(shares, own)
+    return LabelErrors(issues, len(rows), accuracy, majority, joint, names, single, folds)
 
 
 def _folds(

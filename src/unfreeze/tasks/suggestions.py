@@ -15,6 +15,7 @@ Legend: N candidates, K labels, P features, n texts to suggest.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -135,7 +136,9 @@ def _nearest_to_centers(x: Rows, weights: Rows, count: int, seed: int) -> NDArra
     """One candidate for each cluster of a weighted k-means (Zhdanov 2019, algorithm 1)."""
     from sklearn.cluster import KMeans
 
-    found = KMeans(count, n_init=1, random_state=seed).fit(x, sample_weight=weights + 1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different points than clusters
+        found = KMeans(count, n_init=1, random_state=seed).fit(x, sample_weight=weights + 1e-6)
     distances = squared_distances(x, found.cluster_centers_)  # (N, n)
     chosen: list[int] = []
     for center in np.argsort(distances.min(0), kind="stable"):
@@ -208,7 +211,8 @@ def suggest(
         raise UserError(f"{setting('count')} must be at least 1, not {count}")
     labeled = set(map(text_key, exclude))
     kept: list[TextInput] = []
-    shares = features = np.zeros((0, 0))
+    shares: NDArray[Any] = np.zeros((0, len(classifier.label_names)), dtype=np.float32)
+    features: NDArray[Any] = np.zeros((0, sum(classifier.network.body.widths.values())), dtype=np.float32)
     n_read = n_excluded = n_unknown = 0
     with progress.bar("suggest", unit="text") as bar:
         for read, own, found, known in classifier.described_stream(texts):
@@ -220,9 +224,9 @@ def suggest(
             usable = known & np.array([not has_empty_text(each) for each in read])
             n_unknown += int((~usable & ~is_labeled).sum())
             rows = np.flatnonzero(usable & ~is_labeled)
-            kept += [read[row] for row in rows]
-            shares = np.concatenate([shares, found[rows]]) if shares.size else found[rows]
-            features = np.concatenate([features, own[rows]]) if features.size else own[rows]
+            kept += [read[row] for row in rows.tolist()]
+            shares = np.concatenate([shares, found[rows]])
+            features = np.concatenate([features, own[rows]])
             # Of duplicates, which capitals may make differ a little, the most uncertain one is kept.
             order = np.argsort(margins(shares, classifier.multi_label), kind="stable")
             first = {text_key(kept[row]): row for row in order[::-1]}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from experiments.intervals import paired_difference
 from unfreeze import TextClassifier
 from unfreeze.tasks.heads import fit_regression
-from unfreeze.tasks.suggestions import KEPT, choose, margins
+from unfreeze.tasks.suggestions import choose, margins
 from unfreeze.text.examples import read_examples
 
 FIRST, MORE = 50, 100
@@ -83,7 +83,7 @@ def fitted(
 
 
 def kept(name: str, share: int) -> Choice:
-    """A strategy on the most uncertain texts, `share` for each text to choose, as `suggest` has it."""
+    """A strategy on the most uncertain texts, `share` for each text to choose, as `suggest` keeps `KEPT`."""
 
     def choice(shares: NDArray[np.float64], x: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
         best = np.argsort(margins(shares), kind="stable")[: share * MORE]
@@ -99,10 +99,10 @@ def typical(shares: NDArray[np.float64], x: NDArray[np.float64], seed: int) -> N
 
 WAYS: dict[str, Choice] = {
     "random again": lambda shares, x, seed: np.random.default_rng(1000 + seed).permutation(len(x))[:MORE],
-    "margin": kept("margin", KEPT),
-    f"clusters of {KEPT} x": kept("clusters", KEPT),
+    "margin": kept("margin", 1),
+    "clusters of 10 x": kept("clusters", 10),
     "clusters of 3 x": kept("clusters", 3),
-    f"badge of {KEPT} x": kept("badge", KEPT),
+    "badge of 10 x": kept("badge", 10),
     "badge of all": kept("badge", 1_000_000),
     "clusters, no uncertainty": typical,
 }

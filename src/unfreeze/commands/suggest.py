@@ -51,7 +51,7 @@ class Suggest(ReadsText, PredictionOptions):
 
     strategy: Literal["auto", "margin", "clusters", "badge"] = "auto"
     """Which of the uncertain texts: the most uncertain ones (margin), one for each cluster of them (clusters), or a sample of
-    k-means++ on gradients (badge); auto is the one that did best in docs/results.md."""
+    k-means++ on gradients (badge); auto is clusters."""
 
     escape_formulas: bool = False
     """Put an apostrophe before texts in the table that a spreadsheet would run as formulas."""

@@ -1,8 +1,8 @@
 """Which texts to label next: those that a classifier is unsure of, and that differ from each other.
 
 Texts are read as a stream. Only the most uncertain ones are kept with their features, `KEPT` for each text to suggest, so that memory
-does not grow with the file; from these, `choose` takes texts that differ. The strategies are compared in
-`experiments/suggested_labels.py`:
+does not grow with the file; from these, `choose` takes texts that differ. `experiments/suggested_labels.py` compares
+the strategies with random texts (docs/results.md): gains are small, and mostly within the noise:
 
 | strategy | from the kept texts | source |
 |---|---|---|
@@ -31,7 +31,7 @@ from unfreeze.text.text_inputs import TextInput, has_empty_text, single_texts
 
 Strategy = Literal["margin", "clusters", "badge"]
 DEFAULT: Strategy = "clusters"
-KEPT = 10
+KEPT = 3
 """Candidates that are kept for each text to suggest."""
 
 Rows = NDArray[np.float64]

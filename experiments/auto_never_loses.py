@@ -29,8 +29,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unfreeze.analysis.intervals import paired_difference
 from experiments.results import Results
+from unfreeze.analysis.intervals import paired_difference
 from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.progress import Progress
 from unfreeze.tasks.auto import choose

@@ -17,9 +17,9 @@ from unfreeze.errors import UserError
 from unfreeze.progress import SILENT
 from unfreeze.tasks import candidates
 from unfreeze.tasks.auto import _weighed
+from unfreeze.tasks.auto_settings import uses_auto
 from unfreeze.tasks.baselines import fit_tfidf
 from unfreeze.tasks.ensemble import Member
-from unfreeze.tasks.plans import uses_auto
 from unfreeze.tasks.rungs import SPARSE_CANDIDATES, FineTunedRung, Fitted, Rung, Task, TfidfRung
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.text_classifier import fit_classifier

@@ -1,4 +1,4 @@
-"""HTML page of texts with highlighted entities or answers, self-contained and without scripts.
+"""HTML page of texts with highlighted entities, answers or words, self-contained and without scripts.
 
 Each entity type has a color and is named after the span; hovering over a span shows its score.
 """
@@ -43,6 +43,23 @@ def page_text(text: str, entities: Sequence[dict[str, Any]], kinds: Sequence[str
         parts.append(_mark(word, kind, color(kind, kinds), f"{entity['score']:.3f}"))
         end = entity["end"]
     parts.append(escape(text[end:]))
+    return f"<p>{''.join(parts)}</p>\n"
+
+
+def page_words(text: str, words: Sequence[tuple[int, int, float]]) -> str:
+    """Return a text as a paragraph whose words are green if their weight is positive, red if it is negative.
+
+    Args:
+        words: (start, end, weight), sorted by position, without overlaps; the deepest color is that of the largest weight.
+    """
+    largest = max((abs(weight) for _, _, weight in words), default=0.0) or 1.0
+    parts, done = [], 0
+    for start, end, weight in words:
+        hue, opacity = 130 if weight > 0 else 5, 0.75 * abs(weight) / largest
+        parts.append(escape(text[done:start]))
+        parts.append(_mark(text[start:end], "", f"hsl({hue} 65% 50% / {opacity:.2f})", f"{weight:+.3f}"))
+        done = end
+    parts.append(escape(text[done:]))
     return f"<p>{''.join(parts)}</p>\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
@@ -22,7 +23,9 @@ from unfreeze.commands.inputs import (
     TRANSLATOR,
     WORD_VECTORS,
     model_kind,
+    need_new,
     need_pairs,
+    need_table_name,
 )
 from unfreeze.commands.options import (
     PairColumnOptions,
@@ -42,8 +45,8 @@ if TYPE_CHECKING:
     from unfreeze.tasks.classifier import Classifier
 
 OWN_OPTIONS = {
-    "classifiers": "worst plot overwrite text_column pair_column label_column header skip_unlabeled label_separator unknown_labels precision",
-    "image classifiers": "worst plot overwrite images image_column label_column header skip_unlabeled skip_damaged positive unknown_labels precision",
+    "classifiers": "label_errors folds output worst plot overwrite text_column pair_column label_column header skip_unlabeled label_separator unknown_labels precision",
+    "image classifiers": "label_errors folds output worst plot overwrite images image_column label_column header skip_unlabeled skip_damaged positive unknown_labels precision",
     "taggers": "text_column label_column comments unknown_labels precision",
     "answerers": "mend_starts precision",
     "locators": "images image_column label_column skip_damaged header unknown_labels precision",
@@ -67,6 +70,7 @@ class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOp
 
     Example:
         unfreeze evaluate my-classifier test.csv --worst 5 --plot confusion.png
+        unfreeze evaluate my-classifier train.csv --label-errors --output errors.csv
         unfreeze evaluate cat-or-dog more-cats-and-dogs/
         unfreeze evaluate my-tagger eng.testb
         unfreeze evaluate my-locator annotations/ --images images/
@@ -89,7 +93,17 @@ class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOp
     """Options of the search for a translation."""
 
     worst: int = 10
-    """Classifiers of texts or images: number of most confident errors to show."""
+    """Classifiers of texts or images: number of most confident errors, or likely label errors, to show."""
+
+    label_errors: bool = False
+    """Classifiers: instead of measuring the model, find likely label errors in the data: fit models with its settings on folds of the data,
+    and compare the labels with the predictions of the models that did not see them."""
+
+    folds: int | None = None
+    """Number of folds for --label-errors (default: 5)."""
+
+    output: Path | None = None
+    """Table of all likely label errors to write with --label-errors (.csv or .tsv)."""
 
     unknown_labels: Literal["error", "wrong"] = "error"
     """Labels and tags that did not occur in training: stop with an error, or count them as wrong predictions."""
@@ -104,6 +118,16 @@ class Evaluate(ReadsTaskData, FindsImages, ReadsPairs, PairColumnOptions, PlotOp
         if self.worst < 0:
             raise UserError(f"{setting('worst')} must be at least 0, not {self.worst}")
         need_positive(self, "restrict")
+        if self.folds is not None and self.folds < 2:
+            raise UserError(f"{setting('folds')} must be at least 2, not {self.folds}")
+        for name in ("folds", "output"):
+            if getattr(self, name) is not None and not self.label_errors:
+                raise UserError(f"{setting(name)} is for --label-errors")
+        if self.label_errors and self.plot is not None:
+            raise UserError(
+                "--plot draws the confusion matrix of the model, which --label-errors does not measure"
+            )
+        need_table_name(self.output)
 
 
 def run(arguments: Evaluate, console: Console) -> None:
@@ -111,6 +135,7 @@ def run(arguments: Evaluate, console: Console) -> None:
     from unfreeze.encoders.vector_source import is_vector_file
 
     arguments.need_picture()
+    need_new(arguments.output, overwrite=arguments.overwrite)
     kind = WORD_VECTORS if is_vector_file(arguments.model) else model_kind(arguments.model)
     ways: dict[str, tuple[str, Callable[[Evaluate, Console], None]]] = {
         CLASSIFIER: ("classifiers", evaluate_classifier),
@@ -179,7 +204,17 @@ def report_classifier(
 ) -> None:
     """Measure a classifier on the examples that `read` gives, print the report and draw the confusion matrix."""
     from unfreeze.analysis.confusion_plot import plot_confusion
+    from unfreeze.commands.label_errors import report_label_errors
 
+    if arguments.label_errors:
+        if classifier.multi_label:
+            raise UserError(
+                f"{arguments.model} gives several labels; --label-errors is for classifiers of exclusive labels"
+            )
+        examples = read(multi_label=False)
+        folds, output = arguments.folds or 5, arguments.output
+        report_label_errors(classifier, examples, folds, arguments.worst, output, console)
+        return
     classifier.precision = arguments.precision
     if arguments.plot is not None and classifier.multi_label:
         raise UserError(

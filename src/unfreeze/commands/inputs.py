@@ -38,6 +38,12 @@ def need_new(path: Path | None, *, overwrite: bool, option: str = "output") -> N
         raise UserError(f"--{option} {path} exists: take another name, or add --overwrite")
 
 
+def need_table_name(output: Path | None) -> None:
+    """Raise UserError for an output whose name does not end like that of a CSV or TSV table."""
+    if output is not None and output.suffix.lower() not in (".csv", ".tsv"):
+        raise UserError(f"--output {output}: the name has to end in .csv or .tsv")
+
+
 def model_kind(model: str) -> str:
     """The kind in a model's config.json, or `LANGUAGE_MODEL` for any language model.
 

@@ -57,6 +57,7 @@ VERBS = {
     "find-rate": "find a learning rate for adapt or fit",
     "evaluate": "measure a model on held-out data",
     "predict": "classify texts or images, tag words, or answer questions",
+    "suggest": "suggest which texts to label next",
     "translate": "translate texts",
     "score": "compute the log-probability of a text and of each of its tokens",
     "fill": "predict words for the gap ___ in a text",
@@ -87,7 +88,7 @@ OTHER_NAMES = {
 }
 
 ALWAYS_WITH_TORCH = set(
-    "pretrain adapt fit find-rate predict score fill generate embed contextuality senses picture ladder demo".split()
+    "pretrain adapt fit find-rate predict suggest score fill generate embed contextuality senses picture ladder demo".split()
 )
 """Verbs that need torch whatever they are given; others read files of vectors without it."""
 

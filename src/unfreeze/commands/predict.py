@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from unfreeze.checked import need_positive
 from unfreeze.commands.console import Console
@@ -20,6 +21,7 @@ from unfreeze.commands.inputs import (
     need_new,
     need_pairs,
     need_task_model,
+    reads_pairs,
 )
 from unfreeze.commands.options import (
     PairColumnOptions,
@@ -37,6 +39,7 @@ from unfreeze.text.text_inputs import TextInput, as_row
 
 if TYPE_CHECKING:
     from unfreeze.tasks.classifier import Classifier
+    from unfreeze.tasks.explanations import Explanation
     from unfreeze.tasks.object_locator import ObjectLocator
     from unfreeze.tasks.question_answerer import QuestionAnswerer
     from unfreeze.tasks.sequence_tagger import SequenceTagger
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from unfreeze.text.tagged import SplitSentence
 
 OWN_OPTIONS = {
-    "classifiers": "text_column pair pair_column header probabilities escape_formulas",
+    "classifiers": "text_column pair pair_column header probabilities escape_formulas explain explain_by",
     "image classifiers": "images image_column header probabilities escape_formulas",
     "taggers of raw text": "text_column header",
     "taggers of split words": "text_column tokenized comments",
@@ -52,12 +55,14 @@ OWN_OPTIONS = {
     "locators": "images image_column header least_score",
 }
 FORMATS = {
-    CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
+    CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson", ".html"),
     IMAGE_CLASSIFIER: (".csv", ".tsv", ".jsonl", ".ndjson"),
     TAGGER: (".jsonl", ".conll", ".html"),
     ANSWERER: (".jsonl", ".html"),
     LOCATOR: (".csv", ".tsv", ".jsonl", ".ndjson", ""),
 }
+EXPLAINED = (".jsonl", ".ndjson", ".html")
+"""Formats for a classifier with --explain."""
 LISTS = (*TABLES, ".txt")
 """Suffixes of files with a list of images."""
 
@@ -77,6 +82,8 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
     Example:
         unfreeze predict my-classifier "A stunning story with a lot of twists."
         unfreeze predict my-classifier --file reviews.csv --text-column review --output labels.csv
+        unfreeze predict my-classifier "A stunning story with a lot of twists." --explain
+        unfreeze predict my-classifier --file reviews.csv --explain --output words.html
         unfreeze predict entailment "A man sleeps." --pair "A man is awake."
         unfreeze predict cat-or-dog photo.jpg holidays/ --output labels.csv
         unfreeze predict my-tagger --file letters.txt --output names.html
@@ -95,8 +102,8 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
     """Answerers: maximum number of answers to each question."""
 
     output: Path | None = None
-    """File to write instead of printing: .csv, .tsv or .jsonl (taggers: .jsonl, .conll or .html; answerers: .jsonl or .html). Locators:
-    also a folder, for pictures on which the boxes are drawn."""
+    """File to write instead of printing: .csv, .tsv or .jsonl (taggers: .jsonl, .conll or .html; answerers: .jsonl or .html;
+    classifiers with --explain: .jsonl or .html, a page of colored words). Locators: also a folder, for pictures on which the boxes are drawn."""
 
     tokenized: bool = False
     """Taggers: the texts are already split into words, at spaces on the command line; a --file has CoNLL's columns, or JSON
@@ -104,6 +111,14 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
 
     probabilities: bool = False
     """Classifiers of texts or images: show the probability of every label."""
+
+    explain: bool = False
+    """Classifiers of texts: show the words that decided, and what each adds to the log-odds of the label (of more than two labels, to
+    its logit minus the mean logit of the others)."""
+
+    explain_by: Literal["auto", "exact", "occlusion", "gradients"] = "auto"
+    """How --explain finds them: exact contributions, of linear heads on averaged vectors; occlusion, the difference that leaving out a
+    word makes, of any classifier; integrated gradients on the embeddings; or exact where possible, else occlusion (auto)."""
 
     least_score: float = 0.3
     """Locators of several boxes in an image: smallest score of a box."""
@@ -125,6 +140,8 @@ class Predict(TextArguments, PairColumnOptions, ReadsTagged, PredictionOptions):
         need_positive(self, "top")
         if not 0 <= self.least_score <= 1:
             raise UserError(f"{setting('least_score')} must be from 0 to 1, not {self.least_score}")
+        if self.explain_by != Predict.explain_by and not self.explain:
+            raise UserError(f"{setting('explain_by')} has no effect without --explain")
 
 
 def run(arguments: Predict, console: Console) -> None:
@@ -138,9 +155,13 @@ def run(arguments: Predict, console: Console) -> None:
     suffix = "" if output is None else output.suffix.lower()
     if arguments.escape_formulas and suffix not in (".csv", ".tsv"):
         raise UserError("--escape-formulas is for tables: add --output with a name that ends in .csv or .tsv")
-    if output is not None and suffix not in FORMATS[kind]:
-        *others, last = (each for each in FORMATS[kind] if each not in (".ndjson", ""))
-        folder = "; without an ending, it is a folder of pictures" if "" in FORMATS[kind] else ""
+    formats = FORMATS[kind]
+    if kind == CLASSIFIER:  # a table has no place for words, and a page shows nothing else
+        formats = EXPLAINED if arguments.explain else formats[:-1]
+    if output is not None and suffix not in formats:
+        *others, last = (each for each in formats if each not in (".ndjson", ""))
+        folder = "; without an ending, it is a folder of pictures" if "" in formats else ""
+        folder += "; --explain writes a page, .html" if kind == CLASSIFIER and suffix == ".html" else ""
         raise UserError(f"--output {output}: the name has to end in {', '.join(others)} or {last}{folder}")
     # Before the model is loaded, which may take long: a mistake in the texts ends the run.
     inputs: Any
@@ -189,17 +210,39 @@ def labels(
     classifier: Classifier, inputs: Iterator[Any], suffix: str, arguments: Predict, _: Console
 ) -> Found:
     """The label or labels of each text or image."""
-    from unfreeze.tasks.prediction_files import TABLES, json_line, labels_line, table_writer
+    from unfreeze.tasks.prediction_files import (
+        TABLES,
+        json_line,
+        labels_line,
+        table_writer,
+        words_line,
+        words_on_page,
+    )
+    from unfreeze.tasks.text_classifier import TextClassifier
 
     written: Callable[[dict[str, Any]], str] = json_line if suffix else labels_line
     if suffix in TABLES:
         written = table_writer(TABLES[suffix], escape_formulas=arguments.escape_formulas)
+    explain: Callable[[str, int], Explanation] | None = None
+    if arguments.explain:
+        assert isinstance(classifier, TextClassifier)
+        method = None if arguments.explain_by == "auto" else arguments.explain_by
+        explain = partial(classifier.explanation, method=method)
     for one, shares, known in classifier.predict_stream_known(inputs):
         shown = {"image": str(one)} if classifier.noun == "image" else as_row(one)
         row: dict[str, Any] = {**shown, **classifier.prediction(shares, known)}
         if arguments.probabilities:
             row["probabilities"] = dict(zip(classifier.label_names, shares.tolist(), strict=True))
-        yield row, written(row)
+        if explain is None:
+            yield row, written(row)
+            continue
+        # Without a known word, the prediction is the share of the class: no word decided.
+        found = explain(one, int(shares.argmax())) if known else None
+        row["explanation"] = None if found is None else found.as_dict()
+        if suffix == ".html":
+            yield row, words_on_page(row, found)
+        else:
+            yield row, written(row) if suffix else f"{written(row)}\n{words_line(found)}"
 
 
 def tags(
@@ -304,6 +347,8 @@ def read_texts(arguments: Predict) -> Iterator[TextInput]:
     if None not in both:
         raise UserError("the second text of a pair is --pair or in --pair-column, not both")
     advice = '--pair "another text"' if arguments.file is None else "--pair-column NAME"
+    if arguments.explain and reads_pairs(arguments.model):
+        raise UserError(f"{arguments.model} is a classifier of pairs of texts: --explain is for single texts")
     need_pairs(arguments.model, option, both != (None, None), advice)
     if arguments.pair is not None:
         if arguments.file is not None:

@@ -26,7 +26,11 @@ from unfreeze.ladder.unlabeled import CHARACTERS, MadeModel, UnlabeledText
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.baselines import fit_tfidf
+from unfreeze.tasks.candidates import considered, released_digests
+from unfreeze.tasks.classifier_network import ClassifierNetwork
+from unfreeze.tasks.ensemble import EnsembleNetwork
 from unfreeze.tasks.plans import (
+    AUTO,
     DEFAULT_ENCODER,
     FEWEST_EPOCHS,
     MAX_EPOCHS,
@@ -35,8 +39,10 @@ from unfreeze.tasks.plans import (
     ClassifierPlan,
     plan,
 )
+from unfreeze.tasks.rungs import Task
 from unfreeze.tasks.settings import ClassifierSettings, plain_settings
 from unfreeze.tasks.text_classifier import TextClassifier, fit_classifier
+from unfreeze.tasks.tfidf import TfidfNetwork
 from unfreeze.training.precision import prediction_format
 
 SCRATCH, TFIDF = "from scratch", "TF-IDF"
@@ -47,6 +53,8 @@ LEARNED = {"scratch": 3.0, "states": 3.0}
 """How many times as long as reading learning from a word takes, in each epoch."""
 SOLVED = 1.5e-3
 """Estimated seconds for each example of a solved head."""
+AUTO_SHARE = 0.1
+"""Part of the time that is the budget of each `auto`."""
 COUNTED = 2e-5
 """Estimated seconds of TF-IDF for a word to learn from; it is counted once in each fold."""
 
@@ -209,6 +217,7 @@ class ClassifierRung(Rung):
     def _of_features(self, classifier: TextClassifier) -> NDArray[np.float32]:
         """As `predict_proba` of the test texts, whose features are computed at the first call only."""
         network = classifier.network_
+        assert isinstance(network, ClassifierNetwork)
         device = next(network.parameters()).device
         if self._features is None:
             inputs = network.body.inputs(self.data.inputs)
@@ -222,6 +231,54 @@ class ClassifierRung(Rung):
         if classifier.prior_ is not None:
             shares[~known] = classifier.prior_
         return shares
+
+
+class AutoRung(Rung):
+    """What `fit classifier` does by default.
+
+    Args:
+        unlabeled: files of unlabeled text, without the test texts.
+    """
+
+    name = "auto"
+    about = "The default of fit classifier: TF-IDF, word vectors and states of language models, weighed by cross-validation."
+
+    def __init__(self, data: TextData, unlabeled: UnlabeledText | None, minutes: float) -> None:
+        self.data = data
+        self.corpus = None if unlabeled is None else unlabeled.corpus
+        paths = None if self.corpus is None else tuple(map(str, self.corpus.paths))
+        self.settings = ClassifierSettings(encoder=AUTO, unlabeled=paths, minutes=minutes)
+
+    def identity(self) -> dict[str, Any]:
+        corpus = None if self.corpus is None else self.corpus.identity()
+        return {"minutes": self.settings.minutes, "weights": released_digests(), "corpus": corpus}
+
+    def seconds(self, count: int) -> float:
+        sample = self.data.train.sample(count, 0)
+        rungs, _ = considered(Task.of(sample, 0), self.settings, self.data.progress)
+        own = sum(rung.seconds - rung.once for rung in rungs)
+        return own + READ["states"] * self.data.test_words
+
+    def preparations(self) -> dict[str, float]:
+        task = Task.of(self.data.train, 0)
+        rungs, _ = considered(task, self.settings, self.data.progress)
+        return {f"{rung.name} for auto": rung.once for rung in rungs if rung.once}
+
+    def fit(self, sample: ExampleSet, seed: int) -> Measured:
+        classifier, _ = fit_classifier(sample, replace(self.settings, seed=seed), progress=self.data.progress)
+        classifier.precision = "auto"
+        network = classifier.network_
+        assert isinstance(network, EnsembleNetwork)
+        counts = [
+            parameter_counts(member.network, scratch=isinstance(member.network, TfidfNetwork))
+            for member in network.members
+        ]
+        return Measured(
+            numerators=self.data.right([str(label) for label in classifier.predict(self.data.inputs)]),
+            parameters=sum(total for total, _ in counts),
+            pretrained=sum(pretrained for _, pretrained in counts),
+            size=saved_size(classifier.save_pretrained),
+        )
 
 
 def text_rungs(data: TextData, settings: LadderSettings, unlabeled: UnlabeledText | None) -> list[Rung]:
@@ -285,7 +342,7 @@ def text_rungs(data: TextData, settings: LadderSettings, unlabeled: UnlabeledTex
             adapted,
         )
     )
-    # The place of further rungs, such as one that chooses the encoder by itself (encoder="auto").
+    rungs.append(AutoRung(data, unlabeled, AUTO_SHARE * settings.minutes))
     for name in settings.encoder:
         chosen = plan(ClassifierPlan, ClassifierSettings(encoder=name))
         own = ClassifierSettings(encoder=name, transfer=chosen.mode, body=chosen.chosen_body)

@@ -27,7 +27,15 @@ from unfreeze.encoders.streaming import Streaming
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.progress import SILENT, Progress
-from unfreeze.tasks.pooling import mean_states, mean_vectors, pool_documents, pool_words, pooled_width
+from unfreeze.tasks.explanations import PieceVectors
+from unfreeze.tasks.pooling import (
+    GRADIENT_TOKENS,
+    mean_states,
+    mean_vectors,
+    pool_documents,
+    pool_words,
+    pooled_width,
+)
 from unfreeze.tasks.settings import Head, Pooling
 from unfreeze.tasks.word_inputs import BiLstmStack, WordInputs
 from unfreeze.text.batches import pad_sequences
@@ -65,10 +73,21 @@ class Body(nn.Module, ABC):
     reads_pairs: bool = False
     """Whether an input is a pair of texts."""
 
+    gradient_tokens: int = 0
+    """Longest text that gradients reach as a whole."""
+
     @property
     def vectors(self) -> WordVectors | None:
         """Static word vectors that are saved in a folder of their own, if there are any."""
         return None
+
+    def piece_vectors(self, text: str) -> PieceVectors | None:
+        """Vectors of the pieces of a text whose mean is the features, in evaluation mode; None if these are no such mean."""
+        return None
+
+    def embedding_tables(self) -> dict[str, Tensor]:
+        """Parameters and buffers (V, D) of this module that `inputs` are looked up in, by name, if all that is read comes from them."""
+        return {}
 
     def inputs(self, inputs: Sequence[Any]) -> list[Any]:
         """Inputs in the form that `forward` reads, such as ids: computed once, read in every epoch."""
@@ -128,6 +147,7 @@ class PooledStream(Body):
     """
 
     encoder: TextEncoder
+    gradient_tokens = GRADIENT_TOKENS
 
     def __init__(self, encoder: TextEncoder, *, pooling: Pooling = "top", word_vectors: int = 0) -> None:
         super().__init__()
@@ -183,6 +203,20 @@ class PooledStream(Body):
         if self.word_vectors.numel():
             return self.word_vectors.new_zeros(len(ids), 0)
         return mean_vectors(ids, lengths, stack.embedding.weight)
+
+    def piece_vectors(self, text: str) -> PieceVectors | None:
+        """The static vectors of the pieces, begin-of-text included, where nothing else is pooled."""
+        if self.pooling != "vectors":
+            return None
+        pieces = self.encoder.tokenizer.encode(text)
+        # The features of a text of one piece are its vector.
+        return PieceVectors(self([np.array([each], dtype=np.uint32) for each in pieces.ids]), pieces.offsets)
+
+    def embedding_tables(self) -> dict[str, Tensor]:
+        """The embedding of each direction, once if they share it, and the static vectors."""
+        own = {id(self.streaming.stack(name).embedding.weight) for name in self.streaming.directions}
+        tables: dict[str, Tensor] = {n: p for n, p in self.named_parameters() if id(p) in own}
+        return {**tables, **({"word_vectors": self.word_vectors} if self.word_vectors.numel() else {})}
 
     def layer_groups(self) -> LayerGroups:
         """The layer groups of the encoder; the new ones are merged into the last group."""

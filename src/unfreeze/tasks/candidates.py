@@ -99,6 +99,7 @@ def considered(
                     "vectors of your text",
                     vectors.seconds + solving(SIZE),
                     lambda: frozen(encoder=make(), pooling="vectors"),
+                    vectors.seconds,
                 )
             )
         adapted = own.adapted(SHARE_OF_ADAPTING * budget) if budget >= 60 * ADAPTED_FROM else None
@@ -126,6 +127,7 @@ def _of_adapted(
         lambda: ClassifierSettings(
             encoder=adapted.make(), pooling="top", transfer="frozen", head="linear", seed=settings.seed
         ),
+        adapted.seconds,
     )
     # The adapted model is shared with the states.
     tuned = FineTunedRung(

@@ -24,8 +24,7 @@ from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import HubOptions, find_model
 from unfreeze.tasks.base import Estimator, held_out_pair
 from unfreeze.tasks.classification import checked_weights, make_targets
-from unfreeze.tasks.classifier_network import ClassifierConfig
-from unfreeze.tasks.classifying import ClassifyingNetwork
+from unfreeze.tasks.classifying import ClassifierConfig, ClassifyingNetwork
 from unfreeze.tasks.metrics import THRESHOLD, Prediction, Report, make_report
 from unfreeze.tasks.saved_classifiers import saved_network
 from unfreeze.tasks.settings import TaskSettings
@@ -105,6 +104,13 @@ class Classifier(Estimator):
         self, train_set: ExampleSet, validation: ExampleSet | None, sample_weight: Any
     ) -> tuple[Self, dict[str, Any]]:
         """Train another classifier with these settings."""
+
+    def refitted(self, examples: ExampleSet) -> Self:
+        """Another classifier with the same settings, fitted on these examples."""
+        settings = type(self)(**self.get_params())
+        fitted, metrics = settings._fit(examples, None, None)
+        fitted.metrics_ = metrics
+        return fitted
 
     def _examples(self, X: Any, labels: Sequence[Any], source: str) -> ExampleSet:
         """Inputs and labels that are in memory."""
@@ -204,18 +210,25 @@ class Classifier(Estimator):
         wanted = [set(labels_of(as_read(each), multi_label=True) or ()) for each in labels]
         return np.array([one == own for one, own in zip(wanted, found, strict=True)])
 
-    @torch.no_grad()
     def _probabilities(self, given: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(N, K) probabilities, and (N,) whether a text has a known word."""
+        return self._described(given)[1:]
+
+    @torch.no_grad()
+    def _described(
+        self, given: Sequence[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """(N, P) features, (N, K) probabilities, and (N,) whether a text has a known word."""
         network = self.network_
         if not len(given):
-            return np.zeros((0, len(self.label_names_)), dtype=np.float32), np.zeros(0, dtype=np.bool_)
+            nothing = np.zeros((0, network.n_features), dtype=np.float32)
+            return nothing, np.zeros((0, len(self.label_names_)), np.float32), np.zeros(0, np.bool_)
         with prediction_format(self.precision, next(network.parameters()).device):
-            probabilities, known = network.classify(given)
+            features, probabilities, known = network.describe(given)
         result: NDArray[np.float32] = probabilities.float().cpu().numpy()
         if self.prior_ is not None:
             result[~known] = self.prior_
-        return result, known
+        return features.float().cpu().numpy(), result, known
 
     def prediction(self, probabilities: NDArray[np.float32], known: bool | np.bool_ = True) -> Prediction:
         """A prediction from a row of probabilities; `known` tells whether the text has a known word."""
@@ -235,11 +248,22 @@ class Classifier(Estimator):
         Raises:
             UserError: something else than inputs among them.
         """
+        for read, _, shares, known in self.described_stream(inputs):
+            yield from zip(read, shares, known, strict=True)
+
+    def described_stream(
+        self, inputs: Iterable[Any]
+    ) -> Iterator[tuple[Sequence[Any], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
+        """Up to `buffer` inputs at a time, with their features (n, P), probabilities (n, K), and whether they have a known word.
+
+        Raises:
+            UserError: something else than inputs among them.
+        """
         remaining, n_read = iter(inputs), 0
         while buffer := list(islice(remaining, self.buffer)):
             read = self._read_more(buffer, n_read)
             n_read += len(buffer)
-            yield from zip(read, *self._probabilities(read), strict=True)
+            yield read, *self._described(read)
 
     def _read_more(self, inputs: Sequence[Any], first: int) -> Sequence[Any]:
         """A part of a stream, checked; `first` is the position of its beginning, for messages."""
@@ -288,12 +312,12 @@ class Classifier(Estimator):
             prediction=self.prediction,
             multi_label=self.multi_label,
             n_worst=n_worst,
-            row=self._row,
+            row=self.row,
             kind=self.report_kind,
         )
 
     @abstractmethod
-    def _row(self, example: LabeledExample) -> dict[str, Any]:
+    def row(self, example: LabeledExample) -> dict[str, Any]:
         """An example as reports show it."""
 
     # Saving

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,13 @@ from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.vector_source import open_vectors
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError, setting
-from unfreeze.folders import WEIGHTS, Config, load_tensors, read_config
+from unfreeze.folders import WEIGHTS, load_tensors, read_config
 from unfreeze.progress import SILENT, Progress
 from unfreeze.registry import find_model
 from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers, Body, PooledLayers, PooledStream
-from unfreeze.tasks.classifying import KIND, ClassifyingNetwork
+from unfreeze.tasks.classifying import KIND, ClassifierConfig, ClassifyingNetwork
+from unfreeze.tasks.explanations import Contributions, Method, explain_text
 from unfreeze.tasks.heads import HEADS, LinearHead
 from unfreeze.tasks.image_inputs import PooledMaps
 from unfreeze.tasks.plans import ClassifierPlan, need_no_layer_options
@@ -160,16 +160,21 @@ class ClassifierNetwork(ClassifyingNetwork):
         ]
         return torch.stack(each).mean(0)
 
+    @property
+    def n_features(self) -> int:
+        """P of all heads side by side."""
+        return sum(self.body.widths.values())
+
     @torch.no_grad()
-    def classify(self, given: Sequence[Any]) -> tuple[Tensor, NDArray[np.bool_]]:
-        """N raw inputs -> (N, K) probabilities, and (N,) whether a text has a known word."""
+    def describe(self, given: Sequence[Any]) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+        """N raw inputs -> (N, P) features of all heads, (N, K) probabilities, and (N,) whether a text has a known word."""
         device = next(self.parameters()).device
         inputs = self.body.inputs(given)
-        features = {name: x.to(device) for name, x in self.read_all(inputs).items()}
-        with torch.autocast(
-            device.type, enabled=False
-        ):  # the head is computed in fp32 whatever the encoder is
-            return self.probabilities(features), self.body.have_known_words(inputs)
+        features = self.read_all(inputs)
+        # The head is computed in fp32 whatever the encoder is.
+        with torch.autocast(device.type, enabled=False):
+            probabilities = self.probabilities({name: x.to(device) for name, x in features.items()})
+        return torch.cat(list(features.values()), dim=1), probabilities, self.body.have_known_words(inputs)
 
     @property
     def reads_pairs(self) -> bool:
@@ -183,6 +188,18 @@ class ClassifierNetwork(ClassifyingNetwork):
     def save(self, folder: str | Path, config: dict[str, Any]) -> None:
         """Write config.json, model.safetensors and what the encoder needs into `folder`, whole or not at all."""
         save_task_model(folder, config, self.own_tensors(), self.encoder, self.body.vectors)
+
+    def evidence(self, features: dict[str, Tensor]) -> Tensor:
+        """(B, K): each logit minus the mean of the others, the logit itself if labels are independent; averaged over heads."""
+        logits = torch.stack([each.float() for each in self.logits(features)]).mean(0)
+        if self.multi_label:
+            return logits
+        others = (logits.sum(1, keepdim=True) - logits) / (logits.shape[1] - 1)
+        return logits - others
+
+    def explain(self, text: str, target: int, method: Method | None = None) -> Contributions:
+        """The contributions of the words of a text to the evidence for label number `target`; see `explain_text`."""
+        return explain_text(self, text, target, method)
 
     def own_tensors(self) -> dict[str, Tensor]:
         """The tensors besides those of the encoder and of word vectors saved as an encoder, by their saved names."""
@@ -429,19 +446,3 @@ def _earlier_settings(examples: ExampleSet, plan: ClassifierPlan) -> dict[str, A
         return {}
     found: dict[str, Any] = config["settings"]
     return {} if "network" in found else found
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(Config):
-    """The config.json of a classifier."""
-
-    labels: list[str]
-    multi_label: bool
-    settings: dict[str, Any]
-    """Arguments of the network, whose signature has their types."""
-    prior: list[float] | None = None
-    """Fraction of the training texts that have each label; models of earlier versions lack it."""
-    classes: list[bool] | list[int] | list[float] | None = None
-    """The labels as given to `fit`, if they were not strings."""
-    estimator: dict[str, Any] | None = None
-    """The settings of the estimator; models of earlier versions lack them."""

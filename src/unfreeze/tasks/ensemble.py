@@ -66,12 +66,18 @@ class EnsembleNetwork(ClassifyingNetwork):
             for place, shares in member.network.mix_shares().items()
         }
 
+    @property
+    def n_features(self) -> int:
+        """Those of all members."""
+        return sum(member.network.n_features for member in self.members)
+
     @torch.no_grad()
-    def classify(self, given: Sequence[Any]) -> tuple[Tensor, NDArray[np.bool_]]:
-        """N texts -> (N, K) probabilities, and (N,) whether a member knows a word of the text."""
-        found = [member.network.classify(given) for member in self.members]
-        known = np.logical_or.reduce([own for _, own in found])
-        return self.combine([probabilities for probabilities, _ in found]), known
+    def describe(self, given: Sequence[Any]) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+        """N texts -> (N, P) features of all members, (N, K) probabilities, and (N,) whether a member knows a word of the text."""
+        found = [member.network.describe(given) for member in self.members]
+        features = torch.cat([own.cpu() for own, _, _ in found], dim=1)
+        known = np.logical_or.reduce([own for _, _, own in found])
+        return features, self.combine([probabilities for _, probabilities, _ in found]), known
 
     @torch.no_grad()
     def combine(self, probabilities: Sequence[Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ class ImageClassifier(Classifier, ImageClassifierSettings):
     def _read(self, X: Any) -> Sequence[Any]:
         return image_inputs(X)
 
-    def _row(self, example: LabeledExample) -> dict[str, Any]:
+    def row(self, example: LabeledExample) -> dict[str, Any]:
         named = isinstance(example.input, (str, Path, ImageFile))
         return {"image": str(example.input) if named else f"{self.noun} {example.number}"}
 

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 DEFAULT_ENCODER = "wiki-small"
 NO_ENCODER = "none"
 AUTO = "auto"
-OF_AUTO = "encoder minutes seed checkpoint_minutes unlabeled unlabeled_column"
-"""Settings that say how the encoder auto works; any other one that is changed names what it would choose itself."""
 LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
 """Learning rate of a classifier, by transfer mode."""
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
@@ -314,7 +312,7 @@ class ImagePlan(ImageTaskSettings, Plan):
                 f"{setting('unfreeze', self.unfreeze)} is for fine-tuning an encoder: leave it out, or set "
                 f"{setting('transfer', 'fine-tune')} and {setting('encoder')}"
             )
-        if self.encoder != NO_ENCODER and (name := _changed(self, "width depths block stem")):
+        if self.encoder != NO_ENCODER and (name := changed_setting(self, "width depths block stem")):
             raise UserError(
                 f"{setting(name)} is for a ConvNet from scratch: leave it out, or set {setting('encoder', NO_ENCODER)}"
             )
@@ -345,7 +343,7 @@ class ImageClassifierPlan(ImageClassifierSettings, ImagePlan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.has_fixed_features and (name := _changed(self, "crop_area flip jitter")):
+        if self.has_fixed_features and (name := changed_setting(self, "crop_area flip jitter")):
             raise UserError(
                 f"{setting(name, getattr(self, name))} is for training an encoder: a frozen one reads each image once, plain"
             )
@@ -402,36 +400,13 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     return kind(**{**values, "encoder": name, "encoder_kind": encoder_kind})
 
 
-def uses_auto(settings: ClassifierSettings) -> bool:
-    """Whether a classifier of texts is an ensemble of what `tasks.auto` considers: the default where nothing else is asked for.
-
-    Raises:
-        UserError: settings exclude each other.
-    """
-    names = [field.name for field in fields(settings) if field.name not in OF_AUTO.split()]
-    other = _changed(settings, " ".join(names))
-    if settings.encoder == AUTO and other:
-        raise UserError(
-            f"{setting(other)} is for an encoder that you name: {setting('encoder', AUTO)} chooses it"
-        )
-    found = settings.encoder == AUTO or (settings.encoder is None and other is None)
-    if settings.unlabeled is not None and not found:
-        named = (
-            setting("encoder", str(settings.encoder)) if settings.encoder is not None else setting(str(other))
-        )
-        raise UserError(f"{setting('unlabeled')} is for {setting('encoder', AUTO)}, not for {named}")
-    if settings.unlabeled_column is not None and settings.unlabeled is None:
-        raise UserError(f"{setting('unlabeled_column')} is for {setting('unlabeled')}, which is missing")
-    return found
-
-
 def need_no_layer_options(settings: TaskSettings) -> None:
     """Raise UserError for a setting about the layers of an encoder, if they are neither mixed nor chosen from."""
-    if name := _changed(settings, "layers mix_at mix_l2 layer_norm"):
+    if name := changed_setting(settings, "layers mix_at mix_l2 layer_norm"):
         raise UserError(f"{setting(name)} is for an encoder of several layers that a biLSTM reads")
 
 
-def _changed(settings: TaskSettings, names: str) -> str | None:
+def changed_setting(settings: TaskSettings, names: str) -> str | None:
     """The first of these settings, separated by spaces, that has another value than the default."""
     usual = {field.name: field.default for field in fields(settings)}
     return next((name for name in names.split() if getattr(settings, name) != usual[name]), None)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unfreeze.analysis.tag_page import page_begin, page_end, page_heading, page_text
+from unfreeze.analysis.tag_page import page_begin, page_end, page_heading, page_text, page_words
 from unfreeze.datasets.labels import join_labels
 from unfreeze.folders import written_file
 from unfreeze.progress import SILENT, Progress
+from unfreeze.tasks.explanations import Explanation
 from unfreeze.tasks.question_answerer import Answered
 from unfreeze.tasks.sequence_tagger import TaggedText
 from unfreeze.text.questions import Question
@@ -87,6 +88,26 @@ def labels_line(row: Row) -> str:
     return f"{shares}{unknown}\t{texts}"
 
 
+STRONGEST = 10
+"""Words of an explanation that are printed."""
+
+
+def words_line(found: Explanation | None) -> str:
+    """ "  for pos: wonderful +1.20, moving +0.80, dull -0.50 (exact)", the strongest words first."""
+    if found is None:
+        return "  no word decided"
+    words = [f"{' '.join(each.word.split())} {each.contribution:+.2f}" for each in found.strongest(STRONGEST)]
+    return f"  for {found.label}: {', '.join(words) or '-'} ({found.method})"
+
+
+def words_on_page(row: Row, found: Explanation | None) -> str:
+    """The label and its score above the text, whose words are colored by their contributions."""
+    words = [] if found is None else [(each.start, each.end, each.contribution) for each in found.words]
+    chosen = ", ".join(f"{label} {score:.3f}" for label, score in _chosen(row).items()) or "-"
+    note = "no known word" if found is None else f"for {found.label}: green; against it: red ({found.method})"
+    return page_heading(chosen, note) + page_words(row["text"], words)
+
+
 def _chosen(row: Row) -> dict[str, float]:
     """The score of each label that the text was given."""
     return {each["label"]: each["score"] for each in row.get("labels", [row])}
@@ -103,12 +124,7 @@ def table_writer(delimiter: str, *, escape_formulas: bool = False) -> Callable[[
     def line(row: Row) -> str:
         nonlocal header_is_due
         flat = _flattened(row, delimiter)
-        cells = [
-            f"'{cell}"
-            if escape_formulas and isinstance(cell, str) and cell.startswith(FORMULA_STARTS)
-            else cell
-            for cell in flat.values()
-        ]
+        cells = [_safe(cell) if escape_formulas else cell for cell in flat.values()]
         written = io.StringIO()
         csv.writer(written, delimiter=delimiter).writerows([list(flat)] * header_is_due + [cells])
         header_is_due = False
@@ -117,16 +133,42 @@ def table_writer(delimiter: str, *, escape_formulas: bool = False) -> Callable[[
     return line
 
 
+def _safe(cell: str | float) -> str | float:
+    """A cell that a spreadsheet does not run as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def write_table(
+    path: Path, rows: Iterable[Row], header: Sequence[str], *, escape_formulas: bool = False
+) -> None:
+    """Write rows with the keys of the header, of numbers and strings, as a table that appears when it is complete."""
+    delimiter = TABLES[path.suffix.lower()]
+    with (
+        written_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="replace", newline="") as file,
+    ):
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(header)
+        for row in rows:
+            cells = [_cell(value, delimiter) for value in map(row.__getitem__, header)]
+            writer.writerow([_safe(cell) if escape_formulas else cell for cell in cells])
+
+
+def _cell(value: Any, delimiter: str) -> Any:
+    """What a table can hold: no NUL; in a TSV, no tab in a text of several lines, which could look like the beginning of a row."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\0", "\ufffd")
+    if delimiter == "\t" and ("\n" in text or "\r" in text):
+        text = text.replace("\t", " ")
+    return text
+
+
 def _flattened(row: Row, delimiter: str) -> dict[str, str | float]:
     """The cells of a row: several labels are joined; each label's probability has a column."""
-    # A table cannot hold a NUL. In a TSV, a tab in front of a line end could make the beginning of a text look like a row.
-    flat: dict[str, str | float] = {}
-    for name in INPUTS_OF_ROW:
-        if name in row:
-            text = row[name].replace("\0", "\ufffd")
-            if delimiter == "\t" and ("\n" in text or "\r" in text):
-                text = text.replace("\t", " ")
-            flat[name] = text
+    flat: dict[str, str | float] = {
+        name: _cell(row[name], delimiter) for name in INPUTS_OF_ROW if name in row
+    }
     flat["label"] = join_labels(list(_chosen(row))) if "labels" in row else row["label"]
     if "score" in row:
         flat["score"] = row["score"]

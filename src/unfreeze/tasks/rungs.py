@@ -89,13 +89,14 @@ class Rung(ABC):
     Args:
         name: what tables call it.
         seconds: estimated cost on one core.
+        once: the part of it that another classifier with the same unlabeled text would not have again.
     """
 
     is_expensive = False
     """Whether it has to be better by more than chance to be taken."""
 
-    def __init__(self, name: str, seconds: float) -> None:
-        self.name, self.seconds = name, seconds
+    def __init__(self, name: str, seconds: float, once: float = 0.0) -> None:
+        self.name, self.seconds, self.once = name, seconds, once
 
     @abstractmethod
     def fit(self, task: Task, progress: Progress) -> Fitted:
@@ -134,8 +135,10 @@ class FrozenRung(Rung):
             as word vectors.
     """
 
-    def __init__(self, name: str, seconds: float, settings: Callable[[], ClassifierSettings]) -> None:
-        super().__init__(name, seconds)
+    def __init__(
+        self, name: str, seconds: float, settings: Callable[[], ClassifierSettings], once: float = 0.0
+    ) -> None:
+        super().__init__(name, seconds, once)
         self.settings = settings
 
     def fit(self, task: Task, progress: Progress) -> Fitted:

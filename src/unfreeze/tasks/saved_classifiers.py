@@ -15,8 +15,8 @@ from unfreeze.folders import CONFIG, MEMBERS, WEIGHTS, load_tensors, read_config
 from unfreeze.registry import encoder_class
 from unfreeze.tasks.bcn import BcnOnLayers
 from unfreeze.tasks.bodies import BiLstmOnLayers
-from unfreeze.tasks.classifier_network import NETWORKS, ClassifierConfig, ClassifierNetwork
-from unfreeze.tasks.classifying import KIND, ClassifyingNetwork
+from unfreeze.tasks.classifier_network import NETWORKS, ClassifierNetwork
+from unfreeze.tasks.classifying import KIND, ClassifierConfig, ClassifyingNetwork
 from unfreeze.tasks.ensemble import EnsembleNetwork, Member
 from unfreeze.tasks.heads import HEADS
 from unfreeze.tasks.settings import Pooling

@@ -16,6 +16,7 @@ from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.progress import SILENT, Progress
 from unfreeze.runs import Run
 from unfreeze.tasks.auto import choose
+from unfreeze.tasks.auto_settings import OF_AUTO, uses_auto
 from unfreeze.tasks.candidates import released_digests
 from unfreeze.tasks.classification import (
     check_examples,
@@ -28,19 +29,18 @@ from unfreeze.tasks.classification import (
 from unfreeze.tasks.classifier import Classifier
 from unfreeze.tasks.classifier_network import BODIES, make_network
 from unfreeze.tasks.classifying import KIND
+from unfreeze.tasks.explanations import Explanation, Method
 from unfreeze.tasks.metrics import Prediction
 from unfreeze.tasks.plans import (
     AUTO,
-    OF_AUTO,
     ClassifierPlan,
     card_facts,
     plan,
     run_identity,
-    uses_auto,
 )
 from unfreeze.tasks.settings import ClassifierSettings, plain_settings
 from unfreeze.text.examples import example_set
-from unfreeze.text.text_inputs import TextInput, as_row, is_pair, text_inputs
+from unfreeze.text.text_inputs import TextInput, as_row, is_pair, single_texts, text_inputs
 from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
@@ -100,7 +100,7 @@ class TextClassifier(Classifier, ClassifierSettings):
     def _read_more(self, inputs: Sequence[Any], first: int) -> Sequence[TextInput]:
         return text_inputs(inputs, self.reads_pairs, first=first)
 
-    def _row(self, example: LabeledExample) -> dict[str, Any]:
+    def row(self, example: LabeledExample) -> dict[str, Any]:
         return as_row(example.input)
 
     def _fit(
@@ -132,6 +132,43 @@ class TextClassifier(Classifier, ClassifierSettings):
             texts = [texts]
         inputs = text_inputs(texts, self.reads_pairs)
         return [self.prediction(row, known) for row, known in zip(*self._probabilities(inputs), strict=True)]
+
+    def explain(
+        self, texts: Any, *, labels: Sequence[Any] | None = None, method: Method | None = None
+    ) -> list[Explanation]:
+        """The words that decided: what each word of each text adds to the evidence for a label.
+
+        Args:
+            texts: one text or several.
+            labels: the label to explain for each text; None for the most probable one.
+            method: "exact", "occlusion" or "gradients"; None for exact contributions where there are any (a linear head on averaged
+                vectors), otherwise occlusion. See `unfreeze.tasks.explanations`.
+
+        Raises:
+            UserError: the classifier reads pairs, the method is not supported, or a label is unknown or missing.
+        """
+        if self.reads_pairs:
+            raise UserError("single texts can be explained, not pairs of texts")
+        inputs = self._read([texts] if isinstance(texts, str) else texts)
+        known = self.classes_.tolist()
+        if labels is None:
+            targets = self._probabilities(inputs)[0].argmax(1).tolist()
+        elif isinstance(labels, str) or len(labels) != len(inputs):
+            raise UserError(f"labels has to be a list with one label for each of the {len(inputs)} texts")
+        else:
+            for label in labels:
+                if label not in known:
+                    raise UserError(f"the label {label!r} is not one of {', '.join(self.label_names_[:20])}")
+            targets = [known.index(label) for label in labels]
+        return [
+            self.explanation(text, target, method)
+            for text, target in zip(single_texts(inputs), targets, strict=True)
+        ]
+
+    def explanation(self, text: str, target: int, method: Method | None = None) -> Explanation:
+        """The explanation of one text and the label number `target`; see `explain`."""
+        found = self.network_.explain(text, target, method)
+        return Explanation(self.label_names_[target], found.method, found.evidence, found.bias, found.words)
 
     def predict_stream(self, texts: Iterable[Any]) -> Iterator[tuple[TextInput, NDArray[np.float32]]]:
         """Each text and its probabilities, in order, in memory that does not grow with the stream.

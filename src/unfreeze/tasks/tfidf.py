@@ -138,9 +138,14 @@ class TfidfNetwork(ClassifyingNetwork):
         ].cpu()
         return numbers, (weights / weights.norm().clamp_min(1e-12)).float()
 
+    @property
+    def n_features(self) -> int:
+        """K: the logits are the features, of which TF-IDF itself has too many."""
+        return len(self.bias)
+
     @torch.no_grad()
-    def classify(self, given: Sequence[Any]) -> tuple[Tensor, NDArray[np.bool_]]:
-        """N texts -> (N, K) probabilities, and (N,) whether a text has a known term."""
+    def describe(self, given: Sequence[Any]) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+        """N texts -> (N, K) logits, (N, K) probabilities, and (N,) whether a text has a known term."""
         rows, known = [], np.zeros(len(given), np.bool_)
         for place, text in enumerate(given):
             numbers, weights = self.features(text)
@@ -148,7 +153,7 @@ class TfidfNetwork(ClassifyingNetwork):
             rows.append(weights.to(device) @ self.weight[numbers.to(device)].float() + self.bias)
             known[place] = len(numbers) > 0
         logits = torch.stack(rows)
-        return (logits.sigmoid() if self.multi_label else logits.softmax(1)), known
+        return logits, logits.sigmoid() if self.multi_label else logits.softmax(1), known
 
     def save(self, folder: str | Path, config: dict[str, Any]) -> None:
         """Write config.json, model.safetensors and the terms into `folder`, whole or not at all."""

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from unfreeze.datasets.dataset import Dataset
     from unfreeze.encoders.base import Encoder
 
-DEFAULT_ENCODER = "wiki-small"
-NO_ENCODER = "none"
-AUTO = "auto"
+DEFAULT_ENCODER, NO_ENCODER, AUTO = "wiki-small", "none", "auto"
 LEARNING_RATES: dict[str, float] = {"scratch": 2e-3, "frozen": 1e-2, "fine-tune": 5e-3}
 """Learning rate of a classifier, by transfer mode."""
 UPDATES = {"scratch": 600, "frozen": 300, "fine-tune": 200}
@@ -382,9 +380,7 @@ def plan(kind: type[PlanT], settings: TaskSettings) -> PlanT:
     values = plain_settings(settings)
     name = values["encoder"]
     if name == AUTO:
-        raise UserError(
-            f"{setting('encoder', AUTO)} is for classifiers of single texts: name an encoder, or {setting('encoder', NO_ENCODER)}"
-        )
+        raise UserError(f"{setting('encoder', AUTO)} is for classifiers of single texts: name an encoder")
     if name is None:
         name = NO_ENCODER if settings.transfer == "scratch" else kind.default_encoder
         if name != NO_ENCODER and name not in released_names():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations
@@ -10,18 +11,24 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.disk import files_of
 from tests.encoders.elmos import WORDS, small_elmo
 from tests.language_models.models import TEXTS, random_model, word_tokenizer
 from unfreeze.analysis import contextuality as module
+from unfreeze.analysis import contextuality_files
 from unfreeze.analysis.contextuality import Contextuality, contextuality, shared_words
+from unfreeze.analysis.contextuality_files import KeptPieces
 from unfreeze.analysis.contextuality_settings import ContextualitySettings, Estimator
 from unfreeze.analysis.geometry import explained_variance, similarity_to_mean
 from unfreeze.encoders.features import words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.encoders.word_vectors import WordVectors
 from unfreeze.errors import UserError
+from unfreeze.text.rules import SPECIAL_TOKENS
+from unfreeze.text.tokenizers import WordTokenizer
 from unfreeze.vectors.table import VectorTable
 
 ELMO = small_elmo()
@@ -226,3 +233,15 @@ def test_a_smaller_number_format_is_that_of_the_encoder_alone() -> None:
         torch.testing.assert_close(module._intra_sentence(x, mask), exact, rtol=0, atol=1e-6, equal_nan=True)
     wanted = [similarity_to_mean(own[real].numpy()) for own, real in zip(x, mask, strict=True)]
     assert exact[:2].tolist() == pytest.approx(wanted[:2], abs=1e-6) and exact[2].isnan()
+
+
+@given(st.lists(st.text("ab, é", max_size=20), min_size=1, max_size=12), st.integers(0, 40))
+def test_kept_pieces_are_those_of_the_tokenizer(texts: list[str], together: int) -> None:
+    tokenizer = WordTokenizer([*SPECIAL_TOKENS, "a", "b", ","])
+    with tempfile.TemporaryFile(buffering=0) as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contextuality_files, "WRITTEN_TOGETHER", together)
+        kept = KeptPieces(file)
+        for text in texts:
+            kept.append(tokenizer.encode(text))
+        for number in reversed(range(len(texts))):
+            assert kept[number] == tokenizer.encode(texts[number])

@@ -5,9 +5,9 @@ a sentence and their mean), and the maximum explainable variance (how much of a 
 adjusted by its baseline of unrelated words, a random word of each of random sentences: in a space where all vectors point the same
 way (anisotropy), all words look alike. Isotropy score and effective dimension describe the space itself, from the same sample.
 
-The sentences are read twice. First they are only split into words, and the occurrences that will be compared are chosen; then they are
-encoded, and the vectors of these occurrences are written to a temporary file, sorted by word. So memory has the sentences, but never more
-vectors than those of one word, the sample, and one batch.
+The sentences are read twice. First they are only split into pieces and words, and the occurrences that will be compared are chosen; then
+they are encoded, and the vectors of these occurrences are written to a temporary file, sorted by word. The pieces are kept in another
+one. So memory has the sentences, but never more vectors than those of one word, the sample, and one batch.
 
 Legend: L layers, D_l widths, B sentences of a batch, W words of a sentence, V compared words, S sampled words.
 """
@@ -19,7 +19,6 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unfreeze.analysis.contextuality_files import KeptPieces, read_rows, write_rows
 from unfreeze.analysis.contextuality_settings import ContextualitySettings
 from unfreeze.analysis.geometry import (
     Estimate,
@@ -46,7 +46,6 @@ from unfreeze.encoders.base import evaluating
 from unfreeze.encoders.features import BATCH_WORDS, words_of
 from unfreeze.encoders.text_encoder import TextEncoder
 from unfreeze.errors import UserError, need_texts, setting
-from unfreeze.folders import writing
 from unfreeze.memory import trim_heap
 from unfreeze.progress import SILENT, Progress
 
@@ -236,9 +235,11 @@ def contextuality(
     need_texts(sentences, "sentences")
     settings = settings or ContextualitySettings()
     unique = list(dict.fromkeys(each for each in sentences if each.strip()))
-    chosen = _Occurrences.choose(encoder, unique, settings, progress)
-    with tempfile.TemporaryFile(buffering=0) as file:  # so that closing it writes nothing
-        sample, intra, valid = _encode(encoder, unique, chosen, file, number_format, progress)
+    # Without buffers, so that closing a file writes nothing.
+    with tempfile.TemporaryFile(buffering=0) as file, tempfile.TemporaryFile(buffering=0) as of_pieces:
+        kept = KeptPieces(of_pieces)
+        chosen = _Occurrences.choose(encoder, unique, kept, settings, progress)
+        sample, intra, valid = _encode(encoder, unique, kept, chosen, file, number_format, progress)
         table = _measure_words(encoder, chosen, file, valid, settings, progress)
     if not table:
         raise UserError(
@@ -288,15 +289,17 @@ class _Occurrences:
         cls,
         encoder: TextEncoder,
         sentences: Sequence[str],
+        kept: KeptPieces,
         settings: ContextualitySettings,
         progress: Progress,
     ) -> _Occurrences:
-        """Split the sentences into words, and choose."""
+        """Split the sentences into pieces, which are kept, and words, and choose."""
         number_of: dict[str, int] = {}
         starts, numbers = [0], array("i")  # 4 bytes an occurrence, of which there may be millions
         with progress.bar("words", total=len(sentences), unit="sentence") as bar:
             for text in sentences:
                 pieces = encoder.tokenizer.encode(text)
+                kept.append(pieces)
                 own = words_of(pieces.words, pieces.offsets, text)
                 numbers.extend([number_of.setdefault(each, len(number_of)) for each in own])
                 starts.append(len(numbers))
@@ -340,6 +343,7 @@ class _Occurrences:
 def _encode(
     encoder: TextEncoder,
     sentences: Sequence[str],
+    kept: KeptPieces,
     chosen: _Occurrences,
     file: BinaryIO,
     number_format: Callable[[], AbstractContextManager[object]],
@@ -359,7 +363,8 @@ def _encode(
     with evaluating(encoder), number_format(), progress.bar("encode", len(numbers), "sentence") as bar:
         for done, picked in enumerate(batches, start=1):
             batch = [numbers[each] for each in picked]
-            layers, mask = encoder.word_layers(encoder.prepare([sentences[number] for number in batch]))
+            texts = [sentences[number] for number in batch]
+            layers, mask = encoder.word_layers(encoder.batch([kept[number] for number in batch], texts))
             layers = [each.float() for each in layers]
             for each in layers:
                 mask = mask & (each.abs().amax(2) > 0)
@@ -374,7 +379,7 @@ def _encode(
                 own = own[own >= 0]
                 if targets is chosen.rows:
                     valid[own] = True
-                    _write_rows(file, own, vectors)
+                    write_rows(file, own, vectors)
                 else:
                     sample[own] = vectors
             del layers, each, mask, joined, known, vectors  # before the next batch is encoded
@@ -394,13 +399,6 @@ def _intra_sentence(x: Tensor, mask: Tensor) -> Tensor:
     # No matrix product, which autocast would compute in bf16.
     cosines = (real * mean[:, None]).sum(2) / real.norm(dim=2).clamp_min(1e-12)
     return torch.where(count > 1, cosines.sum(1) / count.clamp_min(1), torch.nan)
-
-
-def _write_rows(file: BinaryIO, rows: NDArray[np.int32], vectors: Floats) -> None:
-    with writing(Path(tempfile.gettempdir())):
-        for row, vector in zip(rows.tolist(), vectors, strict=True):
-            file.seek(row * vector.nbytes)
-            file.write(vector.data)
 
 
 def _measure_words(
@@ -427,8 +425,7 @@ def _measure_words(
                 own = numbers[start : start + size]
                 x = np.empty((len(own), count, width), np.float32)
                 for each, number in zip(x, own, strict=True):
-                    file.seek(int(chosen.bounds[number]) * width * 4)
-                    each[:] = np.fromfile(file, np.float32, count * width).reshape(count, width)
+                    read_rows(file, int(chosen.bounds[number]), each)
                 centered = settings.explained == "centered"
                 layers = [measures_of_words(layer, centered=centered) for layer in np.split(x, edges, axis=2)]
                 for place, number in enumerate(own):

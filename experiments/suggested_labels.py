@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from experiments.intervals import paired_difference
 from numpy.typing import NDArray
 
 from unfreeze import TextClassifier
+from unfreeze.analysis.intervals import paired_difference
 from unfreeze.tasks.heads import fit_regression
 from unfreeze.tasks.suggestions import choose, margins
 from unfreeze.text.examples import read_examples

@@ -12,19 +12,20 @@ from benchmarks.texts import Texts
 from tests.encoders.elmos import small_elmo
 from unfreeze.analysis.contextuality import contextuality
 from unfreeze.analysis.contextuality_settings import ContextualitySettings
+from unfreeze.text.tokenizers import Pieces
 
 
 def test_both_sides_encode_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(islice(sentences(Texts(tmp_path, tmp_path)), 300))
     assert len(set(texts)) == 300
     encoder, seen = small_elmo(), list[list[str]]()
-    original = encoder.prepare
+    original = encoder.batch
 
-    def prepare(inputs: list[str]) -> object:
+    def batch(pieces: list[Pieces], inputs: list[str]) -> object:
         seen.append(list(inputs))
-        return original(inputs)
+        return original(pieces, inputs)
 
-    monkeypatch.setattr(encoder, "prepare", prepare)
+    monkeypatch.setattr(encoder, "batch", batch)
     embed_alone(encoder, texts, same_batches(encoder, texts))
     alone, seen[:] = list(seen), []
     contextuality(encoder, texts, ContextualitySettings(draws=2))

@@ -409,7 +409,7 @@ def test_every_verb_that_reads_tables_can_be_told_of_a_header(tmp_path: Path) ->
         "adapt",
         *(f"pretrain {name}" for name in ("ngram", "lm", "word2vec", "glove", "elmo")),
     }
-    others = "fit classifier, fit locator, find-rate, evaluate, predict, suggest, score, fill, embed, neighbors, contextuality, senses"
+    others = "fit classifier, fit locator, find-rate, evaluate, predict, suggest, score, fill, embed, neighbors, contextuality, senses, ladder"
     assert readers == corpora | set(others.split(", ")) | {"pretrain cove", "pretrain convnet", "translate"}
 
 

@@ -180,7 +180,7 @@ def compute(
                 seconds = rung.prepare()
                 ready.add(cell.rung)
                 if of_rung not in results.rows:
-                    results.add(of_rung, {"rung": cell.rung, "prepared": round(seconds, 1)})
+                    results.add(of_rung, {"rung": cell.rung, "prepared": round(seconds, 3)})
             if key not in results.rows:
                 start = time.monotonic()
                 measured = rung.fit(train.sample(cell.labels, cell.seed), cell.seed)

@@ -40,7 +40,7 @@ def saved_network(config: dict[str, Any], folder: Path) -> ClassifyingNetwork:
     if name not in NETWORKS:
         raise UserError(f"{folder / CONFIG} asks for a {name} network: upgrade with pip install -U unfreeze")
     if config.get("encoder") is None:
-        raise UserError(f"{folder / CONFIG} has no encoder: the file is damaged")
+        raise UserError(f"{folder / CONFIG} lacks 'encoder': the file is damaged")
     return _on_encoder(name, settings, config, folder)
 
 

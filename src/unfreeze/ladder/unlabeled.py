@@ -16,20 +16,14 @@ from unfreeze.pretraining.lm import adapt_lm
 from unfreeze.pretraining.settings import AdaptSettings
 from unfreeze.pretraining.unlabeled import Corpus
 from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
-from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
+from unfreeze.tasks.candidates import WIDE_VECTORS
 
 CHARACTERS = 5.5
 """Characters of a word and the space after it, on average."""
 MODELS = "models"
 """Folder of the models in that of the ladder."""
-VECTORS = VectorSettings(
-    training=Word2VecSettings(size=200, window=30, subsample=1e-4, epochs=5),
-    vocabulary_size=30_000,
-    min_count=3,
-)
-"""The recipe of experiments/vectors_imdb.py."""
 VECTOR_SECONDS, ADAPTED_SECONDS = 1e-5, 3e-4
 """Estimated seconds of one core for a word in an epoch of word2vec, and of adapting the language model."""
 ADAPTED_SHARE = 0.25
@@ -100,8 +94,10 @@ class UnlabeledText:
 
     def word_vectors(self, ladder: LadderSettings) -> MadeModel:
         """Word vectors of this text."""
-        epochs = ladder.epochs or VECTORS.training.epochs
-        settings = replace(VECTORS, training=replace(VECTORS.training, epochs=epochs, seed=ladder.seed))
+        epochs = ladder.epochs or WIDE_VECTORS.training.epochs
+        settings = replace(
+            WIDE_VECTORS, training=replace(WIDE_VECTORS.training, epochs=epochs, seed=ladder.seed)
+        )
         facts = {"settings": repr(settings), "workers": ladder.workers, **self.corpus.identity()}
 
         def run(folder: Path) -> dict[str, Any]:

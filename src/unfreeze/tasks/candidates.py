@@ -49,8 +49,12 @@ MOST_PASSES, MOST_PASSES_ADAPTED, LEAST_WORDS = 20, 10, 50_000
 ADAPTED_FROM = 20.0
 """Minutes of the budget from which a language model is adapted and fine-tuned: less would only take the time of what pays."""
 TUNED_EPOCHS = 20
-VOCABULARY, LEAST_COUNT, SIZE, WINDOW, SUBSAMPLE = 30_000, 3, 200, 30, 1e-4
-"""Of the word vectors: a window that spans most of a review makes its words' vectors alike (docs/results.md)."""
+WIDE_VECTORS = VectorSettings(
+    training=Word2VecSettings(size=200, window=30, subsample=1e-4),
+    vocabulary_size=30_000,
+    min_count=3,
+)
+"""Of the user's text: a window that spans most of a review makes the vectors of its words alike (docs/results.md)."""
 
 
 def released_digests() -> dict[str, str]:
@@ -97,7 +101,7 @@ def considered(
             rungs.append(
                 FrozenRung(
                     "vectors of your text",
-                    vectors.seconds + solving(SIZE),
+                    vectors.seconds + solving(WIDE_VECTORS.training.size),
                     lambda: frozen(encoder=make(), pooling="vectors"),
                     vectors.seconds,
                 )
@@ -171,8 +175,7 @@ class _Unlabeled:
         passes = self._passes(PER_WORD_TRAINED, budget, MOST_PASSES)
         if isinstance(passes, str):
             return passes
-        training = Word2VecSettings(size=SIZE, window=WINDOW, subsample=SUBSAMPLE, epochs=passes)
-        wanted = VectorSettings(training=training, vocabulary_size=VOCABULARY, min_count=LEAST_COUNT)
+        wanted = replace(WIDE_VECTORS, training=replace(WIDE_VECTORS.training, epochs=passes))
 
         def train(place: Path) -> None:
             # One thread, because several give other vectors each time.

@@ -11,11 +11,12 @@ import pytest
 from scipy.special import softmax
 from sklearn.base import clone
 
+from tests.language_models.models import random_model, word_tokenizer
 from unfreeze import TextClassifier
 from unfreeze.caches import cache_entries, delete_entry
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT
-from unfreeze.tasks import candidates
+from unfreeze.tasks import candidates, cross_validation
 from unfreeze.tasks.auto import _weighed
 from unfreeze.tasks.auto_settings import uses_auto
 from unfreeze.tasks.baselines import fit_tfidf
@@ -204,3 +205,35 @@ def test_an_expensive_rung_has_to_be_better_than_chance(useful: bool) -> None:
     weights, _, rows = _weighed(task, rungs, fitted)
     assert (weights[1] > 0) == useful
     assert rows[-1].seconds == (101.0 if useful else 1.0)
+
+
+def test_a_large_budget_adapts_and_fine_tunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlabeled = tmp_path / "reviews.txt"
+    unlabeled.write_text("\n".join(reviews(300, seed=4)[0]))
+    language_model = tmp_path / "lm"
+    random_model(word_tokenizer()).save_pretrained(language_model)
+    name = str(language_model)
+    monkeypatch.setenv("UNFREEZE_CACHE", str(tmp_path / "cache"))
+    for setting, value in {
+        "LEAST_WORDS": 100,
+        "ADAPTED_FROM": 1.0,
+        "TUNED_EPOCHS": 1,
+        "STATES_OF": name,
+    }.items():
+        monkeypatch.setattr(candidates, setting, value)
+    for setting, fewer in {"REPEATS": 1, "FOLDS": 2}.items():
+        monkeypatch.setattr(cross_validation, setting, fewer)
+    monkeypatch.setattr(candidates, "released_names", lambda: [name])
+    monkeypatch.setitem(candidates.PER_WORD, name, 1e-5)
+    monkeypatch.setitem(candidates.WIDTHS, name, 30)
+    train_set = example_set(*reviews(24), "texts")
+    settings = ClassifierSettings(unlabeled=(str(unlabeled),), minutes=5)
+    _, metrics = fit_classifier(train_set, settings)
+    names = [row["name"] for row in metrics["considered"]]
+    assert f"states of {name}, adapted" in names and f"{name}, adapted and fine-tuned" in names
+    # Both start from one adapted model, which the cache keeps beside the word vectors.
+    assert len([each for each in cache_entries() if each.kind == "trained"]) == 2
+    _, again = fit_classifier(train_set, settings)
+    assert again["considered"] == metrics["considered"]
+    _, small = fit_classifier(train_set, ClassifierSettings(unlabeled=(str(unlabeled),), minutes=0.9))
+    assert not [row for row in small["considered"] if "adapted" in row["name"]]

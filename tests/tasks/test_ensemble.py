@@ -25,6 +25,7 @@ from unfreeze.tasks.ensemble import (
     log_odds,
     losses,
 )
+from unfreeze.tasks.suggestions import suggest
 from unfreeze.text.examples import example_set
 
 Floats = NDArray[np.float64]
@@ -169,3 +170,34 @@ def test_folds_hold_each_example_out_once_in_each_repetition(labels: list[str], 
 def test_folds_of_a_class_with_one_example() -> None:
     folds = labeled(["a"] * 10 + ["b"])
     assert sum(10 in held_out for _, _, held_out in folds.parts()) == folds.n_repeats == 3
+
+
+def test_explained_by_leaving_out_each_word() -> None:
+    network, text = ensemble(), "a great film, not dull"
+    found = network.explain(text, 1)
+
+    def evidence(one: str) -> float:
+        shares = network.classify([one])[0].double().numpy()[0]
+        return float(np.log(shares[1]) - np.log(shares[0]))
+
+    assert found.evidence == pytest.approx(evidence(text), abs=1e-5)
+    assert [each.word for each in found.words] == ["a", "great", "film", ",", "not", "dull"]
+    for word in found.words:
+        left = f"{text[: word.start]} {text[word.end :]}"
+        assert word.contribution == pytest.approx(evidence(text) - evidence(left), abs=1e-5)
+    strongest = {each.word: each.contribution for each in found.words}
+    assert strongest["great"] > 0 > strongest["dull"]
+    with pytest.raises(UserError, match="explain_by='gradients' is for a classifier on one encoder"):
+        network.explain(text, 1, "gradients")
+
+
+def test_suggestions_of_an_ensemble_read_the_features_of_all_members() -> None:
+    network = ensemble()
+    classifier = TextClassifier.of_network(network, ["bad", "good"], {"network": "ensemble"}, [4 / 7, 3 / 7])
+    features, probabilities, _ = network.describe(TEXTS)
+    assert features.shape == (len(TEXTS), network.n_features) == (len(TEXTS), 4)
+    found = suggest(classifier, TEXTS, 3)
+    assert len({each.input for each in found.found}) == 3
+    margins = dict(zip(TEXTS, (probabilities[:, 0] - probabilities[:, 1]).abs().tolist(), strict=True))
+    for each in found.found:
+        assert each.margin == pytest.approx(margins[str(each.input)], abs=1e-6)

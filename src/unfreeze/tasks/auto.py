@@ -30,7 +30,7 @@ from unfreeze.tasks.ensemble import (
     log_odds,
     losses,
 )
-from unfreeze.tasks.rungs import Fitted, Rung, Task
+from unfreeze.tasks.rungs import Fitted, Rung, Task, cost_of
 from unfreeze.tasks.settings import ClassifierSettings
 
 NEGLIGIBLE = 0.02
@@ -153,7 +153,7 @@ def _weighed(task: Task, rungs: Sequence[Rung], fitted: Sequence[Fitted]) -> tup
         _row(rung.name, rung.seconds, cross_fitted([number]), task, float(weights[number]))
         for number, rung in enumerate(rungs)
     ]
-    rows.append(_row("all of them", sum(rungs[number].seconds for number in chosen), found, task))
+    rows.append(_row("all of them", cost_of([rungs[number] for number in chosen]), found, task))
     return weights, found, rows
 
 

@@ -21,7 +21,7 @@ from unfreeze.pretraining.word2vec.recipe import pretrain_word2vec
 from unfreeze.pretraining.word2vec.settings import VectorSettings, Word2VecSettings
 from unfreeze.progress import Progress
 from unfreeze.registry import released_names, weights_digest
-from unfreeze.tasks.rungs import FineTunedRung, FrozenRung, Rung, Task, TfidfRung
+from unfreeze.tasks.rungs import FineTunedRung, FrozenRung, Rung, Task, TfidfRung, cost_of
 from unfreeze.tasks.settings import ClassifierSettings, Pooling
 from unfreeze.text.corpus import find_files
 
@@ -113,9 +113,9 @@ def considered(
             rungs += _of_adapted(adapted, task, settings, words, solving(WIDTHS[STATES_OF]))
     kept: list[Rung] = []
     for rung in sorted(rungs, key=lambda rung: rung.seconds):
-        spent = sum(each.seconds for each in kept)
-        if kept and spent + rung.seconds > budget:
-            left_out[rung.name] = f"it would take about {rung.seconds / 60:.1f} minutes more"
+        more = cost_of([*kept, rung]) - cost_of(kept)
+        if kept and cost_of([*kept, rung]) > budget:
+            left_out[rung.name] = f"it would take about {more / 60:.1f} minutes more"
         else:
             kept.append(rung)
     return kept, left_out
@@ -133,11 +133,11 @@ def _of_adapted(
         ),
         adapted.seconds,
     )
-    # The adapted model is shared with the states.
     tuned = FineTunedRung(
         f"{STATES_OF}, adapted and fine-tuned",
-        (1 + task.n_fits) * TUNED_EPOCHS * PER_WORD_TUNED * words,
+        adapted.seconds + (1 + task.n_fits) * TUNED_EPOCHS * PER_WORD_TUNED * words,
         lambda: ClassifierSettings(encoder=adapted.make(), epochs=TUNED_EPOCHS, seed=settings.seed),
+        adapted.seconds,
     )
     return [states, tuned]
 

@@ -9,7 +9,7 @@ Legend: R repetitions of the folds, N examples, K labels.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -89,7 +89,8 @@ class Rung(ABC):
     Args:
         name: what tables call it.
         seconds: estimated cost on one core.
-        once: the part of it that another classifier with the same unlabeled text would not have again.
+        once: the part of it that others which start from the same model, and later classifiers with the same unlabeled text, do not have
+            again.
     """
 
     is_expensive = False
@@ -101,6 +102,11 @@ class Rung(ABC):
     @abstractmethod
     def fit(self, task: Task, progress: Progress) -> Fitted:
         """Fit it to the folds and to all examples."""
+
+
+def cost_of(rungs: Sequence[Rung]) -> float:
+    """Estimated seconds of several rungs; what takes equally long once is the same model."""
+    return sum(rung.seconds - rung.once for rung in rungs) + sum({rung.once for rung in rungs})
 
 
 class TfidfRung(Rung):
@@ -167,8 +173,10 @@ class FineTunedRung(Rung):
 
     is_expensive = True
 
-    def __init__(self, name: str, seconds: float, settings: Callable[[], ClassifierSettings]) -> None:
-        super().__init__(name, seconds)
+    def __init__(
+        self, name: str, seconds: float, settings: Callable[[], ClassifierSettings], once: float = 0.0
+    ) -> None:
+        super().__init__(name, seconds, once)
         self.settings = settings
 
     def fit(self, task: Task, progress: Progress) -> Fitted:

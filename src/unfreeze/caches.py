@@ -5,7 +5,8 @@
     CACHE/KIND/.NAME...     being written
 
 Kinds: `layers` of the texts of a task (tasks/word_inputs.py), `contexts` of a corpus (analysis/contexts.py), `vectors` of files
-in text formats (vectors/cache.py), and vectors `trained` on unlabeled text for a classifier (tasks/auto.py). All of it is computed again when it is missing.
+in text formats (vectors/cache.py), and what is `trained` on unlabeled text for a classifier
+(tasks/candidates.py). All of it is computed again when it is missing.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def test_label_errors_are_listed_and_written(world: World, tmp_path: Path) -> No
     (found,) = succeed(*line, "--json").rows
     assert found["judged"] == 60 and found["folds"] == 2 and found["not_judged"] == []
     listed = [row["text"] for row in found["label_errors"]]
-    assert len({*listed} & world.flipped) / len(listed) > 0.3
+    assert len({*listed} & world.flipped) / len(listed) > 0.2  # twice the share of wrong labels
     first = found["label_errors"][0]
     assert first["place"].startswith(f"{world.noisy}:") and first["given"] != first["suggested"]
     assert first["margin"] < 0 < first["self_confidence"] < 0.5

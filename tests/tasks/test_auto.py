@@ -17,10 +17,10 @@ from unfreeze.caches import cache_entries, delete_entry
 from unfreeze.errors import UserError
 from unfreeze.progress import SILENT
 from unfreeze.tasks import candidates, cross_validation
-from unfreeze.tasks.auto import _weighed
+from unfreeze.tasks.auto import _weighed, choose
 from unfreeze.tasks.auto_settings import uses_auto
 from unfreeze.tasks.baselines import fit_tfidf
-from unfreeze.tasks.ensemble import Member
+from unfreeze.tasks.ensemble import Member, fit_weights
 from unfreeze.tasks.rungs import SPARSE_CANDIDATES, FineTunedRung, Fitted, Rung, Task, TfidfRung
 from unfreeze.tasks.settings import ClassifierSettings
 from unfreeze.tasks.text_classifier import fit_classifier
@@ -122,7 +122,8 @@ def test_word_vectors_of_unlabeled_text(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_does_not_fit_into_the_budget_is_left_out(tmp_path: Path) -> None:
     settings = ClassifierSettings(minutes=0.015)
     _, metrics = fit_classifier(example_set(*reviews(40), "texts"), settings)
-    assert metrics["left_out"] and "minutes more" in next(iter(metrics["left_out"].values()))
+    assert metrics["left_out"]
+    assert all(each.startswith("it needs a budget of 0.0") for each in metrics["left_out"].values())
     assert len(metrics["considered"]) < 5
     few = tmp_path / "few.txt"
     few.write_text("a few words")
@@ -237,3 +238,48 @@ def test_a_large_budget_adapts_and_fine_tunes(tmp_path: Path, monkeypatch: pytes
     assert again["considered"] == metrics["considered"]
     _, small = fit_classifier(train_set, ClassifierSettings(unlabeled=(str(unlabeled),), minutes=0.9))
     assert not [row for row in small["considered"] if "adapted" in row["name"]]
+
+
+def test_copies_of_a_text_are_held_out_together() -> None:
+    random = np.random.default_rng(0)
+    words = [f"word{number}" for number in range(200)]
+    texts = [" ".join(random.choice(words, 8)) for _ in range(30)] * 4
+    labels = random.choice(["pos", "neg"], 30).tolist() * 4
+    classifier = TextClassifier().fit(texts, labels)
+    assert classifier.metrics_["copies"] == 90
+    # The labels are random, so that only a copy of a held-out text could tell its label.
+    assert classifier.metrics_["cross_validated_accuracy"] < 0.75
+
+
+def test_labels_that_contradict_each_other() -> None:
+    texts = reviews(15)[0] * 2
+    classifier = TextClassifier(minutes=0.0001).fit(texts, ["pos"] * 15 + ["neg"] * 15)
+    np.testing.assert_allclose(classifier.predict_proba(texts), 0.5, atol=0.02)
+
+
+def test_what_is_printed_is_that_of_the_ensemble_that_is_saved() -> None:
+    examples = example_set(*reviews(50), "texts")
+    task, choice = Task.of(examples, 0), choose(examples, ClassifierSettings(), SILENT)
+    names = {member.name for member in choice.network.members}
+    kept = [each for each in choice.fitted if each.member.name in names]
+    scores = np.log(np.clip(np.stack([each.out_of_fold for each in kept]), 1e-4, 1))
+    center = 1 / len(choice.fitted)
+    right, loss = np.zeros((3, 50)), np.zeros((3, 50))
+    for repeat, train, held_out in task.folds.parts():
+        # The weights for a fold do not depend on its labels.
+        weights = fit_weights(scores[:, repeat, train], task.targets[train], center=center)
+        shares = softmax(np.tensordot(np.maximum(weights, 1e-3), scores[:, repeat, held_out], 1), axis=-1)
+        right[repeat, held_out] = shares.argmax(-1) == task.targets[held_out]
+        loss[repeat, held_out] = -np.log(shares[np.arange(len(held_out)), task.targets[held_out]])
+    assert choice.rows[-1].accuracy == pytest.approx(right.mean())
+    assert choice.rows[-1].loss == pytest.approx(loss.mean(), abs=1e-6)
+    everything = fit_weights(
+        scores.reshape(len(kept), -1, 2), np.tile(task.targets, 3), repeats=3, center=center
+    )
+    np.testing.assert_allclose(choice.network.weights.detach().numpy(), everything, atol=1e-4)
+
+
+def test_nothing_can_be_held_out_of_single_examples() -> None:
+    classifier = TextClassifier().fit(["good", "bad", "fine"], ["pos", "neg", "ok"])
+    assert classifier.metrics_["cross_validated_accuracy"] is None
+    assert json.dumps(classifier.metrics_, allow_nan=False)

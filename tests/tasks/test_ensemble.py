@@ -154,8 +154,8 @@ def labeled(labels: list[str]) -> Folds:
     return Folds.of(example_set([f"text {number}" for number in range(len(labels))], labels, "texts"), seed=3)
 
 
-@given(st.lists(st.sampled_from("abc"), min_size=12, max_size=60), st.randoms())
-def test_folds_hold_each_example_out_once_in_each_repetition(labels: list[str], _: object) -> None:
+@given(st.lists(st.sampled_from("abc"), min_size=12, max_size=60))
+def test_folds_hold_each_example_out_once_in_each_repetition(labels: list[str]) -> None:
     folds = labeled(labels)
     held = np.zeros((folds.n_repeats, len(labels)), int)
     for repeat, train, held_out in folds.parts():
@@ -201,3 +201,13 @@ def test_suggestions_of_an_ensemble_read_the_features_of_all_members() -> None:
     margins = dict(zip(TEXTS, (probabilities[:, 0] - probabilities[:, 1]).abs().tolist(), strict=True))
     for each in found.found:
         assert each.margin == pytest.approx(margins[str(each.input)], abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("ab")), min_size=6, max_size=50))
+def test_copies_are_in_one_fold(pairs: list[tuple[int, str]]) -> None:
+    texts = [f"Text  {number}" if place % 2 else f"text {number}" for place, (number, _) in enumerate(pairs)]
+    folds = Folds.of(example_set(texts, [label for _, label in pairs], "texts"), seed=1)
+    for row in folds.of_example:
+        for number in {number for number, _ in pairs}:
+            assert len({row[place] for place, (own, _) in enumerate(pairs) if own == number}) == 1
+    assert folds.n_copies == len(pairs) - len({number for number, _ in pairs})

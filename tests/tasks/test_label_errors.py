@@ -97,10 +97,16 @@ def test_folds_hold_out_each_judged_example_once() -> None:
     given = np.array([0] * 7 + [1] * 2 + [2])
     judged = np.array([True] * 9 + [False])
     seen = []
-    for learned, held_out in _folds(given, judged, 5, seed=1):
+    for learned, held_out in _folds(given, np.arange(10), judged, 5, seed=1):
         assert not {*learned} & {*held_out} and {*given[learned]} == {0, 1, 2}
         seen += held_out.tolist()
     assert sorted(seen) == list(range(9))
+
+
+def test_copies_of_a_text_are_held_out_together() -> None:
+    given, groups = np.arange(20) % 2, np.arange(20) // 4
+    for learned, held_out in _folds(given, groups, np.ones(20, bool), 3, seed=1):
+        assert not {*groups[learned]} & {*groups[held_out]}
 
 
 def test_a_class_of_one_example_is_not_judged() -> None:

@@ -92,6 +92,12 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     loaded = TextClassifier.from_pretrained(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
     assert not list((tmp_path / "model").glob("*.pkl"))
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    newer = {**config, "settings": {**config["settings"], "stems": True}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(newer))
+    with pytest.raises(UserError, match="asks for stems: upgrade"):
+        TextClassifier.from_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     terms = tmp_path / "model" / "terms.json"
     terms.write_text(json.dumps(json.loads(terms.read_text())[:-1]))
     with pytest.raises(UserError, match=r"does not fit the .* terms of terms.json: the files are damaged"):

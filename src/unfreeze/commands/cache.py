@@ -23,8 +23,8 @@ class Cache:
     """List or delete cached results; they are computed again when they are needed.
 
     Cached are the layers of a frozen encoder for a task's texts (layers), the words of a corpus in their sentences for
-    `neighbors --corpus` (contexts), word vectors read from text formats (vectors), and word vectors that `fit classifier` has
-    trained on your unlabeled text (trained). The cache is the folder in UNFREEZE_CACHE, by default ~/.cache/unfreeze.
+    `neighbors --corpus` (contexts), word vectors read from text formats (vectors), and what `fit classifier` has trained
+    on your unlabeled text: word vectors and language models (trained). The cache is the folder in UNFREEZE_CACHE, by default ~/.cache/unfreeze.
 
     Example:
         unfreeze cache

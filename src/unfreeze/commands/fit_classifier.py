@@ -27,7 +27,7 @@ class FitClassifier(FitOptions, TextsOrImages):
     """Train a classifier on labeled texts or images.
 
     Examples are a table (CSV, TSV, JSON lines, Parquet), a folder with a folder of texts or images for each class, lines of a
-    label and a text, or images in an HDF5 file. By default, texts are classified by an ensemble of what pays within a few minutes:
+    label and a text, or images in an HDF5 file. By default, texts are classified by an ensemble of what fits into a few minutes:
     TF-IDF, averaged word vectors (also of your own --unlabeled text) and states of a language model, weighed by cross-validation;
     --encoder NAME fine-tunes one encoder instead. Images train a ConvNet from scratch. Rerun the command to resume an
     interrupted run.
@@ -82,7 +82,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
         of_images = image_settings(settings, arguments.image_options) if is_images else None
         is_auto = of_images is None and takes_auto(train_set, settings)
         planned: dict[str, Any] = {"transfer": "frozen", "encoder": AUTO, "epochs": None}
-        how = "an ensemble of what pays, by cross-validation"
+        how = "an ensemble of what fits into the time, weighed by cross-validation"
         if not is_auto:
             chosen = (
                 plan(ClassifierPlan, settings) if of_images is None else plan(ImageClassifierPlan, of_images)
@@ -104,7 +104,7 @@ def run(arguments: FitClassifier, console: Console) -> None:
         else fit_image_classifier(train_set, of_images, validation=validation, **options)
     )
     measured = f"fitted on {train_set.source}"
-    if "cross_validated_accuracy" in metrics:
+    if metrics.get("cross_validated_accuracy") is not None:
         measured += f"; accuracy {metrics['cross_validated_accuracy']:.4f} by cross-validation within it"
     if validation is not None:
         measured = f"accuracy {metrics['accuracy']:.4f} on {validation.source}"
@@ -131,8 +131,8 @@ def table_of_rungs(metrics: Mapping[str, Any]) -> str:
         *(
             {
                 "": row["name"],
-                "accuracy": f"{row['accuracy']:.3f} ± {row['error']:.3f}",
-                "log-loss": f"{row['loss']:.3f}",
+                "accuracy": "-" if row["accuracy"] is None else f"{row['accuracy']:.3f} ± {row['error']:.3f}",
+                "log-loss": "-" if row["loss"] is None else f"{row['loss']:.3f}",
                 "weight": "" if row["weight"] is None else f"{row['weight']:.2f}",
                 "seconds (estimated)": f"{row['seconds']:.0f}",
             }
@@ -142,6 +142,8 @@ def table_of_rungs(metrics: Mapping[str, Any]) -> str:
     names = list(rows[-1])
     text = aligned([{name: row.get(name, "") for name in names} for row in rows])
     error = f"expected calibration error {metrics['calibration_error']:.3f}"
+    if metrics["copies"]:
+        error += f"; copies of a text, {metrics['copies']:,} of them, were held out together"
     left_out = [f"left out: {name} ({reason})" for name, reason in metrics["left_out"].items()]
     return "\n".join(["accuracy by cross-validation, and its standard error:", text, error, *left_out])
 

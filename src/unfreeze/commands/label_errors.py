@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from unfreeze.datasets.dataset import ExampleSet
     from unfreeze.tasks.classifier import Classifier
 
-CLEAR = 0.2
-"""Accuracy above that of the most frequent label from which on no warning is given."""
+CLEAR = 0.6
+"""Part of the errors of the most frequent label from which on there is a warning."""
 TEXT_WIDTH = 60
 """Characters of a text that are printed."""
 
@@ -45,7 +45,7 @@ def report_label_errors(
     if found.single:
         names = ", ".join(found.single[:10]) + (", ..." if len(found.single) > 10 else "")
         console.note(f"not judged, because no other example has the label: {names}")
-    if found.accuracy < found.majority + CLEAR:
+    if 1 - found.accuracy > CLEAR * (1 - found.majority):
         console.note(
             f"the models agree with {100 * found.accuracy:.0f} % of the labels, and the most frequent label has "
             f"{100 * found.majority:.0f} %: they have learned too little to tell wrong labels from difficult examples"

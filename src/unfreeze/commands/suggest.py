@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -131,5 +132,9 @@ def _labeled(path: str, arguments: Suggest) -> Iterator[str]:
     from unfreeze.text.examples import read_examples, stream_texts
 
     if Path(path).is_dir():
-        return iter(read_examples(path, encoding=arguments.encoding).inputs())
-    return stream_texts(path, **arguments.reading)
+        yield from read_examples(path, encoding=arguments.encoding).inputs()
+        return
+    yield from stream_texts(path, **arguments.reading)
+    # Lines of a label and a text are read as texts above; without their labels they are what fit classifier reads.
+    with suppress(UserError):
+        yield from read_examples(path, encoding=arguments.encoding).inputs()

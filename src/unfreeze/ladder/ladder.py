@@ -193,7 +193,8 @@ def compute(
                 }
                 results.add(key, row)
             found[cell] = results.rows[key]
-            prepared[cell.rung] = results.rows[of_rung]["prepared"]
+            # Its line may have been removed from the file.
+            prepared[cell.rung] = results.rows.get(of_rung, {}).get("prepared", 0.0)
             bar.advance()
     return found, {rung.name: prepared[rung.name] for rung in rungs if prepared.get(rung.name)}
 

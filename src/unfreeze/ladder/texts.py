@@ -1,7 +1,7 @@
 """The rungs of a classifier of texts, from the largest class to the fine-tuned language model.
 
-No test text enters a vocabulary, an adaptation or a choice: TF-IDF chooses its C, and a solved head its own, by cross-validation
-on the sample; documents of the unlabeled text that equal a test text are left out (`unlabeled.py`).
+No choice looks at a test text: TF-IDF chooses its C, and a solved head its own, by cross-validation on the sample. Documents of the
+unlabeled text that equal a test text are left out of vocabularies and adaptation (`unlabeled.py`); those that only contain one are not found.
 """
 
 from __future__ import annotations

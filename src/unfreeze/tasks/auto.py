@@ -9,6 +9,7 @@ Legend: R repetitions of the folds, N examples, M members, K labels.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,9 +22,9 @@ from unfreeze.datasets.dataset import ExampleSet
 from unfreeze.progress import Progress
 from unfreeze.tasks.candidates import considered
 from unfreeze.tasks.ensemble import (
-    FLOOR,
     EnsembleNetwork,
     Floats,
+    bounded,
     calibration_error,
     combined,
     fit_weights,
@@ -33,8 +34,8 @@ from unfreeze.tasks.ensemble import (
 from unfreeze.tasks.rungs import Fitted, Rung, Task, cost_of
 from unfreeze.tasks.settings import ClassifierSettings
 
-NEGLIGIBLE = 0.02
-"""Members with a smaller weight are left out."""
+NEGLIGIBLE, SMALLEST = 0.02, 1e-3
+"""Members with a smaller weight than the first are left out; no member that is kept has a smaller one than the second."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Row:
     """A line of the table: one rung, or the ensemble."""
 
     name: str
-    accuracy: float
-    """Out of fold."""
-    error: float
-    """Its standard error."""
-    loss: float
+    accuracy: float | None
+    """Out of fold; None where each label has a single example, so that nothing can be held out."""
+    error: float | None
+    """Its standard error, of the examples alone; C and the weights were chosen by the same folds."""
+    loss: float | None
     """Log-loss out of fold."""
     seconds: float
     """Estimated cost; not what it took."""
@@ -65,18 +66,22 @@ class Choice:
     """The rungs, then the ensemble."""
     left_out: dict[str, str]
     """Rungs that were not considered, and why."""
+    n_copies: int
+    """Examples with the text of another one, which was held out together with them."""
     majority: float
     """Share of the most frequent label, or of the most frequent set of labels."""
     calibration_error: float
 
     def metrics(self) -> dict[str, Any]:
         """What metrics.json has of it."""
+        rows = [asdict(row) for row in self.rows]
         return {
-            "cross_validated_accuracy": self.rows[-1].accuracy,
+            "cross_validated_accuracy": rows[-1]["accuracy"],
             "majority": self.majority,
             "calibration_error": self.calibration_error,
-            "considered": [asdict(row) for row in self.rows],
+            "considered": rows,
             "left_out": self.left_out,
+            "copies": self.n_copies,
         }
 
 
@@ -98,14 +103,21 @@ def choose(examples: ExampleSet, settings: ClassifierSettings, progress: Progres
     network = EnsembleNetwork(members, multi_label=examples.multi_label)
     with torch.no_grad():
         network.weights.copy_(torch.from_numpy(weights[weights > 0]))
-    best = found.max(-1) if not examples.multi_label else np.maximum(found, 1 - found)
-    right = _is_right(found, task) if not examples.multi_label else (found >= 0.5) == (task.targets > 0)
+    tested = task.tested()
+    targets = np.broadcast_to(task.targets, (*tested.shape, *task.targets.shape[1:]))
+    if tested.any():
+        found, targets = found[tested], targets[tested]
+    if examples.multi_label:
+        best, right = np.maximum(found, 1 - found), (found >= 0.5) == (targets > 0)
+    else:
+        best, right = found.max(-1), found.argmax(-1) == targets
     usual = Counter(example.labels for example in examples.examples).most_common(1)[0][1]
     return Choice(
         network.eval(),
         fitted,
         rows,
         left_out,
+        task.folds.n_copies,
         usual / len(examples),
         calibration_error(best.ravel(), right.ravel()),
     )
@@ -119,36 +131,40 @@ def _weighed(task: Task, rungs: Sequence[Rung], fitted: Sequence[Fitted]) -> tup
     multi_label, tested = task.examples.multi_label, task.tested()
     scores = np.stack([_scores(each.out_of_fold, multi_label) for each in fitted])
 
-    def weights_of(members: Sequence[int], repeat: int | slice, kept: Any) -> Floats:
-        rows = scores[list(members)][:, repeat][:, kept]
-        wanted = np.broadcast_to(task.targets, (*tested.shape, *task.targets.shape[1:]))[repeat][kept]
+    def weights_of(
+        members: Sequence[int], repeat: int | slice, examples: Any, center: float | None = None
+    ) -> Floats:
+        rows = scores[list(members)][:, repeat][:, examples]
+        wanted = np.broadcast_to(task.targets, (*tested.shape, *task.targets.shape[1:]))[repeat][examples]
         repeats = task.folds.n_repeats if isinstance(repeat, slice) else 1
-        return fit_weights(rows, wanted, multi_label=multi_label, repeats=repeats)
+        found = fit_weights(rows, wanted, multi_label=multi_label, repeats=repeats, center=center)
+        return np.maximum(found, SMALLEST)
 
-    def cross_fitted(members: Sequence[int]) -> Floats:
+    def cross_fitted(members: Sequence[int], center: float | None = None) -> Floats:
         found = np.zeros(scores.shape[1:])
         for repeat, train, held_out in task.folds.parts():
-            weights = weights_of(members, repeat, train[tested[repeat, train]])
+            weights = weights_of(members, repeat, train[tested[repeat, train]], center)
             found[repeat, held_out] = combined(
                 weights, scores[list(members), repeat][:, held_out], multi_label
             )
         return found
 
-    def loss_of(members: Sequence[int]) -> Floats:
-        each = [losses(found, task.targets, multi_label) for found in cross_fitted(members)]
-        return np.asarray(np.mean(each, axis=0))
+    def losses_of(members: Sequence[int]) -> Floats:
+        return np.stack([losses(found, task.targets, multi_label) for found in cross_fitted(members)])
 
     chosen = [number for number, rung in enumerate(rungs) if not rung.is_expensive]
     for number in (number for number, rung in enumerate(rungs) if rung.is_expensive):
-        gain = loss_of(chosen) - loss_of([*chosen, number])
-        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+        gain, error = task.mean_of(losses_of(chosen) - losses_of([*chosen, number]))
+        if gain > error:
             chosen.append(number)
     weights = np.zeros(len(fitted))
     weights[chosen] = weights_of(chosen, slice(None), tested)
     kept = [number for number in chosen if weights[number] >= NEGLIGIBLE] or [int(weights.argmax())]
     weights = np.zeros(len(fitted))
-    weights[kept] = weights_of(kept, slice(None), tested)
-    found = cross_fitted(chosen)
+    # With the prior of all of them, so that nothing else changes where one of almost no weight is left out.
+    center = 1 / len(chosen)
+    weights[kept] = weights_of(kept, slice(None), tested, center)
+    found = cross_fitted(kept, center)
     rows = [
         _row(rung.name, rung.seconds, cross_fitted([number]), task, float(weights[number]))
         for number, rung in enumerate(rungs)
@@ -169,9 +185,17 @@ def _is_right(probabilities: Floats, task: Task) -> Any:
 
 
 def _row(name: str, seconds: float, found: Floats, task: Task, weight: float | None = None) -> Row:
-    right = _is_right(found, task).mean(0)
-    loss = np.mean(
-        [losses(each, task.targets, task.examples.multi_label) for each in np.maximum(found, FLOOR)]
+    multi_label = task.examples.multi_label
+    accuracy, error = task.mean_of(_is_right(found, task))
+    loss, _ = task.mean_of(
+        np.stack([losses(bounded(each, multi_label), task.targets, multi_label) for each in found])
     )
-    error = float(right.std() / np.sqrt(len(right)))
-    return Row(name, float(right.mean()), error, float(loss), round(seconds, 1), weight)
+    found_any = not math.isnan(accuracy)
+    return Row(
+        name,
+        accuracy if found_any else None,
+        error if found_any else None,
+        loss if found_any else None,
+        round(seconds, 1),
+        weight,
+    )

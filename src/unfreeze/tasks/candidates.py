@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from unfreeze.caches import making, mark_used
+from unfreeze.display import counted
 from unfreeze.folders import cache_folder
 from unfreeze.pretraining.lm import adapt_lm
 from unfreeze.pretraining.settings import AdaptSettings
@@ -40,7 +42,7 @@ PER_FEATURE = 3e-8
 """Seconds of a logistic regression for a number of the features, and for a label."""
 PER_WORD_TRAINED, PER_WORD_ADAPTED, PER_WORD_TUNED = 3e-6, 2.5e-4, 3e-4
 """Seconds for a word and pass: word vectors, a language model, a classifier that is fine-tuned."""
-BYTES_A_WORD = 6
+CHARACTERS_A_WORD = 6
 
 SHARE_OF_VECTORS, SHARE_OF_ADAPTING = 0.5, 0.4
 """Parts of the budget that training on unlabeled text may take."""
@@ -71,7 +73,7 @@ def considered(
         UserError: there is no such unlabeled text.
     """
     texts = task.examples.inputs()
-    words, n_fits = sum(map(len, texts)) / BYTES_A_WORD, task.n_fits
+    words, n_fits = sum(map(len, texts)) / CHARACTERS_A_WORD, task.n_fits
     budget = 60 * (MINUTES if settings.minutes is None else settings.minutes)
     frozen = partial(ClassifierSettings, transfer="frozen", head="linear", seed=settings.seed)
 
@@ -93,7 +95,7 @@ def considered(
             )
     if settings.unlabeled:
         own = _Unlabeled.of(settings, progress)
-        vectors = own.vectors(SHARE_OF_VECTORS * budget)
+        vectors = own.vectors(budget)
         if isinstance(vectors, str):
             left_out["vectors of your text"] = vectors
         else:
@@ -106,16 +108,16 @@ def considered(
                     vectors.seconds,
                 )
             )
-        adapted = own.adapted(SHARE_OF_ADAPTING * budget) if budget >= 60 * ADAPTED_FROM else None
+        adapted = own.adapted(budget) if budget >= 60 * ADAPTED_FROM else None
         if isinstance(adapted, str):
             left_out[f"{STATES_OF}, adapted"] = adapted
         elif adapted is not None:
             rungs += _of_adapted(adapted, task, settings, words, solving(WIDTHS[STATES_OF]))
     kept: list[Rung] = []
     for rung in sorted(rungs, key=lambda rung: rung.seconds):
-        more = cost_of([*kept, rung]) - cost_of(kept)
-        if kept and cost_of([*kept, rung]) > budget:
-            left_out[rung.name] = f"it would take about {more / 60:.1f} minutes more"
+        needed = cost_of([*kept, rung])
+        if kept and needed > budget:
+            left_out[rung.name] = f"it needs a budget of {_minutes(needed)}"
         else:
             kept.append(rung)
     return kept, left_out
@@ -157,22 +159,18 @@ class _Unlabeled:
     """The user's unlabeled text. What is trained on it is kept in the cache, for the next classifier with the same text."""
 
     corpus: Corpus
-    files: list[Path]
+    words: float
     progress: Progress
 
     @classmethod
     def of(cls, settings: ClassifierSettings, progress: Progress) -> _Unlabeled:
         corpus = Corpus(paths=settings.unlabeled or (), text_column=settings.unlabeled_column)
-        return cls(corpus, find_files(list(corpus.paths)), progress)
-
-    @property
-    def words(self) -> float:
-        """Estimated from the size of the files."""
-        return sum(path.stat().st_size for path in self.files) / BYTES_A_WORD
+        words = sum(map(len, corpus.documents())) / CHARACTERS_A_WORD
+        return cls(corpus, words, progress)
 
     def vectors(self, budget: float) -> _Training | str:
         """Averaged word vectors, or why not."""
-        passes = self._passes(PER_WORD_TRAINED, budget, MOST_PASSES)
+        passes = self._passes(PER_WORD_TRAINED, budget, SHARE_OF_VECTORS, MOST_PASSES)
         if isinstance(passes, str):
             return passes
         wanted = replace(WIDE_VECTORS, training=replace(WIDE_VECTORS.training, epochs=passes))
@@ -188,7 +186,7 @@ class _Unlabeled:
 
     def adapted(self, budget: float) -> _Training | str:
         """A released language model, adapted; or why not."""
-        passes = self._passes(PER_WORD_ADAPTED, budget, MOST_PASSES_ADAPTED)
+        passes = self._passes(PER_WORD_ADAPTED, budget, SHARE_OF_ADAPTING, MOST_PASSES_ADAPTED)
         if isinstance(passes, str):
             return passes
         usual = AdaptSettings()
@@ -203,24 +201,31 @@ class _Unlabeled:
         known = ["adapted", weights_digest(STATES_OF), asdict(wanted)]
         return _Training(PER_WORD_ADAPTED * self.words * passes, partial(self._once, known, train))
 
-    def _passes(self, per_word: float, budget: float, most: int) -> int | str:
-        """As many as the budget allows, or why there are none."""
+    def _passes(self, per_word: float, budget: float, share: float, most: int) -> int | str:
+        """As many as a share of the budget allows, or why there are none."""
         if self.words < LEAST_WORDS:
             return f"the unlabeled text has fewer than {LEAST_WORDS:,} words"
-        passes = min(most, int(budget / (per_word * self.words)))
+        passes = min(most, int(share * budget / (per_word * self.words)))
         if passes:
             return passes
-        minutes = per_word * self.words / SHARE_OF_ADAPTING / 60
-        return f"one pass over the unlabeled text takes a budget of about {minutes:.0f} minutes"
+        return f"one pass over the unlabeled text needs a budget of {_minutes(per_word * self.words / share)}"
 
     def _once(self, known: Sequence[object], train: Callable[[Path], None]) -> Path:
         """The folder in the cache, trained now unless it is there."""
-        facts = json.dumps([*known, self.corpus.identity(), list(map(_content, self.files))])
+        files = [path for path in self.corpus.paths if not str(path).startswith("hf:")]
+        contents = list(map(_content, find_files(files))) if files else []
+        facts = json.dumps([*known, self.corpus.identity(), contents])
         place = cache_folder("trained") / hashlib.blake2b(facts.encode(), digest_size=12).hexdigest()
         with making(place):
             train(place)
         mark_used(place)
         return place
+
+
+def _minutes(seconds: float) -> str:
+    """ "12 minutes", rounded up; below a minute to hundredths."""
+    minutes = seconds / 60
+    return counted(math.ceil(minutes) if minutes > 1 else math.ceil(100 * minutes) / 100, "minute")
 
 
 def _content(path: Path) -> str:

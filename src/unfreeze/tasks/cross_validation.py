@@ -1,9 +1,13 @@
-"""Cross-validation within few labeled examples: stratified folds, repeated, that also work where a class has a single example."""
+"""Cross-validation within few labeled examples: stratified folds, repeated, that also work where a class has a single example.
+
+Copies of a text are in one fold: a classifier that has seen one of them has seen them all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +27,33 @@ class Folds:
 
     of_example: NDArray[np.int64]
     """(R, N)."""
+    group: NDArray[np.int64]
+    """(N,) the number of each example's text: copies of a text are held out together, and count as one for standard errors."""
 
     @classmethod
     def of(cls, examples: ExampleSet, seed: int) -> Folds:
-        """Stratified folds: each combination of labels is dealt out to all folds in turn."""
-        n = len(examples)
-        n_folds = min(n, FEWER_FOLDS if n >= MANY else FOLDS)
-        generator = np.random.default_rng(seed)
+        """Stratified folds: the texts with each combination of labels are dealt out to all folds in turn."""
+        group = text_groups(examples)
         strata: dict[tuple[str, ...], list[int]] = {}
-        for number, example in enumerate(examples.examples):
-            strata.setdefault(example.labels, []).append(number)
-        rows = np.empty((REPEATS if n < FEW else 1, n), np.int64)
-        for row in rows:
+        first = np.unique(group, return_index=True)[1]
+        for number, place in enumerate(first.tolist()):
+            strata.setdefault(examples.examples[place].labels, []).append(number)
+        n, n_texts = len(examples), len(first)
+        n_folds = min(n_texts, FEWER_FOLDS if n >= MANY else FOLDS)
+        generator = np.random.default_rng(seed)
+        of_text = np.empty((REPEATS if n < FEW else 1, n_texts), np.int64)
+        for row in of_text:
             dealt = int(generator.integers(n_folds))
             for labels in sorted(strata):
                 own = generator.permutation(strata[labels])
                 row[own] = (dealt + np.arange(len(own))) % n_folds
                 dealt += len(own)
-        return cls(rows)
+        return cls(of_text[:, group], group)
+
+    @property
+    def n_copies(self) -> int:
+        """How many examples have the text of an earlier one."""
+        return len(self.group) - int(self.group.max(initial=-1)) - 1
 
     @property
     def n_repeats(self) -> int:
@@ -52,3 +65,13 @@ class Folds:
         for repeat, row in enumerate(self.of_example):
             for fold in np.unique(row):
                 yield repeat, np.flatnonzero(row != fold), np.flatnonzero(row == fold)
+
+
+def text_groups(examples: ExampleSet) -> NDArray[np.int64]:
+    """(N,) a number for each text: copies, also in other case or white space, have the same one; other inputs than texts have none."""
+    number_of: dict[Any, int] = {}
+    keys = (
+        " ".join(each.input.split()).casefold() if isinstance(each.input, str) else place
+        for place, each in enumerate(examples.examples)
+    )
+    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)

@@ -103,6 +103,11 @@ def log_odds(probabilities: Tensor, multi_label: bool) -> Tensor:
     return torch.logit(exact) if multi_label else exact.log()
 
 
+def bounded(probabilities: Floats, multi_label: bool) -> Floats:
+    """Probabilities of at least `FLOOR`; where there may be several labels, their absence has at least that, too."""
+    return np.clip(probabilities, FLOOR, 1 - FLOOR if multi_label else 1.0)
+
+
 def combined(weights: Floats, scores: Floats, multi_label: bool) -> Floats:
     """(M,), (M, ..., K) log-odds -> (..., K) probabilities."""
     logits = np.tensordot(weights, scores, 1)
@@ -128,6 +133,7 @@ def fit_weights(
     multi_label: bool = False,
     repeats: int = 1,
     prior: float = PRIOR,
+    center: float | None = None,
 ) -> Floats:
     """The weights (M,) of the smallest log-loss on out-of-fold predictions, plus the prior.
 
@@ -135,12 +141,13 @@ def fit_weights(
         scores: (M, N, K) log-odds of examples that the members were not trained on.
         targets: (N,) label numbers, or (N, K) of 0 and 1.
         repeats: how often each example is among them.
-        prior: inverse variance around 1 / M.
+        prior: inverse variance of the weights.
+        center: mean of the prior; None for 1 / M.
     """
     from scipy.optimize import minimize
 
     n_members, n = scores.shape[:2]
-    start = np.full(n_members, 1 / n_members)
+    start = np.full(n_members, 1 / n_members if center is None else center)
     if not n:
         return start
     strength = prior * repeats / n

@@ -21,6 +21,7 @@ from unfreeze.display import counted
 from unfreeze.errors import UserError, setting
 from unfreeze.progress import SILENT, Progress
 from unfreeze.tasks.classifier import Classifier
+from unfreeze.tasks.cross_validation import text_groups
 
 FOLDS = 5
 
@@ -144,7 +145,8 @@ def find_label_errors(
     folds = min(folds, max(sizes.values()))
     probabilities = np.zeros((len(examples), len(names)))
     with progress.bar("folds", total=folds, unit="fold") as bar:
-        for learned, held_out in _folds(given, judged, folds, classifier.seed):
+        groups = text_groups(examples)
+        for learned, held_out in _folds(given, groups, judged, folds, classifier.seed):
             model = classifier.refitted(examples.subset(examples.examples[n] for n in learned))
             inputs = [examples.examples[n].input for n in held_out]
             found = model.predict_stream_known(inputs)
@@ -172,15 +174,19 @@ def find_label_errors(
 
 
 def _folds(
-    given: NDArray[np.int64], judged: NDArray[np.bool_], folds: int, seed: int
+    given: NDArray[np.int64], groups: NDArray[np.int64], judged: NDArray[np.bool_], folds: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(numbers to learn from, held-out numbers): stratified; an example that is not judged is learned from in each fold."""
-    from sklearn.model_selection import StratifiedKFold
+    """(numbers to learn from, held-out numbers): stratified; an example that is not judged is learned from in each fold.
+
+    Copies of a text are in one fold, so that a wrong label is not confirmed by its copy.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
 
     rows, always = np.flatnonzero(judged), np.flatnonzero(~judged)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class has fewer examples than there are folds
-        parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, given[rows]))
+        folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        parts = list(folder.split(rows, given[rows], groups[rows]))
     for learned, held_out in parts:
         if len(held_out):
             yield np.sort(np.concatenate([rows[learned], always])), rows[held_out]

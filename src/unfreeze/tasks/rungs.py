@@ -24,7 +24,7 @@ from unfreeze.runs import Run
 from unfreeze.tasks.classification import make_objective, make_targets
 from unfreeze.tasks.classifier_network import ClassifierNetwork, make_network
 from unfreeze.tasks.cross_validation import Folds
-from unfreeze.tasks.ensemble import Floats, Member, combined, losses
+from unfreeze.tasks.ensemble import Floats, Member, bounded, combined, losses
 from unfreeze.tasks.heads import LinearHead, set_solution, standardize
 from unfreeze.tasks.plans import ClassifierPlan, plan
 from unfreeze.tasks.regression import CANDIDATES, Solution, solve_regression
@@ -72,6 +72,17 @@ class Task:
             for repeat, train, held_out in self.folds.parts():
                 found[repeat, held_out] = np.isin(self.targets[held_out], self.targets[train])
         return found
+
+    def mean_of(self, values: NDArray[Any]) -> tuple[float, float]:
+        """The mean of figures (R, N) over the examples that tell something, and its standard error, of which copies count once."""
+        tested = self.tested()
+        if not tested.any():
+            return float("nan"), float("nan")
+        kept = tested.any(0)
+        each = (values * tested).sum(0)[kept] / tested.sum(0)[kept]
+        _, group = np.unique(self.folds.group[kept], return_inverse=True)
+        of_text = np.bincount(group, weights=each) / np.bincount(group)
+        return float(each.mean()), float(of_text.std() / np.sqrt(len(of_text)))
 
 
 @dataclass(frozen=True)
@@ -235,7 +246,7 @@ def cross_validated(
         return found[UNCHOSEN[candidates]], UNCHOSEN[candidates]
 
     def loss(C: float) -> float:
-        rows = [losses(each, task.targets, multi_label) for each in np.maximum(found[C], 1e-4)]
+        rows = [losses(bounded(each, multi_label), task.targets, multi_label) for each in found[C]]
         return float(np.stack(rows)[tested].mean())
 
     best = min(candidates, key=loss)

@@ -34,6 +34,10 @@ def saved_network(config: dict[str, Any], folder: Path) -> ClassifyingNetwork:
     name = str(settings.pop("network", "pooled"))
     n_labels, multi_label = len(config["labels"]), config["multi_label"]
     if name == TfidfNetwork.network:
+        if unknown := set(settings) - {"kind"}:
+            raise UserError(
+                f"{folder / CONFIG} asks for {', '.join(sorted(unknown))}: upgrade with pip install -U unfreeze"
+            )
         return TfidfNetwork.load(folder, n_labels, multi_label=multi_label, **settings)
     if name == EnsembleNetwork.network:
         return _ensemble(settings, config, folder)

@@ -139,6 +139,9 @@ class ClassifierSettings(TextTaskSettings):
         UserError: a value is out of range.
     """
 
+    minutes: float | None = None
+    """Time limit in minutes, instead of a number of epochs; the learning rate schedule is fitted to it. With the encoder auto a
+    budget of estimated time (default there: 10)."""
     body: Body | None = None
     """Network on the encoder: pooling over the document; a biLSTM on word vectors or on the layers of a contextual encoder;
     or bcn, the biattentive classification network, which also reads pairs of texts (default: pooling; bilstm on an ELMo)."""
@@ -172,7 +175,7 @@ class ClassifierSettings(TextTaskSettings):
     min_count: int = 2
     """From scratch: words with fewer occurrences are unknown."""
     unlabeled: tuple[str, ...] | None = None
-    """With the encoder auto: unlabeled text of the same kind, to train word vectors on: files, folders, globs, or hf:owner/name."""
+    """With the encoder auto: unlabeled text of the same kind, to train word vectors on, and with a large budget a language model: files, folders, globs, or hf:owner/name."""
     unlabeled_column: str | None = None
     """Column of the unlabeled text in tables and JSON lines (default: found by its name)."""
 

@@ -52,11 +52,15 @@ class Suggestion:
     """Difference of both probabilities; where labels are independent, twice the distance of the probability from 1/2."""
     stands_for: int
     """Number of other uncertain texts to which no other suggestion is nearer."""
+    doubt: float | None = None
+    """Where labels are independent, the probability of `runner_up`."""
 
     @property
     def why(self) -> str:
         """The reason in words."""
         others = f"; like {counted(self.stands_for, 'other uncertain text')}" if self.stands_for else ""
+        if self.doubt is not None:
+            return f"{self.runner_up} with a probability of {self.doubt:.2f}{others}"
         return f"{self.label} or {self.runner_up}, margin {self.margin:.3f}{others}"
 
 
@@ -260,4 +264,5 @@ def _suggestion(classifier: Classifier, one: TextInput, shares: NDArray[Any], st
     else:
         other = int(np.argsort(-shares, kind="stable")[1])
     margin = float(margins(shares[None], classifier.multi_label)[0])
-    return Suggestion(one, names[best], float(shares[best]), names[other], margin, stands_for)
+    doubt = float(shares[other]) if classifier.multi_label else None
+    return Suggestion(one, names[best], float(shares[best]), names[other], margin, stands_for, doubt)

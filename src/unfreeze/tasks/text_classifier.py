@@ -138,6 +138,9 @@ class TextClassifier(Classifier, ClassifierSettings):
     ) -> list[Explanation]:
         """The words that decided: what each word of each text adds to the evidence for a label.
 
+        What is explained is the answer of the network, also for a text without a known word, for which `predict` gives the shares of
+        the labels instead.
+
         Args:
             texts: one text or several.
             labels: the label to explain for each text; None for the most probable one.

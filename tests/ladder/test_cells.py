@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,12 @@ def test_settings_are_checked() -> None:
         with pytest.raises(UserError, match=said):
             replace(LadderSettings(), **changes)
     assert LadderSettings(unlabeled="texts.txt").unlabeled == ("texts.txt",)  # type: ignore[arg-type]
+
+
+def test_any_line_of_the_results_may_be_removed(tmp_path: Path) -> None:
+    expected = run(tmp_path / "whole", toys())
+    lines = (tmp_path / "whole" / RESULTS).read_text().splitlines(keepends=True)
+    for number in range(1, len(lines)):
+        folder = shutil.copytree(tmp_path / "whole", tmp_path / str(number))
+        (folder / RESULTS).write_text("".join(lines[:number] + lines[number + 1 :]))
+        assert run(folder, toys())[0] == expected[0]

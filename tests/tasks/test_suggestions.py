@@ -139,3 +139,19 @@ def test_what_cannot_be_suggested_is_said(classifier: TextClassifier) -> None:
     with pytest.raises(UserError, match="count must be at least 1"):
         suggest(classifier, POOL, 0)
     assert len(suggest(classifier, POOL[:3], 5).found) == 3
+
+
+def test_of_several_labels_the_undecided_one_is_named() -> None:
+    rows = [
+        (text, [label, *(["long"] if number % 3 else [])]) for number, (text, label) in enumerate(LABELED)
+    ]
+    texts, labels = map(list, zip(*rows, strict=True))
+    classifier = TextClassifier(transfer="frozen", pooling="vectors", epochs=3).fit(texts, labels)
+    for each in suggest(classifier, POOL, 5).found:
+        shares = classifier.predict_proba([each.input])[0]
+        nearest = float(np.abs(shares - 0.5).min())
+        assert each.doubt is not None and abs(each.doubt - 0.5) == pytest.approx(nearest, abs=1e-5)
+        assert each.doubt == pytest.approx(
+            float(shares[classifier.label_names.index(each.runner_up)]), abs=1e-5
+        )
+        assert each.why.startswith(f"{each.runner_up} with a probability of {each.doubt:.2f}")

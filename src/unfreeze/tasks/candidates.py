@@ -1,6 +1,7 @@
 """Which rungs `encoder="auto"` considers: those that can pay, within a budget of estimated seconds.
 
 The estimates are those of one core of a server processor. They decide, not the clock, so that a seed gives the same model everywhere.
+What is trained on unlabeled text always has the same seed, so that classifiers with other labels and seeds share it.
 """
 
 from __future__ import annotations

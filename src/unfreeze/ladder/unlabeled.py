@@ -51,7 +51,8 @@ class MadeModel:
         """Make it, or find it made; returns the seconds that it took when it was made."""
         start = time.monotonic()
         metrics = self.run(self.folder)
-        return float(metrics.get("seconds", time.monotonic() - start))
+        # Metrics are rounded, and of a small text 0.
+        return float(metrics.get("seconds") or time.monotonic() - start)
 
 
 class UnlabeledText:

@@ -117,6 +117,8 @@ def test_word_vectors_of_unlabeled_text(tmp_path: Path, monkeypatch: pytest.Monk
     unlabeled.unlink()  # predicts without it
     loaded = TextClassifier.from_pretrained(tmp_path / "model")
     assert loaded.score(*reviews(100, seed=5)) > 0.6
+    again = loaded.refitted(train_set)
+    assert "vectors of your text" not in [row["name"] for row in again.metrics_["considered"]]
 
 
 def test_what_does_not_fit_into_the_budget_is_left_out(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
+from glob import glob
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, cast
@@ -45,6 +47,7 @@ from unfreeze.training.loop import metrics_of, seed_everything
 from unfreeze.training.precision import Precision
 from unfreeze.training.processes import make_accelerator, together
 
+logger = logging.getLogger(__name__)
 SNIPPET = """
 from unfreeze import TextClassifier
 
@@ -89,6 +92,16 @@ class TextClassifier(Classifier, ClassifierSettings):
                 another type (the message has its position, from 0), or all texts are of one class.
         """
         return super().fit(X, y, sample_weight, validation)
+
+    def refitted(self, examples: ExampleSet) -> Self:
+        """Another classifier with the same settings, fitted on these examples; without unlabeled text that is no longer there."""
+        missing = [path for path in self.unlabeled or () if not path.startswith("hf:") and not glob(path)]
+        if not missing:
+            return super().refitted(examples)
+        logger.warning("%s is not there: classifiers are fitted without the unlabeled text", missing[0])
+        return type(self)(**{**self.get_params(), "unlabeled": None, "unlabeled_column": None}).refitted(
+            examples
+        )
 
     def _examples(self, X: Any, labels: Sequence[Any], source: str) -> ExampleSet:
         pairs = None if self.body and BODIES[self.body].may_read_pairs else False

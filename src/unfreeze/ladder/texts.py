@@ -22,7 +22,7 @@ from unfreeze.errors import UserError
 from unfreeze.ladder.cells import Measured, Rung
 from unfreeze.ladder.settings import LadderSettings
 from unfreeze.ladder.sizes import epochs_of, parameter_counts, saved_size, tfidf_size
-from unfreeze.ladder.unlabeled import CHARACTERS, MadeModel, UnlabeledText
+from unfreeze.ladder.unlabeled import CHARACTERS, MadeModel, RungOnModel, UnlabeledText
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.baselines import fit_tfidf
@@ -128,7 +128,7 @@ class Tfidf(Rung):
         return Measured(numerators=right, parameters=parameters, pretrained=0, size=size)
 
 
-class ClassifierRung(Rung):
+class ClassifierRung(RungOnModel):
     """A `TextClassifier` with these settings.
 
     Args:
@@ -148,7 +148,8 @@ class ClassifierRung(Rung):
         made: MadeModel | None = None,
     ) -> None:
         self.name, self.about, self.data, self.made = name, about, data, made
-        self.settings, self.reads = settings, reads
+        self.settings: ClassifierSettings = settings
+        self.reads = reads
         self._features: tuple[dict[str, Tensor], NDArray[np.bool_]] | None = None
 
     @property
@@ -179,17 +180,10 @@ class ClassifierRung(Rung):
         return 1.0 + epochs * LEARNED.get(self.reads, 3.0) * read + measuring
 
     def preparations(self) -> dict[str, float]:
-        found = {} if self.made is None else {self.made.name: self.made.seconds}
+        found = super().preparations()
         if self.is_fixed:
             found[f"test texts of {self.name}"] = READ[self.reads] * self.data.test_words
         return found
-
-    def prepare(self) -> float:
-        if self.made is None:
-            return 0.0
-        seconds = self.made.make()
-        self.settings = replace(self.settings, encoder=self.made.folder)
-        return seconds
 
     def fit(self, sample: ExampleSet, seed: int) -> Measured:
         settings = replace(self.settings, seed=seed)

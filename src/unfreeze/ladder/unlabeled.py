@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unfreeze.folders import written_file
+from unfreeze.ladder.cells import Rung
 from unfreeze.ladder.results import key_of
 from unfreeze.ladder.settings import LadderSettings
 from unfreeze.pretraining.lm import adapt_lm
@@ -53,6 +54,24 @@ class MadeModel:
         metrics = self.run(self.folder)
         # Metrics are rounded, and of a small text 0.
         return float(metrics.get("seconds") or time.monotonic() - start)
+
+
+class RungOnModel(Rung):
+    """A rung that may start from a model that the ladder makes."""
+
+    settings: Any
+    """Settings of the task; the encoder of a `made` model is filled in by `prepare`."""
+    made: MadeModel | None
+
+    def preparations(self) -> dict[str, float]:
+        return {} if self.made is None else {self.made.name: self.made.seconds}
+
+    def prepare(self) -> float:
+        if self.made is None:
+            return 0.0
+        seconds = self.made.make()
+        self.settings = replace(self.settings, encoder=self.made.folder)
+        return seconds
 
 
 class UnlabeledText:

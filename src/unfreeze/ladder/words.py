@@ -12,7 +12,7 @@ from unfreeze.ladder.cells import Measured, Rung
 from unfreeze.ladder.settings import LadderSettings
 from unfreeze.ladder.sizes import epochs_of, parameter_counts, saved_size
 from unfreeze.ladder.texts import SCRATCH
-from unfreeze.ladder.unlabeled import CHARACTERS, MadeModel, UnlabeledText
+from unfreeze.ladder.unlabeled import CHARACTERS, MadeModel, RungOnModel, UnlabeledText
 from unfreeze.progress import Progress
 from unfreeze.registry import weights_digest
 from unfreeze.tasks.metrics import answer_f1
@@ -33,7 +33,7 @@ Scores = tuple[list[float], list[float] | None]
 """Numerators and denominators of the score of each test example."""
 
 
-class WordRung(Rung):
+class WordRung(RungOnModel):
     """A tagger or an answerer with these settings.
 
     Args:
@@ -73,16 +73,6 @@ class WordRung(Rung):
         has_encoder = self.made is None and self.settings.encoder != NO_ENCODER
         once = READ["states"] if has_encoder else READ["words"]
         return 1.0 + epochs * LEARNED * READ["words"] * each * count + once * (each * count + test)
-
-    def preparations(self) -> dict[str, float]:
-        return {} if self.made is None else {self.made.name: self.made.seconds}
-
-    def prepare(self) -> float:
-        if self.made is None:
-            return 0.0
-        seconds = self.made.make()
-        self.settings = replace(self.settings, encoder=self.made.folder)
-        return seconds
 
     def fit(self, sample: Any, seed: int) -> Measured:
         fitted = self._fit(sample, replace(self.settings, seed=seed))

@@ -144,12 +144,11 @@ class TfidfRung(Rung):
         )
 
 
-class FrozenRung(Rung):
-    """Pooled layers of a frozen encoder and logistic regression.
+class RungOfSettings(Rung):
+    """A `TextClassifier`.
 
     Args:
-        settings: makes the settings of a classifier whose encoder is frozen and whose head is linear, and what they name, such
-            as word vectors.
+        settings: makes the settings of the classifier, and what they name, such as word vectors.
     """
 
     def __init__(
@@ -157,6 +156,10 @@ class FrozenRung(Rung):
     ) -> None:
         super().__init__(name, seconds, once)
         self.settings = settings
+
+
+class FrozenRung(RungOfSettings):
+    """Pooled layers of a frozen encoder and logistic regression: the settings freeze the encoder and have a linear head."""
 
     def fit(self, task: Task, progress: Progress) -> Fitted:
         """The features are computed once; with several heads, their probabilities are averaged."""
@@ -175,20 +178,10 @@ class FrozenRung(Rung):
         return Fitted(Member(self.name, network, arguments), np.mean(out_of_fold, axis=0))
 
 
-class FineTunedRung(Rung):
-    """A network that is trained for each fold.
-
-    Args:
-        settings: makes the settings of a classifier, and what they name.
-    """
+class FineTunedRung(RungOfSettings):
+    """A network that is trained for each fold."""
 
     is_expensive = True
-
-    def __init__(
-        self, name: str, seconds: float, settings: Callable[[], ClassifierSettings], once: float = 0.0
-    ) -> None:
-        super().__init__(name, seconds, once)
-        self.settings = settings
 
     def fit(self, task: Task, progress: Progress) -> Fitted:
         """Fine-tune on each fold, then on all examples."""
